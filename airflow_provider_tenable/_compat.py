@@ -1,0 +1,76 @@
+"""The one place that knows Airflow 2.11 from 3.0 from 3.2: every other module imports Airflow's names from here.
+
+Gated by Airflow's version and not by ImportError: on 3.0 and 3.1 `airflow.sdk` lacks some of the names, and one failed
+import would silently hand out the classes of Airflow 2.
+"""
+
+from __future__ import annotations
+
+from airflow import __version__ as _airflow_version
+from airflow.timetables.interval import DeltaDataIntervalTimetable
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from packaging.version import Version
+
+_AIRFLOW = Version(Version(_airflow_version).base_version)
+AIRFLOW_V_3_0_PLUS = _AIRFLOW >= Version("3.0.0")
+AIRFLOW_V_3_2_PLUS = _AIRFLOW >= Version("3.2.0")
+
+if AIRFLOW_V_3_0_PLUS:
+    from airflow.sdk import DAG, BaseOperator, BaseOperatorLink, ObjectStoragePath, Param, Variable, dag, task
+    from airflow.sdk.execution_time.xcom import XCom
+else:
+    from airflow.decorators import dag, task
+    from airflow.io.path import ObjectStoragePath
+    from airflow.models.baseoperator import BaseOperator
+    from airflow.models.baseoperatorlink import BaseOperatorLink
+    from airflow.models.dag import DAG
+    from airflow.models.param import Param
+    from airflow.models.variable import Variable
+    from airflow.models.xcom import XCom
+
+if AIRFLOW_V_3_2_PLUS:
+    from airflow.sdk import BaseHook, TriggerRule
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSkipException,
+        TaskDeferred,
+    )
+else:
+    from airflow.configuration import conf
+    from airflow.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSkipException,
+        TaskDeferred,
+    )
+    from airflow.hooks.base import BaseHook
+    from airflow.utils.trigger_rule import TriggerRule
+
+__all__ = [
+    "AIRFLOW_V_3_0_PLUS",
+    "AIRFLOW_V_3_2_PLUS",
+    "DAG",
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSkipException",
+    "BaseHook",
+    "BaseOperator",
+    "BaseOperatorLink",
+    "BaseTrigger",
+    "DeltaDataIntervalTimetable",
+    "ObjectStoragePath",
+    "Param",
+    "TaskDeferred",
+    "TriggerEvent",
+    "TriggerRule",
+    "Variable",
+    "XCom",
+    "conf",
+    "dag",
+    "task",
+]

@@ -1,0 +1,202 @@
+"""The mapping: one Tenable record and its resource become one ASFF finding, as the JSON line that Security Hub gets.
+
+Pure and deterministic: the same record gives the same bytes. Never sent: Workflow, Note, UserDefinedFields, VerificationState; they belong to
+the customer. Severity and Types go in FindingProviderFields, so that a customer's own change to them stays.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from airflow_provider_tenable.asff import limits, times
+from airflow_provider_tenable.asff.identity import finding_id
+from airflow_provider_tenable.asff.plugins import PluginParts, with_packages
+from airflow_provider_tenable.asff.records import Vulnerability
+from airflow_provider_tenable.asff.resources import Resource
+
+#: Tenable's severity_id -> ASFF's label.
+SEVERITY_LABELS = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
+#: Tenable's words in the order of severity_id.
+SEVERITIES = ("info", "low", "medium", "high", "critical")
+
+PRODUCT_FIELD_PREFIX = "tenable/vulnerability-management/"
+
+
+class Severity(Struct, rename="pascal", gc=False):
+    """``FindingProviderFields.Severity``."""
+
+    label: str
+    original: str | UnsetType = UNSET
+
+
+class FindingProviderFields(Struct, rename="pascal", gc=False):
+    """What a customer may override, as we see it."""
+
+    severity: Severity
+    types: tuple[str, ...]
+    criticality: int | UnsetType = UNSET
+
+
+class Finding(Struct, rename="pascal", gc=False):
+    """An ASFF finding, in the order in which it is written. The id stands at the front, where the import looks for it."""
+
+    schema_version: str
+    id: str
+    product_arn: str
+    generator_id: str
+    aws_account_id: str
+    created_at: str
+    updated_at: str
+    first_observed_at: str | UnsetType
+    last_observed_at: str | UnsetType
+    title: str
+    description: str
+    finding_provider_fields: FindingProviderFields
+    record_state: str
+    source_url: str
+    remediation: msgspec.Raw
+    product_fields: dict[str, str]
+    resources: msgspec.Raw
+    vulnerabilities: msgspec.Raw | UnsetType = UNSET
+
+
+class MappingOptions(Struct, frozen=True):
+    """What the user can choose about the mapping."""
+
+    accepted_risks: str = "archive"
+    id_scheme: str = "port"
+
+
+class UnmappableError(ValueError):
+    """The record lacks something that a finding cannot be without, or is over a limit that cannot be cut to."""
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def severity_id_of(record: Vulnerability) -> int | None:
+    """Tenable's severity 0 to 4, after recast. The number is preferred to the word: they can disagree."""
+    if record.severity_id is not None and 0 <= record.severity_id <= 4:
+        return record.severity_id
+    word = (record.severity or "").strip().lower()
+    return SEVERITIES.index(word) if word in SEVERITIES else None
+
+
+def is_fixed(record: Vulnerability) -> bool:
+    """Whether Tenable says that the vulnerability is gone."""
+    return (record.state or "").strip().upper() == "FIXED"
+
+
+def own_time(record: Vulnerability) -> datetime | None:
+    """The time that ``since`` looks at: last_fixed of a fixed record, else last_found."""
+    if is_fixed(record):
+        return times.parse(record.last_fixed) or times.parse(record.last_found)
+    return times.parse(record.last_found)
+
+
+def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions) -> bytes:
+    """Map a record to the JSON of its finding (no newline in it).
+
+    :raises UnmappableError: with the reason in words.
+    """
+    severity = severity_id_of(record)
+    if severity is None:
+        raise UnmappableError("it has no severity")
+    first, last = times.parse(record.first_found), times.parse(record.last_found)
+    moments = [first, last, times.parse(record.last_fixed), times.parse(record.resurfaced_date), times.parse(record.indexed)]
+    known = [moment for moment in moments if moment]
+    if not known:
+        raise UnmappableError("it has no time that can be read")
+    protocol, port = (record.port.protocol, record.port.port) if record.port else (None, None)
+    try:
+        identity = finding_id(
+            options.id_scheme,
+            region=resource.region,
+            account=resource.account,
+            resource=resource.resource,
+            plugin=plugin.id,
+            protocol=protocol,
+            port=port,
+        )
+    except ValueError as error:
+        raise UnmappableError(str(error)) from None
+    packages = with_packages(plugin, record.software_vulns) if record.software_vulns else plugin.encoded_vulnerabilities
+    finding = Finding(
+        schema_version="2018-10-08",
+        id=identity,
+        product_arn=product_arn,
+        generator_id=plugin.generator_id,
+        aws_account_id=resource.account,
+        created_at=times.rfc3339(first or min(known)),
+        updated_at=times.rfc3339(max(known)),
+        first_observed_at=times.rfc3339(first) if first else UNSET,
+        last_observed_at=times.rfc3339(last) if last else UNSET,
+        title=plugin.title,
+        description=plugin.description,
+        finding_provider_fields=FindingProviderFields(
+            severity=Severity(SEVERITY_LABELS[severity], limits.text(record.severity, limits.SEVERITY_ORIGINAL) or SEVERITIES[severity]),
+            types=plugin.types,
+            criticality=UNSET if resource.criticality is None else resource.criticality,
+        ),
+        record_state=_record_state(record, options),
+        source_url=plugin.source_url,
+        remediation=plugin.remediation,
+        product_fields=_product_fields(record, plugin, resource, severity),
+        resources=resource.encoded,
+        vulnerabilities=packages or UNSET,
+    )
+    encoded = _encoder.encode(finding)
+    return encoded if len(encoded) <= limits.FINDING_BYTES else _shrunk(finding, plugin)
+
+
+def _record_state(record: Vulnerability, options: MappingOptions) -> str:
+    accepted = (record.severity_modification_type or "").strip().upper() == "ACCEPTED"
+    return "ARCHIVED" if is_fixed(record) or (accepted and options.accepted_risks == "archive") else "ACTIVE"
+
+
+def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resource, severity: int) -> dict[str, str]:
+    port = record.port
+    modified = (record.severity_modification_type or "").strip().upper()
+    recast = modified not in ("", "NONE")
+    fields: dict[str, Any] = {
+        "finding_id": record.finding_id,
+        "state": record.state,
+        "port": str(port.port) if port and port.port is not None else None,
+        "protocol": port.protocol if port else None,
+        "service": port.service if port else None,
+        "source": record.source,
+        **plugin.product_fields,
+        **resource.product_fields,
+        "severity_modification": modified if recast else None,
+        "severity_default_id": str(record.severity_default_id) if recast and record.severity_default_id is not None else None,
+        "recast_reason": record.recast_reason,
+        "output": record.output,
+    }
+    # Far fewer than the 50 that a finding may have, and keys that fit: only the values need looking at.
+    return {
+        PRODUCT_FIELD_PREFIX + name: text
+        for name, value in fields.items()
+        if value and (text := limits.text(value, limits.PRODUCT_FIELD_VALUE))
+    }
+
+
+def _shrunk(finding: Finding, plugin: PluginParts) -> bytes:
+    """Make a finding fit 240 KB: first without packages, then with as many CVEs as fit (``cve_count`` tells how many there are)."""
+    finding.vulnerabilities = UNSET
+    room = limits.FINDING_BYTES - len(_encoder.encode(finding)) - 100
+    kept: list[dict[str, Any]] = []
+    for vulnerability in plugin.vulnerabilities:
+        room -= len(_encoder.encode(vulnerability)) + 1
+        if room < 0:
+            break
+        kept.append(vulnerability)
+    if kept:
+        finding.vulnerabilities = msgspec.Raw(_encoder.encode(kept))
+    encoded = _encoder.encode(finding)
+    if len(encoded) > limits.FINDING_BYTES:
+        raise UnmappableError(f"it has {len(encoded)} bytes, the limit is {limits.FINDING_BYTES}")
+    return encoded

@@ -1,0 +1,91 @@
+"""Finding ids, ARNs and partitions. The id scheme is pinned by a golden test: it can never change, or every finding appears twice."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from airflow_provider_tenable.asff import limits
+
+ACCOUNT = re.compile(r"\d{12}", re.ASCII)
+INSTANCE = re.compile(r"i-[0-9a-f]{8,17}", re.ASCII)
+REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}", re.ASCII)
+_ZONE = re.compile(r"([a-z]{2,5}(?:-[a-z]+)+-\d{1,2})(?:[a-z]|-[a-z0-9-]+)", re.ASCII)
+
+#: Prefix of a Region -> its partition (AWS General Reference: ARN format; botocore's endpoint data).
+_PARTITIONS = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eu-isoe-": "aws-iso-e",
+    "us-isof-": "aws-iso-f",
+    "eusc-": "aws-eusc",
+}
+#: The partitions that ASFF's ``Resource.Partition`` knows under the same name.
+ASFF_PARTITIONS = frozenset({"aws", "aws-cn", "aws-us-gov"})
+
+TENABLE_PRODUCT = "tenable/vulnerability-management"
+DEFAULT_PRODUCT = "default"
+
+ID_SCHEMES = ("port", "tvm2aws")
+
+
+def partition_of(region: str) -> str:
+    """The partition that a Region belongs to."""
+    return next((partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix)), "aws")
+
+
+def region_of(region: str | None, zone: str | None) -> str | None:
+    """The Region, taken from the availability zone (or local zone) where only that is known."""
+    if region and REGION.fullmatch(region):
+        return region
+    match = _ZONE.fullmatch(zone or "")
+    return match[1] if match else None
+
+
+def instance_arn(region: str, account: str, instance: str) -> str:
+    """The ARN of an EC2 instance."""
+    return f"arn:{partition_of(region)}:ec2:{region}:{account}:instance/{instance}"
+
+
+def product_arn(product: str, *, region: str, account: str) -> str:
+    """The ARN of a Security Hub product in a hub's Region.
+
+    ``company/product`` has no account in its ARN; ``default`` is the account's own default product. Tenable has no product outside the
+    ``aws`` partition (user guide: third-party products by Region): the default product stands in for it there.
+    """
+    partition = partition_of(region)
+    if product == DEFAULT_PRODUCT or (product == TENABLE_PRODUCT and partition != "aws"):
+        return f"arn:{partition}:securityhub:{region}:{account}:product/{account}/default"
+    return f"arn:{partition}:securityhub:{region}::product/{product}"
+
+
+def port_of(port: int | str | None) -> str:
+    """The port as it stands in an id; ``0`` where there is none."""
+    value = str(port).strip() if port is not None else ""
+    return quote(value, safe="") or "0"
+
+
+def protocol_of(protocol: str | None) -> str:
+    """The protocol as it stands in an id: lower case; ``none`` where there is none."""
+    return quote((protocol or "").strip().lower(), safe="") or "none"
+
+
+def finding_id(
+    scheme: str, *, region: str, account: str, resource: str, plugin: int, protocol: str | None, port: int | str | None
+) -> str:
+    """The id of a finding: the same for the same vulnerability in every run, and for nothing else.
+
+    ``port``: ``{region}/{account}/{resource}/{plugin}/{protocol}/{port}``; ``tvm2aws``: ``{region}/{instance}/{plugin}``.
+    Slashes inside a part are escaped, so that two different tuples never give one id.
+
+    :raises ValueError: the id is longer than Security Hub takes.
+    """
+    if scheme == "tvm2aws":
+        value = f"{region}/{resource}/{plugin}"
+    else:
+        value = f"{region}/{account}/{resource}/{plugin}/{protocol_of(protocol)}/{port_of(port)}"
+    if len(value) > limits.ID:
+        raise ValueError(f"its id would have {len(value)} characters, the limit is {limits.ID}")
+    return value

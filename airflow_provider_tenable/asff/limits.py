@@ -1,0 +1,76 @@
+"""The limits of the AWS Security Finding Format that a finding is cut to.
+
+Numbers from the Security Hub user guide (attributes of the finding format, May 2022: the last public text with a length for each field), the
+service model, and the service's own public error messages. Lengths are characters, sizes are UTF-8 bytes.
+"""
+
+from __future__ import annotations
+
+import html
+
+ID = 512
+TITLE = 256
+DESCRIPTION = 1024
+GENERATOR_ID = 512
+SEVERITY_ORIGINAL = 64
+PRODUCT_FIELDS = 50
+PRODUCT_FIELD_VALUE = 2048
+RECOMMENDATION_TEXT = 512
+RESOURCE_ID = 512
+RESOURCE_REGION = 16
+RESOURCE_TAGS = 50
+RESOURCE_TAG_KEY = 128
+RESOURCE_TAG_VALUE = 256
+EC2_TYPE = 16
+EC2_IMAGE_ID = 64
+EC2_VPC_ID = 32
+EC2_SUBNET_ID = 32
+EC2_ADDRESSES = 10
+OTHER_PAIRS = 50
+OTHER_VALUE = 1023
+VULNERABILITY_ID = 32
+VENDOR_SEVERITY = 32
+URL = 2048
+
+#: No maximum is published for these; ours keep a finding small enough to be read, and to be sent.
+REFERENCE_URLS = 20
+PACKAGES = 20
+PACKAGE_TEXT = 512
+
+#: The largest finding (service model: 240 KB), and the largest call (partner guide: 6 MB) with room for what surrounds the findings.
+FINDING_BYTES = 240_000
+BATCH_BYTES = 5_500_000
+#: The most findings in a call.
+BATCH_FINDINGS = 100
+
+ELLIPSIS = "\u2026"
+
+# Control characters other than tab and newline help nobody in a console, and NUL is refused by many a store behind it.
+_CONTROL = {code: None for code in (*range(0x00, 0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))}
+
+
+def text(value: str | None, limit: int) -> str | None:
+    """A text that fits: control characters dropped, cut to ``limit`` characters with an ellipsis; None where nothing but blanks is left."""
+    if not value:
+        return None
+    # No text needs more than its limit (and something for what is dropped): output may be megabytes long.
+    value = value[: 4 * limit + 64].translate(_CONTROL).strip()
+    if not value:
+        return None
+    return value if len(value) <= limit else value[: limit - 1].rstrip() + ELLIPSIS
+
+
+def prose(value: str | None, limit: int) -> str | None:
+    """As :func:`text`, with HTML entities decoded first: cutting first could cut an entity in two."""
+    if not value:
+        return None
+    return text(html.unescape(value) if "&" in value else value, limit)
+
+
+def url(value: object) -> str | None:
+    """A web address that fits, else None: half an address leads nowhere."""
+    if not isinstance(value, str):
+        return None
+    value = value.strip()
+    fits = value.startswith(("http://", "https://")) and len(value) <= URL and value.isprintable() and " " not in value
+    return value if fits and len(value.split("://", 1)[1]) > 2 else None

@@ -1,0 +1,159 @@
+"""The part of a finding that comes from the plugin: the same for all records of a plugin, so built once and kept as bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_tenable.asff import limits, times
+from airflow_provider_tenable.asff.records import Plugin, SoftwareVuln, salvage
+
+_TYPE = "Software and Configuration Checks/Vulnerabilities"
+_decoder = msgspec.json.Decoder(Plugin)
+
+
+class PluginParts(Struct):
+    """What a plugin gives to each of its findings.
+
+    :ivar vulnerabilities: one entry per CVE, without packages; ``encoded_vulnerabilities`` is its JSON, None where there is no CVE.
+    """
+
+    id: int
+    generator_id: str
+    title: str
+    description: str
+    types: tuple[str, ...]
+    source_url: str
+    remediation: msgspec.Raw
+    vulnerabilities: list[dict[str, Any]]
+    encoded_vulnerabilities: msgspec.Raw | None
+    product_fields: dict[str, str]
+
+
+def decode_plugin(data: bytes) -> Plugin:
+    """Read a plugin, field by field where it does not fit its types. :raises ValueError: it has no usable id."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return salvage(data, Plugin)
+
+
+def plugin_parts(plugin: Plugin) -> PluginParts:
+    """Build a plugin's part of its findings."""
+    page = f"https://www.tenable.com/plugins/nessus/{plugin.id}"
+    title = limits.prose(plugin.name, limits.TITLE) or f"Tenable plugin {plugin.id}"
+    see_also = [plugin.see_also] if isinstance(plugin.see_also, str) else plugin.see_also or []
+    # Old data has several addresses in one text, a line each.
+    urls = list(dict.fromkeys(address for item in see_also for line in item.split() if (address := limits.url(line))))
+    recommendation = {
+        "Text": limits.prose(plugin.solution, limits.RECOMMENDATION_TEXT),
+        "Url": urls[0] if urls else page,
+    }
+    vulnerabilities = _vulnerabilities(plugin, urls[: limits.REFERENCE_URLS], page)
+    return PluginParts(
+        id=plugin.id,
+        generator_id=str(plugin.id),
+        title=title,
+        description=limits.prose(plugin.description, limits.DESCRIPTION)
+        or limits.prose(plugin.synopsis, limits.DESCRIPTION)
+        or title,
+        types=(f"{_TYPE}/CVE" if vulnerabilities else _TYPE,),
+        source_url=page,
+        remediation=_encoded({"Recommendation": {name: value for name, value in recommendation.items() if value}}),
+        vulnerabilities=vulnerabilities,
+        encoded_vulnerabilities=_encoded(vulnerabilities) if vulnerabilities else None,
+        product_fields=_product_fields(plugin, len(vulnerabilities)),
+    )
+
+
+def with_packages(parts: PluginParts, software: list[SoftwareVuln]) -> msgspec.Raw | None:
+    """``Vulnerabilities`` with the packages of one record: each CVE gets the packages it was found in."""
+    if not parts.vulnerabilities:
+        return None
+    packages = [(frozenset(item.vulnerabilities or ()), package) for item in software if (package := _package(item))]
+    if not packages:
+        return parts.encoded_vulnerabilities
+    vulnerabilities = []
+    for vulnerability in parts.vulnerabilities:
+        # A package that names no CVE belongs to all of the plugin's.
+        own = [package for cves, package in packages if not cves or vulnerability["Id"] in cves][: limits.PACKAGES]
+        vulnerabilities.append({**vulnerability, "VulnerablePackages": own} if own else vulnerability)
+    return _encoded(vulnerabilities)
+
+
+def _vulnerabilities(plugin: Plugin, urls: list[str], page: str) -> list[dict[str, Any]]:
+    shared = {
+        "Cvss": _cvss(plugin),
+        "ReferenceUrls": urls,
+        "Vendor": _vendor(plugin, page),
+        "FixAvailable": _yes_no(plugin.has_patch),
+        "ExploitAvailable": _yes_no(plugin.exploit_available),
+        "EpssScore": _epss(plugin.epss_score),
+    }
+    shared = {name: value for name, value in shared.items() if value not in (None, [], {})}
+    ids = dict.fromkeys(cve.strip() for cve in plugin.cve or [] if cve.strip() and len(cve.strip()) <= limits.VULNERABILITY_ID)
+    return [{"Id": cve, **shared} for cve in ids]
+
+
+def _cvss(plugin: Plugin) -> list[dict[str, Any]]:
+    versions = (
+        ("2.0", plugin.cvss_base_score, plugin.cvss_vector),
+        ("3.0", plugin.cvss3_base_score, plugin.cvss3_vector),
+        ("4.0", plugin.cvss4_base_score, plugin.cvss4_vector),
+    )
+    scores = []
+    for version, score, vector in versions:
+        if score is None or not 0 <= score <= 10:
+            continue
+        raw = limits.text(vector.raw if vector else None, limits.PRODUCT_FIELD_VALUE)
+        if raw and raw.startswith("CVSS:3."):
+            version = raw[5:8]
+        scores.append({"Version": version, "BaseScore": float(score), **({"BaseVector": raw} if raw else {}), "Source": "Tenable"})
+    return scores
+
+
+def _vendor(plugin: Plugin, page: str) -> dict[str, str]:
+    """ASFF's vendor is who issued the vulnerability report."""
+    created, updated = times.parse(plugin.publication_date), times.parse(plugin.modification_date)
+    severity = limits.text(plugin.risk_factor, limits.VENDOR_SEVERITY)
+    return {
+        "Name": "Tenable",
+        "Url": page,
+        **({"VendorSeverity": severity} if severity else {}),
+        **({"VendorCreatedAt": times.rfc3339(created)} if created else {}),
+        **({"VendorUpdatedAt": times.rfc3339(updated)} if updated else {}),
+    }
+
+
+def _package(item: SoftwareVuln) -> dict[str, str]:
+    fixed_in = next((fix.value for fix in item.fixes or [] if fix.fix_type == "version" and fix.value), None)
+    facts = {"Name": item.product, "Version": item.version, "FilePath": item.path, "FixedInVersion": fixed_in}
+    return {name: text for name, value in facts.items() if (text := limits.text(value, limits.PACKAGE_TEXT))}
+
+
+def _epss(percentage: float | None) -> float | None:
+    """Tenable's percentage as the probability that EPSS is."""
+    return round(percentage / 100, 7) if percentage is not None and 0 <= percentage <= 100 else None
+
+
+def _yes_no(value: bool | None) -> str | None:
+    return None if value is None else "YES" if value else "NO"
+
+
+def _product_fields(plugin: Plugin, cves: int) -> dict[str, str]:
+    vpr = plugin.vpr.score if plugin.vpr and plugin.vpr.score is not None else None
+    vpr_v2 = plugin.vpr_v2.score if plugin.vpr_v2 and plugin.vpr_v2.score is not None else None
+    return {
+        "plugin_family": plugin.family or "",
+        "plugin_type": plugin.type or "",
+        "vpr_score": "" if vpr is None else f"{vpr:g}",
+        "vpr_v2_score": "" if vpr_v2 is None else f"{vpr_v2:g}",
+        "cvss3_base_score": "" if plugin.cvss3_base_score is None else f"{plugin.cvss3_base_score:g}",
+        "cve_count": str(cves) if cves else "",
+    }
+
+
+def _encoded(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))

@@ -1,0 +1,309 @@
+"""What we read of Tenable's records (API docs: vulnerability and asset export chunks).
+
+Only fields that the mapping uses are decoded. Every key may be absent or null. A record that does not fit these types is not given up:
+:func:`salvage` reads it field by field and leaves out what cannot be used.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+Number = int | float
+
+
+class Vector(Struct, gc=False):
+    """A CVSS vector; ``raw`` is its text."""
+
+    raw: str | None = None
+
+
+class Vpr(Struct, gc=False):
+    """Tenable's Vulnerability Priority Rating."""
+
+    score: Number | None = None
+
+
+class Xref(Struct, gc=False):
+    """A cross reference of a plugin."""
+
+    type: str | None = None
+    id: str | None = None
+
+
+class Plugin(Struct):
+    """The plugin of a vulnerability record. The same for every record of a plugin, so decoded once per chunk."""
+
+    id: int
+    name: str | None = None
+    family: str | None = None
+    type: str | None = None
+    synopsis: str | None = None
+    description: str | None = None
+    solution: str | None = None
+    # A list; old data has a plain string.
+    see_also: list[str] | str | None = None
+    cve: list[str] | None = None
+    cvss_base_score: Number | None = None
+    cvss_vector: Vector | None = None
+    cvss3_base_score: Number | None = None
+    cvss3_vector: Vector | None = None
+    cvss4_base_score: Number | None = None
+    cvss4_vector: Vector | None = None
+    # A percentage, 0 to 100.
+    epss_score: Number | None = None
+    vpr: Vpr | None = None
+    vpr_v2: Vpr | None = None
+    risk_factor: str | None = None
+    exploit_available: bool | None = None
+    has_patch: bool | None = None
+    publication_date: str | None = None
+    modification_date: str | None = None
+
+
+class Port(Struct, gc=False):
+    """Where on the host. ``port`` is a number, a numeric string in some data."""
+
+    port: int | str | None = None
+    protocol: str | None = None
+    service: str | None = None
+
+
+class AssetRef(Struct, gc=False):
+    """The asset inside a vulnerability record: only its id is used, the rest comes from the asset export."""
+
+    uuid: str
+
+
+class Fix(Struct, gc=False):
+    """How a vulnerable package is mended."""
+
+    fix_type: str | None = None
+    value: str | None = None
+
+
+class SoftwareVuln(Struct):
+    """A vulnerable package (served with ``include_software_vulns``)."""
+
+    product: str | None = None
+    version: str | None = None
+    path: str | None = None
+    vulnerabilities: list[str] | None = None
+    fixes: list[Fix] | None = None
+
+
+class Vulnerability(Struct):
+    """A record of a vulnerability export. ``plugin`` stays undecoded, to be decoded once for all records that share it."""
+
+    asset: AssetRef
+    plugin: msgspec.Raw
+    port: Port | None = None
+    output: str | None = None
+    severity: str | None = None
+    severity_id: int | None = None
+    severity_default_id: int | None = None
+    severity_modification_type: str | None = None
+    recast_reason: str | None = None
+    first_found: str | int | None = None
+    last_found: str | int | None = None
+    last_fixed: str | int | None = None
+    resurfaced_date: str | int | None = None
+    # A text in the examples, a number in the schema.
+    indexed: str | int | None = None
+    state: str | None = None
+    source: str | None = None
+    finding_id: str | None = None
+    software_vulns: list[SoftwareVuln] | None = None
+
+
+class AwsCloud(Struct, gc=False):
+    """``cloud.aws`` of an asset."""
+
+    owner_id: str | None = None
+    region: str | None = None
+    availability_zone: str | None = None
+    ec2_instance_id: str | None = None
+    ec2_instance_ami_id: str | None = None
+    ec2_instance_type: str | None = None
+    ec2_name: str | None = None
+    vpc_id: str | None = None
+    subnet_id: str | None = None
+
+
+class Cloud(Struct):
+    """``cloud`` of an asset."""
+
+    aws: AwsCloud | None = None
+
+
+class Network(Struct):
+    """``network`` of an asset."""
+
+    ipv4s: list[str] | None = None
+    ipv6s: list[str] | None = None
+    fqdns: list[str] | None = None
+    hostnames: list[str] | None = None
+
+
+class Score(Struct, gc=False):
+    """A rating."""
+
+    score: Number | str | None = None
+
+
+class Ratings(Struct):
+    """Tenable's ratings of an asset: the Asset Criticality Rating, 1 to 10."""
+
+    acr: Score | None = None
+
+
+class Tag(Struct, gc=False):
+    """A tag: Tenable's own, or one of the AWS resource."""
+
+    key: str | None = None
+    value: str | None = None
+
+
+class Asset(Struct):
+    """A record of an assets v2 export."""
+
+    id: str
+    types: list[str] | None = None
+    cloud: Cloud | None = None
+    network: Network | None = None
+    ratings: Ratings | None = None
+    tags: list[Tag] | None = None
+    resource_tags: list[Tag] | None = None
+
+
+_T = TypeVar("_T", bound=Struct)
+
+
+@cache
+def _list_decoder(record: type[_T]) -> Any:
+    return msgspec.json.Decoder(list[record] | None)  # type: ignore[valid-type]
+
+
+def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]]:
+    """Decode a chunk: the records that can be used, and (bytes, reason) of those that cannot.
+
+    An empty body and ``null`` are no records (both are served in practice).
+
+    :raises ValueError: the chunk is no JSON array.
+    """
+    if not data.strip():
+        return [], []
+    try:
+        # The way of nearly every chunk: all records in one go.
+        return _list_decoder(record).decode(data) or [], []
+    except (msgspec.ValidationError, UnicodeDecodeError):
+        pass
+    except msgspec.DecodeError as error:
+        # Broken JSON, or text that is no Unicode: json takes the latter.
+        try:
+            json.loads(data)
+        except (ValueError, RecursionError):
+            raise ValueError(str(error)) from None
+    records: list[_T] = []
+    unreadable: list[tuple[bytes, str]] = []
+    for raw in split_chunk(data):
+        try:
+            records.append(salvage(raw, record))
+        except (ValueError, RecursionError) as error:
+            unreadable.append((raw, str(error)))
+    return records, unreadable
+
+
+def split_chunk(data: bytes) -> list[bytes]:
+    """The records of a chunk, undecoded. :raises ValueError: the chunk is no JSON array."""
+    try:
+        value = msgspec.json.decode(data, type=list[msgspec.Raw] | None)
+        return [bytes(raw) for raw in value or []]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        loaded = json.loads(data)
+        if not isinstance(loaded, list):
+            raise ValueError("a chunk must be a JSON array") from None
+        return [json.dumps(item).encode() for item in loaded]
+
+
+def count_records(data: bytes) -> int:
+    """The number of records in a chunk. :raises ValueError: the chunk is no JSON array."""
+    if not data.strip():
+        return 0
+    try:
+        return len(msgspec.json.decode(data, type=list[msgspec.Raw] | None) or [])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return len(split_chunk(data))
+
+
+def salvage(data: bytes, record: type[_T]) -> _T:
+    """Read one record field by field, leaving out what does not fit.
+
+    :raises ValueError: a field that the record cannot be without is missing or unusable; the text names it.
+    """
+    value = json.loads(data, parse_constant=lambda _: None)
+    if not isinstance(value, dict):
+        raise ValueError(f"not an object but {type(value).__name__}")
+    return typing.cast(_T, _struct(_clean(value), record, ""))
+
+
+def _clean(value: Any) -> Any:
+    """Replace lone surrogates, which no UTF-8 can carry."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value
+
+
+def _struct(value: Any, record: type[Struct], path: str) -> Struct:
+    if not isinstance(value, dict):
+        raise ValueError(f"{path or 'record'} is not an object")
+    arguments: dict[str, Any] = {}
+    for field in msgspec.structs.fields(record):
+        name = f"{path}{field.name}"
+        if value.get(field.encode_name) is None:
+            if field.required:
+                raise ValueError(f"{name} is missing")
+            continue
+        try:
+            arguments[field.name] = _convert(value[field.encode_name], field.type, f"{name}.")
+        except (ValueError, TypeError, OverflowError) as error:
+            if field.required:
+                raise ValueError(f"{name} cannot be used: {error}") from None
+    return record(**arguments)
+
+
+def _convert(value: Any, wanted: Any, path: str) -> Any:
+    if wanted is msgspec.Raw:
+        return msgspec.Raw(msgspec.json.encode(value))
+    if isinstance(wanted, type) and issubclass(wanted, Struct):
+        return _struct(value, wanted, path)
+    origin, options = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is list:
+        if not isinstance(value, list):
+            raise ValueError("not a list")
+        return [item for item in (_or_none(each, options[0], path) for each in value) if item is not None]
+    if origin in (typing.Union, types.UnionType):
+        for option in options:
+            if option is not type(None):
+                converted = _or_none(value, option, path)
+                if converted is not None:
+                    return converted
+        raise ValueError("no type that it may have fits")
+    return msgspec.convert(value, wanted, strict=False)
+
+
+def _or_none(value: Any, wanted: Any, path: str) -> Any:
+    try:
+        return _convert(value, wanted, path)
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,47 @@
+"""Tenable's times as RFC 3339 in UTC.
+
+Tenable writes ISO 8601 with ``Z`` and 0, 3 or 6 digits of a second; the schema of ``indexed`` says a number; one published example holds an
+impossible date. What cannot be read is no time, and costs no record.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+_ISO = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):?(\d{2}))?", re.ASCII
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=65536)
+def parse(value: str | int | None) -> datetime | None:
+    """A time (UTC), None where it is absent or cannot be read. Numbers are unix seconds, or milliseconds where they are too large for that."""
+    try:
+        if isinstance(value, str):
+            match = _ISO.fullmatch(value.strip())
+            if not match:
+                return parse(int(value)) if value.strip().isascii() and value.strip().isdigit() else None
+            year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
+            # A leap second is the last moment of its minute.
+            moment = datetime(
+                int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), int((fraction or "0").ljust(6, "0")[:6]), UTC
+            )
+            if sign:
+                offset = timedelta(hours=int(offset_hours), minutes=int(offset_minutes))
+                moment = moment - offset if sign == "+" else moment + offset
+            return moment
+        if isinstance(value, int) and value > 0:
+            return _EPOCH + (timedelta(seconds=value) if value < 100_000_000_000 else timedelta(milliseconds=value))
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+@lru_cache(maxsize=65536)
+def rfc3339(moment: datetime) -> str:
+    """``2026-11-23T14:02:03.123Z``: three digits of a second, six where the time has them."""
+    text = moment.isoformat(timespec="microseconds" if moment.microsecond % 1000 else "milliseconds")
+    return text.replace("+00:00", "Z")

@@ -1,0 +1,130 @@
+"""Assets between the two APIs: from an export's chunk to Parquet, and back as the rows that a set of records needs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_tenable.asff.records import Asset, AwsCloud, Cloud, Network, Ratings, Score, Tag, decode_chunk
+from airflow_provider_tenable.asff.resources import COLUMNS, AssetRow
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+
+def row_of(asset: Asset) -> AssetRow:
+    """The columns of an asset that the mapping needs."""
+    aws = (asset.cloud and asset.cloud.aws) or AwsCloud()
+    network = asset.network or Network()
+    tags: dict[str, list[str]] = {}
+    for tag in asset.tags or []:
+        if tag.key and tag.value:
+            tags.setdefault(tag.key, []).append(tag.value)
+    names = [*(network.hostnames or []), *(network.fqdns or [])]
+    return AssetRow(
+        id=asset.id,
+        owner_id=aws.owner_id,
+        region=aws.region,
+        availability_zone=aws.availability_zone,
+        instance_id=aws.ec2_instance_id,
+        image_id=aws.ec2_instance_ami_id,
+        instance_type=aws.ec2_instance_type,
+        instance_name=aws.ec2_name,
+        vpc_id=aws.vpc_id,
+        subnet_id=aws.subnet_id,
+        name=names[0] if names else None,
+        addresses=_json([*(network.ipv4s or []), *(network.ipv6s or [])]),
+        tags=_json(tags),
+        resource_tags=_json({tag.key: tag.value for tag in asset.resource_tags or [] if tag.key and tag.value}),
+        acr=_number(asset.ratings.acr.score if asset.ratings and asset.ratings.acr else None),
+    )
+
+
+def row_of_details(details: dict[str, Any]) -> AssetRow | None:
+    """The columns of one asset looked up singly. ``GET /assets/{id}`` answers in lists (``aws_ec2_instance_id: ["i-..."]``)."""
+
+    def first(name: str) -> str | None:
+        value = details.get(name)
+        value = value[0] if isinstance(value, list) and value else value
+        return value if isinstance(value, str) and value else None
+
+    def texts(*names: str) -> list[str]:
+        return [item for name in names for item in details.get(name) or [] if isinstance(item, str)]
+
+    def tags(name: str, key: str, value: str) -> list[Tag]:
+        listed = details.get(name)
+        listed = listed if isinstance(listed, list) else []
+        return [Tag(tag.get(key), tag.get(value)) for tag in listed if isinstance(tag, dict)]
+
+    asset_id = details.get("id")
+    if not isinstance(asset_id, str):
+        return None
+    aws = AwsCloud(
+        owner_id=first("aws_owner_id"),
+        region=first("aws_region"),
+        availability_zone=first("aws_availability_zone"),
+        ec2_instance_id=first("aws_ec2_instance_id"),
+        ec2_instance_ami_id=first("aws_ec2_instance_ami_id"),
+        ec2_instance_type=first("aws_ec2_instance_type"),
+        ec2_name=first("aws_ec2_name"),
+        vpc_id=first("aws_vpc_id"),
+        subnet_id=first("aws_subnet_id"),
+    )
+    score = details.get("acr_score")
+    return row_of(
+        Asset(
+            id=asset_id,
+            cloud=Cloud(aws),
+            network=Network(ipv4s=texts("ipv4", "ipv4s"), ipv6s=texts("ipv6", "ipv6s"), fqdns=texts("fqdn", "fqdns"), hostnames=texts("hostname")),
+            ratings=Ratings(Score(score if isinstance(score, (int, float, str)) else None)),
+            tags=tags("tags", "tag_key", "tag_value") or tags("tags", "key", "value"),
+            resource_tags=tags("resource_tags", "key", "value"),
+        )
+    )
+
+
+def to_parquet(data: bytes) -> tuple[bytes, int]:
+    """A chunk of an asset export as a Parquet part, and its number of rows.
+
+    :raises ValueError: the chunk is no JSON array.
+    """
+    import pandas as pd
+
+    # An asset without an id can be joined to nothing: the records that would need it find no asset, and are accounted for there.
+    assets, _ = decode_chunk(data, Asset)
+    rows = [msgspec.structs.astuple(row_of(asset)) for asset in assets]
+    frame = pd.DataFrame.from_records(rows, columns=list(COLUMNS))
+    frame["acr"] = frame["acr"].astype("float64")
+    texts = [column for column in COLUMNS if column != "acr"]
+    frame[texts] = frame[texts].astype("string")
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, engine="pyarrow", index=False)
+    return buffer.getvalue(), len(frame)
+
+
+def find(parts: Iterable[ObjectStoragePath], wanted: set[str]) -> dict[str, AssetRow]:
+    """The rows of the wanted assets. One part is in memory at a time; of an asset that stands in two, the later part counts."""
+    import pandas as pd
+
+    found: dict[str, AssetRow] = {}
+    for part in parts:
+        frame = pd.read_parquet(io.BytesIO(part.read_bytes()), engine="pyarrow")
+        frame = frame[frame["id"].isin(wanted)].astype(object)
+        frame = frame.where(frame.notna(), None)
+        for values in frame[list(COLUMNS)].itertuples(index=False, name=None):
+            found[values[0]] = AssetRow(*values)
+    return found
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,125 @@
+"""The provider's own settings: section ``[tenable]`` of Airflow's configuration.
+
+One table serves both Airflow (which shows the options and their defaults through ``provider_info``) and our own reading of them.
+Each option can be set as ``AIRFLOW__TENABLE__<OPTION>``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SECTION = "tenable"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its type as Airflow names it, its default as text (Airflow asks for text), and what it means."""
+
+    type: str
+    default: str
+    description: str
+    example: str | None = None
+    minimum: float | None = None
+
+
+OPTIONS: dict[str, Option] = {
+    "staging_path": Option(
+        "string",
+        "",
+        "Where runs keep their files: any URI that Airflow's ObjectStoragePath opens. Every worker must see the same "
+        "place. Empty: the folder tenable_staging in AIRFLOW_HOME, which is right for one machine only.",
+        example="s3://aws_default@my-bucket/tenable",
+    ),
+    "schedule_hours": Option(
+        "float", "24", "Hours between two scheduled runs of tenable_to_security_hub (the old tool's --run-every).", minimum=0.25
+    ),
+    "lag_seconds": Option(
+        "integer",
+        "3600",
+        "How far before the watermark an incremental run begins. Covers what Tenable publishes late.",
+        minimum=0,
+    ),
+    "transform_shards": Option("integer", "8", "Into how many mapped tasks the transform is split, at most.", minimum=1),
+    "num_assets": Option(
+        "integer", "200", "Assets per chunk of a vulnerability export (50 to 5000). Fewer means less memory.", minimum=50
+    ),
+    "asset_chunk_size": Option("integer", "1000", "Assets per chunk of an asset export (100 to 1000).", minimum=100),
+    "poll_interval_seconds": Option(
+        "float", "30", "Seconds between two looks at a running export. At least 10 where the task is deferred.", minimum=1
+    ),
+    "export_timeout_hours": Option(
+        "float",
+        "12",
+        "A running export is cancelled, and its task fails, after this many hours. Chunks live for 24.",
+        minimum=0.01,
+    ),
+    "asset_lookups": Option(
+        "integer", "100", "Assets that one transform task may look up singly when the export lacks them.", minimum=0
+    ),
+    "parked_days": Option(
+        "float", "7", "Days for which a record without its asset is tried again before it is given up.", minimum=0
+    ),
+    "retention_days": Option(
+        "float", "7", "Days after which the staged files of a successful run are removed. Failed runs stay.", minimum=0
+    ),
+    "id_scheme": Option(
+        "string",
+        "port",
+        "port: one finding per port. tvm2aws: the ids of Tenable's tvm2aws, which knows one finding per instance and plugin.",
+    ),
+    "product": Option(
+        "string",
+        "tenable/vulnerability-management",
+        "The Security Hub product: company/product, or 'default' for the account's own default product (needed in GovCloud and China, "
+        "and chosen there by itself).",
+    ),
+    "enable_product": Option(
+        "boolean", "False", "Whether an import may subscribe the account to the product where it is not subscribed yet."
+    ),
+}
+
+
+def provider_config() -> dict[str, Any]:
+    """The ``config`` part of ``get_provider_info()``."""
+    options = {
+        name: {
+            "description": option.description,
+            "version_added": "0.1.0",
+            "type": option.type,
+            "example": option.example,
+            "default": option.default,
+        }
+        for name, option in OPTIONS.items()
+    }
+    return {SECTION: {"description": "Settings of the Tenable provider.", "options": options}}
+
+
+def get(name: str) -> Any:
+    """Read an option as its own type.
+
+    :raises ConfigurationError: the value is not of the option's type, or below its minimum.
+    """
+    from airflow_provider_tenable._compat import conf
+    from airflow_provider_tenable.exceptions import ConfigurationError
+
+    option = OPTIONS[name]
+    text = str(conf.get(SECTION, name, fallback=option.default)).strip()
+    convert = {"string": str, "integer": int, "float": float, "boolean": _boolean}[option.type]
+    try:
+        value = convert(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"Option [{SECTION}] {name} is {text!r}, which is not of type {option.type}. "
+            f"Set AIRFLOW__{SECTION.upper()}__{name.upper()} or the option in airflow.cfg."
+        ) from error
+    if option.minimum is not None and value < option.minimum:
+        raise ConfigurationError(f"Option [{SECTION}] {name} is {text}; the least it may be is {option.minimum:g}.")
+    return value
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None

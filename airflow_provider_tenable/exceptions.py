@@ -1,0 +1,64 @@
+"""What can go wrong, by what the user must do next. No Airflow in here: operators translate at their edge.
+
+* :class:`ConfigurationError`: change a setting, a connection, a role; a retry would fail the same way.
+* :class:`TemporaryError`: nothing to do; the task's retry, or the next run, continues where this one stopped.
+* :class:`RejectedFindingsError`: look at the rejected findings of the run, fix the cause, run again.
+* :class:`StagingError`: files of the run are missing or damaged; the message says which.
+"""
+
+from __future__ import annotations
+
+
+class TenableProviderError(Exception):
+    """Base of all errors this package raises on purpose. The text says what happened, to what, and what to do."""
+
+
+class ConfigurationError(TenableProviderError):
+    """Something the user has set is wrong. Raised before anything is imported; never worth a retry."""
+
+
+class TenableAuthError(ConfigurationError):
+    """Tenable refuses the API keys (401), or the user behind them may not do this (403)."""
+
+
+class TenableRequestError(ConfigurationError):
+    """Tenable refuses the request itself (400, 415, 422): a filter or an option is not valid."""
+
+
+class TemporaryError(TenableProviderError):
+    """The other side, or the way to it, is out of order for now (429, 5xx, time-outs, broken answers)."""
+
+
+class ExportNotFoundError(TemporaryError):
+    """Tenable does not know the export job or chunk (404, 410): it has expired, and must be asked for again."""
+
+
+class ChunkNotReadyError(TemporaryError):
+    """Tenable lists a chunk that it cannot serve yet (400 on a chunk)."""
+
+
+class DuplicateExportError(TemporaryError):
+    """An export with the same filters is running (409, or 429 naming the job).
+
+    :ivar job_uuid: the running job where Tenable named it, else None.
+    """
+
+    def __init__(self, message: str, job_uuid: str | None = None) -> None:
+        super().__init__(message)
+        self.job_uuid = job_uuid
+
+
+class ExportFailedError(TemporaryError):
+    """An export did not become whole: it broke more often than it may be restarted, or its deadline passed."""
+
+
+class StagingError(TenableProviderError):
+    """A staged file is missing, damaged, or does not match its manifest."""
+
+
+class LedgerError(TenableProviderError):
+    """The counts of a run do not add up: something was lost or counted twice. The watermark stays."""
+
+
+class RejectedFindingsError(TenableProviderError):
+    """More findings were rejected than ``max_rejected_ratio`` allows. The watermark stays."""

@@ -1,0 +1,69 @@
+"""Where an export's state and chunks are staged: ``{run}/{kind}/export.json`` and ``part-*``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exports import ExportState, Part
+from airflow_provider_tenable.staging import compress, names, open_path, read_json, write_json, write_whole
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+MANIFEST = "export.json"
+
+
+class StagedExport:
+    """The store of one export. Asset chunks become Parquet, the others stay as Tenable served them, compressed.
+
+    :param folder: the export's folder in the run's staging.
+    :param kind: ``assets``, ``vulnerabilities`` or ``compliance``.
+    """
+
+    def __init__(self, folder: ObjectStoragePath, kind: str) -> None:
+        self.folder = folder
+        self.kind = kind
+
+    def load(self) -> ExportState | None:
+        value = read_json(self.folder / MANIFEST)
+        return None if value is None else ExportState.from_json(value)
+
+    def save(self, state: ExportState) -> None:
+        write_json(self.folder / MANIFEST, state.to_json())
+
+    def put(self, job_uuid: str, chunk_id: int, data: bytes) -> Part:
+        """Stage a chunk. :raises ValueError: it is no JSON array."""
+        from airflow_provider_tenable.asff.records import count_records
+
+        # The job's id is part of the name: chunk 1 of the job that replaces a broken one is another chunk.
+        stem = f"part-{job_uuid[:8]}-{chunk_id:06d}"
+        if self.kind == "assets":
+            from airflow_provider_tenable.assets import to_parquet
+
+            content, records = to_parquet(data)
+            name = f"{stem}.parquet"
+        else:
+            records = count_records(data)
+            content, name = compress(data), f"{stem}.json.gz"
+        write_whole(self.folder / name, content)
+        return Part(name=name, records=records, bytes=len(data))
+
+    def drop(self, job_uuid: str) -> None:
+        """Remove the parts of a job that is given up."""
+        for name in names(self.folder):
+            if name.startswith(f"part-{job_uuid[:8]}-"):
+                (self.folder / name).unlink()
+
+
+def staged_parts(uri: str, kind: str) -> list[ObjectStoragePath]:
+    """The parts of a whole export, in the order of their chunks.
+
+    :param uri: the export's folder.
+    :raises StagingError: the export is not whole.
+    """
+    folder = open_path(uri)
+    state = StagedExport(folder, kind).load()
+    if state is None or not state.complete:
+        raise StagingError(f"The {kind} export in {uri} is not whole. Clear its task.")
+    return [folder / part.name for _, part in sorted(state.parts.items(), key=lambda item: int(item[0]))]

@@ -1,0 +1,400 @@
+"""The state machine of a Tenable export job. No Airflow and no HTTP in here: a client, a store and a clock are handed in.
+
+Rules (Tenable API docs, export status and chunk pages):
+
+* A job goes QUEUED, PROCESSING, (READY), FINISHED, or ends as CANCELLED or ERROR. Chunks appear while it works, unordered, with gaps.
+* FINISHED does not mean whole: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that part of it is missing. Such a job, like one
+  that was cancelled, failed or expired, is started again, a few times; its chunks are dropped. A partial export is never taken for a whole one.
+* A chunk counts when it is staged, never before. What is staged is not fetched again, also not by the retry of a killed task.
+* Two running jobs with the same filters are refused (409): ours is then the one that runs, if its filters and chunk size are ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from airflow_provider_tenable.exceptions import (
+    ChunkNotReadyError,
+    ConfigurationError,
+    DuplicateExportError,
+    ExportFailedError,
+    ExportNotFoundError,
+    TemporaryError,
+)
+from airflow_provider_tenable.filters import same_filters
+
+log = logging.getLogger(__name__)
+
+ACTIVE = frozenset({"QUEUED", "PROCESSING", "READY"})
+TERMINAL = frozenset({"FINISHED", "CANCELLED", "ERROR"})
+
+#: How often a chunk that cannot be decoded is fetched again before the whole job is started again.
+_CHUNK_FETCHES = 3
+#: How many looks in a row may fail with a temporary error before the task fails (its retry then goes on where it stood).
+_FAILED_LOOKS = 20
+#: Clocks differ: a job counts as the outcome of our own lost request if it was created up to this long before it.
+_CLOCK_SKEW_SECONDS = 120.0
+#: The state is written after so many chunks; a killed task fetches at most these again.
+_SAVE_EVERY = 10
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """What Tenable says of a job. ``created`` is in unix seconds, None where Tenable does not tell (assets)."""
+
+    status: str
+    chunks: frozenset[int] = frozenset()
+    lost_chunks: frozenset[int] = frozenset()
+    reason: str | None = None
+    filters: Any = None
+    chunk_size: int | None = None
+    created: float | None = None
+    total_chunks: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A line of Tenable's list of jobs; fields as in :class:`JobStatus`."""
+
+    uuid: str
+    status: str
+    filters: Any
+    chunk_size: int | None
+    created: float | None
+
+
+class ExportClient(Protocol):
+    """What the state machine needs of Tenable. Errors are those of ``exceptions``."""
+
+    def start(self, kind: str, body: dict[str, Any]) -> str: ...
+    def status(self, kind: str, job_uuid: str) -> JobStatus: ...
+    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes: ...
+    def cancel(self, kind: str, job_uuid: str) -> None: ...
+    def jobs(self, kind: str) -> list[Job]: ...
+
+
+@dataclass
+class Part:
+    """A staged chunk: file name, number of records, bytes as Tenable served them."""
+
+    name: str
+    records: int
+    bytes: int
+
+
+@dataclass
+class ExportState:
+    """What is kept of an export, so that a killed task's retry goes on where it stood.
+
+    :ivar requested_at: when the running job was asked for (unix seconds, our clock), before the call.
+    :ivar data_from: the moment whose data the export is sure to hold: the earlier of ``requested_at`` and an adopted job's creation.
+    """
+
+    kind: str
+    body: dict[str, Any]
+    started_at: float
+    uuid: str | None = None
+    requested_at: float | None = None
+    data_from: float | None = None
+    restarts: int = 0
+    complete: bool = False
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ExportState:
+        parts = {chunk: Part(**part) for chunk, part in value.pop("parts").items()}
+        return cls(**value, parts=parts)
+
+
+class ExportStore(Protocol):
+    """Where state and chunks are kept.
+
+    ``put`` raises ``ValueError`` for a chunk that cannot be decoded; ``drop`` removes the parts of a job that is given up.
+    """
+
+    def load(self) -> ExportState | None: ...
+    def save(self, state: ExportState) -> None: ...
+    def put(self, job_uuid: str, chunk_id: int, data: bytes) -> Part: ...
+    def drop(self, job_uuid: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do for now: look again after so many seconds, at the job that is named (None: none runs yet)."""
+
+    seconds: float
+    job_uuid: str | None
+    chunks_staged: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The export is whole and staged."""
+
+    state: ExportState
+
+
+class ExportRun:
+    """Drives one export to its end, a step at a time.
+
+    :param kind: ``assets``, ``vulnerabilities`` or ``compliance``.
+    :param body: the body of the request: filters and chunk size.
+    :param now: the clock, unix seconds.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds after which a job is cancelled and the task fails; counted from the task's first request.
+    :param max_restarts: how often a broken job is started again.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        body: dict[str, Any],
+        client: ExportClient,
+        store: ExportStore,
+        now: Callable[[], float],
+        poll_interval: float = 30.0,
+        timeout: float = 12 * 3600.0,
+        max_restarts: int = 3,
+    ) -> None:
+        self.kind = kind
+        self.body = body
+        self.client = client
+        self.store = store
+        self.now = now
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.max_restarts = max_restarts
+        self._failed_looks = 0
+        self._lost_request = False
+        self.state = self._load()
+
+    def _load(self) -> ExportState:
+        state = self.store.load()
+        if state is None or state.body != self.body:
+            if state is not None and state.uuid:
+                log.info("The %s export %s was asked for with another body: it is left, and a new one begins.", self.kind, state.uuid)
+                self.store.drop(state.uuid)
+            return ExportState(kind=self.kind, body=self.body, started_at=self.now())
+        if state.uuid:
+            log.info("Going on with %s export %s: %d chunks are staged.", self.kind, state.uuid, len(state.parts))
+        elif state.requested_at is not None:
+            self._lost_request = True
+        return state
+
+    @property
+    def deadline(self) -> float:
+        """Unix seconds at which the job is cancelled."""
+        return self.state.started_at + self.timeout
+
+    def step(self) -> Wait | Finished:
+        """Do what can be done now.
+
+        :raises ExportFailedError: too many restarts, or the deadline has passed.
+        :raises ConfigurationError: Tenable refuses keys, rights or the request.
+        """
+        if self.state.complete:
+            return Finished(self.state)
+        if self.now() >= self.deadline:
+            self._give_up()
+        try:
+            outcome = self._step()
+        except ConfigurationError:
+            raise
+        except TemporaryError as error:
+            if isinstance(error, ExportFailedError):
+                raise
+            self._failed_looks += 1
+            if self._failed_looks > _FAILED_LOOKS:
+                raise
+            log.warning("Look %d at the %s export failed, trying again: %s", self._failed_looks, self.kind, error)
+            return self._wait()
+        self._failed_looks = 0
+        return outcome
+
+    def cancel(self) -> None:
+        """Cancel the running job, if there is one. Errors are logged: there is nothing else to do about them."""
+        job = self.state.uuid
+        if not job or self.state.complete:
+            return
+        try:
+            self.client.cancel(self.kind, job)
+            log.info("Cancelled %s export %s.", self.kind, job)
+        except (TemporaryError, ConfigurationError) as error:
+            log.warning("Could not cancel %s export %s: %s", self.kind, job, error)
+
+    def _step(self) -> Wait | Finished:
+        if self.state.uuid is None and not self._start():
+            return self._wait()
+        job = self.state.uuid
+        assert job is not None
+        try:
+            status = self.client.status(self.kind, job)
+            if status.status in ("CANCELLED", "ERROR"):
+                return self._restart(f"it ended as {status.status}" + (f": {status.reason}" if status.reason else ""))
+            if status.status not in ACTIVE | TERMINAL:
+                raise TemporaryError(f"Tenable says that {self.kind} export {job} is {status.status!r}, which is no state we know.")
+            partial = self._partial(status)
+            if partial:
+                return self._restart(partial)
+            whole = self._download(job, status)
+        except ExportNotFoundError as error:
+            return self._restart(f"it or one of its chunks has expired ({error})")
+        if status.status != "FINISHED" or not whole:
+            return self._wait()
+        self.state.complete = True
+        self.store.save(self.state)
+        return Finished(self.state)
+
+    @staticmethod
+    def _partial(status: JobStatus) -> str | None:
+        if status.status != "FINISHED":
+            return None
+        if status.lost_chunks:
+            return f"it finished without chunks {sorted(status.lost_chunks)[:10]}" + (f": {status.reason}" if status.reason else "")
+        # The status of an asset job has no list of failed chunks: only the reason tells.
+        return f"it finished with the reason {status.reason!r}" if status.reason else None
+
+    def _start(self) -> bool:
+        """Ask for the export, or adopt the one that runs. False: not yet, look again later."""
+        if self._lost_request and self._adopt_lost():
+            return True
+        self._lost_request = False
+        asked_at = self.now()
+        self.state.requested_at = asked_at
+        self.store.save(self.state)
+        try:
+            self._take(self.client.start(self.kind, self.body), asked_at)
+        except DuplicateExportError as duplicate:
+            return self._adopt(duplicate.job_uuid, asked_at)
+        log.info("Asked for %s export %s.", self.kind, self.state.uuid)
+        return True
+
+    def _take(self, job: str, data_from: float) -> None:
+        self.state.uuid = job
+        self.state.data_from = data_from
+        self.state.parts = {}
+        self.store.save(self.state)
+
+    def _adopt_lost(self) -> bool:
+        """A task died between asking and noting the job's id: find that job in Tenable's list."""
+        requested_at = self.state.requested_at or 0.0
+        for job in self.client.jobs(self.kind):
+            if (
+                job.status in ACTIVE | {"FINISHED"}
+                and job.created is not None
+                and job.created >= requested_at - _CLOCK_SKEW_SECONDS
+                and self._is_ours(job.filters, job.chunk_size)
+            ):
+                log.info("Found %s export %s, which was asked for before this task was stopped.", self.kind, job.uuid)
+                self._take(job.uuid, min(requested_at, job.created))
+                return True
+        return False
+
+    def _adopt(self, job: str | None, asked_at: float) -> bool:
+        candidates = [found for found in self.client.jobs(self.kind) if found.status in ACTIVE and job in (None, found.uuid)]
+        for found in candidates:
+            if self._is_ours(found.filters, found.chunk_size):
+                # The job may be older than our request: what it holds is sure only up to its own beginning.
+                data_from = min(asked_at, found.created) if found.created is not None else self.state.started_at
+                log.info("Tenable already runs this %s export as %s: adopted.", self.kind, found.uuid)
+                self._take(found.uuid, data_from)
+                return True
+        log.warning(
+            "Tenable refuses the %s export as a duplicate of %s, whose filters or chunk size are not ours. Waiting until that one is over.",
+            self.kind,
+            job or "a job it does not name",
+        )
+        return False
+
+    def _is_ours(self, filters: Any, chunk_size: int | None) -> bool:
+        ours = next((self.body[name] for name in ("num_assets", "chunk_size", "num_findings") if name in self.body), None)
+        return same_filters(self.body.get("filters", {}), filters) and (chunk_size is None or ours is None or chunk_size == ours)
+
+    def _download(self, job: str, status: JobStatus) -> bool:
+        """Stage what is available and not yet staged. True: nothing that is listed is missing."""
+        waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
+        began, fetched_bytes, unsaved = self.now(), 0, 0
+        try:
+            for chunk in waiting:
+                try:
+                    part = self._fetch(job, chunk)
+                except ChunkNotReadyError:
+                    log.info("Chunk %d of %s export %s is not ready yet.", chunk, self.kind, job)
+                    continue
+                self.state.parts[str(chunk)] = part
+                fetched_bytes, unsaved = fetched_bytes + part.bytes, unsaved + 1
+                if unsaved >= _SAVE_EVERY:
+                    self.store.save(self.state)
+                    unsaved = 0
+                    self._log_progress(job, status, fetched_bytes, began)
+        finally:
+            if unsaved:
+                self.store.save(self.state)
+                self._log_progress(job, status, fetched_bytes, began)
+        return all(str(chunk) in self.state.parts for chunk in status.chunks)
+
+    def _log_progress(self, job: str, status: JobStatus, fetched_bytes: int, began: float) -> None:
+        parts = self.state.parts.values()
+        seconds = max(self.now() - began, 1e-3)
+        total = status.total_chunks or (len(status.chunks) if status.status == "FINISHED" else None)
+        log.info(
+            "%s export %s (%s): %d of %s chunks, %d records, %.1f MB staged; %.1f MB/s.",
+            self.kind.capitalize(),
+            job,
+            status.status,
+            len(parts),
+            total or f"at least {len(status.chunks)}",
+            sum(part.records for part in parts),
+            sum(part.bytes for part in parts) / 1e6,
+            fetched_bytes / 1e6 / seconds,
+        )
+
+    def _fetch(self, job: str, chunk: int) -> Part:
+        for attempt in range(1, _CHUNK_FETCHES + 1):
+            data = self.client.chunk(self.kind, job, chunk)
+            try:
+                return self.store.put(job, chunk, data)
+            except ValueError as error:
+                log.warning("Chunk %d of %s export %s cannot be decoded (fetch %d): %s", chunk, self.kind, job, attempt, error)
+        raise ExportNotFoundError(f"chunk {chunk} could not be decoded in {_CHUNK_FETCHES} fetches")
+
+    def _restart(self, why: str) -> Wait:
+        job = self.state.uuid
+        assert job is not None
+        if self.state.restarts >= self.max_restarts:
+            raise ExportFailedError(
+                f"The {self.kind} export {job} did not become whole: {why}. It was started again {self.state.restarts} times. "
+                "Nothing was imported from it. Look at the export's state in Tenable, then clear this task."
+            )
+        log.warning("The %s export %s is given up, since %s. Starting it again.", self.kind, job, why)
+        self.cancel()
+        self.store.drop(job)
+        self.state.restarts += 1
+        self.state.uuid = None
+        self.state.requested_at = None
+        self.state.parts = {}
+        self.store.save(self.state)
+        return Wait(seconds=min(self.poll_interval, 1.0), job_uuid=None, chunks_staged=0)
+
+    def _give_up(self) -> None:
+        self.cancel()
+        job, self.state.uuid, staged = self.state.uuid, None, len(self.state.parts)
+        if job:
+            self.store.drop(job)
+        # A later retry of the task begins anew, with a deadline of its own.
+        self.state = ExportState(kind=self.kind, body=self.body, started_at=self.now())
+        self.store.save(self.state)
+        raise ExportFailedError(
+            f"The {self.kind} export {job} was not whole after {self.timeout / 3600:g} hours ({staged} chunks were staged) and has been cancelled. "
+            "Raise [tenable] export_timeout_hours if Tenable needs longer, then clear this task."
+        )
+
+    def _wait(self) -> Wait:
+        return Wait(seconds=self.poll_interval, job_uuid=self.state.uuid, chunks_staged=len(self.state.parts))

@@ -1,0 +1,50 @@
+"""Comparing the filters of an export with what Tenable echoes of a job's filters.
+
+Tenable's echo differs from the request (API docs: export status, list of jobs): it is a JSON string in the list of asset jobs, has ``0`` for
+times that were not set, states and severities in upper case, tags in an object of their own, and empty objects for unset scores.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_UPPER_CASE = frozenset({"state", "severity", "severity_modification_type"})
+#: Two names for one filter.
+_SAME = {"first_seen": "first_found", "last_seen": "last_found", "plugin_ids": "plugin_id"}
+
+
+def same_filters(ours: dict[str, Any], echoed: Any) -> bool:
+    """Whether a job's echoed filters mean the same as ours. An echo that cannot be read means no."""
+    if isinstance(echoed, str):
+        try:
+            echoed = json.loads(echoed or "{}")
+        except ValueError:
+            return False
+    if echoed is None:
+        echoed = {}
+    return isinstance(echoed, dict) and _canonical(ours) == _canonical(echoed)
+
+
+def _canonical(filters: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in filters.items():
+        if name == "tags" and isinstance(value, dict):
+            flat.update(_canonical(value))
+            continue
+        value = _value(name, value)
+        if not _unset(value):
+            flat[_SAME.get(name, name)] = value
+    return flat
+
+
+def _value(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _value(key, item) for key, item in value.items() if not _unset(_value(key, item))}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return sorted({str(item).upper() if name in _UPPER_CASE else str(item) for item in value})
+    return value
+
+
+def _unset(value: Any) -> bool:
+    return value is None or value is False or value == 0 or value in ("", [], {})

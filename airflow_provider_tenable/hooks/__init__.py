@@ -1,0 +1,1 @@
+"""Hooks: Tenable Vulnerability Management and AWS Security Hub."""

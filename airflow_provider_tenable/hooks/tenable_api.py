@@ -1,0 +1,228 @@
+"""The calls of Tenable's export API that we use, over pyTenable's client, with its errors sorted by what to do next.
+
+What each status means stands in :data:`BY_STATUS`; facts from the Tenable API docs (export pages, concurrency and rate limiting).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import requests
+from tenable.errors import APIError
+
+from airflow_provider_tenable.exceptions import (
+    ChunkNotReadyError,
+    ConfigurationError,
+    DuplicateExportError,
+    ExportNotFoundError,
+    TemporaryError,
+    TenableAuthError,
+    TenableProviderError,
+    TenableRequestError,
+)
+from airflow_provider_tenable.exports import Job, JobStatus
+
+if TYPE_CHECKING:
+    from tenable.io import TenableIO
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """Where the API of one kind of export lives. Assets v2 has a start of its own, and v1's paths for the rest."""
+
+    start: str
+    base: str
+
+
+PATHS = {
+    "assets": _Paths("assets/v2/export", "assets/export"),
+    "vulnerabilities": _Paths("vulns/export", "vulns/export"),
+    "compliance": _Paths("compliance/export", "compliance/export"),
+}
+
+#: HTTP status -> what happens. Everything that is not named is temporary from 500 on, and a refused request below.
+#: 409 and 429 on the start of an export may name the job that runs already: then they are a duplicate, and that job is adopted.
+BY_STATUS: dict[int, type[TenableProviderError]] = {
+    400: TenableRequestError,
+    401: TenableAuthError,
+    403: TenableAuthError,
+    404: ExportNotFoundError,
+    408: TemporaryError,
+    409: DuplicateExportError,
+    410: ExportNotFoundError,
+    425: TemporaryError,
+    429: TemporaryError,
+}
+
+_JOB_UUID = re.compile(r"(?:active_job_id|job_uuid)[\"'=:\s]+([0-9a-fA-F]{8}-[0-9a-fA-F-]{27,36})")
+
+
+class TenableApi:
+    """Calls on one pyTenable client.
+
+    :param client: pyTenable's ``TenableIO``.
+    :param name: how messages call where the client came from.
+    """
+
+    def __init__(self, client: TenableIO, *, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def who_am_i(self) -> str:
+        """The name of the user that the keys belong to (``GET /session``)."""
+        session = self._call("ask who we are", lambda: self._client.get("session", box=False).json())
+        return str(session.get("username") or session.get("name") or session.get("uuid") or "an unnamed user")
+
+    def server_time(self) -> float | None:
+        """Tenable's clock, from the ``Date`` header of a cheap answer (``GET /session``)."""
+        self.who_am_i()
+        return getattr(self._client._session, "server_time", None)
+
+    def start(self, kind: str, body: dict[str, Any]) -> str:
+        """Ask for an export; the job's uuid.
+
+        :raises DuplicateExportError: one with the same filters runs.
+        """
+        what = f"start the {kind} export"
+        answer = self._call(what, lambda: self._client.post(PATHS[kind].start, json=body, box=False).json(), starting=True)
+        job = answer.get("export_uuid") if isinstance(answer, dict) else None
+        if not isinstance(job, str) or not job:
+            raise TemporaryError(f"Tenable's answer to the request to {what} holds no export_uuid.")
+        return job
+
+    def status(self, kind: str, job_uuid: str) -> JobStatus:
+        """The state of a job."""
+        answer = self._call(
+            f"look at {kind} export {job_uuid}",
+            lambda: self._client.get(f"{PATHS[kind].base}/{job_uuid}/status", box=False).json(),
+        )
+        if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
+            raise TemporaryError(f"Tenable's answer on {kind} export {job_uuid} holds no status.")
+        return JobStatus(
+            status=answer["status"].upper(),
+            chunks=_ids(answer.get("chunks_available")),
+            lost_chunks=_ids(answer.get("chunks_failed")) | _ids(answer.get("chunks_cancelled")),
+            reason=answer.get("reason") or None,
+            filters=answer.get("filters"),
+            chunk_size=_chunk_size(answer),
+            created=_seconds(answer.get("created")),
+            total_chunks=answer.get("total_chunks"),
+        )
+
+    def jobs(self, kind: str) -> list[Job]:
+        """The jobs of the last days (``GET .../export/status``: the 1,000 most recent)."""
+        answer = self._call(
+            f"list the {kind} exports", lambda: self._client.get(f"{PATHS[kind].base}/status", box=False).json()
+        )
+        return [
+            Job(
+                uuid=str(job["uuid"]),
+                status=str(job.get("status", "")).upper(),
+                filters=job.get("filters"),
+                chunk_size=_chunk_size(job),
+                created=_seconds(job.get("created")),
+            )
+            for job in (answer.get("exports") or [] if isinstance(answer, dict) else [])
+            if isinstance(job, dict) and job.get("uuid")
+        ]
+
+    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes:
+        """The bytes of a chunk.
+
+        :raises ChunkNotReadyError: listed, but not there yet (400).
+        :raises ExportNotFoundError: expired (404, 410).
+        """
+        try:
+            content: bytes = self._call(
+                f"fetch chunk {chunk_id} of {kind} export {job_uuid}",
+                lambda: self._client.get(f"{PATHS[kind].base}/{job_uuid}/chunks/{chunk_id}", box=False).content,
+            )
+        except TenableRequestError as error:
+            raise ChunkNotReadyError(str(error)) from error
+        return content
+
+    def cancel(self, kind: str, job_uuid: str) -> None:
+        """Cancel a job. One that is over already is no error."""
+        try:
+            self._call(
+                f"cancel {kind} export {job_uuid}",
+                lambda: self._client.post(f"{PATHS[kind].base}/{job_uuid}/cancel", box=False),
+            )
+        except (TenableRequestError, ExportNotFoundError, DuplicateExportError):
+            return
+
+    def asset(self, asset_id: str) -> dict[str, Any] | None:
+        """One asset's details (``GET /assets/{id}``), None where Tenable does not know it."""
+        try:
+            answer = self._call(f"look up asset {asset_id}", lambda: self._client.get(f"assets/{asset_id}", box=False).json())
+        except (ExportNotFoundError, TenableRequestError):
+            return None
+        return answer if isinstance(answer, dict) else None
+
+    def _call(self, what: str, call: Callable[[], _T], *, starting: bool = False) -> _T:
+        try:
+            return call()
+        except APIError as error:
+            raise self._sorted(what, error, starting=starting) from None
+        except requests.exceptions.SSLError as error:
+            raise ConfigurationError(
+                f"Cannot {what}: the TLS certificate that {self._client._url} shows is not accepted ({_short(error)}). "
+                f"Set extra 'verify' of {self._name} to the path of the CA bundle that signs it."
+            ) from None
+        except requests.exceptions.ProxyError as error:
+            raise TemporaryError(f"Cannot {what}: the proxy of {self._name} does not answer ({_short(error)}).") from None
+        except requests.exceptions.JSONDecodeError:
+            raise TemporaryError(f"Cannot {what}: Tenable's answer is not JSON.") from None
+        except requests.exceptions.RequestException as error:
+            raise TemporaryError(
+                f"Cannot {what}: {self._client._url} is not reachable ({_short(error)}). Check the URL of {self._name} and the way there."
+            ) from None
+        except ValueError as error:
+            raise TemporaryError(f"Cannot {what}: Tenable's answer cannot be read ({type(error).__name__}).") from None
+
+    def _sorted(self, what: str, error: APIError, *, starting: bool) -> TenableProviderError:
+        response = error.response
+        status = response.status_code
+        text = response.text[:2000]
+        if starting and status in (409, 429):
+            job = _JOB_UUID.search(text)
+            if status == 409 or job:
+                return DuplicateExportError(f"Cannot {what}: Tenable runs one with the same filters.", job[1] if job else None)
+        kind = BY_STATUS.get(status) or (TemporaryError if status >= 500 else TenableRequestError)
+        message = f"Cannot {what}: Tenable answers {status} {response.reason or ''}".rstrip()
+        if status == 401:
+            message += f". The API keys of {self._name} are not valid (any more). Generate a pair for the API user and put it into the connection"
+        elif status == 403:
+            message += (
+                f". The user behind {self._name} may not do this. It needs 'Can View' on the assets, and the right to export "
+                "(role Basic or higher; on FedRAMP, assets need an administrator)"
+            )
+        elif "html" not in response.headers.get("Content-Type", "") and text.strip():
+            message += f": {' '.join(text.split())[:300]}"
+        if kind is DuplicateExportError and not starting:
+            kind = TemporaryError
+        return kind(message + ".")
+
+
+def _ids(value: Any) -> frozenset[int]:
+    return frozenset(item for item in value or [] if isinstance(item, int)) if isinstance(value, list) else frozenset()
+
+
+def _chunk_size(job: dict[str, Any]) -> int | None:
+    size = job.get("num_assets_per_chunk") or job.get("num_findings")
+    return size if isinstance(size, int) else None
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    return milliseconds / 1000 if isinstance(milliseconds, (int, float)) and milliseconds > 0 else None
+
+
+def _short(error: Exception) -> str:
+    """The kind of a connection error. Its text may hold a proxy's password."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return type(reason or error).__name__

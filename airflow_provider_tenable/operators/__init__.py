@@ -1,0 +1,1 @@
+"""Operators: export from Tenable, map to ASFF, import into Security Hub."""

@@ -1,0 +1,163 @@
+"""Export from Tenable Vulnerability Management into the run's staging."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_tenable._compat import BaseOperator, conf
+from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable.hooks.tenable import TenableHook
+from airflow_provider_tenable.staging import RunFolder
+from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.exports import ExportRun
+
+
+class TenableExportOperator(BaseOperator):
+    """Export assets, vulnerabilities or compliance results, and stage them chunk by chunk as they become available.
+
+    A retried task goes on with the job, and the chunks, that it had. A job that breaks, expires or ends partially is started again. The
+    result (XCom) is a reference: ``{"export", "uuid", "folder", "parts", "records", "bytes", "data_from"}``.
+
+    .. seealso:: https://developer.tenable.com/reference/exports-vulns-request-export
+
+    :param export: ``vulnerabilities``, ``assets`` or ``compliance``.
+    :param filters: Tenable's filters, times in unix seconds (templated). Vulnerabilities want ``state`` and a time; without, Tenable exports 30 days.
+    :param chunk_size: assets per chunk (compliance: findings per chunk) (templated).
+    :param tenable_conn_id: connection of type ``tenable`` (templated).
+    :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
+    :param poll_interval: seconds between two looks at the job; at least 10 where the task is deferred. Default ``[tenable] poll_interval_seconds``.
+    :param export_timeout: seconds after which the job is cancelled and the task fails. Default ``[tenable] export_timeout_hours``.
+    :param max_restarts: how often a broken job is started again.
+    :param deferrable: wait in the triggerer, without a worker slot. Default ``[operators] default_deferrable``.
+    """
+
+    template_fields: Sequence[str] = ("filters", "chunk_size", "tenable_conn_id", "staging_path")
+    template_fields_renderers = {"filters": "json"}
+    ui_color = "#d5e8f7"
+
+    def __init__(
+        self,
+        *,
+        export: str = "vulnerabilities",
+        filters: dict[str, Any] | None = None,
+        chunk_size: int | None = None,
+        tenable_conn_id: str = TenableHook.default_conn_name,
+        staging_path: str | None = None,
+        poll_interval: float | None = None,
+        export_timeout: float | None = None,
+        max_restarts: int = 3,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.export = export
+        self.filters = filters
+        self.chunk_size = chunk_size
+        self.tenable_conn_id = tenable_conn_id
+        self.staging_path = staging_path
+        self.poll_interval = poll_interval
+        self.export_timeout = export_timeout
+        self.max_restarts = max_restarts
+        self.deferrable = deferrable
+        self._run: ExportRun | None = None
+
+    @cached_property
+    def hook(self) -> TenableHook:
+        """The hook of this task's connection."""
+        return TenableHook(self.tenable_conn_id)
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Ask for the export, or go on with the one that this run has."""
+        return self._advance(context)
+
+    def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The trigger has seen something new: look for ourselves. Its word is only a wake-up call."""
+        if event and event.get("message"):
+            self.log.warning("The triggerer reports: %s", event["message"])
+        return self._advance(context)
+
+    def on_kill(self) -> None:
+        """The task is stopped by a person or a time limit: nobody will fetch what Tenable prepares."""
+        if self._run is not None:
+            self._run.cancel()
+
+    def _advance(self, context: Any) -> dict[str, Any]:
+        from airflow_provider_tenable.exports import Finished
+
+        with fail_fast():
+            folder = RunFolder.of(context, self.staging_path).export(self.export)
+            run = self._run = self._export_run(folder)
+            while True:
+                outcome = run.step()
+                if isinstance(outcome, Finished):
+                    return self._result(str(folder), outcome.state)
+                if self.deferrable and outcome.job_uuid:
+                    self.defer(
+                        trigger=TenableExportTrigger(
+                            tenable_conn_id=self.tenable_conn_id,
+                            export=self.export,
+                            job_uuid=outcome.job_uuid,
+                            chunks_staged=outcome.chunks_staged,
+                            poll_interval=max(outcome.seconds, SHORTEST_POLL_INTERVAL),
+                            deadline=run.deadline,
+                        ),
+                        method_name="execute_complete",
+                    )
+                time.sleep(outcome.seconds)
+
+    def _export_run(self, folder: Any) -> ExportRun:
+        from airflow_provider_tenable import config
+        from airflow_provider_tenable.export_store import StagedExport
+        from airflow_provider_tenable.exports import ExportRun
+
+        poll, timeout = self.poll_interval, self.export_timeout
+        return ExportRun(
+            kind=self.export,
+            body=self._body(),
+            client=self.hook.api,
+            store=StagedExport(folder, self.export),
+            now=time.time,
+            poll_interval=float(config.get("poll_interval_seconds") if poll is None else poll),
+            timeout=float(config.get("export_timeout_hours") * 3600 if timeout is None else timeout),
+            max_restarts=self.max_restarts,
+        )
+
+    def _body(self) -> dict[str, Any]:
+        """The request. Every field whose default differs between Tenable's documentation and its API is stated."""
+        from airflow_provider_tenable import config
+        from airflow_provider_tenable.exceptions import ConfigurationError
+
+        filters = dict(self.filters or {})
+        if self.export == "vulnerabilities":
+            size = int(self.chunk_size or config.get("num_assets"))
+            return {"num_assets": size, "include_unlicensed": True, "include_software_vulns": True, "filters": filters}
+        if self.export == "assets":
+            size = int(self.chunk_size or config.get("asset_chunk_size"))
+            return {"chunk_size": size, "include_open_ports": False, "include_resource_tags": True, "filters": filters}
+        if self.export == "compliance":
+            return {"num_findings": int(self.chunk_size or 5000), "filters": filters}
+        raise ConfigurationError(f"export={self.export!r} is not one of vulnerabilities, assets, compliance.")
+
+    def _result(self, folder: str, state: Any) -> dict[str, Any]:
+        parts = state.parts.values()
+        records, size = sum(part.records for part in parts), sum(part.bytes for part in parts)
+        self.log.info("The %s export %s is whole: %d records in %d chunks, %.1f MB.", self.export, state.uuid, records, len(parts), size / 1e6)
+        if self.export == "assets" and not records:
+            self.log.warning(
+                "Tenable exported no asset at all. The usual cause is an API user without 'Can View' on the assets: "
+                "Tenable leaves out what a user may not see, and says nothing."
+            )
+        return {
+            "export": self.export,
+            "uuid": state.uuid,
+            "folder": folder,
+            "parts": len(parts),
+            "records": records,
+            "bytes": size,
+            "data_from": state.data_from,
+        }

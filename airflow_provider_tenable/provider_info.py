@@ -1,0 +1,78 @@
+"""What Airflow reads about this package through the ``apache_airflow_provider`` entry point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_tenable import __version__
+from airflow_provider_tenable.config import provider_config
+
+_PACKAGE = "airflow_provider_tenable"
+
+#: The connection form. Airflow 3.2 and later read it from here; 2.11 to 3.1 ask the hook, which reads the same table.
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["schema", "port", "extra"],
+    "relabeling": {"host": "URL", "login": "Access key", "password": "Secret key"},
+    "placeholders": {
+        "host": "https://cloud.tenable.com (FedRAMP: https://fedcloud.tenable.com)",
+        "login": "access key of the API user",
+        "password": "secret key of the API user",
+    },
+}
+CONN_FIELDS: dict[str, Any] = {
+    "verify": {
+        "label": "Verify TLS",
+        "description": "true, false, or the path of a CA bundle on the workers",
+        "schema": {"type": ["string", "null"], "default": "true"},
+    },
+    "proxies": {
+        "label": "Proxies",
+        "description": 'JSON object of proxy URLs by scheme, such as {"https": "http://proxy.example.com:3128"}',
+        "schema": {"type": ["string", "null"]},
+    },
+    "timeout": {
+        "label": "Timeout",
+        "description": "seconds without an answer after which a request is given up (default 120)",
+        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 3600},
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's metadata, valid against ``airflow/provider_info.schema.json``."""
+    modules = {
+        layer: [f"{_PACKAGE}.{layer}.{service}" for service in services]
+        for layer, services in {
+            "hooks": ["tenable", "security_hub"],
+            "operators": ["tenable", "asff", "security_hub"],
+            "triggers": ["tenable"],
+        }.items()
+    }
+    return {
+        "package-name": "airflow-provider-tenable",
+        "name": "Tenable",
+        "description": "Carries the findings of Tenable Vulnerability Management to AWS Security Hub.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": "Tenable Vulnerability Management",
+                "external-doc-url": "https://developer.tenable.com/",
+                "tags": ["service"],
+            }
+        ],
+        **{
+            layer: [{"integration-name": "Tenable Vulnerability Management", "python-modules": names}]
+            for layer, names in modules.items()
+        },
+        "connection-types": [
+            {
+                "connection-type": "tenable",
+                "hook-name": "Tenable Vulnerability Management",
+                "hook-class-name": f"{_PACKAGE}.hooks.tenable.TenableHook",
+                "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+                "conn-fields": CONN_FIELDS,
+            }
+        ],
+        "extra-links": [f"{_PACKAGE}.links.security_hub.SecurityHubFindingsLink"],
+        "config": provider_config(),
+    }

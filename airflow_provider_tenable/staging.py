@@ -1,0 +1,225 @@
+"""The run's folder: what one stage writes and the next one reads.
+
+Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
+
+    run.json                                 the run's plan: window, settings, destinations
+    assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
+    findings/shard-*.json                    manifest of one transform task
+    findings/{account}/{region}/part-*.jsonl.gz
+    rejected/part-*.jsonl.gz                 what could not become, or was not accepted as, a finding
+    receipts/{account}/{region}.jsonl        what Security Hub acknowledged
+    ledger.json                              the counts, which must add up
+
+Every file appears whole or not at all: on a local disk it is written under a temporary name, flushed and renamed; an object store puts
+an object whole. Files count only when a manifest names them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+#: gzip's fastest level: findings are written once and read once, and shrink about tenfold even so.
+_GZIP_LEVEL = 1
+
+
+def open_path(uri: str) -> ObjectStoragePath:
+    """The path object of a URI, by Airflow's own object storage layer (``file://``, ``s3://conn@bucket/...``)."""
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+    try:
+        return ObjectStoragePath(uri)
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"The staging path {uri!r} cannot be opened: {error}. s3:// needs the extra airflow-provider-tenable[s3]."
+        ) from error
+
+
+def default_staging_uri() -> str:
+    """``[tenable] staging_path``, or a folder in AIRFLOW_HOME."""
+    from airflow_provider_tenable import config
+
+    configured = str(config.get("staging_path"))
+    if configured:
+        return configured
+    home = os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow"))
+    return "file://" + os.path.join(os.path.abspath(home), "tenable_staging")
+
+
+def is_local(path: ObjectStoragePath) -> bool:
+    """Whether the path lies on this machine's file system."""
+    return path.protocol in ("file", "local", "")
+
+
+def write_whole(path: ObjectStoragePath, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also when the process is killed or the disk is full."""
+    if not is_local(path):
+        path.write_bytes(data)
+        return
+    target = path.path
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise StagingError(
+            f"Cannot write {target}: {error.strerror or error}. Make room, or point [tenable] staging_path elsewhere, and clear the task."
+        ) from error
+
+
+def read_whole(path: ObjectStoragePath) -> bytes:
+    """Read a file. :raises StagingError: it is not there."""
+    try:
+        return bytes(path.read_bytes())
+    except FileNotFoundError as error:
+        raise StagingError(f"The staged file {path} is gone. Clear the run's tasks from the export on.") from error
+
+
+def write_json(path: ObjectStoragePath, value: Any) -> None:
+    """Write a value as JSON, whole, with keys sorted so that the same value gives the same bytes."""
+    write_whole(path, msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1))
+
+
+def read_json(path: ObjectStoragePath) -> Any:
+    """Read a JSON file, or None where it is not there. :raises StagingError: it cannot be decoded."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise StagingError(f"The staged file {path} is damaged ({error}). Remove the run's folder and clear the run.") from error
+
+
+def compress(data: bytes) -> bytes:
+    """gzip without a time stamp, so that the same bytes in give the same bytes out."""
+    return gzip.compress(data, compresslevel=_GZIP_LEVEL, mtime=0)
+
+
+def read_part(path: ObjectStoragePath) -> bytes:
+    """Read and decompress a ``.gz`` part. :raises StagingError: missing or damaged."""
+    try:
+        return gzip.decompress(read_whole(path))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise StagingError(f"The staged part {path} is damaged ({error}). Clear the run's tasks from the export on.") from error
+
+
+class PartWriter:
+    """Collects lines, compressed as they come, into a part that is then written whole.
+
+    :param path: where the part goes when it is closed.
+    """
+
+    def __init__(self, path: ObjectStoragePath) -> None:
+        self.path = path
+        self.lines = 0
+        self.raw_bytes = 0
+        self._buffer = io.BytesIO()
+        self._gzip = gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0, filename="")
+
+    def write(self, line: bytes) -> None:
+        """Add one line, given without its newline."""
+        self._gzip.write(line)
+        self._gzip.write(b"\n")
+        self.lines += 1
+        self.raw_bytes += len(line) + 1
+
+    def close(self) -> None:
+        """Put the part in its place."""
+        self._gzip.close()
+        write_whole(self.path, self._buffer.getvalue())
+
+
+def write_lines(path: ObjectStoragePath, lines: Iterable[bytes]) -> int:
+    """Write a whole part of lines; the number of lines is returned."""
+    part = PartWriter(path)
+    for line in lines:
+        part.write(line)
+    part.close()
+    return part.lines
+
+
+def read_lines(path: ObjectStoragePath) -> Iterator[bytes]:
+    """The lines of a ``.jsonl.gz`` part, without their newlines."""
+    for line in read_part(path).split(b"\n"):
+        if line:
+            yield line
+
+
+class RunFolder:
+    """The paths of one run.
+
+    :param base: URI of the staging area.
+    :param dag_id: the DAG's id.
+    :param run_id: the run's id.
+    """
+
+    def __init__(self, base: str, dag_id: str, run_id: str) -> None:
+        for name in (dag_id, run_id):
+            if name in ("", ".", "..") or "/" in name:
+                raise ConfigurationError(f"{name!r} cannot be the name of a staging folder. Give the run another run_id.")
+        self.dag_root = open_path(base) / dag_id
+        self.root = self.dag_root / run_id
+        self.run_id = run_id
+        self.plan = self.root / "run.json"
+        self.ledger = self.root / "ledger.json"
+        self.findings = self.root / "findings"
+        self.rejected = self.root / "rejected"
+        self.parked = self.root / "parked"
+        self.parked_pool = self.dag_root / "parked"
+
+    @classmethod
+    def of(cls, context: Any, staging_path: str | None = None) -> RunFolder:
+        """The folder of the run that a task's context belongs to."""
+        dag_run = context["dag_run"]
+        return cls(staging_path or default_staging_uri(), dag_run.dag_id, dag_run.run_id)
+
+    def export(self, kind: str) -> ObjectStoragePath:
+        """The folder of an export: ``assets``, ``vulnerabilities``."""
+        return self.root / kind
+
+    def destination(self, account: str, region: str) -> ObjectStoragePath:
+        """The folder of the findings of one account and region."""
+        return self.findings / account / region
+
+    def receipts(self, account: str, region: str) -> ObjectStoragePath:
+        """The receipts of one account and region."""
+        return self.root / "receipts" / account / f"{region}.jsonl"
+
+    def shard_manifest(self, index: int) -> ObjectStoragePath:
+        """The manifest of a transform task."""
+        return self.findings / f"shard-{index:04d}.json"
+
+
+def names(folder: ObjectStoragePath) -> list[str]:
+    """The sorted names in a folder; empty where there is no such folder."""
+    folder.fs.invalidate_cache()
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if not entry.name.endswith(".tmp"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def remove(folder: ObjectStoragePath) -> None:
+    """Remove a folder and what is in it; nothing happens where it is not there."""
+    if folder.fs.exists(folder.path):
+        folder.fs.rm(folder.path, recursive=True)

@@ -1,0 +1,1 @@
+"""Triggers: waiting for a Tenable export without holding a worker slot."""

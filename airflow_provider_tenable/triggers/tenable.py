@@ -1,0 +1,107 @@
+"""Wait for a Tenable export in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_tenable._compat import BaseTrigger, TriggerEvent
+from airflow_provider_tenable.exceptions import ConfigurationError, ExportNotFoundError, TemporaryError
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.exports import JobStatus
+
+#: Airflow 3.2 and 3.3 lose a task whose trigger fires while its worker is still reporting that it was deferred
+#: (apache/airflow#66374, #71580): no trigger fires within its first seconds.
+SHORTEST_POLL_INTERVAL = 10.0
+
+
+class TenableExportTrigger(BaseTrigger):
+    """Fires when an export has chunks that are not staged yet, when it is over, or when its deadline has passed.
+
+    It holds no keys, only the connection's id. pyTenable is synchronous, so it runs in a thread; nothing blocks the event loop.
+
+    :param tenable_conn_id: connection of type ``tenable``.
+    :param export: the kind of export.
+    :param job_uuid: Tenable's job.
+    :param chunks_staged: how many chunks the task has.
+    :param poll_interval: seconds between two looks.
+    :param deadline: unix seconds after which to fire in any case.
+    """
+
+    def __init__(
+        self,
+        *,
+        tenable_conn_id: str,
+        export: str,
+        job_uuid: str,
+        chunks_staged: int,
+        poll_interval: float,
+        deadline: float,
+    ) -> None:
+        super().__init__()
+        self.tenable_conn_id = tenable_conn_id
+        self.export = export
+        self.job_uuid = job_uuid
+        self.chunks_staged = chunks_staged
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The constructor's arguments, for the metadata database."""
+        return (
+            "airflow_provider_tenable.triggers.tenable.TenableExportTrigger",
+            {
+                "tenable_conn_id": self.tenable_conn_id,
+                "export": self.export,
+                "job_uuid": self.job_uuid,
+                "chunks_staged": self.chunks_staged,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look, at first after ``poll_interval`` seconds."""
+        look = None
+        while True:
+            await asyncio.sleep(max(self.poll_interval, SHORTEST_POLL_INTERVAL))
+            try:
+                look = look or await self._client()
+                status = await asyncio.to_thread(look, self.export, self.job_uuid)
+            except TemporaryError as error:
+                # The task decides what becomes of a job that is gone; anything else may be over at the next look.
+                self.log.warning("Could not look at %s export %s: %s", self.export, self.job_uuid, error)
+                if isinstance(error, ExportNotFoundError):
+                    yield TriggerEvent({"job_uuid": self.job_uuid, "message": str(error)})
+                    return
+            except ConfigurationError as error:
+                yield TriggerEvent({"job_uuid": self.job_uuid, "message": str(error)})
+                return
+            else:
+                if self._is_news(status):
+                    yield TriggerEvent({"job_uuid": self.job_uuid, "status": status.status})
+                    return
+            if time.time() >= self.deadline:
+                yield TriggerEvent({"job_uuid": self.job_uuid, "message": "the export's deadline has passed"})
+                return
+
+    async def _client(self) -> Any:
+        """The call that looks at a job, on a client of our own that does not sleep through long pauses."""
+        from asgiref.sync import sync_to_async
+
+        from airflow_provider_tenable.hooks.tenable import TenableHook
+
+        hook = TenableHook(self.tenable_conn_id, retries=0)
+        # Airflow's way to a connection wants the event loop's own thread bridge; a bare thread would hang on Airflow 3.
+        await sync_to_async(lambda: hook.connection_arguments)()
+        api = await asyncio.to_thread(lambda: hook.api)
+        return api.status
+
+    def _is_news(self, status: JobStatus) -> bool:
+        from airflow_provider_tenable.exports import ACTIVE
+
+        return status.status not in ACTIVE or len(status.chunks) > self.chunks_staged
+
