@@ -42,7 +42,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "transform_shards": Option("integer", "8", "Into how many mapped tasks the transform is split, at most.", minimum=1),
     "num_assets": Option(
-        "integer", "200", "Assets per chunk of a vulnerability export (50 to 5000). Fewer means less memory.", minimum=50
+        "integer", "100", "Assets per chunk of a vulnerability export (50 to 5000). Fewer means less memory.", minimum=50
     ),
     "asset_chunk_size": Option("integer", "1000", "Assets per chunk of an asset export (100 to 1000).", minimum=100),
     "poll_interval_seconds": Option(

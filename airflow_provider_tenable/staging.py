@@ -3,6 +3,7 @@
 Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
 
     run.json                                 the run's plan: window, settings, destinations
+    shards.json                              into how many tasks the transform was split
     assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
     findings/shard-*.json                    manifest of one transform task
     findings/{account}/{region}/part-*.jsonl.gz
@@ -17,14 +18,13 @@ an object whole. Files count only when a manifest names them.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 
@@ -95,11 +95,16 @@ def read_whole(path: ObjectStoragePath) -> bytes:
 
 def write_json(path: ObjectStoragePath, value: Any) -> None:
     """Write a value as JSON, whole, with keys sorted so that the same value gives the same bytes."""
+    # Imported here and below, since operators import this module, and a DAG file that is parsed needs none of it.
+    import msgspec
+
     write_whole(path, msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1))
 
 
 def read_json(path: ObjectStoragePath) -> Any:
     """Read a JSON file, or None where it is not there. :raises StagingError: it cannot be decoded."""
+    import msgspec
+
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -126,36 +131,44 @@ def read_part(path: ObjectStoragePath) -> bytes:
 class PartWriter:
     """Collects lines, compressed as they come, into a part that is then written whole.
 
-    :param path: where the part goes when it is closed.
+    :param folder: where the part goes when it is closed.
+    :param stem: the part's name without its ending.
+    :param by_content: whether a digest of the lines becomes part of the name, so that other lines are another part.
     """
 
-    def __init__(self, path: ObjectStoragePath) -> None:
-        self.path = path
+    def __init__(self, folder: ObjectStoragePath, stem: str, *, by_content: bool = False) -> None:
         self.lines = 0
         self.raw_bytes = 0
+        self._folder = folder
+        self._stem = stem
+        self._digest = hashlib.sha256() if by_content else None
         self._buffer = io.BytesIO()
         self._gzip = gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0, filename="")
 
     def write(self, line: bytes) -> None:
         """Add one line, given without its newline."""
+        line += b"\n"
         self._gzip.write(line)
-        self._gzip.write(b"\n")
+        if self._digest:
+            self._digest.update(line)
         self.lines += 1
-        self.raw_bytes += len(line) + 1
+        self.raw_bytes += len(line)
 
-    def close(self) -> None:
-        """Put the part in its place."""
+    def close(self) -> str:
+        """Put the part in its place; its name is returned."""
         self._gzip.close()
-        write_whole(self.path, self._buffer.getvalue())
+        stem = f"{self._stem}-{self._digest.hexdigest()[:16]}" if self._digest else self._stem
+        name = f"{stem}.jsonl.gz"
+        write_whole(self._folder / name, self._buffer.getvalue())
+        return name
 
 
-def write_lines(path: ObjectStoragePath, lines: Iterable[bytes]) -> int:
-    """Write a whole part of lines; the number of lines is returned."""
-    part = PartWriter(path)
+def write_lines(folder: ObjectStoragePath, stem: str, lines: Iterable[bytes]) -> str:
+    """Write a whole part of lines; its name is returned."""
+    part = PartWriter(folder, stem)
     for line in lines:
         part.write(line)
-    part.close()
-    return part.lines
+    return part.close()
 
 
 def read_lines(path: ObjectStoragePath) -> Iterator[bytes]:
@@ -181,6 +194,7 @@ class RunFolder:
         self.root = self.dag_root / run_id
         self.run_id = run_id
         self.plan = self.root / "run.json"
+        self.shards = self.root / "shards.json"
         self.ledger = self.root / "ledger.json"
         self.findings = self.root / "findings"
         self.rejected = self.root / "rejected"

@@ -1,0 +1,123 @@
+"""The ledger of a run: where every exported record ended. It adds up, or the run fails.
+
+    exported + unparked = sum(skipped) + parked + findings
+    findings            = accepted + sum(rejected)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
+from airflow_provider_tenable.receipts import Receipts
+from airflow_provider_tenable.staging import RunFolder, names, read_json, read_lines
+
+#: Reasons that stand for a broken record, not for a choice: they count for ``max_rejected_ratio``, as what Security Hub rejected does.
+BROKEN = frozenset({"unreadable_record", "unmappable_record"})
+
+
+def shard_manifests(run: RunFolder) -> list[dict[str, Any]]:
+    """The manifests of all transform tasks. :raises StagingError: one is missing."""
+    planned = read_json(run.shards)
+    if planned is None:
+        raise StagingError(f"{run.shards} is not there: the transform was not planned. Clear the run's tasks from plan_shards on.")
+    manifests = []
+    for index in range(planned["count"]):
+        manifest = read_json(run.shard_manifest(index))
+        if manifest is None:
+            raise StagingError(f"{run.shard_manifest(index)} is not there: shard {index} was not transformed. Clear its task.")
+        manifests.append(manifest)
+    return manifests
+
+
+def destinations_of(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One entry per account and hub Region: ``account, region, aws_conn_id, role_name, findings, parts``."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for manifest in manifests:
+        for entry in manifest["destinations"]:
+            key = (entry["account"], entry["region"])
+            target = found.setdefault(key, {**entry, "findings": 0, "parts": []})
+            target["findings"] += sum(part["lines"] for part in entry["parts"])
+            target["parts"] += [part["name"] for part in entry["parts"]]
+    return [found[key] for key in sorted(found)]
+
+
+def build_ledger(run: RunFolder, plan: dict[str, Any], *, exported: int) -> dict[str, Any]:
+    """Count what is on record.
+
+    :param exported: records that the vulnerability export staged.
+    """
+    manifests = shard_manifests(run)
+    skipped: Counter[str] = Counter()
+    severities: dict[str, Counter[str]] = {}
+    for manifest in manifests:
+        skipped.update(manifest["skipped"])
+        for account, counts in manifest["severities"].items():
+            severities.setdefault(account, Counter()).update(counts)
+    destinations: dict[str, Any] = {}
+    rejected: Counter[str] = Counter()
+    for entry in destinations_of(manifests):
+        counts = Receipts(run, entry["account"], entry["region"], entry["parts"]).counts()
+        destinations[f"{entry['account']}/{entry['region']}"] = {"findings": entry["findings"], **counts}
+        rejected.update(counts["rejected"])
+    return {
+        "window": {name: plan["window"][name] for name in ("since", "until", "kind")},
+        "dry_run": plan["settings"]["dry_run"],
+        "exported": exported,
+        "unparked": sum(manifest["read"] for manifest in manifests if manifest["from_pool"]),
+        "read": sum(manifest["read"] for manifest in manifests),
+        "skipped": dict(sorted(skipped.items())),
+        "parked": sum(manifest["parked"] for manifest in manifests),
+        "findings": sum(manifest["findings"] for manifest in manifests),
+        "accepted": sum(entry["accepted"] for entry in destinations.values()),
+        "rejected": dict(sorted(rejected.items())),
+        "severities": {account: dict(sorted(counts.items())) for account, counts in sorted(severities.items())},
+        "destinations": destinations,
+        "watermark": {"before": plan["window"]["watermark"]},
+        "complete": False,
+    }
+
+
+def check_sums(ledger: dict[str, Any]) -> None:
+    """:raises LedgerError: a sum does not add up; the text has both sides."""
+    wrong = []
+    came, went = ledger["exported"] + ledger["unparked"], sum(ledger["skipped"].values()) + ledger["parked"] + ledger["findings"]
+    if came != went or ledger["read"] != came:
+        wrong.append(f"exported {ledger['exported']} + unparked {ledger['unparked']} = {came}, of which {ledger['read']} were read and {went} accounted for")
+    for name, entry in {"all": ledger, **ledger["destinations"]}.items():
+        delivered = entry["accepted"] + sum(entry["rejected"].values())
+        if delivered != entry["findings"] and not ledger["dry_run"]:
+            wrong.append(f"{name}: {entry['findings']} findings, but {delivered} accepted or rejected")
+    if sum(entry["findings"] for entry in ledger["destinations"].values()) != ledger["findings"]:
+        wrong.append("the findings of the destinations are not those of the run")
+    if wrong:
+        raise LedgerError(f"The ledger does not add up: {'; '.join(wrong)}. The watermark stays. Clear the failed tasks, or the run.")
+
+
+def check_rejected(ledger: dict[str, Any], run: RunFolder, max_ratio: float) -> None:
+    """:raises RejectedFindingsError: too many were rejected; the text has the top reasons with an example each."""
+    broken = {reason: count for reason, count in ledger["skipped"].items() if reason in BROKEN}
+    reasons = Counter({**ledger["rejected"], **broken})
+    rejected, of = reasons.total(), ledger["findings"] + sum(broken.values())
+    if not rejected or rejected <= max_ratio * of:
+        return
+    examples = {}
+    for line in rejected_lines(run):
+        if line["code"] not in examples:
+            examples[line["code"]] = f"{line['id'] or 'no id'}: {line['message']}"
+    top = "; ".join(f"{count} x {reason} (such as {examples.get(reason, 'none on record')})" for reason, count in reasons.most_common(5))
+    raise RejectedFindingsError(
+        f"{rejected} of {of} findings were rejected, more than max_rejected_ratio {max_ratio:g} allows: {top}. The watermark stays. "
+        f"All of them are in {run.rejected}. Mend the cause and run again, or raise max_rejected_ratio to leave them on record."
+    )
+
+
+def rejected_lines(run: RunFolder) -> Iterator[dict[str, Any]]:
+    """All that the run has put aside: ``{"id", "account", "region", "code", "message", "finding"}``."""
+    import msgspec
+
+    for name in names(run.rejected):
+        for line in read_lines(run.rejected / name):
+            yield msgspec.json.decode(line)

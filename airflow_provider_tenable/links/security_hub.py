@@ -1,0 +1,42 @@
+"""A button on the import's task page: its findings in Security Hub's console."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_tenable._compat import BaseOperatorLink, XCom
+from airflow_provider_tenable.asff.identity import partition_of
+
+#: Partition -> host of its console.
+_CONSOLES = {
+    "aws": "{region}.console.aws.amazon.com",
+    "aws-cn": "{region}.console.amazonaws.cn",
+    "aws-us-gov": "{region}.console.amazonaws-us-gov.com",
+}
+XCOM_KEY = "security_hub_findings_url"
+
+
+def console_url(*, account: str, region: str) -> str | None:
+    """The console's list of Tenable's findings of one account, None for a partition whose console we do not know."""
+    host = _CONSOLES.get(partition_of(region))
+    if host is None:
+        return None
+    search = "&".join(
+        f"search={quote(f'{name}={operator}:{value}', safe='')}"
+        for name, operator, value in (
+            ("CompanyName", r"\operator\:EQUALS\:", "Tenable"),
+            ("AwsAccountId", r"\operator\:EQUALS\:", account),
+        )
+    )
+    return f"https://{host.format(region=region)}/securityhub/home?region={region}#/findings?{search}"
+
+
+class SecurityHubFindingsLink(BaseOperatorLink):
+    """Opens the findings that a task imported, in the console of their account's partition and Region."""
+
+    name = "Findings in Security Hub"
+    key = XCOM_KEY
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        return XCom.get_value(key=self.key, ti_key=ti_key) or ""

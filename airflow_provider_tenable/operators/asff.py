@@ -1,0 +1,140 @@
+"""Map staged Tenable records to AWS Security Finding Format."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from airflow_provider_tenable._compat import BaseOperator
+from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable.hooks.tenable import TenableHook
+from airflow_provider_tenable.staging import RunFolder
+
+
+class TenableToAsffOperator(BaseOperator):
+    """Join vulnerabilities with their assets, map them to ASFF, and stage the findings per account and hub Region.
+
+    One task does one shard: every ``count``-th chunk, from ``index`` on. Findings are written serialised and within Security Hub's limits. What
+    becomes no finding is counted under a reason; what is broken goes to ``rejected/``; what lacks its asset is parked for the following runs.
+
+    The result (XCom) is ``{"shard", "read", "findings", "parked", "skipped"}``.
+
+    :param shard: ``{"index": 0, "count": 8}``; with ``"parked": True`` the shard that tries parked records again (templated).
+    :param assets: result of the asset export (templated).
+    :param vulnerabilities: result of the vulnerability export (templated).
+    :param plan: what :func:`airflow_provider_tenable.pipeline.plan_run` returned: window, settings, destinations (templated).
+    :param id_scheme: ``port`` or ``tvm2aws``. Default ``[tenable] id_scheme``.
+    :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
+    :param tenable_conn_id: connection for looking up assets that the export lacks (templated).
+    :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("shard", "assets", "vulnerabilities", "plan", "tenable_conn_id", "staging_path")
+    template_fields_renderers = {"shard": "json", "assets": "json", "vulnerabilities": "json", "plan": "json"}
+    ui_color = "#e6e2f5"
+
+    def __init__(
+        self,
+        *,
+        shard: dict[str, Any] | None = None,
+        assets: dict[str, Any],
+        vulnerabilities: dict[str, Any],
+        plan: dict[str, Any],
+        id_scheme: str | None = None,
+        product: str | None = None,
+        tenable_conn_id: str = TenableHook.default_conn_name,
+        staging_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+        self.assets = assets
+        self.vulnerabilities = vulnerabilities
+        self.plan = plan
+        self.id_scheme = id_scheme
+        self.product = product
+        self.tenable_conn_id = tenable_conn_id
+        self.staging_path = staging_path
+
+    @cached_property
+    def hook(self) -> TenableHook:
+        """The hook of this task's connection; only a lookup asks for it."""
+        return TenableHook(self.tenable_conn_id)
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Transform the shard."""
+        from airflow_provider_tenable.export_store import staged_parts
+        from airflow_provider_tenable.findings_writer import FindingsWriter
+
+        shard = self.shard or {"index": 0, "count": 1}
+        with fail_fast():
+            run = RunFolder.of(context, self.staging_path)
+            writer = FindingsWriter(run, shard["index"])
+            transform = self._transform(writer)
+            if shard.get("parked"):
+                from airflow_provider_tenable.parking import read_pool
+
+                transform.transform_parked(read_pool(run))
+            else:
+                parts = staged_parts(self.vulnerabilities["folder"], "vulnerabilities")
+                transform.transform_parts(parts[shard["index"] :: shard["count"]])
+            manifest = writer.close({**transform.counts(), "from_pool": bool(shard.get("parked"))})
+        self.log.info(
+            "Shard %d: %d records read, %d findings for %d destinations, %d parked, skipped: %s.",
+            shard["index"],
+            manifest["read"],
+            manifest["findings"],
+            len(manifest["destinations"]),
+            manifest["parked"],
+            manifest["skipped"] or "none",
+        )
+        return {name: manifest[name] for name in ("shard", "read", "findings", "parked", "skipped")}
+
+    def _transform(self, writer: Any) -> Any:
+        import msgspec
+
+        from airflow_provider_tenable import config
+        from airflow_provider_tenable.asff.findings import MappingOptions
+        from airflow_provider_tenable.asff.identity import ID_SCHEMES
+        from airflow_provider_tenable.destinations import Destination
+        from airflow_provider_tenable.exceptions import ConfigurationError
+        from airflow_provider_tenable.export_store import staged_parts
+        from airflow_provider_tenable.transform import Transform, TransformSettings
+
+        settings, window = self.plan["settings"], self.plan["window"]
+        scheme = self.id_scheme or config.get("id_scheme")
+        if scheme not in ID_SCHEMES:
+            raise ConfigurationError(f"[tenable] id_scheme is {scheme!r}; it must be one of {', '.join(ID_SCHEMES)}.")
+        now = int(time.time())
+        return Transform(
+            settings=TransformSettings(
+                severities=tuple(settings["severities"]),
+                states=tuple(settings["states"]),
+                until=window["until"] if window["bounded"] else None,
+                region_routing=settings["region_routing"],
+                non_ec2_assets=settings["non_ec2_assets"],
+                product=self.product or config.get("product"),
+                options=MappingOptions(accepted_risks=settings["accepted_risks"], id_scheme=scheme),
+            ),
+            destinations=msgspec.convert(self.plan["destinations"], list[Destination]),
+            asset_parts=staged_parts(self.assets["folder"], "assets"),
+            writer=writer,
+            lookup=self._lookup,
+            lookups=config.get("asset_lookups"),
+            now=now,
+            give_up_before=now - int(config.get("parked_days") * 86400),
+        )
+
+    def _lookup(self, asset_id: str) -> Any:
+        from airflow_provider_tenable.assets import row_of_details
+        from airflow_provider_tenable.exceptions import TemporaryError
+
+        try:
+            details = self.hook.api.asset(asset_id)
+        except TemporaryError as error:
+            # The record is parked, and tried again by the next run.
+            self.log.warning("%s", error)
+            return None
+        return row_of_details(details) if details else None

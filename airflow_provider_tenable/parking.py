@@ -1,0 +1,52 @@
+"""Records that wait for their assets, between runs: ``{staging}/{dag_id}/parked/``.
+
+A run's transform parks into its own folder. Only when the run is settled are its parked records put into the pool, and those that it took from the pool
+removed; both steps can be repeated. Dying between them leaves a record twice in the pool: it is then delivered twice, which changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provider_tenable.staging import RunFolder, names, read_json, read_lines, write_json, write_whole
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.transform import Parked
+
+
+def list_pool(run: RunFolder) -> list[str]:
+    """The names of the parts in the pool."""
+    return [name for name in names(run.parked_pool) if name.endswith(".jsonl.gz")]
+
+
+def claim_pool(run: RunFolder) -> int:
+    """Note which parts of the pool this run takes, so that its retries take the same. The number of parts is returned."""
+    taken = list_pool(run)
+    write_json(run.root / "unparked.json", taken)
+    return len(taken)
+
+
+def read_pool(run: RunFolder) -> Iterator[Parked]:
+    """The records that this run has claimed."""
+    from airflow_provider_tenable.transform import Parked
+
+    for name in read_json(run.root / "unparked.json") or []:
+        for line in read_lines(run.parked_pool / name):
+            yield msgspec.json.decode(line, type=Parked)
+
+
+def settle_pool(run: RunFolder, parts: list[str]) -> None:
+    """Put the run's parked parts into the pool, then remove those that it had claimed.
+
+    :param parts: names of the parts in the run's own ``parked`` folder.
+    """
+    for name in parts:
+        # Named after the run: another run's part can never be written over.
+        write_whole(run.parked_pool / f"{run.run_id}--{name}", (run.parked / name).read_bytes())
+    for name in read_json(run.root / "unparked.json") or []:
+        path = run.parked_pool / name
+        if not name.startswith(f"{run.run_id}--") and path.exists():
+            path.unlink()

@@ -1,0 +1,202 @@
+"""The steps of the DAG between its operators: plan, split, settle, advance the watermark, clean up. Each can be repeated."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from typing import Any
+
+import msgspec
+
+from airflow_provider_tenable import config, watermark
+from airflow_provider_tenable.destinations import parse_destinations, resolve
+from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, shard_manifests
+from airflow_provider_tenable.parking import claim_pool, settle_pool
+from airflow_provider_tenable.settings import DEFAULTS, narrowed, parse_settings
+from airflow_provider_tenable.staging import RunFolder, is_local, names, read_json, remove, write_json
+
+log = logging.getLogger(__name__)
+
+
+def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[str, Any]:
+    """Check everything a person can get wrong, and decide what the run covers. Nothing is exported or imported yet.
+
+    A run that was planned before and is not complete keeps its window, so that a cleared run goes on with what it has staged.
+
+    :return: ``{"window", "settings", "destinations", "narrowed", "asset_filters", "vulnerability_filters"}``
+    :raises ConfigurationError: a param, an option, a connection or the watermark is wrong.
+    """
+    run = RunFolder.of(context)
+    params = dict(context["params"])
+    asked = {name: params.get(name, default) for name, default in DEFAULTS.items()}
+    settings = parse_settings(params)
+    destinations = parse_destinations(asked["destinations"])
+    window = _kept_window(run, asked) or _new_window(context, params, tenable_conn_id)
+    defaults = _defaults_of(context)
+    plan = {
+        "asked": asked,
+        "window": window.to_json(),
+        "settings": msgspec.to_builtins(settings),
+        "destinations": msgspec.to_builtins(resolve(destinations, _identify, settings.region_routing)),
+        "narrowed": narrowed(settings, defaults) or asked["destinations"] != defaults["destinations"],
+        "asset_filters": {},
+        "vulnerability_filters": {
+            "state": [state.upper() for state in settings.states],
+            "severity": list(settings.severities),
+            **window.filter,
+        },
+    }
+    write_json(run.plan, plan)
+    log.info("Window %s; settings %s; destinations %s.", plan["window"], plan["settings"], plan["destinations"])
+    return _public(plan)
+
+
+def _kept_window(run: RunFolder, asked: dict[str, Any]) -> watermark.Window | None:
+    """The window of a run that is cleared before it was complete. All that could be wrong and has been mended is read anew."""
+    earlier = read_json(run.plan)
+    if earlier is None:
+        return None
+    complete = (read_json(run.ledger) or {}).get("complete")
+    if earlier["asked"] == asked and not complete:
+        log.info("This run was planned before: going on with its window, and with what it has staged.")
+        return watermark.Window(**earlier["window"])
+    log.info("This run was %s before: beginning anew.", "completed" if complete else "planned with other params")
+    remove(run.root)
+    return None
+
+
+def _new_window(context: Any, params: dict[str, Any], tenable_conn_id: str) -> watermark.Window:
+    dag_run, now = context["dag_run"], time.time()
+    name = watermark.variable_name(dag_run.dag_id)
+    return watermark.plan_window(
+        run_type=str(getattr(dag_run.run_type, "value", dag_run.run_type)),
+        interval=(_seconds(context.get("data_interval_start")), _seconds(context.get("data_interval_end"))),
+        since=watermark.parse_moment(params.get("since"), "since"),
+        until=watermark.parse_moment(params.get("until"), "until"),
+        watermark=watermark.parse_watermark(watermark.read_watermark(dag_run.dag_id), name=name, now=now),
+        lag=config.get("lag_seconds"),
+        now=now,
+        server_now=_tenable_time(tenable_conn_id),
+    )
+
+
+def plan_shards(context: Any, vulnerabilities: dict[str, Any]) -> list[dict[str, Any]]:
+    """Split the transform: at most ``[tenable] transform_shards`` tasks, and one more where parked records wait.
+
+    :param vulnerabilities: result of the vulnerability export.
+    """
+    run = RunFolder.of(context)
+    plan = read_json(run.plan)
+    count = max(1, min(config.get("transform_shards"), vulnerabilities["parts"]))
+    shards: list[dict[str, Any]] = [{"index": index, "count": count} for index in range(count)]
+    # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and leaves nothing out.
+    takes = plan["window"]["kind"] == watermark.INCREMENTAL and not plan["narrowed"] and not plan["settings"]["dry_run"]
+    if takes and claim_pool(run):
+        shards.append({"index": count, "count": 1, "parked": True})
+    write_json(run.shards, {"count": len(shards)})
+    return shards
+
+
+def plan_imports(context: Any) -> list[dict[str, Any]]:
+    """The arguments of the mapped imports: one per account and hub Region that has findings."""
+    run = RunFolder.of(context)
+    settings = read_json(run.plan)["settings"]
+    shared = {name: settings[name] for name in ("batch_size", "dry_run")}
+    return [
+        {**{name: entry[name] for name in ("account", "region", "aws_conn_id", "role_name")}, **shared}
+        for entry in destinations_of(shard_manifests(run))
+    ]
+
+
+def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
+    """Make the ledger, and fail the run if it does not add up or too much was rejected.
+
+    :return: the sums, for the XCom.
+    """
+    run = RunFolder.of(context)
+    plan = read_json(run.plan)
+    ledger = build_ledger(run, plan, exported=vulnerabilities["records"])
+    write_json(run.ledger, ledger)
+    check_sums(ledger)
+    check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
+    if not ledger["dry_run"]:
+        settle_pool(run, [manifest["parked_part"] for manifest in shard_manifests(run) if manifest["parked_part"]])
+    return {name: ledger[name] for name in ("exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")}
+
+
+def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
+    """Move the watermark, last of all, where the rules allow it.
+
+    :return: ``{"before", "after", "why"}``
+    """
+    run = RunFolder.of(context)
+    plan, ledger = read_json(run.plan), read_json(run.ledger)
+    dag_id = context["dag_run"].dag_id
+    current = watermark.parse_watermark(watermark.read_watermark(dag_id), name=watermark.variable_name(dag_id), now=time.time())
+    target, why = watermark.next_watermark(
+        watermark.Window(**plan["window"]),
+        data_from=vulnerabilities["data_from"],
+        current=current,
+        narrowed=plan["narrowed"],
+        dry_run=plan["settings"]["dry_run"],
+    )
+    if target is not None:
+        watermark.write_watermark(dag_id, target)
+    # A retry finds the watermark moved by its own first attempt: what the run began with is in its plan.
+    result = {"before": plan["window"]["watermark"], "after": current if target is None else target, "why": why}
+    write_json(run.ledger, {**ledger, "watermark": result, "complete": True})
+    log.info("The watermark %s.", why)
+    return result
+
+
+def remove_old_runs(context: Any) -> list[str]:
+    """Remove the staged files of completed runs after ``[tenable] retention_days``. Those of failed runs stay.
+
+    :return: the ids of the runs whose files were removed.
+    """
+    run = RunFolder.of(context)
+    before = time.time() - config.get("retention_days") * 86400
+    removed = []
+    for name in names(run.dag_root):
+        if name in (run.run_id, run.parked_pool.name):
+            continue
+        ledger_path = run.dag_root / name / "ledger.json"
+        ledger = read_json(ledger_path)
+        if ledger and ledger.get("complete") and ledger_path.stat().st_mtime < before:
+            remove(run.dag_root / name)
+            removed.append(name)
+    if is_local(run.root):
+        free = shutil.disk_usage(run.dag_root.path).free
+        log.info("Removed the files of %d runs; %.1f GB are free in %s.", len(removed), free / 1e9, run.dag_root)
+    return removed
+
+
+def _public(plan: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in plan.items() if name != "asked"}
+
+
+def _defaults_of(context: Any) -> dict[str, Any]:
+    """The DAG's params as they stand in the DAG: what a run covers that nobody narrowed."""
+    params = context["dag"].params
+    return {name: params[name] if name in params else default for name, default in DEFAULTS.items()}
+
+
+def _identify(conn_id: str | None) -> tuple[str, str | None]:
+    from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
+
+    return SecurityHubHook(aws_conn_id=conn_id).identify()
+
+
+def _tenable_time(conn_id: str) -> float | None:
+    from airflow_provider_tenable.hooks.tenable import TenableHook
+
+    time_of_server: float | None = TenableHook(conn_id).api.server_time()
+    return time_of_server
+
+
+def _seconds(moment: Any) -> float | None:
+    return None if moment is None else float(moment.timestamp())
+
+
+__all__ = ["advance_watermark", "plan_imports", "plan_run", "plan_shards", "remove_old_runs", "settle_run"]

@@ -1,0 +1,47 @@
+"""The token bucket that keeps an import at, and not over, Security Hub's rate."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+
+class TokenBucket:
+    """Hands out permission to call. Safe for several threads.
+
+    :param rate: calls per second (BatchImportFindings: 10 per account and Region).
+    :param burst: calls that may be made at once after a pause (30).
+    """
+
+    def __init__(
+        self,
+        rate: float = 10.0,
+        burst: float = 30.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._clock = clock
+        self._sleep = sleep
+        self._tokens = burst
+        self._at = clock()
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Wait until a call may be made."""
+        with self._lock:
+            now = self._clock()
+            self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
+            self._at = now
+            self._tokens -= 1
+            wait = -self._tokens / self.rate
+        if wait > 0:
+            self._sleep(wait)
+
+    def empty(self) -> None:
+        """The service says that we were too fast: whatever burst we believed in is gone."""
+        with self._lock:
+            self._tokens = min(self._tokens, 0.0)

@@ -1,0 +1,121 @@
+"""What Security Hub acknowledged of one destination, so that a retry resumes behind it.
+
+The receipts of a destination are one JSON-lines file, always written whole: a line with the number of calls, then one line per part with what became
+of its findings. A part's name holds a digest of its lines, so a receipt can never speak for other findings than those that were sent. A rejected finding is
+on disk before the receipt that counts it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.staging import RunFolder, write_lines, write_whole
+
+
+@dataclass
+class _PartReceipt:
+    """The lines of a part that need no sending any more, and what became of them."""
+
+    done: set[int] = field(default_factory=set)
+    accepted: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+class Receipts:
+    """The receipts of one account and Region, for the parts that the run has now.
+
+    :param parts: names of the findings' parts; receipts of other parts are dropped.
+    :ivar calls: calls that were answered.
+    """
+
+    def __init__(self, run: RunFolder, account: str, region: str, parts: Iterable[str]) -> None:
+        self.run = run
+        self.account = account
+        self.region = region
+        self.path = run.receipts(account, region)
+        self.calls = 0
+        self._rejected_parts = 0
+        self._receipts = {part: _PartReceipt() for part in parts}
+        self._unwritten: list[bytes] = []
+        self._load()
+
+    def _load(self) -> None:
+        try:
+            head, *entries = [msgspec.json.decode(line) for line in self.path.read_bytes().splitlines()]
+            self.calls, self._rejected_parts = head["calls"], head["rejected_parts"]
+            for entry in entries:
+                if entry["part"] in self._receipts:
+                    done = {number for first, last in entry["lines"] for number in range(first, last + 1)}
+                    self._receipts[entry["part"]] = _PartReceipt(done, entry["accepted"], Counter(entry["rejected"]))
+        except FileNotFoundError:
+            return
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            raise StagingError(
+                f"The receipts {self.path} are damaged ({error}). Remove the file and clear the import: findings that are sent again change nothing."
+            ) from error
+
+    @property
+    def accepted(self) -> int:
+        """Findings that Security Hub acknowledged."""
+        return sum(receipt.accepted for receipt in self._receipts.values())
+
+    @property
+    def rejected(self) -> Counter[str]:
+        """Findings that it refused for good, by code."""
+        return sum((receipt.rejected for receipt in self._receipts.values()), Counter())
+
+    def is_done(self, part: str, line: int) -> bool:
+        """Whether a line of a part needs no sending any more."""
+        return line in self._receipts[part].done
+
+    def accept(self, part: str, line: int) -> None:
+        """A finding was acknowledged."""
+        self._receipts[part].done.add(line)
+        self._receipts[part].accepted += 1
+
+    def reject(self, part: str, line: int, *, finding_id: str, code: str, message: str, finding: bytes) -> None:
+        """A finding was refused for good."""
+        self._receipts[part].done.add(line)
+        self._receipts[part].rejected[code] += 1
+        entry = {
+            "id": finding_id,
+            "account": self.account,
+            "region": self.region,
+            "code": code,
+            "message": message[:2000],
+            "finding": msgspec.Raw(finding),
+        }
+        self._unwritten.append(msgspec.json.encode(entry))
+
+    def flush(self) -> None:
+        """Write rejected findings, then the receipts. If the process dies between the two, the next flush writes the same part again."""
+        if self._unwritten:
+            write_lines(self.run.rejected, f"part-{self.account}-{self.region}-{self._rejected_parts:05d}", self._unwritten)
+            self._rejected_parts += 1
+            self._unwritten = []
+        lines: list[dict[str, Any]] = [{"calls": self.calls, "rejected_parts": self._rejected_parts}]
+        for part, receipt in sorted(self._receipts.items()):
+            lines.append(
+                {"part": part, "lines": _ranges(receipt.done), "accepted": receipt.accepted, "rejected": dict(sorted(receipt.rejected.items()))}
+            )
+        write_whole(self.path, b"\n".join(msgspec.json.encode(line) for line in lines) + b"\n")
+
+    def counts(self) -> dict[str, Any]:
+        """The counts for the ledger."""
+        return {"accepted": self.accepted, "rejected": dict(sorted(self.rejected.items())), "calls": self.calls}
+
+
+def _ranges(numbers: set[int]) -> list[list[int]]:
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ranges

@@ -1,0 +1,92 @@
+"""The report of a run: one table in the log, whatever happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_tenable.exceptions import TenableProviderError
+from airflow_provider_tenable.export_store import MANIFEST
+from airflow_provider_tenable.ledger import build_ledger
+from airflow_provider_tenable.staging import RunFolder, read_json
+
+_ORDER = ("critical", "high", "medium", "low", "info")
+
+
+def report_of(run: RunFolder) -> str:
+    """The report from what the run has on record: complete where it is, as far as it got where it is not."""
+    plan = read_json(run.plan)
+    if plan is None:
+        return _table([("The run was not planned", "see the log of plan_run")], "Nothing was exported or imported")
+    ledger, note = _ledger(run, plan)
+    if ledger is None:
+        return _table([*_window_rows(plan["window"]), *_export_rows(run)], note)
+    return _table([*_window_rows(ledger["window"]), *_rows(ledger)], note)
+
+
+def _ledger(run: RunFolder, plan: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    ledger = read_json(run.ledger)
+    if ledger and ledger["complete"]:
+        return ledger, "Complete: every record is accounted for"
+    export = read_json(run.export("vulnerabilities") / MANIFEST)
+    if not export or not export["complete"]:
+        return None, "NOT COMPLETE: the exports were not whole; nothing was imported, the watermark stays"
+    try:
+        # Counted anew: what the ledger file says may be from before a task was cleared.
+        return build_ledger(run, plan, exported=sum(part["records"] for part in export["parts"].values())), "NOT COMPLETE: the watermark stays"
+    except TenableProviderError as error:
+        return None, f"NOT COMPLETE: {error}"
+
+
+def _window_rows(window: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    since = "the beginning" if window["since"] <= 1 else _moment(window["since"])
+    yield "Window", f"{window['kind']}: {since} to {_moment(window['until'])}"
+
+
+def _export_rows(run: RunFolder) -> Iterator[tuple[str, object]]:
+    for kind in ("assets", "vulnerabilities"):
+        state = read_json(run.export(kind) / MANIFEST)
+        if state:
+            records = sum(part["records"] for part in state["parts"].values())
+            yield f"Staged {kind}", f"{records:,} in {len(state['parts'])} chunks ({'whole' if state['complete'] else 'not whole'})"
+
+
+def _rows(ledger: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "Exported records", ledger["exported"]
+    if ledger["unparked"]:
+        yield "Parked before, tried again", ledger["unparked"]
+    for reason, count in ledger["skipped"].items():
+        yield f"  skipped: {reason}", count
+    if ledger["parked"]:
+        yield "  parked: asset not there yet", ledger["parked"]
+    yield "Findings", ledger["findings"]
+    for account, counts in ledger["severities"].items():
+        for severity in _ORDER:
+            if severity in counts:
+                yield f"  {account} {severity}", counts[severity]
+    for name, entry in ledger["destinations"].items():
+        yield f"  to {name}", f"{entry['accepted']:,} of {entry['findings']:,} in {entry['calls']:,} calls"
+    yield "Accepted by Security Hub", "dry_run: none sent" if ledger["dry_run"] else ledger["accepted"]
+    yield "Rejected", sum(ledger["rejected"].values())
+    for code, count in ledger["rejected"].items():
+        yield f"  rejected: {code}", count
+    watermark = ledger["watermark"]
+    yield "Watermark before", _moment(watermark["before"])
+    if "after" in watermark:
+        yield "Watermark after", f"{_moment(watermark['after'])} ({watermark['why']})"
+
+
+def _table(rows: list[tuple[str, object]], title: str) -> str:
+    texts = [(label, f"{value:,}" if isinstance(value, int) else str(value)) for label, value in rows]
+    left = max(len(label) for label, _ in texts)
+    right = max(len(text) for _, text in texts)
+    line = f"+-{'-' * left}-+-{'-' * right}-+"
+    body = [f"| {label:<{left}} | {text:>{right}} |" for label, text in texts]
+    return "\n".join([f"Tenable to Security Hub. {title}.", line, *body, line])
+
+
+def _moment(seconds: float | None) -> str:
+    if seconds is None:
+        return "not set"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") + f" ({int(seconds)})"

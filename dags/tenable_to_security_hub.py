@@ -1,0 +1,225 @@
+"""# Tenable to Security Hub
+
+Brings the findings of Tenable Vulnerability Management to AWS Security Hub: what is new, changed or fixed since the last run.
+
+    plan_run -> export_assets, export_vulnerabilities -> plan_shards -> transform -> plan_imports -> import_findings
+             -> settle -> advance_watermark -> report, remove_old_runs
+
+* **A scheduled run, or one triggered without `since` and `until`,** goes on from the watermark (Variable `tenable_to_security_hub__since`, unix seconds) and
+  moves it when every finding was acknowledged or written down as rejected.
+* **A backfill** covers its data interval and never moves the watermark.
+* **After a failure** clear the failed tasks, or just wait for the next run: it covers the same again. What is delivered twice changes nothing.
+
+The task `report` shows, whatever happened, where every record ended.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_provider_tenable import config
+from airflow_provider_tenable._compat import DeltaDataIntervalTimetable, Param, TriggerRule, dag, task
+from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable.operators.asff import TenableToAsffOperator
+from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.operators.tenable import TenableExportOperator
+
+TENABLE_CONN_ID = "tenable_default"
+
+PARAMS = {
+    "severities": Param(
+        ["high", "critical"],
+        type="array",
+        items={"type": "string", "enum": ["info", "low", "medium", "high", "critical"]},
+        examples=["info", "low", "medium", "high", "critical"],
+        minItems=1,
+        title="Severities",
+        description="Which severities to bring. Leaving out one that the DAG's default has keeps the watermark where it is.",
+    ),
+    "states": Param(
+        ["open", "reopened", "fixed"],
+        type="array",
+        items={"type": "string", "enum": ["open", "reopened", "fixed"]},
+        examples=["open", "reopened", "fixed"],
+        minItems=1,
+        title="States",
+        description="Which states to bring. Without 'fixed', findings that were fixed stay active in Security Hub.",
+    ),
+    "since": Param(
+        None,
+        type=["null", "string", "integer"],
+        title="Since",
+        description="Begin of the window: unix seconds or ISO 8601. Empty: from the watermark on.",
+    ),
+    "until": Param(
+        None,
+        type=["null", "string", "integer"],
+        title="Until",
+        description="End of the window (exclusive): unix seconds or ISO 8601. Empty: now.",
+    ),
+    "batch_size": Param(
+        100, type="integer", minimum=1, maximum=100, title="Batch size", description="Findings per call of BatchImportFindings."
+    ),
+    "destinations": Param(
+        [{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}],
+        type="array",
+        items={"type": "object"},
+        minItems=1,
+        title="Destinations",
+        description=(
+            "Which connection serves which accounts; the first that matches a finding's account wins. With role_name, the role of that name is assumed in "
+            "the finding's own account. region: the hub's Region, else the routing decides."
+        ),
+    ),
+    "region_routing": Param(
+        "fixed",
+        type="string",
+        enum=["fixed", "resource"],
+        title="Region routing",
+        description="fixed: all findings go to the Region of the destination or its connection. resource: to the hub in the instance's own Region.",
+    ),
+    "accepted_risks": Param(
+        "archive",
+        type="string",
+        enum=["archive", "import"],
+        title="Accepted risks",
+        description="archive: findings whose risk was accepted in Tenable are archived. import: they are active like others.",
+    ),
+    "non_ec2_assets": Param(
+        "skip",
+        type="string",
+        enum=["skip", "other"],
+        title="Assets that are no EC2 instance",
+        description="skip: count and leave them out. other: import them as resources of type Other under the first destination's account.",
+    ),
+    "max_rejected_ratio": Param(
+        0.01,
+        type="number",
+        minimum=0,
+        maximum=1,
+        title="Largest share of rejected findings",
+        description="Above it the run fails and the watermark stays. Rejected findings are kept with their reasons in any case.",
+    ),
+    "dry_run": Param(
+        False, type="boolean", title="Dry run", description="Export and map, look at the hubs, send nothing. The watermark stays."
+    ),
+}
+
+
+@dag(
+    dag_id="tenable_to_security_hub",
+    schedule=DeltaDataIntervalTimetable(timedelta(hours=config.get("schedule_hours"))),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    params=PARAMS,
+    default_args={"owner": "security", "retries": 2},
+    doc_md=__doc__,
+    tags=["tenable", "security-hub", "aws", "security"],
+)
+def tenable_to_security_hub() -> None:
+    """Build the DAG."""
+
+    @task(multiple_outputs=True)
+    def plan_run(**context: Any) -> dict[str, Any]:
+        """Check params, connections and the watermark, and decide what the run covers."""
+        from airflow_provider_tenable import pipeline
+
+        with fail_fast():
+            return pipeline.plan_run(context, tenable_conn_id=TENABLE_CONN_ID)
+
+    @task
+    def plan_shards(vulnerabilities: dict[str, Any], **context: Any) -> list[dict[str, Any]]:
+        """Decide into how many tasks the transform is split."""
+        from airflow_provider_tenable import pipeline
+
+        with fail_fast():
+            return pipeline.plan_shards(context, vulnerabilities)
+
+    # Where nothing was transformed there is nothing to import, which is no reason to skip the rest.
+    @task
+    def plan_imports(**context: Any) -> list[dict[str, Any]]:
+        """List the accounts and Regions that have findings."""
+        from airflow_provider_tenable import pipeline
+
+        with fail_fast():
+            return pipeline.plan_imports(context)
+
+    # A run without findings maps over nothing: its import is skipped, and the run goes on.
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
+    def settle(vulnerabilities: dict[str, Any], **context: Any) -> dict[str, Any]:
+        """Make the ledger. Fails if it does not add up, or if too many findings were rejected."""
+        from airflow_provider_tenable import pipeline
+
+        with fail_fast():
+            return pipeline.settle_run(context, vulnerabilities)
+
+    @task
+    def advance_watermark(vulnerabilities: dict[str, Any], **context: Any) -> dict[str, Any]:
+        """Move the watermark: last of all, and only where nothing was left out."""
+        from airflow_provider_tenable import pipeline
+
+        with fail_fast():
+            return pipeline.advance_watermark(context, vulnerabilities)
+
+    @task
+    def report(**context: Any) -> None:
+        """Log where every record ended, whatever happened."""
+        import logging
+
+        from airflow_provider_tenable.report import report_of
+        from airflow_provider_tenable.staging import RunFolder
+
+        logging.getLogger("airflow.task").info("%s", report_of(RunFolder.of(context)))
+
+    @task
+    def remove_old_runs(**context: Any) -> list[str]:
+        """Remove the staged files of completed runs after the retention."""
+        from airflow_provider_tenable import pipeline
+
+        return pipeline.remove_old_runs(context)
+
+    plan = plan_run()
+    settings: Any = plan["settings"]
+    export_assets = TenableExportOperator(
+        task_id="export_assets",
+        export="assets",
+        filters=plan["asset_filters"],
+        tenable_conn_id=TENABLE_CONN_ID,
+        deferrable=True,
+        doc_md="Exports all assets, down to what the mapping needs: a finding may belong to an asset that did not change.",
+    )
+    export_vulnerabilities = TenableExportOperator(
+        task_id="export_vulnerabilities",
+        export="vulnerabilities",
+        filters=plan["vulnerability_filters"],
+        tenable_conn_id=TENABLE_CONN_ID,
+        deferrable=True,
+        doc_md="Exports the vulnerabilities of the window, chunk by chunk, and waits in the triggerer while Tenable prepares them.",
+    )
+    transform = TenableToAsffOperator.partial(
+        task_id="transform",
+        assets=export_assets.output,
+        vulnerabilities=export_vulnerabilities.output,
+        plan={"window": plan["window"], "settings": settings, "destinations": plan["destinations"]},
+        tenable_conn_id=TENABLE_CONN_ID,
+        map_index_template="shard {{ task.shard['index'] }}",
+        doc_md="Joins vulnerabilities and assets, and writes findings in AWS Security Finding Format.",
+    ).expand(shard=plan_shards(export_vulnerabilities.output))
+    imports = plan_imports()
+    import_findings = SecurityHubImportFindingsOperator.partial(
+        task_id="import_findings",
+        map_index_template="{{ task.account }}/{{ task.region }}",
+        doc_md="Sends the findings of one account and Region to Security Hub, at its rate, and resumes where it was stopped.",
+    ).expand_kwargs(imports)
+    settled = settle(export_vulnerabilities.output)
+    advanced = advance_watermark(export_vulnerabilities.output)
+
+    transform >> imports
+    import_findings >> settled >> advanced
+    # Teardowns run whatever happened before them, and do not decide whether the run failed.
+    advanced >> [report().as_teardown(), remove_old_runs().as_teardown()]
+
+
+dag = tenable_to_security_hub()

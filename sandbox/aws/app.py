@@ -1,0 +1,223 @@
+"""The HTTP server of the AWS side: Security Hub and STS on one port, as boto3 calls them with an `endpoint_url`."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+from uuid import uuid4
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from sandbox.aws import finding_operations, hub_operations, sts
+from sandbox.aws.control import control_routes
+from sandbox.aws.errors import AwsError, query_xml, rest_json, throttled
+from sandbox.aws.faults import HubFaultBook
+from sandbox.aws.hubs import HubBook
+from sandbox.aws.identities import IdentityBook
+from sandbox.aws.imports import batch_import_findings
+from sandbox.aws.options import Options
+from sandbox.aws.page import page_routes
+from sandbox.aws.sigv4 import Caller, SignedRequest, authenticate
+from sandbox.aws.stats import Stats
+from sandbox.aws.store import FindingStore
+from sandbox.aws.throttle import Quotas
+from sandbox.aws.world import World
+from sandbox.web import SandboxApp, common_routes, with_fault
+
+_NOBODY_LISTENS = Response(status_code=400)
+
+Operation = Callable[[Caller, Request, bytes, World], Awaitable[Response]]
+
+
+def build_aws_app(*, accounts: list[str], regions: list[str], hub_state: str = "subscribed") -> Starlette:
+    """The AWS side of the sandbox as an ASGI application; its state is `app.state.world`.
+
+    :param accounts: 12-digit account ids; the first is the central caller's
+    :param regions: Regions in which the accounts have a hub
+    :param hub_state: `subscribed` (hub on, Tenable's product subscribed), `enabled` (hub on only) or `off`, everywhere
+    """
+    operations = [*_SECURITY_HUB, *sts.OPERATIONS]
+    world = World(
+        accounts,
+        regions,
+        IdentityBook(accounts),
+        HubBook(accounts, regions, hub_state),
+        FindingStore(),
+        HubFaultBook(operations),
+        Quotas(),
+        Stats(),
+        Options(),
+    )
+    routes: list[BaseRoute] = [
+        *common_routes(world.faults, world.stats.as_json, world.reset, world.stats.calls),
+        *control_routes(world),
+        *page_routes(world),
+        *(
+            Route(path, _security_hub(name, world), methods=[method])
+            for name, (method, path, _) in _SECURITY_HUB.items()
+        ),
+        Route("/", _sts(world), methods=["POST"]),
+    ]
+    app = SandboxApp(routes=routes)
+    app.state.world = world
+    return app
+
+
+def _security_hub(name: str, world: World) -> Callable[[Request], Awaitable[Response]]:
+    operation = _SECURITY_HUB[name][2]
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            body = await request.body()
+            caller = _authenticated(request, body, "securityhub", world)
+            return await _carried_out(name, caller, world, rest_json, lambda: operation(caller, request, body, world))
+        except AwsError as error:
+            world.stats.refused[error.code] += 1
+            return rest_json(error)
+        except ClientDisconnect:
+            return _NOBODY_LISTENS
+
+    return endpoint
+
+
+def _sts(world: World) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            body = await request.body()
+            caller = _authenticated(request, body, "sts", world)
+            form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+            name = sts.operation_of(form)
+
+            async def operation() -> Response:
+                if name == "AssumeRole":
+                    return sts.assume_role(caller, form, world.identities, world.options.session_seconds)
+                return sts.get_caller_identity(caller)
+
+            return await _carried_out(name, caller, world, query_xml, operation)
+        except AwsError as error:
+            world.stats.refused[error.code] += 1
+            return query_xml(error)
+        except ClientDisconnect:
+            return _NOBODY_LISTENS
+
+    return endpoint
+
+
+def _authenticated(request: Request, body: bytes, service: str, world: World) -> Caller:
+    # The path as it was sent; uvicorn keeps it without the query.
+    path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
+    query = request.scope["query_string"].decode("latin-1")
+    signed = SignedRequest(request.method, path, query, request.headers, body)
+    return authenticate(signed, service, world.identities, max_skew_seconds=world.options.max_clock_skew_seconds)
+
+
+async def _carried_out(
+    name: str,
+    caller: Caller,
+    world: World,
+    render: Callable[[AwsError], Response],
+    operation: Callable[[], Awaitable[Response]],
+) -> Response:
+    """Count the call, let an ordered fault strike it, hold it to the quota, and carry it out."""
+    place = f"{caller.account}/{caller.region}"
+
+    async def within_quota() -> Response:
+        try:
+            _check_quota(name, caller, world)
+            response = await operation()
+            response.headers.setdefault("x-amzn-RequestId", str(uuid4()))
+            return response
+        except AwsError as error:
+            # Rendered here, so that a fault can still lose or cut the answer.
+            world.stats.refused[error.code] += 1
+            return render(error)
+
+    world.stats.arrived(name, place)
+    try:
+        fault = world.faults.take(name, {"account": caller.account, "region": caller.region})
+        if fault is not None and fault.do == "expire_credentials":
+            world.identities.expire_sessions()
+            if caller.credentials.expired:
+                expired = "ExpiredToken" if name in sts.OPERATIONS else "ExpiredTokenException"
+                raise AwsError(expired, 403, "The security token included in the request is expired", plain=True)
+        return await with_fault(fault, within_quota)
+    finally:
+        world.stats.left(name, place)
+
+
+def _check_quota(name: str, caller: Caller, world: World) -> None:
+    options = world.options
+    if not options.throttle or name in sts.OPERATIONS:
+        return
+    limits = (options.rate, options.burst) if name == "BatchImportFindings" else None
+    if not world.quotas.allows(name, caller.account, caller.region, limits):
+        world.stats.throttle(name, f"{caller.account}/{caller.region}")
+        raise throttled()
+
+
+def _document(body: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(body or b"{}")
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise AwsError("SerializationException", 400, "The request body is not a JSON object", plain=True)
+    return document
+
+
+async def _batch_import(caller: Caller, _: Request, body: bytes, world: World) -> Response:
+    return await batch_import_findings(caller, body, world)
+
+
+async def _get_findings(caller: Caller, _: Request, body: bytes, world: World) -> Response:
+    return finding_operations.get_findings(caller, _document(body), world)
+
+
+async def _batch_update(caller: Caller, _: Request, body: bytes, world: World) -> Response:
+    return finding_operations.batch_update_findings(caller, _document(body), world)
+
+
+async def _describe_hub(caller: Caller, request: Request, _: bytes, world: World) -> Response:
+    return hub_operations.describe_hub(caller, request.query_params, world)
+
+
+async def _enable_hub(caller: Caller, _: Request, __: bytes, world: World) -> Response:
+    return hub_operations.enable_security_hub(caller, world)
+
+
+async def _disable_hub(caller: Caller, _: Request, __: bytes, world: World) -> Response:
+    return hub_operations.disable_security_hub(caller, world)
+
+
+async def _list_products(caller: Caller, request: Request, _: bytes, world: World) -> Response:
+    return hub_operations.list_enabled_products(caller, request.query_params, world)
+
+
+async def _enable_product(caller: Caller, _: Request, body: bytes, world: World) -> Response:
+    return hub_operations.enable_product(caller, _document(body), world)
+
+
+async def _disable_product(caller: Caller, request: Request, _: bytes, world: World) -> Response:
+    return hub_operations.disable_product(caller, unquote(request.path_params["arn"]), world)
+
+
+async def _describe_products(caller: Caller, request: Request, _: bytes, world: World) -> Response:
+    return hub_operations.describe_products(caller, request.query_params, world)
+
+
+# Methods and paths are those of the public API model.
+_SECURITY_HUB: Mapping[str, tuple[str, str, Operation]] = {
+    "BatchImportFindings": ("POST", "/findings/import", _batch_import),
+    "GetFindings": ("POST", "/findings", _get_findings),
+    "BatchUpdateFindings": ("PATCH", "/findings/batchupdate", _batch_update),
+    "DescribeHub": ("GET", "/accounts", _describe_hub),
+    "EnableSecurityHub": ("POST", "/accounts", _enable_hub),
+    "DisableSecurityHub": ("DELETE", "/accounts", _disable_hub),
+    "ListEnabledProductsForImport": ("GET", "/productSubscriptions", _list_products),
+    "EnableImportFindingsForProduct": ("POST", "/productSubscriptions", _enable_product),
+    "DisableImportFindingsForProduct": ("DELETE", "/productSubscriptions/{arn:path}", _disable_product),
+    "DescribeProducts": ("GET", "/products", _describe_products),
+}

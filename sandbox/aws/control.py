@@ -1,0 +1,155 @@
+"""Control endpoints of the AWS side, beside those that both servers have: no authentication, JSON in and out."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from sandbox.aws.errors import AwsError
+from sandbox.aws.finding_operations import work_on_finding
+from sandbox.aws.identities import Role
+from sandbox.aws.world import World
+from sandbox.web import bad_request, read_json
+
+
+def summary(world: World) -> dict[str, Any]:
+    """What the hub holds, counted, and what became of everything that was sent."""
+    counts = Counter((row.account, row.region, row.severity, row.record_state) for row in world.findings)
+    names = ("account", "region", "severity", "record_state")
+    return {
+        "total": counts.total(),
+        "by": [{**dict(zip(names, key, strict=True)), "count": count} for key, count in sorted(counts.items())],
+        "imports": world.stats.imports(),
+    }
+
+
+def control_routes(world: World) -> list[Route]:
+    """The routes under `/_sandbox/` that the AWS side adds."""
+
+    async def show_findings(request: Request) -> Response:
+        return StreamingResponse(_documents(world, request), media_type="application/json")
+
+    async def show_summary(_: Request) -> Response:
+        return JSONResponse(summary(world))
+
+    async def show_options(_: Request) -> Response:
+        return JSONResponse(world.options.as_json())
+
+    async def set_options(request: Request) -> Response:
+        try:
+            changes = await read_json(request)
+            world.options = world.options.changed(changes)
+        except ValueError as error:
+            return bad_request(error)
+        if {"rate", "burst"} & changes.keys():
+            world.quotas.reset()
+        return JSONResponse(world.options.as_json())
+
+    async def show_hubs(_: Request) -> Response:
+        return JSONResponse({"hubs": world.hubs.as_json()})
+
+    async def set_hub(request: Request) -> Response:
+        try:
+            body = await _object(request, "account", "region", "state")
+            world.hubs.set(body["account"], body["region"], body["state"])
+        except ValueError as error:
+            return bad_request(error)
+        return JSONResponse({"hubs": world.hubs.as_json()})
+
+    async def show_identities(_: Request) -> Response:
+        return JSONResponse(world.identities.as_json())
+
+    async def add_identity(request: Request) -> Response:
+        try:
+            body = await _object(request, "access_key_id", "secret_access_key", "account", "arn")
+            world.identities.add_user(
+                body["access_key_id"],
+                body["secret_access_key"],
+                body["account"],
+                body["arn"],
+                may_assume=_texts(body, "may_assume"),
+                deny=_texts(body, "deny"),
+            )
+        except ValueError as error:
+            return bad_request(error)
+        return JSONResponse(world.identities.as_json())
+
+    async def add_role(request: Request) -> Response:
+        try:
+            body = await _object(request, "arn")
+            external_id, longest = body.get("external_id"), body.get("max_session_seconds", 3_600)
+            if not (external_id is None or isinstance(external_id, str)) or not isinstance(longest, int):
+                raise ValueError("external_id must be a string and max_session_seconds an integer.")
+            deny, may_assume = _texts(body, "deny"), _texts(body, "may_assume")
+            world.identities.add_role(Role(body["arn"], external_id, longest, deny, may_assume))
+        except ValueError as error:
+            return bad_request(error)
+        return JSONResponse(world.identities.as_json())
+
+    async def be_customer(request: Request) -> Response:
+        try:
+            body = await _object(request, "account", "region", "id")
+            if not isinstance(body.get("set"), dict):
+                raise ValueError('set must be an object of fields, e.g. {"Workflow": {"Status": "SUPPRESSED"}}.')
+            changed = work_on_finding(world, body["account"], body["region"], body["id"], body["set"])
+        except (ValueError, AwsError) as error:
+            return bad_request(error)
+        return JSONResponse({"changed": changed}, 200 if changed else 404)
+
+    return [
+        Route("/_sandbox/findings", show_findings),
+        Route("/_sandbox/summary", show_summary),
+        Route("/_sandbox/options", show_options, methods=["GET"]),
+        Route("/_sandbox/options", set_options, methods=["POST"]),
+        Route("/_sandbox/hub", show_hubs, methods=["GET"]),
+        Route("/_sandbox/hub", set_hub, methods=["POST"]),
+        Route("/_sandbox/identities", show_identities, methods=["GET"]),
+        Route("/_sandbox/identities", add_identity, methods=["POST"]),
+        Route("/_sandbox/roles", add_role, methods=["POST"]),
+        Route("/_sandbox/customer", be_customer, methods=["POST"]),
+    ]
+
+
+async def _documents(world: World, request: Request) -> AsyncIterator[bytes]:
+    """The stored documents that match account, region and id of the query, as one JSON object, in pieces of about 200
+    findings.
+    """
+    wanted = request.query_params
+    yield b'{"findings":['
+    piece: list[bytes] = []
+    separator = b""
+    for row in list(world.findings):
+        if all(
+            wanted.get(name, value) == value
+            for name, value in (("account", row.account), ("region", row.region), ("id", row.id))
+        ):
+            piece.append(row.document)
+        if len(piece) == 200:
+            yield separator + b",".join(piece)
+            separator = b","
+            piece.clear()
+    if piece:
+        yield separator + b",".join(piece)
+    yield b"]}"
+
+
+async def _object(request: Request, *strings: str) -> dict[str, Any]:
+    """The body as an object with these members as strings; ValueError else."""
+    body = await read_json(request)
+    if not isinstance(body, dict):
+        raise ValueError(f"The body must be an object, not {json.dumps(body)}.")
+    for name in strings:
+        if not isinstance(body.get(name), str):
+            raise ValueError(f"{name} must be a string, not {json.dumps(body.get(name))}.")
+    return body
+
+
+def _texts(body: dict[str, Any], name: str) -> tuple[str, ...]:
+    texts = body.get(name, [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} must be a list of strings, not {json.dumps(texts)}.")
+    return tuple(texts)

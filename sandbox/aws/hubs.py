@@ -1,0 +1,78 @@
+"""In which accounts and Regions Security Hub is on, and what is subscribed there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sandbox.aws.products import AWS_SERVICES, TENABLE, catalogue, subscription_arn
+from sandbox.aws.store import now
+
+STATES = ("subscribed", "enabled", "off")
+
+
+@dataclass(slots=True)
+class Hub:
+    """Security Hub in one account and Region. `products` are the keys (`company/product`) that may send findings."""
+
+    account: str
+    region: str
+    subscribed_at: str
+    products: list[str] = field(default_factory=list)
+
+    def subscriptions(self, extra: int = 0) -> list[str]:
+        """The ARNs of the product subscriptions.
+
+        :param extra: how many made-up ones come first
+        """
+        made_up = [f"sandbox-vendor/scanner-{number:04}" for number in range(1, extra + 1)]
+        return [subscription_arn(self.account, self.region, key) for key in (*made_up, *self.products)]
+
+
+class HubBook:
+    """The hubs of all accounts and Regions; where none was turned on, the hub is off.
+
+    :param state: how each of the accounts and Regions begins, one of `STATES`
+    """
+
+    def __init__(self, accounts: Iterable[str], regions: Iterable[str], state: str) -> None:
+        self._start = [(account, region, state) for account in accounts for region in regions]
+        self._hubs: dict[tuple[str, str], Hub] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        self._hubs.clear()
+        for account, region, state in self._start:
+            self.set(account, region, state)
+
+    def get(self, account: str, region: str) -> Hub | None:
+        """The hub, or None where it is off."""
+        return self._hubs.get((account, region))
+
+    def enable(self, account: str, region: str) -> Hub:
+        """Turn a hub on. AWS's own services are subscribed at once."""
+        hub = Hub(account, region, now(), [product.key for product in AWS_SERVICES])
+        self._hubs[account, region] = hub
+        return hub
+
+    def disable(self, account: str, region: str) -> None:
+        """Turn a hub off; its subscriptions go with it."""
+        self._hubs.pop((account, region), None)
+
+    def set(self, account: str, region: str, state: str) -> None:
+        """Put a hub into one of `STATES`; ValueError for anything else.
+
+        `subscribed` adds Tenable's product, where it exists.
+        """
+        if state not in STATES:
+            raise ValueError(f"Unknown state {state!r} of a hub; there are: {', '.join(STATES)}.")
+        if state == "off":
+            self.disable(account, region)
+            return
+        hub = self.enable(account, region)
+        if state == "subscribed" and TENABLE in catalogue(region):
+            hub.products.append(TENABLE.key)
+
+    def as_json(self) -> list[dict[str, object]]:
+        return [
+            {"account": hub.account, "region": hub.region, "products": hub.products}
+            for _, hub in sorted(self._hubs.items())
+        ]

@@ -1,0 +1,154 @@
+"""Who may call: long-lived access keys, roles, and the temporary credentials of role sessions."""
+
+import math
+import secrets
+import string
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+HUB_KEY = ("AKIASANDBOXHUB000001", "sandbox-aws-secret-000000000000000000001")
+ROLE_NAME = "TenableSecurityHubImport"
+_UNIQUE = string.ascii_uppercase + string.digits
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role that may be assumed.
+
+    :param external_id: the ExternalId that its trust policy demands
+    :param max_session_seconds: its MaxSessionDuration; an hour, unless its owner raised it (IAM's default)
+    :param deny: actions that its sessions may not use, e.g. `securityhub:*`
+    """
+
+    arn: str
+    external_id: str | None = None
+    max_session_seconds: int = 3_600
+    deny: tuple[str, ...] = ()
+    may_assume: tuple[str, ...] = ()
+    unique_id: str = field(default_factory=lambda: "AROA" + _token(17))
+
+    @property
+    def account(self) -> str:
+        return self.arn.split(":")[4]
+
+    @property
+    def name(self) -> str:
+        return self.arn.rpartition("/")[2]
+
+
+@dataclass(slots=True)
+class Credentials:
+    """An access key and whom it stands for.
+
+    With `session_token` they are temporary, and end at `expires` (unix seconds).
+    """
+
+    access_key_id: str
+    secret_access_key: str
+    account: str
+    arn: str
+    user_id: str
+    may_assume: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    session_token: str | None = None
+    expires: float | None = None
+
+    @property
+    def expired(self) -> bool:
+        return self.expires is not None and time.time() >= self.expires
+
+    def denies(self, action: str) -> bool:
+        return any(fnmatchcase(action, pattern) for pattern in self.deny)
+
+
+class IdentityBook:
+    """All credentials and roles that the sandbox knows.
+
+    :param accounts: each gets an access key of its own and the role `TenableSecurityHubImport`; the first one also the
+        key of the central caller, which may assume the role in every account
+    """
+
+    def __init__(self, accounts: Iterable[str]) -> None:
+        self._accounts = tuple(accounts)
+        self._credentials: dict[str, Credentials] = {}
+        self._roles: dict[str, Role] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the keys and roles of the start."""
+        self._credentials.clear()
+        self._roles.clear()
+        for account in self._accounts:
+            self.add_role(Role(f"arn:aws:iam::{account}:role/{ROLE_NAME}"))
+            self.add_user(
+                f"AKIASANDBOX{account}",
+                f"sandbox-aws-secret-{account}",
+                account,
+                f"arn:aws:iam::{account}:user/sandbox",
+            )
+        if self._accounts:
+            central = f"arn:aws:iam::{self._accounts[0]}:user/tenable-importer"
+            roles = tuple(f"arn:aws:iam::{account}:role/{ROLE_NAME}" for account in self._accounts)
+            self.add_user(*HUB_KEY, self._accounts[0], central, may_assume=roles)
+
+    def add_user(
+        self, key: str, secret: str, account: str, arn: str, *, may_assume: Iterable[str] = (), deny: Iterable[str] = ()
+    ) -> Credentials:
+        """Add, or replace, long-lived credentials."""
+        user = Credentials(key, secret, account, arn, "AIDA" + _token(17), tuple(may_assume), tuple(deny))
+        self._credentials[key] = user
+        return user
+
+    def add_role(self, role: Role) -> Role:
+        """Add, or replace, a role."""
+        self._roles[role.arn] = role
+        return role
+
+    def role(self, arn: str) -> Role | None:
+        return self._roles.get(arn)
+
+    def find(self, access_key_id: str) -> Credentials | None:
+        """The credentials of an access key; expired ones are found too, so that they can be told from unknown ones."""
+        return self._credentials.get(access_key_id)
+
+    def open_session(self, role: Role, session_name: str, seconds: float) -> Credentials:
+        """Issue temporary credentials of a role."""
+        partition = role.arn.split(":")[1]
+        session = Credentials(
+            "ASIA" + _token(16),
+            secrets.token_urlsafe(30),
+            role.account,
+            f"arn:{partition}:sts::{role.account}:assumed-role/{role.name}/{session_name}",
+            f"{role.unique_id}:{session_name}",
+            role.may_assume,
+            role.deny,
+            secrets.token_urlsafe(120),
+            # Whole seconds, as the answer's Expiration tells them.
+            math.ceil(time.time() + seconds),
+        )
+        self._credentials[session.access_key_id] = session
+        return session
+
+    def expire_sessions(self) -> int:
+        """Let all temporary credentials issued so far expire now; returns how many."""
+        sessions = [each for each in self._credentials.values() if each.session_token and not each.expired]
+        for session in sessions:
+            session.expires = 0.0
+        return len(sessions)
+
+    def as_json(self) -> dict[str, Any]:
+        """What there is, without secrets."""
+        return {
+            "identities": [
+                {"access_key_id": each.access_key_id, "arn": each.arn, "expires": each.expires}
+                for each in self._credentials.values()
+            ],
+            "roles": [{"arn": role.arn, "external_id": role.external_id} for role in self._roles.values()],
+        }
+
+
+def _token(length: int) -> str:
+    return "".join(secrets.choice(_UNIQUE) for _ in range(length))

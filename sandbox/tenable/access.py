@@ -1,0 +1,62 @@
+"""Who may do what: key pairs, the right to export, and the rate limit (API docs: authorization, rate limiting)."""
+
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass
+
+ACCESS_KEY = "sandbox-access-key-000000000001"
+SECRET_KEY = "sandbox-secret-key-000000000001"
+NO_EXPORT = "noexport-"
+NO_VIEW = "noview-"
+_WINDOW = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """The user behind a key pair. Without "Can View" exports hold nothing, silently, as with Tenable."""
+
+    access_key: str
+    may_export: bool = True
+    can_view: bool = True
+
+
+class Keys:
+    """The one valid key pair, and two users of less right that share its secret key.
+
+    `noexport-{access key}` may not export (403), `noview-{access key}` sees no assets.
+    """
+
+    def __init__(self, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY) -> None:
+        self._secret_key = secret_key
+        self._users = {
+            access_key: User(access_key),
+            NO_EXPORT + access_key: User(NO_EXPORT + access_key, may_export=False),
+            NO_VIEW + access_key: User(NO_VIEW + access_key, can_view=False),
+        }
+
+    def user_of(self, header: str | None) -> User | None:
+        """The user of an X-ApiKeys header `accessKey=..;secretKey=..`, None when it is missing, malformed or wrong."""
+        parts = [part.strip().partition("=") for part in (header or "").split(";") if part.strip()]
+        given = {name: value for name, _, value in parts}
+        user = self._users.get(given.get("accessKey", ""))
+        return user if user and given.get("secretKey") == self._secret_key else None
+
+
+class RateLimit:
+    """Calls per minute and key pair, in a sliding window of real time."""
+
+    def __init__(self) -> None:
+        self._calls: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def allows(self, access_key: str, per_minute: int) -> bool:
+        """Count a call; False when it is one too many."""
+        calls, now = self._calls[access_key], time.monotonic()
+        while calls and calls[0] <= now - _WINDOW:
+            calls.popleft()
+        if len(calls) >= per_minute:
+            return False
+        calls.append(now)
+        return True
+
+    def clear(self) -> None:
+        self._calls.clear()

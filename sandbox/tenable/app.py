@@ -1,0 +1,153 @@
+"""The simulated Tenable as a web application: who asks, whether a fault strikes, and which endpoint answers."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from sandbox.tenable import exports
+from sandbox.tenable.access import User
+from sandbox.tenable.answers import error, too_many
+from sandbox.tenable.asset_records_v1 import asset_details
+from sandbox.tenable.control import control_routes
+from sandbox.tenable.server import Tenable
+from sandbox.web import SandboxApp, with_fault
+
+Call = Callable[[Request, User], Awaitable[Response]]
+
+
+def build_tenable_app(tenable: Tenable) -> SandboxApp:
+    """The application. Serve it without the server's own Date header: this one comes from the sandbox's clock."""
+    app = SandboxApp(
+        routes=[*_session_routes(tenable), *_export_routes(tenable), *control_routes(tenable)],
+        exception_handlers={HTTPException: _not_found},
+    )
+    app.http_date = tenable.clock.http_date
+    return app
+
+
+def _session_routes(tenable: Tenable) -> list[BaseRoute]:
+    async def session(_: Request, user: User) -> Response:
+        return JSONResponse(_session_of(tenable, user))
+
+    async def server_status(_: Request) -> Response:
+        async def carry_out() -> Response:
+            return JSONResponse({"code": 200, "status": "ready"})
+
+        tenable.calls["server_status"] += 1
+        return await with_fault(tenable.faults.take("server_status"), carry_out)
+
+    async def asset(request: Request, user: User) -> Response:
+        host = tenable.estate.hosts.get(request.path_params["asset_id"])
+        state = host and tenable.estate.states[host.asset_id]
+        if host is None or not state or state.is_hidden_singly or state.deleted_at or not user.can_view:
+            return error(404, "Asset not found")
+        return JSONResponse(asset_details(host, state))
+
+    return [
+        Route("/session", _endpoint(tenable, "session", session)),
+        Route("/server/status", server_status),
+        Route("/assets/{asset_id:uuid}", _endpoint(tenable, "asset", asset)),
+    ]
+
+
+def _export_routes(tenable: Tenable) -> list[BaseRoute]:
+    async def create_vulns(request: Request, user: User) -> Response:
+        return await exports.create_vulns(tenable, request, user) if user.may_export else _no_right()
+
+    async def create_assets(request: Request, user: User) -> Response:
+        return await exports.create_assets(tenable, request, user) if user.may_export else _no_right()
+
+    create = _endpoint(tenable, "assets_export", create_assets)
+    routes: list[BaseRoute] = [
+        Route("/vulns/export", _endpoint(tenable, "vulns_export", create_vulns), methods=["POST"]),
+        Route("/assets/export", create, methods=["POST"]),
+        Route("/assets/v2/export", create, methods=["POST"]),
+    ]
+    for kind in ("vulns", "assets"):
+        routes += _job_routes(tenable, kind)
+    return routes
+
+
+def _job_routes(tenable: Tenable, kind: str) -> list[BaseRoute]:
+    async def status(request: Request, _: User) -> Response:
+        return await exports.status(tenable, request, kind)
+
+    async def chunk(request: Request, _: User) -> Response:
+        return await exports.chunk(tenable, request, kind)
+
+    async def cancel(request: Request, _: User) -> Response:
+        return await exports.cancel(tenable, request, kind)
+
+    async def jobs(_: Request, __: User) -> Response:
+        return await exports.list_jobs(tenable, kind)
+
+    root = f"/{kind}/export"
+    return [
+        Route(f"{root}/status", _endpoint(tenable, "jobs", jobs, kind)),
+        Route(f"{root}/{{uuid}}/status", _endpoint(tenable, f"{kind}_status", status, kind)),
+        Route(f"{root}/{{uuid}}/chunks/{{chunk_id:int}}", _endpoint(tenable, f"{kind}_chunk", chunk, kind)),
+        Route(f"{root}/{{uuid}}/cancel", _endpoint(tenable, "cancel", cancel, kind), methods=["POST"]),
+    ]
+
+
+def _endpoint(
+    tenable: Tenable, operation: str, call: Call, kind: str | None = None
+) -> Callable[[Request], Awaitable[Response]]:
+    """A call behind the rate limit and the keys, counted, and struck by the fault that is ordered for it."""
+
+    async def endpoint(request: Request) -> Response:
+        tenable.calls[operation] += 1
+
+        async def carry_out() -> Response:
+            user = tenable.keys.user_of(request.headers.get("x-apikeys"))
+            if user is None:
+                return error(401, "Invalid Credentials")
+            if not tenable.rate_limit.allows(user.access_key, tenable.options.rate_limit_per_minute):
+                return too_many(tenable.options)
+            return await call(request, user)
+
+        facts: dict[str, Any] = {**request.path_params, "path": request.url.path}
+        if kind:
+            facts["kind"] = kind
+        if operation == "assets_export":
+            facts["version"] = 2 if "/v2/" in request.url.path else 1
+        if "asset_id" in facts:
+            facts["asset_id"] = request.path_params["asset_id"] = str(facts["asset_id"])
+        return await with_fault(tenable.faults.take(operation, facts), carry_out)
+
+    return endpoint
+
+
+def _session_of(tenable: Tenable, user: User) -> dict[str, Any]:
+    """GET /session: who the key pair belongs to."""
+    return {
+        "uuid": "dc906c2b-e117-4085-a46f-536b7e092f18",
+        "username": f"{user.access_key[:8]}@example.com",
+        "email": f"{user.access_key[:8]}@example.com",
+        "name": "Sandbox user",
+        "type": "local",
+        "permissions": 64 if user.may_export and user.can_view else 16,
+        "enabled": True,
+        "lockout": 0,
+        "container_uuid": tenable.container_uuid,
+        "container_name": "Sandbox",
+        "features": {},
+        "groups": [],
+    }
+
+
+def _no_right() -> Response:
+    return error(403, "The user does not have the permission to export")
+
+
+async def _not_found(request: Request, problem: Exception) -> Response:
+    status = problem.status_code if isinstance(problem, HTTPException) else 500
+    if request.url.path.startswith("/compliance/"):
+        return error(404, "The sandbox does not simulate compliance exports")
+    return JSONResponse(
+        {"statusCode": status, "error": "Not Found" if status == 404 else "Error", "message": request.url.path}, status
+    )

@@ -1,0 +1,137 @@
+"""Changes to order for one vulnerability or host: POST /_sandbox/change."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from sandbox.tenable.estate import Estate, quantized
+from sandbox.tenable.hosts import Host
+from sandbox.tenable.vulnerabilities import ACCEPTED, FIXED, OPEN, RECASTED, REOPENED, Vulnerability
+
+VULNERABILITY_VERBS = ("fix", "reopen", "rescan", "accept", "recast")
+HOST_VERBS = ("terminate", "delete", "hide_asset", "show_asset")
+FOUND_AGO = 600.0
+"""A change was seen by a scan that long before it is published."""
+
+
+def change(estate: Estate, order: Any, now: float) -> int:
+    """Carry out a change and return how many records changed; ValueError says what is wrong with the order.
+
+    A vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol` and
+    `port`; without those, all of the host's are meant. The scan was `found_ago` seconds before now; the record is
+    published now.
+    """
+    if not isinstance(order, dict):
+        raise ValueError(f"A change is a JSON object, not {order!r}.")  # noqa: TRY004 - one error for whatever is wrong
+    do = order.get("do")
+    if do in VULNERABILITY_VERBS:
+        return _change_vulnerabilities(estate, order, now)
+    if do in HOST_VERBS:
+        return _change_host(estate, _host_of(estate, order), order, now)
+    if do == "inject":
+        return _inject(estate, order)
+    if do == "clear_injected":
+        count = len(estate.injected.vulnerabilities) + len(estate.injected.assets)
+        estate.injected.vulnerabilities.clear()
+        estate.injected.assets.clear()
+        return count
+    verbs = (*VULNERABILITY_VERBS, *HOST_VERBS, "inject", "clear_injected")
+    raise ValueError(f"Unknown change {do!r}; there are: {', '.join(verbs)}.")
+
+
+def _change_vulnerabilities(estate: Estate, order: dict[str, Any], now: float) -> int:
+    selects = _selector(estate, order)
+    changed = 0
+    for asset_id, found in estate.vulnerabilities.items():
+        if not any(selects(vulnerability) for vulnerability in found):
+            continue
+        host = estate.hosts[asset_id]
+        scan, indexed = quantized(now - float(order.get("found_ago", FOUND_AGO)), host.time_digits), quantized(now, 6)
+        after = [_changed(old, order, scan, indexed) if selects(old) else old for old in found]
+        changed += sum(old is not new for old, new in zip(found, after, strict=True))
+        estate.vulnerabilities[asset_id] = after
+        if order["do"] in ("fix", "reopen", "rescan"):
+            state = estate.states[asset_id]
+            estate.states[asset_id] = replace(state, last_scan=max(scan, state.last_scan), updated_at=quantized(now, 3))
+    if not changed and not any(
+        selects(vulnerability) for found in estate.vulnerabilities.values() for vulnerability in found
+    ):
+        raise ValueError("No vulnerability matches.")
+    return changed
+
+
+def _changed(old: Vulnerability, order: dict[str, Any], scan: float, indexed: float) -> Vulnerability:
+    match order["do"]:
+        case "fix" if old.state != FIXED:
+            return replace(old, state=FIXED, last_fixed=scan, indexed=indexed)
+        case "reopen" if old.state == FIXED:
+            return replace(old, state=REOPENED, last_fixed=None, resurfaced=scan, last_found=scan, indexed=indexed)
+        case "rescan" if old.state != FIXED:
+            return replace(old, state=old.state or OPEN, last_found=scan, indexed=indexed)
+        case "accept":
+            return replace(old, modification=ACCEPTED, indexed=indexed)
+        case "recast":
+            severity = order.get("severity_id")
+            if not isinstance(severity, int) or severity not in range(5):
+                raise ValueError(f"severity_id must be from 0 to 4, not {severity!r}.")
+            return replace(
+                old,
+                modification=RECASTED,
+                severity_id=severity,
+                recast_reason=str(order.get("reason", "Recast by order.")),
+                indexed=indexed,
+            )
+    return old
+
+
+def _selector(estate: Estate, order: dict[str, Any]) -> Callable[[Vulnerability], bool]:
+    if finding_id := order.get("finding_id"):
+        return lambda vulnerability: vulnerability.finding_id == finding_id
+    host = _host_of(estate, order)
+
+    def selects(vulnerability: Vulnerability) -> bool:
+        return (
+            vulnerability.host is host
+            and order.get("plugin_id", vulnerability.plugin.id) == vulnerability.plugin.id
+            and str(order.get("protocol", vulnerability.protocol)).upper() == vulnerability.protocol
+            and order.get("port", vulnerability.port) == vulnerability.port
+        )
+
+    return selects
+
+
+def _host_of(estate: Estate, order: dict[str, Any]) -> Host:
+    reference = order.get("asset_id") or order.get("instance_id")
+    if not reference:
+        raise ValueError("Name a vulnerability by finding_id, or a host by asset_id or instance_id.")
+    host = estate.host_of(str(reference))
+    if host is None:
+        raise ValueError(f"There is no host {reference!r}.")
+    return host
+
+
+def _change_host(estate: Estate, host: Host, order: dict[str, Any], now: float) -> int:
+    state, at = estate.states[host.asset_id], quantized(now, 3)
+    match order["do"]:
+        case "terminate":
+            state = replace(state, terminated_at=at, updated_at=at)
+        case "delete":
+            state = replace(state, deleted_at=at, updated_at=at)
+            estate.remove(host.asset_id)
+        case "hide_asset":
+            state = replace(state, is_hidden=True, is_hidden_singly=order.get("singly", True) is False)
+        case "show_asset":
+            state = replace(state, is_hidden=False, is_hidden_singly=False)
+    estate.states[host.asset_id] = state
+    return 1
+
+
+def _inject(estate: Estate, order: dict[str, Any]) -> int:
+    given = [name for name in ("record", "raw", "asset", "raw_asset") if name in order]
+    if len(given) != 1:
+        raise ValueError("inject needs one of record, raw, asset and raw_asset.")
+    name, value = given[0], order[given[0]]
+    into = estate.injected.assets if name in ("asset", "raw_asset") else estate.injected.vulnerabilities
+    into.append(value if name.startswith("raw") else json.dumps(value))
+    return 1

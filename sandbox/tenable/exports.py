@@ -1,0 +1,155 @@
+"""The export endpoints: create, status, chunk, cancel, list (API docs: vulnerability and asset exports)."""
+
+import asyncio
+import itertools
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from sandbox.tenable import asset_filters, vuln_filters
+from sandbox.tenable.access import User
+from sandbox.tenable.answers import duplicate, error, too_many
+from sandbox.tenable.asset_records import asset_v2
+from sandbox.tenable.asset_records_v1 import asset_v1
+from sandbox.tenable.hosts import Host, HostState
+from sandbox.tenable.jobs import Texts
+from sandbox.tenable.records import RecordOptions, vulnerability_texts
+from sandbox.tenable.requests import Refused
+from sandbox.tenable.server import DuplicateExport, Tenable, TooManyExports
+from sandbox.tenable.status import line_of, status_of
+from sandbox.tenable.vulnerabilities import Vulnerability
+
+_Item = TypeVar("_Item")
+
+
+async def create_vulns(tenable: Tenable, request: Request, user: User) -> Response:
+    """POST /vulns/export"""
+    try:
+        wanted = vuln_filters.parse_vulns_request(await _body_of(request))
+    except Refused as refusal:
+        return error(400, str(refusal))
+    selects = vuln_filters.selector(wanted, tenable.clock.now())
+    by_host = [[vuln for vuln in found if selects(vuln)] for found in tenable.estate.vulnerabilities.values()]
+    hosts = [found for found in by_host if found and user.can_view]
+    # Records are in no order that a reader could build on.
+    random.Random(tenable.estate.seed).shuffle(hosts)
+    groups: list[Texts] = [_vulns_of(batch, wanted.options) for batch in _batches(hosts, wanted.num_assets)]
+    return _created(
+        tenable,
+        "vulns",
+        vuln_filters.echoed(wanted.filters),
+        wanted.num_assets,
+        groups,
+        tenable.estate.injected.vulnerabilities,
+    )
+
+
+async def create_assets(tenable: Tenable, request: Request, user: User) -> Response:
+    """POST /assets/v2/export and POST /assets/export"""
+    version = 2 if "/v2/" in request.url.path else 1
+    try:
+        wanted = asset_filters.parse_assets_request(await _body_of(request), version)
+    except Refused as refusal:
+        return error(400, str(refusal))
+    selects = asset_filters.selector(wanted)
+    estate = tenable.estate
+    assets = [(host, estate.states[host.asset_id]) for host in estate.hosts.values()]
+    assets = [(host, state) for host, state in assets if user.can_view and selects(host, state)]
+    random.Random(estate.seed).shuffle(assets)
+    groups: list[Texts] = [_assets_of(batch, wanted) for batch in _batches(assets, wanted.chunk_size)]
+    return _created(tenable, "assets", dict(wanted.filters), wanted.chunk_size, groups, estate.injected.assets)
+
+
+async def status(tenable: Tenable, request: Request, kind: str) -> Response:
+    """GET /{kind}/export/{uuid}/status"""
+    job = tenable.job_of(kind, request.path_params["uuid"])
+    return JSONResponse(status_of(job, time.monotonic())) if job else error(404, "Export expired or not found")
+
+
+async def chunk(tenable: Tenable, request: Request, kind: str) -> Response:
+    """GET /{kind}/export/{uuid}/chunks/{id}: 400 before it is ready, 404 when it is unknown or gone."""
+    job = tenable.job_of(kind, request.path_params["uuid"])
+    if job is None or job.has_expired(tenable.clock.now()):
+        return error(404, "Export expired or not found")
+    now = time.monotonic()
+    wanted = job.chunk(request.path_params["chunk_id"])
+    if wanted is None or (wanted.id not in job.available(now) and not job.is_running(now)):
+        return error(404, "Chunk not found")
+    if wanted.id not in job.available(now):
+        return error(400, "Chunk is not ready for download")
+    job.downloads += 1
+    body = _json_array(wanted.texts(), tenable.options.download_bytes_per_second)
+    return StreamingResponse(body, media_type="application/octet-stream")
+
+
+async def cancel(tenable: Tenable, request: Request, kind: str) -> Response:
+    """POST /{kind}/export/{uuid}/cancel"""
+    job = tenable.job_of(kind, request.path_params["uuid"])
+    if job is None:
+        return error(404, "Export expired or not found")
+    tenable.cancel(job)
+    return JSONResponse({"status": job.status(time.monotonic())})
+
+
+async def list_jobs(tenable: Tenable, kind: str) -> Response:
+    """GET /{kind}/export/status"""
+    now = time.monotonic()
+    return JSONResponse({"exports": [line_of(job, now) for job in tenable.listed_jobs(kind)]})
+
+
+def _created(
+    tenable: Tenable, kind: str, echo: dict[str, Any], size: int, groups: list[Texts], injected: list[str]
+) -> Response:
+    if injected:
+        # Hostile records travel in the first chunk, beside the good ones.
+        groups = [_with_injected(groups[0] if groups else tuple, list(injected)), *groups[1:]]
+    try:
+        job = tenable.start_job(kind, echo, size, groups)
+    except DuplicateExport as refusal:
+        return duplicate(refusal.job, tenable.options.duplicate_mode, tenable.container_uuid)
+    except TooManyExports:
+        return too_many(tenable.options)
+    return JSONResponse({"export_uuid": job.uuid})
+
+
+async def _body_of(request: Request) -> Any:
+    try:
+        return json.loads(await request.body())
+    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+        raise Refused(f"The body is not JSON: {problem}") from problem
+
+
+def _vulns_of(hosts: list[list[Vulnerability]], options: RecordOptions) -> Texts:
+    return lambda: itertools.chain.from_iterable(vulnerability_texts(found, options) for found in hosts)
+
+
+def _assets_of(assets: list[tuple[Host, HostState]], wanted: asset_filters.AssetsRequest) -> Texts:
+    render = asset_v2 if wanted.version == 2 else asset_v1
+    tags, ports = wanted.include_resource_tags, wanted.include_open_ports
+    return lambda: (json.dumps(render(host, state, resource_tags=tags, open_ports=ports)) for host, state in assets)
+
+
+def _with_injected(texts: Texts, injected: list[str]) -> Texts:
+    return lambda: itertools.chain(injected, texts())
+
+
+def _batches(items: list[_Item], size: int) -> Iterable[list[_Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+async def _json_array(texts: Iterable[str], bytes_per_second: float | None) -> AsyncIterator[bytes]:
+    """A JSON array in pieces of some hundred KB: a large chunk neither fills the memory nor blocks the other server."""
+    piece, size, separator = [], 0, "["
+    for text in texts:
+        piece.append(separator + text)
+        size, separator = size + len(text), ", "
+        if size > 200_000:
+            yield "".join(piece).encode("utf-8", "surrogatepass")
+            await asyncio.sleep(size / bytes_per_second if bytes_per_second else 0)
+            piece, size = [], 0
+    yield ("".join(piece) + ("[]" if separator == "[" else "]")).encode("utf-8", "surrogatepass")

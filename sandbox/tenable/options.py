@@ -1,0 +1,52 @@
+"""What can be switched while the server runs: GET and POST /_sandbox/options."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+DuplicateMode = Literal["409", "429", "429-template", "cancel-old"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the simulated Tenable behaves.
+
+    :ivar duplicate_mode: what answers a second export with the filters of a running one: today's 409, either of the two
+        forms of 429 seen in 2023, or (assets only, as one note in the API docs says) the old job is cancelled
+    :ivar max_running: exports under way at once, of all kinds
+    :ivar prepare_seconds: real seconds from a job's creation to its end
+    :ivar rate_limit_per_minute: calls that one key pair may make in a minute
+    :ivar retry_after: the Retry-After header beside a 429; null leaves it out, text is sent as it is (an HTTP date, say)
+    :ivar download_bytes_per_second: slows chunks down; null does not
+    """
+
+    duplicate_mode: DuplicateMode = "409"
+    max_running: int = 10
+    prepare_seconds: float = 2.0
+    rate_limit_per_minute: int = 100_000
+    retry_after: float | str | None = 5
+    download_bytes_per_second: float | None = None
+
+    def changed(self, body: Any) -> "Options":
+        """These options with some of them changed; ValueError says what is wrong."""
+        names = {field.name for field in fields(self)}
+        if not isinstance(body, dict):
+            raise ValueError(f"Options are a JSON object, not {body!r}.")  # noqa: TRY004 - one error for whatever is wrong
+        if unknown := body.keys() - names:
+            raise ValueError(f"Unknown: {', '.join(sorted(unknown))}; options are {', '.join(sorted(names))}.")
+        for name, value in body.items():
+            if name == "duplicate_mode" and value not in get_args(DuplicateMode):
+                raise ValueError(f"duplicate_mode is one of {', '.join(get_args(DuplicateMode))}, not {value!r}.")
+            if name in ("max_running", "prepare_seconds", "rate_limit_per_minute") and not _is_amount(value):
+                raise ValueError(f"{name} must be a number of at least 0, not {value!r}.")
+            if name in ("retry_after", "download_bytes_per_second") and not (
+                value is None or isinstance(value, str) or _is_amount(value)
+            ):
+                raise ValueError(f"{name} must be a number or null, not {value!r}.")
+        return replace(self, **body)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,140 @@
+"""The state of the simulated Tenable: its estate on its clock, its jobs, and what has been asked of it."""
+
+import random
+import time
+import uuid
+from collections import Counter
+from typing import Any
+
+from sandbox.clock import DAY, SandboxClock
+from sandbox.faults import COMMON_VERBS, Arguments, FaultBook
+from sandbox.tenable.access import ACCESS_KEY, SECRET_KEY, Keys, RateLimit
+from sandbox.tenable.estate import Estate
+from sandbox.tenable.evolution import evolve
+from sandbox.tenable.jobs import JOB_LIFETIME, Job, Texts, plan_chunks
+from sandbox.tenable.options import Options
+
+OPERATIONS = (
+    "session",
+    "server_status",
+    "vulns_export",
+    "assets_export",
+    "vulns_status",
+    "assets_status",
+    "vulns_chunk",
+    "assets_chunk",
+    "cancel",
+    "jobs",
+    "asset",
+)
+JOB_VERBS = {
+    # The next job that is created ends ERROR, with its first chunks kept and the rest cancelled.
+    "error": Arguments.of(optional=("reason", "keep_chunks")),
+    # It ends CANCELLED although nobody asked for it.
+    "cancelled": Arguments.of(optional=("keep_chunks",)),
+    # It ends FINISHED without these chunks (1 is the first by id); `cancelled` ones are listed as such.
+    "fail_chunks": Arguments.of("chunks", optional=("cancelled",)),
+    # It never ends.
+    "stuck": Arguments.of(),
+    # Its chunks answer 404, at once or after so many downloads.
+    "expire": Arguments.of(optional=("after",)),
+    # It takes so many seconds longer.
+    "late": Arguments.of("seconds"),
+    # Its status lists every chunk twice.
+    "repeat_chunks": Arguments.of(),
+}
+
+
+class TooManyExports(Exception):
+    """The container's limit of concurrent exports is reached."""
+
+
+class DuplicateExport(Exception):
+    """An export with the same filters is under way."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"Export {job.uuid} with the same filters is still running.")
+        self.job = job
+
+
+class Tenable:
+    """One Tenable container.
+
+    :param estate: arguments of `Estate` beside the time: seed, hosts, vulnerabilities, accounts, regions
+    :param days_behind: how far in the past its clock begins
+    """
+
+    def __init__(
+        self,
+        *,
+        estate: dict[str, Any],
+        days_behind: float = 3.0,
+        prepare_seconds: float = 2.0,
+        access_key: str = ACCESS_KEY,
+        secret_key: str = SECRET_KEY,
+    ) -> None:
+        self.keys = Keys(access_key, secret_key)
+        self.clock = SandboxClock(-days_behind * DAY)
+        self.faults = FaultBook({**dict.fromkeys(OPERATIONS, COMMON_VERBS), "job": JOB_VERBS})
+        self.calls: Counter[str] = Counter()
+        self.rate_limit = RateLimit()
+        self.container_uuid = str(uuid.uuid4())
+        self._estate_arguments = estate
+        self._options_at_start = Options(prepare_seconds=prepare_seconds)
+        self.reset()
+
+    def reset(self) -> None:
+        """As at the start: the same estate on the same clock, no jobs."""
+        self.clock.reset()
+        self.options = self._options_at_start
+        self.estate = Estate(self.clock.now(), **self._estate_arguments)
+        self.jobs: dict[str, Job] = {}
+        self.rate_limit.clear()
+        self._rng = random.Random(f"{self.estate.seed}/jobs")
+
+    def advance(self, seconds: float) -> float:
+        """Move the clock on, let the estate live through that time, and return the new time."""
+        if seconds < 0 or self.clock.now() + seconds > time.time() + 1:
+            raise ValueError(
+                f"The clock can go forward by {time.time() - self.clock.now():.0f} seconds before it is in the future."
+            )
+        # The estate stands still while real time goes by, and catches up with it here.
+        now = self.clock.advance(seconds)
+        evolve(self.estate, now)
+        return now
+
+    def start_job(self, kind: str, echo: dict[str, Any], size: int, groups: list[Texts]) -> Job:
+        """Create a job, or raise `DuplicateExport` or `TooManyExports`. `groups` are its chunks' contents as of now."""
+        now = time.monotonic()
+        running = [job for job in self.jobs.values() if job.is_running(now)]
+        for job in running:
+            if job.kind == kind and job.echo == echo:
+                if self.options.duplicate_mode != "cancel-old" or kind != "assets":
+                    raise DuplicateExport(job)
+                self.cancel(job)
+        if sum(job.is_running(now) for job in running) >= self.options.max_running:
+            raise TooManyExports
+        fault = self.faults.take("job", {"kind": kind})
+        chunks = plan_chunks(self._rng, groups, self.options.prepare_seconds)
+        job = Job(
+            str(uuid.uuid4()), kind, echo, size, self.clock.now(), now, self.options.prepare_seconds, chunks, fault
+        )
+        self.jobs[job.uuid] = job
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Cancel a job that still runs; its finished chunks stay available. One that has ended stays as it is."""
+        now = time.monotonic()
+        if job.is_running(now):
+            job.cancelled_after = now - job.begun
+
+    def job_of(self, kind: str, job_uuid: str) -> Job | None:
+        """A job of this kind, if it is still known."""
+        job = self.jobs.get(job_uuid)
+        return job if job and job.kind == kind else None
+
+    def listed_jobs(self, kind: str) -> list[Job]:
+        """The 1,000 most recent jobs, ended ones for three days (API docs: GET /{kind}/export/status)."""
+        now, sandbox_now = time.monotonic(), self.clock.now()
+        jobs = [job for job in self.jobs.values() if job.kind == kind]
+        return [job for job in jobs if job.is_running(now) or sandbox_now - job.created <= JOB_LIFETIME][-1000:]

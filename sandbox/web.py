@@ -1,0 +1,253 @@
+"""What both servers share: an application that can close a connection, faulted calls, control endpoints."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from sandbox.faults import Fault, FaultBook
+
+_SERVER_SEND = "sandbox.server_send"
+
+
+class SandboxApp(Starlette):
+    """A Starlette application whose responses can reach the connection itself.
+
+    Starlette's own middleware hides the server's `send`; uvicorn's is a method of the object that owns the transport.
+    """
+
+    http_date: Callable[[], str] | None = None
+    """When set, every answer's Date header has this value (the server's own must be switched off)."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_SERVER_SEND] = send
+        await super().__call__(scope, receive, self._dated(send) if self.http_date else send)
+
+    def _dated(self, send: Send) -> Send:
+        async def send_with_date(message: Message) -> None:
+            if message["type"] == "http.response.start" and self.http_date:
+                headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"date"]
+                message = {**message, "headers": [*headers, (b"date", self.http_date().encode())]}
+            await send(message)
+
+        return send_with_date
+
+
+class ClosedConnection(Response):
+    """No answer at all: the connection is closed, by a TCP reset or in good order."""
+
+    def __init__(self, *, reset: bool = False) -> None:
+        super().__init__()
+        self.reset = reset
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _close(scope, receive, reset=self.reset)
+
+
+class CutResponse(Response):
+    """An answer whose connection ends before the body that its Content-Length announces."""
+
+    def __init__(self, whole: Response, keep_bytes: int) -> None:
+        super().__init__(whole.body, whole.status_code)
+        self.raw_headers = [pair for pair in whole.raw_headers if pair[0].lower() != b"content-length"]
+        self.raw_headers.append((b"content-length", str(len(self.body)).encode()))
+        self._keep_bytes = keep_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        await send(
+            {
+                "type": "http.response.body",
+                "body": bytes(self.body)[: self._keep_bytes],
+                "more_body": True,
+            }
+        )
+        if len(self.body) <= self._keep_bytes:
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await _close(scope, receive, reset=False)
+
+
+class DrippingResponse(Response):
+    """An answer that comes in small pieces with a pause before each."""
+
+    def __init__(self, whole: Response, piece: int, pause: float) -> None:
+        super().__init__(whole.body, whole.status_code)
+        self.raw_headers = whole.raw_headers
+        self._piece, self._pause = max(piece, 1), pause
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        body = bytes(self.body)
+        for start in range(0, len(body), self._piece):
+            await asyncio.sleep(self._pause)
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": body[start : start + self._piece],
+                    "more_body": True,
+                }
+            )
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _close(scope: Scope, receive: Receive, *, reset: bool) -> None:
+    transport: asyncio.Transport = scope[_SERVER_SEND].__self__.transport
+    if reset:
+        # Lingering for zero seconds turns the close into a reset, as a crashed peer or a firewall does.
+        sock: socket.socket = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    else:
+        transport.close()
+    # Until the server has noticed, or it would complain about an application that did not answer.
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def with_fault(fault: Fault | None, carry_out: Callable[[], Awaitable[Response]]) -> Response:
+    """Carry a call out as the fault wants it: `COMMON_VERBS` are done here, any other verb (or None) changes nothing."""
+    if fault is None:
+        return await carry_out()
+    match fault.do:
+        case "status":
+            return _text(fault.get("body", ""), int(fault.get("status")), fault.get("headers"))
+        case "late_status":
+            await carry_out()
+            return _text(fault.get("body", ""), int(fault.get("status")), fault.get("headers"))
+        case "body":
+            return _text(fault.get("body"), 200, fault.get("headers"))
+        case "reset":
+            return ClosedConnection(reset=True)
+        case "lose_answer":
+            await carry_out()
+            return ClosedConnection()
+        case "truncate":
+            return _truncated(
+                await _whole(await carry_out()),
+                int(fault.get("keep_bytes")),
+                bool(fault.get("declare_full")),
+            )
+        case "slow":
+            response = await carry_out()
+            await asyncio.sleep(float(fault.get("seconds")))
+            return response
+        case "drip":
+            return DrippingResponse(
+                await _whole(await carry_out()),
+                int(fault.get("bytes")),
+                float(fault.get("seconds")),
+            )
+    return await carry_out()
+
+
+def _text(body: Any, status: int, headers: dict[str, str] | None) -> Response:
+    text = body if isinstance(body, str) else json.dumps(body)
+    response = Response(text, status)
+    is_given = {name.lower() for name in headers or {}}
+    if "content-type" not in is_given:
+        response.headers["Content-Type"] = "text/html" if text.lstrip().startswith("<") else "application/json"
+    for name, value in (headers or {}).items():
+        response.headers[name] = str(value)
+    return response
+
+
+def _truncated(whole: Response, keep_bytes: int, declare_full: bool) -> Response:
+    if declare_full:
+        return CutResponse(whole, keep_bytes)
+    cut = Response(bytes(whole.body)[:keep_bytes], whole.status_code)
+    for name, value in whole.headers.items():
+        if name.lower() != "content-length":
+            cut.headers[name] = value
+    return cut
+
+
+async def _whole(response: Response) -> Response:
+    if not isinstance(response, StreamingResponse):
+        return response
+    pieces = [piece.encode() if isinstance(piece, str) else bytes(piece) async for piece in response.body_iterator]
+    return Response(b"".join(pieces), response.status_code, dict(response.headers))
+
+
+async def read_json(request: Request) -> Any:
+    """The request's body as JSON; ValueError when it is none."""
+    try:
+        return json.loads(await request.body())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"The body is not JSON: {error}") from error
+
+
+def bad_request(problem: object) -> JSONResponse:
+    """400 of a control endpoint."""
+    return JSONResponse({"error": str(problem)}, 400)
+
+
+def common_routes(
+    faults: FaultBook,
+    stats: Callable[[], dict[str, Any]],
+    reset: Callable[[], None],
+    calls: Counter[str],
+) -> list[Route]:
+    """The control endpoints that both servers have: health, faults, stats and reset.
+
+    :param stats: what `GET /_sandbox/stats` adds to the counted `calls`
+    :param reset: puts the server back to its start; faults and counted calls are cleared here
+    """
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"ok": True})
+
+    async def list_faults(_: Request) -> Response:
+        return JSONResponse([fault.as_json() for fault in faults.pending])
+
+    async def order_faults(request: Request) -> Response:
+        try:
+            body = await read_json(request)
+            for fault in body if isinstance(body, list) else [body]:
+                faults.order(fault)
+        except ValueError as error:
+            return bad_request(error)
+        return JSONResponse({"pending": len(faults.pending)})
+
+    async def clear_faults(_: Request) -> Response:
+        faults.clear()
+        return JSONResponse({"pending": 0})
+
+    async def show_stats(_: Request) -> Response:
+        return JSONResponse({"calls": dict(calls), **stats()})
+
+    async def start_again(_: Request) -> Response:
+        faults.clear()
+        reset()
+        calls.clear()
+        return JSONResponse({"ok": True})
+
+    return [
+        Route("/_sandbox/health", health),
+        Route("/_sandbox/faults", list_faults, methods=["GET"]),
+        Route("/_sandbox/faults", order_faults, methods=["POST"]),
+        Route("/_sandbox/faults", clear_faults, methods=["DELETE"]),
+        Route("/_sandbox/stats", show_stats),
+        Route("/_sandbox/reset", start_again, methods=["POST"]),
+    ]
