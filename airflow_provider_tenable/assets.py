@@ -52,12 +52,14 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
         return value if isinstance(value, str) and value else None
 
     def texts(*names: str) -> list[str]:
-        return [item for name in names for item in details.get(name) or [] if isinstance(item, str)]
+        values = [details.get(name) for name in names]
+        return [item for value in values for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
 
     def tags(name: str, key: str, value: str) -> list[Tag]:
         listed = details.get(name)
         listed = listed if isinstance(listed, list) else []
-        return [Tag(tag.get(key), tag.get(value)) for tag in listed if isinstance(tag, dict)]
+        pairs = [(tag.get(key), tag.get(value)) for tag in listed if isinstance(tag, dict)]
+        return [Tag(*pair) for pair in pairs if all(isinstance(text, str) for text in pair)]
 
     asset_id = details.get("id")
     if not isinstance(asset_id, str):
@@ -126,5 +128,5 @@ def _json(value: Any) -> str:
 def _number(value: Any) -> float | None:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

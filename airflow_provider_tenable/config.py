@@ -6,6 +6,7 @@ Each option can be set as ``AIRFLOW__TENABLE__<OPTION>``.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,14 @@ OPTIONS: dict[str, Option] = {
     ),
     "schedule_hours": Option(
         "float", "24", "Hours between two scheduled runs of tenable_to_security_hub (the old tool's --run-every).", minimum=0.25
+    ),
+    # No braces in a default: Airflow formats it as a template, and does not start with one it cannot format.
+    "dag_params": Option(
+        "string",
+        "",
+        "JSON object of other defaults for the params of tenable_to_security_hub: what scheduled runs use, and what the trigger form begins with.",
+        example='{"severities": ["medium", "high", "critical"], "destinations": [{"aws_conn_id": "aws_default", "accounts": "*", '
+        '"role_name": "TenableSecurityHubImport", "region": null}]}',
     ),
     "lag_seconds": Option(
         "integer",
@@ -93,6 +102,19 @@ def provider_config() -> dict[str, Any]:
         for name, option in OPTIONS.items()
     }
     return {SECTION: {"description": "Settings of the Tenable provider.", "options": options}}
+
+
+def dag_params() -> dict[str, Any]:
+    """``[tenable] dag_params`` as an object. :raises ConfigurationError: it is none."""
+    from airflow_provider_tenable.exceptions import ConfigurationError
+
+    try:
+        value = json.loads(get("dag_params") or "{}")
+    except ValueError as error:
+        raise ConfigurationError(f"Option [{SECTION}] dag_params is no JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"Option [{SECTION}] dag_params must be a JSON object such as {OPTIONS['dag_params'].example}.")
+    return value
 
 
 def get(name: str) -> Any:

@@ -178,10 +178,12 @@ class ExportRun:
     def _load(self) -> ExportState:
         state = self.store.load()
         if state is None or state.body != self.body:
+            anew = ExportState(kind=self.kind, body=self.body, started_at=self.now())
             if state is not None and state.uuid:
                 log.info("The %s export %s was asked for with another body: it is left, and a new one begins.", self.kind, state.uuid)
+                self.store.save(anew)
                 self.store.drop(state.uuid)
-            return ExportState(kind=self.kind, body=self.body, started_at=self.now())
+            return anew
         if state.uuid:
             log.info("Going on with %s export %s: %d chunks are staged.", self.kind, state.uuid, len(state.parts))
         elif state.requested_at is not None:
@@ -368,33 +370,40 @@ class ExportRun:
     def _restart(self, why: str) -> Wait:
         job = self.state.uuid
         assert job is not None
-        if self.state.restarts >= self.max_restarts:
+        self.cancel()
+        restarts = self.state.restarts
+        if restarts >= self.max_restarts:
+            self._begin_anew()
             raise ExportFailedError(
-                f"The {self.kind} export {job} did not become whole: {why}. It was started again {self.state.restarts} times. "
+                f"The {self.kind} export {job} did not become whole: {why}. It was started again {restarts} times. "
                 "Nothing was imported from it. Look at the export's state in Tenable, then clear this task."
             )
         log.warning("The %s export %s is given up, since %s. Starting it again.", self.kind, job, why)
-        self.cancel()
-        self.store.drop(job)
-        self.state.restarts += 1
-        self.state.uuid = None
-        self.state.requested_at = None
-        self.state.parts = {}
-        self.store.save(self.state)
+        self._begin_anew(restarts + 1, started_at=self.state.started_at)
         return Wait(seconds=min(self.poll_interval, 1.0), job_uuid=None, chunks_staged=0)
 
     def _give_up(self) -> None:
         self.cancel()
-        job, self.state.uuid, staged = self.state.uuid, None, len(self.state.parts)
-        if job:
-            self.store.drop(job)
-        # A later retry of the task begins anew, with a deadline of its own.
-        self.state = ExportState(kind=self.kind, body=self.body, started_at=self.now())
-        self.store.save(self.state)
+        job, staged = self.state.uuid, len(self.state.parts)
+        self._begin_anew()
+        what = f"export {job} was not whole" if job else "export could not be asked for"
         raise ExportFailedError(
-            f"The {self.kind} export {job} was not whole after {self.timeout / 3600:g} hours ({staged} chunks were staged) and has been cancelled. "
+            f"The {self.kind} {what} after {self.timeout / 3600:g} hours ({staged} chunks were staged) and has been cancelled. "
             "Raise [tenable] export_timeout_hours if Tenable needs longer, then clear this task."
         )
+
+    def _begin_anew(self, restarts: int = 0, *, started_at: float | None = None) -> None:
+        """Forget the job: first in the state, then its parts. A state that names parts which are gone would be taken for whole later.
+
+        :param started_at: None: what comes next, a retry of the task, has a deadline of its own.
+        """
+        job = self.state.uuid
+        self.state = ExportState(
+            kind=self.kind, body=self.body, started_at=self.now() if started_at is None else started_at, restarts=restarts
+        )
+        self.store.save(self.state)
+        if job:
+            self.store.drop(job)
 
     def _wait(self) -> Wait:
         return Wait(seconds=self.poll_interval, job_uuid=self.state.uuid, chunks_staged=len(self.state.parts))

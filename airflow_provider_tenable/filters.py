@@ -19,7 +19,7 @@ def same_filters(ours: dict[str, Any], echoed: Any) -> bool:
     if isinstance(echoed, str):
         try:
             echoed = json.loads(echoed or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
     if echoed is None:
         echoed = {}

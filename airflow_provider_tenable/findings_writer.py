@@ -62,7 +62,7 @@ class FindingsWriter:
         # What could not be read may be no JSON: it is kept as text.
         try:
             kept: Any = msgspec.json.decode(record)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             kept = record.decode("utf-8", "replace")[:100_000]
         line = {"id": None, "account": None, "region": None, "code": reason, "message": detail[:2000], "finding": None, "record": kept}
         self._rejected.write(msgspec.json.encode(line))

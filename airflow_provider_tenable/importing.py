@@ -141,6 +141,7 @@ class FindingsImport:
         """
         began = told = flushed = self._clock()
         pending: set[Future[Outcome]] = set()
+        done: set[Future[Outcome]] = set()
         source = batches(self._items(parts), size=self.batch_size)
         with ThreadPoolExecutor(max_workers=self.in_flight, thread_name_prefix="securityhub-import") as pool:
             try:
@@ -155,8 +156,8 @@ class FindingsImport:
                     if not pending:
                         break
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        self._record(future.result())
+                    while done:
+                        self._record(done.pop().result())
                     now = self._clock()
                     if now - flushed >= _FLUSH_SECONDS:
                         self.receipts.flush()
@@ -167,7 +168,7 @@ class FindingsImport:
             except BaseException:
                 # What is in flight still counts: its findings are in the hub, whatever the receipts say.
                 self._stopped = True
-                for future in pending:
+                for future in done | pending:
                     if not future.cancel() and future.exception() is None:
                         self._record(future.result())
                 raise
@@ -223,10 +224,13 @@ class FindingsImport:
 
     def _sort(self, items: list[Item], answer: dict[str, Any], attempt: int, outcome: Outcome) -> list[Item]:
         """Read the answer item by item; what is to be sent again is returned."""
-        failed = {entry["Id"]: entry for entry in answer.get("FailedFindings") or []}
-        if int(answer.get("FailedCount") or 0) != len(failed) or not failed.keys() <= {item.id for item in items}:
+        failed = {entry.get("Id"): entry for entry in answer.get("FailedFindings") or []}
+        # Both counts are required in the service model: an answer without them acknowledges nothing.
+        counts = (answer.get("FailedCount"), answer.get("SuccessCount"))
+        if counts != (len(failed), len(items) - len(failed)) or not failed.keys() <= {item.id for item in items}:
             raise TemporaryError(
-                f"Security Hub's answer does not add up: FailedCount {answer.get('FailedCount')}, but {len(failed)} failed findings of this batch."
+                f"Security Hub's answer does not add up: FailedCount {counts[0]}, SuccessCount {counts[1]}, but {len(failed)} failed findings of a "
+                f"batch of {len(items)}."
             )
         again = []
         for item in items:

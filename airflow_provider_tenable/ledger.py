@@ -101,7 +101,8 @@ def check_rejected(ledger: dict[str, Any], run: RunFolder, max_ratio: float) -> 
     broken = {reason: count for reason, count in ledger["skipped"].items() if reason in BROKEN}
     reasons = Counter({**ledger["rejected"], **broken})
     rejected, of = reasons.total(), ledger["findings"] + sum(broken.values())
-    if not rejected or rejected <= max_ratio * of:
+    # Divided, since 0.29 * 100 is less than 29.
+    if not rejected or rejected / of <= max_ratio:
         return
     examples = {}
     for line in rejected_lines(run):

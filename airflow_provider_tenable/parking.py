@@ -38,15 +38,16 @@ def read_pool(run: RunFolder) -> Iterator[Parked]:
             yield msgspec.json.decode(line, type=Parked)
 
 
-def settle_pool(run: RunFolder, parts: list[str]) -> None:
+def settle_pool(run: RunFolder, parts: list[str], *, release: bool) -> None:
     """Put the run's parked parts into the pool, then remove those that it had claimed.
 
     :param parts: names of the parts in the run's own ``parked`` folder.
+    :param release: whether the claimed parts are done with. They are not where the run left out accounts that others serve.
     """
     for name in parts:
         # Named after the run: another run's part can never be written over.
         write_whole(run.parked_pool / f"{run.run_id}--{name}", (run.parked / name).read_bytes())
-    for name in read_json(run.root / "unparked.json") or []:
+    for name in (read_json(run.root / "unparked.json") or []) if release else []:
         path = run.parked_pool / name
         if not name.startswith(f"{run.run_id}--") and path.exists():
             path.unlink()

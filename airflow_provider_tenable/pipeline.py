@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from airflow_provider_tenable import config, watermark
-from airflow_provider_tenable.destinations import parse_destinations, resolve
+from airflow_provider_tenable.destinations import Destination, Router, parse_destinations, resolve
+from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, shard_manifests
 from airflow_provider_tenable.parking import claim_pool, settle_pool
 from airflow_provider_tenable.settings import DEFAULTS, narrowed, parse_settings
@@ -39,7 +40,8 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
         "window": window.to_json(),
         "settings": msgspec.to_builtins(settings),
         "destinations": msgspec.to_builtins(resolve(destinations, _identify, settings.region_routing)),
-        "narrowed": narrowed(settings, defaults) or asked["destinations"] != defaults["destinations"],
+        "narrowed": narrowed(settings, defaults),
+        "usual_destinations": _usual_destinations(asked, defaults),
         "asset_filters": {},
         "vulnerability_filters": {
             "state": [state.upper() for state in settings.states],
@@ -121,7 +123,9 @@ def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
     check_sums(ledger)
     check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
     if not ledger["dry_run"]:
-        settle_pool(run, [manifest["parked_part"] for manifest in shard_manifests(run) if manifest["parked_part"]])
+        manifests, release = shard_manifests(run), not _leaves_out_accounts(run, plan)
+        again = [each["parked_part"] for each in manifests if each["parked_part"] and (release or not each["from_pool"])]
+        settle_pool(run, again, release=release)
     return {name: ledger[name] for name in ("exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")}
 
 
@@ -138,7 +142,7 @@ def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str
         watermark.Window(**plan["window"]),
         data_from=vulnerabilities["data_from"],
         current=current,
-        narrowed=plan["narrowed"],
+        narrowed=plan["narrowed"] or _leaves_out_accounts(run, plan),
         dry_run=plan["settings"]["dry_run"],
     )
     if target is not None:
@@ -172,8 +176,30 @@ def remove_old_runs(context: Any) -> list[str]:
     return removed
 
 
+def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The DAG's own destinations, where the run was given others; empty where those could import nothing."""
+    if asked["destinations"] == defaults["destinations"]:
+        return None
+    try:
+        usual = resolve(parse_destinations(defaults["destinations"]), _identify, "resource")
+    except ConfigurationError as error:
+        log.info("The DAG's own destinations could not be used: %s", error)
+        return []
+    built: list[dict[str, Any]] = msgspec.to_builtins(usual)
+    return built
+
+
+def _leaves_out_accounts(run: RunFolder, plan: dict[str, Any]) -> bool:
+    """Whether the run's destinations left out an account that the DAG's own would have served."""
+    if plan["usual_destinations"] is None:
+        return False
+    router = Router(msgspec.convert(plan["usual_destinations"], list[Destination]), "resource")
+    left_out = {account for manifest in shard_manifests(run) for account in manifest["skipped_accounts"]}
+    return any(not isinstance(router.route(account, "us-east-1"), str) for account in left_out)
+
+
 def _public(plan: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in plan.items() if name != "asked"}
+    return {name: value for name, value in plan.items() if name not in ("asked", "usual_destinations")}
 
 
 def _defaults_of(context: Any) -> dict[str, Any]:

@@ -88,7 +88,8 @@ class Receipts:
             "account": self.account,
             "region": self.region,
             "code": code,
-            "message": message[:2000],
+            # Security Hub's words, which may hold what no UTF-8 can carry.
+            "message": message[:2000].encode("utf-8", "replace").decode(),
             "finding": msgspec.Raw(finding),
         }
         self._unwritten.append(msgspec.json.encode(entry))

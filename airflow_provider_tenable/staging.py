@@ -69,9 +69,9 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
         path.write_bytes(data)
         return
     target = path.path
-    os.makedirs(os.path.dirname(target), exist_ok=True)
     temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
     try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
@@ -111,7 +111,7 @@ def read_json(path: ObjectStoragePath) -> Any:
         return None
     try:
         return msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StagingError(f"The staged file {path} is damaged ({error}). Remove the run's folder and clear the run.") from error
 
 
@@ -123,7 +123,11 @@ def compress(data: bytes) -> bytes:
 def read_part(path: ObjectStoragePath) -> bytes:
     """Read and decompress a ``.gz`` part. :raises StagingError: missing or damaged."""
     try:
-        return gzip.decompress(read_whole(path))
+        data = read_whole(path)
+        if not data:
+            # gzip takes nothing for nothing; what we wrote has a header at least.
+            raise EOFError("the file is empty")
+        return gzip.decompress(data)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise StagingError(f"The staged part {path} is damaged ({error}). Clear the run's tasks from the export on.") from error
 
@@ -188,7 +192,8 @@ class RunFolder:
 
     def __init__(self, base: str, dag_id: str, run_id: str) -> None:
         for name in (dag_id, run_id):
-            if name in ("", ".", "..") or "/" in name:
+            # `parked` is the folder of the records that wait between runs.
+            if name in ("", ".", "..", "parked") or "/" in name or "\0" in name:
                 raise ConfigurationError(f"{name!r} cannot be the name of a staging folder. Give the run another run_id.")
         self.dag_root = open_path(base) / dag_id
         self.root = self.dag_root / run_id

@@ -100,6 +100,7 @@ class Transform:
         self.now = now
         self.give_up_before = give_up_before
         self.skipped: Counter[str] = Counter()
+        self.skipped_accounts: set[str] = set()
         self.parked = 0
         self.read = 0
         self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
@@ -218,6 +219,7 @@ class Transform:
             return reason
         route = self.router.route(resource.account, resource.region)
         if isinstance(route, str):
+            self.skipped_accounts.add(resource.account)
             return route
         destination, hub = route
         return resource, destination, hub, product_arn(self.settings.product, region=hub, account=resource.account)
@@ -250,5 +252,11 @@ class Transform:
 
     def counts(self) -> dict[str, Any]:
         """The counts of this shard for the ledger."""
-        return {"read": self.read, "skipped": dict(sorted(self.skipped.items())), "parked": self.parked, "findings": self.writer.findings}
+        return {
+            "read": self.read,
+            "skipped": dict(sorted(self.skipped.items())),
+            "skipped_accounts": sorted(self.skipped_accounts),
+            "parked": self.parked,
+            "findings": self.writer.findings,
+        }
 

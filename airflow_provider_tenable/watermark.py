@@ -31,6 +31,9 @@ EVERYTHING = 1
 #: A watermark may be ahead of our clock by this much before it counts as being in the future.
 _CLOCK_SKEW_SECONDS = 300
 
+#: Unix seconds from which on there is no date.
+_YEAR_10000 = 253402300800
+
 
 @dataclass(frozen=True)
 class Window:
@@ -67,10 +70,11 @@ def parse_moment(value: Any, name: str) -> int | None:
 
     :raises ConfigurationError: it is none of these.
     """
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
+        # No number of seconds has 16 digits; a longer one need not fit into a float.
+        seconds = float(value) if abs(value) < 10**15 else -1.0
     else:
         text = str(value).strip()
         try:
@@ -81,7 +85,7 @@ def parse_moment(value: Any, name: str) -> int | None:
                 seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         except ValueError:
             seconds = -1
-    if not 0 <= seconds < 253402300800:
+    if not 0 <= seconds < _YEAR_10000:
         raise ConfigurationError(f"{name} is {value!r}. Give unix seconds (1790000000) or ISO 8601 (2026-11-23T00:00:00Z).")
     return int(seconds)
 
@@ -135,13 +139,15 @@ def plan_window(
     if since is None and until is None:
         return Window(INCREMENTAL, incremental_since, before_first_ask, False, watermark)
     begin = incremental_since if since is None else max(since, EVERYTHING)
-    end = before_first_ask if until is None else until
+    # An upper bound that lies ahead bounds nothing, and what it promises is not there yet.
+    bounded = until is not None and until <= before_first_ask
+    end = until if until is not None and bounded else before_first_ask
     if begin >= end:
         raise ConfigurationError(
             f"The window is empty: since {_iso(begin)} is not before until {_iso(end)}. Choose an earlier since or a later until."
         )
     kind = BACKFILL if run_type == "backfill" else WINDOW
-    return Window(kind, begin, end, until is not None, watermark)
+    return Window(kind, begin, end, bounded, watermark)
 
 
 def next_watermark(
@@ -198,4 +204,6 @@ def write_watermark(dag_id: str, value: int) -> None:
 
 
 def _iso(seconds: float) -> str:
+    if not 0 <= seconds < _YEAR_10000:
+        return f"{seconds:.0f}"
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -20,6 +20,7 @@ from typing import Any
 
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import DeltaDataIntervalTimetable, Param, TriggerRule, dag, task
+from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
@@ -27,7 +28,7 @@ from airflow_provider_tenable.operators.tenable import TenableExportOperator
 
 TENABLE_CONN_ID = "tenable_default"
 
-PARAMS = {
+PARAMS: dict[str, Param] = {
     "severities": Param(
         ["high", "critical"],
         type="array",
@@ -107,13 +108,22 @@ PARAMS = {
 }
 
 
+def with_own_defaults(params: dict[str, Param]) -> dict[str, Param]:
+    """The params with the defaults of ``[tenable] dag_params``, so that a deployment needs no copy of this file."""
+    for name, default in config.dag_params().items():
+        if name not in params:
+            raise ConfigurationError(f"[tenable] dag_params has {name!r}, which is no param of this DAG. It knows {sorted(params)}.")
+        params[name] = Param(default, description=params[name].description, **params[name].schema)
+    return params
+
+
 @dag(
     dag_id="tenable_to_security_hub",
     schedule=DeltaDataIntervalTimetable(timedelta(hours=config.get("schedule_hours"))),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    params=PARAMS,
+    params=with_own_defaults(PARAMS),
     default_args={"owner": "security", "retries": 2},
     doc_md=__doc__,
     tags=["tenable", "security-hub", "aws", "security"],

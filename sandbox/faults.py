@@ -35,7 +35,7 @@ COMMON_VERBS: Mapping[str, Arguments] = {
     "reset": Arguments.of(),
     # Carry the call out, then close the connection without an answer.
     "lose_answer": Arguments.of(),
-    # Carry the call out, answer with the first bytes only; with declare_full under the Content-Length of the whole body.
+    # Carry the call out, answer with the first bytes only; declare_full: under the Content-Length of the whole body.
     "truncate": Arguments.of("keep_bytes", optional=("declare_full",)),
     # Carry the call out, wait, answer.
     "slow": Arguments.of("seconds"),
@@ -65,9 +65,7 @@ class Fault:
         return self.arguments.get(name, default)
 
     def matches(self, operation: str, facts: Mapping[str, Any]) -> bool:
-        return self.on == operation and all(
-            name in facts and facts[name] == value for name, value in self.match.items()
-        )
+        return self.on == operation and all(name in facts and facts[name] == value for name, value in self.match.items())
 
     def as_json(self) -> dict[str, Any]:
         """The fault as it would be ordered now, with what is left of `times` and `skip`."""
@@ -125,7 +123,7 @@ class FaultBook:
     def _validated(self, fault: Mapping[str, Any]) -> Fault:
         if not isinstance(fault, Mapping):
             # One kind of error for whatever is wrong.
-            raise ValueError(f"A fault is a JSON object, not {fault!r}.")  # noqa: TRY004
+            raise ValueError(f"A fault is a JSON object, not {fault!r}.")
         on, do = str(fault.get("on")), str(fault.get("do"))
         if on not in self._operations:
             raise ValueError(f"Unknown operation {on!r}; there are: {', '.join(sorted(self._operations))}.")
@@ -160,7 +158,7 @@ def _skip(fault: Mapping[str, Any]) -> int:
 def _match(fault: Mapping[str, Any]) -> dict[str, Any]:
     match = fault.get("match", {})
     if not isinstance(match, Mapping):
-        raise ValueError(f"match must be an object of facts, not {match!r}.")  # noqa: TRY004
+        raise ValueError(f"match must be an object of facts, not {match!r}.")
     return {**match, "kind": fault["kind"]} if "kind" in fault else dict(match)
 
 

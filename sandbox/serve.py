@@ -71,9 +71,16 @@ class SandboxServer(uvicorn.Server):
 def server_of(app: Starlette, *, date_header: bool = True, verbose: bool = False) -> SandboxServer:
     """A server for an application, silent but for warnings."""
     level = "info" if verbose else "warning"
+    # Idle connections live as long as with the real services; uvicorn's own 5 s would close them between two polls.
     return SandboxServer(
         uvicorn.Config(
-            app, log_level=level, access_log=verbose, date_header=date_header, loop="asyncio", lifespan="off"
+            app,
+            log_level=level,
+            access_log=verbose,
+            date_header=date_header,
+            loop="asyncio",
+            lifespan="off",
+            timeout_keep_alive=75,
         )
     )
 

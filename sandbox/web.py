@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import socket
-import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,9 +12,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from sandbox.connections import SERVER_SEND, ClosedConnection, CutResponse, DrippingResponse
 from sandbox.faults import Fault, FaultBook
-
-_SERVER_SEND = "sandbox.server_send"
 
 
 class SandboxApp(Starlette):
@@ -29,7 +26,7 @@ class SandboxApp(Starlette):
     """When set, every answer's Date header has this value (the server's own must be switched off)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[_SERVER_SEND] = send
+        scope[SERVER_SEND] = send
         await super().__call__(scope, receive, self._dated(send) if self.http_date else send)
 
     def _dated(self, send: Send) -> Send:
@@ -42,92 +39,8 @@ class SandboxApp(Starlette):
         return send_with_date
 
 
-class ClosedConnection(Response):
-    """No answer at all: the connection is closed, by a TCP reset or in good order."""
-
-    def __init__(self, *, reset: bool = False) -> None:
-        super().__init__()
-        self.reset = reset
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _close(scope, receive, reset=self.reset)
-
-
-class CutResponse(Response):
-    """An answer whose connection ends before the body that its Content-Length announces."""
-
-    def __init__(self, whole: Response, keep_bytes: int) -> None:
-        super().__init__(whole.body, whole.status_code)
-        self.raw_headers = [pair for pair in whole.raw_headers if pair[0].lower() != b"content-length"]
-        self.raw_headers.append((b"content-length", str(len(self.body)).encode()))
-        self._keep_bytes = keep_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
-        await send(
-            {
-                "type": "http.response.body",
-                "body": bytes(self.body)[: self._keep_bytes],
-                "more_body": True,
-            }
-        )
-        if len(self.body) <= self._keep_bytes:
-            await send({"type": "http.response.body", "body": b""})
-            return
-        await _close(scope, receive, reset=False)
-
-
-class DrippingResponse(Response):
-    """An answer that comes in small pieces with a pause before each."""
-
-    def __init__(self, whole: Response, piece: int, pause: float) -> None:
-        super().__init__(whole.body, whole.status_code)
-        self.raw_headers = whole.raw_headers
-        self._piece, self._pause = max(piece, 1), pause
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
-        body = bytes(self.body)
-        for start in range(0, len(body), self._piece):
-            await asyncio.sleep(self._pause)
-            await send(
-                {
-                    "type": "http.response.body",
-                    "body": body[start : start + self._piece],
-                    "more_body": True,
-                }
-            )
-        await send({"type": "http.response.body", "body": b""})
-
-
-async def _close(scope: Scope, receive: Receive, *, reset: bool) -> None:
-    transport: asyncio.Transport = scope[_SERVER_SEND].__self__.transport
-    if reset:
-        # Lingering for zero seconds turns the close into a reset, as a crashed peer or a firewall does.
-        sock: socket.socket = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-    else:
-        transport.close()
-    # Until the server has noticed, or it would complain about an application that did not answer.
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def with_fault(fault: Fault | None, carry_out: Callable[[], Awaitable[Response]]) -> Response:
-    """Carry a call out as the fault wants it: `COMMON_VERBS` are done here, any other verb (or None) changes nothing."""
+    """Carry a call out as the fault wants it: `COMMON_VERBS` are done here, any other verb changes nothing."""
     if fault is None:
         return await carry_out()
     match fault.do:

@@ -177,11 +177,7 @@ def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resour
         "output": record.output,
     }
     # Far fewer than the 50 that a finding may have, and keys that fit: only the values need looking at.
-    return {
-        PRODUCT_FIELD_PREFIX + name: text
-        for name, value in fields.items()
-        if value and (text := limits.text(value, limits.PRODUCT_FIELD_VALUE))
-    }
+    return {PRODUCT_FIELD_PREFIX + name: text for name, value in fields.items() if value and (text := limits.text(value, limits.PRODUCT_FIELD_VALUE))}
 
 
 def _shrunk(finding: Finding, plugin: PluginParts) -> bytes:

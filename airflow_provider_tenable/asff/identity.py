@@ -9,8 +9,10 @@ from airflow_provider_tenable.asff import limits
 
 ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 INSTANCE = re.compile(r"i-[0-9a-f]{8,17}", re.ASCII)
-REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}", re.ASCII)
-_ZONE = re.compile(r"([a-z]{2,5}(?:-[a-z]+)+-\d{1,2})(?:[a-z]|-[a-z0-9-]+)", re.ASCII)
+# As long as any name that AWS has given, with room: what is longer would burst the ARNs made of it.
+_REGION = r"[a-z]{2,5}(?:-[a-z]{1,16}){1,3}-\d{1,2}"
+REGION = re.compile(_REGION, re.ASCII)
+_ZONE = re.compile(rf"({_REGION})(?:[a-z]|-[a-z0-9-]+)", re.ASCII)
 
 #: Prefix of a Region -> its partition (AWS General Reference: ARN format; botocore's endpoint data).
 _PARTITIONS = {
@@ -72,9 +74,7 @@ def protocol_of(protocol: str | None) -> str:
     return quote((protocol or "").strip().lower(), safe="") or "none"
 
 
-def finding_id(
-    scheme: str, *, region: str, account: str, resource: str, plugin: int, protocol: str | None, port: int | str | None
-) -> str:
+def finding_id(scheme: str, *, region: str, account: str, resource: str, plugin: int, protocol: str | None, port: int | str | None) -> str:
     """The id of a finding: the same for the same vulnerability in every run, and for nothing else.
 
     ``port``: ``{region}/{account}/{resource}/{plugin}/{protocol}/{port}``; ``tvm2aws``: ``{region}/{instance}/{plugin}``.
@@ -83,9 +83,9 @@ def finding_id(
     :raises ValueError: the id is longer than Security Hub takes.
     """
     if scheme == "tvm2aws":
-        value = f"{region}/{resource}/{plugin}"
+        value = f"{region}/{quote(resource, safe='')}/{plugin}"
     else:
-        value = f"{region}/{account}/{resource}/{plugin}/{protocol_of(protocol)}/{port_of(port)}"
+        value = f"{region}/{account}/{quote(resource, safe='')}/{plugin}/{protocol_of(protocol)}/{port_of(port)}"
     if len(value) > limits.ID:
         raise ValueError(f"its id would have {len(value)} characters, the limit is {limits.ID}")
     return value

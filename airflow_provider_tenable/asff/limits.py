@@ -7,6 +7,8 @@ service model, and the service's own public error messages. Lengths are characte
 from __future__ import annotations
 
 import html
+import re
+from contextlib import suppress
 
 ID = 512
 TITLE = 256
@@ -46,15 +48,17 @@ BATCH_FINDINGS = 100
 ELLIPSIS = "\u2026"
 
 # Control characters other than tab and newline help nobody in a console, and NUL is refused by many a store behind it.
-_CONTROL = {code: None for code in (*range(0x00, 0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))}
+_CONTROL = dict.fromkeys((*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)))
 
 
 def text(value: str | None, limit: int) -> str | None:
     """A text that fits: control characters dropped, cut to ``limit`` characters with an ellipsis; None where nothing but blanks is left."""
     if not value:
         return None
-    # No text needs more than its limit (and something for what is dropped): output may be megabytes long.
-    value = value[: 4 * limit + 64].translate(_CONTROL).strip()
+    # Output may be megabytes long: look at no more of it than is needed, unless most of that is dropped.
+    start = value[: 4 * limit + 64]
+    fitting = start.translate(_CONTROL).strip()
+    value = fitting if len(fitting) > limit or len(start) == len(value) else value.translate(_CONTROL).strip()
     if not value:
         return None
     return value if len(value) <= limit else value[: limit - 1].rstrip() + ELLIPSIS
@@ -64,13 +68,20 @@ def prose(value: str | None, limit: int) -> str | None:
     """As :func:`text`, with HTML entities decoded first: cutting first could cut an entity in two."""
     if not value:
         return None
-    return text(html.unescape(value) if "&" in value else value, limit)
+    # ValueError: a number of thousands of digits, which is no character.
+    with suppress(ValueError):
+        value = html.unescape(value) if "&" in value else value
+    return text(value, limit)
+
+
+# Security Hub checks addresses against a schema's format "url": no bare host name, no private address, nothing but a path behind the host.
+# Ours is narrower (no numeric hosts, no login), so that what passes here passes there.
+_URL = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63}(?::\d{2,5})?(?:/[^\s]*)?", re.ASCII | re.IGNORECASE)
 
 
 def url(value: object) -> str | None:
-    """A web address that fits, else None: half an address leads nowhere."""
+    """A public web address that fits, else None: half an address leads nowhere, and one that Security Hub refuses costs the finding."""
     if not isinstance(value, str):
         return None
     value = value.strip()
-    fits = value.startswith(("http://", "https://")) and len(value) <= URL and value.isprintable() and " " not in value
-    return value if fits and len(value.split("://", 1)[1]) > 2 else None
+    return value if len(value) <= URL and value.isprintable() and _URL.fullmatch(value) else None

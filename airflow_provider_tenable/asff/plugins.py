@@ -56,9 +56,7 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
         id=plugin.id,
         generator_id=str(plugin.id),
         title=title,
-        description=limits.prose(plugin.description, limits.DESCRIPTION)
-        or limits.prose(plugin.synopsis, limits.DESCRIPTION)
-        or title,
+        description=limits.prose(plugin.description, limits.DESCRIPTION) or limits.prose(plugin.synopsis, limits.DESCRIPTION) or title,
         types=(f"{_TYPE}/CVE" if vulnerabilities else _TYPE,),
         source_url=page,
         remediation=_encoded({"Recommendation": {name: value for name, value in recommendation.items() if value}}),
@@ -104,12 +102,11 @@ def _cvss(plugin: Plugin) -> list[dict[str, Any]]:
         ("4.0", plugin.cvss4_base_score, plugin.cvss4_vector),
     )
     scores = []
-    for version, score, vector in versions:
+    for usual_version, score, vector in versions:
         if score is None or not 0 <= score <= 10:
             continue
         raw = limits.text(vector.raw if vector else None, limits.PRODUCT_FIELD_VALUE)
-        if raw and raw.startswith("CVSS:3."):
-            version = raw[5:8]
+        version = raw[5:8] if raw and raw.startswith("CVSS:3.") else usual_version
         scores.append({"Version": version, "BaseScore": float(score), **({"BaseVector": raw} if raw else {}), "Source": "Tenable"})
     return scores
 

@@ -7,15 +7,19 @@ Only fields that the mapping uses are decoded. Every key may be absent or null. 
 from __future__ import annotations
 
 import json
+import math
+import re
 import types
 import typing
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-Number = int | float
+#: Beyond 64 bits nothing is a number that Tenable means, and not all that we do with numbers works there.
+Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Number = Integer | float
 
 
 class Vector(Struct, gc=False):
@@ -30,17 +34,10 @@ class Vpr(Struct, gc=False):
     score: Number | None = None
 
 
-class Xref(Struct, gc=False):
-    """A cross reference of a plugin."""
-
-    type: str | None = None
-    id: str | None = None
-
-
 class Plugin(Struct):
     """The plugin of a vulnerability record. The same for every record of a plugin, so decoded once per chunk."""
 
-    id: int
+    id: Integer
     name: str | None = None
     family: str | None = None
     type: str | None = None
@@ -70,7 +67,7 @@ class Plugin(Struct):
 class Port(Struct, gc=False):
     """Where on the host. ``port`` is a number, a numeric string in some data."""
 
-    port: int | str | None = None
+    port: Integer | str | None = None
     protocol: str | None = None
     service: str | None = None
 
@@ -106,16 +103,16 @@ class Vulnerability(Struct):
     port: Port | None = None
     output: str | None = None
     severity: str | None = None
-    severity_id: int | None = None
-    severity_default_id: int | None = None
+    severity_id: Integer | None = None
+    severity_default_id: Integer | None = None
     severity_modification_type: str | None = None
     recast_reason: str | None = None
-    first_found: str | int | None = None
-    last_found: str | int | None = None
-    last_fixed: str | int | None = None
-    resurfaced_date: str | int | None = None
+    first_found: str | Integer | None = None
+    last_found: str | Integer | None = None
+    last_fixed: str | Integer | None = None
+    resurfaced_date: str | Integer | None = None
     # A text in the examples, a number in the schema.
-    indexed: str | int | None = None
+    indexed: str | Integer | None = None
     state: str | None = None
     source: str | None = None
     finding_id: str | None = None
@@ -190,6 +187,11 @@ def _list_decoder(record: type[_T]) -> Any:
     return msgspec.json.Decoder(list[record] | None)  # type: ignore[valid-type]
 
 
+@cache
+def _decoder(record: type[_T]) -> Any:
+    return msgspec.json.Decoder(record)
+
+
 def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]]:
     """Decode a chunk: the records that can be used, and (bytes, reason) of those that cannot.
 
@@ -202,19 +204,24 @@ def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[by
     try:
         # The way of nearly every chunk: all records in one go.
         return _list_decoder(record).decode(data) or [], []
-    except (msgspec.ValidationError, UnicodeDecodeError):
+    except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
         pass
     except msgspec.DecodeError as error:
         # Broken JSON, or text that is no Unicode: json takes the latter.
         try:
-            json.loads(data)
-        except (ValueError, RecursionError):
+            _loads(data)
+        except RecursionError:
+            pass
+        except ValueError:
             raise ValueError(str(error)) from None
     records: list[_T] = []
     unreadable: list[tuple[bytes, str]] = []
     for raw in split_chunk(data):
         try:
-            records.append(salvage(raw, record))
+            try:
+                records.append(_decoder(record).decode(raw))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                records.append(salvage(raw, record))
         except (ValueError, RecursionError) as error:
             unreadable.append((raw, str(error)))
     return records, unreadable
@@ -223,13 +230,16 @@ def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[by
 def split_chunk(data: bytes) -> list[bytes]:
     """The records of a chunk, undecoded. :raises ValueError: the chunk is no JSON array."""
     try:
-        value = msgspec.json.decode(data, type=list[msgspec.Raw] | None)
-        return [bytes(raw) for raw in value or []]
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        loaded = json.loads(data)
-        if not isinstance(loaded, list):
-            raise ValueError("a chunk must be a JSON array") from None
-        return [json.dumps(item).encode() for item in loaded]
+        try:
+            value = msgspec.json.decode(data, type=list[msgspec.Raw] | None)
+            return [bytes(raw) for raw in value or []]
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            loaded = _loads(data)
+    except RecursionError:
+        return _split_deep(data)
+    if not isinstance(loaded, list):
+        raise ValueError("a chunk must be a JSON array")
+    return [json.dumps(item).encode() for item in loaded]
 
 
 def count_records(data: bytes) -> int:
@@ -238,8 +248,35 @@ def count_records(data: bytes) -> int:
         return 0
     try:
         return len(msgspec.json.decode(data, type=list[msgspec.Raw] | None) or [])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return len(split_chunk(data))
+
+
+# A string as a whole, or what separates and nests.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
+
+
+def _split_deep(data: bytes) -> list[bytes]:
+    """As :func:`split_chunk`, for a chunk in which something is nested deeper than a parser goes: only brackets are counted.
+
+    :raises ValueError: the chunk is no JSON array.
+    """
+    items: list[bytes] = []
+    depth = start = end = 0
+    for token in _TOKEN.finditer(data):
+        mark = token[0]
+        if mark in (b"[", b"{"):
+            depth += 1
+            start = token.end() if depth == 1 else start
+        elif depth == 1 and mark in (b",", b"]"):
+            items.append(data[start : token.start()].strip())
+            start = token.end()
+        if mark in (b"]", b"}"):
+            depth -= 1
+            end = token.end() if depth == 0 else end
+    if depth or not data.lstrip().startswith(b"[") or data[end:].strip() or not all(items):
+        raise ValueError("a chunk must be a JSON array")
+    return items
 
 
 def salvage(data: bytes, record: type[_T]) -> _T:
@@ -247,10 +284,23 @@ def salvage(data: bytes, record: type[_T]) -> _T:
 
     :raises ValueError: a field that the record cannot be without is missing or unusable; the text names it.
     """
-    value = json.loads(data, parse_constant=lambda _: None)
+    value = _loads(data)
     if not isinstance(value, dict):
         raise ValueError(f"not an object but {type(value).__name__}")
     return typing.cast(_T, _struct(_clean(value), record, ""))
+
+
+def _loads(data: bytes) -> Any:
+    """JSON as Python's own parser reads it, which takes text that is no Unicode. Numbers that are none, or beyond reach, become None."""
+
+    def integer(digits: str) -> int | None:
+        return int(digits) if len(digits) < 20 else None
+
+    def number(digits: str) -> float | None:
+        value = float(digits)
+        return value if math.isfinite(value) else None
+
+    return json.loads(data, parse_int=integer, parse_float=number, parse_constant=lambda _: None)
 
 
 def _clean(value: Any) -> Any:
@@ -299,7 +349,11 @@ def _convert(value: Any, wanted: Any, path: str) -> Any:
                 if converted is not None:
                     return converted
         raise ValueError("no type that it may have fits")
-    return msgspec.convert(value, wanted, strict=False)
+    try:
+        return msgspec.convert(value, wanted, strict=False)
+    except msgspec.ValidationError as error:
+        # A ValueError only since msgspec 0.22.
+        raise ValueError(str(error)) from None
 
 
 def _or_none(value: Any, wanted: Any, path: str) -> Any:

@@ -70,11 +70,13 @@ def ec2_resource(row: AssetRow) -> Resource:
     """The ``AwsEc2Instance`` of an asset for which :func:`skip_reason` found nothing."""
     region = region_of(row.region, row.availability_zone)
     account, instance = row.owner_id, row.instance_id
-    assert region and account and instance
+    assert region
+    assert account
+    assert instance
     ipv4, ipv6 = _addresses(row)
     details = {
         # Half an instance type would be another type: one that does not fit is left out here, and is in ProductFields.
-        "Type": row.instance_type if row.instance_type and len(row.instance_type) <= limits.EC2_TYPE else None,
+        "Type": _whole(row.instance_type, limits.EC2_TYPE),
         "ImageId": _whole(row.image_id, limits.EC2_IMAGE_ID),
         "IpV4Addresses": ipv4[: limits.EC2_ADDRESSES],
         "IpV6Addresses": ipv6[: limits.EC2_ADDRESSES],
@@ -124,10 +126,12 @@ def _whole(value: str | None, limit: int) -> str | None:
 
 
 def _addresses(row: AssetRow) -> tuple[list[str], list[str]]:
-    ipv4, ipv6 = [], []
+    ipv4: list[str] = []
+    ipv6: list[str] = []
     for text in msgspec.json.decode(row.addresses, type=list[str]):
         try:
-            address = ipaddress.ip_address(text)
+            # The zone of a link-local address (fe80::1%eth0) means something on the host only.
+            address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:
             # Tenable also lists prefixes (2001:DB8::/32), which are no addresses.
             continue

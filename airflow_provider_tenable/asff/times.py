@@ -10,25 +10,30 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-_ISO = re.compile(
-    r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):?(\d{2}))?", re.ASCII
-)
+_ISO = re.compile(r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):?(\d{2}))?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@lru_cache(maxsize=65536)
+#: No time is longer. What is longer is not kept in the cache, which would hold it for good.
+_LONGEST = 64
+
+
 def parse(value: str | int | None) -> datetime | None:
     """A time (UTC), None where it is absent or cannot be read. Numbers are unix seconds, or milliseconds where they are too large for that."""
+    return None if isinstance(value, str) and len(value) > _LONGEST else _parse(value)
+
+
+@lru_cache(maxsize=65536)
+def _parse(value: str | int | None) -> datetime | None:
     try:
         if isinstance(value, str):
             match = _ISO.fullmatch(value.strip())
             if not match:
-                return parse(int(value)) if value.strip().isascii() and value.strip().isdigit() else None
+                return _parse(int(value)) if value.strip().isascii() and value.strip().isdigit() else None
             year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
             # A leap second is the last moment of its minute.
-            moment = datetime(
-                int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), int((fraction or "0").ljust(6, "0")[:6]), UTC
-            )
+            seconds = 59 if second == "60" else int(second)
+            moment = datetime(int(year), int(month), int(day), int(hour), int(minute), seconds, int((fraction or "0").ljust(6, "0")[:6]), UTC)
             if sign:
                 offset = timedelta(hours=int(offset_hours), minutes=int(offset_minutes))
                 moment = moment - offset if sign == "+" else moment + offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from airflow_provider_tenable.exports import Job, JobStatus
 
 DEFAULT_URL = "https://cloud.tenable.com"
+_HOST = re.compile(r"[^\s/\\<>\"'{}|^`%]+")
+_KEY = re.compile(r"[!-:<-~]+")
 #: Hosts that Tenable runs; another one is allowed (a proxy, a test) but logged, since the keys go there.
 TENABLE_HOSTS = frozenset({"cloud.tenable.com", "fedcloud.tenable.com", "cloud.tenablecloud.cn"})
 
@@ -132,12 +135,17 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
     import os
 
     extra = connection.extra_dejson
-    access_key = connection.login or os.environ.get("TIO_ACCESS_KEY")
-    secret_key = connection.password or os.environ.get("TIO_SECRET_KEY")
+    access_key = (connection.login or os.environ.get("TIO_ACCESS_KEY") or "").strip()
+    secret_key = (connection.password or os.environ.get("TIO_SECRET_KEY") or "").strip()
     if not access_key or not secret_key:
         raise ConfigurationError(
             f"Connection {conn_id!r} has no {'access key (login)' if not access_key else 'secret key (password)'}. Enter both keys of a Tenable API user "
             "in the connection, or set TIO_ACCESS_KEY and TIO_SECRET_KEY where the workers run."
+        )
+    if not _KEY.fullmatch(access_key) or not _KEY.fullmatch(secret_key):
+        # requests would refuse the header, and quote it in its error.
+        raise ConfigurationError(
+            f"A key of connection {conn_id!r} holds blanks or characters that no Tenable key has. Copy both keys again from the API user."
         )
     return {
         "access_key": access_key,
@@ -176,12 +184,12 @@ def _url(connection: Any, conn_id: str) -> str:
     # A connection URI keeps the scheme apart from the host.
     if "://" not in host:
         host = f"{connection.schema or 'https'}://{host}"
-    parts = urlsplit(host)
     try:
+        parts = urlsplit(host)
         port = parts.port or connection.port
     except ValueError:
-        port = -1
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or port == -1:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("https", "http") or not _HOST.fullmatch(parts.hostname or "") or parts.username:
         raise ConfigurationError(f"The URL of connection {conn_id!r} is not a web address. Use one such as {DEFAULT_URL}.")
     netloc = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"
     return f"{parts.scheme}://{netloc}" + (f":{port}" if port else "") + parts.path
@@ -192,7 +200,7 @@ def _timeout(value: Any, conn_id: str) -> int:
         return 120
     try:
         seconds = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = 0
     if not 1 <= seconds <= 3600:
         raise ConfigurationError(f"Extra 'timeout' of connection {conn_id!r} must be a whole number of seconds from 1 to 3600.")

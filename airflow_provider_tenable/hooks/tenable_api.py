@@ -59,6 +59,7 @@ BY_STATUS: dict[int, type[TenableProviderError]] = {
     429: TemporaryError,
 }
 
+_KEYS = re.compile(r"(?:access|secret)Key", re.IGNORECASE)
 _JOB_UUID = re.compile(r"(?:active_job_id|job_uuid)[\"'=:\s]+([0-9a-fA-F]{8}-[0-9a-fA-F-]{27,36})")
 
 
@@ -76,6 +77,8 @@ class TenableApi:
     def who_am_i(self) -> str:
         """The name of the user that the keys belong to (``GET /session``)."""
         session = self._call("ask who we are", lambda: self._client.get("session", box=False).json())
+        if not isinstance(session, dict):
+            raise TemporaryError("Tenable's answer to the question who we are is no JSON object.")
         return str(session.get("username") or session.get("name") or session.get("uuid") or "an unnamed user")
 
     def server_time(self) -> float | None:
@@ -127,7 +130,7 @@ class TenableApi:
                 chunk_size=_chunk_size(job),
                 created=_seconds(job.get("created")),
             )
-            for job in (answer.get("exports") or [] if isinstance(answer, dict) else [])
+            for job in _list(answer.get("exports") if isinstance(answer, dict) else None)
             if isinstance(job, dict) and job.get("uuid")
         ]
 
@@ -182,6 +185,12 @@ class TenableApi:
             raise TemporaryError(
                 f"Cannot {what}: {self._client._url} is not reachable ({_short(error)}). Check the URL of {self._name} and the way there."
             ) from None
+        except OSError as error:
+            # requests says so, and not in an error of its own, where the bundle or a client certificate is not there.
+            raise ConfigurationError(
+                f"Cannot {what}: a file that the TLS settings name cannot be read ({type(error).__name__}). "
+                f"Extra 'verify' of {self._name} must be true, false, or the path of a CA bundle on the workers."
+            ) from None
         except ValueError as error:
             raise TemporaryError(f"Cannot {what}: Tenable's answer cannot be read ({type(error).__name__}).") from None
 
@@ -202,6 +211,8 @@ class TenableApi:
                 f". The user behind {self._name} may not do this. It needs 'Can View' on the assets, and the right to export "
                 "(role Basic or higher; on FedRAMP, assets need an administrator)"
             )
+        elif _KEYS.search(text):
+            message += ", and repeats the request with its keys, which are not shown"
         elif "html" not in response.headers.get("Content-Type", "") and text.strip():
             message += f": {' '.join(text.split())[:300]}"
         if kind is DuplicateExportError and not starting:
@@ -210,7 +221,15 @@ class TenableApi:
 
 
 def _ids(value: Any) -> frozenset[int]:
-    return frozenset(item for item in value or [] if isinstance(item, int)) if isinstance(value, list) else frozenset()
+    """Ids of chunks. An id that was overlooked would be a chunk that was lost."""
+    try:
+        return frozenset(int(item) for item in value or [])
+    except (TypeError, ValueError):
+        raise TemporaryError(f"Tenable's answer on an export lists chunks that cannot be read: {str(value)[:100]}.") from None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _chunk_size(job: dict[str, Any]) -> int | None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from starlette.applications import Starlette
@@ -41,8 +41,6 @@ def build_aws_app(*, accounts: list[str], regions: list[str], hub_state: str = "
     """
     operations = [*_SECURITY_HUB, *sts.OPERATIONS]
     world = World(
-        accounts,
-        regions,
         IdentityBook(accounts),
         HubBook(accounts, regions, hub_state),
         FindingStore(),
@@ -55,10 +53,7 @@ def build_aws_app(*, accounts: list[str], regions: list[str], hub_state: str = "
         *common_routes(world.faults, world.stats.as_json, world.reset, world.stats.calls),
         *control_routes(world),
         *page_routes(world),
-        *(
-            Route(path, _security_hub(name, world), methods=[method])
-            for name, (method, path, _) in _SECURITY_HUB.items()
-        ),
+        *(Route(path, _security_hub(name, world), methods=[method]) for name, (method, path, _) in _SECURITY_HUB.items()),
         Route("/", _sts(world), methods=["POST"]),
     ]
     app = SandboxApp(routes=routes)
@@ -161,7 +156,7 @@ def _check_quota(name: str, caller: Caller, world: World) -> None:
 def _document(body: bytes) -> Mapping[str, Any]:
     try:
         document = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise AwsError("SerializationException", 400, "The request body is not a JSON object", plain=True)
@@ -201,7 +196,7 @@ async def _enable_product(caller: Caller, _: Request, body: bytes, world: World)
 
 
 async def _disable_product(caller: Caller, request: Request, _: bytes, world: World) -> Response:
-    return hub_operations.disable_product(caller, unquote(request.path_params["arn"]), world)
+    return hub_operations.disable_product(caller, request.path_params["arn"], world)
 
 
 async def _describe_products(caller: Caller, request: Request, _: bytes, world: World) -> Response:

@@ -115,18 +115,13 @@ def control_routes(world: World) -> list[Route]:
 
 
 async def _documents(world: World, request: Request) -> AsyncIterator[bytes]:
-    """The stored documents that match account, region and id of the query, as one JSON object, in pieces of about 200
-    findings.
-    """
+    """The stored documents that match account, region and id of the query: one JSON object, in pieces of 200."""
     wanted = request.query_params
     yield b'{"findings":['
     piece: list[bytes] = []
     separator = b""
     for row in list(world.findings):
-        if all(
-            wanted.get(name, value) == value
-            for name, value in (("account", row.account), ("region", row.region), ("id", row.id))
-        ):
+        if all(wanted.get(name, value) == value for name, value in (("account", row.account), ("region", row.region), ("id", row.id))):
             piece.append(row.document)
         if len(piece) == 200:
             yield separator + b",".join(piece)

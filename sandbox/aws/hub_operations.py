@@ -36,9 +36,7 @@ def enable_security_hub(caller: Caller, world: World) -> Response:
     """Turn the hub on."""
     check_allowed(caller, "securityhub:EnableSecurityHub")
     if world.hubs.get(caller.account, caller.region) is not None:
-        raise AwsError(
-            "ResourceConflictException", 409, f"Account {caller.account} is already subscribed to AWS Security Hub"
-        )
+        raise AwsError("ResourceConflictException", 409, f"Account {caller.account} is already subscribed to AWS Security Hub")
     world.hubs.enable(caller.account, caller.region)
     return JSONResponse({})
 

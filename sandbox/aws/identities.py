@@ -94,9 +94,7 @@ class IdentityBook:
             roles = tuple(f"arn:aws:iam::{account}:role/{ROLE_NAME}" for account in self._accounts)
             self.add_user(*HUB_KEY, self._accounts[0], central, may_assume=roles)
 
-    def add_user(
-        self, key: str, secret: str, account: str, arn: str, *, may_assume: Iterable[str] = (), deny: Iterable[str] = ()
-    ) -> Credentials:
+    def add_user(self, key: str, secret: str, account: str, arn: str, *, may_assume: Iterable[str] = (), deny: Iterable[str] = ()) -> Credentials:
         """Add, or replace, long-lived credentials."""
         user = Credentials(key, secret, account, arn, "AIDA" + _token(17), tuple(may_assume), tuple(deny))
         self._credentials[key] = user
@@ -142,10 +140,7 @@ class IdentityBook:
     def as_json(self) -> dict[str, Any]:
         """What there is, without secrets."""
         return {
-            "identities": [
-                {"access_key_id": each.access_key_id, "arn": each.arn, "expires": each.expires}
-                for each in self._credentials.values()
-            ],
+            "identities": [{"access_key_id": each.access_key_id, "arn": each.arn, "expires": each.expires} for each in self._credentials.values()],
             "roles": [{"arn": role.arn, "external_id": role.external_id} for role in self._roles.values()],
         }
 

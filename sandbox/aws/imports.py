@@ -28,16 +28,13 @@ _decode = msgspec.json.Decoder().decode
 
 
 async def batch_import_findings(caller: Caller, body: bytes, world: World) -> Response:
-    """Check a batch and store what is acceptable. What is wrong with single findings is in the answer, under HTTP
-    200.
-    """
+    """Check a batch and store what is acceptable. What is wrong with single findings is said under HTTP 200."""
     place = f"{caller.account}/{caller.region}"
-    raw = _read(body)
+    raw, findings = _read(body)
     world.stats.batch(place, len(raw), len(body))
     if not 1 <= len(raw) <= MOST_FINDINGS:
         bound = "fewer than 1" if not raw else f"more than {MOST_FINDINGS}"
         raise invalid_input(f"Invalid parameter 'Findings'. data.Findings should NOT have {bound} items")
-    findings = [_decode(each) for each in raw]
     ids = [_id_of(finding) for finding in findings]
     products = _check_call(caller, findings, world)
     facts = {"account": caller.account, "region": caller.region}
@@ -63,15 +60,17 @@ async def batch_import_findings(caller: Caller, body: bytes, world: World) -> Re
     return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
-def _read(body: bytes) -> list[msgspec.Raw]:
+def _read(body: bytes) -> tuple[list[msgspec.Raw], list[Any]]:
+    """The findings of a request, as they were sent and decoded."""
     if len(body) > LARGEST_BODY:
         # The service stands behind API Gateway, which answers for bodies that are too large.
         raise AwsError("RequestEntityTooLargeException", 413, "Request Too Long", plain=True)
     try:
-        return _batches.decode(body).Findings
+        raw = _batches.decode(body).Findings
+        return raw, [_decode(each) for each in raw]
     except msgspec.ValidationError as error:
         raise invalid_input(f"Invalid parameter 'Findings'. {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AwsError("SerializationException", 400, f"The request body is not JSON: {error}", plain=True) from None
 
 
@@ -86,11 +85,7 @@ def _check_call(caller: Caller, findings: list[Any], world: World) -> dict[str, 
     A finding without ProductArn or AwsAccountId is left to the check of single findings.
     """
     products: dict[str, ProductArn] = {}
-    arns = [
-        finding["ProductArn"]
-        for finding in findings
-        if isinstance(finding, dict) and isinstance(finding.get("ProductArn"), str)
-    ]
+    arns = [finding["ProductArn"] for finding in findings if isinstance(finding, dict) and isinstance(finding.get("ProductArn"), str)]
     for arn in dict.fromkeys(arns):
         product = parse_product_arn(arn)
         if product is None:
@@ -121,6 +116,4 @@ def _complaint(finding: Any, size: int, *, validate: bool) -> str | None:
     wanted = ("Id", "ProductArn", "UpdatedAt")
     if isinstance(finding, dict) and all(isinstance(finding.get(name), str) for name in wanted):
         return None
-    return (
-        f"Finding does not adhere to Amazon Finding Format. data should have required properties {', '.join(wanted)}."
-    )
+    return f"Finding does not adhere to Amazon Finding Format. data should have required properties {', '.join(wanted)}."

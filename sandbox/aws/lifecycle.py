@@ -1,4 +1,4 @@
-"""What becomes of a finding when it is imported, again imported, or worked on by the customer. Pure functions.
+"""What becomes of a finding when it is imported, imported again, or worked on by the customer. Pure functions.
 
 Rules: user guide, Security Hub CSPM: BatchImportFindings (fields a provider may not change, FindingProviderFields),
 workflow status.
@@ -36,14 +36,7 @@ def created(sent: Finding, product: ProductArn, region: str, processed_at: str) 
     return _with_old_workflow_state(finding)
 
 
-def updated(
-    stored: Finding,
-    changed_by_customer: frozenset[str],
-    sent: Finding,
-    product: ProductArn,
-    region: str,
-    processed_at: str,
-) -> Finding:
+def updated(stored: Finding, sent: Finding, product: ProductArn, region: str, processed_at: str, *, changed_by_customer: frozenset[str]) -> Finding:
     """The finding after a newer import: the whole document is the sent one, but for what belongs to the customer.
 
     :param changed_by_customer: which of `PROVIDER_FIELDS` BatchUpdateFindings has set at the top level
@@ -71,9 +64,7 @@ def updated(
 
 
 def worked_on(stored: Finding, changes: Mapping[str, Any], now: str) -> tuple[Finding, frozenset[str]]:
-    """The finding after BatchUpdateFindings, and which of `PROVIDER_FIELDS` the customer has now set. UpdatedAt
-    stays.
-    """
+    """The finding after BatchUpdateFindings, and which of `PROVIDER_FIELDS` that set. UpdatedAt stays."""
     finding = dict(stored)
     for name, value in changes.items():
         if name == "Note":
@@ -89,9 +80,7 @@ def label_of(normalized: int) -> str:
     """The severity label of a normalised severity (API model: Severity)."""
     if normalized == 0:
         return "INFORMATIONAL"
-    return next(
-        label for label, bound in (("LOW", 40), ("MEDIUM", 70), ("HIGH", 90), ("CRITICAL", 101)) if normalized < bound
-    )
+    return next(label for label, bound in (("LOW", 40), ("MEDIUM", 70), ("HIGH", 90), ("CRITICAL", 101)) if normalized < bound)
 
 
 def _filled(sent: Finding, product: ProductArn, region: str, processed_at: str) -> Finding:

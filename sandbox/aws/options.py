@@ -9,7 +9,7 @@ from typing import Any
 class Options:
     """Settings of the AWS side. The defaults are the real service's published behaviour.
 
-    :param validate: check findings against ASFF
+    :param validate: check findings against ASFF; off, only for benchmarks with findings that are known to be good
     :param throttle: enforce the request quotas
     :param rate: BatchImportFindings calls per second, per account and Region
     :param burst: how many of them at once
@@ -17,6 +17,7 @@ class Options:
     :param count_ignored: count a finding whose UpdatedAt is not newer as a success; what the service does is not
         documented
     :param extra_subscriptions: how many further products each hub is subscribed to, listed before all others
+    :param visibility_seconds: how long GetFindings does not see a new finding (the service is eventually consistent)
     :param session_seconds: how long credentials of AssumeRole last, in place of DurationSeconds
     :param max_clock_skew_seconds: by how much the time of a signature may differ from ours
     """
@@ -28,6 +29,7 @@ class Options:
     latency_ms: float = 0.0
     count_ignored: bool = True
     extra_subscriptions: int = 0
+    visibility_seconds: float = 0.0
     session_seconds: float | None = None
     max_clock_skew_seconds: float = 300.0
 

@@ -19,12 +19,17 @@ FILTERS = ("account", "region", "severity", "record_state", "text")
 _STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .7rem .3rem 0;
-border-bottom: 1px solid var(--line); vertical-align: top; } td.n { text-align: right; font-variant-numeric:
-tabular-nums; } form { display: flex; flex-wrap: wrap; gap: .6rem; margin: .6rem 0; } pre { overflow: auto; font-size:
-13px; } .CRITICAL { color: #b3123b; font-weight: 600; } .HIGH { color: #c4510c; font-weight: 600; } .ARCHIVED {
-opacity: .6; }
+h1 { font-size: 1.4rem; }
+h2 { font-size: 1.05rem; margin-top: 2rem; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td a { overflow-wrap: anywhere; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; }
+form { display: flex; flex-wrap: wrap; gap: .6rem; margin: .6rem 0; }
+pre { overflow: auto; font-size: 13px; }
+.CRITICAL { color: #b3123b; font-weight: 600; }
+.HIGH { color: #c4510c; font-weight: 600; }
+.ARCHIVED { opacity: .6; }
 """
 
 
@@ -54,12 +59,9 @@ def page_routes(world: World) -> list[Route]:
         rows = [
             row
             for row in world.findings
-            if row.id == wanted.get("id")
-            and all(getattr(row, name) == wanted.get(name, getattr(row, name)) for name in ("account", "region"))
+            if row.id == wanted.get("id") and all(getattr(row, name) == wanted.get(name, getattr(row, name)) for name in ("account", "region"))
         ]
-        documents = "".join(
-            f"<pre>{escape(json.dumps(row.finding(), indent=2, ensure_ascii=False))}</pre>" for row in rows
-        )
+        documents = "".join(f"<pre>{escape(json.dumps(row.finding(), indent=2, ensure_ascii=False))}</pre>" for row in rows)
         heading = f"<p><a href='/'>All findings</a></p><h2>{escape(wanted.get('id', ''))}</h2>"
         return _page("Finding", heading + (documents or "<p>There is no such finding.</p>"), 200 if rows else 404)
 
@@ -110,16 +112,12 @@ def _table(columns: Iterable[str], rows: Iterable[list[str]]) -> str:
 
 
 def _form(wanted: Mapping[str, str]) -> str:
-    fields = "".join(
-        f"<input name='{name}' placeholder='{name.replace('_', ' ')}' value='{escape(value)}'>"
-        for name, value in wanted.items()
-    )
+    fields = "".join(f"<input name='{name}' placeholder='{name.replace('_', ' ')}' value='{escape(value)}'>" for name, value in wanted.items())
     return f"<form method='get' action='/'>{fields}<button>Filter</button></form>"
 
 
 def _page(title: str, content: str, status: int = 200) -> HTMLResponse:
     return HTMLResponse(
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
-        f"<h1>{title}</h1>{content}</html>",
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{content}</html>",
         status,
     )

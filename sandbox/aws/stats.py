@@ -7,9 +7,7 @@ COUNTS = ("calls", "received", "created", "updated", "ignored", "failed")
 
 
 class Stats:
-    """Counters of the AWS side; `calls` holds the calls that arrived, by operation, refused and faulted ones
-    included.
-    """
+    """Counters of the AWS side. `calls` are the authenticated calls by operation, refused and faulted ones too."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -75,10 +73,7 @@ class Stats:
             "largest_body": self.largest_body,
             "max_in_flight": self.max_in_flight,
             "imports": self.imports(),
-            "by": {
-                place: {name: counter[name] for name in (*COUNTS, "throttled", "max_in_flight")}
-                for place, counter in sorted(self._imports.items())
-            },
+            "by": {place: {name: counter[name] for name in (*COUNTS, "throttled", "max_in_flight")} for place, counter in sorted(self._imports.items())},
         }
 
     def _place(self, place: str) -> Counter[str]:

@@ -1,5 +1,6 @@
 """The findings that the sandbox holds, per account and Region."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +18,10 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(slots=True)
 class Stored:
-    """One finding: the whole document as JSON, and what is asked of it often."""
+    """One finding: the whole document as JSON, and what is asked of it often.
+
+    `updated` is its UpdatedAt in nanoseconds since 1970, `created` when it first came, on the monotonic clock.
+    """
 
     account: str
     region: str
@@ -28,6 +32,7 @@ class Stored:
     severity: str
     record_state: str
     changed_by_customer: frozenset[str] = frozenset()
+    created: float = field(default_factory=time.monotonic)
 
     def finding(self) -> lifecycle.Finding:
         """The document, decoded anew: free to be changed."""
@@ -64,9 +69,7 @@ class FindingStore:
         return self.shelf(account, region).by_key.get((finding_id, product_arn))
 
     def put(self, account: str, region: str, sent: lifecycle.Finding, product: ProductArn) -> str:
-        """Import a finding that was found acceptable; says whether it was `created`, `updated`, or `ignored` as not
-        newer.
-        """
+        """Import an acceptable finding; says whether it was `created`, `updated`, or `ignored` as not newer."""
         shelf = self.shelf(account, region)
         key = (sent["Id"], sent["ProductArn"])
         sent_at = instant(sent["UpdatedAt"]) or 0
@@ -81,7 +84,8 @@ class FindingStore:
             return "created"
         if sent_at <= stored.updated:
             return "ignored"
-        finding = lifecycle.updated(stored.finding(), stored.changed_by_customer, sent, product, region, now())
+        changed = stored.changed_by_customer
+        finding = lifecycle.updated(stored.finding(), sent, product, region, now(), changed_by_customer=changed)
         stored.updated = sent_at
         _replace(stored, finding)
         return "updated"

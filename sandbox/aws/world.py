@@ -18,8 +18,6 @@ from sandbox.aws.throttle import Quotas
 class World:
     """The state of the server, made and reset as one."""
 
-    accounts: list[str]
-    regions: list[str]
     identities: IdentityBook
     hubs: HubBook
     findings: FindingStore

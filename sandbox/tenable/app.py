@@ -25,6 +25,7 @@ def build_tenable_app(tenable: Tenable) -> SandboxApp:
         routes=[*_session_routes(tenable), *_export_routes(tenable), *control_routes(tenable)],
         exception_handlers={HTTPException: _not_found},
     )
+    app.router.redirect_slashes = False
     app.http_date = tenable.clock.http_date
     return app
 
@@ -94,9 +95,7 @@ def _job_routes(tenable: Tenable, kind: str) -> list[BaseRoute]:
     ]
 
 
-def _endpoint(
-    tenable: Tenable, operation: str, call: Call, kind: str | None = None
-) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(tenable: Tenable, operation: str, call: Call, kind: str | None = None) -> Callable[[Request], Awaitable[Response]]:
     """A call behind the rate limit and the keys, counted, and struck by the fault that is ordered for it."""
 
     async def endpoint(request: Request) -> Response:
@@ -148,6 +147,4 @@ async def _not_found(request: Request, problem: Exception) -> Response:
     status = problem.status_code if isinstance(problem, HTTPException) else 500
     if request.url.path.startswith("/compliance/"):
         return error(404, "The sandbox does not simulate compliance exports")
-    return JSONResponse(
-        {"statusCode": status, "error": "Not Found" if status == 404 else "Error", "message": request.url.path}, status
-    )
+    return JSONResponse({"statusCode": status, "error": "Not Found" if status == 404 else "Error", "message": request.url.path}, status)

@@ -8,7 +8,7 @@ from sandbox.tenable import requests as rules
 from sandbox.tenable.asset_records import source_names
 from sandbox.tenable.hosts import Host, HostState
 from sandbox.tenable.records import DEFAULT_NETWORK
-from sandbox.tenable.requests import Refused
+from sandbox.tenable.requests import RefusedError
 
 _TIMES = (
     "created_at",
@@ -52,22 +52,20 @@ class AssetsRequest:
 
 
 def parse_assets_request(body: Any, version: int) -> AssetsRequest:
-    """Check a body of version 1 or 2; `Refused` says what is wrong."""
+    """Check a body of version 1 or 2; `RefusedError` says what is wrong."""
     given = rules.checked("property", rules.object_of("The body", body), _BODY)
     if "chunk_size" not in given:
-        raise Refused("chunk_size is required")
+        raise RefusedError("chunk_size is required")
     ports, tags = given.get("include_open_ports", False), given.get("include_resource_tags", False)
     highest = 1_000 if tags else 10_000
     if not 100 <= given["chunk_size"] <= highest:
-        raise Refused(f"chunk_size must be from 100 to {highest}, not {given['chunk_size']}")
+        raise RefusedError(f"chunk_size must be from 100 to {highest}, not {given['chunk_size']}")
     if ports and tags:
-        raise Refused("include_open_ports may not be combined with include_resource_tags")
+        raise RefusedError("include_open_ports may not be combined with include_resource_tags")
     filters = given.get("filters", {})
-    by_tag = {
-        name: rules.list_of(rules.text)(name, values) for name, values in filters.items() if name.startswith("tag.")
-    }
+    by_tag = {name: rules.list_of(rules.text)(name, values) for name, values in filters.items() if name.startswith("tag.")}
     if by_tag and version == 2:
-        raise Refused(f"Unknown filter: {next(iter(by_tag))}")
+        raise RefusedError(f"Unknown filter: {next(iter(by_tag))}")
     plain = {name: value for name, value in filters.items() if name not in by_tag}
     filters = rules.checked("filter", plain, _V2 if version == 2 else _COMMON)
     return AssetsRequest(version, {**filters, **by_tag}, given["chunk_size"], ports, tags)
@@ -81,9 +79,7 @@ def selector(request: AssetsRequest) -> Callable[[Host, HostState], bool]:
     def selects(host: Host, state: HostState) -> bool:
         if state.is_hidden:
             return False
-        if request.version == 2 and ("webapp" if host.kind == "webapp" else "host") not in filters.get(
-            "types", ("host",)
-        ):
+        if request.version == 2 and ("webapp" if host.kind == "webapp" else "host") not in filters.get("types", ("host",)):
             return False
         if any((_time_of(host, state, name) or 0) < filters[name] for name in _TIMES if filters.get(name)):
             return False

@@ -138,9 +138,7 @@ def asset_details(host: Host, state: HostState) -> dict[str, Any]:
         ],
         "acr_score": str(host.acr) if host.acr else None,
         "exposure_score": 100 * host.acr - 56 if host.acr else None,
-        "interfaces": [
-            {"name": "eth0", "fqdn": [], "mac_address": [host.mac], "ipv4": list(host.ipv4s), "ipv6": list(host.ipv6s)}
-        ],
+        "interfaces": [{"name": "eth0", "fqdn": [], "mac_address": [host.mac], "ipv4": list(host.ipv4s), "ipv6": list(host.ipv6s)}],
         "network_id": [DEFAULT_NETWORK],
         "ipv4": list(host.ipv4s),
         "ipv6": list(host.ipv6s),

@@ -18,12 +18,12 @@ FOUND_AGO = 600.0
 def change(estate: Estate, order: Any, now: float) -> int:
     """Carry out a change and return how many records changed; ValueError says what is wrong with the order.
 
-    A vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol` and
-    `port`; without those, all of the host's are meant. The scan was `found_ago` seconds before now; the record is
+    A vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol`
+    and `port`; without those, all of the host's are meant. The scan was `found_ago` seconds before now; the record is
     published now.
     """
     if not isinstance(order, dict):
-        raise ValueError(f"A change is a JSON object, not {order!r}.")  # noqa: TRY004 - one error for whatever is wrong
+        raise ValueError(f"A change is a JSON object, not {order!r}.")
     do = order.get("do")
     if do in VULNERABILITY_VERBS:
         return _change_vulnerabilities(estate, order, now)
@@ -54,9 +54,7 @@ def _change_vulnerabilities(estate: Estate, order: dict[str, Any], now: float) -
         if order["do"] in ("fix", "reopen", "rescan"):
             state = estate.states[asset_id]
             estate.states[asset_id] = replace(state, last_scan=max(scan, state.last_scan), updated_at=quantized(now, 3))
-    if not changed and not any(
-        selects(vulnerability) for found in estate.vulnerabilities.values() for vulnerability in found
-    ):
+    if not changed and not any(selects(vulnerability) for found in estate.vulnerabilities.values() for vulnerability in found):
         raise ValueError("No vulnerability matches.")
     return changed
 

@@ -53,7 +53,6 @@ class Estate:
         regions: tuple[str, ...] = REGIONS,
     ) -> None:
         self.seed, self.accounts, self.regions = seed, accounts, regions
-        self.evolved_until = now
         self.slices = 0
         """How many slices of time have passed since the start; it seeds what happens in the next one."""
         self.hosts: dict[str, Host] = {}
@@ -91,16 +90,14 @@ class Estate:
         """What is so, from the objects and not from how they are rendered. Times are unix seconds or None."""
         return {
             "now": now,
-            "vulnerabilities": [
-                _truth_of(vulnerability) for found in self.vulnerabilities.values() for vulnerability in found
-            ],
+            "vulnerabilities": [_truth_of(vulnerability) for found in self.vulnerabilities.values() for vulnerability in found],
             "assets": [_truth_of_host(host, self.states[host.asset_id]) for host in self.hosts.values()],
         }
 
     def _generate(self, number: int, kind: str, count: int, now: float) -> None:
         rng = random.Random(f"{self.seed}/host/{number}")
         created_at = quantized(now - rng.uniform(60, 500) * DAY, 3)
-        host = generate_host(rng, number, kind, self.accounts, self.regions, created_at)
+        host = generate_host(rng, number, kind, accounts=self.accounts, regions=self.regions, created_at=created_at)
         scans = _past_scans(rng, host, now)
         is_terminated = host.instance_id is not None and rng.random() < 0.01
         last_scan, last_indexed = scans[-1]

@@ -16,25 +16,24 @@ REOPENED_AT_SCAN = 0.05
 SHORTEST_DELAY = 5 * 60.0
 
 
-def evolve(estate: Estate, until: float) -> None:
-    """Let time pass up to a moment, day by day. The same seed and the same steps give the same history."""
-    while estate.evolved_until < until:
-        begin = estate.evolved_until
+def evolve(estate: Estate, begin: float, until: float) -> None:
+    """Let time pass from one moment to another, day by day. The same seed and the same steps give the same history.
+
+    Nothing is published before `begin`: an export made then would have had to hold it.
+    """
+    while begin < until:
         end = min(begin + DAY, until)
         rng = random.Random(f"{estate.seed}/slice/{estate.slices}")
-        share = (end - begin) / DAY
         for host in list(estate.hosts.values()):
             if estate.states[host.asset_id].terminated_at is None:
-                _live(rng, estate, host, begin, end, share)
-        for _ in range(int(len(estate.hosts) * LAUNCHED_A_DAY * share + rng.random())):
+                _live(rng, estate, host, begin, end)
+        for _ in range(int(len(estate.hosts) * LAUNCHED_A_DAY * (end - begin) / DAY + rng.random())):
             _launch(rng, estate, begin, end)
-        estate.evolved_until = end
+        begin = end
         estate.slices += 1
 
 
-def rescanned(
-    rng: random.Random, host: Host, found: list[Vulnerability], scan: float, indexed: float
-) -> list[Vulnerability]:
+def rescanned(rng: random.Random, host: Host, found: list[Vulnerability], scan: float, indexed: float) -> list[Vulnerability]:
     """A host's vulnerabilities after one more scan: most seen again, some fixed, some back, a few new."""
     after = [_seen_again(rng, vulnerability, scan, indexed) for vulnerability in found]
     known = {(vulnerability.plugin.id, vulnerability.port) for vulnerability in after}
@@ -45,7 +44,8 @@ def rescanned(
     return after
 
 
-def _live(rng: random.Random, estate: Estate, host: Host, begin: float, end: float, share: float) -> None:
+def _live(rng: random.Random, estate: Estate, host: Host, begin: float, end: float) -> None:
+    share = (end - begin) / DAY
     # The dice are thrown for every host alike, so that one host's fate does not depend on another's.
     is_scanned, is_terminated = rng.random() < SCANNED_A_DAY * share, rng.random() < TERMINATED_A_DAY * share
     state = estate.states[host.asset_id]
@@ -83,7 +83,7 @@ def _seen_again(rng: random.Random, before: Vulnerability, scan: float, indexed:
 def _launch(rng: random.Random, estate: Estate, begin: float, end: float) -> None:
     """A new instance: launched, scanned and published within the stretch of time."""
     number = len(estate.hosts)
-    host = generate_host(rng, number, "ec2", estate.accounts, estate.regions, quantized(begin, 3))
+    host = generate_host(rng, number, "ec2", accounts=estate.accounts, regions=estate.regions, created_at=quantized(begin, 3))
     if times := _scan_times(rng, host, begin, end):
         scan, indexed = times
         size = sum(map(len, estate.vulnerabilities.values())) // max(number, 1)

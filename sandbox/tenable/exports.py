@@ -19,8 +19,8 @@ from sandbox.tenable.asset_records_v1 import asset_v1
 from sandbox.tenable.hosts import Host, HostState
 from sandbox.tenable.jobs import Texts
 from sandbox.tenable.records import RecordOptions, vulnerability_texts
-from sandbox.tenable.requests import Refused
-from sandbox.tenable.server import DuplicateExport, Tenable, TooManyExports
+from sandbox.tenable.requests import RefusedError
+from sandbox.tenable.server import DuplicateExportError, Tenable, TooManyExportsError
 from sandbox.tenable.status import line_of, status_of
 from sandbox.tenable.vulnerabilities import Vulnerability
 
@@ -31,7 +31,7 @@ async def create_vulns(tenable: Tenable, request: Request, user: User) -> Respon
     """POST /vulns/export"""
     try:
         wanted = vuln_filters.parse_vulns_request(await _body_of(request))
-    except Refused as refusal:
+    except RefusedError as refusal:
         return error(400, str(refusal))
     selects = vuln_filters.selector(wanted, tenable.clock.now())
     by_host = [[vuln for vuln in found if selects(vuln)] for found in tenable.estate.vulnerabilities.values()]
@@ -39,14 +39,7 @@ async def create_vulns(tenable: Tenable, request: Request, user: User) -> Respon
     # Records are in no order that a reader could build on.
     random.Random(tenable.estate.seed).shuffle(hosts)
     groups: list[Texts] = [_vulns_of(batch, wanted.options) for batch in _batches(hosts, wanted.num_assets)]
-    return _created(
-        tenable,
-        "vulns",
-        vuln_filters.echoed(wanted.filters),
-        wanted.num_assets,
-        groups,
-        tenable.estate.injected.vulnerabilities,
-    )
+    return _created(tenable, "vulns", vuln_filters.echoed(wanted.filters), wanted.num_assets, groups)
 
 
 async def create_assets(tenable: Tenable, request: Request, user: User) -> Response:
@@ -54,7 +47,7 @@ async def create_assets(tenable: Tenable, request: Request, user: User) -> Respo
     version = 2 if "/v2/" in request.url.path else 1
     try:
         wanted = asset_filters.parse_assets_request(await _body_of(request), version)
-    except Refused as refusal:
+    except RefusedError as refusal:
         return error(400, str(refusal))
     selects = asset_filters.selector(wanted)
     estate = tenable.estate
@@ -62,7 +55,7 @@ async def create_assets(tenable: Tenable, request: Request, user: User) -> Respo
     assets = [(host, state) for host, state in assets if user.can_view and selects(host, state)]
     random.Random(estate.seed).shuffle(assets)
     groups: list[Texts] = [_assets_of(batch, wanted) for batch in _batches(assets, wanted.chunk_size)]
-    return _created(tenable, "assets", dict(wanted.filters), wanted.chunk_size, groups, estate.injected.assets)
+    return _created(tenable, "assets", dict(wanted.filters), wanted.chunk_size, groups)
 
 
 async def status(tenable: Tenable, request: Request, kind: str) -> Response:
@@ -102,17 +95,16 @@ async def list_jobs(tenable: Tenable, kind: str) -> Response:
     return JSONResponse({"exports": [line_of(job, now) for job in tenable.listed_jobs(kind)]})
 
 
-def _created(
-    tenable: Tenable, kind: str, echo: dict[str, Any], size: int, groups: list[Texts], injected: list[str]
-) -> Response:
+def _created(tenable: Tenable, kind: str, echo: dict[str, Any], size: int, groups: list[Texts]) -> Response:
+    injected = tenable.estate.injected.vulnerabilities if kind == "vulns" else tenable.estate.injected.assets
     if injected:
         # Hostile records travel in the first chunk, beside the good ones.
         groups = [_with_injected(groups[0] if groups else tuple, list(injected)), *groups[1:]]
     try:
         job = tenable.start_job(kind, echo, size, groups)
-    except DuplicateExport as refusal:
+    except DuplicateExportError as refusal:
         return duplicate(refusal.job, tenable.options.duplicate_mode, tenable.container_uuid)
-    except TooManyExports:
+    except TooManyExportsError:
         return too_many(tenable.options)
     return JSONResponse({"export_uuid": job.uuid})
 
@@ -121,7 +113,7 @@ async def _body_of(request: Request) -> Any:
     try:
         return json.loads(await request.body())
     except (json.JSONDecodeError, UnicodeDecodeError) as problem:
-        raise Refused(f"The body is not JSON: {problem}") from problem
+        raise RefusedError(f"The body is not JSON: {problem}") from problem
 
 
 def _vulns_of(hosts: list[list[Vulnerability]], options: RecordOptions) -> Texts:

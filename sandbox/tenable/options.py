@@ -15,7 +15,7 @@ class Options:
     :ivar max_running: exports under way at once, of all kinds
     :ivar prepare_seconds: real seconds from a job's creation to its end
     :ivar rate_limit_per_minute: calls that one key pair may make in a minute
-    :ivar retry_after: the Retry-After header beside a 429; null leaves it out, text is sent as it is (an HTTP date, say)
+    :ivar retry_after: the Retry-After header beside a 429; null leaves it out, text is sent as it is (say an HTTP date)
     :ivar download_bytes_per_second: slows chunks down; null does not
     """
 
@@ -30,7 +30,7 @@ class Options:
         """These options with some of them changed; ValueError says what is wrong."""
         names = {field.name for field in fields(self)}
         if not isinstance(body, dict):
-            raise ValueError(f"Options are a JSON object, not {body!r}.")  # noqa: TRY004 - one error for whatever is wrong
+            raise ValueError(f"Options are a JSON object, not {body!r}.")
         if unknown := body.keys() - names:
             raise ValueError(f"Unknown: {', '.join(sorted(unknown))}; options are {', '.join(sorted(names))}.")
         for name, value in body.items():
@@ -38,9 +38,7 @@ class Options:
                 raise ValueError(f"duplicate_mode is one of {', '.join(get_args(DuplicateMode))}, not {value!r}.")
             if name in ("max_running", "prepare_seconds", "rate_limit_per_minute") and not _is_amount(value):
                 raise ValueError(f"{name} must be a number of at least 0, not {value!r}.")
-            if name in ("retry_after", "download_bytes_per_second") and not (
-                value is None or isinstance(value, str) or _is_amount(value)
-            ):
+            if name in ("retry_after", "download_bytes_per_second") and not (value is None or isinstance(value, str) or _is_amount(value)):
                 raise ValueError(f"{name} must be a number or null, not {value!r}.")
         return replace(self, **body)
 

@@ -7,16 +7,16 @@ LATEST_TIME = 9_999_999_999
 """Times are epoch seconds of at most ten digits; a larger number is one in milliseconds."""
 
 Check = Callable[[str, Any], Any]
-"""Takes a name and a value, returns the value as it is used, or raises `Refused`."""
+"""Takes a name and a value, returns the value as it is used, or raises `RefusedError`."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The body is not valid: 400, and why."""
 
 
 def object_of(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Refused(f"{name} must be an object, not {value!r}")
+        raise RefusedError(f"{name} must be an object, not {value!r}")
     return value
 
 
@@ -25,33 +25,33 @@ def checked(name: str, given: Mapping[str, Any], known: Mapping[str, Check]) -> 
     values = {}
     for key, value in given.items():
         if key not in known:
-            raise Refused(f"Unknown {name}: {key}")
+            raise RefusedError(f"Unknown {name}: {key}")
         values[key] = known[key](key, value)
     return values
 
 
 def boolean(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise Refused(f"{name} must be true or false, not {value!r}")
+        raise RefusedError(f"{name} must be true or false, not {value!r}")
     return value
 
 
 def integer(name: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Refused(f"{name} must be an integer, not {value!r}")
+        raise RefusedError(f"{name} must be an integer, not {value!r}")
     return value
 
 
 def text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise Refused(f"{name} must be a string, not {value!r}")
+        raise RefusedError(f"{name} must be a string, not {value!r}")
     return value
 
 
 def time(name: str, value: Any) -> int:
     seconds = integer(name, value)
     if not 0 <= seconds <= LATEST_TIME:
-        raise Refused(f"{name} must be epoch seconds, not {value!r}")
+        raise RefusedError(f"{name} must be epoch seconds, not {value!r}")
     return seconds
 
 
@@ -60,9 +60,9 @@ def list_of(check: Check, *, at_most: int | None = None) -> Check:
 
     def check_list(name: str, value: Any) -> list[Any]:
         if not isinstance(value, list) or not value:
-            raise Refused(f"{name} must be a list with at least one item, not {value!r}")
+            raise RefusedError(f"{name} must be a list with at least one item, not {value!r}")
         if at_most is not None and len(value) > at_most:
-            raise Refused(f"{name} may hold at most {at_most} items, not {len(value)}")
+            raise RefusedError(f"{name} may hold at most {at_most} items, not {len(value)}")
         return [check(name, item) for item in value]
 
     return check_list
@@ -75,7 +75,7 @@ def one_of(*allowed: str, any_case: bool = True) -> Check:
         for word in allowed:
             if isinstance(value, str) and (value == word or (any_case and value.upper() == word.upper())):
                 return word
-        raise Refused(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        raise RefusedError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
 
     return check_word
 
@@ -85,7 +85,7 @@ def number_range(*, lowest: float, highest: float) -> Check:
 
     def number(name: str, value: Any) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise Refused(f"{name} must be a number from {lowest} to {highest}, not {value!r}")
+            raise RefusedError(f"{name} must be a number from {lowest} to {highest}, not {value!r}")
         return value
 
     bounds = {"eq": list_of(number), "neq": list_of(number), "gt": number, "gte": number, "lt": number, "lte": number}
@@ -112,4 +112,4 @@ def within(value: float | None, bounds: Mapping[str, Any]) -> bool:
 
 def not_simulated(name: str, value: Any) -> Any:
     """Tenable knows it, the sandbox does not; to ignore it silently would be a lie."""
-    raise Refused(f"{name} is known to Tenable, but the sandbox does not simulate it")
+    raise RefusedError(f"{name} is known to Tenable, but the sandbox does not simulate it")

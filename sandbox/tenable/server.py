@@ -45,11 +45,11 @@ JOB_VERBS = {
 }
 
 
-class TooManyExports(Exception):
+class TooManyExportsError(Exception):
     """The container's limit of concurrent exports is reached."""
 
 
-class DuplicateExport(Exception):
+class DuplicateExportError(Exception):
     """An export with the same filters is under way."""
 
     def __init__(self, job: Job) -> None:
@@ -95,30 +95,26 @@ class Tenable:
     def advance(self, seconds: float) -> float:
         """Move the clock on, let the estate live through that time, and return the new time."""
         if seconds < 0 or self.clock.now() + seconds > time.time() + 1:
-            raise ValueError(
-                f"The clock can go forward by {time.time() - self.clock.now():.0f} seconds before it is in the future."
-            )
-        # The estate stands still while real time goes by, and catches up with it here.
-        now = self.clock.advance(seconds)
-        evolve(self.estate, now)
+            raise ValueError(f"The clock can go forward by {time.time() - self.clock.now():.0f} seconds before it is in the future.")
+        # Nothing happens to the estate while real time goes by, only in the time that is moved on.
+        before, now = self.clock.now(), self.clock.advance(seconds)
+        evolve(self.estate, before, now)
         return now
 
     def start_job(self, kind: str, echo: dict[str, Any], size: int, groups: list[Texts]) -> Job:
-        """Create a job, or raise `DuplicateExport` or `TooManyExports`. `groups` are its chunks' contents as of now."""
+        """Create a job, or raise `DuplicateExportError` or `TooManyExportsError`. `groups` are its chunks' contents as of now."""
         now = time.monotonic()
         running = [job for job in self.jobs.values() if job.is_running(now)]
         for job in running:
             if job.kind == kind and job.echo == echo:
                 if self.options.duplicate_mode != "cancel-old" or kind != "assets":
-                    raise DuplicateExport(job)
+                    raise DuplicateExportError(job)
                 self.cancel(job)
         if sum(job.is_running(now) for job in running) >= self.options.max_running:
-            raise TooManyExports
+            raise TooManyExportsError
         fault = self.faults.take("job", {"kind": kind})
         chunks = plan_chunks(self._rng, groups, self.options.prepare_seconds)
-        job = Job(
-            str(uuid.uuid4()), kind, echo, size, self.clock.now(), now, self.options.prepare_seconds, chunks, fault
-        )
+        job = Job(str(uuid.uuid4()), kind, echo, size, self.clock.now(), now, self.options.prepare_seconds, chunks, fault)
         self.jobs[job.uuid] = job
         return job
 

@@ -9,7 +9,7 @@ from sandbox.clock import DAY
 from sandbox.tenable import requests as rules
 from sandbox.tenable.catalogue import SEVERITIES
 from sandbox.tenable.records import DEFAULT_NETWORK, RecordOptions
-from sandbox.tenable.requests import Refused
+from sandbox.tenable.requests import RefusedError
 from sandbox.tenable.vulnerabilities import ACCEPTED, FIXED, NONE, OPEN, RECASTED, REOPENED, Vulnerability
 
 _SCAN_TIMES = ("first_found", "first_seen", "last_found", "last_seen", "last_fixed")
@@ -23,7 +23,7 @@ def _network(name: str, value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Net
     try:
         return ipaddress.ip_network(rules.text(name, value), strict=False)
     except ValueError as error:
-        raise Refused(f"{name}: {error}") from error
+        raise RefusedError(f"{name}: {error}") from error
 
 
 def _seconds_range(name: str, value: Any) -> dict[str, Any]:
@@ -81,18 +81,16 @@ class VulnsRequest:
 
 
 def parse_vulns_request(body: Any) -> VulnsRequest:
-    """Check a body; `Refused` says what is wrong."""
+    """Check a body; `RefusedError` says what is wrong."""
     given = rules.checked("property", rules.object_of("The body", body), _BODY)
     filters = given.get("filters", {})
-    tags = {
-        name: _WORDS(name, values) for name, values in filters.items() if name.startswith("tag.") and name != "tag."
-    }
+    tags = {name: _WORDS(name, values) for name, values in filters.items() if name.startswith("tag.") and name != "tag."}
     filters = rules.checked("filter", {name: value for name, value in filters.items() if name not in tags}, _FILTERS)
     scan_times = sorted(name for name in _SCAN_TIMES if filters.get(name))
     if filters.get("since") and scan_times:
-        raise Refused(f"since may not be combined with {', '.join(scan_times)}")
+        raise RefusedError(f"since may not be combined with {', '.join(scan_times)}")
     if scan_times and "state" not in filters:
-        raise Refused(f"state is required with {', '.join(scan_times)}")
+        raise RefusedError(f"state is required with {', '.join(scan_times)}")
     return VulnsRequest(
         filters={**filters, **tags},
         num_assets=min(max(given.get("num_assets", 50), 50), 5_000),

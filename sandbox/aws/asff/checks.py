@@ -1,6 +1,4 @@
-"""Checks of single values. Each takes a value and its path and reports what is wrong in the words of the service
-(AJV's).
-"""
+"""Checks of single values: each takes a value and its path, and says what is wrong in the service's words (AJV's)."""
 
 import ipaddress
 import re
@@ -17,9 +15,7 @@ Check = Callable[[Any, str, Errors], None]
 FIELD_TOO_LARGE = f"The maximum size of an individual field should be less than {LONGEST_STRING + 1}"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
-_URL = re.compile(
-    r"(?:https?|ftp)://(?:[^\s/?#@]+@)?[^\s/?#.@:]+(?:\.[^\s/?#.@:]+)+\.?(?::\d{1,5})?(?:[/?#]\S*)?", re.IGNORECASE
-)
+_URL = re.compile(r"(?:https?|ftp)://(?:[^\s/?#@]+@)?[^\s/?#.@:]+(?:\.[^\s/?#.@:]+)+\.?(?::\d{1,5})?(?:[/?#]\S*)?", re.IGNORECASE)
 
 
 def under(path: str, key: str) -> str:
@@ -62,9 +58,7 @@ def text_check(rule: Text) -> Check:
         if length < shortest:
             errors.append(f"{path} should NOT be shorter than {shortest} characters")
         elif length > longest:
-            errors.append(
-                FIELD_TOO_LARGE if length > LONGEST_STRING else f"{path} should NOT be longer than {longest} characters"
-            )
+            errors.append(FIELD_TOO_LARGE if length > LONGEST_STRING else f"{path} should NOT be longer than {longest} characters")
         elif shortest and value.isspace():
             errors.append(rf'{path} should match pattern ".*\S.*"')
         elif values and value not in values:
@@ -86,9 +80,7 @@ def timestamp_check(value: Any, path: str, errors: Errors) -> None:
 
 
 def range_check(rule: Range | None) -> Check:
-    """A check of an integer. A float is none, not even 5.0: botocore's model says integer and the service reads it as
-    such.
-    """
+    """A check of an integer. A float is none, not even 5.0."""
 
     def check(value: Any, path: str, errors: Errors) -> None:
         if type(value) is not int:

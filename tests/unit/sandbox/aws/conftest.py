@@ -27,6 +27,7 @@ class Sandbox:
         self.url = url
         self.http = httpx.Client(base_url=url)
         self._session = boto3.Session()
+        self._clients: list[Any] = []
 
     def client(
         self,
@@ -37,7 +38,7 @@ class Sandbox:
         **config: Any,
     ) -> Any:
         """A boto3 client; `key` is access key, secret and perhaps session token. It does not retry unless told to."""
-        return self._session.client(
+        client = self._session.client(
             service,
             region_name=region,
             endpoint_url=self.url,
@@ -46,6 +47,13 @@ class Sandbox:
             aws_session_token=key[2] if len(key) > 2 else None,
             config=Config(**{"retries": {"total_max_attempts": 1}, **config}),
         )
+        self._clients.append(client)
+        return client
+
+    def close_clients(self) -> None:
+        """Close the connections of all clients so far."""
+        while self._clients:
+            self._clients.pop().close()
 
     def control(self, path: str, body: Any = None) -> Any:
         """POST a body to a control endpoint, or GET it; the answer must be 200."""
@@ -85,11 +93,11 @@ def running() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
+def sandbox(running: Sandbox) -> Iterator[Sandbox]:
     """The server as at its start."""
-    running.http.delete("/_sandbox/faults")
     running.http.post("/_sandbox/reset")
-    return running
+    yield running
+    running.close_clients()
 
 
 _GOOD: dict[str, Any] = {
@@ -110,9 +118,7 @@ _GOOD: dict[str, Any] = {
         "Criticality": 70,
     },
     "SourceUrl": "https://www.tenable.com/plugins/nessus/156032",
-    "Remediation": {
-        "Recommendation": {"Text": "Upgrade to a supported version.", "Url": "https://logging.apache.org/"}
-    },
+    "Remediation": {"Recommendation": {"Text": "Upgrade to a supported version.", "Url": "https://logging.apache.org/"}},
     "ProductFields": {"tenable/vulnerability-management/port": "443", "tenable/vulnerability-management/vpr": "9.6"},
     "RecordState": "ACTIVE",
     "Resources": [

@@ -77,9 +77,7 @@ def test_filters_are_honoured(hub: Any, filters: dict[str, Any], expected: set[s
 def test_findings_are_read_back_as_they_were_sent(hub: Any, make_finding: MakeFinding) -> None:
     (found,) = hub.get_findings(Filters={"Id": equals("a/0")})["Findings"]
     sent = make_finding(Id="a/0", UpdatedAt="2024-03-01T00:00:00Z", ProductFields={"n": "0"})
-    assert {name: found[name] for name in sent if name != "ProductFields"} == {
-        name: value for name, value in sent.items() if name != "ProductFields"
-    }
+    assert {name: found[name] for name in sent if name != "ProductFields"} == {name: value for name, value in sent.items() if name != "ProductFields"}
     assert sent["ProductFields"].items() < found["ProductFields"].items()
 
 
@@ -144,6 +142,13 @@ def test_more_than_ten_attributes_are_refused(sandbox: Any) -> None:
 def test_findings_of_other_accounts_and_regions_are_not_seen(hub: Any, sandbox: Any) -> None:
     assert ids(sandbox.client(region="eu-west-1")) == []
     assert ids(sandbox.client(key=sandbox.assume())) == []
+
+
+def test_new_findings_can_be_seen_late(hub: Any, sandbox: Any) -> None:
+    sandbox.control("options", {"visibility_seconds": 60})
+    assert ids(hub) == []
+    sandbox.control("options", {"visibility_seconds": 0})
+    assert len(ids(hub)) == 12
 
 
 def test_customers_update_names_what_it_could_not_find(hub: Any, make_finding: MakeFinding) -> None:

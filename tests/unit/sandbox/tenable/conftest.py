@@ -21,7 +21,9 @@ def _server() -> Iterator[Running]:
     thread.start()
     while not server.started:
         time.sleep(0.005)
-    yield Running(tenable, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+    running = Running(tenable, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+    yield running
+    running.http.close()
     server.stop()
     thread.join(5)
 

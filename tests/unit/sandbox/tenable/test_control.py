@@ -1,5 +1,6 @@
 """The control endpoints that are Tenable's own: clock, changes, injected records, options, stats, reset."""
 
+import time
 from typing import Any
 
 import pytest
@@ -22,16 +23,20 @@ def test_the_clock_moves_the_estate_on(running: Running) -> None:
     new = [v for v in running.truth() if v["indexed"] > before]
     assert new
     exported = running.export(include_unlicensed=True, filters={"indexed_at": int(before) + 1, "state": EVERY_STATE})
-    assert {record["finding_id"] for record in exported} == {
-        v["finding_id"] for v in new if v["indexed"] >= int(before) + 1
-    }
+    assert {record["finding_id"] for record in exported} == {v["finding_id"] for v in new if v["indexed"] >= int(before) + 1}
 
 
-@pytest.mark.parametrize(
-    "body", [{"advance_seconds": -1}, {"advance_seconds": 30 * 86_400}, {"advance_seconds": "1d"}, {}, []]
-)
+@pytest.mark.parametrize("body", [{"advance_seconds": -1}, {"advance_seconds": 30 * 86_400}, {"advance_seconds": "1d"}, {}, []])
 def test_the_clock_goes_neither_back_nor_into_the_future(running: Running, body: Any) -> None:
     assert running.http.post("/_sandbox/clock", json=body).status_code == 400
+
+
+def test_nothing_is_published_before_the_clock_was_moved(running: Running) -> None:
+    published = {v["indexed"] for v in running.truth()}
+    time.sleep(0.2)
+    before = running.control("clock")["now"]
+    running.control("clock", {"advance_seconds": 86_400})
+    assert all(v["indexed"] > before for v in running.truth() if v["indexed"] not in published)
 
 
 def test_fix_and_reopen_change_one_vulnerability(running: Running) -> None:
@@ -81,9 +86,7 @@ def test_a_hidden_asset_is_not_exported_but_answered_singly_unless_hidden_there_
     assert running.http.get(f"/assets/{asset_id}").status_code == 404
     running.control("change", {"do": "show_asset", "asset_id": asset_id})
     assert asset_id in {record["id"] for record in running.export("assets")}
-    assert any(
-        record["asset"]["uuid"] == asset_id for record in running.export(include_unlicensed=True, filters={"since": 1})
-    )
+    assert any(record["asset"]["uuid"] == asset_id for record in running.export(include_unlicensed=True, filters={"since": 1}))
 
 
 def test_a_deleted_asset_takes_its_vulnerabilities_along(running: Running) -> None:
@@ -128,9 +131,7 @@ def test_a_wrong_change_is_refused_with_the_reason(running: Running, order: dict
     assert says in answer.json()["error"]
 
 
-@pytest.mark.parametrize(
-    "body", [{"colour": 1}, {"duplicate_mode": "410"}, {"prepare_seconds": -1}, {"max_running": "x"}, []]
-)
+@pytest.mark.parametrize("body", [{"colour": 1}, {"duplicate_mode": "410"}, {"prepare_seconds": -1}, {"max_running": "x"}, []])
 def test_wrong_options_are_refused(running: Running, body: Any) -> None:
     before = running.control("options")
     assert running.http.post("/_sandbox/options", json=body).status_code == 400

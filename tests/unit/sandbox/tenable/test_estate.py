@@ -34,7 +34,7 @@ def test_vulnerabilities_are_told_apart_by_asset_plugin_protocol_and_port() -> N
 
 
 def test_every_record_is_at_least_three_hours_old_and_its_times_are_in_order() -> None:
-    for one in Estate.of_size("small", NOW).truth(NOW)["vulnerabilities"]:
+    for one in Estate.of_size("demo", NOW).truth(NOW)["vulnerabilities"]:
         assert one["indexed"] <= NOW - 3 * 3600
         assert one["first_found"] <= one["last_found"] <= one["indexed"]
         assert (one["last_fixed"] is not None) == (one["state"] == "FIXED")
@@ -51,9 +51,7 @@ def test_the_truth_names_account_and_instance_only_where_there_are_any() -> None
     for asset in Estate.of_size("demo", NOW).truth(NOW)["assets"]:
         kind = asset["asset_kind"]
         assert (asset["instance_id"] is None) == (kind in ("on_prem", "azure", "gcp", "webapp"))
-        assert (asset["account"] is None) == (
-            kind in ("on_prem", "azure", "gcp", "webapp", "no_owner", "canonical_owner")
-        )
+        assert (asset["account"] is None) == (kind in ("on_prem", "azure", "gcp", "webapp", "no_owner", "canonical_owner"))
         assert (asset["account"] == "999900001111") == (kind == "foreign_account")
 
 

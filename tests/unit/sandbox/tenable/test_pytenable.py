@@ -47,7 +47,7 @@ def test_one_asset_is_looked_up(tio: TenableIO, running: Running) -> None:
 
 
 def test_wrong_keys_and_missing_rights_are_told_apart(running: Running) -> None:
-    with pytest.raises(UnauthorizedError):
-        TenableIO(ACCESS_KEY, "wrong", url=running.url).session.details()
-    with pytest.raises(ForbiddenError):
-        TenableIO(f"noexport-{ACCESS_KEY}", SECRET_KEY, url=running.url).exports.vulns(since=1)
+    with TenableIO(ACCESS_KEY, "wrong", url=running.url) as tio, pytest.raises(UnauthorizedError):
+        tio.session.details()
+    with TenableIO(f"noexport-{ACCESS_KEY}", SECRET_KEY, url=running.url) as tio, pytest.raises(ForbiddenError):
+        tio.exports.vulns(since=1)

@@ -1,0 +1,61 @@
+# make demo | make ui | make test | make lint; everything else they need they set up themselves.
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+VENV ?= .venv
+AIRFLOW ?= 3.3.2
+CONSTRAINTS ?= constraints/$(if $(filter 3.3.2,$(AIRFLOW)),airflow,mwaa)-$(AIRFLOW).txt
+UV = $(VENV)/bin/uv
+PY = $(VENV)/bin/python
+# The oldest release in scope has an environment of its own.
+OLD = 2.11.2
+
+.PHONY: setup demo ui sandbox test unit integration system test-old lint format clean
+.DELETE_ON_ERROR:
+
+$(UV):
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found. Try: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Creating $(VENV) with $(PYTHON) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# uv, since pip alone does not resolve Airflow in reasonable time.
+$(VENV)/installed-$(AIRFLOW): $(UV) pyproject.toml $(CONSTRAINTS)
+	@echo "Installing Airflow $(AIRFLOW) and the provider into $(VENV) ..."
+	@$(UV) pip install -p $(PY) -c $(CONSTRAINTS) 'apache-airflow==$(AIRFLOW)' -e '.[test,lint]'
+	@touch $@
+
+setup: $(VENV)/installed-$(AIRFLOW)
+
+demo: setup
+	@$(PY) -m sandbox.standalone.demo
+
+ui: setup
+	@$(PY) -m sandbox.standalone.demo --keep
+
+sandbox: setup
+	@$(PY) -m sandbox
+
+test: unit integration test-old system
+
+unit: setup
+	$(PY) -m pytest tests/unit
+
+integration: setup
+	$(PY) -m pytest tests/integration
+
+system: setup
+	$(PY) -m pytest tests/system
+
+test-old:
+	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) unit integration
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: setup
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+clean:
+	rm -rf .venv .venv-* .demo .airflow build dist *.egg-info

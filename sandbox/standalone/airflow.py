@@ -1,0 +1,201 @@
+"""`airflow standalone` in a home of its own, driven over its REST API."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from sandbox.standalone.children import ROOT, Child, SandboxProcess, free_port
+
+DAG_ID = "tenable_to_security_hub"
+
+#: All accounts of the sandbox, by a role in each; findings go to the hub in their instance's own Region.
+DAG_PARAMS: dict[str, Any] = {"region_routing": "resource"}
+
+
+def destinations(accounts: list[str]) -> list[dict[str, Any]]:
+    """Destinations that reach the sandbox's accounts."""
+    return [{"aws_conn_id": "aws_default", "accounts": accounts, "role_name": "TenableSecurityHubImport", "region": None}]
+
+
+def connections(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
+    """Airflow's connections to the sandbox, in the form of its REST API."""
+    return {
+        "tenable_default": {
+            "conn_type": "tenable",
+            "host": sandbox.tenable,
+            "login": sandbox.facts["access_key"],
+            "password": sandbox.facts["secret_key"],
+        },
+        "aws_default": {
+            "conn_type": "aws",
+            "login": "AKIASANDBOXHUB000001",
+            "password": "sandbox-aws-secret-000000000000000000001",
+            "extra": json.dumps({"region_name": sandbox.facts["regions"][0], "endpoint_url": sandbox.aws}),
+        },
+    }
+
+
+class Standalone(Child):
+    """Airflow 3's scheduler, triggerer, DAG processor and API server, on SQLite.
+
+    :param home: AIRFLOW_HOME.
+    :param settings: further environment variables.
+    """
+
+    def __init__(self, home: Path, sandbox: SandboxProcess, *, port: int | None = None, settings: dict[str, str] | None = None) -> None:
+        self.home = home.resolve()
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._client = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
+        self.env = {**os.environ, **self._settings(sandbox), **(settings or {})}
+        super().__init__([sys.executable, "-m", "airflow", "standalone"], log=self.home / "standalone.log", env=self.env)
+
+    def _settings(self, sandbox: SandboxProcess) -> dict[str, str]:
+        params = {**DAG_PARAMS, "destinations": destinations(sandbox.facts["accounts"])}
+        return {
+            # `airflow standalone` starts its parts by the command's name.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__CORE__FERNET_KEY": "",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "AIRFLOW__TENABLE__STAGING_PATH": f"file://{self.home / 'staging'}",
+            "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "10",
+            "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "2",
+            "AIRFLOW__TENABLE__DAG_PARAMS": json.dumps(params),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "PYTHONWARNINGS": "ignore",
+        }
+
+    def wait_until_healthy(self, seconds: float = 300.0) -> None:
+        """Wait for every component. :raises RuntimeError: it ended, or took too long."""
+        self._wait(self._healthy, seconds, "Airflow did not become healthy")
+        self._client.headers["Authorization"] = f"Bearer {self._client.get('/auth/token').json()['access_token']}"
+
+    def _healthy(self) -> bool:
+        try:
+            health = self._client.get("/api/v2/monitor/health").json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        return all((health.get(part) or {}).get("status") == "healthy" for part in ("metadatabase", "scheduler", "triggerer", "dag_processor"))
+
+    def api(self, method: str, path: str, **arguments: Any) -> Any:
+        """A call of the REST API. :raises RuntimeError: with the answer's text."""
+        answer = self._client.request(method, f"/api/v2{path}", **arguments)
+        if answer.is_error:
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:1000]}")
+        return answer.json() if answer.content else None
+
+    def connect(self, sandbox: SandboxProcess) -> None:
+        """Enter the connections to the sandbox, as a person would in the UI."""
+        known = {entry["connection_id"] for entry in self.api("GET", "/connections", params={"limit": 200})["connections"]}
+        for name, fields in connections(sandbox).items():
+            body = {"connection_id": name, **fields}
+            if name in known:
+                self.api("PATCH", f"/connections/{name}", json=body)
+            else:
+                self.api("POST", "/connections", json=body)
+
+    def unpause(self) -> None:
+        """Switch the DAG on, once the DAG processor has found it."""
+        self._wait(self._dag_is_known, 120, f"Airflow did not find the DAG {DAG_ID}")
+        self.api("PATCH", f"/dags/{DAG_ID}", params={"update_mask": "is_paused"}, json={"is_paused": False})
+
+    def _dag_is_known(self) -> bool:
+        return self._client.get(f"/api/v2/dags/{DAG_ID}").status_code == httpx.codes.OK
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The DAG's runs, oldest first."""
+        found = self.api("GET", f"/dags/{DAG_ID}/dagRuns", params={"order_by": "run_after", "limit": 100})
+        runs: list[dict[str, Any]] = found["dag_runs"]
+        return runs
+
+    def trigger(self, conf: dict[str, Any] | None = None) -> str:
+        """Start a run by hand; its id."""
+        run = self.api("POST", f"/dags/{DAG_ID}/dagRuns", json={"logical_date": None, "conf": conf or {}})
+        return str(run["dag_run_id"])
+
+    def first_run(self) -> str:
+        """The run that the scheduler starts when the DAG is switched on; its id."""
+        self._wait(lambda: bool(self.runs()), 60, "The scheduler started no run")
+        return str(self.runs()[0]["dag_run_id"])
+
+    def task_instances(self, run_id: str) -> list[dict[str, Any]]:
+        """The tasks of a run."""
+        found = self.api("GET", f"/dags/{DAG_ID}/dagRuns/{quote(run_id, safe='')}/taskInstances", params={"limit": 500})
+        instances: list[dict[str, Any]] = found["task_instances"]
+        return instances
+
+    def wait_for(self, run_id: str, *, seconds: float = 900.0, progress: Callable[[str], None] | None = None) -> str:
+        """Wait for the end of a run, and of its teardowns; its state. ``progress`` gets a line whenever a task changes."""
+        told: dict[tuple[str, int], str] = {}
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for each in self.task_instances(run_id):
+                key, state = (each["task_id"], each["map_index"]), each["state"] or ""
+                if told.get(key) != state and state in ("running", "deferred", "success", "failed", "up_for_retry", "upstream_failed", "skipped"):
+                    told[key] = state
+                    if progress:
+                        name = each.get("rendered_map_index") or (each["map_index"] if each["map_index"] >= 0 else "")
+                        progress(f"{each['task_id']}{f' [{name}]' if name != '' else ''}: {state}")
+            run = self.api("GET", f"/dags/{DAG_ID}/dagRuns/{quote(run_id, safe='')}")
+            if run["state"] in ("success", "failed"):
+                return str(run["state"])
+            if not self.alive():
+                raise RuntimeError(f"Airflow ended:\n{self.tail()}")
+            time.sleep(1.0)
+        raise RuntimeError(f"Run {run_id} did not end in {seconds:.0f} s: {sorted(told.items())}")
+
+    def log_of(self, run_id: str, task_id: str) -> str:
+        """What a task has logged, all its tries."""
+        folder = self.home / "logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}" / f"task_id={task_id}"
+        lines = []
+        for file in sorted(folder.rglob("*.log")):
+            for line in file.read_text(errors="replace").splitlines():
+                try:
+                    lines.append(str(json.loads(line).get("event", "")))
+                except ValueError:
+                    lines.append(line)
+        return "\n".join(lines)
+
+    def report_of(self, run_id: str) -> str:
+        """The table that the task ``report`` has logged."""
+        log = self.log_of(run_id, "report")
+        begin = log.find("Tenable to Security Hub.")
+        table = [line for number, line in enumerate(log[begin:].splitlines()) if number == 0 or line.startswith(("|", "+"))]
+        return "\n".join(table) if begin >= 0 else f"The run has no report:\n{log[-2000:]}"
+
+    def watermark(self) -> str | None:
+        """The watermark's Variable."""
+        answer = self._client.get(f"/api/v2/variables/{DAG_ID}__since")
+        return None if answer.status_code == httpx.codes.NOT_FOUND else str(answer.json()["value"])
+
+    def _wait(self, ready: Callable[[], bool], seconds: float, failure: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if not self.alive():
+                raise RuntimeError(f"{failure}: it ended.\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{failure} in {seconds:.0f} s.\n{self.tail()}")
+            time.sleep(0.5)

@@ -1,0 +1,104 @@
+"""Child processes that surely end: each leads a process group of its own, which is stopped whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Child:
+    """A child process, its output in a file.
+
+    :param command: program and arguments.
+    :param log: where its output goes.
+    """
+
+    def __init__(self, command: Sequence[str], *, log: Path, env: dict[str, str] | None = None, cwd: Path = ROOT) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd=cwd, start_new_session=True
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.process.poll() is None
+
+    def tail(self, lines: int = 25) -> str:
+        """The end of its output."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self, patience: float = 15.0) -> None:
+        """End the whole group: politely, then for certain."""
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + patience
+            while self._group_lives() and time.monotonic() < deadline:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, sign)
+                self.process.poll()
+                time.sleep(0.3)
+        self.process.wait()
+
+    def _group_lives(self) -> bool:
+        self.process.poll()
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+class SandboxProcess(Child):
+    """``python -m sandbox`` on free ports.
+
+    :ivar facts: its ready line: URLs, keys, accounts, regions.
+    """
+
+    def __init__(self, *arguments: str, log: Path) -> None:
+        ready = log.with_suffix(".ready.json")
+        ready.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "sandbox", "--tenable-port", "0", "--aws-port", "0", "--ready-file", str(ready), *arguments]
+        super().__init__(command, log=log)
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            if not self.alive() or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"The sandbox did not start:\n{self.tail()}")
+            time.sleep(0.1)
+        self.facts: dict[str, Any] = json.loads(ready.read_text())
+
+    @property
+    def tenable(self) -> str:
+        """URL of the Tenable server."""
+        return str(self.facts["tenable"])
+
+    @property
+    def aws(self) -> str:
+        """URL of the AWS server."""
+        return str(self.facts["aws"])

@@ -1,0 +1,129 @@
+"""`make demo`: the main job, twice, on a real Airflow. `make ui`: the same, left running for a person to click through.
+
+The first run brings everything that Tenable has; then the sandbox's clock is moved on by a day, in which hosts are scanned again, patched and terminated;
+the second run brings only what changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+from sandbox import commands
+from sandbox.standalone.children import ROOT, SandboxProcess
+from sandbox.standalone.airflow import Standalone
+
+_HOME = ROOT / ".demo"
+_BEGAN = time.monotonic()
+
+
+def say(text: str) -> None:
+    """Tell what happens, with the seconds since the start."""
+    print(f"[{time.monotonic() - _BEGAN:5.0f} s] {text}", flush=True)
+
+
+def start(home: Path, *, port: int | None, estate: str) -> tuple[SandboxProcess, Standalone]:
+    """Start the sandbox and Airflow."""
+    shutil.rmtree(home, ignore_errors=True)
+    say("Starting the sandbox: Tenable and AWS Security Hub on localhost.")
+    # Long enough for the export to be deferred to the triggerer, as a real one is.
+    sandbox = SandboxProcess("--estate", estate, "--prepare-seconds", "15", log=home / "sandbox.log")
+    say(f"  Tenable {sandbox.tenable}, AWS {sandbox.aws}")
+    say("Starting Airflow: database, scheduler, triggerer, DAG processor and API server. This takes a minute or two.")
+    airflow = Standalone(home, sandbox, port=port)
+    try:
+        airflow.wait_until_healthy()
+        airflow.connect(sandbox)
+    except BaseException:
+        airflow.stop()
+        sandbox.stop()
+        raise
+    say(f"  Airflow {airflow.url}")
+    return sandbox, airflow
+
+
+def run_twice(sandbox: SandboxProcess, airflow: Standalone) -> None:
+    """Two runs and a day between them. :raises SystemExit: something is not as it should be."""
+
+    def progress(line: str) -> None:
+        say(f"  {line}")
+
+    say("Switching the DAG tenable_to_security_hub on: its first run brings everything.")
+    airflow.unpause()
+    first = airflow.first_run()
+    state = airflow.wait_for(first, progress=progress)
+    _show(airflow, sandbox, first, state)
+
+    say("Moving Tenable's clock on by a day: hosts are scanned again, patched, terminated.")
+    httpx.post(f"{sandbox.tenable}/_sandbox/clock", json={"advance_seconds": 86400}, timeout=60).raise_for_status()
+    say("Triggering the DAG by hand: it goes on from the watermark.")
+    second = airflow.trigger()
+    state = airflow.wait_for(second, progress=progress)
+    _show(airflow, sandbox, second, state)
+
+    before, after = exported(airflow.report_of(first)), exported(airflow.report_of(second))
+    if not 0 < after < before:
+        raise SystemExit(f"The second run should have exported less than the first, but exported {after:,} after {before:,}.")
+    say(f"Done. The first run exported {before:,} vulnerabilities, the second only the {after:,} that changed.")
+
+
+def exported(report: str) -> int:
+    """The number of exported records in a report."""
+    match = re.search(r"Exported records\s*\|\s*([\d,]+)", report)
+    return int(match[1].replace(",", "")) if match else 0
+
+
+def _show(airflow: Standalone, sandbox: SandboxProcess, run_id: str, state: str) -> None:
+    print(f"\nRun {run_id}: {state}\n{airflow.report_of(run_id)}\n\nWhat Security Hub holds:\n{commands.hub(sandbox.aws)}\n", flush=True)
+    if state != "success":
+        raise SystemExit(f"The run failed. Its logs are in {airflow.home / 'logs'}.")
+
+
+def main() -> None:
+    """Run the demo, or keep Airflow open."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave Airflow and the sandbox running until Ctrl-C")
+    parser.add_argument("--port", type=int, help="port of Airflow's UI (a free one; 8080 with --keep)")
+    parser.add_argument("--estate", default="demo", choices=("tiny", "small", "demo"), help="size of the simulated estate")
+    options = parser.parse_args()
+    sandbox, airflow = start(_HOME, port=options.port or (8080 if options.keep else None), estate=options.estate)
+    try:
+        if options.keep:
+            _keep(sandbox, airflow)
+        else:
+            run_twice(sandbox, airflow)
+    finally:
+        say("Stopping Airflow and the sandbox.")
+        airflow.stop()
+        sandbox.stop()
+    if not options.keep:
+        say(f"Nothing is left running; files and logs are in {_HOME.relative_to(ROOT)}/. To click through the DAG yourself: make ui")
+
+
+def _keep(sandbox: SandboxProcess, airflow: Standalone) -> None:
+    print(
+        f"\nOpen {airflow.url} (no login). The DAG tenable_to_security_hub is paused: switch it on, or trigger it.\n"
+        f"What Security Hub holds: {sandbox.aws}\n"
+        f"Move Tenable's clock on:  .venv/bin/python -m sandbox advance 1d --tenable {sandbox.tenable}\n"
+        f"Order a fault:            curl -X POST {sandbox.tenable}/_sandbox/faults -H 'content-type: application/json' -d "
+        f"'{json.dumps({'on': 'vulns_chunk', 'do': 'status', 'status': 503, 'times': 3})}'\n"
+        "Stop everything: Ctrl-C\n",
+        flush=True,
+    )
+    try:
+        while airflow.alive() and sandbox.alive():
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        return
+    raise SystemExit(f"A process ended by itself:\n{airflow.tail()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

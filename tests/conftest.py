@@ -1,0 +1,26 @@
+"""Airflow is set up before anything imports it: its own home, a database in there, no examples."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+_HOME = pathlib.Path(tempfile.mkdtemp(prefix="airflow-provider-tenable-tests-"))
+
+os.environ.update(
+    {
+        "AIRFLOW_HOME": str(_HOME),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+)
+# What is set on this machine must not reach a test.
+for _name in list(os.environ):
+    if _name.startswith(("AIRFLOW__TENABLE__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "TIO_", "AWS_ACCESS", "AWS_SECRET", "AWS_SESSION", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION")):
+        del os.environ[_name]
