@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
     ConfigurationError,
@@ -252,6 +253,7 @@ class ExportRun:
             return self._wait()
         self.state.complete = True
         self.store.save(self.state)
+        reached(CrashPoint.EXPORT_COMPLETE)
         return Finished(self.state)
 
     @staticmethod
@@ -271,10 +273,13 @@ class ExportRun:
         asked_at = self.now()
         self.state.requested_at = asked_at
         self.store.save(self.state)
+        reached(CrashPoint.EXPORT_REQUEST_NOTED)
         try:
-            self._take(self.client.start(self.kind, self.body), asked_at)
+            job = self.client.start(self.kind, self.body)
         except DuplicateExportError as duplicate:
             return self._adopt(duplicate.job_uuid, asked_at)
+        reached(CrashPoint.EXPORT_ASKED_FOR)
+        self._take(job, asked_at)
         log.info("Asked for %s export %s.", self.kind, self.state.uuid)
         return True
 
@@ -283,6 +288,7 @@ class ExportRun:
         self.state.data_from = data_from
         self.state.parts = {}
         self.store.save(self.state)
+        reached(CrashPoint.EXPORT_ID_KEPT)
 
     def _adopt_lost(self) -> bool:
         """A task died between asking and noting the job's id: find that job in Tenable's list."""
@@ -302,7 +308,8 @@ class ExportRun:
     def _adopt(self, job: str | None, asked_at: float) -> bool:
         candidates = [found for found in self.client.jobs(self.kind) if found.status in ACTIVE and job in (None, found.uuid)]
         for found in candidates:
-            if self._is_ours(found.filters, found.chunk_size):
+            # Only assets, which no watermark follows, may come from a job whose beginning Tenable does not tell.
+            if self._is_ours(found.filters, found.chunk_size) and (found.created is not None or self.kind == "assets"):
                 # The job may be older than our request: what it holds is sure only up to its own beginning.
                 data_from = min(asked_at, found.created) if found.created is not None else self.state.started_at
                 log.info("Tenable already runs this %s export as %s: adopted.", self.kind, found.uuid)
@@ -327,6 +334,7 @@ class ExportRun:
             for chunk in waiting:
                 try:
                     part = self._fetch(job, chunk)
+                    reached(CrashPoint.CHUNK_STAGED)
                 except ChunkNotReadyError:
                     log.info("Chunk %d of %s export %s is not ready yet.", chunk, self.kind, job)
                     continue
@@ -402,6 +410,7 @@ class ExportRun:
             kind=self.kind, body=self.body, started_at=self.now() if started_at is None else started_at, restarts=restarts
         )
         self.store.save(self.state)
+        reached(CrashPoint.EXPORT_FORGOTTEN)
         if job:
             self.store.drop(job)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging import PartWriter, RunFolder, write_json
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class FindingsWriter:
         """Close all parts, then write the manifest that makes them count; the manifest is returned."""
         for key in list(self._open):
             self._close(key)
+        reached(CrashPoint.SHARD_TRANSFORMED)
         manifest = {
             **counts,
             "shard": self.shard,
@@ -95,10 +97,12 @@ class FindingsWriter:
             ],
         }
         write_json(self.run.shard_manifest(self.shard), manifest)
+        reached(CrashPoint.SHARD_MANIFEST_WRITTEN)
         return manifest
 
     def _close(self, key: tuple[str, str]) -> None:
         part = self._open.pop(key)
         name = part.close()
+        reached(CrashPoint.FINDINGS_PART_WRITTEN)
         self._open_bytes -= part.raw_bytes - part.lines
         self._parts[key].append({"name": name, "lines": part.lines, "bytes": part.raw_bytes})

@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits
+from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 from airflow_provider_tenable.import_errors import FINDING_CODES, HALVE, REJECT, RETRY, STOP, code_of, explain, verdict_of
 from airflow_provider_tenable.rate import TokenBucket
@@ -256,7 +257,10 @@ class FindingsImport:
                 raise TemporaryError("The import was stopped.")
             self.bucket.take()
             try:
-                return self.sender.import_batch([item.data for item in items])
+                reached(CrashPoint.BEFORE_CALL)
+                answer = self.sender.import_batch([item.data for item in items])
+                reached(CrashPoint.CALL_ANSWERED)
+                return answer
             except ClientError as error:
                 verdict = verdict_of(error)
                 if verdict in (HALVE, STOP):

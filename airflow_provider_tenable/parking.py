@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging import RunFolder, names, read_json, read_lines, write_json, write_whole
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def claim_pool(run: RunFolder) -> int:
     """Note which parts of the pool this run takes, so that its retries take the same. The number of parts is returned."""
     taken = list_pool(run)
     write_json(run.root / "unparked.json", taken)
+    reached(CrashPoint.POOL_CLAIMED)
     return len(taken)
 
 
@@ -47,7 +49,9 @@ def settle_pool(run: RunFolder, parts: list[str], *, release: bool) -> None:
     for name in parts:
         # Named after the run: another run's part can never be written over.
         write_whole(run.parked_pool / f"{run.run_id}--{name}", (run.parked / name).read_bytes())
+        reached(CrashPoint.POOL_PART_PUT)
     for name in (read_json(run.root / "unparked.json") or []) if release else []:
         path = run.parked_pool / name
         if not name.startswith(f"{run.run_id}--") and path.exists():
             path.unlink()
+            reached(CrashPoint.POOL_PART_REMOVED)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_tenable import config, watermark
+from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.destinations import Destination, Router, parse_destinations, resolve
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, shard_manifests
@@ -50,6 +51,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
         },
     }
     write_json(run.plan, plan)
+    reached(CrashPoint.PLAN_WRITTEN)
     log.info("Window %s; settings %s; destinations %s.", plan["window"], plan["settings"], plan["destinations"])
     return _public(plan)
 
@@ -97,6 +99,7 @@ def plan_shards(context: Any, vulnerabilities: dict[str, Any]) -> list[dict[str,
     if takes and claim_pool(run):
         shards.append({"index": count, "count": 1, "parked": True})
     write_json(run.shards, {"count": len(shards)})
+    reached(CrashPoint.SHARDS_PLANNED)
     return shards
 
 
@@ -120,6 +123,7 @@ def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
     plan = read_json(run.plan)
     ledger = build_ledger(run, plan, exported=vulnerabilities["records"])
     write_json(run.ledger, ledger)
+    reached(CrashPoint.LEDGER_WRITTEN)
     check_sums(ledger)
     check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
     if not ledger["dry_run"]:
@@ -146,10 +150,13 @@ def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str
         dry_run=plan["settings"]["dry_run"],
     )
     if target is not None:
+        reached(CrashPoint.BEFORE_WATERMARK)
         watermark.write_watermark(dag_id, target)
+        reached(CrashPoint.WATERMARK_WRITTEN)
     # A retry finds the watermark moved by its own first attempt: what the run began with is in its plan.
     result = {"before": plan["window"]["watermark"], "after": current if target is None else target, "why": why}
     write_json(run.ledger, {**ledger, "watermark": result, "complete": True})
+    reached(CrashPoint.RUN_COMPLETE)
     log.info("The watermark %s.", why)
     return result
 

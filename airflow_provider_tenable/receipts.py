@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.staging import RunFolder, write_lines, write_whole
 
@@ -98,6 +99,7 @@ class Receipts:
         """Write rejected findings, then the receipts. If the process dies between the two, the next flush writes the same part again."""
         if self._unwritten:
             write_lines(self.run.rejected, f"part-{self.account}-{self.region}-{self._rejected_parts:05d}", self._unwritten)
+            reached(CrashPoint.REJECTED_PART_WRITTEN)
             self._rejected_parts += 1
             self._unwritten = []
         lines: list[dict[str, Any]] = [{"calls": self.calls, "rejected_parts": self._rejected_parts}]
@@ -106,6 +108,7 @@ class Receipts:
                 {"part": part, "lines": _ranges(receipt.done), "accepted": receipt.accepted, "rejected": dict(sorted(receipt.rejected.items()))}
             )
         write_whole(self.path, b"\n".join(msgspec.json.encode(line) for line in lines) + b"\n")
+        reached(CrashPoint.RECEIPTS_WRITTEN)
 
     def counts(self) -> dict[str, Any]:
         """The counts for the ledger."""

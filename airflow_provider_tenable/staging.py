@@ -26,6 +26,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        reached(CrashPoint.FILE_NOT_RENAMED)
         os.replace(temporary, target)
     except OSError as error:
         if os.path.exists(temporary):

@@ -189,9 +189,10 @@ def _url(connection: Any, conn_id: str) -> str:
         port = parts.port or connection.port
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.scheme not in ("https", "http") or not _HOST.fullmatch(parts.hostname or "") or parts.username:
+    name = parts.hostname or ""
+    if parts.scheme not in ("https", "http") or not _HOST.fullmatch(name) or parts.username:
         raise ConfigurationError(f"The URL of connection {conn_id!r} is not a web address. Use one such as {DEFAULT_URL}.")
-    netloc = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"
+    netloc = name if ":" not in name else f"[{name}]"
     return f"{parts.scheme}://{netloc}" + (f":{port}" if port else "") + parts.path
 
 

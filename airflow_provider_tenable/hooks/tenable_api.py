@@ -60,7 +60,7 @@ BY_STATUS: dict[int, type[TenableProviderError]] = {
 }
 
 _KEYS = re.compile(r"(?:access|secret)Key", re.IGNORECASE)
-_JOB_UUID = re.compile(r"(?:active_job_id|job_uuid)[\"'=:\s]+([0-9a-fA-F]{8}-[0-9a-fA-F-]{27,36})")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class TenableApi:
@@ -199,9 +199,10 @@ class TenableApi:
         status = response.status_code
         text = response.text[:2000]
         if starting and status in (409, 429):
-            job = _JOB_UUID.search(text)
-            if status == 409 or job:
-                return DuplicateExportError(f"Cannot {what}: Tenable runs one with the same filters.", job[1] if job else None)
+            # Today a 409 with active_job_id; in 2023 a 429 that said "Duplicate export", with the job in its text or in a list of values.
+            job = _UUID.search(text)
+            if status == 409 or "duplicate" in text.lower():
+                return DuplicateExportError(f"Cannot {what}: Tenable runs one with the same filters.", job[0] if job else None)
         kind = BY_STATUS.get(status) or (TemporaryError if status >= 500 else TenableRequestError)
         message = f"Cannot {what}: Tenable answers {status} {response.reason or ''}".rstrip()
         if status == 401:

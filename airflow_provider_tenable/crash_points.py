@@ -1,0 +1,57 @@
+"""The boundaries at which the fault suite kills a run: every place where what a run has done and what it has on record differ.
+
+Nothing happens here in production. Where the environment variable ``TENABLE_CRASH_AT`` names a boundary (``name``, or ``name:n`` for the n-th time), the process
+that reaches it ends by SIGKILL, as it would when a machine is lost or memory runs out. The suite goes through all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from enum import Enum
+
+VARIABLE = "TENABLE_CRASH_AT"
+
+
+class CrashPoint(str, Enum):
+    """A boundary, in the order in which a run comes to it."""
+
+    PLAN_WRITTEN = "plan_written"
+    FILE_NOT_RENAMED = "file_not_renamed"
+    EXPORT_REQUEST_NOTED = "export_request_noted"
+    EXPORT_ASKED_FOR = "export_asked_for"
+    EXPORT_ID_KEPT = "export_id_kept"
+    CHUNK_STAGED = "chunk_staged"
+    EXPORT_FORGOTTEN = "export_forgotten"
+    EXPORT_COMPLETE = "export_complete"
+    POOL_CLAIMED = "pool_claimed"
+    SHARDS_PLANNED = "shards_planned"
+    FINDINGS_PART_WRITTEN = "findings_part_written"
+    SHARD_TRANSFORMED = "shard_transformed"
+    SHARD_MANIFEST_WRITTEN = "shard_manifest_written"
+    BEFORE_CALL = "before_call"
+    CALL_ANSWERED = "call_answered"
+    REJECTED_PART_WRITTEN = "rejected_part_written"
+    RECEIPTS_WRITTEN = "receipts_written"
+    LEDGER_WRITTEN = "ledger_written"
+    POOL_PART_PUT = "pool_part_put"
+    POOL_PART_REMOVED = "pool_part_removed"
+    BEFORE_WATERMARK = "before_watermark"
+    WATERMARK_WRITTEN = "watermark_written"
+    RUN_COMPLETE = "run_complete"
+
+
+_times: Counter[str] = Counter()
+
+
+def reached(point: CrashPoint) -> None:
+    """The run has come to a boundary."""
+    wanted = os.environ.get(VARIABLE)
+    if wanted is None:
+        return
+    name, _, number = wanted.partition(":")
+    if name == point.value:
+        _times[name] += 1
+        if _times[name] == int(number or 1):
+            os.kill(os.getpid(), signal.SIGKILL)

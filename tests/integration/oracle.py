@@ -1,0 +1,28 @@
+"""What must be in the hubs, computed from the sandbox's ground truth and not through our mapping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+LABELS = ["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
+
+
+def expected(truth: dict[str, Any], *, accounts: list[str], severities: tuple[int, ...] = (3, 4)) -> dict[str, tuple[str, str]]:
+    """Finding id -> (severity label, record state) of everything that belongs in the hubs of the accounts."""
+    found: dict[str, tuple[str, str]] = {}
+    for each in truth["vulnerabilities"]:
+        if each["account"] in accounts and each["instance_id"] and each["severity_id"] in severities:
+            identity = f"{each['region']}/{each['account']}/{each['instance_id']}/{each['plugin_id']}/{each['protocol']}/{each['port']}"
+            assert identity not in found, "the ground truth itself has two records of one finding"
+            gone = each["state"] == "FIXED" or each["severity_modification_type"] == "ACCEPTED"
+            found[identity] = (LABELS[each["severity_id"]], "ARCHIVED" if gone else "ACTIVE")
+    return found
+
+
+def delivered(held: dict[str, dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """What the hubs hold, in the oracle's terms; a finding in the hub of another account or Region than its own does not count."""
+    return {
+        identity: (finding["Severity"]["Label"], finding["RecordState"])
+        for identity, finding in held.items()
+        if identity.startswith(f"{finding['Region']}/{finding['AwsAccountId']}/")
+    }

@@ -1,0 +1,108 @@
+"""Runs the DAG's steps in order, in process, with the real operators and hooks over real sockets. No scheduler, no database."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+from airflow_provider_tenable import pipeline, watermark
+from airflow_provider_tenable.operators.asff import TenableToAsffOperator
+from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.operators.tenable import TenableExportOperator
+from airflow_provider_tenable.report import report_of
+from airflow_provider_tenable.settings import DEFAULTS
+from airflow_provider_tenable.staging import RunFolder, read_json
+
+DAG_ID = "tenable_to_security_hub"
+_numbers = itertools.count(1)
+
+
+class Variables:
+    """Airflow's Variables, as the watermark uses them."""
+
+    def __init__(self, monkeypatch: Any) -> None:
+        self.values: dict[str, str] = {}
+        self.writes: list[str] = []
+        monkeypatch.setattr(watermark, "read_watermark", lambda dag_id: self.values.get(watermark.variable_name(dag_id)))
+        monkeypatch.setattr(watermark, "write_watermark", self._write)
+
+    def _write(self, dag_id: str, value: int) -> None:
+        self.values[watermark.variable_name(dag_id)] = str(value)
+        self.writes.append(str(value))
+
+    @property
+    def watermark(self) -> str | None:
+        return self.values.get(watermark.variable_name(DAG_ID))
+
+    @watermark.setter
+    def watermark(self, value: str | None) -> None:
+        if value is None:
+            self.values.pop(watermark.variable_name(DAG_ID), None)
+        else:
+            self.values[watermark.variable_name(DAG_ID)] = value
+
+
+@dataclass
+class Run:
+    """One run of the DAG.
+
+    :param defaults: the DAG's own params; ``params`` are those of this run.
+    """
+
+    params: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
+    run_type: str = "manual"
+    interval: tuple[datetime | None, datetime | None] = (None, None)
+    run_id: str = ""
+
+    def __post_init__(self) -> None:
+        self.run_id = self.run_id or f"{self.run_type}__{next(_numbers)}"
+        defaults = {**DEFAULTS, **self.defaults}
+        self.pushed: dict[str, Any] = {}
+        self.context: dict[str, Any] = {
+            "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=self.run_id, run_type=self.run_type),
+            "dag": SimpleNamespace(params=defaults),
+            "params": {**defaults, **self.params},
+            "ti": SimpleNamespace(xcom_push=lambda key, value: self.pushed.update({key: value})),
+            "data_interval_start": self.interval[0],
+            "data_interval_end": self.interval[1],
+        }
+        self.folder = RunFolder.of(self.context)
+
+    def execute(self) -> dict[str, Any]:
+        """All steps; the watermark step's result. The first failure is raised, as it would fail the DAG run."""
+        plan = pipeline.plan_run(self.context)
+        assets = self.export("assets", plan["asset_filters"])
+        vulnerabilities = self.export("vulnerabilities", plan["vulnerability_filters"])
+        self.transform(plan, assets, vulnerabilities)
+        for number, arguments in enumerate(pipeline.plan_imports(self.context)):
+            SecurityHubImportFindingsOperator(task_id=f"import_{number}", **arguments).execute(self.context)
+        pipeline.settle_run(self.context, vulnerabilities)
+        result = pipeline.advance_watermark(self.context, vulnerabilities)
+        pipeline.remove_old_runs(self.context)
+        return result
+
+    def export(self, kind: str, filters: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+        """One export, waited for in the task itself."""
+        arguments = {"deferrable": False, "poll_interval": 0.1, "filters": filters, **arguments}
+        return TenableExportOperator(task_id=f"export_{kind}", export=kind, **arguments).execute(self.context)
+
+    def transform(self, plan: dict[str, Any], assets: dict[str, Any], vulnerabilities: dict[str, Any]) -> None:
+        """All shards."""
+        for shard in pipeline.plan_shards(self.context, vulnerabilities):
+            operator = TenableToAsffOperator(
+                task_id=f"transform_{shard['index']}", shard=shard, assets=assets, vulnerabilities=vulnerabilities, plan=plan
+            )
+            operator.execute(self.context)
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        ledger: dict[str, Any] = read_json(self.folder.ledger)
+        return ledger
+
+    @property
+    def report(self) -> str:
+        return report_of(self.folder)

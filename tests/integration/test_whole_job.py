@@ -1,0 +1,259 @@
+"""The whole job against the strict servers: what must arrive arrives, nothing else does, and the ledger agrees."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import Sandbox
+from tests.integration.oracle import delivered, expected
+from tests.integration.pipeline_driver import Run, Variables
+
+DAY = 86400
+
+
+def test_first_run_delivers_exactly_what_the_ground_truth_holds(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    truth = sandbox.tenable("truth")
+    run = Run(defaults=defaults)
+    result = run.execute()
+
+    oracle = expected(truth, accounts=sandbox.accounts)
+    assert len(oracle) > 300
+    assert delivered(sandbox.held()) == oracle
+    ledger = run.ledger
+    assert ledger["findings"] == ledger["accepted"] == len(oracle)
+    assert ledger["exported"] == sum(1 for each in truth["vulnerabilities"] if each["severity_id"] in (3, 4))
+    assert ledger["exported"] == ledger["findings"] + sum(ledger["skipped"].values())
+    assert set(ledger["skipped"]) == {"account_not_configured", "no_aws_account", "no_ec2_instance"}
+    assert variables.watermark == str(result["after"])
+    assert int(truth["now"]) - 60 <= result["after"] <= truth["now"] + 60
+
+
+def test_second_run_brings_only_what_changed_and_the_hub_follows(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    first = Run(defaults=defaults)
+    first.execute()
+    before = variables.watermark
+    sandbox.advance(DAY)
+    second = Run(defaults=defaults)
+    second.execute()
+
+    truth = sandbox.tenable("truth")
+    since = int(before or 0) - 3600
+    changed = [each for each in truth["vulnerabilities"] if each["severity_id"] in (3, 4) and each["indexed"] >= since]
+    assert 0 < second.ledger["exported"] == len(changed) < first.ledger["exported"]
+    assert delivered(sandbox.held()) == expected(truth, accounts=sandbox.accounts)
+    assert int(variables.watermark or 0) > int(before or 0)
+
+
+def test_a_run_without_changes_sends_nothing_and_moves_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    Run(defaults=defaults).execute()
+    variables.watermark = str(int(variables.watermark or 0) + 1)
+    calls = sandbox.aws("stats")["calls"].get("BatchImportFindings", 0)
+    run = Run(defaults=defaults)
+    run.execute()
+    assert run.ledger["exported"] == 0
+    assert run.ledger["findings"] == 0
+    assert sandbox.aws("stats")["calls"].get("BatchImportFindings", 0) == calls
+    assert "Complete" in run.report
+
+
+def test_the_same_run_again_changes_nothing_in_the_hub(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    Run(defaults=defaults).execute()
+    held = sandbox.held()
+    variables.watermark = None
+    Run(defaults=defaults).execute()
+    assert sandbox.held() == held
+    assert sandbox.aws("summary")["imports"]["ignored"] == len(held)
+
+
+def test_customers_fields_survive_an_update(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    Run(defaults=defaults).execute()
+    identity, finding = next((key, each) for key, each in sandbox.held().items() if each["RecordState"] == "ACTIVE")
+    place = {"account": finding["AwsAccountId"], "region": finding["Region"], "id": identity}
+    note = {"Text": "known", "UpdatedBy": "someone"}
+    sandbox.aws("customer", {**place, "set": {"Workflow": {"Status": "SUPPRESSED"}, "Note": note}})
+    vulnerability = next(
+        each for each in sandbox.tenable("truth")["vulnerabilities"] if f"/{each['instance_id']}/{each['plugin_id']}/{each['protocol']}/{each['port']}" in identity
+    )
+    sandbox.advance(3 * 3600)
+    sandbox.tenable("change", {"do": "fix", "finding_id": vulnerability["finding_id"]})
+    Run(defaults=defaults).execute()
+    after = sandbox.held()[identity]
+    assert after["RecordState"] == "ARCHIVED"
+    assert after["Workflow"]["Status"] == "SUPPRESSED"
+    assert after["Note"]["Text"] == "known"
+
+
+def test_backfill_covers_its_interval_and_leaves_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    truth = sandbox.tenable("truth")
+    times = sorted(_own_time(each) for each in truth["vulnerabilities"])
+    start, end = (datetime.fromtimestamp(int(times[len(times) * share // 10]), UTC) for share in (3, 7))
+    variables.watermark = "1000000"
+    run = Run(defaults=defaults, run_type="backfill", interval=(start, end))
+    run.execute()
+    inside = [each for each in truth["vulnerabilities"] if start.timestamp() <= _own_time(each) < end.timestamp()]
+    oracle = expected({"vulnerabilities": inside}, accounts=sandbox.accounts)
+    assert 0 < len(oracle) < 400
+    assert delivered(sandbox.held()) == oracle
+    assert run.ledger["skipped"].get("outside_window", 0) > 0
+    assert variables.watermark == "1000000"
+    assert variables.writes == []
+
+
+def _own_time(vulnerability: dict[str, Any]) -> float:
+    return float(vulnerability["last_fixed"] if vulnerability["state"] == "FIXED" else vulnerability["last_found"])
+
+
+def test_params_that_narrow_keep_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    run = Run(params={"severities": ["critical"]}, defaults=defaults)
+    assert "stays" in run.execute()["why"]
+    assert variables.watermark is None
+    assert delivered(sandbox.held()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts, severities=(4,))
+
+
+def test_destinations_that_leave_out_a_usual_account_keep_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    one = [{**defaults["destinations"][0], "accounts": sandbox.accounts[:1]}]
+    assert "leave out" in Run(params={"destinations": one}, defaults=defaults).execute()["why"]
+    assert variables.watermark is None
+    assert {finding["AwsAccountId"] for finding in sandbox.held().values()} == set(sandbox.accounts[:1])
+
+
+def test_destinations_that_reach_more_than_usual_move_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    # The DAG's own default reaches the caller's account only.
+    Run(params=defaults).execute()
+    assert variables.watermark is not None
+
+
+def test_dry_run_sends_nothing_and_keeps_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    run = Run(params={"dry_run": True}, defaults=defaults)
+    assert "dry_run" in run.execute()["why"]
+    assert sandbox.held() == {}
+    assert sandbox.aws("stats")["calls"].get("BatchImportFindings", 0) == 0
+    assert run.ledger["findings"] > 300
+    assert variables.watermark is None
+    assert "dry_run: none sent" in run.report
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_batch_size_bounds_each_call(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], batch_size: int) -> None:
+    run = Run(params={"batch_size": batch_size, "severities": ["critical"]}, defaults=defaults)
+    run.execute()
+    stats = sandbox.aws("stats")
+    assert stats["largest_batch"] == batch_size
+    assert run.ledger["accepted"] == run.ledger["findings"]
+    assert sum(each["calls"] for each in run.ledger["destinations"].values()) == stats["calls"]["BatchImportFindings"]
+
+
+def test_accepted_risks_are_archived_or_imported_as_chosen(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    truth = sandbox.tenable("truth")["vulnerabilities"]
+    accepted = {
+        f"{each['region']}/{each['account']}/{each['instance_id']}/{each['plugin_id']}/{each['protocol']}/{each['port']}"
+        for each in truth
+        if each["severity_modification_type"] == "ACCEPTED" and each["state"] != "FIXED" and each["account"] in sandbox.accounts and each["severity_id"] >= 3
+    }
+    assert accepted
+    Run(params={"accepted_risks": "import"}, defaults=defaults).execute()
+    assert {sandbox.held()[identity]["RecordState"] for identity in accepted} == {"ACTIVE"}
+    sandbox.aws("reset", {})
+    variables.watermark = None
+    Run(params={"accepted_risks": "archive"}, defaults=defaults).execute()
+    assert {sandbox.held()[identity]["RecordState"] for identity in accepted} == {"ARCHIVED"}
+
+
+def test_assets_that_are_no_instance_become_other_resources_where_chosen(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    run = Run(params={"non_ec2_assets": "other"}, defaults=defaults)
+    run.execute()
+    others = [finding for finding in sandbox.held().values() if finding["Resources"][0]["Type"] == "Other"]
+    truth = sandbox.tenable("truth")["vulnerabilities"]
+    assert len(others) == sum(1 for each in truth if each["severity_id"] >= 3 and (each["account"] is None or each["instance_id"] is None))
+    assert {finding["AwsAccountId"] for finding in others} == {sandbox.accounts[0]}
+    assert "no_ec2_instance" not in run.ledger["skipped"]
+
+
+def test_fixed_routing_sends_all_findings_to_one_region(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    Run(params={"region_routing": "fixed"}, defaults=defaults).execute()
+    held = sandbox.held()
+    assert {finding["Region"] for finding in held.values()} == {"us-east-1"}
+    assert {identity.split("/")[0] for identity in held} == {"us-east-1", "eu-west-1"}
+    assert len(held) == len(expected(sandbox.tenable("truth"), accounts=sandbox.accounts))
+
+
+def test_a_record_whose_asset_is_not_published_yet_is_parked_and_delivered_later(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = sandbox.tenable("truth")
+    oracle = expected(truth, accounts=sandbox.accounts)
+    asset = next(each["asset_id"] for each in truth["vulnerabilities"] if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4)
+    sandbox.tenable("change", {"do": "hide_asset", "asset_id": asset, "singly": False})
+    first = Run(defaults=defaults)
+    first.execute()
+    assert first.ledger["parked"] > 0
+    assert first.ledger["exported"] == sum(first.ledger["skipped"].values()) + first.ledger["parked"] + first.ledger["findings"]
+    assert len(sandbox.held()) == len(oracle) - first.ledger["parked"]
+
+    still = Run(defaults=defaults)
+    still.execute()
+    assert (still.ledger["unparked"], still.ledger["parked"]) == (first.ledger["parked"], first.ledger["parked"])
+
+    sandbox.tenable("change", {"do": "show_asset", "asset_id": asset})
+    later = Run(defaults=defaults)
+    later.execute()
+    assert (later.ledger["unparked"], later.ledger["parked"]) == (first.ledger["parked"], 0)
+    assert delivered(sandbox.held()) == oracle
+
+    last = Run(defaults=defaults)
+    last.execute()
+    assert last.ledger["unparked"] == 0
+
+
+def test_a_missing_asset_is_looked_up_singly(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    truth = sandbox.tenable("truth")
+    asset = next(each["asset_id"] for each in truth["vulnerabilities"] if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4)
+    sandbox.tenable("change", {"do": "hide_asset", "asset_id": asset, "singly": True})
+    run = Run(defaults=defaults)
+    run.execute()
+    assert run.ledger["parked"] == 0
+    assert sandbox.tenable("stats")["calls"]["asset"] == 1
+    assert delivered(sandbox.held()) == expected(truth, accounts=sandbox.accounts)
+
+
+def test_a_parked_record_is_given_up_after_its_days(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = sandbox.tenable("truth")
+    asset = next(each["asset_id"] for each in truth["vulnerabilities"] if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4)
+    sandbox.tenable("change", {"do": "hide_asset", "asset_id": asset, "singly": False})
+    first = Run(defaults=defaults)
+    first.execute()
+    time.sleep(1.1)
+    monkeypatch.setenv("AIRFLOW__TENABLE__PARKED_DAYS", "0")
+    given_up = Run(defaults=defaults)
+    given_up.execute()
+    assert given_up.ledger["skipped"]["asset_missing_given_up"] == first.ledger["parked"]
+    assert given_up.ledger["parked"] == 0
+    monkeypatch.delenv("AIRFLOW__TENABLE__PARKED_DAYS")
+    after = Run(defaults=defaults)
+    after.execute()
+    assert after.ledger["unparked"] == 0
+
+
+def test_files_of_complete_runs_are_removed_after_the_retention_and_those_of_failed_runs_stay(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = Run(params={"severities": ["critical"]}, defaults=defaults)
+    complete.execute()
+    failed = Run(params={"severities": ["critical"], "max_rejected_ratio": 0}, defaults=defaults)
+    variables.watermark = None
+    sandbox.aws("faults", {"on": "BatchImportFindings", "do": "fail_findings", "code": "InvalidInput", "message": "no", "share": 1.0, "times": None})
+    with pytest.raises(Exception, match="max_rejected_ratio"):
+        failed.execute()
+    sandbox.aws("reset", {})
+    monkeypatch.setenv("AIRFLOW__TENABLE__RETENTION_DAYS", "0")
+    last = Run(params={"severities": ["critical"]}, defaults=defaults)
+    last.execute()
+    assert not complete.folder.ledger.exists()
+    assert failed.folder.ledger.exists()
+    assert last.folder.ledger.exists()

@@ -1,0 +1,187 @@
+"""Texts are cut to their limits, last of all, on a character boundary, and blanks are nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_tenable.asff import limits
+
+PUBLISHED = {
+    "ID": 512,
+    "TITLE": 256,
+    "DESCRIPTION": 1024,
+    "GENERATOR_ID": 512,
+    "SEVERITY_ORIGINAL": 64,
+    "PRODUCT_FIELDS": 50,
+    "PRODUCT_FIELD_VALUE": 2048,
+    "RECOMMENDATION_TEXT": 512,
+    "RESOURCE_ID": 512,
+    "RESOURCE_REGION": 16,
+    "RESOURCE_TAGS": 50,
+    "RESOURCE_TAG_KEY": 128,
+    "RESOURCE_TAG_VALUE": 256,
+    "EC2_TYPE": 16,
+    "EC2_IMAGE_ID": 64,
+    "EC2_VPC_ID": 32,
+    "EC2_SUBNET_ID": 32,
+    "EC2_ADDRESSES": 10,
+    "OTHER_PAIRS": 50,
+    "OTHER_VALUE": 1023,
+    "VULNERABILITY_ID": 32,
+    "VENDOR_SEVERITY": 32,
+    "FINDING_BYTES": 240_000,
+    "BATCH_FINDINGS": 100,
+}
+
+
+@pytest.mark.parametrize(("name", "value"), PUBLISHED.items())
+def test_limit_is_the_published_one(name, value):
+    assert getattr(limits, name) == value
+
+
+def test_batch_leaves_room_below_six_megabytes():
+    assert 5_000_000 <= limits.BATCH_BYTES <= 6_000_000 - 100_000
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "\n\t ", "\x00\x01", "\u00a0\u2003", "\x85"])
+def test_blank_text_is_nothing(value):
+    assert limits.text(value, 10) is None
+    assert limits.prose(value, 10) is None
+
+
+def test_text_at_the_limit_stays_and_one_over_is_cut_with_an_ellipsis():
+    assert limits.text("x" * 10, 10) == "x" * 10
+    assert limits.text("x" * 11, 10) == "x" * 9 + "…"
+    assert limits.text("🙂" * 11, 10) == "🙂" * 9 + "…"
+
+
+def test_no_blank_stands_before_the_ellipsis():
+    assert limits.text("abc      xyz", 6) == "abc…"
+
+
+def test_control_characters_are_dropped_but_tab_and_newline_stay():
+    everything = "".join(map(chr, range(0x100)))
+    kept = limits.text(f"a{everything}b", 1000)
+    assert kept is not None
+    assert {char for char in kept if ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0} == {"\t", "\n"}
+    assert limits.text("a\x00b\x1b[0mc\x7f", 10) == "ab[0mc"
+
+
+@pytest.mark.parametrize("filler", ["\x00", " ", "\n"])
+def test_text_behind_a_long_run_of_nothing_is_found(filler):
+    assert limits.text(filler * 100_000 + "here", 10) == "here"
+
+
+def test_cut_text_shows_it_where_dropped_characters_fill_what_was_looked_at():
+    assert limits.text("ab" + "\x00" * 100_000 + "cdefghijkl", 10) == "abcdefghi…"
+    assert limits.text("ab" + " " * 100_000 + "c", 10) == "ab…"
+
+
+def test_megabytes_are_cut():
+    assert limits.text("é" * 1_000_000, 2048) == "é" * 2047 + "…"
+    assert limits.prose("&amp;" * 1_000_000, 256) == "&" * 255 + "…"
+
+
+def test_entities_are_decoded_before_the_cut():
+    assert limits.prose("&lt;script&gt;", 8) == "<script>"
+    assert limits.prose("x" * 9 + "&amp;", 10) == "x" * 9 + "&"
+    assert limits.prose("&lt;" * 11, 10) == "<" * 9 + "…"
+
+
+def test_entity_is_decoded_once_only():
+    assert limits.prose("&amp;lt;", 10) == "&lt;"
+
+
+@pytest.mark.parametrize("value", ["&#0;", "&#xD800;", "&#x110000;", "&#1;", "&nosuch;", "&", "&;", "&#;", "&#x;"])
+def test_odd_entities_give_text_that_utf8_can_carry(value):
+    decoded = limits.prose(f"a{value}b", 100)
+    assert decoded is not None
+    assert decoded.encode().startswith(b"a")
+
+
+def test_entity_of_thousands_of_digits_costs_nothing():
+    value = "before &#" + "9" * 5000 + "; after"
+    assert limits.prose(value, 20) == value[:19] + "…"
+
+
+@given(st.text(), st.integers(1, 64))
+@settings(max_examples=200, deadline=None)
+def test_text_fits_and_is_idempotent(value, limit):
+    cut = limits.text(value, limit)
+    if cut is None:
+        return
+    assert 1 <= len(cut) <= limit
+    assert cut == cut.strip() != ""
+    assert limits.text(cut, limit) == cut
+    cut.encode()
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=80), st.integers(1, 64))
+@settings(max_examples=200, deadline=None)
+def test_cut_text_is_a_prefix_of_whole_characters(value, limit):
+    cut = limits.text(value, limit)
+    assert cut is not None
+    if len(value.strip()) <= limit:
+        assert cut == value.strip()
+    else:
+        assert cut[-1] == "…"
+        assert value.strip().startswith(cut[:-1])
+
+
+GOOD_URLS = [
+    "https://www.tenable.com/plugins/nessus/1",
+    "http://www.nessus.org/u?55aa8f57",
+    "https://example.com",
+    "https://example.com:8443/a",
+    "HTTPS://Example.COM/Path?q=1#frag",
+    "https://a-b.c-d.co.uk/%20/ü",
+]
+BAD_URLS = [
+    None,
+    5,
+    ["https://example.com"],
+    "",
+    "h",
+    "https://",
+    "http://...",
+    "ftp://example.com/",
+    "javascript:alert(1)",
+    "example.com/a",
+    "https://a b.com/",
+    "https://example.com/a b",
+    "https://example.com/\x00",
+    "https://localhost/x",
+    "https://intranet",
+    "http://10.0.0.1/",
+    "http://192.168.1.1:8080/x",
+    "http://[::1]/",
+    "https://user:password@example.com/",
+    "https://example.com?x=1",
+    "https://-example.com/",
+    "https://example.com:99999999/",
+    "https://exa_mple.com/",
+]
+
+
+@pytest.mark.parametrize("value", GOOD_URLS)
+def test_public_address_is_kept_as_it_is(value):
+    assert limits.url(value) == value
+    assert limits.url(f" {value}\n") == value
+
+
+@pytest.mark.parametrize("value", BAD_URLS)
+def test_what_security_hub_would_refuse_as_an_address_is_none(value):
+    assert limits.url(value) is None
+
+
+def test_address_at_the_limit_is_kept_and_one_over_is_never_halved():
+    start = "https://example.com/"
+    assert limits.url(start + "x" * (2048 - len(start))) is not None
+    assert limits.url(start + "x" * (2049 - len(start))) is None
+
+
+def test_hostile_host_name_takes_no_time_to_refuse():
+    assert limits.url("https://" + "a-" * 1000 + "/") is None
+    assert limits.url("https://" + "a." * 1000 + "/") is None
