@@ -80,7 +80,7 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
         Asset(
             id=asset_id,
             cloud=Cloud(aws),
-            network=Network(ipv4s=texts("ipv4", "ipv4s"), ipv6s=texts("ipv6", "ipv6s"), fqdns=texts("fqdn", "fqdns"), hostnames=texts("hostname")),
+            network=Network(ipv4s=texts("ipv4", "ipv4s"), ipv6s=texts("ipv6", "ipv6s"), fqdns=texts("fqdn", "fqdns"), hostnames=texts("hostname", "hostnames")),
             ratings=Ratings(Score(score if isinstance(score, (int, float, str)) else None)),
             tags=tags("tags", "tag_key", "tag_value") or tags("tags", "key", "value"),
             resource_tags=tags("resource_tags", "key", "value"),

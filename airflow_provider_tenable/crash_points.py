@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from enum import Enum
+from enum import StrEnum
 
 VARIABLE = "TENABLE_CRASH_AT"
 
 
-class CrashPoint(str, Enum):
+class CrashPoint(StrEnum):
     """A boundary, in the order in which a run comes to it."""
 
     PLAN_WRITTEN = "plan_written"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -224,7 +225,8 @@ def _identify(conn_id: str | None) -> tuple[str, str | None]:
 def _tenable_time(conn_id: str) -> float | None:
     from airflow_provider_tenable.hooks.tenable import TenableHook
 
-    time_of_server: float | None = TenableHook(conn_id).api.server_time()
+    with closing(TenableHook(conn_id)) as hook:
+        time_of_server: float | None = hook.api.server_time()
     return time_of_server
 
 

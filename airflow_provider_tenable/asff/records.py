@@ -291,7 +291,10 @@ def salvage(data: bytes, record: type[_T]) -> _T:
 
 
 def _loads(data: bytes) -> Any:
-    """JSON as Python's own parser reads it, which takes text that is no Unicode. Numbers that are none, or beyond reach, become None."""
+    """JSON as Python's own parser reads it, which takes text that is no Unicode (lone surrogates, bytes that are no UTF-8 become such).
+
+    Numbers that are none, or beyond reach, become None.
+    """
 
     def integer(digits: str) -> int | None:
         return int(digits) if len(digits) < 20 else None
@@ -300,7 +303,7 @@ def _loads(data: bytes) -> Any:
         value = float(digits)
         return value if math.isfinite(value) else None
 
-    return json.loads(data, parse_int=integer, parse_float=number, parse_constant=lambda _: None)
+    return json.loads(data.decode("utf-8", "surrogateescape"), parse_int=integer, parse_float=number, parse_constant=lambda _: None)
 
 
 def _clean(value: Any) -> Any:

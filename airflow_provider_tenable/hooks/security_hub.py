@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 
 from airflow_provider_tenable._compat import AirflowNotFoundException
 from airflow_provider_tenable.asff.identity import DEFAULT_PRODUCT, partition_of, product_arn
@@ -64,6 +66,8 @@ class SecurityHubHook(AwsBaseHook):
                 credentials = sts.assume_role(**self._assume_role_arguments())["Credentials"]
             except ClientError as error:
                 raise self._explained("assume the role", error) from None
+            finally:
+                sts.close()
             return {
                 "access_key": credentials["AccessKeyId"],
                 "secret_key": credentials["SecretAccessKey"],
@@ -112,7 +116,8 @@ class SecurityHubHook(AwsBaseHook):
                 config=self.config,
                 verify=self.verify,
             )
-            return str(sts.get_caller_identity()["Account"]), session.region_name
+            with closing(sts):
+                return str(sts.get_caller_identity()["Account"]), session.region_name
         except ClientError as error:
             raise self._explained("ask AWS who the caller is", error) from None
         except (HTTPClientError, BotoConnectionError) as error:
@@ -121,6 +126,11 @@ class SecurityHubHook(AwsBaseHook):
             raise ConfigurationError(
                 f"Cannot ask AWS who connection {self.aws_conn_id!r} is: {type(error).__name__}: {error}. Check its credentials and endpoint."
             ) from None
+
+    def close(self) -> None:
+        """Close the connections of the client."""
+        if "client" in self.__dict__:
+            self.client.close()
 
     @cached_property
     def client(self) -> BaseClient:
@@ -139,13 +149,20 @@ class SecurityHubHook(AwsBaseHook):
         :param lines: the JSON of up to 100 findings, together at most 6 MB, with distinct ids. They go out as they are.
         :return: ``FailedCount``, ``SuccessCount``, ``FailedFindings``.
         :raises botocore.exceptions.ClientError: the call as a whole was refused.
+        :raises botocore.exceptions.BotoCoreError: no answer, or none that can be read; the call may have been carried out.
         """
         # Joined here, signed and sent by botocore: it would take ten times as long to serialise what is serialised already.
         self._body.value = b'{"Findings":[' + b",".join(lines) + b"]}"
         try:
             answer: dict[str, Any] = self.client.batch_import_findings(Findings=[])
+        except TypeError:
+            # botocore's parser stumbles over a body of null.
+            raise ResponseParserError("the answer is no object") from None
         finally:
             self._body.value = b""
+        # botocore makes an empty result of a body that is cut off or no JSON, and raises nothing: that is no success.
+        if not isinstance(answer.get("FailedCount"), int) or not isinstance(answer.get("SuccessCount"), int):
+            raise ResponseParserError("the answer holds no counts")
         return answer
 
     def preflight(self, product: str, *, enable_product: bool) -> None:

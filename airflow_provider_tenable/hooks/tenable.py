@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -91,6 +92,11 @@ class TenableHook(BaseHook):
 
         return TenableApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}")
 
+    def close(self) -> None:
+        """Close the client's connections."""
+        if "_client" in self.__dict__:
+            self._client._session.close()
+
     def start_export(self, kind: str, body: dict[str, Any]) -> str:
         """Ask for an export (``assets``, ``vulnerabilities``, ``compliance``) and return the job's uuid."""
         return str(self.api.start(kind, body))
@@ -117,9 +123,9 @@ class TenableHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Ask Tenable who we are, and whether we may export; the text says what is wrong."""
         try:
-            hook = type(self)(self.tenable_conn_id, retries=0)
-            user = hook.api.who_am_i()
-            hook.api.jobs("vulnerabilities")
+            with closing(type(self)(self.tenable_conn_id, retries=0)) as hook:
+                user = hook.api.who_am_i()
+                hook.api.jobs("vulnerabilities")
         except TenableProviderError as error:
             return False, str(error)
         except Exception as error:  # The button must answer, whatever happens; the class alone cannot hold a secret.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import Any
 
@@ -69,7 +70,7 @@ class TenableToAsffOperator(BaseOperator):
         from airflow_provider_tenable.findings_writer import FindingsWriter
 
         shard = self.shard or {"index": 0, "count": 1}
-        with fail_fast():
+        with fail_fast(), closing(self.hook):
             run = RunFolder.of(context, self.staging_path)
             writer = FindingsWriter(run, shard["index"])
             transform = self._transform(writer)

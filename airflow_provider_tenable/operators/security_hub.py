@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 from airflow_provider_tenable._compat import BaseOperator
@@ -84,18 +85,17 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             receipts = Receipts(run, self.account, self.region, [name for name, _ in parts])
             if receipts.accepted or receipts.rejected:
                 self.log.info("Resuming: %d of %d findings are acknowledged, %d rejected.", receipts.accepted, total, receipts.rejected.total())
-            hook = SecurityHubHook(
-                aws_conn_id=self.aws_conn_id, region_name=self.region, role_name=self.role_name, account=self.account
-            )
-            product = self.product or config.get("product")
-            enable = config.get("enable_product") if self.enable_product is None else self.enable_product
-            hook.preflight(product, enable_product=bool(enable) and not self.dry_run)
-            if self.dry_run:
-                self.log.info("dry_run: %d findings for %s/%s are staged and were not sent.", total, self.account, self.region)
-            else:
-                FindingsImport(
-                    sender=hook, receipts=receipts, batch_size=int(self.batch_size), in_flight=self.in_flight
-                ).run(self._read(run, parts), total)
+            hook = SecurityHubHook(aws_conn_id=self.aws_conn_id, region_name=self.region, role_name=self.role_name, account=self.account)
+            with closing(hook):
+                enable = config.get("enable_product") if self.enable_product is None else self.enable_product
+                hook.preflight(self.product or config.get("product"), enable_product=bool(enable) and not self.dry_run)
+                if self.dry_run:
+                    self.log.info("dry_run: %d findings for %s/%s are staged and were not sent.", total, self.account, self.region)
+                else:
+                    findings_import = FindingsImport(
+                        sender=hook, receipts=receipts, batch_size=int(self.batch_size), in_flight=self.in_flight
+                    )
+                    findings_import.run(self._read(run, parts), total)
         return {"account": self.account, "region": self.region, "findings": total, **receipts.counts()}
 
     def _read(self, run: RunFolder, parts: list[tuple[str, int]]) -> Iterator[tuple[str, Iterator[bytes]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ class TenableExportOperator(BaseOperator):
     def _advance(self, context: Any) -> dict[str, Any]:
         from airflow_provider_tenable.exports import Finished
 
-        with fail_fast():
+        with fail_fast(), closing(self.hook):
             folder = RunFolder.of(context, self.staging_path).export(self.export)
             run = self._run = self._export_run(folder)
             while True:

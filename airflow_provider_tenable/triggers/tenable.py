@@ -12,6 +12,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, ExportNotFou
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.exports import JobStatus
+    from airflow_provider_tenable.hooks.tenable import TenableHook
 
 #: Airflow 3.2 and 3.3 lose a task whose trigger fires while its worker is still reporting that it was deferred
 #: (apache/airflow#66374, #71580): no trigger fires within its first seconds.
@@ -65,43 +66,37 @@ class TenableExportTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, at first after ``poll_interval`` seconds."""
-        look = None
-        while True:
-            await asyncio.sleep(max(self.poll_interval, SHORTEST_POLL_INTERVAL))
-            try:
-                look = look or await self._client()
-                status = await asyncio.to_thread(look, self.export, self.job_uuid)
-            except TemporaryError as error:
-                # The task decides what becomes of a job that is gone; anything else may be over at the next look.
-                self.log.warning("Could not look at %s export %s: %s", self.export, self.job_uuid, error)
-                if isinstance(error, ExportNotFoundError):
-                    yield TriggerEvent({"job_uuid": self.job_uuid, "message": str(error)})
-                    return
-            except ConfigurationError as error:
-                yield TriggerEvent({"job_uuid": self.job_uuid, "message": str(error)})
-                return
-            else:
-                if self._is_news(status):
-                    yield TriggerEvent({"job_uuid": self.job_uuid, "status": status.status})
-                    return
-            if time.time() >= self.deadline:
-                yield TriggerEvent({"job_uuid": self.job_uuid, "message": "the export's deadline has passed"})
-                return
-
-    async def _client(self) -> Any:
-        """The call that looks at a job, on a client of our own that does not sleep through long pauses."""
-        from asgiref.sync import sync_to_async
-
         from airflow_provider_tenable.hooks.tenable import TenableHook
 
+        # No retries in the client: it would sleep through a long Retry-After, and the next look comes anyway.
         hook = TenableHook(self.tenable_conn_id, retries=0)
-        # Airflow's way to a connection wants the event loop's own thread bridge; a bare thread would hang on Airflow 3.
-        await sync_to_async(lambda: hook.connection_arguments)()
-        api = await asyncio.to_thread(lambda: hook.api)
-        return api.status
+        try:
+            event = None
+            while event is None:
+                await asyncio.sleep(max(self.poll_interval, SHORTEST_POLL_INTERVAL))
+                event = await self._look(hook)
+                if event is None and time.time() >= self.deadline:
+                    event = {"message": "the export's deadline has passed"}
+            yield TriggerEvent({"job_uuid": self.job_uuid, **event})
+        finally:
+            hook.close()
+
+    async def _look(self, hook: TenableHook) -> dict[str, Any] | None:
+        """What there is to tell the task, if anything. The task itself decides what becomes of the job."""
+        from asgiref.sync import sync_to_async
+
+        try:
+            # Airflow's way to a connection wants the event loop's own bridge to threads; a bare thread would hang on Airflow 3.
+            await sync_to_async(lambda: hook.connection_arguments)()
+            status = await asyncio.to_thread(lambda: hook.export_status(self.export, self.job_uuid))
+        except (ExportNotFoundError, ConfigurationError) as error:
+            return {"message": str(error)}
+        except TemporaryError as error:
+            self.log.warning("Could not look at %s export %s: %s", self.export, self.job_uuid, error)
+            return None
+        return {"status": status.status} if self._is_news(status) else None
 
     def _is_news(self, status: JobStatus) -> bool:
         from airflow_provider_tenable.exports import ACTIVE
 
         return status.status not in ACTIVE or len(status.chunks) > self.chunks_staged
-

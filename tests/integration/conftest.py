@@ -55,7 +55,9 @@ class Sandbox:
 @pytest.fixture(scope="session")
 def small_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with SandboxProcess("--estate", "small", "--prepare-seconds", "0.3", log=tmp_path_factory.mktemp("sandbox") / "sandbox.log") as process:
-        yield Sandbox(process)
+        sandbox = Sandbox(process)
+        yield sandbox
+        sandbox.client.close()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from airflow_provider_tenable.importing import FindingsImport, Item, batches
 from airflow_provider_tenable.rate import TokenBucket
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.staging import RunFolder, names, read_lines
-from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutError, ResponseParserError
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -385,7 +385,7 @@ def test_throttling_empties_the_bucket(tmp_path):
         refusal("Unheard", 503),
         ReadTimeoutError(endpoint_url="https://hub"),
         ConnectTimeoutError(endpoint_url="https://hub"),
-        ResponseParserError("truncated"),
+        EndpointConnectionError(endpoint_url="https://hub"),
     ],
     ids=lambda trouble: type(trouble).__name__ + str(getattr(trouble, "response", "")),
 )

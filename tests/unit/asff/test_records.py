@@ -13,7 +13,7 @@ from airflow_provider_tenable.asff.plugins import decode_plugin
 from airflow_provider_tenable.asff.records import Asset, Vulnerability, count_records, decode_chunk, salvage, split_chunk
 
 GOOD = b'{"asset":{"uuid":"g"},"plugin":{"id":1},"severity_id":3}'
-DEEP = b"[" * 100_000 + b"]" * 100_000
+DEEP = b"[" * 30_000 + b"]" * 30_000
 ZERO = b"0"
 
 
@@ -61,6 +61,8 @@ BAD_FIELDS = {
     "time beyond 64 bits": (b'"first_found":1' + ZERO * 30, {"first_found": None}),
     "truth as time": (b'"first_found":true,"last_found":5', {"first_found": None, "last_found": 5}),
     "lone surrogate": (b'"output":"a\\ud800b"', {"output": "a?b"}),
+    "bytes that are no text": (b'"output":"a\xffb"', {"output": "a?b"}),
+    "surrogate as bytes": (b'"output":"a\xed\xa0\x80b"', {"output": "a???b"}),
     "lone surrogate in a key": (b'"\\udfff":1,"output":"x"', {"output": "x"}),
     "null": (b'"severity_id":null,"port":null,"software_vulns":null', {"severity_id": None, "port": None, "software_vulns": None}),
     "text where an object is": (b'"port":"443/tcp"', {"port": None}),
@@ -100,7 +102,6 @@ UNREADABLE = {
     "a number": (b"5", "not an object but int"),
     "null": (b"null", "not an object but NoneType"),
     "a list": (b"[]", "not an object but list"),
-    "bytes that are no text": (b'{"asset":{"uuid":"a"},"plugin":{"id":1},"output":"\xff"}', "utf-8"),
     "nested too deep": (with_field(b'"x":' + DEEP), "recursion"),
     "nested too deep in its plugin": (b'{"asset":{"uuid":"a"},"plugin":{"id":1,"x":' + DEEP + b"}}", "recursion"),
 }
@@ -131,7 +132,7 @@ def test_deep_chunk_is_split_at_its_records_whatever_stands_in_texts():
 
 
 @given(st.lists(st.recursive(st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=6), max_size=5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_splitting_by_brackets_equals_splitting_by_a_parser(values):
     data = json.dumps([*values, "end"]).encode()
     expected = [json.loads(raw) for raw in split_chunk(data)]

@@ -1,0 +1,35 @@
+"""Keys that occur nowhere else, and the search for them in everything that a run leaves behind (R17)."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import zlib
+from pathlib import Path
+from urllib.parse import quote
+
+ACCESS_KEY = "canary-access-key-3f9d2c71b8e54a06"
+SECRET_KEY = "canary-secret-key-97aa10c4e6d3428b"
+#: The secret of the sandbox's AWS user.
+AWS_SECRET_KEY = "sandbox-aws-secret-000000000000000000001"
+
+_SECRETS = [
+    form.encode()
+    for secret in (ACCESS_KEY, SECRET_KEY, AWS_SECRET_KEY)
+    for form in (secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode(), repr(secret.encode())[2:-1])
+]
+
+
+def leaks(folder: Path) -> list[str]:
+    """Files below a folder that hold a secret, as it is, encoded, or inside a compressed file."""
+    return sorted(str(path) for path in folder.rglob("*") if path.is_file() and holds_secret(path.read_bytes()))
+
+
+def holds_secret(data: bytes) -> bool:
+    """Whether bytes hold a secret, also when they are compressed."""
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data += gzip.decompress(data)
+        except (OSError, EOFError, zlib.error):
+            data += zlib.decompressobj(wbits=47).decompress(data)
+    return any(secret in data for secret in _SECRETS)

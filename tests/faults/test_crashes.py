@@ -1,0 +1,168 @@
+"""R1: a run dies by SIGKILL at every boundary in turn; carried on, it ends as if nothing had happened.
+
+The run that is killed is an eventful one: its export breaks once and is started again, an asset is missing, one that was missing has come, Security Hub
+rejects a finding. All tests share one history, as the runs of a real deployment do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import airflow_provider_tenable
+from airflow_provider_tenable.crash_points import CrashPoint
+from tests.faults.canary import leaks
+from tests.faults.pipeline import Pipeline, Zygote
+from tests.faults.universe import Findings, Sandbox, belongs, differences, expected, identity_of
+
+PACKAGE = Path(airflow_provider_tenable.__file__).parent
+
+
+class History:
+    """A deployment that goes on from test to test: every run finds what the one before left."""
+
+    def __init__(self, zygote: Zygote, sandbox: Sandbox, folder: Path) -> None:
+        self.zygote, self.sandbox, self.folder = zygote, sandbox, folder
+        self.number = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """A new deployment, and its first run."""
+        self.number += 1
+        self.sandbox.reset()
+        self.pipeline = Pipeline(self.zygote, self.sandbox, self.folder / f"dag-{self.number}")
+        self.pipeline.defaults["max_rejected_ratio"] = 1.0
+        truth = self.sandbox.truth()["vulnerabilities"]
+        assets = {each["asset_id"] for each in truth if belongs(each, self.sandbox.accounts)}
+        # Enough findings that something is left when one asset is away and one finding is refused.
+        self.assets = sorted(assets, key=lambda asset: sum(each["asset_id"] == asset and belongs(each, self.sandbox.accounts) for each in truth))[-3:]
+        self.waiting: Findings = {}
+        self.hide(self.assets[0])
+        self.pipeline.succeed("run-0", defaults=self.pipeline.defaults)
+
+    def hide(self, asset: str) -> None:
+        """An asset is missing from here on, from exports and single lookups; only what the hub has of it can be expected."""
+        for each in self.assets:
+            self.sandbox.change({"do": "show_asset", "asset_id": each})
+        self.sandbox.change({"do": "hide_asset", "asset_id": asset, "singly": False})
+        self.hidden = asset
+
+    def let_something_happen(self) -> dict[str, Any]:
+        """An hour passes, hosts are scanned, another asset is missing, one finding will be refused; all of it but this is expected in the hub."""
+        self.number += 1
+        self.sandbox.clear_faults()
+        self.sandbox.advance(3600)
+        hidden, refused_of, _ = self.assets = [*self.assets[1:], self.assets[0]]
+        before = self.sandbox.held()
+        for asset in self.assets:
+            self.sandbox.change({"do": "rescan", "asset_id": asset})
+        self.hide(hidden)
+        truth = self.sandbox.truth()
+        wanted = expected(truth, self.sandbox.accounts)
+        theirs = [each for each in truth["vulnerabilities"] if belongs(each, self.sandbox.accounts)]
+        # A fixed one is not scanned again, so it would not be exported.
+        refused = next(identity_of(each) for each in theirs if each["asset_id"] == refused_of and each["state"] != "FIXED")
+        for identity in [refused, *(identity_of(each) for each in theirs if each["asset_id"] == hidden)]:
+            wanted.pop(identity)
+            if identity in before:
+                wanted[identity] = before[identity]
+        self.sandbox.fault({"on": "job", "do": "fail_chunks", "chunks": [1], "kind": "vulns"})
+        self.sandbox.hub_fault({"on": "BatchImportFindings", "do": "fail_findings", "code": "InvalidInput", "ids_containing": refused, "times": None})
+        return {"wanted": wanted, "refused": refused, "jobs": self.sandbox.jobs()["created"], "assets": self.sandbox.jobs("assets")["created"]}
+
+    def check(self, scene: dict[str, Any]) -> None:
+        """The hub equals the oracle, and Tenable was asked at most once more than needed."""
+        assert differences(self.sandbox.held(), scene["wanted"]) == {}
+        # One export breaks by order, one takes its place.
+        assert self.sandbox.jobs()["created"] - scene["jobs"] <= 3
+        assert self.sandbox.jobs("assets")["created"] - scene["assets"] <= 2
+        assert self.sandbox.jobs()["running"] == 0
+        assert self.pipeline.watermarks == sorted(set(self.pipeline.watermarks))
+
+
+@pytest.fixture(scope="module")
+def history_of_module(zygote: Zygote, tiny_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> History:
+    return History(zygote, tiny_sandbox, tmp_path_factory.mktemp("history"))
+
+
+@pytest.fixture
+def history(history_of_module: History) -> Iterator[History]:
+    failed = True
+    try:
+        yield history_of_module
+        failed = False
+    finally:
+        # A broken run must not make the next test fail too.
+        if failed:
+            history_of_module.begin()
+    assert not leaks(history_of_module.folder)
+
+
+def attempt(history: History, crash_at: str, *, carry_on: str) -> None:
+    scene = history.let_something_happen()
+    run_id = f"run-{history.number}"
+    before = history.pipeline.watermark
+    crashed = history.pipeline.run(run_id, crash_at=crash_at)
+    assert crashed.killed, f"{crash_at} was not reached: {crashed}\n{history.pipeline.log[-3000:]}"
+    if crash_at not in (CrashPoint.WATERMARK_WRITTEN, CrashPoint.RUN_COMPLETE):
+        assert history.pipeline.watermark == before, "the watermark moved before the run was over"
+    run_id = run_id if carry_on != "next run" else f"{run_id}-next"
+    history.pipeline.succeed(run_id, clear=carry_on == "clear")
+    history.check(scene)
+    ledger = history.pipeline.ledger(run_id)
+    assert ledger["complete"]
+    assert history.pipeline.watermark
+    assert history.pipeline.watermark > (before or 0)
+
+
+@pytest.mark.parametrize("point", list(CrashPoint))
+def test_run_killed_at_every_boundary_is_carried_on_by_the_retry_of_its_task(history: History, point: CrashPoint) -> None:
+    attempt(history, point.value, carry_on="retry")
+
+
+@pytest.mark.parametrize("point", list(CrashPoint))
+def test_run_killed_at_every_boundary_is_made_good_by_the_next_run(history: History, point: CrashPoint) -> None:
+    attempt(history, point.value, carry_on="next run")
+
+
+@pytest.mark.parametrize("point", [CrashPoint.CHUNK_STAGED, CrashPoint.SHARD_MANIFEST_WRITTEN, CrashPoint.CALL_ANSWERED, CrashPoint.WATERMARK_WRITTEN, CrashPoint.RUN_COMPLETE])
+def test_killed_run_can_be_cleared_and_run_again_as_a_whole(history: History, point: CrashPoint) -> None:
+    attempt(history, point.value, carry_on="clear")
+
+
+# The n-th file of a run: state, chunk, manifest, part, receipts, ledger are all among them.
+@pytest.mark.parametrize("number", [2, 3, 5, 8, 12, 16, 20, 24, 28])
+def test_run_killed_in_the_middle_of_any_file_is_carried_on(history: History, number: int) -> None:
+    attempt(history, f"{CrashPoint.FILE_NOT_RENAMED.value}:{number}", carry_on="retry")
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_import_killed_at_a_later_call_sends_only_what_has_no_receipt(history: History, number: int) -> None:
+    attempt(history, f"{CrashPoint.CALL_ANSWERED.value}:{number}", carry_on="retry")
+
+
+def test_run_killed_again_and_again_still_ends_right(history: History) -> None:
+    scene = history.let_something_happen()
+    run_id = f"run-{history.number}"
+    for point in CrashPoint:
+        if history.pipeline.run(run_id, crash_at=point.value).succeeded:
+            break
+    history.pipeline.succeed(run_id)
+    history.check(scene)
+
+
+def test_every_boundary_is_reached_by_a_sunny_run(history: History) -> None:
+    scene = history.let_something_happen()
+    history.pipeline.succeed(f"run-{history.number}", trace=True)
+    history.check(scene)
+    passed = set((history.pipeline.folder / "boundaries").read_text().split())
+    assert passed == {point.value for point in CrashPoint}
+
+
+def test_every_boundary_in_the_code_is_a_registered_one_and_the_other_way_round() -> None:
+    used = {name for file in PACKAGE.rglob("*.py") if file.name != "crash_points.py" for name in re.findall(r"reached\(([^)]*)\)", file.read_text())}
+    assert used == {f"CrashPoint.{point.name}" for point in CrashPoint}
