@@ -12,14 +12,14 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from packaging.version import Version
 
 _AIRFLOW = Version(Version(_airflow_version).base_version)
-AIRFLOW_V_3_0_PLUS = _AIRFLOW >= Version("3.0.0")
-AIRFLOW_V_3_2_PLUS = _AIRFLOW >= Version("3.2.0")
+AIRFLOW_V_3_0_PLUS = Version("3.0.0") <= _AIRFLOW
+AIRFLOW_V_3_2_PLUS = Version("3.2.0") <= _AIRFLOW
 
 if AIRFLOW_V_3_0_PLUS:
     from airflow.sdk import DAG, BaseOperator, BaseOperatorLink, ObjectStoragePath, Param, Variable, dag, task
     from airflow.sdk.execution_time.xcom import XCom
 else:
-    from airflow.decorators import dag, task
+    from airflow.decorators import dag, task  # type: ignore[no-redef]
     from airflow.io.path import ObjectStoragePath
     from airflow.models.baseoperator import BaseOperator
     from airflow.models.baseoperatorlink import BaseOperatorLink

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_provider_tenable.asff.records import Asset, AwsCloud, Cloud, Network, Ratings, Score, Tag, decode_chunk
 from airflow_provider_tenable.asff.resources import COLUMNS, AssetRow
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.staging import read_whole
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -88,6 +92,16 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
     )
 
 
+def rows_of(data: bytes) -> list[AssetRow]:
+    """The rows of a chunk of an asset export.
+
+    :raises ValueError: the chunk is no JSON array.
+    """
+    # An asset without an id can be joined to nothing: the records that would need it find no asset, and are accounted for there.
+    assets, _ = decode_chunk(data, Asset)
+    return [row_of(asset) for asset in assets]
+
+
 def to_parquet(data: bytes) -> tuple[bytes, int]:
     """A chunk of an asset export as a Parquet part, and its number of rows.
 
@@ -95,9 +109,7 @@ def to_parquet(data: bytes) -> tuple[bytes, int]:
     """
     import pandas as pd
 
-    # An asset without an id can be joined to nothing: the records that would need it find no asset, and are accounted for there.
-    assets, _ = decode_chunk(data, Asset)
-    rows = [msgspec.structs.astuple(row_of(asset)) for asset in assets]
+    rows = [msgspec.structs.astuple(row) for row in rows_of(data)]
     frame = pd.DataFrame.from_records(rows, columns=list(COLUMNS))
     frame["acr"] = frame["acr"].astype("float64")
     texts = [column for column in COLUMNS if column != "acr"]
@@ -107,18 +119,55 @@ def to_parquet(data: bytes) -> tuple[bytes, int]:
     return buffer.getvalue(), len(frame)
 
 
-def find(parts: Iterable[ObjectStoragePath], wanted: set[str]) -> dict[str, AssetRow]:
-    """The rows of the wanted assets. One part is in memory at a time; of an asset that stands in two, the later part counts."""
-    import pandas as pd
+class AssetTable:
+    """The assets of an export by their ids, in a file of this process's own: memory does not grow with the tenant.
 
-    found: dict[str, AssetRow] = {}
-    for part in parts:
-        frame = pd.read_parquet(io.BytesIO(part.read_bytes()), engine="pyarrow")
-        frame = frame[frame["id"].isin(wanted)].astype(object)
-        frame = frame.where(frame.notna(), None)
-        for values in frame[list(COLUMNS)].itertuples(index=False, name=None):
-            found[values[0]] = AssetRow(*values)
-    return found
+    The parts are read once, when the first asset is asked for. Of an asset that stands in two parts, the later part counts.
+    """
+
+    def __init__(self, parts: Iterable[ObjectStoragePath]) -> None:
+        self._parts = parts
+        self._database: sqlite3.Connection | None = None
+
+    def get(self, asset_id: str) -> AssetRow | None:
+        """The row of an asset, None where the export lacks it."""
+        if self._database is None:
+            self._database = self._filled()
+        found = self._database.execute("SELECT line FROM assets WHERE id = ?", (asset_id,)).fetchone()
+        return None if found is None else AssetRow(*msgspec.msgpack.decode(found[0]))
+
+    def close(self) -> None:
+        """Remove the file."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _filled(self) -> sqlite3.Connection:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        # An empty name: SQLite keeps the table in memory up to the size of its cache, beyond that in a temporary file that has no name and ends with us.
+        database = sqlite3.connect("", isolation_level=None)
+        database.execute("PRAGMA cache_size = -32768")
+        database.execute("CREATE TABLE assets (id TEXT PRIMARY KEY, line BLOB) WITHOUT ROWID")
+        encode = msgspec.msgpack.Encoder().encode
+        for part in self._parts:
+            try:
+                columns = pq.read_table(pa.BufferReader(read_whole(part)), columns=list(COLUMNS), use_threads=False).to_pydict()
+            except (pa.ArrowException, OSError) as error:
+                raise StagingError(f"The staged part {part} is damaged ({error}). Clear the run's tasks from the asset export on.") from error
+            acr = [None if value is None or value != value else value for value in columns.pop("acr")]  # noqa: PLR0124 (pandas writes NaN)
+            rows = zip(*columns.values(), acr, strict=True)
+            database.execute("BEGIN")
+            database.executemany("INSERT OR REPLACE INTO assets VALUES (?, ?)", ((row[0], encode(row)) for row in rows))
+            database.execute("COMMIT")
+        return database
+
+
+def find(parts: Iterable[ObjectStoragePath], wanted: set[str]) -> dict[str, AssetRow]:
+    """The rows of the wanted assets."""
+    with closing(AssetTable(parts)) as table:
+        return {asset_id: row for asset_id in wanted if (row := table.get(asset_id))}
 
 
 def _json(value: Any) -> str:

@@ -7,6 +7,7 @@ Each option can be set as ``AIRFLOW__TENABLE__<OPTION>``.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +33,7 @@ OPTIONS: dict[str, Option] = {
         "place. Empty: the folder tenable_staging in AIRFLOW_HOME, which is right for one machine only.",
         example="s3://aws_default@my-bucket/tenable",
     ),
-    "schedule_hours": Option(
-        "float", "24", "Hours between two scheduled runs of tenable_to_security_hub (the old tool's --run-every).", minimum=0.25
-    ),
+    "schedule_hours": Option("float", "24", "Hours between two scheduled runs of tenable_to_security_hub (the old tool's --run-every).", minimum=0.25),
     # No braces in a default: Airflow formats it as a template, and does not start with one it cannot format.
     "dag_params": Option(
         "string",
@@ -50,28 +49,18 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
     ),
     "transform_shards": Option("integer", "8", "Into how many mapped tasks the transform is split, at most.", minimum=1),
-    "num_assets": Option(
-        "integer", "100", "Assets per chunk of a vulnerability export (50 to 5000). Fewer means less memory.", minimum=50
-    ),
+    "num_assets": Option("integer", "100", "Assets per chunk of a vulnerability export (50 to 5000). Fewer means less memory.", minimum=50),
     "asset_chunk_size": Option("integer", "1000", "Assets per chunk of an asset export (100 to 1000).", minimum=100),
-    "poll_interval_seconds": Option(
-        "float", "30", "Seconds between two looks at a running export. At least 10 where the task is deferred.", minimum=1
-    ),
+    "poll_interval_seconds": Option("float", "30", "Seconds between two looks at a running export. At least 10 where the task is deferred.", minimum=1),
     "export_timeout_hours": Option(
         "float",
         "12",
         "A running export is cancelled, and its task fails, after this many hours. Chunks live for 24.",
         minimum=0.01,
     ),
-    "asset_lookups": Option(
-        "integer", "100", "Assets that one transform task may look up singly when the export lacks them.", minimum=0
-    ),
-    "parked_days": Option(
-        "float", "7", "Days for which a record without its asset is tried again before it is given up.", minimum=0
-    ),
-    "retention_days": Option(
-        "float", "7", "Days after which the staged files of a successful run are removed. Failed runs stay.", minimum=0
-    ),
+    "asset_lookups": Option("integer", "100", "Assets that one transform task may look up singly when the export lacks them.", minimum=0),
+    "parked_days": Option("float", "7", "Days for which a record without its asset is tried again before it is given up.", minimum=0),
+    "retention_days": Option("float", "7", "Days after which the staged files of a successful run are removed. Failed runs stay.", minimum=0),
     "id_scheme": Option(
         "string",
         "port",
@@ -83,9 +72,7 @@ OPTIONS: dict[str, Option] = {
         "The Security Hub product: company/product, or 'default' for the account's own default product (needed in GovCloud and China, "
         "and chosen there by itself).",
     ),
-    "enable_product": Option(
-        "boolean", "False", "Whether an import may subscribe the account to the product where it is not subscribed yet."
-    ),
+    "enable_product": Option("boolean", "False", "Whether an import may subscribe the account to the product where it is not subscribed yet."),
 }
 
 
@@ -127,9 +114,11 @@ def get(name: str) -> Any:
 
     option = OPTIONS[name]
     text = str(conf.get(SECTION, name, fallback=option.default)).strip()
-    convert = {"string": str, "integer": int, "float": float, "boolean": _boolean}[option.type]
+    convert: Any = {"string": str, "integer": int, "float": float, "boolean": _boolean}[option.type]
     try:
         value = convert(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(text)
     except ValueError as error:
         raise ConfigurationError(
             f"Option [{SECTION}] {name} is {text!r}, which is not of type {option.type}. "

@@ -30,9 +30,7 @@ class StagedExport:
         try:
             return None if value is None else ExportState.from_json(value)
         except (AttributeError, KeyError, TypeError) as error:
-            raise StagingError(
-                f"The state {self.folder / MANIFEST} is damaged ({error}). Remove the run's folder and clear the run."
-            ) from error
+            raise StagingError(f"The state {self.folder / MANIFEST} is damaged ({error}). Remove the run's folder and clear the run.") from error
 
     def save(self, state: ExportState) -> None:
         write_json(self.folder / MANIFEST, state.to_json())

@@ -406,9 +406,7 @@ class ExportRun:
         :param started_at: None: what comes next, a retry of the task, has a deadline of its own.
         """
         job = self.state.uuid
-        self.state = ExportState(
-            kind=self.kind, body=self.body, started_at=self.now() if started_at is None else started_at, restarts=restarts
-        )
+        self.state = ExportState(kind=self.kind, body=self.body, started_at=self.now() if started_at is None else started_at, restarts=restarts)
         self.store.save(self.state)
         reached(CrashPoint.EXPORT_FORGOTTEN)
         if job:

@@ -28,11 +28,11 @@ def same_filters(ours: dict[str, Any], echoed: Any) -> bool:
 
 def _canonical(filters: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for name, value in filters.items():
-        if name == "tags" and isinstance(value, dict):
-            flat.update(_canonical(value))
+    for name, given in filters.items():
+        if name == "tags" and isinstance(given, dict):
+            flat.update(_canonical(given))
             continue
-        value = _value(name, value)
+        value = _value(name, given)
         if not _unset(value):
             flat[_SAME.get(name, name)] = value
     return flat

@@ -71,7 +71,7 @@ _HINTS = {
 def code_of(error: ClientError) -> str:
     """The error's code, without the namespace that some answers put before it."""
     code = str(error.response.get("Error", {}).get("Code", ""))
-    return code.split("#")[-1].split(":")[0]
+    return code.rsplit("#", maxsplit=1)[-1].split(":", maxsplit=1)[0]
 
 
 def verdict_of(error: ClientError) -> str:

@@ -1,7 +1,7 @@
 """The ledger of a run: where every exported record ended. It adds up, or the run fails.
 
-    exported + unparked = sum(skipped) + parked + findings
-    findings            = accepted + sum(rejected)
+exported + unparked = sum(skipped) + parked + findings
+findings            = accepted + sum(rejected)
 """
 
 from __future__ import annotations

@@ -109,10 +109,7 @@ def plan_imports(context: Any) -> list[dict[str, Any]]:
     run = RunFolder.of(context)
     settings = read_json(run.plan)["settings"]
     shared = {name: settings[name] for name in ("batch_size", "dry_run")}
-    return [
-        {**{name: entry[name] for name in ("account", "region", "aws_conn_id", "role_name")}, **shared}
-        for entry in destinations_of(shard_manifests(run))
-    ]
+    return [{**{name: entry[name] for name in ("account", "region", "aws_conn_id", "role_name")}, **shared} for entry in destinations_of(shard_manifests(run))]
 
 
 def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
@@ -213,7 +210,7 @@ def _public(plan: dict[str, Any]) -> dict[str, Any]:
 def _defaults_of(context: Any) -> dict[str, Any]:
     """The DAG's params as they stand in the DAG: what a run covers that nobody narrowed."""
     params = context["dag"].params
-    return {name: params[name] if name in params else default for name, default in DEFAULTS.items()}
+    return {name: params.get(name, default) for name, default in DEFAULTS.items()}
 
 
 def _identify(conn_id: str | None) -> tuple[str, str | None]:

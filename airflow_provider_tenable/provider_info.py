@@ -60,10 +60,7 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        **{
-            layer: [{"integration-name": "Tenable Vulnerability Management", "python-modules": names}]
-            for layer, names in modules.items()
-        },
+        **{layer: [{"integration-name": "Tenable Vulnerability Management", "python-modules": names}] for layer, names in modules.items()},
         "connection-types": [
             {
                 "connection-type": "tenable",

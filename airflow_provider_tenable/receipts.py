@@ -104,9 +104,7 @@ class Receipts:
             self._unwritten = []
         lines: list[dict[str, Any]] = [{"calls": self.calls, "rejected_parts": self._rejected_parts}]
         for part, receipt in sorted(self._receipts.items()):
-            lines.append(
-                {"part": part, "lines": _ranges(receipt.done), "accepted": receipt.accepted, "rejected": dict(sorted(receipt.rejected.items()))}
-            )
+            lines.append({"part": part, "lines": _ranges(receipt.done), "accepted": receipt.accepted, "rejected": dict(sorted(receipt.rejected.items()))})
         write_whole(self.path, b"\n".join(msgspec.json.encode(line) for line in lines) + b"\n")
         reached(CrashPoint.RECEIPTS_WRITTEN)
 

@@ -66,7 +66,7 @@ def narrowed(settings: Settings, defaults: dict[str, Any]) -> bool:
     return not (
         set(usual.severities) <= set(settings.severities)
         and set(usual.states) <= set(settings.states)
-        and (usual.non_ec2_assets == settings.non_ec2_assets or settings.non_ec2_assets == "other")
+        and settings.non_ec2_assets in (usual.non_ec2_assets, "other")
     )
 
 

@@ -41,11 +41,12 @@ def open_path(uri: str) -> ObjectStoragePath:
     from airflow_provider_tenable._compat import ObjectStoragePath
 
     try:
-        return ObjectStoragePath(uri)
+        path = ObjectStoragePath(uri)
+        # Airflow 2.11 looks for the file system only when it is used.
+        _ = path.fs
+        return path
     except (ImportError, ValueError) as error:
-        raise ConfigurationError(
-            f"The staging path {uri!r} cannot be opened: {error}. s3:// needs the extra airflow-provider-tenable[s3]."
-        ) from error
+        raise ConfigurationError(f"The staging path {uri!r} cannot be opened: {error}. s3:// needs the extra airflow-provider-tenable[s3].") from error
 
 
 def default_staging_uri() -> str:
@@ -118,20 +119,35 @@ def read_json(path: ObjectStoragePath) -> Any:
 
 
 def compress(data: bytes) -> bytes:
-    """gzip without a time stamp, so that the same bytes in give the same bytes out."""
+    """Gzip without a time stamp, so that the same bytes in give the same bytes out."""
     return gzip.compress(data, compresslevel=_GZIP_LEVEL, mtime=0)
+
+
+#: Bytes that are decompressed at a time.
+BLOCK_BYTES = 8_000_000
+
+
+def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:
+    """Read a ``.gz`` part, decompressed some MB at a time. :raises StagingError: missing or damaged."""
+    try:
+        data = read_whole(path)
+        # A member after the first, or no end, is nothing that we wrote; what we wrote has a header at least.
+        decompressor = zlib.decompressobj(wbits=31)
+        while not decompressor.eof:
+            block = decompressor.decompress(data, BLOCK_BYTES)
+            data = decompressor.unconsumed_tail
+            if not block and not decompressor.eof:
+                raise EOFError("the file is cut off")
+            yield block
+        if decompressor.unused_data:
+            raise ValueError("something follows its end")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise StagingError(f"The staged part {path} is damaged ({error}). Clear the run's tasks from the export on.") from error
 
 
 def read_part(path: ObjectStoragePath) -> bytes:
     """Read and decompress a ``.gz`` part. :raises StagingError: missing or damaged."""
-    try:
-        data = read_whole(path)
-        if not data:
-            # gzip takes nothing for nothing; what we wrote has a header at least.
-            raise EOFError("the file is empty")
-        return gzip.decompress(data)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise StagingError(f"The staged part {path} is damaged ({error}). Clear the run's tasks from the export on.") from error
+    return b"".join(read_blocks(path))
 
 
 class PartWriter:

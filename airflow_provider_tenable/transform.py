@@ -1,7 +1,7 @@
 """From staged chunks to staged findings: join, map, route, write, and account for every record. No Airflow in here.
 
-A task transforms one shard: every n-th part of the vulnerability export. Parts are taken in groups whose records belong to at most
-:data:`ASSETS_PER_GROUP` assets; for each group the asset parts are read once. So memory depends on neither export's size.
+A task transforms one shard: every n-th part of the vulnerability export. A piece of a part is in memory at a time, and of the assets those that it speaks of. So
+memory depends on neither export's size, nor on how large Tenable makes a chunk.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from airflow_provider_tenable.asff.findings import (
 )
 from airflow_provider_tenable.asff.identity import product_arn
 from airflow_provider_tenable.asff.plugins import PluginParts, decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.records import Vulnerability, decode_chunk
+from airflow_provider_tenable.asff.records import Vulnerability, decode_blocks, decode_chunk
 from airflow_provider_tenable.asff.resources import AssetRow, Resource, ec2_resource, other_resource, skip_reason
 from airflow_provider_tenable.destinations import Destination, Router
-from airflow_provider_tenable.staging import read_part
+from airflow_provider_tenable.staging import read_blocks
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -38,10 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Assets whose rows are in memory at once; about 1 KB each.
-ASSETS_PER_GROUP = 20_000
-#: Records that are in memory at once, beyond one chunk; about 6 KB each.
-_RECORDS_PER_GROUP = 5_000
+#: Plugins and resources that are kept, as built, while parked records of many chunks are tried again.
+_KEPT = 5_000
 
 # Reasons for which a record becomes no finding, beside those of `resources` and `destinations`.
 SEVERITY = "severity_not_chosen"
@@ -93,7 +91,7 @@ class Transform:
     ) -> None:
         self.settings = settings
         self.router = Router(destinations, settings.region_routing)
-        self.asset_parts = asset_parts
+        self.assets = assets.AssetTable(asset_parts)
         self.writer = writer
         self.lookup = lookup
         self.lookups_left = lookups
@@ -107,51 +105,43 @@ class Transform:
         self._states = frozenset(name.upper() for name in settings.states)
         self._plugins: dict[bytes, PluginParts | str] = {}
         self._resources: dict[str, tuple[Resource, Destination, str, str] | str] = {}
-        self._rows: dict[str, AssetRow] = {}
+        self._looked_up: dict[str, AssetRow] = {}
         self._missing: set[str] = set()
 
     def transform_parts(self, parts: list[ObjectStoragePath]) -> None:
         """Transform the parts of a shard."""
-        group: list[list[Vulnerability]] = []
-        wanted: set[str] = set()
         for number, part in enumerate(parts, 1):
             # A chunk is a tree of a million small objects without cycles: looking for cycles in it costs as much as parsing it.
             gc.disable()
             try:
-                records, unreadable = decode_chunk(read_part(part), Vulnerability)
+                for records, unreadable in decode_blocks(read_blocks(part), Vulnerability):
+                    self.read += len(records) + len(unreadable)
+                    for data, reason in unreadable:
+                        self._reject(UNREADABLE, reason, data)
+                    for record in records:
+                        self._one(record, self.now)
             finally:
                 gc.enable()
-            self.read += len(records) + len(unreadable)
-            for data, reason in unreadable:
-                self._reject(UNREADABLE, reason, data)
-            group.append(records)
-            wanted.update(record.asset.uuid for record in records)
-            # Records are held as structs that point into their chunk: one chunk at a time is the rule, small ones go together.
-            if len(wanted) >= ASSETS_PER_GROUP or sum(map(len, group)) >= _RECORDS_PER_GROUP or number == len(parts):
-                self._transform_group(group, wanted, None)
-                group, wanted = [], set()
-                log.info("%d of %d parts transformed: %d records, %d findings.", number, len(parts), self.read, self.writer.findings)
+            self._forget()
+            log.info("%d of %d parts transformed: %d records, %d findings.", number, len(parts), self.read, self.writer.findings)
 
     def transform_parked(self, parked: Iterator[Parked]) -> None:
         """Try records again that waited for their assets."""
-        entries = list(parked)
-        self.read += len(entries)
-        group, ages = [], []
-        for entry in entries:
+        for entry in parked:
+            self.read += 1
             records, unreadable = decode_chunk(b"[" + bytes(entry.record) + b"]", Vulnerability)
             for data, reason in unreadable:
                 self._reject(UNREADABLE, reason, data)
-            group += records
-            ages += [entry.parked_at] * len(records)
-        self._transform_group([group], {record.asset.uuid for record in group}, ages)
+            for record in records:
+                self._one(record, entry.parked_at)
+            if len(self._plugins) + len(self._resources) > _KEPT:
+                self._forget()
+        self._forget()
 
-    def _transform_group(self, group: list[list[Vulnerability]], wanted: set[str], parked_at: list[int] | None) -> None:
-        self._rows = assets.find(self.asset_parts, wanted) if wanted else {}
+    def _forget(self) -> None:
+        """Plugins and assets repeat within a chunk; what the next one needs is built again."""
+        self._plugins.clear()
         self._resources.clear()
-        for records in group:
-            self._plugins.clear()
-            for number, record in enumerate(records):
-                self._one(record, self.now if parked_at is None else parked_at[number])
 
     def _one(self, record: Vulnerability, parked_at: int) -> None:
         severity = severity_id_of(record)
@@ -201,7 +191,7 @@ class Transform:
         return parts
 
     def _resource(self, asset_id: str) -> tuple[Resource, Destination, str, str] | str | None:
-        row = self._rows.get(asset_id) or self._look_up(asset_id)
+        row = self.assets.get(asset_id) or self._looked_up.get(asset_id) or self._look_up(asset_id)
         if row is None:
             return None
         target = self._target(row)
@@ -233,7 +223,7 @@ class Transform:
         if row is None:
             self._missing.add(asset_id)
         else:
-            self._rows[asset_id] = row
+            self._looked_up[asset_id] = row
         return row
 
     def _park(self, record: Vulnerability, parked_at: int) -> None:
@@ -259,4 +249,3 @@ class Transform:
             "parked": self.parked,
             "findings": self.writer.findings,
         }
-

@@ -143,16 +143,12 @@ def plan_window(
     bounded = until is not None and until <= before_first_ask
     end = until if until is not None and bounded else before_first_ask
     if begin >= end:
-        raise ConfigurationError(
-            f"The window is empty: since {_iso(begin)} is not before until {_iso(end)}. Choose an earlier since or a later until."
-        )
+        raise ConfigurationError(f"The window is empty: since {_iso(begin)} is not before until {_iso(end)}. Choose an earlier since or a later until.")
     kind = BACKFILL if run_type == "backfill" else WINDOW
     return Window(kind, begin, end, bounded, watermark)
 
 
-def next_watermark(
-    window: Window, *, data_from: float | None, current: int | None, narrowed: bool, dry_run: bool
-) -> tuple[int | None, str]:
+def next_watermark(window: Window, *, data_from: float | None, current: int | None, narrowed: bool, dry_run: bool) -> tuple[int | None, str]:
     """Where the watermark goes after a run whose findings were all acknowledged, and why, in words. None: it stays.
 
     :param data_from: the moment whose data the export is sure to hold (earlier than ``until`` where a running job was adopted).

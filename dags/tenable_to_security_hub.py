@@ -59,9 +59,7 @@ PARAMS: dict[str, Param] = {
         title="Until",
         description="End of the window (exclusive): unix seconds or ISO 8601. Empty: now.",
     ),
-    "batch_size": Param(
-        100, type="integer", minimum=1, maximum=100, title="Batch size", description="Findings per call of BatchImportFindings."
-    ),
+    "batch_size": Param(100, type="integer", minimum=1, maximum=100, title="Batch size", description="Findings per call of BatchImportFindings."),
     "destinations": Param(
         [{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}],
         type="array",
@@ -102,9 +100,7 @@ PARAMS: dict[str, Param] = {
         title="Largest share of rejected findings",
         description="Above it the run fails and the watermark stays. Rejected findings are kept with their reasons in any case.",
     ),
-    "dry_run": Param(
-        False, type="boolean", title="Dry run", description="Export and map, look at the hubs, send nothing. The watermark stays."
-    ),
+    "dry_run": Param(False, type="boolean", title="Dry run", description="Export and map, look at the hubs, send nothing. The watermark stays."),
 }
 
 

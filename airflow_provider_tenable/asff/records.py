@@ -11,6 +11,7 @@ import math
 import re
 import types
 import typing
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -225,6 +226,57 @@ def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[by
         except (ValueError, RecursionError) as error:
             unreadable.append((raw, str(error)))
     return records, unreadable
+
+
+#: So much of a chunk is decoded at a time.
+PIECE_BYTES = 8_000_000
+# Where one record may end and the next begin, looked for in the last bytes of a piece.
+_SEAM = re.compile(rb"\}\s*,\s*(?=\{)")
+_SEAM_WITHIN = 1_000_000
+_SEAMS_TRIED = 50
+
+
+def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[list[_T], list[tuple[bytes, str]]]]:
+    """As :func:`decode_chunk`, a piece at a time: a chunk of hundreds of MB takes no more memory than a small one.
+
+    :param blocks: the bytes of a chunk in order, some MB each.
+    :raises ValueError: the chunk is no JSON array.
+    """
+    pending = b""
+    for block in blocks:
+        pending += block
+        if len(pending) < PIECE_BYTES:
+            continue
+        # Where no seam is found, or the JSON is so strange that only Python's own parser reads it, more is read, at worst the whole chunk.
+        for end, begin in _seams(pending):
+            piece = pending[:end] + b"]"
+            if is_array(piece):
+                pending = b"[" + pending[begin:]
+                yield decode_chunk(piece, record)
+                break
+    yield decode_chunk(pending, record)
+
+
+def _seams(data: bytes) -> list[tuple[int, int]]:
+    """Places near the end of an array that is cut off where one record may end and the next begin, the likeliest first.
+
+    An array that is closed at a wrong one is no JSON, so a guess is good enough here: records mostly begin with the same key.
+    """
+    opening = re.match(rb"\s*\[\s*(\{\s*\"[^\"]{1,100}\")", data)
+    if not opening:
+        return []
+    seams = [(match.start() + 1, match.end()) for match in _SEAM.finditer(data, max(0, len(data) - _SEAM_WITHIN))]
+    likely = [(end, begin) for end, begin in seams if data.startswith(opening[1], begin)]
+    return (likely or seams)[: -_SEAMS_TRIED - 1 : -1]
+
+
+def is_array(data: bytes) -> bool:
+    """Whether it is a whole JSON array."""
+    try:
+        msgspec.json.decode(data, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def split_chunk(data: bytes) -> list[bytes]:

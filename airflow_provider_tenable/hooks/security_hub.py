@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import closing
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import botocore.session
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
@@ -21,11 +21,8 @@ from airflow_provider_tenable._compat import AirflowNotFoundException
 from airflow_provider_tenable.asff.identity import DEFAULT_PRODUCT, partition_of, product_arn
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 
-if TYPE_CHECKING:
-    from botocore.client import BaseClient
-
 #: Calls are repeated by the import itself, within its rate. botocore would repeat them behind its back.
-_ONE_ATTEMPT = {"total_max_attempts": 1, "mode": "standard"}
+_ONE_ATTEMPT: Any = {"total_max_attempts": 1, "mode": "standard"}
 
 
 class SecurityHubHook(AwsBaseHook):
@@ -75,11 +72,9 @@ class SecurityHubHook(AwsBaseHook):
                 "expiry_time": credentials["Expiration"].isoformat(),
             }
 
-        session = botocore.session.get_session()
+        session: Any = botocore.session.get_session()
         # Neither botocore nor boto3 has a public way to give a session refreshable credentials; the Amazon provider does the same.
-        session._credentials = RefreshableCredentials.create_from_metadata(
-            metadata=assume(), refresh_using=assume, method="sts-assume-role"
-        )
+        session._credentials = RefreshableCredentials.create_from_metadata(metadata=assume(), refresh_using=assume, method="sts-assume-role")
         return Session(botocore_session=session, region_name=region_name or base.region_name)
 
     def _assume_role_arguments(self) -> dict[str, Any]:
@@ -133,7 +128,7 @@ class SecurityHubHook(AwsBaseHook):
             self.client.close()
 
     @cached_property
-    def client(self) -> BaseClient:
+    def client(self) -> Any:
         """A client that sends prepared bodies: no parameter validation (findings are within the limits), one attempt per call."""
         config = self.config.merge(Config(parameter_validation=False, retries=_ONE_ATTEMPT, max_pool_connections=16))
         client = self.get_client_type(region_name=self.region_name, config=config)

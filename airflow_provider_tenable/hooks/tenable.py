@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_tenable import __version__
-from airflow_provider_tenable._compat import BaseHook
+from airflow_provider_tenable._compat import AirflowNotFoundException, BaseHook
 from airflow_provider_tenable.exceptions import ConfigurationError, TenableProviderError
 from airflow_provider_tenable.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 
@@ -74,7 +74,12 @@ class TenableHook(BaseHook):
 
         :raises ConfigurationError: a field of the connection cannot be used.
         """
-        connection = self.get_connection(self.tenable_conn_id)
+        try:
+            connection = self.get_connection(self.tenable_conn_id)
+        except AirflowNotFoundException:
+            raise ConfigurationError(
+                f"There is no connection {self.tenable_conn_id!r}. Create it with type 'tenable', or correct the id of the connection."
+            ) from None
         return arguments_of(connection, self.tenable_conn_id)
 
     def get_conn(self) -> TenableIO:
@@ -128,7 +133,7 @@ class TenableHook(BaseHook):
                 hook.api.jobs("vulnerabilities")
         except TenableProviderError as error:
             return False, str(error)
-        except Exception as error:  # The button must answer, whatever happens; the class alone cannot hold a secret.
+        except Exception as error:  # noqa: BLE001 - the button must answer, whatever happens; the class alone cannot hold a secret.
             return False, f"The connection cannot be used: {type(error).__name__}."
         return True, f"Tenable answers, the keys belong to {user}, and the user may export."
 
@@ -150,9 +155,7 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
         )
     if not _KEY.fullmatch(access_key) or not _KEY.fullmatch(secret_key):
         # requests would refuse the header, and quote it in its error.
-        raise ConfigurationError(
-            f"A key of connection {conn_id!r} holds blanks or characters that no Tenable key has. Copy both keys again from the API user."
-        )
+        raise ConfigurationError(f"A key of connection {conn_id!r} holds blanks or characters that no Tenable key has. Copy both keys again from the API user.")
     return {
         "access_key": access_key,
         "secret_key": secret_key,
@@ -186,7 +189,7 @@ def new_client(arguments: dict[str, Any], *, retries: int) -> TenableIO:
 
 
 def _url(connection: Any, conn_id: str) -> str:
-    host = (connection.host or "").strip().rstrip("/") or DEFAULT_URL
+    host = (connection.host or "").strip() or DEFAULT_URL
     # A connection URI keeps the scheme apart from the host.
     if "://" not in host:
         host = f"{connection.schema or 'https'}://{host}"
@@ -199,7 +202,7 @@ def _url(connection: Any, conn_id: str) -> str:
     if parts.scheme not in ("https", "http") or not _HOST.fullmatch(name) or parts.username:
         raise ConfigurationError(f"The URL of connection {conn_id!r} is not a web address. Use one such as {DEFAULT_URL}.")
     netloc = name if ":" not in name else f"[{name}]"
-    return f"{parts.scheme}://{netloc}" + (f":{port}" if port else "") + parts.path
+    return f"{parts.scheme}://{netloc}" + (f":{port}" if port else "") + parts.path.rstrip("/")
 
 
 def _timeout(value: Any, conn_id: str) -> int:

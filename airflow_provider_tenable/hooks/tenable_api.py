@@ -119,9 +119,7 @@ class TenableApi:
 
     def jobs(self, kind: str) -> list[Job]:
         """The jobs of the last days (``GET .../export/status``: the 1,000 most recent)."""
-        answer = self._call(
-            f"list the {kind} exports", lambda: self._client.get(f"{PATHS[kind].base}/status", box=False).json()
-        )
+        answer = self._call(f"list the {kind} exports", lambda: self._client.get(f"{PATHS[kind].base}/status", box=False).json())
         return [
             Job(
                 uuid=str(job["uuid"]),
@@ -140,13 +138,15 @@ class TenableApi:
         :raises ChunkNotReadyError: listed, but not there yet (400).
         :raises ExportNotFoundError: expired (404, 410).
         """
+        what = f"fetch chunk {chunk_id} of {kind} export {job_uuid}"
         try:
-            content: bytes = self._call(
-                f"fetch chunk {chunk_id} of {kind} export {job_uuid}",
-                lambda: self._client.get(f"{PATHS[kind].base}/{job_uuid}/chunks/{chunk_id}", box=False).content,
-            )
+            response = self._call(what, lambda: self._client.get(f"{PATHS[kind].base}/{job_uuid}/chunks/{chunk_id}", box=False))
         except TenableRequestError as error:
             raise ChunkNotReadyError(str(error)) from error
+        content: bytes = response.content
+        if not content and not {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}:
+            # A connection that dies within the head looks like this too. Empty is only what says that it is.
+            raise TemporaryError(f"Cannot {what}: Tenable's answer broke off.")
         return content
 
     def cancel(self, kind: str, job_uuid: str) -> None:

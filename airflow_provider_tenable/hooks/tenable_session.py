@@ -1,18 +1,25 @@
-"""The HTTP session that pyTenable is given: it guards the keys and tames ``Retry-After``."""
+"""The HTTP session that pyTenable is given: it guards the keys, tames ``Retry-After``, and bounds how long and how large an answer may be."""
 
 from __future__ import annotations
 
 import email.utils
+import math
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3.exceptions
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 
 #: The longest pause we let an answer order; pyTenable would sleep for whatever the header says.
 LONGEST_RETRY_AFTER_SECONDS = 300.0
+#: The longest that one answer may take. The connection's ``timeout`` bounds only the silence between two bytes.
+LONGEST_ANSWER_SECONDS = 900.0
+#: The largest answer, decompressed. A chunk of 100 assets has some 20 MB.
+LARGEST_ANSWER_BYTES = 500_000_000
+_PIECE_BYTES = 256 * 1024
 
 
 class GuardedSession(requests.Session):
@@ -20,6 +27,7 @@ class GuardedSession(requests.Session):
 
     * requests strips only ``Authorization`` when it follows a redirect, and Tenable's keys are in ``X-ApiKeys``: a redirect to another host, or
       to plain HTTP, is refused.
+    * an answer that trickles, or that decompresses without end, is broken off.
     * pyTenable converts ``Retry-After`` with ``float``: an HTTP date would end in a ValueError. It becomes seconds here, and is capped.
 
     :ivar server_time: Tenable's clock (unix seconds) as the last answer's ``Date`` header told it, else None.
@@ -31,9 +39,19 @@ class GuardedSession(requests.Session):
         self.server_time: float | None = None
         self.hooks["response"].append(self._look_at)
 
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a request, and read its answer within the bounds."""
+        streamed = kwargs.get("stream")
+        response = super().send(request, **{**kwargs, "stream": True})
+        if not streamed:
+            _read(response)
+        return response
+
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
         if target is not None:
+            # requests reads the body of a redirect whole before it follows.
+            _read(resp)
             parts = urlsplit(target)
             if (parts.netloc and parts.netloc != self._home.netloc) or (parts.scheme and parts.scheme != self._home.scheme):
                 raise ConfigurationError(
@@ -53,6 +71,39 @@ class GuardedSession(requests.Session):
                 response.headers["Retry-After"] = str(min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS))
 
 
+def _read(response: requests.Response) -> None:
+    """Read a body, which requests would do without a bound.
+
+    :raises requests.exceptions.RequestException: it breaks off, cannot be decompressed, or takes too long.
+    :raises ConfigurationError: it is too large.
+    """
+    if response._content_consumed:
+        return
+    deadline, pieces, size = time.monotonic() + LONGEST_ANSWER_SECONDS, [], 0
+    try:
+        while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
+            pieces.append(piece)
+            size += len(piece)
+            if size > LARGEST_ANSWER_BYTES:
+                raise ConfigurationError(
+                    f"An answer of {urlsplit(response.url).netloc} has more than {LARGEST_ANSWER_BYTES / 1e6:.0f} MB. "
+                    "Lower [tenable] num_assets, so that chunks are smaller."
+                )
+            if time.monotonic() > deadline:
+                raise requests.exceptions.ReadTimeout(f"the answer was not whole after {LONGEST_ANSWER_SECONDS:.0f} seconds")
+        response._content = b"".join(pieces)
+    except urllib3.exceptions.ProtocolError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from error
+    except urllib3.exceptions.DecodeError as error:
+        raise requests.exceptions.ContentDecodingError(error) from error
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise requests.exceptions.ConnectionError(error) from error
+    finally:
+        # Not to be used again: what is left unread would be taken for the next answer. A whole answer has given its connection back already.
+        response.close()
+        response._content_consumed = True
+
+
 def http_date(text: str | None) -> float | None:
     """Unix seconds of an HTTP date, None where it cannot be read."""
     if not text:
@@ -70,4 +121,4 @@ def seconds_of(retry_after: str, *, now: float) -> float | None:
     except ValueError:
         date = http_date(retry_after)
         return None if date is None else date - now
-    return seconds if seconds == seconds else None
+    return seconds if not math.isnan(seconds) else None

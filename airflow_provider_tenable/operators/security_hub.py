@@ -92,9 +92,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 if self.dry_run:
                     self.log.info("dry_run: %d findings for %s/%s are staged and were not sent.", total, self.account, self.region)
                 else:
-                    findings_import = FindingsImport(
-                        sender=hook, receipts=receipts, batch_size=int(self.batch_size), in_flight=self.in_flight
-                    )
+                    findings_import = FindingsImport(sender=hook, receipts=receipts, batch_size=int(self.batch_size), in_flight=self.in_flight)
                     findings_import.run(self._read(run, parts), total)
         return {"account": self.account, "region": self.region, "findings": total, **receipts.counts()}
 

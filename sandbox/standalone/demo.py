@@ -10,15 +10,14 @@ import argparse
 import json
 import re
 import shutil
-import sys
 import time
 from pathlib import Path
 
 import httpx
 
 from sandbox import commands
-from sandbox.standalone.children import ROOT, SandboxProcess
 from sandbox.standalone.airflow import Standalone
+from sandbox.standalone.children import ROOT, SandboxProcess
 
 _HOME = ROOT / ".demo"
 _BEGAN = time.monotonic()
@@ -126,4 +125,4 @@ def _keep(sandbox: SandboxProcess, airflow: Standalone) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -83,8 +83,9 @@ def _job_routes(tenable: Tenable, kind: str) -> list[BaseRoute]:
     async def cancel(request: Request, _: User) -> Response:
         return await exports.cancel(tenable, request, kind)
 
-    async def jobs(_: Request, __: User) -> Response:
-        return await exports.list_jobs(tenable, kind)
+    async def jobs(_: Request, user: User) -> Response:
+        # The same privilege as for the exports themselves (API docs: permissions of the export endpoints).
+        return await exports.list_jobs(tenable, kind) if user.may_export else _no_right()
 
     root = f"/{kind}/export"
     return [

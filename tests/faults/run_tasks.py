@@ -20,6 +20,7 @@ from typing import Any
 
 from airflow_provider_tenable import crash_points, pipeline, watermark
 from airflow_provider_tenable._compat import TaskDeferred
+from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
@@ -70,7 +71,9 @@ class Tasks:
         """A task's result: kept from before, or made now."""
         if task not in self.xcom:
             self.task = task
-            self.xcom[task] = do()
+            # As the DAG's own tasks do; an operator does so itself.
+            with fail_fast():
+                self.xcom[task] = do()
             replace_file(self.xcom_file, json.dumps(self.xcom))
         return self.xcom[task]
 

@@ -93,9 +93,7 @@ class Run:
     def transform(self, plan: dict[str, Any], assets: dict[str, Any], vulnerabilities: dict[str, Any]) -> None:
         """All shards."""
         for shard in pipeline.plan_shards(self.context, vulnerabilities):
-            operator = TenableToAsffOperator(
-                task_id=f"transform_{shard['index']}", shard=shard, assets=assets, vulnerabilities=vulnerabilities, plan=plan
-            )
+            operator = TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, assets=assets, vulnerabilities=vulnerabilities, plan=plan)
             operator.execute(self.context)
 
     @property

@@ -98,7 +98,9 @@ def test_watermark_in_the_future(sandbox: Sandbox, variables: Variables, default
 @pytest.mark.usefixtures("nothing_happens")
 class TestConnections:
     def test_wrong_tenable_keys(self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-        connect(monkeypatch, "tenable_default", {"conn_type": "tenable", "host": sandbox.process.tenable, "login": "canary-access", "password": "canary-secret"})
+        connect(
+            monkeypatch, "tenable_default", {"conn_type": "tenable", "host": sandbox.process.tenable, "login": "canary-access", "password": "canary-secret"}
+        )
         run = Run(defaults=defaults)
         _fails(run, "401", "API keys", "tenable_default", "Generate a pair")
         with pytest.raises(ConfigurationError) as failure:
@@ -108,6 +110,10 @@ class TestConnections:
     def test_no_tenable_keys(self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         connect(monkeypatch, "tenable_default", {"conn_type": "tenable", "host": sandbox.process.tenable, "login": "only-one"})
         _fails(Run(defaults=defaults), "no secret key", "TIO_SECRET_KEY")
+
+    def test_no_tenable_connection(self, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AIRFLOW_CONN_TENABLE_DEFAULT")
+        _fails(Run(defaults=defaults), "There is no connection 'tenable_default'", "Create it with type 'tenable'")
 
     def test_keys_without_the_right_to_export(self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         facts = sandbox.process.facts

@@ -76,7 +76,9 @@ def test_customers_fields_survive_an_update(sandbox: Sandbox, variables: Variabl
     note = {"Text": "known", "UpdatedBy": "someone"}
     sandbox.aws("customer", {**place, "set": {"Workflow": {"Status": "SUPPRESSED"}, "Note": note}})
     vulnerability = next(
-        each for each in sandbox.tenable("truth")["vulnerabilities"] if f"/{each['instance_id']}/{each['plugin_id']}/{each['protocol']}/{each['port']}" in identity
+        each
+        for each in sandbox.tenable("truth")["vulnerabilities"]
+        if f"/{each['instance_id']}/{each['plugin_id']}/{each['protocol']}/{each['port']}" in identity
     )
     sandbox.advance(3 * 3600)
     sandbox.tenable("change", {"do": "fix", "finding_id": vulnerability["finding_id"]})
@@ -221,9 +223,7 @@ def test_a_missing_asset_is_looked_up_singly(sandbox: Sandbox, variables: Variab
     assert delivered(sandbox.held()) == expected(truth, accounts=sandbox.accounts)
 
 
-def test_a_parked_record_is_given_up_after_its_days(
-    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_parked_record_is_given_up_after_its_days(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     truth = sandbox.tenable("truth")
     asset = next(each["asset_id"] for each in truth["vulnerabilities"] if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4)
     sandbox.tenable("change", {"do": "hide_asset", "asset_id": asset, "singly": False})

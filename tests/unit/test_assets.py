@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_tenable.asff.records import Asset, decode_chunk
 from airflow_provider_tenable.asff.resources import COLUMNS, AssetRow, ec2_resource
 from airflow_provider_tenable.assets import find, row_of, row_of_details, to_parquet
+from airflow_provider_tenable.exceptions import StagingError
 
 FULL = {
     "id": "a",
@@ -162,7 +163,10 @@ def test_later_part_counts_of_an_asset_in_two():
     assert find([part_of(old, new)], {"a"})["a"].acr == 7.0
 
 
-@given(st.lists(st.text(min_size=1, max_size=5), unique=True, max_size=6), st.dictionaries(st.text(min_size=1, max_size=5), st.text(min_size=1, max_size=5), max_size=4))
+@given(
+    st.lists(st.text(min_size=1, max_size=5), unique=True, max_size=6),
+    st.dictionaries(st.text(min_size=1, max_size=5), st.text(min_size=1, max_size=5), max_size=4),
+)
 @settings(max_examples=40, deadline=None)
 def test_any_ids_and_tags_come_back(ids, tags):
     assets = [{"id": each, "resource_tags": [{"key": key, "value": value} for key, value in tags.items()]} for each in ids]
@@ -214,3 +218,20 @@ def test_junk_in_a_field_of_the_details_costs_that_field_only(field, junk):
     changed = {column for column in COLUMNS if getattr(row, column) != getattr(ROW, column)}
     assert len(changed) <= 1
     ec2_resource(AssetRow(**{**{column: getattr(row, column) for column in COLUMNS}, "owner_id": "1" * 12, "region": "eu-west-1", "instance_id": "i-12345678"}))
+
+
+def test_damaged_part_is_a_staging_error_that_says_what_to_do():
+    whole = part_of(FULL).getvalue()
+    for data in (b"", b"no parquet", whole[: len(whole) // 2]):
+        with pytest.raises(StagingError, match=r"is damaged .* Clear the run's tasks from the asset export on"):
+            find([Part(data)], {"a"})
+
+
+def test_many_rows_come_back_one_by_one():
+    assets = [{"id": f"asset-{number}", "ratings": {"acr": {"score": number % 10}}} for number in range(3000)]
+    parts = [part_of(*assets[start : start + 1000]) for start in range(0, 3000, 1000)]
+    assert {asset_id: row.acr for asset_id, row in find(parts, {"asset-0", "asset-999", "asset-2999"}).items()} == {
+        "asset-0": 0.0,
+        "asset-999": 9.0,
+        "asset-2999": 9.0,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from airflow_provider_tenable.destinations import BY_RESOURCE, DEFAULT, FIXED, Destination, Router, parse_destinations, resolve
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.settings import DEFAULTS
@@ -41,7 +42,10 @@ def test_what_is_left_out_has_its_default():
         ({"accounts": A}, 'must be "*" or a list'),
         ({"accounts": None}, 'must be "*" or a list'),
         ({"accounts": {A: 1}}, 'must be "*" or a list'),
-        ({"accounts": [A, 33333333333]}, "destinations[1].accounts has 33333333333. An account id is a text of 12 digits, in quotes (a number loses its zeros)"),
+        (
+            {"accounts": [A, 33333333333]},
+            "destinations[1].accounts has 33333333333. An account id is a text of 12 digits, in quotes (a number loses its zeros)",
+        ),
         ({"accounts": ["1" * 11]}, "12 digits"),
         ({"accounts": ["1" * 13]}, "12 digits"),
         ({"accounts": ["١" * 12]}, "12 digits"),
@@ -84,9 +88,7 @@ class Aws:
 
 def test_each_connection_is_asked_once_and_tells_account_and_region():
     aws = Aws(hub=(A, "eu-west-1"), worker=(B, None))
-    resolved = resolve(
-        [Destination("hub", ()), Destination("hub", (A,)), Destination(None, (), region="eu-west-2")], aws, FIXED
-    )
+    resolved = resolve([Destination("hub", ()), Destination("hub", (A,)), Destination(None, (), region="eu-west-2")], aws, FIXED)
     assert aws.asked == ["hub", None]
     assert [(each.caller_account, each.connection_region) for each in resolved] == [(A, "eu-west-1"), (A, "eu-west-1"), (B, None)]
 
@@ -116,7 +118,10 @@ def test_a_hub_needs_a_region_from_somewhere(own, connection, routing, fine):
     if fine:
         resolve([destination], Aws(hub=(A, connection)), routing)
         return
-    with pytest.raises(ConfigurationError, match=r"destinations\[0\] \(connection 'hub'\) has no Region. Put region into the destination or region_name .* region_routing=resource"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"destinations\[0\] \(connection 'hub'\) has no Region. Put region into the destination or region_name .* region_routing=resource",
+    ):
         resolve([destination], Aws(hub=(A, connection)), routing)
 
 

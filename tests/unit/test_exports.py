@@ -8,6 +8,9 @@ import uuid
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
     ConfigurationError,
@@ -21,8 +24,6 @@ from airflow_provider_tenable.exceptions import (
 from airflow_provider_tenable.export_store import StagedExport, staged_parts
 from airflow_provider_tenable.exports import ExportRun, ExportState, Finished, Job, JobStatus, Part, Wait
 from airflow_provider_tenable.staging import open_path, read_part
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 FILTERS = {"state": ["OPEN", "FIXED"], "severity": ["high", "critical"], "indexed_at": 1_790_000_000}
 BODY = {"num_assets": 100, "include_unlicensed": True, "filters": FILTERS}
@@ -770,7 +771,10 @@ class Chaos(Tenable):
         answers = {}
         for chunk in chunks if self.faults else ():
             if dice.random() < 0.3:
-                answers[chunk] = [dice.choice([b"[{", b"\xff", ChunkNotReadyError("400"), ExportNotFoundError("404"), TemporaryError("500")]) for _ in range(dice.randrange(1, 6))] + [None]
+                answers[chunk] = [
+                    dice.choice([b"[{", b"\xff", ChunkNotReadyError("400"), ExportNotFoundError("404"), TemporaryError("500")])
+                    for _ in range(dice.randrange(1, 6))
+                ] + [None]
         job = self.add(script, filters=filters, created=self.clock.now - age, answers=answers)
         self.truth[job.uuid] = chunks if fate == "FINISHED" and not foreign else None
         return job

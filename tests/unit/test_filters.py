@@ -7,9 +7,10 @@ import pathlib
 import random
 
 import pytest
-from airflow_provider_tenable.filters import same_filters
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from airflow_provider_tenable.filters import same_filters
 
 DATA = pathlib.Path(__file__).resolve().parents[1] / "data"
 JOBS = json.loads((DATA / "vulns_export_jobs_official_example.json").read_text())["exports"]
@@ -113,9 +114,7 @@ def asked(draw):
     names = draw(st.sets(NAMES))
     texts = st.lists(st.sampled_from(["OPEN", "FIXED", "HIGH", "LOW", "7"]), min_size=1, max_size=3, unique=True)
     times = st.integers(1, 2_000_000_000)
-    return {
-        name: draw(times) if name in ("since", "indexed_at") else {"gte": draw(times)} if name == "vpr_score" else draw(texts) for name in sorted(names)
-    }
+    return {name: draw(times) if name in ("since", "indexed_at") else {"gte": draw(times)} if name == "vpr_score" else draw(texts) for name in sorted(names)}
 
 
 def echo_of(filters, dice):
@@ -135,7 +134,9 @@ def echo_of(filters, dice):
 def test_an_echo_is_ours_exactly_where_the_request_was(ours, theirs, seed):
     dice = random.Random(seed)
     assert same_filters(ours, echo_of(ours, dice))
-    assert same_filters(ours, echo_of(theirs, dice)) is ({name: _set(value) for name, value in ours.items()} == {name: _set(value) for name, value in theirs.items()})
+    assert same_filters(ours, echo_of(theirs, dice)) is (
+        {name: _set(value) for name, value in ours.items()} == {name: _set(value) for name, value in theirs.items()}
+    )
 
 
 def _set(value):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from airflow_provider_tenable.import_errors import BY_CODE, FINDING_CODES, code_of, explain, verdict_of
 from botocore.exceptions import ClientError
+
+from airflow_provider_tenable.import_errors import BY_CODE, FINDING_CODES, code_of, explain, verdict_of
 
 
 def error(code="", status=None, message="m"):

@@ -9,15 +9,16 @@ from collections import Counter
 
 import msgspec
 import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
 from airflow_provider_tenable.asff import limits
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
 from airflow_provider_tenable.importing import FindingsImport, Item, batches
 from airflow_provider_tenable.rate import TokenBucket
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.staging import RunFolder, names, read_lines
-from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 
@@ -510,9 +511,13 @@ def test_through_any_weather_and_retries_every_finding_ends_accepted_or_rejected
         if poison & set(ids):
             raise refusal("InvalidInputException")
         transient = {finding for finding in ids if not calm[0] and dice.random() < 0.05} - bad
-        return [(finding, "InvalidInput", "m") for finding in ids if finding in bad] + [(finding, "InternalFailure", "m") for finding in ids if finding in transient]
+        return [(finding, "InvalidInput", "m") for finding in ids if finding in bad] + [
+            (finding, "InternalFailure", "m") for finding in ids if finding in transient
+        ]
 
-    world = World(tmp_path_factory.mktemp("weather"), Hub(answer), findings=60, batch_size=dice.choice([1, 7, 20]), retry_seconds=10.0, in_flight=dice.choice([1, 3]))
+    world = World(
+        tmp_path_factory.mktemp("weather"), Hub(answer), findings=60, batch_size=dice.choice([1, 7, 20]), retry_seconds=10.0, in_flight=dice.choice([1, 3])
+    )
     for attempt in range(20):
         calm[0] = attempt >= 15
         try:

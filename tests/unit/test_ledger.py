@@ -6,12 +6,13 @@ import copy
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.staging import RunFolder, write_json, write_lines
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 A, B, REGION = "111111111111", "222222222222", "eu-west-1"
 PLAN = {"window": {"kind": "incremental", "since": 1, "until": 1_790_000_000, "bounded": False, "watermark": None}, "settings": {"dry_run": False}}
@@ -19,7 +20,13 @@ PLAN = {"window": {"kind": "incremental", "since": 1, "until": 1_790_000_000, "b
 
 def manifest(shard, *, read, skipped=None, parked=0, destinations=(), from_pool=False, severities=None):
     entries = [
-        {"account": account, "region": region, "aws_conn_id": "aws_default", "role_name": None, "parts": [{"name": name, "lines": lines, "bytes": 1} for name, lines in parts]}
+        {
+            "account": account,
+            "region": region,
+            "aws_conn_id": "aws_default",
+            "role_name": None,
+            "parts": [{"name": name, "lines": lines, "bytes": 1} for name, lines in parts],
+        }
         for account, region, parts in destinations
     ]
     return {
@@ -62,8 +69,21 @@ def receipt(run, account, region, parts, *, accepted, rejected=()):
 def two_shards(run):
     put(
         run,
-        manifest(0, read=20, skipped={"severity_not_chosen": 4}, parked=1, destinations=[(A, REGION, [("a0", 10), ("a1", 2)]), (B, "us-east-1", [("b0", 3)])], severities={A: {"high": 12}, B: {"critical": 3}}),
-        manifest(1, read=9, skipped={"severity_not_chosen": 1, "unreadable_record": 1}, destinations=[(A, REGION, [("a2", 7)])], severities={A: {"high": 6, "critical": 1}}),
+        manifest(
+            0,
+            read=20,
+            skipped={"severity_not_chosen": 4},
+            parked=1,
+            destinations=[(A, REGION, [("a0", 10), ("a1", 2)]), (B, "us-east-1", [("b0", 3)])],
+            severities={A: {"high": 12}, B: {"critical": 3}},
+        ),
+        manifest(
+            1,
+            read=9,
+            skipped={"severity_not_chosen": 1, "unreadable_record": 1},
+            destinations=[(A, REGION, [("a2", 7)])],
+            severities={A: {"high": 6, "critical": 1}},
+        ),
         manifest(2, read=2, parked=1, destinations=[(A, REGION, [("a3", 1)])], from_pool=True, severities={A: {"high": 1}}),
     )
     receipt(run, A, REGION, ["a0", "a1", "a2", "a3"], accepted=19, rejected=["InvalidInput"])

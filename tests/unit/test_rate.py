@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+
 from airflow_provider_tenable.rate import TokenBucket
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from airflow_provider_tenable import receipts as module
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.receipts import Receipts, _ranges
 from airflow_provider_tenable.staging import RunFolder, names, read_lines
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 
@@ -135,7 +136,19 @@ def test_a_rejected_line_holds_the_finding_as_it_was_sent_and_at_most_2000_chara
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{", b"[]", b"{}", b'{"calls": 1}', b'{"calls":1,"rejected_parts":0}\n{', b'{"calls":1,"rejected_parts":0}\n{"part":"a"}', b'\xff\xfe', b'{"calls":1,"rejected_parts":0}\n{"part":"a","lines":[[0]],"accepted":1,"rejected":{}}', b'{"calls":1,"rejected_parts":0}\n{"part":"a","lines":[["x","y"]],"accepted":1,"rejected":{}}', b'"\xff"'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"calls": 1}',
+        b'{"calls":1,"rejected_parts":0}\n{',
+        b'{"calls":1,"rejected_parts":0}\n{"part":"a"}',
+        b"\xff\xfe",
+        b'{"calls":1,"rejected_parts":0}\n{"part":"a","lines":[[0]],"accepted":1,"rejected":{}}',
+        b'{"calls":1,"rejected_parts":0}\n{"part":"a","lines":[["x","y"]],"accepted":1,"rejected":{}}',
+        b'"\xff"',
+    ],
 )
 def test_damaged_receipts_are_a_staging_error_that_says_what_to_do(run, tmp_path, damage):
     path = tmp_path / "dag" / "run" / "receipts" / ACCOUNT / f"{REGION}.jsonl"

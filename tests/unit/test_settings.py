@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.settings import DEFAULTS, Settings, narrowed, parse_settings
 
@@ -43,8 +44,14 @@ def test_every_allowed_value_is_taken_as_it_is(name, good):
     ("name", "value", "message"),
     [
         *[("batch_size", value, "it must be a whole number from 1 to 100") for value in (0, 101, -1, 1.0, 99.5, "100", None, True, [], float("nan"), 10**400)],
-        *[("max_rejected_ratio", value, "it must be a number from 0 to 1") for value in (-0.001, 1.001, "0.1", None, True, float("nan"), float("inf"), 10**400)],
-        *[("severities", value, "it must be a list of at least one of info, low, medium, high, critical") for value in ([], None, "high", ["HIGH"], ["high", "none"], [None], [["high"]], {"high": 1}, 5)],
+        *[
+            ("max_rejected_ratio", value, "it must be a number from 0 to 1")
+            for value in (-0.001, 1.001, "0.1", None, True, float("nan"), float("inf"), 10**400)
+        ],
+        *[
+            ("severities", value, "it must be a list of at least one of info, low, medium, high, critical")
+            for value in ([], None, "high", ["HIGH"], ["high", "none"], [None], [["high"]], {"high": 1}, 5)
+        ],
         *[("states", value, "it must be a list of at least one of open, reopened, fixed") for value in ([], ["OPEN"], ["closed"], "open", None)],
         *[("region_routing", value, "it must be one of fixed, resource") for value in ("FIXED", "", None, [], ["fixed"], {})],
         *[("accepted_risks", value, "it must be one of archive, import") for value in ("skip", None)],

@@ -9,6 +9,9 @@ import os
 import uuid
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from airflow_provider_tenable import staging
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.staging import (
@@ -28,8 +31,6 @@ from airflow_provider_tenable.staging import (
     write_lines,
     write_whole,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 class Killed(BaseException):
@@ -39,8 +40,9 @@ class Killed(BaseException):
 @pytest.fixture(scope="module", autouse=True)
 def _memory_store():
     """Airflow knows no memory store by itself."""
-    from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
     from fsspec.implementations.memory import MemoryFileSystem
+
+    from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 
     if AIRFLOW_V_3_0_PLUS:
         from airflow.sdk.io import attach
@@ -288,14 +290,18 @@ def test_the_data_is_flushed_to_disk_before_it_gets_its_name(local, tmp_path, mo
 
 
 @pytest.mark.parametrize("where", ["fsync", "replace", "makedirs"])
-@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system"), (errno.EACCES, "Permission denied")])
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system"), (errno.EACCES, "Permission denied")]
+)
 def test_a_disk_that_does_not_take_it_is_a_staging_error_with_advice(local, tmp_path, monkeypatch, where, number, words):
     def fail(*args, **kwargs):
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, where, fail)
-        with pytest.raises(StagingError, match=f"Cannot write {tmp_path}/file: {words}. Make room, or point .tenable. staging_path elsewhere, and clear the task"):
+        with pytest.raises(
+            StagingError, match=f"Cannot write {tmp_path}/file: {words}. Make room, or point .tenable. staging_path elsewhere, and clear the task"
+        ):
             write_whole(local / "file", b"data")
     assert os.listdir(tmp_path) == []
     write_whole(local / "file", b"data")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from airflow_provider_tenable import _compat, watermark
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.watermark import (
@@ -17,8 +20,6 @@ from airflow_provider_tenable.watermark import (
     plan_window,
     variable_name,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 NOW = 1_800_000_000
 HOUR = 3_600
@@ -158,7 +159,19 @@ def test_a_moment_is_read_in_each_of_its_forms(value, seconds):
 
 @pytest.mark.parametrize(
     "value",
-    [-1, -0.5, "-1", 253_402_300_800, "9999-12-31T23:59:59-01:00", "1969-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "yesterday", "2026-13-01", "1e9", "1_000"]
+    [
+        -1,
+        -0.5,
+        "-1",
+        253_402_300_800,
+        "9999-12-31T23:59:59-01:00",
+        "1969-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+14:00",
+        "yesterday",
+        "2026-13-01",
+        "1e9",
+        "1_000",
+    ]
     + [True, False, float("nan"), float("inf"), 10**400, -(10**400), "9" * 5000, [], {}, [1], "2026-11-23T00:00:00 UTC", "\ud800", "inf", "nan"],
     ids=lambda value: str(value)[:20].encode("ascii", "replace").decode(),
 )
@@ -171,7 +184,9 @@ def test_the_name_of_the_variable_is_what_people_set():
     assert variable_name("tenable_to_security_hub") == "tenable_to_security_hub__since"
 
 
-@pytest.mark.parametrize(("text", "value"), [(None, None), ("", None), (" \n", None), ("0", 0), ("1790000000", 1_790_000_000), (" 1790000000\n", 1_790_000_000)])
+@pytest.mark.parametrize(
+    ("text", "value"), [(None, None), ("", None), (" \n", None), ("0", 0), ("1790000000", 1_790_000_000), (" 1790000000\n", 1_790_000_000)]
+)
 def test_a_watermark_is_unix_seconds_as_text(text, value):
     assert parse_watermark(text, name="V", now=NOW) == value
 

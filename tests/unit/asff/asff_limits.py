@@ -83,7 +83,9 @@ def _product_fields(finding: dict[str, Any]) -> list[str]:
 
 def _resources(finding: dict[str, Any]) -> list[str]:
     (resource,) = finding["Resources"]
-    found = _text(resource["Type"], 256, "Resource.Type") + _text(resource["Id"], 512, "Resource.Id") + _text(resource.get("Region", "-"), 16, "Resource.Region")
+    found = (
+        _text(resource["Type"], 256, "Resource.Type") + _text(resource["Id"], 512, "Resource.Id") + _text(resource.get("Region", "-"), 16, "Resource.Region")
+    )
     if resource.get("Partition", "aws") not in {"aws", "aws-cn", "aws-us-gov"}:
         found.append("Resource.Partition")
     tags = resource.get("Tags", {"-": "-"})

@@ -75,7 +75,7 @@ def test_times_are_first_found_last_found_and_the_latest():
 
 @pytest.mark.parametrize("latest", ["last_found", "last_fixed", "resurfaced_date", "indexed"])
 def test_updated_at_is_the_maximum(latest):
-    times = {name: "2024-03-01T00:00:00Z" for name in ("last_found", "last_fixed", "resurfaced_date", "indexed")}
+    times = dict.fromkeys(("last_found", "last_fixed", "resurfaced_date", "indexed"), "2024-03-01T00:00:00Z")
     assert finding_of(record(**{**times, latest: "2024-03-01T00:00:00.001Z"}))["UpdatedAt"] == "2024-03-01T00:00:00.001Z"
 
 
@@ -110,7 +110,9 @@ def test_record_without_any_time_is_unmappable():
         finding_of(record(first_found=None, last_found="never", indexed=None))
 
 
-@pytest.mark.parametrize(("number", "label", "word"), [(0, "INFORMATIONAL", "info"), (1, "LOW", "low"), (2, "MEDIUM", "medium"), (3, "HIGH", "high"), (4, "CRITICAL", "critical")])
+@pytest.mark.parametrize(
+    ("number", "label", "word"), [(0, "INFORMATIONAL", "info"), (1, "LOW", "low"), (2, "MEDIUM", "medium"), (3, "HIGH", "high"), (4, "CRITICAL", "critical")]
+)
 def test_severity_labels(number, label, word):
     assert finding_of(record(severity_id=number, severity=None))["FindingProviderFields"]["Severity"] == {"Label": label, "Original": word}
     assert finding_of(record(severity_id=None, severity=word.upper()))["FindingProviderFields"]["Severity"] == {"Label": label, "Original": word.upper()}
@@ -120,7 +122,10 @@ def test_severity_number_is_preferred_to_the_word_which_stays_as_original():
     assert finding_of(record(severity_id=3, severity="low"))["FindingProviderFields"]["Severity"] == {"Label": "HIGH", "Original": "low"}
 
 
-@pytest.mark.parametrize(("number", "word", "expected"), [(5, "low", 1), (-1, " Low ", 1), (None, "none", None), (None, None, None), (7, "", None), (0, "critical", 0), (4, "info", 4)])
+@pytest.mark.parametrize(
+    ("number", "word", "expected"),
+    [(5, "low", 1), (-1, " Low ", 1), (None, "none", None), (None, None, None), (7, "", None), (0, "critical", 0), (4, "info", 4)],
+)
 def test_severity_id_of(number, word, expected):
     assert severity_id_of(vulnerability(severity_id=number, severity=word)) == expected
 
@@ -153,12 +158,25 @@ def test_criticality_zero_is_sent():
 
 def test_what_belongs_to_the_customer_is_never_sent():
     full = record(workflow="x", note="y", verification_state="z", severity_modification_type="ACCEPTED", recast_reason="because")
-    assert not {"Workflow", "WorkflowState", "Note", "UserDefinedFields", "VerificationState", "Severity", "Types", "Confidence", "Criticality"} & set(finding_of(full))
+    assert not {"Workflow", "WorkflowState", "Note", "UserDefinedFields", "VerificationState", "Severity", "Types", "Confidence", "Criticality"} & set(
+        finding_of(full)
+    )
 
 
 @pytest.mark.parametrize(
     ("state", "expected"),
-    [("OPEN", "ACTIVE"), ("REOPENED", "ACTIVE"), ("NEW", "ACTIVE"), ("FIXED", "ARCHIVED"), ("fixed", "ARCHIVED"), (" Fixed ", "ARCHIVED"), (None, "ACTIVE"), ("", "ACTIVE"), ("ODD", "ACTIVE"), (["FIXED"], "ACTIVE")],
+    [
+        ("OPEN", "ACTIVE"),
+        ("REOPENED", "ACTIVE"),
+        ("NEW", "ACTIVE"),
+        ("FIXED", "ARCHIVED"),
+        ("fixed", "ARCHIVED"),
+        (" Fixed ", "ARCHIVED"),
+        (None, "ACTIVE"),
+        ("", "ACTIVE"),
+        ("ODD", "ACTIVE"),
+        (["FIXED"], "ACTIVE"),
+    ],
 )
 def test_record_state(state, expected):
     assert finding_of(record(state=state))["RecordState"] == expected
@@ -189,7 +207,9 @@ def test_accepted_risks_are_archived_by_default():
 
 
 def test_product_fields_say_where_and_what():
-    full = record(finding_id="f-1", source="NESSUS", output=" \n out \n", plugin={"id": 1, "family": "Web", "type": "remote", "vpr": {"score": 9.1}, "cve": ["CVE-1"]})
+    full = record(
+        finding_id="f-1", source="NESSUS", output=" \n out \n", plugin={"id": 1, "family": "Web", "type": "remote", "vpr": {"score": 9.1}, "cve": ["CVE-1"]}
+    )
     row = msgspec.structs.replace(ROW, tags='{"team":["red"]}', instance_name="web-1", instance_type="t2.micro")
     assert fields_of(full, row) == {
         "finding_id": "f-1",
@@ -279,9 +299,9 @@ def test_finding_at_the_limit_is_sent_whole():
 def test_longest_texts_everywhere_stay_below_the_limit():
     resource_tags = json.dumps({f"{number:03d}" + "🙂" * 125: "🙂" * 256 for number in range(50)})
     row = msgspec.structs.replace(ROW, resource_tags=resource_tags, tags=json.dumps({"🙂": ["🙂" * 2048]}), name="🙂" * 2048, instance_type="🙂" * 2048)
-    everything = {name: "🙂" * 2048 for name in ("finding_id", "source", "output", "recast_reason", "severity_modification_type", "severity")}
+    everything = dict.fromkeys(("finding_id", "source", "output", "recast_reason", "severity_modification_type", "severity"), "🙂" * 2048)
     port = {"port": "443", "protocol": "TCP", "service": "🙂" * 2048}
-    line = line_of(record(**everything, port=port, plugin={"id": 1, **{name: "🙂" * 2048 for name in ("family", "type", "name", "description", "solution")}}), row)
+    line = line_of(record(**everything, port=port, plugin={"id": 1, **dict.fromkeys(("family", "type", "name", "description", "solution"), "🙂" * 2048)}), row)
     assert 170_000 < len(line) <= 240_000
 
 
@@ -292,7 +312,7 @@ def test_finding_that_no_cut_makes_fit_is_unmappable():
 
 
 def test_id_over_the_limit_is_unmappable_with_its_length():
-    with pytest.raises(UnmappableError, match="its id would have 55[0-9] characters, the limit is 512"):
+    with pytest.raises(UnmappableError, match=r"its id would have 55[0-9] characters, the limit is 512"):
         finding_of(record(port={"port": 1, "protocol": "x" * 500}))
 
 

@@ -36,7 +36,12 @@ def test_finding_id_is_the_same_for_the_same_port_however_written():
 
 _part = st.one_of(st.text(max_size=12), st.sampled_from(["a/b", "a%2Fb", "a", "b", "/", "%2F", "%", "a/1/tcp/2"]))
 _tuple = st.tuples(
-    st.sampled_from(["eu-west-1", "us-east-1"]), st.sampled_from(["1" * 12, "2" * 12]), _part.filter(len), st.integers(-9, 9), _part, st.one_of(st.integers(-9, 9), _part)
+    st.sampled_from(["eu-west-1", "us-east-1"]),
+    st.sampled_from(["1" * 12, "2" * 12]),
+    _part.filter(len),
+    st.integers(-9, 9),
+    _part,
+    st.one_of(st.integers(-9, 9), _part),
 )
 
 
@@ -130,7 +135,7 @@ def test_asff_names_only_these_partitions():
         (None, None, None),
         ("US-EAST-1", None, None),
         ("us-east-1\n", None, None),
-        ("us-east-١", None, None),
+        ("us-east-\u0661", None, None),
         ("us-" + "e" * 400 + "-1", None, None),
     ],
 )
@@ -158,11 +163,16 @@ def test_instance_ids_of_both_lengths_are_known(value):
     assert identity.INSTANCE.fullmatch(value)
 
 
-@pytest.mark.parametrize("value", ["ec244de6a6e-4004-4d20-9596-88edf73dd00d", "i-", "i-1234567", "i-123456789012345678", "i-ABCDEF12", "mi-12345678", "i-12345678\n"])
+@pytest.mark.parametrize(
+    "value", ["ec244de6a6e-4004-4d20-9596-88edf73dd00d", "i-", "i-1234567", "i-123456789012345678", "i-ABCDEF12", "mi-12345678", "i-12345678\n"]
+)
 def test_what_is_no_instance_id_is_told(value):
     assert not identity.INSTANCE.fullmatch(value)
 
 
-@pytest.mark.parametrize(("value", "good"), [("012345678901", True), ("12345678901", False), ("1234567890123", False), ("١٢٣٤٥٦٧٨٩٠١٢", False), ("a" * 64, False), ("0123 5678901", False)])
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [("012345678901", True), ("12345678901", False), ("1234567890123", False), ("١٢٣٤٥٦٧٨٩٠١٢", False), ("a" * 64, False), ("0123 5678901", False)],
+)
 def test_account_is_twelve_ascii_digits(value, good):
     assert bool(identity.ACCOUNT.fullmatch(value)) is good

@@ -157,13 +157,20 @@ def test_solution_is_decoded_and_cut():
 
 
 def test_product_fields_of_a_plugin():
-    assert parts_of(
-        family="Windows", type="local", vpr={"score": 6.7}, vpr_v2={"score": 0}, cvss3_base_score=8.8, cve=["CVE-1", "CVE-2"]
-    ).product_fields == {"plugin_family": "Windows", "plugin_type": "local", "vpr_score": "6.7", "vpr_v2_score": "0", "cvss3_base_score": "8.8", "cve_count": "2"}
+    assert parts_of(family="Windows", type="local", vpr={"score": 6.7}, vpr_v2={"score": 0}, cvss3_base_score=8.8, cve=["CVE-1", "CVE-2"]).product_fields == {
+        "plugin_family": "Windows",
+        "plugin_type": "local",
+        "vpr_score": "6.7",
+        "vpr_v2_score": "0",
+        "cvss3_base_score": "8.8",
+        "cve_count": "2",
+    }
     assert set(parts_of().product_fields.values()) == {""}
 
 
-@pytest.mark.parametrize("raw", [b'{"id":7,"vpr":{"score":1' + b"0" * 400 + b"}}", b'{"id":7,"cvss3_base_score":1e999}', b'{"id":7,"vpr":{"score":NaN}}', b'{"id":7,"vpr_v2":[]}'])
+@pytest.mark.parametrize(
+    "raw", [b'{"id":7,"vpr":{"score":1' + b"0" * 400 + b"}}", b'{"id":7,"cvss3_base_score":1e999}', b'{"id":7,"vpr":{"score":NaN}}', b'{"id":7,"vpr_v2":[]}']
+)
 def test_absurd_scores_are_no_scores(raw):
     assert set(plugin_parts(decode_plugin(raw)).product_fields.values()) == {""}
 
@@ -176,7 +183,9 @@ def packages_of(software, **plugin):
 
 def test_packages_go_to_the_cves_they_were_found_in():
     software = [
-        SoftwareVuln(product="httpd", version="2.4", path="/usr/sbin/httpd", vulnerabilities=["CVE-1"], fixes=[Fix("kb", "5"), Fix("version", ""), Fix("version", "2.5")]),
+        SoftwareVuln(
+            product="httpd", version="2.4", path="/usr/sbin/httpd", vulnerabilities=["CVE-1"], fixes=[Fix("kb", "5"), Fix("version", ""), Fix("version", "2.5")]
+        ),
         SoftwareVuln(product="everywhere"),
         SoftwareVuln(product="elsewhere", vulnerabilities=["CVE-3"]),
         SoftwareVuln(vulnerabilities=["CVE-2"]),

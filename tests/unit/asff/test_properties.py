@@ -37,12 +37,22 @@ def worth_reading(text: str) -> bool:
 
 surrogates = st.text(alphabet=st.characters(categories=["Cs", "Cc", "L", "Zs", "So"]), max_size=20)
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**25), 10**25) | st.floats() | surrogates | st.sampled_from(["", " ", "0", "x" * 40_000, "&lt;&#9999999999;", "2024-02-30T00:00:00Z", "1" * 400, "http://localhost/", "a/b"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "uuid", "raw", "score", "port", "key", "value", "product", "aws", "acr"]) | surrogates, inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**25), 10**25)
+    | st.floats()
+    | surrogates
+    | st.sampled_from(["", " ", "0", "x" * 40_000, "&lt;&#9999999999;", "2024-02-30T00:00:00Z", "1" * 400, "http://localhost/", "a/b"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "uuid", "raw", "score", "port", "key", "value", "product", "aws", "acr"]) | surrogates, inner, max_size=3)
+    ),
     max_leaves=6,
 )
 times = st.one_of(
-    st.datetimes().map(lambda moment: moment.isoformat() + "Z"), st.integers(1, 2**40), st.sampled_from(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "", None, "now"])
+    st.datetimes().map(lambda moment: moment.isoformat() + "Z"),
+    st.integers(1, 2**40),
+    st.sampled_from(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "", None, "now"]),
 )
 texts = st.text(max_size=30) | st.sampled_from(["x" * 3000, "&amp;" * 900, "\n\n", "\u2028", "\ufeff", "🙂" * 1100, "ends with blank ", None])
 scores = st.floats(-1, 11) | st.integers(-1, 101) | st.none()
@@ -50,10 +60,10 @@ scores = st.floats(-1, 11) | st.integers(-1, 101) | st.none()
 plugins = st.fixed_dictionaries(
     {"id": st.integers(0, 2**40)},
     optional={
-        **{name: texts for name in ("name", "family", "type", "synopsis", "description", "solution", "risk_factor")},
+        **dict.fromkeys(("name", "family", "type", "synopsis", "description", "solution", "risk_factor"), texts),
         "see_also": st.lists(st.sampled_from(["https://example.com/a", "http://localhost/", "http://10.0.0.1/x", "https://a b", "h"]) | texts, max_size=30),
         "cve": st.lists(st.sampled_from([f"CVE-2024-{number}" for number in range(50)]) | texts, max_size=60),
-        **{name: scores for name in ("cvss_base_score", "cvss3_base_score", "cvss4_base_score", "epss_score")},
+        **dict.fromkeys(("cvss_base_score", "cvss3_base_score", "cvss4_base_score", "epss_score"), scores),
         **{name: st.fixed_dictionaries({}, optional={"raw": texts}) for name in ("cvss_vector", "cvss3_vector", "cvss4_vector")},
         "vpr": st.fixed_dictionaries({}, optional={"score": scores}),
         "exploit_available": st.booleans() | st.none(),
@@ -65,14 +75,19 @@ plugins = st.fixed_dictionaries(
 believable = st.fixed_dictionaries(
     {"asset": st.just({"uuid": "asset-1"}), "plugin": plugins, "severity_id": st.integers(0, 4), "first_found": st.just("2024-01-01T00:00:00Z")},
     optional={
-        "port": st.fixed_dictionaries({}, optional={"port": st.integers(-5, 70_000) | st.sampled_from(["0", "443", "", "a/b"]), "protocol": texts, "service": texts}),
-        **{name: texts for name in ("output", "severity", "recast_reason", "source", "finding_id")},
+        "port": st.fixed_dictionaries(
+            {}, optional={"port": st.integers(-5, 70_000) | st.sampled_from(["0", "443", "", "a/b"]), "protocol": texts, "service": texts}
+        ),
+        **dict.fromkeys(("output", "severity", "recast_reason", "source", "finding_id"), texts),
         "severity_modification_type": st.sampled_from(["NONE", "RECASTED", "ACCEPTED", "accepted", "", "x" * 5000]),
         "severity_default_id": st.integers(0, 4),
-        **{name: times for name in ("last_found", "last_fixed", "resurfaced_date", "indexed")},
+        **dict.fromkeys(("last_found", "last_fixed", "resurfaced_date", "indexed"), times),
         "state": st.sampled_from(["OPEN", "REOPENED", "FIXED", "NEW", "fixed", "", None]),
         "software_vulns": st.lists(
-            st.fixed_dictionaries({}, optional={"product": texts, "version": texts, "path": texts, "vulnerabilities": st.lists(st.sampled_from(["CVE-2024-1", "CVE-2024-2"]))}), max_size=25
+            st.fixed_dictionaries(
+                {}, optional={"product": texts, "version": texts, "path": texts, "vulnerabilities": st.lists(st.sampled_from(["CVE-2024-1", "CVE-2024-2"]))}
+            ),
+            max_size=25,
         ),
     },
 )
@@ -89,11 +104,13 @@ assets = st.fixed_dictionaries(
                         "region": st.sampled_from(["eu-west-1", "us-gov-west-1", "cn-north-1", "us-isob-east-1", "ap-southwestss-10"]),
                         "ec2_instance_id": st.from_regex(r"i-[0-9a-f]{17}", fullmatch=True),
                     },
-                    optional={name: texts for name in ("ec2_instance_ami_id", "ec2_instance_type", "ec2_name", "vpc_id", "subnet_id")},
+                    optional=dict.fromkeys(("ec2_instance_ami_id", "ec2_instance_type", "ec2_name", "vpc_id", "subnet_id"), texts),
                 )
             }
         ),
-        "network": st.fixed_dictionaries({}, optional={"ipv4s": addresses, "ipv6s": addresses, "hostnames": st.lists(texts.filter(lambda text: text is not None), max_size=2)}),
+        "network": st.fixed_dictionaries(
+            {}, optional={"ipv4s": addresses, "ipv6s": addresses, "hostnames": st.lists(texts.filter(lambda text: text is not None), max_size=2)}
+        ),
         "ratings": st.fixed_dictionaries({"acr": st.fixed_dictionaries({"score": scores | st.sampled_from(["9.0", "", "x"])})}),
         "tags": tags,
         "resource_tags": tags,
@@ -116,8 +133,7 @@ def outcome(value, row, options=None) -> bytes | str:
 
         return finding_json(one, plugin, resource, product_arn(TENABLE_PRODUCT, region=resource.region, account=resource.account), options or MappingOptions())
     except (UnmappableError, ValueError, RecursionError) as error:
-        assert str(error)
-        return str(error)
+        return f"{error}"
 
 
 @given(believable, assets)
@@ -214,7 +230,13 @@ LIFE = [
     record(state="OPEN", last_found="2024-01-02T00:00:00Z", indexed="2024-01-02T00:10:00Z"),
     record(state="FIXED", last_found="2024-01-02T00:00:00Z", last_fixed="2024-01-05T00:00:00Z", indexed="2024-01-05T00:10:00Z"),
     record(state="REOPENED", last_found="2024-01-09T00:00:00Z", resurfaced_date="2024-01-09T00:00:00Z", indexed="2024-01-09T00:10:00Z"),
-    record(state="FIXED", last_found="2024-01-09T00:00:00Z", resurfaced_date="2024-01-09T00:00:00Z", last_fixed="2024-01-12T00:00:00Z", indexed="2024-01-12T00:10:00Z"),
+    record(
+        state="FIXED",
+        last_found="2024-01-09T00:00:00Z",
+        resurfaced_date="2024-01-09T00:00:00Z",
+        last_fixed="2024-01-12T00:00:00Z",
+        indexed="2024-01-12T00:10:00Z",
+    ),
 ]
 
 
@@ -248,7 +270,15 @@ def test_published_assets_and_records_make_findings_that_every_judge_accepts():
 
 def test_judges_refuse_what_is_wrong():
     good = json.loads((DATA / "golden_finding_ec2.json").read_text())
-    for change in ({"Title": "x" * 257}, {"Title": " "}, {"Workflow": {"Status": "NEW"}}, {"UpdatedAt": "yesterday"}, {"RecordState": "FOO"}, {"Id": ""}, {"Nonsense": 1}):
+    for change in (
+        {"Title": "x" * 257},
+        {"Title": " "},
+        {"Workflow": {"Status": "NEW"}},
+        {"UpdatedAt": "yesterday"},
+        {"RecordState": "FOO"},
+        {"Id": ""},
+        {"Nonsense": 1},
+    ):
         line = json.dumps({**good, **change}, separators=(",", ":")).encode()
         assert problems(line), change
 
@@ -268,9 +298,9 @@ def test_module_imports_no_airflow(module):
 
 
 def test_every_asff_module_is_checked_for_its_imports():
-    import airflow_provider_tenable.asff as package
-
     from pathlib import Path
+
+    import airflow_provider_tenable.asff as package
 
     names = {f"asff.{path.stem}" for path in Path(package.__file__).parent.glob("*.py")} - {"asff.__init__"}
     assert names == {each for each in MODULES_WITHOUT_AIRFLOW if each.startswith("asff.")}

@@ -40,7 +40,13 @@ def test_webapp_with_bogus_cloud_ids_is_no_instance():
 
 @pytest.mark.parametrize(
     ("missing", "reason"),
-    [(["owner_id"], NO_ACCOUNT), (["region", "availability_zone"], NO_REGION), (["ec2_instance_id"], NO_INSTANCE), (["region"], None), (["ec2_instance_type", "ec2_instance_ami_id", "vpc_id", "subnet_id", "ec2_name"], None)],
+    [
+        (["owner_id"], NO_ACCOUNT),
+        (["region", "availability_zone"], NO_REGION),
+        (["ec2_instance_id"], NO_INSTANCE),
+        (["region"], None),
+        (["ec2_instance_type", "ec2_instance_ami_id", "vpc_id", "subnet_id", "ec2_name"], None),
+    ],
 )
 def test_half_filled_cloud_asset_is_skipped_only_for_what_asff_requires(missing, reason):
     for blank in (None, ""):

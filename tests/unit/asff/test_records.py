@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_tenable.asff import records as records_module
 from airflow_provider_tenable.asff.plugins import decode_plugin
-from airflow_provider_tenable.asff.records import Asset, Vulnerability, count_records, decode_chunk, salvage, split_chunk
+from airflow_provider_tenable.asff.records import Asset, Vulnerability, count_records, decode_blocks, decode_chunk, salvage, split_chunk
 
 GOOD = b'{"asset":{"uuid":"g"},"plugin":{"id":1},"severity_id":3}'
 DEEP = b"[" * 30_000 + b"]" * 30_000
@@ -31,7 +32,24 @@ def test_no_records_in_an_empty_or_null_chunk(data):
     assert count_records(data) == 0
 
 
-@pytest.mark.parametrize("data", [b"{}", b"5", b'"x"', b"[{}", b"[{}] x", b"[,]", b"\x00", b"<html>", b"[" * 100_000, b"[" + DEEP, DEEP + b"]", b'{"a":' + DEEP + b"}", b"[1," + DEEP + b",]"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{}",
+        b"5",
+        b'"x"',
+        b"[{}",
+        b"[{}] x",
+        b"[,]",
+        b"\x00",
+        b"<html>",
+        b"[" * 100_000,
+        b"[" + DEEP,
+        DEEP + b"]",
+        b'{"a":' + DEEP + b"}",
+        b"[1," + DEEP + b",]",
+    ],
+)
 def test_what_is_no_array_is_a_lost_chunk(data):
     with pytest.raises(ValueError, match=r"."):
         decode_chunk(data, Vulnerability)
@@ -82,7 +100,18 @@ def test_field_of_a_wrong_kind_costs_that_field_only(field, expected):
 
 @pytest.mark.parametrize(
     ("port", "expected"),
-    [(b"443", 443), (b'"0"', "0"), (b'"443"', "443"), (b"443.0", 443), (b"-1", -1), (b"true", None), (b"443.5", None), (b"[443]", None), (b"{}", None), (b"null", None)],
+    [
+        (b"443", 443),
+        (b'"0"', "0"),
+        (b'"443"', "443"),
+        (b"443.0", 443),
+        (b"-1", -1),
+        (b"true", None),
+        (b"443.5", None),
+        (b"[443]", None),
+        (b"{}", None),
+        (b"null", None),
+    ],
 )
 def test_port_is_a_number_or_a_text(port, expected):
     (record,), unreadable = decode_chunk(chunk(with_field(b'"port":{"port":' + port + b',"protocol":"TCP"}')), Vulnerability)
@@ -131,7 +160,16 @@ def test_deep_chunk_is_split_at_its_records_whatever_stands_in_texts():
     assert split_chunk(b" " + chunk(tricky, with_field(b'"x":' + DEEP), GOOD) + b"\n") == [tricky, with_field(b'"x":' + DEEP), GOOD]
 
 
-@given(st.lists(st.recursive(st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=6), max_size=5))
+@given(
+    st.lists(
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            max_leaves=6,
+        ),
+        max_size=5,
+    )
+)
 @settings(max_examples=50, deadline=None)
 def test_splitting_by_brackets_equals_splitting_by_a_parser(values):
     data = json.dumps([*values, "end"]).encode()
@@ -164,7 +202,9 @@ def test_bad_items_of_a_list_cost_these_items_only():
     assert [(each.product, each.version, each.vulnerabilities) for each in record.software_vulns] == [(None, "2", None), ("p", None, ["CVE-1"])]
 
 
-@pytest.mark.parametrize("raw", [b"{}", b'{"id":null}', b'{"id":"x"}', b'{"id":1.5}', b"5", b"null", b'"x"', b"[]", b'{"id":1' + ZERO * 30 + b"}", b'{"id":true}'])
+@pytest.mark.parametrize(
+    "raw", [b"{}", b'{"id":null}', b'{"id":"x"}', b'{"id":1.5}', b"5", b"null", b'"x"', b"[]", b'{"id":1' + ZERO * 30 + b"}", b'{"id":true}']
+)
 def test_plugin_without_a_usable_id_is_refused(raw):
     with pytest.raises(ValueError, match=r"id |not an object"):
         decode_plugin(raw)
@@ -181,14 +221,76 @@ def test_see_also_may_be_anything(see_also):
 
 
 def test_assets_decode_with_null_everywhere():
-    records, unreadable = decode_chunk(b'[{"id":"a","cloud":null,"network":null,"ratings":null,"tags":null,"resource_tags":null,"types":null},{"id":"b","cloud":{"aws":null},"ratings":{"acr":null}}]', Asset)
+    records, unreadable = decode_chunk(
+        b'[{"id":"a","cloud":null,"network":null,"ratings":null,"tags":null,"resource_tags":null,"types":null},{"id":"b","cloud":{"aws":null},"ratings":{"acr":null}}]',
+        Asset,
+    )
     assert [record.id for record in records] == ["a", "b"]
     assert unreadable == []
 
 
 def test_megabyte_strings_and_thousands_of_cves_decode():
-    raw = b'{"asset":{"uuid":"g"},"plugin":{"id":1,"cve":[' + b",".join(b'"CVE-2024-%d"' % number for number in range(10_000)) + b']},"output":"' + b"x" * 1_000_000 + b'"}'
+    raw = (
+        b'{"asset":{"uuid":"g"},"plugin":{"id":1,"cve":['
+        + b",".join(b'"CVE-2024-%d"' % number for number in range(10_000))
+        + b']},"output":"'
+        + b"x" * 1_000_000
+        + b'"}'
+    )
     (record,), _ = decode_chunk(chunk(raw), Vulnerability)
     assert record.output is not None
     assert len(record.output) == 1_000_000
     assert len(decode_plugin(bytes(record.plugin)).cve or []) == 10_000
+
+
+def test_deep_chunk_that_is_no_array_says_so():
+    for data in (b"[1," + DEEP + b",]", b'{"a":' + DEEP + b"}", b"[" + DEEP + b"] x"):
+        with pytest.raises(ValueError, match=r"^a chunk must be a JSON array$"):
+            split_chunk(data)
+
+
+def in_pieces(data: bytes, block: int) -> tuple[list, list, int]:
+    """What :func:`decode_blocks` makes of a chunk, and in how many pieces."""
+    pieces = list(decode_blocks((data[start : start + block] for start in range(0, len(data), block)), Vulnerability))
+    return [record for records, _ in pieces for record in records], [each for _, unreadable in pieces for each in unreadable], len(pieces)
+
+
+TRICKY = rb'{"asset":{"uuid":"t"},"plugin":{"id":1,"x":[{"a":1},{"asset":1}]},"output":"},{\"asset\":\"},{"}'
+
+
+@given(
+    st.lists(st.sampled_from([GOOD, TRICKY, b'{"plugin":{"id":1}}', b"5", with_field(b'"severity_id":"2"')]), max_size=12),
+    st.integers(1, 200),
+    st.sampled_from([b",", b" ,\n "]),
+)
+@settings(max_examples=150, deadline=None)
+def test_chunk_in_pieces_gives_the_records_of_the_whole_in_order(raws, block, comma):
+    data = b"[" + comma.join(raws) + b"]"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records_module, "PIECE_BYTES", 100)
+        records, unreadable, _ = in_pieces(data, block)
+    whole, whole_unreadable = decode_chunk(data, Vulnerability)
+    assert [msgspec.json.encode(each) for each in records] == [msgspec.json.encode(each) for each in whole]
+    assert unreadable == whole_unreadable
+
+
+def test_large_chunk_is_decoded_in_many_pieces(monkeypatch):
+    monkeypatch.setattr(records_module, "PIECE_BYTES", 1000)
+    records, unreadable, pieces = in_pieces(chunk(*[TRICKY] * 300), 500)
+    assert (len(records), unreadable) == (300, [])
+    assert pieces > 10
+
+
+def test_truncated_chunk_in_pieces_is_a_lost_chunk(monkeypatch):
+    monkeypatch.setattr(records_module, "PIECE_BYTES", 100)
+    whole = chunk(*[TRICKY] * 5)
+    for length in range(1, len(whole)):
+        with pytest.raises(ValueError, match=r"."):
+            in_pieces(whole[:length], 64)
+
+
+def test_hostile_records_in_pieces_are_all_accounted_for(monkeypatch):
+    monkeypatch.setattr(records_module, "PIECE_BYTES", 2000)
+    data = chunk(GOOD, *[with_field(field) for field, _ in BAD_FIELDS.values()], *[raw for raw, _ in UNREADABLE.values()], GOOD)
+    records, unreadable, _ = in_pieces(data, 1000)
+    assert (len(records), len(unreadable)) == (len(BAD_FIELDS) + 2, len(UNREADABLE))

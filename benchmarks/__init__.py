@@ -1,0 +1,1 @@
+"""What the provider costs, beside Tenable's own tool: `make bench`."""

@@ -1,0 +1,86 @@
+"""Generated Tenable data for the benchmarks: the sandbox's records, in any number, without holding them.
+
+The sandbox generates :data:`MODEL_HOSTS` hosts with :data:`PER_HOST` vulnerabilities each. Further hosts are copies of these under ids of their own, which costs
+a replacement of bytes instead of a rendering.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import uuid
+from collections.abc import Iterator
+from functools import cached_property
+
+from sandbox.tenable.asset_records import asset_v2
+from sandbox.tenable.estate import ACCOUNTS, Estate
+from sandbox.tenable.records import RecordOptions, vulnerability_texts
+
+MODEL_HOSTS = 100
+PER_HOST = 50
+HOSTS_PER_CHUNK = 100
+ASSETS_PER_CHUNK = 1000
+#: When the generated estate was looked at; fixed, so that every run measures the same bytes.
+NOW = 1_795_000_000.0
+
+_PLUGIN_ID = re.compile(rb'("plugin": \{.{1,6000}?"id": )(\d{5,6})(, )')
+
+
+class Generated:
+    """Chunks of vulnerabilities and of their assets.
+
+    :param vulnerabilities: how many, a multiple of :data:`PER_HOST`.
+    :param plugins: 1: the plugins repeat as the sandbox's do (some 120 in all). More: so many times as many plugins, of different ids.
+    """
+
+    def __init__(self, vulnerabilities: int, *, plugins: int = 1) -> None:
+        self.hosts = vulnerabilities // PER_HOST
+        self.plugins = plugins
+        self.accounts = ACCOUNTS
+
+    @cached_property
+    def _models(self) -> list[tuple[str, str, list[bytes], bytes]]:
+        estate = Estate(NOW, seed=7, hosts=MODEL_HOSTS, vulnerabilities=MODEL_HOSTS * PER_HOST)
+        options = RecordOptions(include_software_vulns=True)
+        models = []
+        for host in estate.hosts.values():
+            records = [text.encode() for text in vulnerability_texts(estate.vulnerabilities[host.asset_id], options)]
+            # A few hosts of the sandbox have fewer: repeated on other ports, so that every host has as many.
+            for number in range(PER_HOST - len(records)):
+                records.append(re.sub(rb'"port": \{"port": "?\d+"?', b'"port": {"port": %d' % (20000 + number), records[number % len(records)]))
+            asset = json.dumps(asset_v2(host, estate.states[host.asset_id], resource_tags=True)).encode()
+            models.append((host.asset_id, host.instance_id or "", records, asset))
+        return models
+
+    def _ids(self, number: int) -> tuple[bytes, bytes]:
+        rng = random.Random(number)
+        return str(uuid.UUID(int=rng.getrandbits(128), version=4)).encode(), f"i-{rng.getrandbits(68):017x}".encode()
+
+    def host_records(self, number: int) -> list[bytes]:
+        """The records of one host."""
+        asset_id, _, records, _ = self._models[number % MODEL_HOSTS]
+        mine = self._ids(number)[0]
+        records = [record.replace(asset_id.encode(), mine) for record in records]
+        if self.plugins > 1:
+            offset = 1_000_000 + number % self.plugins * 1_000_000
+            records = [_PLUGIN_ID.sub(lambda match: match[1] + b"%d" % (int(match[2]) + offset) + match[3], record, count=1) for record in records]
+        return records
+
+    def chunks(self, hosts_per_chunk: int = HOSTS_PER_CHUNK) -> Iterator[bytes]:
+        """The chunks of the vulnerability export, one after the other."""
+        for first in range(0, self.hosts, hosts_per_chunk):
+            hosts = range(first, min(first + hosts_per_chunk, self.hosts))
+            yield b"[" + b", ".join(record for number in hosts for record in self.host_records(number)) + b"]"
+
+    def asset(self, number: int) -> bytes:
+        """One asset of the export (v2)."""
+        asset_id, instance, _, asset = self._models[number % MODEL_HOSTS]
+        mine, my_instance = self._ids(number)
+        asset = asset.replace(asset_id.encode(), mine)
+        return asset.replace(instance.encode(), my_instance) if instance else asset
+
+    def asset_chunks(self) -> Iterator[bytes]:
+        """The chunks of the asset export."""
+        for first in range(0, self.hosts, ASSETS_PER_CHUNK):
+            yield b"[" + b", ".join(self.asset(number) for number in range(first, min(first + ASSETS_PER_CHUNK, self.hosts))) + b"]"

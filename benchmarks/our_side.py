@@ -1,0 +1,163 @@
+"""The provider under the same measurements as the peer; each mode is a process of its own, driven by lines on stdin.
+
+    python -m benchmarks.our_side transform|floor|staged CHUNKS_DIR
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ACCOUNTS = ("111122223333", "222233334444", "333344445555")
+
+
+class LinesInMemory:
+    """What the transform writes to, without a disk behind it."""
+
+    def __init__(self) -> None:
+        self.findings = 0
+        self.lines: list[bytes] = []
+
+    def write(self, account: str, region: str, line: bytes, severity: str, destination: Any) -> None:
+        self.findings += 1
+        self.lines.append(line)
+
+    def reject(self, reason: str, detail: str, record: bytes) -> None:
+        raise RuntimeError(f"{reason}: {detail}")
+
+    def park(self, line: bytes) -> None:
+        raise RuntimeError("a record without its asset")
+
+
+def transform_of(writer: Any, asset_parts: list[Any]) -> Any:
+    """A transform of everything, to one destination."""
+    from airflow_provider_tenable.asff.findings import SEVERITIES, MappingOptions
+    from airflow_provider_tenable.destinations import Destination
+    from airflow_provider_tenable.transform import Transform, TransformSettings
+
+    return Transform(
+        settings=TransformSettings(
+            severities=SEVERITIES,
+            states=("open", "reopened", "fixed"),
+            until=None,
+            region_routing="resource",
+            non_ec2_assets="skip",
+            product="tenable/vulnerability-management",
+            options=MappingOptions(),
+        ),
+        destinations=[Destination("aws_default", ACCOUNTS, "TenableSecurityHubImport", None, ACCOUNTS[0], "us-east-1")],
+        asset_parts=asset_parts,
+        writer=writer,
+        lookup=lambda _: None,
+        lookups=0,
+        now=int(time.time()),
+        give_up_before=0,
+    )
+
+
+def chunks_of(folder: str, kind: str) -> list[bytes]:
+    """The raw chunks in a folder."""
+    return [path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.name.startswith(kind)]
+
+
+def blocks_of(chunk: bytes) -> Iterator[bytes]:
+    """A chunk as it comes out of its staged part."""
+    from airflow_provider_tenable.staging import BLOCK_BYTES
+
+    return (chunk[start : start + BLOCK_BYTES] for start in range(0, len(chunk), BLOCK_BYTES))
+
+
+def in_memory(folder: str) -> Callable[[], LinesInMemory]:
+    """Transforms the raw chunks to lines, the way the operator does but without files."""
+    from airflow_provider_tenable import assets, transform
+
+    chunks = {f"{number}": chunk for number, chunk in enumerate(chunks_of(folder, "vulnerabilities"))}
+    rows = {row.id: row for chunk in chunks_of(folder, "assets") for row in assets.rows_of(chunk)}
+    transform.read_blocks = lambda part: blocks_of(chunks[part])  # type: ignore[assignment, misc, index]
+
+    def run() -> LinesInMemory:
+        writer = LinesInMemory()
+        job = transform_of(writer, [])
+        job.assets = rows
+        job.transform_parts(list(chunks))
+        return writer
+
+    return run
+
+
+def transform(folder: str) -> Iterator[dict[str, Any]]:
+    """Raw chunk bytes to serialised findings."""
+    run = in_memory(folder)
+    while True:
+        began = time.process_time()
+        writer = run()
+        cpu = time.process_time() - began
+        yield {"cpu": cpu, "findings": writer.findings, "bytes": sum(map(len, writer.lines))}
+
+
+def floor(folder: str) -> Iterator[dict[str, Any]]:
+    """What no mapping can go below: the typed decoding of the same bytes, and the encoding of as many bytes of findings."""
+    import gc
+
+    import msgspec
+
+    from airflow_provider_tenable.asff.findings import Finding
+    from airflow_provider_tenable.asff.records import Vulnerability
+
+    lines = in_memory(folder)().lines
+    findings = msgspec.json.Decoder(list[Finding]).decode(b"[" + b",".join(lines) + b"]")
+    chunks, decoder, encoder = chunks_of(folder, "vulnerabilities"), msgspec.json.Decoder(list[Vulnerability]), msgspec.json.Encoder()
+    gc.freeze()
+    while True:
+        gc.disable()
+        began, size = time.process_time(), 0
+        for chunk in chunks:
+            decoder.decode(chunk)
+        decoded = time.process_time() - began
+        for finding in findings:
+            size += len(encoder.encode(finding))
+        cpu = time.process_time() - began
+        gc.enable()
+        yield {"cpu": cpu, "decode": decoded, "findings": len(findings), "bytes": size}
+
+
+def staged(folder: str) -> Iterator[dict[str, Any]]:
+    """The whole work of the transform task: staged chunks in, staged findings and manifest out, all on disk."""
+    from airflow_provider_tenable import assets, export_store
+    from airflow_provider_tenable.findings_writer import FindingsWriter
+    from airflow_provider_tenable.staging import RunFolder, open_path
+
+    with tempfile.TemporaryDirectory() as scratch:
+        base = open_path(f"file://{scratch}")
+        chunk_parts, asset_parts = [], []
+        store = export_store.StagedExport(base / "v", "vulnerabilities")
+        for number, chunk in enumerate(chunks_of(folder, "vulnerabilities")):
+            chunk_parts.append(base / "v" / store.put("00000000", number, chunk).name)
+        for number, chunk in enumerate(chunks_of(folder, "assets")):
+            part = base / f"assets-{number}.parquet"
+            part.write_bytes(assets.to_parquet(chunk)[0])
+            asset_parts.append(part)
+        while True:
+            writer = FindingsWriter(RunFolder(f"file://{scratch}", "dag", "run"), 0)
+            began = time.process_time()
+            job = transform_of(writer, asset_parts)
+            job.transform_parts(chunk_parts)
+            writer.close(job.counts())
+            yield {"cpu": time.process_time() - began, "findings": writer.findings}
+
+
+def main() -> None:
+    """Answer each line of stdin with one measurement."""
+    mode, folder = sys.argv[1:]
+    measurements = {"transform": transform, "floor": floor, "staged": staged}[mode](folder)
+    for _ in sys.stdin:
+        print(json.dumps(next(measurements)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

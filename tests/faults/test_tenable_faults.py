@@ -1,0 +1,324 @@
+"""R3 and R4: what each fault at Tenable means. Nothing is lost, nothing is committed too early, the keys go nowhere else."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_tenable.hooks.tenable_api import BY_STATUS
+from tests.faults.canary import ACCESS_KEY, SECRET_KEY
+from tests.faults.pipeline import Pipeline, Result, Zygote
+from tests.faults.proxy import FaultProxy, http_answer
+from tests.faults.universe import Sandbox, differences, expected
+
+#: So that "for ever" is soon over: one look that fails, two fetches of a chunk, one restart.
+IMPATIENT = {
+    "airflow_provider_tenable.exports:_FAILED_LOOKS": 1,
+    "airflow_provider_tenable.exports:_CHUNK_FETCHES": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[FaultProxy]:
+    """Another host, which must never see a key."""
+    with FaultProxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(sandbox: Sandbox) -> Iterator[FaultProxy]:
+    with FaultProxy(sandbox.process.tenable) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def through_proxy(pipeline: Pipeline, proxy: FaultProxy) -> Pipeline:
+    """The DAG, its Tenable behind the proxy."""
+    connection = json.loads(pipeline.env["AIRFLOW_CONN_TENABLE_DEFAULT"])
+    pipeline.env["AIRFLOW_CONN_TENABLE_DEFAULT"] = json.dumps({**connection, "host": proxy.url, "extra": {"timeout": 1}})
+    return pipeline
+
+
+def assert_delivered(pipeline: Pipeline, sandbox: Sandbox) -> None:
+    assert differences(sandbox.held(), expected(sandbox.truth(), sandbox.accounts)) == {}
+    assert pipeline.watermark
+
+
+def assert_nothing_committed(pipeline: Pipeline, sandbox: Sandbox, result: Result) -> None:
+    assert result.error, "the run should have failed"
+    assert pipeline.watermark is None
+    assert sandbox.documents() == {}
+
+
+# Operation, what it answers how often, and what becomes of the run.
+GOES_ON, STARTS_AGAIN, FAILS = "goes on", "starts again", "fails at once"
+
+TABLE: list[tuple[str, dict[str, Any], str]] = [
+    ("vulns_export", {"status": 429, "headers": {}}, GOES_ON),
+    ("vulns_export", {"status": 429, "headers": {"Retry-After": "0"}}, GOES_ON),
+    ("vulns_status", {"status": 429, "headers": {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}}, GOES_ON),
+    ("vulns_chunk", {"status": 429, "headers": {"Retry-After": "nonsense"}}, GOES_ON),
+    ("assets_export", {"status": 429, "headers": {"Retry-After": "1"}}, GOES_ON),
+    ("vulns_export", {"status": 400}, FAILS),
+    ("vulns_export", {"status": 401}, FAILS),
+    ("vulns_export", {"status": 403}, FAILS),
+    ("vulns_export", {"status": 415}, FAILS),
+    ("vulns_status", {"status": 401}, FAILS),
+    ("vulns_chunk", {"status": 403}, FAILS),
+    ("assets_export", {"status": 403}, FAILS),
+    ("session", {"status": 401}, FAILS),
+    ("vulns_chunk", {"status": 400}, GOES_ON),
+    ("vulns_status", {"status": 404}, STARTS_AGAIN),
+    ("vulns_status", {"status": 410}, STARTS_AGAIN),
+    ("vulns_chunk", {"status": 404}, STARTS_AGAIN),
+    ("vulns_chunk", {"status": 410}, STARTS_AGAIN),
+    ("vulns_chunk", {"status": 408}, GOES_ON),
+    ("vulns_status", {"status": 425}, GOES_ON),
+    ("vulns_chunk", {"status": 500, "times": 3}, GOES_ON),
+    ("vulns_status", {"status": 500, "times": 2}, GOES_ON),
+    ("vulns_export", {"status": 502}, GOES_ON),
+    ("vulns_chunk", {"status": 503, "times": 2}, GOES_ON),
+    ("vulns_status", {"status": 504}, GOES_ON),
+    ("assets_chunk", {"status": 503}, GOES_ON),
+    ("session", {"status": 503}, GOES_ON),
+]
+
+
+@pytest.mark.parametrize(("operation", "answer", "outcome"), TABLE)
+def test_status_of_tenable_means_what_the_table_says(pipeline: Pipeline, sandbox: Sandbox, operation: str, answer: dict[str, Any], outcome: str) -> None:
+    sandbox.fault({"on": operation, "do": "status", **answer})
+    result = pipeline.run()
+    created = sandbox.jobs()["created"]
+    if outcome == FAILS:
+        assert_nothing_committed(pipeline, sandbox, result)
+        assert result.error == "AirflowFailException", "a retry would be in vain"
+    else:
+        assert result.succeeded, result
+        assert created == (2 if outcome == STARTS_AGAIN else 1)
+        assert_delivered(pipeline, sandbox)
+
+
+def test_every_status_in_the_code_is_in_the_table() -> None:
+    assert set(BY_STATUS) - {409} <= {answer["status"] for _, answer, _ in TABLE}
+
+
+@pytest.mark.parametrize(("operation", "status"), [("vulns_status", 500), ("vulns_chunk", 500), ("vulns_chunk", 404), ("vulns_export", 500)])
+def test_outage_of_tenable_that_does_not_end_commits_nothing_and_is_made_good_later(
+    pipeline: Pipeline, sandbox: Sandbox, operation: str, status: int
+) -> None:
+    sandbox.fault({"on": operation, "do": "status", "status": status, "times": None})
+    result = pipeline.run(patches=IMPATIENT)
+    assert_nothing_committed(pipeline, sandbox, result)
+    assert result.error != "AirflowFailException", "Airflow must try again by itself"
+    sandbox.clear_faults()
+    pipeline.succeed()
+    assert_delivered(pipeline, sandbox)
+
+
+BODIES = ["", "null", "{}", "[]", "<html>sign in</html>", '{"status": 7}', '{"export_uuid": ', '"text"', '{"export_uuid": null}']
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("operation", ["vulns_export", "vulns_status"])
+def test_answer_of_another_form_is_asked_for_again(pipeline: Pipeline, sandbox: Sandbox, operation: str, body: str) -> None:
+    sandbox.fault({"on": operation, "do": "body", "body": body})
+    pipeline.succeed()
+    assert_delivered(pipeline, sandbox)
+
+
+@pytest.mark.parametrize("body", ["{}", "<html>sign in</html>", '"text"', "[{", '[{"asset": {"uuid": "a"}},'])
+def test_chunk_that_is_no_list_is_fetched_again(pipeline: Pipeline, sandbox: Sandbox, body: str) -> None:
+    sandbox.fault({"on": "vulns_chunk", "do": "body", "body": body}, {"on": "assets_chunk", "do": "body", "body": body})
+    pipeline.succeed()
+    assert_delivered(pipeline, sandbox)
+    assert sandbox.jobs()["created"] == 1
+
+
+def test_chunk_that_is_never_a_list_is_no_empty_one(pipeline: Pipeline, sandbox: Sandbox) -> None:
+    sandbox.fault({"on": "vulns_chunk", "do": "body", "body": "<html>", "times": None})
+    assert_nothing_committed(pipeline, sandbox, pipeline.run(patches=IMPATIENT))
+    # Once in the beginning, and three times again.
+    assert sandbox.jobs()["created"] == 4
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_chunk_cut_anywhere_is_fetched_again(pipeline: Pipeline, sandbox: Sandbox, declared: bool) -> None:
+    cuts = [1, 1024, 2 * 1024, 10 * 1024, 40 * 1024]
+    for cut in cuts:
+        sandbox.reset()
+        sandbox.fault({"on": "vulns_chunk", "do": "truncate", "keep_bytes": cut, "declare_full": declared})
+        pipeline.succeed(f"run-{cut}-{declared}")
+        assert sandbox.jobs()["created"] == 1
+    assert_delivered(pipeline, sandbox)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"do": "reset"},
+        {"do": "lose_answer"},
+        {"do": "late_status", "status": 504},
+        {"do": "late_status", "status": 500},
+        {"do": "truncate", "keep_bytes": 10},
+        {"do": "reset", "times": 3},
+    ],
+    ids=lambda fault: f"{fault['do']}-{fault.get('status', fault.get('times', 1))}",
+)
+@pytest.mark.parametrize("kind", ["vulns", "assets"])
+def test_answer_lost_after_an_export_was_asked_for_leaves_no_orphan(pipeline: Pipeline, sandbox: Sandbox, kind: str, fault: dict[str, Any]) -> None:
+    """The job runs although we were never told its id: it is found again, by its filters."""
+    sandbox.tenable("options", {"prepare_seconds": 3.0})
+    sandbox.fault({"on": f"{kind}_export", **fault})
+    pipeline.succeed()
+    assert sandbox.jobs(kind) == {"created": 1, "running": 0, "cancelled": 0}
+    assert_delivered(pipeline, sandbox)
+
+
+@pytest.mark.parametrize("operation", ["vulns_export", "vulns_status", "vulns_chunk", "session"])
+def test_redirect_to_another_host_is_refused_and_the_keys_stay(pipeline: Pipeline, sandbox: Sandbox, elsewhere: FaultProxy, operation: str) -> None:
+    sandbox.fault({"on": operation, "do": "status", "status": 307, "headers": {"Location": f"{elsewhere.url}/stolen"}})
+    result = pipeline.run()
+    assert_nothing_committed(pipeline, sandbox, result)
+    assert "The API keys are not sent there" in result.message
+    assert elsewhere.requests == []
+
+
+def test_keys_do_reach_tenable_itself(through_proxy: Pipeline, proxy: FaultProxy) -> None:
+    """The control of the test above: a key that is sent would be seen."""
+    through_proxy.succeed()
+    assert all(ACCESS_KEY.encode() in request and SECRET_KEY.encode() in request for request in proxy.requests)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("reset_peer", {"amount": 0}),
+        ("reset_peer", {"amount": 300}),
+        ("reset_peer", {"amount": 20_000}),
+        ("limit_data", {"amount": 5_000}),
+        ("timeout", {}),
+        ("slicer", {"amount": 7_000}),
+        ("latency", {"amount": 0.3}),
+        ("answer", {"answer": b""}),
+        ("answer", {"answer": b"garbage\r\n\r\n"}),
+        ("answer", {"answer": http_answer(b"no gzip at all", "Content-Encoding: gzip")}),
+        ("answer", {"answer": http_answer(gzip.compress(b'[{"asset"' * 99)[:-20], "Content-Encoding: gzip")}),
+        ("answer", {"answer": http_answer(b"zz\r\nnot chunked", "Transfer-Encoding: chunked")[:-3]}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(str(each)[:40] for each in value.values()),
+)
+def test_connection_that_is_spoilt_in_a_chunk_costs_no_record(
+    through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox, kind: str, arguments: dict[str, Any]
+) -> None:
+    proxy.add(kind, "GET /vulns/export/.*/chunks/", **arguments)
+    through_proxy.succeed()
+    assert proxy.struck == 1
+    assert_delivered(through_proxy, sandbox)
+
+
+def test_slow_loris_is_broken_off_at_the_deadline(through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox) -> None:
+    """One byte at a time never meets the time-out between two bytes: the answer as a whole has a deadline."""
+    proxy.add("bandwidth", "GET /vulns/export/.*/chunks/", amount=20)
+    result = through_proxy.run(seconds=40, patches={"airflow_provider_tenable.hooks.tenable_session:LONGEST_ANSWER_SECONDS": 2.0})
+    assert result.succeeded, result
+    assert_delivered(through_proxy, sandbox)
+
+
+def test_gzip_bomb_is_refused_before_it_fills_the_memory(through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox) -> None:
+    bomb = gzip.compress(b" " * 600_000_000, compresslevel=1)
+    proxy.add("answer", "GET /vulns/export/.*/chunks/", answer=http_answer(bomb, "Content-Encoding: gzip"), times=None)
+    before = through_proxy.run("run-0", patches={"airflow_provider_tenable.exports:_FAILED_LOOKS": 0}, params={"dry_run": True}, env={"TENABLE_CRASH_AT": "plan_written"})
+    result = through_proxy.run(patches={"airflow_provider_tenable.hooks.tenable_session:LARGEST_ANSWER_BYTES": 50_000_000})
+    assert_nothing_committed(through_proxy, sandbox, result)
+    assert "Lower [tenable] num_assets" in result.message
+    assert result.peak - before.peak < 150_000_000
+
+
+# --- R4: the states of a job ---
+
+
+@pytest.mark.parametrize("kind", ["vulns", "assets"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"do": "error", "keep_chunks": 0},
+        {"do": "error", "keep_chunks": 1, "reason": "An unexpected error occurred. Try again."},
+        {"do": "cancelled", "keep_chunks": 1},
+        {"do": "fail_chunks", "chunks": [1]},
+        {"do": "fail_chunks", "chunks": [], "cancelled": [1]},
+        {"do": "expire"},
+        {"do": "expire", "after": 0},
+    ],
+    ids=lambda fault: "-".join(str(value) for value in fault.values())[:40],
+)
+def test_broken_job_is_never_taken_for_whole(pipeline: Pipeline, sandbox: Sandbox, kind: str, fault: dict[str, Any]) -> None:
+    sandbox.fault({"on": "job", "kind": kind, **fault})
+    pipeline.succeed()
+    assert sandbox.jobs(kind)["created"] == 2
+    assert_delivered(pipeline, sandbox)
+
+
+@pytest.mark.parametrize("fault", [{"do": "repeat_chunks"}, {"do": "late", "seconds": 1.5}], ids=lambda fault: fault["do"])
+def test_late_job_and_chunks_listed_twice_change_nothing(pipeline: Pipeline, sandbox: Sandbox, fault: dict[str, Any]) -> None:
+    sandbox.fault({"on": "job", "kind": "vulns", **fault})
+    pipeline.succeed()
+    assert sandbox.jobs()["created"] == 1
+    assert_delivered(pipeline, sandbox)
+
+
+def test_job_that_breaks_for_ever_fails_the_run_after_a_few_restarts(pipeline: Pipeline, sandbox: Sandbox) -> None:
+    sandbox.fault({"on": "job", "kind": "vulns", "do": "fail_chunks", "chunks": [1], "times": None})
+    result = pipeline.run()
+    assert_nothing_committed(pipeline, sandbox, result)
+    assert "did not become whole" in result.message
+    assert sandbox.jobs() == {"created": 4, "running": 0, "cancelled": 0}
+
+
+def test_stuck_job_is_cancelled_at_the_deadline(pipeline: Pipeline, sandbox: Sandbox) -> None:
+    sandbox.fault({"on": "job", "kind": "vulns", "do": "stuck"})
+    result = pipeline.run(export_timeout=1.0)
+    assert_nothing_committed(pipeline, sandbox, result)
+    assert "has been cancelled" in result.message
+    assert sandbox.jobs() == {"created": 1, "running": 0, "cancelled": 1}
+    pipeline.succeed()
+    assert_delivered(pipeline, sandbox)
+
+
+@pytest.mark.parametrize("mode", ["409", "429", "429-template", "cancel-old"])
+def test_job_with_our_filters_that_runs_already_is_adopted(pipeline: Pipeline, sandbox: Sandbox, mode: str) -> None:
+    """A worker is lost with its run's folder; the job that it had asked for still runs."""
+    sandbox.tenable("options", {"prepare_seconds": 2.0, "duplicate_mode": mode})
+    assert pipeline.run("run-lost", crash_at="export_asked_for:2").killed
+    pipeline.succeed("run-2")
+    assert sandbox.jobs()["created"] == 1
+    assert sandbox.jobs()["running"] == 0
+    assert_delivered(pipeline, sandbox)
+
+
+def test_job_with_other_filters_is_not_adopted(pipeline: Pipeline, sandbox: Sandbox) -> None:
+    """The refusal names a job that is not ours, as may happen with filters that Tenable takes for the same."""
+    sandbox.tenable("options", {"prepare_seconds": 1.0})
+    assert pipeline.run("run-lost", crash_at="export_asked_for:2", params={"severities": ["critical"]}).killed
+    other = sandbox.tenable("stats")["exports"][-1]["uuid"]
+    body = {"active_job_id": other, "failure_reason": "Duplicate export not allowed. Please modify the request or wait until existing export is complete."}
+    sandbox.fault({"on": "vulns_export", "do": "status", "status": 409, "body": body, "times": 2})
+    pipeline.succeed("run-2")
+    assert sandbox.jobs()["created"] == 2
+    assert_delivered(pipeline, sandbox)
+
+
+def test_retry_of_an_export_fetches_no_chunk_twice(zygote: Zygote, small_sandbox: Sandbox, pipeline: Pipeline) -> None:
+    small_sandbox.reset()
+    ours = Pipeline(zygote, small_sandbox, pipeline.folder / "small")
+    # 60 hosts in chunks of 50: two chunks.
+    assert ours.run(crash_at="chunk_staged:2", env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"}, patches={"airflow_provider_tenable.exports:_SAVE_EVERY": 1}).killed
+    fetched = small_sandbox.tenable("stats")["calls"].get("vulns_chunk", 0)
+    ours.succeed(env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"})
+    assert differences(small_sandbox.held(), expected(small_sandbox.truth(), small_sandbox.accounts)) == {}
+    chunks = small_sandbox.tenable("stats")["exports"][-1]["chunks"]
+    assert small_sandbox.tenable("stats")["calls"]["vulns_chunk"] <= chunks + 1
+    assert fetched <= chunks

@@ -1,0 +1,72 @@
+"""What Airflow knows of the provider once it is installed, and what its DAG file costs to parse."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DAG_FILE = ROOT / "dags" / "tenable_to_security_hub.py"
+
+
+def _python(code: str, **env: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_airflow_discovers_provider_connection_type_and_options() -> None:
+    found = json.loads(
+        _python(
+            "import json\n"
+            "from airflow.providers_manager import ProvidersManager\n"
+            "manager = ProvidersManager()\n"
+            "hook = manager.hooks['tenable']\n"
+            "print(json.dumps({'version': manager.providers['airflow-provider-tenable'].version, 'hook': hook.hook_class_name,"
+            " 'name': hook.hook_name, 'options': sorted(dict(manager.provider_configs)['airflow-provider-tenable']['tenable']['options']),"
+            " 'links': [each for each in manager.extra_links_class_names if 'tenable' in each]}))"
+        ).splitlines()[-1]
+    )
+    assert found["version"]
+    assert found["hook"] == "airflow_provider_tenable.hooks.tenable.TenableHook"
+    assert found["name"] == "Tenable Vulnerability Management"
+    assert {"staging_path", "schedule_hours", "dag_params"} <= set(found["options"])
+    assert found["links"] == ["airflow_provider_tenable.links.security_hub.SecurityHubFindingsLink"]
+
+
+def test_dag_file_imports_none_of_the_heavy_packages() -> None:
+    # Compared with a DAG file that imports only Airflow: some of these come with Airflow itself.
+    snippet = "import sys, json\n{}\nprint(json.dumps(sorted(sys.modules)))"
+    bare = "from airflow_provider_tenable._compat import dag, task, Param, BaseOperator, BaseHook, conf, DeltaDataIntervalTimetable"
+    ours = f"import runpy; runpy.run_path({str(DAG_FILE)!r})"
+    before = set(json.loads(_python(snippet.format(bare)).splitlines()[-1]))
+    after = set(json.loads(_python(snippet.format(ours)).splitlines()[-1]))
+    heavy = {"pandas", "pyarrow", "tenable", "tenable.io", "boto3", "botocore", "msgspec", "numpy", "requests"}
+    assert (after - before) & heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [('{"severity": ["high"]}', "no param of this DAG"), ("[1]", "must be a JSON object"), ("{", "is no JSON"), ('{"batch_size": 101}', "batch_size|101")],
+)
+def test_wrong_dag_params_option_is_told_where_the_dag_is_parsed(params: str, message: str) -> None:
+    code = f"import runpy; runpy.run_path({str(DAG_FILE)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "AIRFLOW__TENABLE__DAG_PARAMS": params}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert any(part in done.stderr for part in message.split("|")), done.stderr[-2000:]
+
+
+def test_schedule_and_defaults_follow_the_options() -> None:
+    code = (
+        f"import runpy; dag = runpy.run_path({str(DAG_FILE)!r})['dag']\n"
+        "print(dag.timetable._delta if hasattr(dag.timetable, '_delta') else dag.timetable.delta, dag.catchup, dag.max_active_runs, dag.params['severities'])"
+    )
+    out = _python(code, AIRFLOW__TENABLE__SCHEDULE_HOURS="6", AIRFLOW__TENABLE__DAG_PARAMS='{"severities": ["critical"]}').splitlines()[-1]
+    assert out == "6:00:00 False 1 ['critical']"

@@ -1,0 +1,148 @@
+"""The options of section [tenable]."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_tenable import config
+from airflow_provider_tenable.config import OPTIONS, SECTION, dag_params, get, provider_config
+from airflow_provider_tenable.exceptions import ConfigurationError
+
+EXPECTED = {
+    "staging_path": "",
+    "schedule_hours": 24.0,
+    "dag_params": "",
+    "lag_seconds": 3600,
+    "transform_shards": 8,
+    "num_assets": 100,
+    "asset_chunk_size": 1000,
+    "poll_interval_seconds": 30.0,
+    "export_timeout_hours": 12.0,
+    "asset_lookups": 100,
+    "parked_days": 7.0,
+    "retention_days": 7.0,
+    "id_scheme": "port",
+    "product": "tenable/vulnerability-management",
+    "enable_product": False,
+}
+
+
+def put(monkeypatch, name, value):
+    monkeypatch.setenv(f"AIRFLOW__TENABLE__{name.upper()}", value)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_default_is_what_the_contract_says_and_of_its_own_type(name):
+    value = get(name)
+    assert value == EXPECTED[name]
+    assert type(value) is type(EXPECTED[name])
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_no_default_could_keep_airflow_from_starting(name):
+    """Airflow formats defaults as templates (braces) and interpolates them (percent signs)."""
+    assert not set("{}%") & set(OPTIONS[name].default)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_each_option_explains_itself(name):
+    option = OPTIONS[name]
+    assert option.type in {"string", "integer", "float", "boolean"}
+    assert len(option.description) > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("lag_seconds", "0", 0),
+        ("lag_seconds", " 7200 ", 7200),
+        ("schedule_hours", "0.25", 0.25),
+        ("num_assets", "50", 50),
+        ("asset_chunk_size", "100", 100),
+        ("poll_interval_seconds", "1", 1.0),
+        ("transform_shards", "1", 1),
+        ("staging_path", "s3://aws_default@bucket/x", "s3://aws_default@bucket/x"),
+        *[("enable_product", text, True) for text in ("True", "true", "t", "1", "YES")],
+        *[("enable_product", text, False) for text in ("False", "f", "0", "no")],
+    ],
+)
+def test_an_option_is_read_from_the_environment(monkeypatch, name, text, value):
+    put(monkeypatch, name, text)
+    assert get(name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("lag_seconds", "an hour"), ("lag_seconds", "1.5"), ("schedule_hours", "daily"), ("enable_product", "maybe"), ("enable_product", ""), ("num_assets", "")],
+)
+def test_a_value_of_another_type_is_named_with_where_to_set_it(monkeypatch, name, text):
+    put(monkeypatch, name, text)
+    with pytest.raises(ConfigurationError, match=rf"Option \[tenable\] {name} is '{text}', which is not of type \w+. Set AIRFLOW__TENABLE__{name.upper()}"):
+        get(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("lag_seconds", "-1"),
+        ("schedule_hours", "0.24"),
+        ("transform_shards", "0"),
+        ("num_assets", "49"),
+        ("asset_chunk_size", "99"),
+        ("poll_interval_seconds", "0.9"),
+    ]
+    + [
+        ("export_timeout_hours", "0.009"),
+        ("asset_lookups", "-1"),
+        ("parked_days", "-0.1"),
+        ("retention_days", "-0.1"),
+        ("schedule_hours", "nan"),
+        ("parked_days", "nan"),
+        ("retention_days", "inf"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused(monkeypatch, name, text):
+    put(monkeypatch, name, text)
+    with pytest.raises(ConfigurationError, match=rf"Option \[tenable\] {name} is "):
+        get(name)
+
+
+def test_every_option_is_read_somewhere():
+    import pathlib
+
+    package = pathlib.Path(config.__file__).parent
+    sources = [path.read_text() for path in [*package.rglob("*.py"), *package.parent.joinpath("dags").glob("*.py")]]
+    for name in OPTIONS:
+        assert any(f'config.get("{name}")' in source or f'get("{name}")' in source for source in sources), name
+
+
+def test_the_dags_own_defaults_are_json(monkeypatch):
+    assert dag_params() == {}
+    put(monkeypatch, "dag_params", '{"severities": ["low"]}')
+    assert dag_params() == {"severities": ["low"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "is no JSON"), ("[]", "must be a JSON object such as"), ("5", "must be a JSON object"), ("null", "must be a JSON object")]
+)
+def test_defaults_that_are_no_object_are_refused(monkeypatch, text, words):
+    put(monkeypatch, "dag_params", text)
+    with pytest.raises(ConfigurationError, match=rf"Option \[tenable\] dag_params {words}"):
+        dag_params()
+
+
+def test_the_example_of_dag_params_is_one_that_works(monkeypatch):
+    from airflow_provider_tenable.destinations import parse_destinations
+    from airflow_provider_tenable.settings import parse_settings
+
+    put(monkeypatch, "dag_params", OPTIONS["dag_params"].example)
+    params = dag_params()
+    parse_settings(params)
+    parse_destinations(params["destinations"])
+
+
+def test_airflow_is_told_of_every_option_with_the_default_that_we_use():
+    options = provider_config()[SECTION]["options"]
+    assert {name: option["default"] for name, option in options.items()} == {name: option.default for name, option in OPTIONS.items()}
+    for option in options.values():
+        assert set(option) == {"description", "version_added", "type", "example", "default"}

@@ -1,0 +1,212 @@
+"""docs/mapping.md says what the code does: fields, limits, product fields, reasons, ids, examples."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from airflow_provider_tenable import assets, config, destinations, transform
+from airflow_provider_tenable.asff import findings, identity, limits, plugins, resources
+from airflow_provider_tenable.asff.findings import PRODUCT_FIELD_PREFIX, Finding, FindingProviderFields, MappingOptions, finding_json
+from airflow_provider_tenable.asff.records import Vulnerability, decode_chunk
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "mapping.md").read_text()
+DATA = ROOT / "tests" / "data"
+ASSETS = json.loads((DATA / "assets_v2_chunk_official_example.json").read_text())
+RECORDS = json.loads((DATA / "vulns_chunk_official_example.json").read_text())
+
+
+class Part(io.BytesIO):
+    def read_bytes(self) -> bytes:
+        return self.getvalue()
+
+
+def section(title: str) -> str:
+    return re.split(r"^## ", PAGE.split(f"\n## {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def table(title: str) -> list[list[str]]:
+    """The rows of the table of a section, without its head."""
+    rows = [line for line in section(title).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in rows[2:]]
+
+
+def names(title: str) -> list[str]:
+    return [re.findall(r"`([^`]+)`", row[0])[0] for row in table(title)]
+
+
+def finding_of(record, asset, options=None):
+    part, _ = assets.to_parquet(json.dumps([asset]).encode())
+    row = assets.find([Part(part)], {asset["id"]})[asset["id"]]
+    (one,), _ = decode_chunk(json.dumps([record]).encode(), Vulnerability)
+    resource = resources.ec2_resource(row) if resources.skip_reason(row) is None else resources.other_resource(row, account="111122223333", region="eu-west-1")
+    arn = identity.product_arn(identity.TENABLE_PRODUCT, region=resource.region, account=resource.account)
+    return json.loads(finding_json(one, plugins.plugin_parts(plugins.decode_plugin(bytes(one.plugin))), resource, arn, options or MappingOptions()))
+
+
+def everything():
+    """Findings that have every field that the mapping can give: of an EC2 instance, and of another asset."""
+    ec2 = {**ASSETS[2], "ratings": {"acr": {"score": 9}}, "network": {"ipv4s": ["10.0.0.1"], "ipv6s": ["2001:db8::1"], "hostnames": ["h"]}}
+    record = {**RECORDS[0], "severity_modification_type": "RECASTED", "recast_reason": "because"}
+    record["software_vulns"] = [{**record["software_vulns"][0], "vulnerabilities": None}]
+    other = {**ASSETS[1], "network": {"ipv4s": ["10.0.0.1"], "ipv6s": ["2001:db8::1"], "hostnames": ["h"]}, "ratings": {"acr": {"score": 9}}}
+    return finding_of(record, ec2), finding_of(record, other)
+
+
+def paths_of(finding) -> set[str]:
+    """The paths of a finding, to the depth at which the page describes them."""
+    found = set()
+    for name, value in finding.items():
+        if name == "Vulnerabilities":
+            found |= {f"Vulnerabilities[].{member}" for each in value for member in each}
+        elif name == "Resources":
+            resource = dict(value[0])
+            details = resource.pop("Details")
+            found |= {f"Resources[0].{member}" for member in resource}
+            found |= {f"Resources[0].Details.AwsEc2Instance.{member}" for member in details.get("AwsEc2Instance", {})}
+            found |= {f"Resources[0].Details.{member}" for member in details if member == "Other"}
+        elif name == "FindingProviderFields":
+            found |= {f"{name}.{member}" for member in value if member != "Severity"} | {f"{name}.Severity.{member}" for member in value["Severity"]}
+        elif name == "Remediation":
+            found |= {f"Remediation.Recommendation.{member}" for member in value["Recommendation"]}
+        else:
+            found.add(name)
+    return found
+
+
+def test_top_level_fields_are_those_that_the_mapping_can_emit_and_no_others():
+    documented = {re.split(r"[.\[]", name)[0] for name in names("Fields")}
+    assert documented == {field.encode_name for field in msgspec.structs.fields(Finding)}
+
+
+def test_provider_fields_are_those_of_the_code():
+    documented = {name.split(".")[1] for name in names("Fields") if name.startswith("FindingProviderFields.")}
+    assert documented == {field.encode_name for field in msgspec.structs.fields(FindingProviderFields)}
+
+
+def test_table_has_every_path_that_full_findings_have_and_no_other():
+    ec2, other = everything()
+    assert sorted(names("Fields")) == sorted(paths_of(ec2) | paths_of(other))
+
+
+LIMITS = {
+    "Id": limits.ID,
+    "GeneratorId": limits.GENERATOR_ID,
+    "AwsAccountId": 12,
+    "Title": limits.TITLE,
+    "Description": limits.DESCRIPTION,
+    "FindingProviderFields.Severity.Original": limits.SEVERITY_ORIGINAL,
+    "FindingProviderFields.Criticality": 100,
+    "Remediation.Recommendation.Text": limits.RECOMMENDATION_TEXT,
+    "Remediation.Recommendation.Url": limits.URL,
+    "ProductFields": limits.PRODUCT_FIELD_VALUE,
+    "Resources[0].Id": limits.RESOURCE_ID,
+    "Resources[0].Region": limits.RESOURCE_REGION,
+    "Resources[0].Tags": limits.RESOURCE_TAG_VALUE,
+    "Resources[0].Details.AwsEc2Instance.Type": limits.EC2_TYPE,
+    "Resources[0].Details.AwsEc2Instance.ImageId": limits.EC2_IMAGE_ID,
+    "Resources[0].Details.AwsEc2Instance.VpcId": limits.EC2_VPC_ID,
+    "Resources[0].Details.AwsEc2Instance.SubnetId": limits.EC2_SUBNET_ID,
+    "Resources[0].Details.AwsEc2Instance.IpV4Addresses": limits.EC2_ADDRESSES,
+    "Resources[0].Details.AwsEc2Instance.IpV6Addresses": limits.EC2_ADDRESSES,
+    "Resources[0].Details.Other": limits.OTHER_VALUE,
+    "Vulnerabilities[].Id": limits.VULNERABILITY_ID,
+    "Vulnerabilities[].ReferenceUrls": limits.REFERENCE_URLS,
+    "Vulnerabilities[].Vendor": limits.VENDOR_SEVERITY,
+    "Vulnerabilities[].VulnerablePackages": limits.PACKAGES,
+}
+
+
+def test_limits_are_those_of_the_code():
+    assert {name: int(row[3]) for name, row in zip(names("Fields"), table("Fields"), strict=True) if row[3]} == LIMITS
+    rules = dict(zip(names("Fields"), (row[2] for row in table("Fields")), strict=True))
+    assert f"the first {limits.RESOURCE_TAGS}; a key over {limits.RESOURCE_TAG_KEY} characters" in rules["Resources[0].Tags"]
+    assert f"{limits.FINDING_BYTES:,} bytes" in section("Fields")
+    assert f"{limits.PRODUCT_FIELD_VALUE} characters" in section("ProductFields")
+
+
+def test_severity_labels_and_words_are_those_of_the_code():
+    (row,) = [row for row in table("Fields") if "Severity.Label" in row[0]]
+    assert ", ".join(f"{number} `{label}`" for number, label in enumerate(findings.SEVERITY_LABELS)) in row[2]
+
+
+def keys_in_code() -> set[str]:
+    """The keys that stand in the functions that make ProductFields."""
+    keys: set[str] = set()
+    for module in (findings, plugins, resources):
+        tree = ast.parse(Path(module.__file__).read_text())
+        (function,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_product_fields"]
+        dicts = [node for node in ast.walk(function) if isinstance(node, ast.Dict)]
+        keys |= {key.value for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
+    return keys
+
+
+def test_product_fields_are_those_of_the_code():
+    emitted = {key.removeprefix(PRODUCT_FIELD_PREFIX) for finding in everything() for key in finding["ProductFields"]}
+    assert set(names("ProductFields")) == keys_in_code() == emitted
+    assert len(names("ProductFields")) == len(emitted) <= limits.PRODUCT_FIELDS
+    assert f"`{PRODUCT_FIELD_PREFIX}`" in section("ProductFields")
+
+
+def test_reasons_are_those_of_the_code():
+    modules = (resources, destinations, transform)
+    reasons = {value for module in modules for name, value in vars(module).items() if name.isupper() and isinstance(value, str) and "_" in value}
+    assert set(names("Why a record becomes no finding")) == reasons
+    assert len(reasons) == len(names("Why a record becomes no finding")) == 11
+
+
+def test_what_is_never_sent_is_no_field_of_the_code():
+    never = set(re.findall(r"`([A-Z]\w+)`", section("Never sent"))) - {"FindingProviderFields"}
+    assert never >= {"Workflow", "Note", "UserDefinedFields", "VerificationState"}
+    assert not never & set(names("Fields"))
+    assert not any(never & set(finding) for finding in everything())
+
+
+def test_id_schemes_are_those_of_the_code():
+    assert tuple(names("Ids")) == identity.ID_SCHEMES
+    example = {"region": "{region}", "account": "{account}", "resource": "instance", "plugin": "{plugin}", "protocol": "protocol", "port": "port"}
+    for row in table("Ids"):
+        scheme, shape = re.findall(r"`([^`]+)`", row[0])[0], row[1].strip("`")
+        built = identity.finding_id(scheme, **example)  # type: ignore[arg-type]
+        for part in ("instance", "protocol", "port"):
+            built = re.sub(rf"/{part}(?=/|$)", f"/{{{part}}}", built)
+        assert built == shape
+
+
+def test_default_id_scheme_is_the_one_marked():
+    (row,) = [row for row in table("Ids") if "default" in row[0]]
+    assert f"`{MappingOptions().id_scheme}`" in row[0]
+
+
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"\[tenable\] (\w+)", PAGE))))
+def test_options_that_the_page_names_exist(option):
+    assert option in config.provider_config()["tenable"]["options"]
+
+
+def examples():
+    return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section("Two worked examples"), flags=re.DOTALL)]
+
+
+def test_first_worked_example_is_what_the_mapping_gives():
+    record = {**RECORDS[1], "asset": {"uuid": ASSETS[2]["id"]}}
+    assert examples()[0] == finding_of(record, ASSETS[2]) == json.loads((DATA / "golden_finding_ec2_without_cve.json").read_text())
+
+
+def test_second_worked_example_is_what_the_mapping_gives():
+    record = {**RECORDS[0], "asset": {"uuid": ASSETS[2]["id"]}, "state": "FIXED", "last_fixed": "2025-01-01T00:00:00.000Z"}
+    finding = finding_of(record, ASSETS[2])
+    assert len(finding["Vulnerabilities"]) == 3
+    shown = {**{name: finding[name] for name in examples()[1]}, "Vulnerabilities": finding["Vulnerabilities"][:1]}
+    assert examples()[1] == shown
+    assert len(examples()) == 2
+
+
+def test_page_names_no_path_of_a_workplace():
+    assert not re.search(r"/work/|/root/|/tmp/", PAGE)

@@ -1,0 +1,224 @@
+"""The trigger, against a server on this machine, in a loop that tells when it is blocked."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import threading
+import time
+from importlib import import_module
+
+import pytest
+from local_server import ACCESS, SECRET
+
+from airflow_provider_tenable import _compat
+from airflow_provider_tenable.hooks.tenable import TenableHook
+from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
+
+JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
+ARGUMENTS = {
+    "tenable_conn_id": "tenable_default",
+    "export": "vulnerabilities",
+    "job_uuid": JOB,
+    "chunks_staged": 2,
+    "poll_interval": 30.0,
+    "deadline": 4_000_000_000.0,
+}
+
+
+def trigger(**change):
+    return TenableExportTrigger(**{**ARGUMENTS, **change})
+
+
+@pytest.fixture
+def naps(monkeypatch):
+    """The trigger's sleeps: recorded, and over at once. The thread's own (pyTenable's) last no time either."""
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def nap(seconds, *args):
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr("airflow_provider_tenable.triggers.tenable.asyncio.sleep", nap)
+    monkeypatch.setattr("tenable.base._restfly_v1.time.sleep", lambda seconds: None, raising=False)
+    return slept
+
+
+@pytest.fixture
+def connected(monkeypatch, server):
+    monkeypatch.setenv("AIRFLOW_CONN_TENABLE_DEFAULT", json.dumps({"conn_type": "tenable", "host": server.url, "login": ACCESS, "password": SECRET}))
+    return server
+
+
+def answers(server, *bodies):
+    server.answers = [body if isinstance(body, tuple) else (200, {}, json.dumps(body).encode()) for body in bodies]
+
+
+def fire(subject, *, debug=False):
+    """All events of a trigger."""
+
+    async def collect():
+        if debug:
+            asyncio.get_running_loop().slow_callback_duration = 0.05
+        return [event async for event in subject.run()]
+
+    return [event.payload for event in asyncio.run(collect(), debug=debug)]
+
+
+def test_what_is_serialised_is_the_constructor_and_its_arguments():
+    path, kwargs = trigger().serialize()
+    module, name = path.rsplit(".", 1)
+    assert getattr(import_module(module), name) is TenableExportTrigger
+    assert kwargs == ARGUMENTS
+    assert set(kwargs) == set(inspect.signature(TenableExportTrigger.__init__).parameters) - {"self"}
+    again = TenableExportTrigger(**json.loads(json.dumps(kwargs)))
+    assert again.serialize() == (path, kwargs)
+
+
+def test_what_is_serialised_holds_no_key(connected, naps):
+    answers(connected, {"status": "FINISHED"})
+    subject = trigger()
+    fire(subject)
+    shown = json.dumps(subject.serialize()) + repr(subject)
+    assert ACCESS not in shown
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize(("interval", "slept"), [(30.0, 30.0), (10.0, 10.0), (9.9, 10.0), (0, 10.0), (-5, 10.0), (600, 600)])
+def test_it_sleeps_before_its_first_look_and_never_less_than_ten_seconds(connected, naps, interval, slept):
+    looked_after = []
+    connected.answers = [lambda handler: (looked_after.append(len(naps)), _say(handler, {"status": "FINISHED"}))]
+    assert fire(trigger(poll_interval=interval)) == [{"job_uuid": JOB, "status": "FINISHED"}]
+    assert naps == [slept]
+    assert looked_after == [1]
+    assert SHORTEST_POLL_INTERVAL == 10.0
+
+
+def _say(handler, value):
+    body = json.dumps(value).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "CANCELLED", "ERROR", "MELTED"])
+def test_it_fires_once_when_the_job_is_over(connected, naps, status):
+    answers(connected, {"status": "QUEUED"}, {"status": "PROCESSING", "chunks_available": [1, 2]}, {"status": status, "chunks_available": [1, 2]})
+    assert fire(trigger()) == [{"job_uuid": JOB, "status": status}]
+    assert naps == [30.0] * 3
+    assert {path for _, path, _, _ in connected.requests} == {f"/vulns/export/{JOB}/status"}
+
+
+@pytest.mark.parametrize("status", ["PROCESSING", "READY"])
+def test_it_fires_when_there_are_more_chunks_than_staged_and_not_before(connected, naps, status):
+    answers(connected, {"status": status, "chunks_available": [4, 9]}, {"status": status, "chunks_available": [4, 7, 9]})
+    assert fire(trigger()) == [{"job_uuid": JOB, "status": status}]
+    assert len(naps) == 2
+
+
+@pytest.mark.parametrize("code", [404, 410])
+def test_it_fires_when_the_job_is_gone(connected, naps, code):
+    answers(connected, (code, {}, b"{}"))
+    (event,) = fire(trigger())
+    assert event["job_uuid"] == JOB
+    assert f"Tenable answers {code}" in event["message"]
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_it_fires_when_the_keys_are_refused(connected, naps, code):
+    answers(connected, (code, {}, b"{}"))
+    (event,) = fire(trigger())
+    assert f"Tenable answers {code}" in event["message"]
+    assert ACCESS not in str(event)
+
+
+def test_it_fires_when_the_connection_cannot_be_used(monkeypatch, naps):
+    monkeypatch.setenv("AIRFLOW_CONN_TENABLE_DEFAULT", json.dumps({"conn_type": "tenable", "host": "ftp://x", "login": "a", "password": "b"}))
+    (event,) = fire(trigger())
+    assert "is not a web address" in event["message"]
+    assert len(naps) == 1
+
+
+@pytest.mark.parametrize("trouble", [(503, {"Retry-After": "86400"}, b""), (500, {}, b""), (429, {}, b"<html>"), (200, {}, b"{"), (200, {}, b"{}")], ids=str)
+def test_passing_trouble_is_slept_over(connected, naps, trouble):
+    answers(connected, trouble, trouble, {"status": "FINISHED"})
+    assert fire(trigger()) == [{"job_uuid": JOB, "status": "FINISHED"}]
+    assert naps == [30.0] * 3
+
+
+def test_it_fires_at_its_deadline_after_a_last_look(connected, naps):
+    answers(connected, {"status": "PROCESSING"})
+    assert fire(trigger(deadline=time.time() - 1)) == [{"job_uuid": JOB, "message": "the export's deadline has passed"}]
+    assert len(connected.requests) == 1
+
+
+def test_it_fires_at_its_deadline_in_trouble_too(connected, naps):
+    answers(connected, (503, {}, b""))
+    assert fire(trigger(deadline=0)) == [{"job_uuid": JOB, "message": "the export's deadline has passed"}]
+
+
+def test_news_at_the_deadline_are_news(connected, naps):
+    answers(connected, {"status": "FINISHED"})
+    assert fire(trigger(deadline=0)) == [{"job_uuid": JOB, "status": "FINISHED"}]
+
+
+def test_nothing_blocks_the_event_loop_while_tenable_takes_its_time(connected, naps, caplog):
+    # What is imported at the first use would take its time in the loop.
+    answers(connected, {"status": "FINISHED"})
+    fire(trigger())
+    naps.clear()
+
+    def slowly(handler):
+        time.sleep(0.4)
+        _say(handler, {"status": "FINISHED"})
+
+    connected.answers = [slowly]
+    with caplog.at_level(logging.WARNING, logger="asyncio"):
+        assert fire(trigger(), debug=True) == [{"job_uuid": JOB, "status": "FINISHED"}]
+    assert [record.getMessage() for record in caplog.records if "took" in record.getMessage()] == []
+
+
+def test_the_connection_is_fetched_and_the_call_is_made_off_the_loops_thread(connected, naps, monkeypatch):
+    threads = {"loop": threading.get_ident()}
+    get_connection, status = _compat.BaseHook.get_connection, TenableHook.export_status
+
+    def watched(conn_id):
+        threads["connection"] = threading.get_ident()
+        return get_connection(conn_id)
+
+    def looked(self, *args):
+        threads["call"] = threading.get_ident()
+        return status(self, *args)
+
+    monkeypatch.setattr(TenableHook, "get_connection", staticmethod(watched))
+    monkeypatch.setattr(TenableHook, "export_status", looked)
+    answers(connected, {"status": "FINISHED"})
+    fire(trigger())
+    assert threads["connection"] != threads["loop"]
+    assert threads["call"] != threads["loop"]
+
+
+def test_a_cancelled_trigger_ends_and_closes_its_connections(connected, naps, monkeypatch):
+    closed = []
+    close = TenableHook.close
+    monkeypatch.setattr(TenableHook, "close", lambda self: (closed.append(True), close(self)))
+    answers(connected, {"status": "PROCESSING"})
+
+    async def cancelled():
+        async def consume():
+            async for _ in trigger().run():
+                pytest.fail("nothing has happened")
+
+        task = asyncio.create_task(consume())
+        while len(connected.requests) < 3:
+            await asyncio.to_thread(lambda: None)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert closed == [True]
