@@ -13,7 +13,7 @@ import msgspec
 from airflow_provider_tenable import config, watermark
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.destinations import Destination, Router, parse_destinations, resolve
-from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, shard_manifests
 from airflow_provider_tenable.parking import claim_pool, settle_pool
 from airflow_provider_tenable.settings import DEFAULTS, narrowed, parse_settings
@@ -190,6 +190,9 @@ def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list
     except ConfigurationError as error:
         log.info("The DAG's own destinations could not be used: %s", error)
         return []
+    except TemporaryError as error:
+        log.warning("The DAG's own destinations cannot be looked at now, so they count as serving every account: %s", error)
+        usual = [Destination(aws_conn_id=None, accounts=(), role_name="unknown")]
     built: list[dict[str, Any]] = msgspec.to_builtins(usual)
     return built
 

@@ -124,7 +124,7 @@ def compress(data: bytes) -> bytes:
 
 
 #: Bytes that are decompressed at a time.
-BLOCK_BYTES = 8_000_000
+BLOCK_BYTES = 2_000_000
 
 
 def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:

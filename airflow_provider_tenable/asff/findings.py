@@ -7,12 +7,13 @@ the customer. Severity and Types go in FindingProviderFields, so that a customer
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from airflow_provider_tenable.asff import limits, times
+from airflow_provider_tenable.asff import limits, product_fields, times
 from airflow_provider_tenable.asff.identity import finding_id
 from airflow_provider_tenable.asff.plugins import PluginParts, with_packages
 from airflow_provider_tenable.asff.records import Vulnerability
@@ -23,7 +24,7 @@ SEVERITY_LABELS = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 #: Tenable's words in the order of severity_id.
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 
-PRODUCT_FIELD_PREFIX = "tenable/vulnerability-management/"
+PRODUCT_FIELD_PREFIX = product_fields.PREFIX
 
 
 class Severity(Struct, rename="pascal", gc=False):
@@ -54,12 +55,12 @@ class Finding(Struct, rename="pascal", gc=False):
     first_observed_at: str | UnsetType
     last_observed_at: str | UnsetType
     title: str
-    description: str
+    description: msgspec.Raw
     finding_provider_fields: FindingProviderFields
     record_state: str
     source_url: str
     remediation: msgspec.Raw
-    product_fields: dict[str, str]
+    product_fields: msgspec.Raw
     resources: msgspec.Raw
     vulnerabilities: msgspec.Raw | UnsetType = UNSET
 
@@ -106,8 +107,8 @@ def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource,
     severity = severity_id_of(record)
     if severity is None:
         raise UnmappableError("it has no severity")
-    first, last = times.parse(record.first_found), times.parse(record.last_found)
-    moments = [first, last, times.parse(record.last_fixed), times.parse(record.resurfaced_date), times.parse(record.indexed)]
+    first, last = times.stamp(record.first_found), times.stamp(record.last_found)
+    moments = (first, last, times.stamp(record.last_fixed), times.stamp(record.resurfaced_date), times.stamp(record.indexed))
     known = [moment for moment in moments if moment]
     if not known:
         raise UnmappableError("it has no time that can be read")
@@ -131,16 +132,14 @@ def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource,
         product_arn=product_arn,
         generator_id=plugin.generator_id,
         aws_account_id=resource.account,
-        created_at=times.rfc3339(first or min(known)),
-        updated_at=times.rfc3339(max(known)),
-        first_observed_at=times.rfc3339(first) if first else UNSET,
-        last_observed_at=times.rfc3339(last) if last else UNSET,
+        created_at=(first or min(known))[1],
+        updated_at=max(known)[1],
+        first_observed_at=first[1] if first else UNSET,
+        last_observed_at=last[1] if last else UNSET,
         title=plugin.title,
-        description=plugin.description,
-        finding_provider_fields=FindingProviderFields(
-            severity=Severity(SEVERITY_LABELS[severity], limits.text(record.severity, limits.SEVERITY_ORIGINAL) or SEVERITIES[severity]),
-            types=plugin.types,
-            criticality=UNSET if resource.criticality is None else resource.criticality,
+        description=plugin.encoded_description,
+        finding_provider_fields=_provider_fields(
+            severity, limits.text(record.severity, limits.SEVERITY_ORIGINAL) or SEVERITIES[severity], plugin.types, resource.criticality
         ),
         record_state=_record_state(record, options),
         source_url=plugin.source_url,
@@ -153,31 +152,48 @@ def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource,
     return encoded if len(encoded) <= limits.FINDING_BYTES else _shrunk(finding, plugin)
 
 
+@lru_cache(maxsize=1024)
+def _provider_fields(severity: int, original: str, types: tuple[str, ...], criticality: int | None) -> FindingProviderFields:
+    return FindingProviderFields(Severity(SEVERITY_LABELS[severity], original), types, UNSET if criticality is None else criticality)
+
+
 def _record_state(record: Vulnerability, options: MappingOptions) -> str:
-    accepted = (record.severity_modification_type or "").strip().upper() == "ACCEPTED"
-    return "ARCHIVED" if is_fixed(record) or (accepted and options.accepted_risks == "archive") else "ACTIVE"
+    if is_fixed(record) or (options.accepted_risks == "archive" and _modification(record) == "ACCEPTED"):
+        return "ARCHIVED"
+    return "ACTIVE"
 
 
-def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resource, severity: int) -> dict[str, str]:
+def _modification(record: Vulnerability) -> str:
+    """RECASTED, ACCEPTED; empty where nobody changed the severity."""
+    kind = record.severity_modification_type
+    if not kind or kind == "NONE":
+        return ""
+    kind = kind.strip().upper()
+    return "" if kind == "NONE" else kind
+
+
+def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resource, severity: int) -> msgspec.Raw:
     port = record.port
-    modified = (record.severity_modification_type or "").strip().upper()
-    recast = modified not in ("", "NONE")
-    fields: dict[str, Any] = {
+    where = {
         "finding_id": record.finding_id,
         "state": record.state,
         "port": str(port.port) if port and port.port is not None else None,
         "protocol": port.protocol if port else None,
         "service": port.service if port else None,
         "source": record.source,
-        **plugin.product_fields,
-        **resource.product_fields,
-        "severity_modification": modified if recast else None,
-        "severity_default_id": str(record.severity_default_id) if recast and record.severity_default_id is not None else None,
+    }
+    modified = _modification(record)
+    default = record.severity_default_id
+    what = {
+        "severity_modification": modified,
+        "severity_default_id": str(default) if modified and default is not None else None,
         "recast_reason": record.recast_reason,
         "output": record.output,
     }
     # Far fewer than the 50 that a finding may have, and keys that fit: only the values need looking at.
-    return {PRODUCT_FIELD_PREFIX + name: text for name, value in fields.items() if value and (text := limits.text(value, limits.PRODUCT_FIELD_VALUE))}
+    return product_fields.joined(
+        product_fields.piece(where), plugin.encoded_product_fields, resource.encoded_product_fields, product_fields.piece(what)
+    )
 
 
 def _shrunk(finding: Finding, plugin: PluginParts) -> bytes:

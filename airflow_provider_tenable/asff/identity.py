@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 from airflow_provider_tenable.asff import limits
@@ -63,15 +64,24 @@ def product_arn(product: str, *, region: str, account: str) -> str:
     return f"arn:{partition}:securityhub:{region}::product/{product}"
 
 
+def _quoted(value: str) -> str:
+    return _quoted_short(value) if len(value) < 64 else quote(value, safe="")
+
+
+@lru_cache(maxsize=4096)
+def _quoted_short(value: str) -> str:
+    return quote(value, safe="")
+
+
 def port_of(port: int | str | None) -> str:
     """The port as it stands in an id; ``0`` where there is none."""
     value = str(port).strip() if port is not None else ""
-    return quote(value, safe="") or "0"
+    return _quoted(value) or "0"
 
 
 def protocol_of(protocol: str | None) -> str:
     """The protocol as it stands in an id: lower case; ``none`` where there is none."""
-    return quote((protocol or "").strip().lower(), safe="") or "none"
+    return _quoted((protocol or "").strip().lower()) or "none"
 
 
 def finding_id(scheme: str, *, region: str, account: str, resource: str, plugin: int, protocol: str | None, port: int | str | None) -> str:
@@ -83,9 +93,9 @@ def finding_id(scheme: str, *, region: str, account: str, resource: str, plugin:
     :raises ValueError: the id is longer than Security Hub takes.
     """
     if scheme == "tvm2aws":
-        value = f"{region}/{quote(resource, safe='')}/{plugin}"
+        value = f"{region}/{_quoted(resource)}/{plugin}"
     else:
-        value = f"{region}/{account}/{quote(resource, safe='')}/{plugin}/{protocol_of(protocol)}/{port_of(port)}"
+        value = f"{region}/{account}/{_quoted(resource)}/{plugin}/{protocol_of(protocol)}/{port_of(port)}"
     if len(value) > limits.ID:
         raise ValueError(f"its id would have {len(value)} characters, the limit is {limits.ID}")
     return value

@@ -55,6 +55,9 @@ def text(value: str | None, limit: int) -> str | None:
     """A text that fits: control characters dropped, cut to ``limit`` characters with an ellipsis; None where nothing but blanks is left."""
     if not value:
         return None
+    # The way of nearly every text: it fits, and what is printable (or an end of a line) needs no cleaning. All blanks but the space are unprintable.
+    if len(value) <= limit and (value.isprintable() or value.replace("\n", "").isprintable()):
+        return value.strip() or None
     # Output may be megabytes long: look at no more of it than is needed, unless most of that is dropped.
     start = value[: 4 * limit + 64]
     fitting = start.translate(_CONTROL).strip()

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_tenable.asff import limits, times
+from airflow_provider_tenable.asff import limits, product_fields, times
 from airflow_provider_tenable.asff.records import Plugin, SoftwareVuln, salvage
 
 _TYPE = "Software and Configuration Checks/Vulnerabilities"
@@ -18,6 +18,7 @@ class PluginParts(Struct):
     """What a plugin gives to each of its findings.
 
     :ivar vulnerabilities: one entry per CVE, without packages; ``encoded_vulnerabilities`` is its JSON, None where there is no CVE.
+    :ivar packages: the same with packages, by the packages, as far as they were asked for.
     """
 
     id: int
@@ -30,6 +31,13 @@ class PluginParts(Struct):
     vulnerabilities: list[dict[str, Any]]
     encoded_vulnerabilities: msgspec.Raw | None
     product_fields: dict[str, str]
+    encoded_product_fields: bytes = b""
+    encoded_description: msgspec.Raw = msgspec.Raw()
+    packages: dict[bytes, msgspec.Raw | None] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.encoded_product_fields = product_fields.piece(self.product_fields)
+        self.encoded_description = _encoded(self.description)
 
 
 def decode_plugin(data: bytes) -> Plugin:
@@ -70,6 +78,14 @@ def with_packages(parts: PluginParts, software: list[SoftwareVuln]) -> msgspec.R
     """``Vulnerabilities`` with the packages of one record: each CVE gets the packages it was found in."""
     if not parts.vulnerabilities:
         return None
+    # Hosts have the same package again and again.
+    key = msgspec.json.encode(software)
+    if key not in parts.packages:
+        parts.packages[key] = _with_packages(parts, software)
+    return parts.packages[key]
+
+
+def _with_packages(parts: PluginParts, software: list[SoftwareVuln]) -> msgspec.Raw | None:
     packages = [(frozenset(item.vulnerabilities or ()), package) for item in software if (package := _package(item))]
     if not packages:
         return parts.encoded_vulnerabilities

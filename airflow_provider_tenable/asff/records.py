@@ -229,10 +229,10 @@ def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[by
 
 
 #: So much of a chunk is decoded at a time.
-PIECE_BYTES = 8_000_000
+PIECE_BYTES = 2_000_000
 # Where one record may end and the next begin, looked for in the last bytes of a piece.
 _SEAM = re.compile(rb"\}\s*,\s*(?=\{)")
-_SEAM_WITHIN = 1_000_000
+_SEAM_WITHIN = 100_000
 _SEAMS_TRIED = 50
 
 
@@ -249,10 +249,10 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
             continue
         # Where no seam is found, or the JSON is so strange that only Python's own parser reads it, more is read, at worst the whole chunk.
         for end, begin in _seams(pending):
-            piece = pending[:end] + b"]"
-            if is_array(piece):
+            decoded = _decoded_array(pending[:end] + b"]", record)
+            if decoded is not None:
                 pending = b"[" + pending[begin:]
-                yield decode_chunk(piece, record)
+                yield decoded
                 break
     yield decode_chunk(pending, record)
 
@@ -270,13 +270,17 @@ def _seams(data: bytes) -> list[tuple[int, int]]:
     return (likely or seams)[: -_SEAMS_TRIED - 1 : -1]
 
 
-def is_array(data: bytes) -> bool:
-    """Whether it is a whole JSON array."""
+def _decoded_array(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]] | None:
+    """As :func:`decode_chunk`; None where it is no whole JSON array."""
+    try:
+        return _list_decoder(record).decode(data), []
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
     try:
         msgspec.json.decode(data, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+        return None
+    return decode_chunk(data, record)
 
 
 def split_chunk(data: bytes) -> list[bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_tenable.asff import limits
+from airflow_provider_tenable.asff import limits, product_fields
 from airflow_provider_tenable.asff.identity import ACCOUNT, ASFF_PARTITIONS, INSTANCE, instance_arn, partition_of, region_of
 
 
@@ -55,6 +55,10 @@ class Resource(Struct):
     encoded: msgspec.Raw
     product_fields: dict[str, str]
     criticality: int | None
+    encoded_product_fields: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.encoded_product_fields = product_fields.piece(self.product_fields)
 
 
 def skip_reason(row: AssetRow) -> str | None:

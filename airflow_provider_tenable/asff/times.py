@@ -45,6 +45,17 @@ def _parse(value: str | int | None) -> datetime | None:
     return None
 
 
+def stamp(value: str | int | None) -> tuple[datetime, str] | None:
+    """A time and how it is written, None where :func:`parse` reads none."""
+    return None if value is None or (isinstance(value, str) and len(value) > _LONGEST) else _stamp(value)
+
+
+@lru_cache(maxsize=65536)
+def _stamp(value: str | int) -> tuple[datetime, str] | None:
+    moment = _parse(value)
+    return None if moment is None else (moment, rfc3339(moment))
+
+
 @lru_cache(maxsize=65536)
 def rfc3339(moment: datetime) -> str:
     """``2026-11-23T14:02:03.123Z``: three digits of a second, six where the time has them."""

@@ -181,8 +181,8 @@ def new_client(arguments: dict[str, Any], *, retries: int) -> TenableIO:
         ssl_verify=verify,
         session=session,
         retries=retries,
-        vendor="airflow-provider-tenable",
-        product="Apache Airflow",
+        vendor="Apache Airflow",
+        product="airflow-provider-tenable",
         build=__version__,
         box=False,
     )

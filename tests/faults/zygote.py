@@ -5,6 +5,7 @@ Orders come as JSON lines on stdin: ``{"do": "start", ...}`` answers ``{"pid": n
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -30,8 +31,7 @@ from tests.faults import run_tasks
 
 def _warm_up() -> None:
     """Let every child find botocore's models read already: they are 2 MB of JSON per client."""
-    loader = botocore.loaders.create_loader()
-    botocore.loaders.create_loader = lambda search_path_string=None: loader
+    botocore.loaders.JSONFileLoader.load_file = staticmethod(functools.cache(botocore.loaders.JSONFileLoader().load_file))
     session = botocore.session.get_session()
     for service in ("sts", "securityhub"):
         session.create_client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")

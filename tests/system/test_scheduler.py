@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -63,6 +65,33 @@ def test_dag_delivers_everything_then_only_what_changed(airflow: Standalone, san
     assert 0 < exported(airflow.report_of(second)) < exported(report)
     assert _held(sandbox) == _oracle(sandbox)
     assert int(airflow.watermark() or 0) > int(watermark)
+
+
+def test_run_without_findings_ends_well(airflow: Standalone) -> None:
+    # Nothing is mapped over then: the import is skipped, and what follows it is not.
+    run = airflow.trigger({"since": int(airflow.watermark() or 0) - 1})
+    assert airflow.wait_for(run) == "success", airflow.report_of(run)
+    assert exported(airflow.report_of(run)) == 0
+    states = {each["task_id"]: each["state"] for each in airflow.task_instances(run)}
+    assert (states["import_findings"], states["settle"], states["advance_watermark"]) == ("skipped", "success", "success")
+
+
+def test_backfill_covers_each_day_and_leaves_the_watermark(airflow: Standalone, sandbox: SandboxProcess) -> None:
+    watermark, held = airflow.watermark(), _held(sandbox)
+    today = datetime.fromtimestamp(int(watermark or 0), UTC).date()
+    days = [today - timedelta(days=back) for back in (4, 3, 2)]
+    runs = airflow.backfill(days[0].isoformat(), days[-1].isoformat())
+    assert len(runs) == 3
+    windows = []
+    for run in runs:
+        assert airflow.wait_for(run) == "success", airflow.report_of(run)
+        match = re.search(r"backfill: (\S+) 00:00:00 UTC .*? to (\S+) 00:00:00 UTC", airflow.report_of(run))
+        assert match, airflow.report_of(run)
+        windows.append(match.groups())
+    assert sorted(windows) == [(day.isoformat(), (day + timedelta(days=1)).isoformat()) for day in days]
+    assert airflow.watermark() == watermark
+    # All of it was delivered before, and is not newer.
+    assert _held(sandbox) == held
 
 
 def test_mapped_imports_are_named_after_account_and_region(airflow: Standalone, sandbox: SandboxProcess) -> None:

@@ -90,8 +90,6 @@ def test_a_value_of_another_type_is_named_with_where_to_set_it(monkeypatch, name
         ("num_assets", "49"),
         ("asset_chunk_size", "99"),
         ("poll_interval_seconds", "0.9"),
-    ]
-    + [
         ("export_timeout_hours", "0.009"),
         ("asset_lookups", "-1"),
         ("parked_days", "-0.1"),

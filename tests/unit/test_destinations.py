@@ -48,7 +48,7 @@ def test_what_is_left_out_has_its_default():
         ),
         ({"accounts": ["1" * 11]}, "12 digits"),
         ({"accounts": ["1" * 13]}, "12 digits"),
-        ({"accounts": ["١" * 12]}, "12 digits"),
+        ({"accounts": ["\u0661" * 12]}, "12 digits"),
         ({"accounts": [A + "\n"]}, "12 digits"),
         ({"accounts": ["*"]}, "12 digits"),
         ({"region": "Ireland"}, "destinations[1].region is 'Ireland', which is no AWS Region such as eu-west-1"),

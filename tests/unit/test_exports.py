@@ -374,7 +374,7 @@ def test_the_deadline_is_reached_at_its_second_and_not_before():
 
 def test_restarts_and_retries_of_the_task_do_not_prolong_the_deadline():
     world = World([status("PROCESSING"), status("CANCELLED")], timeout=HOUR, max_restarts=10**6)
-    with pytest.raises(ExportFailedError, match="1 hours"):
+    with pytest.raises(ExportFailedError, match="1 hours"):  # noqa: PT012
         while world.clock.now < START + 2 * HOUR:
             world.clock.now += world.task().step().seconds
     assert world.clock.now == pytest.approx(START + HOUR, abs=31)
@@ -622,8 +622,8 @@ def test_a_task_that_is_killed_in_the_middle_fetches_at_most_ten_chunks_again():
 
     world.tenable.chunk = dies
     save = world.store.save
-    with pytest.raises(Killed):
-        run = world.task()
+    run = world.task()
+    with pytest.raises(Killed):  # noqa: PT012
         # SIGKILL runs no `finally`: what is saved from here on is lost.
         world.store.save = lambda state: save(state) if not dead else None
         run.step()
@@ -841,7 +841,7 @@ class MortalStore(Store):
         self.tenable.disturb("store")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(min_value=0, max_value=2**64))
 def test_whatever_happens_an_export_ends_whole_and_of_one_job_or_with_an_error(seed):
     dice = random.Random(seed)
@@ -875,7 +875,7 @@ def test_whatever_happens_an_export_ends_whole_and_of_one_job_or_with_an_error(s
 
 def test_the_chaos_above_ends_whole_more_often_than_not():
     ended = 0
-    for seed in range(150):
+    for seed in range(60):
         dice = random.Random(seed)
         world = World()
         world.tenable = Chaos(world.clock, dice)
@@ -888,7 +888,7 @@ def test_the_chaos_above_ends_whole_more_often_than_not():
             except (Killed, TemporaryError):
                 continue
             break
-    assert ended > 100
+    assert ended > 40
 
 
 # The same over the real staging area.
@@ -917,7 +917,7 @@ def test_an_export_that_is_not_whole_cannot_be_read(tmp_path):
     with pytest.raises(StagingError, match="is not whole"):
         staged_parts(f"file://{tmp_path}/vulnerabilities", "vulnerabilities")
     world.task().step()
-    with pytest.raises(StagingError, match="is not whole. Clear its task"):
+    with pytest.raises(StagingError, match=r"is not whole\. Clear its task"):
         staged_parts(f"file://{tmp_path}/vulnerabilities", "vulnerabilities")
 
 

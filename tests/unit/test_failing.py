@@ -29,7 +29,7 @@ def test_every_error_of_ours_is_sorted():
 @pytest.mark.parametrize("name", AT_ONCE)
 def test_what_only_the_user_can_mend_fails_the_task_without_a_retry(name):
     error = getattr(exceptions, name)("what to do")
-    with pytest.raises(AirflowFailException, match="^what to do$") as failure, fail_fast():
+    with pytest.raises(AirflowFailException, match=r"^what to do$") as failure, fail_fast():
         raise error
     assert failure.value.__cause__ is error
 

@@ -40,8 +40,22 @@ def test_a_known_code_decides_whatever_the_status(code, verdict, status):
 
 @pytest.mark.parametrize(
     ("status", "verdict"),
-    [(400, "halve"), (413, "halve"), (408, "retry"), (429, "retry"), (500, "retry"), (502, "retry"), (599, "retry")]
-    + [(401, "stop"), (403, "stop"), (404, "stop"), (409, "stop"), (499, "stop"), (301, "stop"), (None, "stop")],
+    [
+        (400, "halve"),
+        (413, "halve"),
+        (408, "retry"),
+        (429, "retry"),
+        (500, "retry"),
+        (502, "retry"),
+        (599, "retry"),
+        (401, "stop"),
+        (403, "stop"),
+        (404, "stop"),
+        (409, "stop"),
+        (499, "stop"),
+        (301, "stop"),
+        (None, "stop"),
+    ],
 )
 def test_an_unknown_code_is_judged_by_its_status(status, verdict):
     assert verdict_of(error("Unheard", status)) == verdict

@@ -492,7 +492,7 @@ def test_a_staged_line_that_is_no_finding_is_an_error(tmp_path):
     assert world.hub.calls == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32))
 def test_through_any_weather_and_retries_every_finding_ends_accepted_or_rejected_once(tmp_path_factory, seed):
     dice = random.Random(seed)

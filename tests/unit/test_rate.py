@@ -65,7 +65,7 @@ def test_emptying_takes_the_burst_and_forgives_no_debt():
     tokens.take()
     assert time.slept == pytest.approx([0.1])
     indebted, time = bucket(burst=1)
-    indebted._sleep = lambda seconds: time.slept.append(seconds)
+    indebted._sleep = time.slept.append
     for _ in range(3):
         indebted.take()
     indebted.empty()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -163,4 +164,4 @@ def test_damaged_receipts_are_a_staging_error_that_says_what_to_do(run, tmp_path
 def test_ranges_hold_exactly_their_numbers_and_are_as_few_as_can_be(numbers):
     ranges = _ranges(numbers)
     assert [number for first, last in ranges for number in range(first, last + 1)] == sorted(numbers)
-    assert all(second[0] > first[1] + 1 for first, second in zip(ranges, ranges[1:], strict=False))
+    assert all(second[0] > first[1] + 1 for first, second in itertools.pairwise(ranges))

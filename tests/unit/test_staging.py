@@ -78,7 +78,7 @@ def test_what_is_written_is_read_back_and_written_over(base):
 def test_a_file_that_is_gone_is_a_staging_error_that_names_it(base):
     with pytest.raises(StagingError, match=r"The staged file .*missing is gone. Clear the run's tasks from the export on"):
         read_whole(open_path(base) / "missing")
-    with pytest.raises(StagingError, match="missing.gz is gone"):
+    with pytest.raises(StagingError, match=r"missing\.gz is gone"):
         read_part(open_path(base) / "missing.gz")
 
 
@@ -193,7 +193,7 @@ def test_each_run_has_a_folder_of_its_own_name(base, run_id):
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", "../other", "parked", "a\0b"])
 @pytest.mark.parametrize("which", ["dag_id", "run_id"])
 def test_names_that_lead_elsewhere_are_refused(base, name, which):
-    with pytest.raises(ConfigurationError, match="cannot be the name of a staging folder. Give the run another run_id"):
+    with pytest.raises(ConfigurationError, match=r"cannot be the name of a staging folder. Give the run another run_id"):
         RunFolder(base, **{"dag_id": "dag", "run_id": "run", which: name})
 
 
@@ -321,7 +321,7 @@ def test_a_disk_that_is_really_full_is_a_staging_error(local, tmp_path):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
     try:
-        with pytest.raises(StagingError, match="Cannot write .*File too large"):
+        with pytest.raises(StagingError, match=r"Cannot write .*File too large"):
             write_whole(local / "file", b"x" * 5000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)

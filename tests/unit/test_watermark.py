@@ -102,7 +102,7 @@ def test_a_backfill_from_the_epoch_covers_everything():
 
 @pytest.mark.parametrize("interval", [(None, None), (NOW, None), (None, NOW), (NOW, NOW), (NOW, NOW - 1)])
 def test_a_backfill_without_an_interval_says_what_to_do(interval):
-    with pytest.raises(ConfigurationError, match="data interval is empty.*Use the DAG's own interval timetable, or give since and until"):
+    with pytest.raises(ConfigurationError, match=r"data interval is empty.*Use the DAG's own interval timetable, or give since and until"):
         plan(run_type="backfill", interval=interval)
 
 
@@ -171,8 +171,21 @@ def test_a_moment_is_read_in_each_of_its_forms(value, seconds):
         "2026-13-01",
         "1e9",
         "1_000",
-    ]
-    + [True, False, float("nan"), float("inf"), 10**400, -(10**400), "9" * 5000, [], {}, [1], "2026-11-23T00:00:00 UTC", "\ud800", "inf", "nan"],
+        True,
+        False,
+        float("nan"),
+        float("inf"),
+        10**400,
+        -(10**400),
+        "9" * 5000,
+        [],
+        {},
+        [1],
+        "2026-11-23T00:00:00 UTC",
+        "\ud800",
+        "inf",
+        "nan",
+    ],
     ids=lambda value: str(value)[:20].encode("ascii", "replace").decode(),
 )
 def test_what_is_no_moment_is_refused_with_the_forms_that_are(value):
@@ -292,7 +305,7 @@ def runs(draw):
     }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(runs(), min_size=1, max_size=12), st.sampled_from([0, HOUR]))
 def test_whatever_runs_follow_each_other_it_never_moves_back_nor_over_a_gap(history, lag):
     """All that Tenable had published before the watermark was in a run that was delivered."""
@@ -366,5 +379,5 @@ def test_what_is_written_is_read_back_as_text(monkeypatch):
 
 def test_a_variable_that_the_environment_hides_is_an_error_that_says_so(monkeypatch):
     monkeypatch.setattr(_compat, "Variable", Variables(hides="5"))
-    with pytest.raises(ConfigurationError, match="Variable d__since was set to 7 but reads otherwise.*Remove it there"):
+    with pytest.raises(ConfigurationError, match=r"Variable d__since was set to 7 but reads otherwise.*Remove it there"):
         watermark.write_watermark("d", 7)

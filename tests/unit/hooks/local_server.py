@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ACCESS, SECRET = "canaryAccess0123456789", "canarySecret9876543210"
@@ -44,16 +44,14 @@ def local_server():
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = handle_one
+        do_GET = do_POST = handle_one  # noqa: N815
 
         def log_message(self, *args):
             pass
 
         def handle(self):
-            try:
+            with suppress(ConnectionError, OSError):
                 super().handle()
-            except (ConnectionError, OSError):
-                pass
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

@@ -86,8 +86,12 @@ def test_a_connection_may_be_a_uri(monkeypatch, uri, url):
 
 @pytest.mark.parametrize(
     "host",
-    ["ftp://cloud.tenable.com", "https://", "https://user:pw@cloud.tenable.com", "https://cloud.tenable.com:port", "https://cloud.tenable.com:99999"]
-    + [
+    [
+        "ftp://cloud.tenable.com",
+        "https://",
+        "https://user:pw@cloud.tenable.com",
+        "https://cloud.tenable.com:port",
+        "https://cloud.tenable.com:99999",
         "https://[::1",
         "::1",
         "not a host",
@@ -308,12 +312,12 @@ def test_the_button_answers_even_to_a_bug_and_shows_no_more_than_its_class(monke
     assert TenableHook().test_connection() == (False, "The connection cannot be used: RuntimeError.")
 
 
-def test_a_connection_that_is_not_there_is_airflows_own_error(monkeypatch):
+def test_a_connection_that_is_not_there_is_named_with_what_to_do(monkeypatch):
     def missing(conn_id):
         raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
 
     monkeypatch.setattr(BaseHook, "get_connection", staticmethod(missing))
-    with pytest.raises(AirflowNotFoundException, match="nowhere"):
+    with pytest.raises(ConfigurationError, match=r"There is no connection 'nowhere'\. Create it with type 'tenable', or correct the id"):
         _ = TenableHook("nowhere").connection_arguments
 
 
@@ -333,19 +337,24 @@ def test_the_form_of_old_airflow_is_made_of_the_same_table():
 def test_the_widgets_of_old_airflow_are_made_of_the_same_table():
     pytest.importorskip("flask_appbuilder")
     pytest.importorskip("flask_babel")
+    from werkzeug.datastructures import MultiDict
     from wtforms import Form
 
     widgets = TenableHook.get_connection_form_widgets()
     assert list(widgets) == list(CONN_FIELDS)
-    form = type("ConnectionForm", (Form,), widgets)(data={"timeout": 3601})
-    assert {field.name: (field.label.text, field.description) for field in form} == {
-        name: (field["label"], field["description"]) for name, field in CONN_FIELDS.items()
-    }
-    assert not form.validate()
-    assert list(form.errors) == ["timeout"]
-    for good in (None, 1, 3600):
-        assert type("ConnectionForm", (Form,), widgets)(data={"timeout": good}).validate()
-    assert form.verify.default == "true"
+
+    def filled(**values):
+        return type("ConnectionForm", (Form,), widgets)(MultiDict(values))
+
+    shown = {field.name: (field.label.text, field.description) for field in filled()}
+    assert shown == {name: (field["label"], field["description"]) for name, field in CONN_FIELDS.items()}
+    assert filled().verify.default == "true"
+    for bad in ("0", "3601", "soon"):
+        form = filled(timeout=bad)
+        assert not form.validate()
+        assert list(form.errors) == ["timeout"]
+    for good in ("", "1", "3600"):
+        assert filled(timeout=good).validate()
 
 
 def test_the_hook_and_the_providers_metadata_agree():

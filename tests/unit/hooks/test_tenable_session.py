@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import math
 import time
@@ -86,10 +87,8 @@ def test_a_redirect_without_end_ends(server, session):
 @pytest.mark.parametrize("location", ["http://[bad", "\\\\evil.example.com", "http:///x"])
 def test_a_redirect_that_cannot_be_read_leads_nowhere_else(server, session, location):
     server.answers = [(302, {"Location": location}, b""), (404, {}, b"{}")]
-    try:
+    with contextlib.suppress(ValueError, requests.RequestException, ConfigurationError):
         session.get(f"{server.url}/x")
-    except (ValueError, requests.RequestException, ConfigurationError):
-        pass
     assert all(request[2]["Host"] == f"127.0.0.1:{server.port}" for request in server.requests)
 
 
@@ -159,7 +158,7 @@ def test_an_answer_without_a_readable_date_leaves_the_clock(server, session):
     assert session.server_time == 5.0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.one_of(st.text(max_size=40), st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [-+A-Z0-9]{0,6}")))
 def test_no_header_text_is_a_crash(text):
     date = http_date(text)

@@ -9,9 +9,11 @@ import logging
 import threading
 import time
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 from local_server import ACCESS, SECRET
+from tenable.io import TenableIO
 
 from airflow_provider_tenable import _compat
 from airflow_provider_tenable.hooks.tenable import TenableHook
@@ -43,7 +45,9 @@ def naps(monkeypatch):
         await sleep(0)
 
     monkeypatch.setattr("airflow_provider_tenable.triggers.tenable.asyncio.sleep", nap)
-    monkeypatch.setattr("tenable.base._restfly_v1.time.sleep", lambda seconds: None, raising=False)
+    # pyTenable 1.x has its session from restfly, newer ones have their own.
+    client = import_module(next(base.__module__ for base in TenableIO.__mro__ if "_req" in vars(base)))
+    monkeypatch.setattr(client, "time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
     return slept
 
 
