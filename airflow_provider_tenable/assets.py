@@ -115,7 +115,7 @@ def to_parquet(data: bytes) -> tuple[bytes, int]:
     texts = [column for column in COLUMNS if column != "acr"]
     frame[texts] = frame[texts].astype("string")
     buffer = io.BytesIO()
-    frame.to_parquet(buffer, engine="pyarrow", index=False)
+    frame.to_parquet(buffer, engine="pyarrow", index=False, write_page_checksum=True)
     return buffer.getvalue(), len(frame)
 
 
@@ -143,8 +143,6 @@ class AssetTable:
             self._database = None
 
     def _filled(self) -> sqlite3.Connection:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
         # An empty name: SQLite keeps the table in memory up to the size of its cache, beyond that in a temporary file that has no name and ends with us.
         database = sqlite3.connect("", isolation_level=None)
@@ -152,16 +150,26 @@ class AssetTable:
         database.execute("CREATE TABLE assets (id TEXT PRIMARY KEY, line BLOB) WITHOUT ROWID")
         encode = msgspec.msgpack.Encoder().encode
         for part in self._parts:
-            try:
-                columns = pq.read_table(pa.BufferReader(read_whole(part)), columns=list(COLUMNS), use_threads=False).to_pydict()
-            except (pa.ArrowException, OSError) as error:
-                raise StagingError(f"The staged part {part} is damaged ({error}). Clear the run's tasks from the asset export on.") from error
+            columns = read_columns(part)
             acr = [None if value is None or value != value else value for value in columns.pop("acr")]  # noqa: PLR0124 (pandas writes NaN)
             rows = zip(*columns.values(), acr, strict=True)
             database.execute("BEGIN")
             database.executemany("INSERT OR REPLACE INTO assets VALUES (?, ?)", ((row[0], encode(row)) for row in rows))
             database.execute("COMMIT")
         return database
+
+
+def read_columns(part: ObjectStoragePath) -> dict[str, list[Any]]:
+    """The columns of an asset part. :raises StagingError: it is missing or damaged; every page has a checksum."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(pa.BufferReader(read_whole(part)), columns=list(COLUMNS), use_threads=False, page_checksum_verification=True)
+        columns: dict[str, list[Any]] = table.to_pydict()
+    except (pa.ArrowException, OSError) as error:
+        raise StagingError(f"The staged part {part} is damaged ({error}). Clear the run's tasks from the asset export on.") from error
+    return columns
 
 
 def find(parts: Iterable[ObjectStoragePath], wanted: set[str]) -> dict[str, AssetRow]:

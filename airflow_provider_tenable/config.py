@@ -23,6 +23,7 @@ class Option:
     description: str
     example: str | None = None
     minimum: float | None = None
+    maximum: float | None = None
 
 
 OPTIONS: dict[str, Option] = {
@@ -49,8 +50,8 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
     ),
     "transform_shards": Option("integer", "8", "Into how many mapped tasks the transform is split, at most.", minimum=1),
-    "num_assets": Option("integer", "100", "Assets per chunk of a vulnerability export (50 to 5000). Fewer means less memory.", minimum=50),
-    "asset_chunk_size": Option("integer", "1000", "Assets per chunk of an asset export (100 to 1000).", minimum=100),
+    "num_assets": Option("integer", "100", "Assets per chunk of a vulnerability export (50 to 5000). Fewer means less memory.", minimum=50, maximum=5000),
+    "asset_chunk_size": Option("integer", "1000", "Assets per chunk of an asset export (100 to 1000).", minimum=100, maximum=1000),
     "poll_interval_seconds": Option("float", "30", "Seconds between two looks at a running export. At least 10 where the task is deferred.", minimum=1),
     "export_timeout_hours": Option(
         "float",
@@ -126,6 +127,8 @@ def get(name: str) -> Any:
         ) from error
     if option.minimum is not None and value < option.minimum:
         raise ConfigurationError(f"Option [{SECTION}] {name} is {text}; the least it may be is {option.minimum:g}.")
+    if option.maximum is not None and value > option.maximum:
+        raise ConfigurationError(f"Option [{SECTION}] {name} is {text}; the most it may be is {option.maximum:g}.")
     return value
 
 

@@ -127,7 +127,7 @@ class Router:
     def home(self) -> tuple[str, str]:
         """Account and hub Region for what belongs to no AWS account: those of the first destination."""
         first = self.destinations[0]
-        account = first.accounts[0] if first.accounts else first.caller_account
+        account = first.accounts[0] if first.accounts and first.role_name else first.caller_account
         region = first.region or first.connection_region
         if not region:
             raise ConfigurationError("non_ec2_assets=other needs a hub Region: put region into the first destination, or into its connection.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.exports import ExportState, Part
-from airflow_provider_tenable.staging import compress, names, open_path, read_json, write_json, write_whole
+from airflow_provider_tenable.staging import compress, names, open_path, read_json, read_part, write_json, write_whole
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "export.json"
 
@@ -26,6 +29,32 @@ class StagedExport:
         self.kind = kind
 
     def load(self) -> ExportState | None:
+        """The state, without the parts that are gone. Those of a whole export are looked into: its task runs again only because somebody cleared it."""
+        state = self.state()
+        if state is None:
+            return None
+        there = set(names(self.folder))
+        lost = [chunk for chunk, part in state.parts.items() if part.name not in there or (state.complete and not self._is_intact(part))]
+        if lost:
+            log.warning("Chunks %s of the %s export are staged no more, or damaged: fetching them again.", lost[:10], self.kind)
+            state.parts = {chunk: part for chunk, part in state.parts.items() if chunk not in lost}
+            state.complete = False
+        return state
+
+    def _is_intact(self, part: Part) -> bool:
+        from airflow_provider_tenable.assets import read_columns
+
+        try:
+            if part.name.endswith(".parquet"):
+                read_columns(self.folder / part.name)
+            else:
+                read_part(self.folder / part.name)
+        except StagingError:
+            return False
+        return True
+
+    def state(self) -> ExportState | None:
+        """The state as it is on record. :raises StagingError: it is damaged."""
         value = read_json(self.folder / MANIFEST)
         try:
             return None if value is None else ExportState.from_json(value)
@@ -66,7 +95,7 @@ def staged_parts(uri: str, kind: str) -> list[ObjectStoragePath]:
     :raises StagingError: the export is not whole.
     """
     folder = open_path(uri)
-    state = StagedExport(folder, kind).load()
+    state = StagedExport(folder, kind).state()
     if state is None or not state.complete:
         raise StagingError(f"The {kind} export in {uri} is not whole. Clear its task.")
     return [folder / part.name for _, part in sorted(state.parts.items(), key=lambda item: int(item[0]))]

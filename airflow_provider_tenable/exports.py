@@ -91,6 +91,7 @@ class ExportState:
     """What is kept of an export, so that a killed task's retry goes on where it stood.
 
     :ivar requested_at: when the running job was asked for (unix seconds, our clock), before the call.
+    :ivar given_up: jobs that broke: a later look at Tenable's list must not take them for ours again.
     :ivar data_from: the moment whose data the export is sure to hold: the earlier of ``requested_at`` and an adopted job's creation.
     """
 
@@ -103,6 +104,7 @@ class ExportState:
     restarts: int = 0
     complete: bool = False
     parts: dict[str, Part] = field(default_factory=dict)
+    given_up: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -296,6 +298,7 @@ class ExportRun:
         for job in self.client.jobs(self.kind):
             if (
                 job.status in ACTIVE | {"FINISHED"}
+                and job.uuid not in self.state.given_up
                 and job.created is not None
                 and job.created >= requested_at - _CLOCK_SKEW_SECONDS
                 and self._is_ours(job.filters, job.chunk_size)
@@ -306,7 +309,7 @@ class ExportRun:
         return False
 
     def _adopt(self, job: str | None, asked_at: float) -> bool:
-        candidates = [found for found in self.client.jobs(self.kind) if found.status in ACTIVE and job in (None, found.uuid)]
+        candidates = [found for found in self.client.jobs(self.kind) if found.status in ACTIVE and job in (None, found.uuid) and found.uuid not in self.state.given_up]
         for found in candidates:
             # Only assets, which no watermark follows, may come from a job whose beginning Tenable does not tell.
             if self._is_ours(found.filters, found.chunk_size) and (found.created is not None or self.kind == "assets"):
@@ -406,7 +409,9 @@ class ExportRun:
         :param started_at: None: what comes next, a retry of the task, has a deadline of its own.
         """
         job = self.state.uuid
-        self.state = ExportState(kind=self.kind, body=self.body, started_at=self.now() if started_at is None else started_at, restarts=restarts)
+        given_up = [*self.state.given_up, *([job] if job else [])]
+        began = self.now() if started_at is None else started_at
+        self.state = ExportState(kind=self.kind, body=self.body, started_at=began, restarts=restarts, given_up=given_up)
         self.store.save(self.state)
         reached(CrashPoint.EXPORT_FORGOTTEN)
         if job:

@@ -192,9 +192,12 @@ class FindingsImport:
         refused = self.receipts.rejected.total() if outcome.rejected else 0
         if refused >= _HOPELESS and not self.receipts.accepted:
             _, code, message = outcome.rejected[-1]
+            # They are on record in rejected/; once the cause is mended, the cleared task must send them again.
+            self.receipts.flush()
+            self.receipts.reopen()
             raise ConfigurationError(
                 f"Security Hub refused each of the first {refused} findings, the last with {code}: {message} The import was stopped; the refused findings are "
-                f"in {self.receipts.run.rejected}. Mend the cause, then clear this run."
+                f"in {self.receipts.run.rejected}. Mend the cause, then clear this task."
             )
 
     def _send(self, batch: list[Item]) -> Outcome:

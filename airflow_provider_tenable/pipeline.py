@@ -127,7 +127,8 @@ def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
     if not ledger["dry_run"]:
         manifests, release = shard_manifests(run), not _leaves_out_accounts(run, plan)
         again = [each["parked_part"] for each in manifests if each["parked_part"] and (release or not each["from_pool"])]
-        settle_pool(run, again, release=release)
+        # What came from the pool first: its part may bear the name of one that an earlier pass of this very run has put there.
+        settle_pool(run, again[::-1], release=release)
     return {name: ledger[name] for name in ("exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")}
 
 

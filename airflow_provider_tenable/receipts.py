@@ -53,6 +53,8 @@ class Receipts:
             for entry in entries:
                 if entry["part"] in self._receipts:
                     done = {number for first, last in entry["lines"] for number in range(first, last + 1)}
+                    if len(done) != entry["accepted"] + sum(entry["rejected"].values()):
+                        raise ValueError(f"the counts of {entry['part']} do not add up")
                     self._receipts[entry["part"]] = _PartReceipt(done, entry["accepted"], Counter(entry["rejected"]))
         except FileNotFoundError:
             return
@@ -94,6 +96,11 @@ class Receipts:
             "finding": msgspec.Raw(finding),
         }
         self._unwritten.append(msgspec.json.encode(entry))
+
+    def reopen(self) -> None:
+        """Forget all receipts, so that everything is sent again; what is rejected then takes the place of what was."""
+        self._receipts = {part: _PartReceipt() for part in self._receipts}
+        self._rejected_parts = 0
 
     def flush(self) -> None:
         """Write rejected findings, then the receipts. If the process dies between the two, the next flush writes the same part again."""

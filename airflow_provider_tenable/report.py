@@ -16,6 +16,13 @@ _ORDER = ("critical", "high", "medium", "low", "info")
 
 def report_of(run: RunFolder) -> str:
     """The report from what the run has on record: complete where it is, as far as it got where it is not."""
+    try:
+        return _report_of(run)
+    except TenableProviderError as error:
+        return _table([("The run's files cannot be read", str(error))], "NOT COMPLETE")
+
+
+def _report_of(run: RunFolder) -> str:
     plan = read_json(run.plan)
     if plan is None:
         return _table([("The run was not planned", "see the log of plan_run")], "Nothing was exported or imported")

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 _GZIP_LEVEL = 1
 
 
+#: The key under which a manifest has its own checksum.
+_CHECKSUM = "checksum"
+
+
 def open_path(uri: str) -> ObjectStoragePath:
     """The path object of a URI, by Airflow's own object storage layer (``file://``, ``s3://conn@bucket/...``)."""
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -101,7 +105,15 @@ def write_json(path: ObjectStoragePath, value: Any) -> None:
     # Imported here and below, since operators import this module, and a DAG file that is parsed needs none of it.
     import msgspec
 
+    if isinstance(value, dict):
+        value = {**value, _CHECKSUM: _checksum(value)}
     write_whole(path, msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1))
+
+
+def _checksum(value: Any) -> int:
+    import msgspec
+
+    return zlib.crc32(msgspec.json.encode(value, order="sorted"))
 
 
 def read_json(path: ObjectStoragePath) -> Any:
@@ -113,8 +125,12 @@ def read_json(path: ObjectStoragePath) -> Any:
     except FileNotFoundError:
         return None
     try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        value = msgspec.json.decode(data)
+        # One digit that flips would still be JSON: another end of the window, another number of records.
+        if isinstance(value, dict) and value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
+            raise ValueError("its checksum is another")
+        return value
+    except (ValueError, UnicodeDecodeError) as error:
         raise StagingError(f"The staged file {path} is damaged ({error}). Remove the run's folder and clear the run.") from error
 
 
@@ -124,7 +140,7 @@ def compress(data: bytes) -> bytes:
 
 
 #: Bytes that are decompressed at a time.
-BLOCK_BYTES = 2_000_000
+BLOCK_BYTES = 1_000_000
 
 
 def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:

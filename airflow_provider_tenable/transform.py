@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Plugins and resources that are kept, as built, while parked records of many chunks are tried again.
-_KEPT = 5_000
+#: Plugins and resources that are kept as built; some 10 and 3 KB each.
+_KEPT = 3_000
 
 # Reasons for which a record becomes no finding, beside those of `resources` and `destinations`.
 SEVERITY = "severity_not_chosen"
@@ -67,6 +67,12 @@ class Parked(Struct):
 
     parked_at: int
     record: msgspec.Raw
+
+
+def _state_of(state: str) -> str:
+    """A record's state as the params name it. NEW, of older data, is open."""
+    state = state.strip().upper()
+    return "OPEN" if state == "NEW" else state
 
 
 class Transform:
@@ -104,6 +110,7 @@ class Transform:
         self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
         self._states = frozenset(name.upper() for name in settings.states)
         self._plugins: dict[bytes, PluginParts | str] = {}
+        self._built: dict[tuple[int, bytes], tuple[bytes, PluginParts | str]] = {}
         self._resources: dict[str, tuple[Resource, Destination, str, str] | str] = {}
         self._looked_up: dict[str, AssetRow] = {}
         self._missing: set[str] = set()
@@ -120,9 +127,9 @@ class Transform:
                         self._reject(UNREADABLE, reason, data)
                     for record in records:
                         self._one(record, self.now)
+                    self._forget()
             finally:
                 gc.enable()
-            self._forget()
             log.info("%d of %d parts transformed: %d records, %d findings.", number, len(parts), self.read, self.writer.findings)
 
     def transform_parked(self, parked: Iterator[Parked]) -> None:
@@ -134,22 +141,23 @@ class Transform:
                 self._reject(UNREADABLE, reason, data)
             for record in records:
                 self._one(record, entry.parked_at)
-            if len(self._plugins) + len(self._resources) > _KEPT:
-                self._forget()
-        self._forget()
+            self._forget()
 
     def _forget(self) -> None:
-        """Plugins and assets repeat within a chunk; what the next one needs is built again."""
-        self._plugins.clear()
-        self._resources.clear()
+        """Plugins repeat in all chunks, assets within one; both are built again rather than kept without bounds."""
+        if len(self._plugins) > _KEPT:
+            self._plugins.clear()
+            self._built.clear()
+        if len(self._resources) > _KEPT:
+            self._resources.clear()
 
     def _one(self, record: Vulnerability, parked_at: int) -> None:
         severity = severity_id_of(record)
         if severity is not None and severity not in self._severities:
             self.skipped[SEVERITY] += 1
-        elif record.state and record.state.upper() not in self._states:
+        elif record.state and record.state not in self._states and _state_of(record.state) not in self._states:
             self.skipped[STATE] += 1
-        elif not self._in_window(record):
+        elif self.settings.until is not None and not self._in_window(record):
             self.skipped[OUTSIDE_WINDOW] += 1
         else:
             target = self._resources.get(record.asset.uuid) or self._resource(record.asset.uuid)
@@ -181,6 +189,12 @@ class Transform:
 
     def _plugin(self, raw: msgspec.Raw) -> PluginParts | str:
         key = bytes(raw)
+        # Hashing 3 KB takes longer than comparing them: a few bytes from the middle find the candidate.
+        middle = len(key) // 2
+        brief = (len(key), key[middle : middle + 32])
+        candidate = self._built.get(brief)
+        if candidate is not None and candidate[0] == key:
+            return candidate[1]
         parts = self._plugins.get(key)
         if parts is None:
             try:
@@ -188,6 +202,7 @@ class Transform:
             except (ValueError, RecursionError) as error:
                 parts = f"its plugin cannot be read: {error}"
             self._plugins[key] = parts
+        self._built[brief] = (key, parts)
         return parts
 
     def _resource(self, asset_id: str) -> tuple[Resource, Destination, str, str] | str | None:

@@ -78,7 +78,8 @@ def parse_moment(value: Any, name: str) -> int | None:
     else:
         text = str(value).strip()
         try:
-            if re.fullmatch(r"\d{1,12}(\.\d+)?", text):
+            # Eight digits are a day (20261123), not a moment in 1970.
+            if re.fullmatch(r"\d{1,12}(\.\d+)?", text) and not re.fullmatch(r"\d{8}", text):
                 seconds = float(text)
             else:
                 moment = datetime.fromisoformat(text)

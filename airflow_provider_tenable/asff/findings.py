@@ -7,13 +7,13 @@ the customer. Severity and Types go in FindingProviderFields, so that a customer
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from airflow_provider_tenable.asff import limits, product_fields, times
+from airflow_provider_tenable.asff.assembly import assembled, kept
 from airflow_provider_tenable.asff.identity import finding_id
 from airflow_provider_tenable.asff.plugins import PluginParts, with_packages
 from airflow_provider_tenable.asff.records import Vulnerability
@@ -55,7 +55,7 @@ class Finding(Struct, rename="pascal", gc=False):
     first_observed_at: str | UnsetType
     last_observed_at: str | UnsetType
     title: str
-    description: msgspec.Raw
+    description: str
     finding_provider_fields: FindingProviderFields
     record_state: str
     source_url: str
@@ -89,7 +89,9 @@ def severity_id_of(record: Vulnerability) -> int | None:
 
 def is_fixed(record: Vulnerability) -> bool:
     """Whether Tenable says that the vulnerability is gone."""
-    return (record.state or "").strip().upper() == "FIXED"
+    # Compared first: nearly all say it in one of three ways.
+    state = record.state
+    return state == "FIXED" or bool(state and state not in ("OPEN", "REOPENED") and state.strip().upper() == "FIXED")
 
 
 def own_time(record: Vulnerability) -> datetime | None:
@@ -107,6 +109,27 @@ def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource,
     severity = severity_id_of(record)
     if severity is None:
         raise UnmappableError("it has no severity")
+    if options.id_scheme == "port":
+        port = record.port
+        key = (severity, record.severity, resource.criticality, plugin.types)
+        where = (record.state, port.port, port.protocol, port.service, record.source) if port else (record.state, None, None, None, record.source)
+        line = assembled(
+            record,
+            plugin,
+            resource,
+            product_arn,
+            severity=_severities.get(key) or _encode_severity(key),
+            archived=is_fixed(record),
+            fields=_wheres.get(where) or _encode_where(where),
+        )
+        if line is not None and len(line) <= limits.FINDING_BYTES:
+            return line
+    return _finding_json(record, severity, plugin, resource, product_arn, options)
+
+
+def _finding_json(
+    record: Vulnerability, severity: int, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions
+) -> bytes:
     first, last = times.stamp(record.first_found), times.stamp(record.last_found)
     moments = (first, last, times.stamp(record.last_fixed), times.stamp(record.resurfaced_date), times.stamp(record.indexed))
     known = [moment for moment in moments if moment]
@@ -137,14 +160,12 @@ def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource,
         first_observed_at=first[1] if first else UNSET,
         last_observed_at=last[1] if last else UNSET,
         title=plugin.title,
-        description=plugin.encoded_description,
-        finding_provider_fields=_provider_fields(
-            severity, limits.text(record.severity, limits.SEVERITY_ORIGINAL) or SEVERITIES[severity], plugin.types, resource.criticality
-        ),
+        description=plugin.description,
+        finding_provider_fields=_provider_fields(severity, record.severity, resource.criticality, plugin.types),
         record_state=_record_state(record, options),
         source_url=plugin.source_url,
         remediation=plugin.remediation,
-        product_fields=_product_fields(record, plugin, resource, severity),
+        product_fields=_product_fields(record, plugin, resource),
         resources=resource.encoded,
         vulnerabilities=packages or UNSET,
     )
@@ -152,8 +173,8 @@ def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource,
     return encoded if len(encoded) <= limits.FINDING_BYTES else _shrunk(finding, plugin)
 
 
-@lru_cache(maxsize=1024)
-def _provider_fields(severity: int, original: str, types: tuple[str, ...], criticality: int | None) -> FindingProviderFields:
+def _provider_fields(severity: int, word: str | None, criticality: int | None, types: tuple[str, ...]) -> FindingProviderFields:
+    original = limits.text(word, limits.SEVERITY_ORIGINAL) or SEVERITIES[severity]
     return FindingProviderFields(Severity(SEVERITY_LABELS[severity], original), types, UNSET if criticality is None else criticality)
 
 
@@ -172,19 +193,11 @@ def _modification(record: Vulnerability) -> str:
     return "" if kind == "NONE" else kind
 
 
-def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resource, severity: int) -> msgspec.Raw:
+def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resource) -> msgspec.Raw:
     port = record.port
-    where = {
-        "finding_id": record.finding_id,
-        "state": record.state,
-        "port": str(port.port) if port and port.port is not None else None,
-        "protocol": port.protocol if port else None,
-        "service": port.service if port else None,
-        "source": record.source,
-    }
     modified = _modification(record)
     default = record.severity_default_id
-    what = {
+    own = {
         "severity_modification": modified,
         "severity_default_id": str(default) if modified and default is not None else None,
         "recast_reason": record.recast_reason,
@@ -192,8 +205,21 @@ def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resour
     }
     # Far fewer than the 50 that a finding may have, and keys that fit: only the values need looking at.
     return product_fields.joined(
-        product_fields.piece(where), plugin.encoded_product_fields, resource.encoded_product_fields, product_fields.piece(what)
+        product_fields.piece({"finding_id": record.finding_id}),
+        _where_product_fields(record.state, port and port.port, port and port.protocol, port and port.service, record.source),
+        plugin.encoded_product_fields,
+        resource.encoded_product_fields,
+        product_fields.piece(own),
     )
+
+
+def _where_product_fields(state: str | None, port: int | str | None, protocol: str | None, service: str | None, source: str | None) -> bytes:
+    number = None if port is None else str(port)
+    return product_fields.piece({"state": state, "port": number, "protocol": protocol, "service": service, "source": source})
+
+
+_wheres, _encode_where = kept(_where_product_fields)
+_severities, _encode_severity = kept(lambda *key: _encoder.encode(_provider_fields(*key)))
 
 
 def _shrunk(finding: Finding, plugin: PluginParts) -> bytes:

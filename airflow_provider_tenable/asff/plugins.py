@@ -18,6 +18,9 @@ class PluginParts(Struct):
     """What a plugin gives to each of its findings.
 
     :ivar vulnerabilities: one entry per CVE, without packages; ``encoded_vulnerabilities`` is its JSON, None where there is no CVE.
+
+    Bytes of its findings' lines are built with it.
+
     :ivar packages: the same with packages, by the packages, as far as they were asked for.
     """
 
@@ -32,12 +35,18 @@ class PluginParts(Struct):
     encoded_vulnerabilities: msgspec.Raw | None
     product_fields: dict[str, str]
     encoded_product_fields: bytes = b""
-    encoded_description: msgspec.Raw = msgspec.Raw()
+    id_text: bytes = b""
+    id_field: bytes = b""
+    text_fields: bytes = b""
+    link_fields: bytes = b""
     packages: dict[bytes, msgspec.Raw | None] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.encoded_product_fields = product_fields.piece(self.product_fields)
-        self.encoded_description = _encoded(self.description)
+        self.id_text = b"%d" % self.id
+        self.id_field = b',"GeneratorId":' + msgspec.json.encode(self.generator_id)
+        self.text_fields = msgspec.json.encode({"Title": self.title, "Description": self.description})[1:-1] + b',"FindingProviderFields":'
+        self.link_fields = b'"SourceUrl":%b,"Remediation":%b' % (msgspec.json.encode(self.source_url), bytes(self.remediation))
 
 
 def decode_plugin(data: bytes) -> Plugin:

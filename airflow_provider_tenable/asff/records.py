@@ -229,11 +229,11 @@ def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[by
 
 
 #: So much of a chunk is decoded at a time.
-PIECE_BYTES = 2_000_000
+PIECE_BYTES = 1_000_000
 # Where one record may end and the next begin, looked for in the last bytes of a piece.
 _SEAM = re.compile(rb"\}\s*,\s*(?=\{)")
-_SEAM_WITHIN = 100_000
-_SEAMS_TRIED = 50
+_SEAM_WITHIN = 30_000
+_SEAMS_TRIED = 10
 
 
 def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[list[_T], list[tuple[bytes, str]]]]:
@@ -242,16 +242,17 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
     :param blocks: the bytes of a chunk in order, some MB each.
     :raises ValueError: the chunk is no JSON array.
     """
-    pending = b""
+    pending, enough = b"", PIECE_BYTES
     for block in blocks:
         pending += block
-        if len(pending) < PIECE_BYTES:
+        if len(pending) < enough:
             continue
         # Where no seam is found, or the JSON is so strange that only Python's own parser reads it, more is read, at worst the whole chunk.
+        enough = 2 * len(pending)
         for end, begin in _seams(pending):
             decoded = _decoded_array(pending[:end] + b"]", record)
             if decoded is not None:
-                pending = b"[" + pending[begin:]
+                pending, enough = b"[" + pending[begin:], PIECE_BYTES
                 yield decoded
                 break
     yield decode_chunk(pending, record)

@@ -14,6 +14,7 @@ _CONSOLES = {
     "aws-cn": "{region}.console.amazonaws.cn",
     "aws-us-gov": "{region}.console.amazonaws-us-gov.com",
 }
+_EQUALS = "\\operator\\:EQUALS\\:"
 XCOM_KEY = "security_hub_findings_url"
 
 
@@ -22,14 +23,9 @@ def console_url(*, account: str, region: str) -> str | None:
     host = _CONSOLES.get(partition_of(region))
     if host is None:
         return None
-    search = "&".join(
-        f"search={quote(f'{name}={operator}:{value}', safe='')}"
-        for name, operator, value in (
-            ("CompanyName", r"\operator\:EQUALS\:", "Tenable"),
-            ("AwsAccountId", r"\operator\:EQUALS\:", account),
-        )
-    )
-    return f"https://{host.format(region=region)}/securityhub/home?region={region}#/findings?{search}"
+    # The console encodes each value, and then the whole search once more.
+    search = "&".join(f"{name}={quote(_EQUALS + value, safe='')}" for name, value in (("CompanyName", "Tenable"), ("AwsAccountId", account)))
+    return f"https://{host.format(region=region)}/securityhub/home?region={region}#/findings?search={quote(search, safe='')}"
 
 
 class SecurityHubFindingsLink(BaseOperatorLink):

@@ -10,6 +10,8 @@ import importlib
 import json
 import logging
 import os
+import resource
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -183,8 +185,12 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
     if order.get("clock"):
         _shift_clock(order["clock"])
     tasks = Tasks(order)
+    if order.get("limit_file_bytes"):
+        # As a disk that is full: what would make a file longer than this fails.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit_file_bytes"], resource.RLIM_INFINITY))
     try:
-        if order.get("replay"):
+        if order.get("replay") is not None:
             from tests.faults.run_replay import run_replay
 
             run_replay(tasks, order["replay"])
@@ -193,6 +199,8 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         traceback.print_exc()
         return {"error": type(error).__name__, "message": str(error), "task": tasks.task}
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     return {"error": None, "message": None, "task": None}
 
 

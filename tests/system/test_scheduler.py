@@ -95,7 +95,7 @@ def test_backfill_covers_each_day_and_leaves_the_watermark(airflow: Standalone, 
 
 
 def test_mapped_imports_are_named_after_account_and_region(airflow: Standalone, sandbox: SandboxProcess) -> None:
-    run = airflow.runs()[0]["dag_run_id"]
+    run = next(each["dag_run_id"] for each in airflow.runs() if each["run_type"] == "scheduled")
     names = {each["rendered_map_index"] for each in airflow.task_instances(run) if each["task_id"] == "import_findings"}
     assert names == {f"{account}/{region}" for account in sandbox.facts["accounts"] for region in sandbox.facts["regions"]}
 

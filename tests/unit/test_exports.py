@@ -935,7 +935,7 @@ def test_a_state_survives_the_round_trip_through_disk(tmp_path):
     assert store.load() is None
     state = ExportState("vulnerabilities", BODY, START, "u", START + 1, START - 1, 2, False, {"3": Part("p", 4, 5)})
     store.save(state)
-    assert store.load() == state
+    assert store.state() == state
 
 
 def test_the_real_store_counts_records_and_refuses_what_is_no_array(tmp_path):

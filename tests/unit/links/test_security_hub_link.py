@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -27,14 +27,13 @@ def test_the_console_is_that_of_the_partition_and_region(region, host):
 
 
 def test_the_findings_are_those_of_tenable_in_that_account():
-    query = urlsplit(console_url(account=ACCOUNT, region="eu-west-1")).fragment.split("?", 1)[1]
-    terms = parse_qs(query)["search"]
-    assert len(terms) == 2
-    assert terms[0].startswith("CompanyName=")
-    assert terms[0].endswith("Tenable")
-    assert terms[1].startswith("AwsAccountId=")
-    assert terms[1].endswith(ACCOUNT)
-    assert all("EQUALS" in unquote(term) for term in terms)
+    # As the console itself writes it: the values encoded, then the whole search.
+    fragment = urlsplit(console_url(account=ACCOUNT, region="eu-west-1")).fragment
+    assert fragment == (
+        "/findings?search=CompanyName%3D%255Coperator%255C%253AEQUALS%255C%253ATenable%26"
+        "AwsAccountId%3D%255Coperator%255C%253AEQUALS%255C%253A123456789012"
+    )
+    assert unquote(unquote(fragment)).endswith(r"CompanyName=\operator\:EQUALS\:Tenable&AwsAccountId=\operator\:EQUALS\:123456789012")
 
 
 @pytest.mark.parametrize("region", ["us-iso-east-1", "us-isob-east-1", "eusc-de-east-1"])

@@ -1,0 +1,91 @@
+"""# Replay rejected findings
+
+Sends the findings again that Security Hub refused in a run of `tenable_to_security_hub`, once the cause is mended.
+
+* **Without `transform`** the rejected findings go out as they are on record: for what was wrong at Security Hub's end.
+* **With `transform`** the run's staged chunks are mapped again by the present code and options, and everything is sent: for what was wrong in the mapping.
+
+It may be repeated: what Security Hub holds already in the same version it ignores. It has receipts and a ledger of its own, and moves no watermark. It fails
+where findings are rejected again; its log says for what reasons.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_tenable._compat import Param, TriggerRule, dag, task
+from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable.operators.asff import TenableToAsffOperator
+from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+
+PARAMS: dict[str, Param] = {
+    "run_id": Param(None, type=["null", "string"], title="Run", description="Run whose rejected findings are sent again. Empty: the latest that has some."),
+    "dag_id": Param("tenable_to_security_hub", type="string", title="DAG", description="The DAG of that run."),
+    "transform": Param(
+        False, type="boolean", title="Transform again", description="Map the run's staged chunks again, and send everything, instead of sending what is on record."
+    ),
+    "max_rejected_ratio": Param(
+        0.0, type="number", minimum=0, maximum=1, title="Largest share of rejected findings", description="Above it the replay fails."
+    ),
+}
+
+
+@dag(
+    dag_id="tenable_replay_rejected",
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    params=PARAMS,
+    default_args={"owner": "security", "retries": 2},
+    doc_md=__doc__,
+    tags=["tenable", "security-hub", "aws", "security"],
+)
+def tenable_replay_rejected() -> None:
+    """Build the DAG."""
+
+    @task(multiple_outputs=True)
+    def plan_replay(**context: Any) -> dict[str, Any]:
+        """Find the run, and stage what is to be sent."""
+        from airflow_provider_tenable import replay
+
+        with fail_fast():
+            return replay.plan_replay(context)
+
+    # Where nothing is transformed again, the transform is skipped, and the import goes on.
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
+    def plan_imports(**context: Any) -> list[dict[str, Any]]:
+        """List the accounts and Regions that have findings."""
+        from airflow_provider_tenable import pipeline
+
+        with fail_fast():
+            return pipeline.plan_imports(context)
+
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
+    def settle(**context: Any) -> dict[str, Any]:
+        """Make the ledger, and say what became of the findings."""
+        from airflow_provider_tenable import replay
+
+        with fail_fast():
+            return replay.settle_replay(context)
+
+    @task
+    def remove_old_runs(**context: Any) -> list[str]:
+        """Remove the staged files of completed replays after the retention."""
+        from airflow_provider_tenable import pipeline
+
+        return pipeline.remove_old_runs(context)
+
+    plan = plan_replay()
+    shards: Any = plan["shards"]
+    transform = TenableToAsffOperator.partial(
+        task_id="transform", assets=plan["assets"], vulnerabilities=plan["vulnerabilities"], plan=plan["plan"]
+    ).expand(shard=shards)
+    imports = plan_imports()
+    import_findings = SecurityHubImportFindingsOperator.partial(task_id="import_findings").expand_kwargs(imports)
+    transform >> imports
+    import_findings >> settle() >> remove_old_runs()
+
+
+dag = tenable_replay_rejected()

@@ -1,0 +1,91 @@
+"""The matrix: every Airflow that MWAA runs, as MWAA pins it, and the newest one.
+
+    uvx nox --list
+    uvx nox -s smoke                    # imports, provider discovery, DAG parsing, on every version
+    uvx nox -s "unit(3.0.6)"            # unit tests on one version
+    uvx nox -s "integration(2.11.2)" "system(3.3.2)"
+
+Each version has one environment, `.venv-<version>`, which uv fills and which all of its sessions share.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+
+#: Name of a cell -> Airflow, Python, constraints. MWAA's images run Python 3.12.
+CELLS = {
+    "2.11.2": ("2.11.2", "3.12", "mwaa-2.11.2.txt"),
+    "3.0.6": ("3.0.6", "3.12", "mwaa-3.0.6.txt"),
+    "3.2.1": ("3.2.1", "3.12", "mwaa-3.2.1.txt"),
+    "3.3.1": ("3.3.1", "3.12", "mwaa-3.3.1.txt"),
+    "3.3.2": ("3.3.2", "3.12", "airflow-3.3.2.txt"),
+    "3.3.2-py3.13": ("3.3.2", "3.13", "airflow-3.3.2.txt"),
+}
+#: `airflow standalone` of the system tests is driven through the REST API of Airflow 3.2 and later.
+SYSTEM_CELLS = ("3.2.1", "3.3.1", "3.3.2")
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["smoke"]
+
+
+def _uv() -> str:
+    for place in (shutil.which("uv"), str(ROOT / ".venv" / "bin" / "uv")):
+        if place and os.access(place, os.X_OK):
+            return place
+    raise RuntimeError("uv was not found: https://docs.astral.sh/uv/ or `make setup`")
+
+
+def _python(session: nox.Session, cell: str) -> str:
+    """The Python of a cell's environment, which is made or brought up to date."""
+    airflow, python, constraints = CELLS[cell]
+    uv, folder = _uv(), f".venv-{cell}"
+    interpreter = f"{folder}/bin/python"
+    if not (ROOT / interpreter).exists():
+        session.run(uv, "venv", "--quiet", "--seed", "-p", python, folder, external=True)
+    extras = ".[test]"
+    session.run(
+        uv, "pip", "install", "--quiet", "-p", interpreter, "-c", f"constraints/{constraints}", f"apache-airflow=={airflow}", "-e", extras, external=True
+    )
+    return interpreter
+
+
+@nox.session
+@nox.parametrize("cell", list(CELLS), ids=list(CELLS))
+def smoke(session: nox.Session, cell: str) -> None:
+    """Every module imports, Airflow discovers the provider, the DAG parses."""
+    session.run(_python(session, cell), "scripts/smoke.py", external=True)
+
+
+@nox.session
+@nox.parametrize("cell", list(CELLS), ids=list(CELLS))
+def unit(session: nox.Session, cell: str) -> None:
+    """Unit tests; those of the sandbox do not depend on Airflow, and run once, in `make unit`."""
+    arguments = session.posargs or ["tests/unit", "--ignore", "tests/unit/sandbox", "-q"]
+    session.run(_python(session, cell), "-m", "pytest", *arguments, external=True)
+
+
+@nox.session
+@nox.parametrize("cell", list(CELLS), ids=list(CELLS))
+def integration(session: nox.Session, cell: str) -> None:
+    """The operators and the whole job against the sandbox, without a scheduler."""
+    session.run(_python(session, cell), "-m", "pytest", *(session.posargs or ["tests/integration", "-q"]), external=True)
+
+
+@nox.session
+@nox.parametrize("cell", list(SYSTEM_CELLS), ids=list(SYSTEM_CELLS))
+def system(session: nox.Session, cell: str) -> None:
+    """The whole DAG under a real scheduler and triggerer."""
+    session.run(_python(session, cell), "-m", "pytest", *(session.posargs or ["tests/system", "-q"]), external=True)
+
+
+@nox.session
+@nox.parametrize("version", [name for name in CELLS if CELLS[name][2].startswith("mwaa-")], ids=[name for name in CELLS if CELLS[name][2].startswith("mwaa-")])
+def mwaa(session: nox.Session, version: str) -> None:
+    """MWAA's bundle: built, then installed without an index into a clean environment."""
+    session.run(_python(session, version), "scripts/mwaa_bundle.py", "--airflow", version, "--check", external=True)

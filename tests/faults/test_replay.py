@@ -1,0 +1,104 @@
+"""Rejected findings: on record with all that is needed, and brought again after a fix, once or twice, with receipts of their own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.faults.pipeline import Pipeline
+from tests.faults.test_hub_faults import IMPORT, QUICK, assert_delivered, rejected, wanted_ids
+from tests.faults.universe import Sandbox
+
+TOLERANT = {"max_rejected_ratio": 1.0}
+
+
+@pytest.fixture
+def refused(pipeline: Pipeline, sandbox: Sandbox) -> list[str]:
+    """Findings that a run could not bring, since Security Hub refused them."""
+    bad = wanted_ids(sandbox)[2:5]
+    for each in bad:
+        sandbox.hub_fault({"on": IMPORT, "do": "fail_findings", "code": "InvalidInput", "message": "for now", "ids_containing": each, "times": None})
+    pipeline.succeed(patches=QUICK, defaults=TOLERANT)
+    assert sorted({line["id"] for line in rejected(pipeline)}) == bad
+    return bad
+
+
+def replay_ledger(pipeline: Pipeline, run_id: str) -> dict[str, object]:
+    ledger: dict[str, object] = json.loads((pipeline.staging / "tenable_replay_rejected" / run_id / "ledger.json").read_text())
+    return ledger
+
+
+@pytest.mark.parametrize("transform", [False, True])
+def test_replay_after_the_fix_brings_what_was_refused(pipeline: Pipeline, sandbox: Sandbox, refused: list[str], transform: bool) -> None:
+    watermark = pipeline.watermark
+    sandbox.clear_faults()
+    before = sandbox.aws("summary")["imports"]
+    pipeline.succeed("replay-1", replay={"transform": transform})
+    assert_delivered(pipeline, sandbox)
+    after = sandbox.aws("summary")["imports"]
+    assert after["created"] - before["created"] == len(refused)
+    assert after["received"] - before["received"] == (len(wanted_ids(sandbox)) if transform else len(refused))
+    ledger = replay_ledger(pipeline, "replay-1")
+    assert ledger["accepted"] == after["received"] - before["received"]
+    assert ledger["rejected"] == {}
+    assert pipeline.watermark == watermark
+    assert f"{ledger['accepted']} accepted by Security Hub, 0 rejected again" in pipeline.log
+
+
+def test_replay_may_be_repeated(pipeline: Pipeline, sandbox: Sandbox, refused: list[str]) -> None:
+    sandbox.clear_faults()
+    pipeline.succeed("replay-1", replay={"run_id": "run-1"})
+    documents = sandbox.documents()
+    pipeline.succeed("replay-1", replay={"run_id": "run-1"}, clear=True)
+    pipeline.succeed("replay-2", replay={"run_id": "run-1"})
+    assert sandbox.documents() == documents
+    assert_delivered(pipeline, sandbox)
+
+
+@pytest.mark.parametrize("point", ["findings_part_written", "before_call", "call_answered", "receipts_written", "file_not_renamed:3"])
+def test_replay_that_is_killed_is_carried_on(pipeline: Pipeline, sandbox: Sandbox, refused: list[str], point: str) -> None:
+    sandbox.clear_faults()
+    assert pipeline.run("replay-1", replay={}, crash_at=point).killed
+    pipeline.succeed("replay-1", replay={})
+    assert_delivered(pipeline, sandbox)
+
+
+def test_replay_before_the_fix_fails_and_says_for_what_reasons(pipeline: Pipeline, sandbox: Sandbox, refused: list[str]) -> None:
+    result = pipeline.run("replay-1", replay={}, patches=QUICK)
+    assert result.error == "AirflowFailException"
+    assert "3 x InvalidInput" in result.message
+    assert "for now" in result.message
+    sandbox.clear_faults()
+    pipeline.succeed("replay-2", replay={})
+    assert_delivered(pipeline, sandbox)
+
+
+def test_replay_does_not_undo_what_a_later_run_brought(pipeline: Pipeline, sandbox: Sandbox, refused: list[str]) -> None:
+    sandbox.clear_faults()
+    sandbox.advance(3600)
+    for each in sandbox.truth()["assets"]:
+        sandbox.change({"do": "fix", "asset_id": each["asset_id"]})
+    pipeline.succeed("run-2")
+    documents = sandbox.documents()
+    pipeline.succeed("replay-1", replay={"run_id": "run-1"})
+    assert sandbox.documents() == documents
+    assert_delivered(pipeline, sandbox)
+
+
+def test_replay_leaves_the_folder_of_its_run_as_it_was(pipeline: Pipeline, sandbox: Sandbox, refused: list[str]) -> None:
+    def content(folder: Path) -> dict[str, bytes]:
+        return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+    sandbox.clear_faults()
+    before = content(pipeline.run_folder())
+    pipeline.succeed("replay-1", replay={"transform": True})
+    assert content(pipeline.run_folder()) == before
+
+
+@pytest.mark.parametrize(("params", "said"), [({"run_id": "nobody"}, "There is no run 'nobody'"), ({}, "has rejected findings")])
+def test_replay_of_nothing_says_so(pipeline: Pipeline, sandbox: Sandbox, params: dict[str, str], said: str) -> None:
+    result = pipeline.run("replay-1", replay=params)
+    assert result.error == "AirflowFailException"
+    assert said in result.message

@@ -1,0 +1,237 @@
+"""docker-compose.yaml: what can be said about it without a container engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from airflow_provider_tenable.config import OPTIONS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMPOSE_FILE = ROOT / "docker-compose.yaml"
+DOCKER = ROOT / "deploy" / "docker"
+SCRIPT = ROOT / "scripts" / "component.sh"
+
+TEXT = COMPOSE_FILE.read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONE_SHOT = {"init", "once"}
+OURS = {name for name, service in SERVICES.items() if "build" in service}
+
+
+def env_file(path: Path) -> dict[str, str]:
+    lines = (line for line in path.read_text().splitlines() if line and not line.startswith("#"))
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def interpolated(value: Any, env: dict[str, str]) -> Any:
+    """Compose's interpolation, as far as the file uses it."""
+    if isinstance(value, dict):
+        return {name: interpolated(item, env) for name, item in value.items()}
+    if isinstance(value, list):
+        return [interpolated(item, env) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def fill(match: re.Match[str]) -> str:
+        name, operator, default = match.group(1), match.group(2) or "", match.group(3) or ""
+        if env.get(name):
+            return env[name]
+        if operator == ":?":
+            raise KeyError(f"{name}: {default}")
+        return default
+
+    return re.sub(r"\$\{(\w+)(?:(:\?|:-)([^}]*))?\}", fill, value).replace("$$", "$")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The services, with an env file that the script has written."""
+    target = tmp_path_factory.mktemp("env") / ".env"
+    subprocess.run([sys.executable, ROOT / "scripts" / "docker_env.py", target], check=True, capture_output=True)
+    assert target.stat().st_mode & 0o077 == 0
+    result: dict[str, Any] = interpolated(SERVICES, env_file(target))
+    return result
+
+
+def test_the_set_is_complete() -> None:
+    assert {"postgres", "redis", "staging", "sandbox", "init", "api-server", "scheduler", "dag-processor", "triggerer", "worker-1", "worker-2", "once"} == set(SERVICES)
+    assert SERVICES["worker-1"]["environment"]["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_image_is_pinned_to_a_version(name: str) -> None:
+    image = interpolated(SERVICES[name]["image"], {})
+    assert re.fullmatch(r"[a-z0-9./-]+:v?\d+(\.\d+)+[\w.-]*(@sha256:[0-9a-f]{64})?", image), image
+
+
+def test_image_is_built_from_a_pinned_airflow() -> None:
+    dockerfile = (DOCKER / "Dockerfile").read_text()
+    assert re.search(r"^FROM apache/airflow:\$\{AIRFLOW_VERSION\}-python3\.12$", dockerfile, re.M)
+    version = re.search(r"^ARG AIRFLOW_VERSION=(\S+)$", dockerfile, re.M)
+    assert version
+    assert version[1] == env_file(DOCKER / ".env.example")["AIRFLOW_VERSION"]
+    assert {interpolated(SERVICES[name]["image"], {}) for name in OURS} == {f"airflow-provider-tenable:{version[1]}"}
+    for source in re.findall(r"^COPY (?:--\S+ )?(.+) \S+$", dockerfile, re.M):
+        for part in source.split():
+            assert (ROOT / part).exists(), part
+            assert f"!{part}" in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
+def test_every_service_that_serves_has_a_health_check(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    assert check["test"][0] in ("CMD", "CMD-SHELL")
+    assert {"interval", "timeout", "retries", "start_period"} <= set(check)
+
+
+@pytest.mark.parametrize("name", sorted(ONE_SHOT))
+def test_one_shot_services_end(name: str) -> None:
+    assert SERVICES[name]["restart"] == "no"
+    assert "healthcheck" not in SERVICES[name]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_dependencies_exist_and_can_meet_their_condition(name: str) -> None:
+    for needed, how in SERVICES[name].get("depends_on", {}).items():
+        assert needed in SERVICES
+        if how["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[needed]
+        else:
+            assert (how["condition"], needed) == ("service_completed_successfully", "init")
+        # A service of a profile that is not chosen is not there.
+        assert "profiles" not in SERVICES[needed] or how.get("required") is False
+
+
+def test_dependencies_have_no_circle() -> None:
+    done: set[str] = set()
+    while len(done) < len(SERVICES):
+        ready = {name for name, service in SERVICES.items() if name not in done and set(service.get("depends_on", {})) <= done}
+        assert ready, set(SERVICES) - done
+        done |= ready
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    secret = re.compile(r"PASSWORD|SECRET|_KEY|ACCESS|login|password", re.I)
+    for name, service in SERVICES.items():
+        for variable, value in (service.get("environment") or {}).items():
+            if secret.search(variable) and "FILE" not in variable:
+                assert re.fullmatch(r"\$\{\w+(:\?[^}]*)?\}", str(value)), f"{name}: {variable}"
+    for url in re.findall(r"://[^\s\"']*@", TEXT):
+        assert re.search(r":\$\{\w+(:\?[^}]*)?\}@$", url) or "@tenable-staging" in url or url == "://aws_staging@", url
+
+
+def test_every_secret_is_asked_for_and_none_has_a_default() -> None:
+    names = set(re.findall(r"\$\{(\w+)", TEXT))
+    example = env_file(DOCKER / ".env.example")
+    assert names - {"RUN_CONF", "RUN_SECONDS"} <= set(example)
+    assert set(example) - {"COMPOSE_PROFILES"} <= names
+    for name, value in example.items():
+        if value == "CHANGE_ME":
+            assert f"${{{name}:?" in TEXT, name
+            assert f"${{{name}:-" not in TEXT, name
+
+
+def test_env_script_fills_in_every_secret_with_another_text(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "scripts" / "docker_env.py", tmp_path / ".env"]
+    subprocess.run(command, check=True, capture_output=True)
+    values = env_file(tmp_path / ".env")
+    made = [values[name] for name, value in env_file(DOCKER / ".env.example").items() if value == "CHANGE_ME"]
+    assert len(set(made)) == len(made) >= 8
+    assert "CHANGE_ME" not in values.values()
+    # It stands in URLs: letters and digits only. And it is never written over.
+    assert values["POSTGRES_PASSWORD"].isalnum()
+    subprocess.run(command, check=True, capture_output=True)
+    assert env_file(tmp_path / ".env") == values
+
+
+def test_env_file_is_ignored_by_git() -> None:
+    assert ".env" in (DOCKER / ".gitignore").read_text().splitlines()
+
+
+def test_connections_are_json_once_filled_in(filled: dict[str, Any]) -> None:
+    environment = filled["worker-1"]["environment"]
+    for name in ("AIRFLOW_CONN_TENABLE_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT", "AIRFLOW_CONN_AWS_STAGING"):
+        connection = json.loads(environment[name])
+        assert connection["conn_type"] in ("tenable", "aws")
+        assert connection["login"]
+    assert json.loads(environment["AIRFLOW__TENABLE__DAG_PARAMS"])["destinations"]
+    assert json.loads(environment["AIRFLOW_CONN_TENABLE_DEFAULT"])["host"] == "http://sandbox:8741"
+
+
+def test_hosts_in_urls_are_services(filled: dict[str, Any]) -> None:
+    hosts = set(re.findall(r"(?:https?|redis|postgresql)(?:\+\w+)?://(?:[^\s@/\"]*@)?([a-z0-9-]+):\d+", json.dumps(filled)))
+    assert hosts <= set(SERVICES)
+    assert {"sandbox", "staging", "api-server", "postgres", "redis"} <= hosts
+
+
+def test_workers_share_one_staging_area_and_the_keys() -> None:
+    one, two = (dict(SERVICES[name]["environment"]) for name in ("worker-1", "worker-2"))
+    assert one.pop("WORKER_NAME") != two.pop("WORKER_NAME")
+    assert one == two
+    assert one["AIRFLOW__TENABLE__STAGING_PATH"].startswith("s3://aws_staging@")
+    for name in ("scheduler", "triggerer", "dag-processor", "api-server", "init"):
+        other = SERVICES[name]["environment"]
+        for variable in ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__TENABLE__STAGING_PATH", "AIRFLOW_CONN_TENABLE_DEFAULT"):
+            assert other[variable] == one[variable], (name, variable)
+
+
+def test_tenable_options_exist() -> None:
+    for service in SERVICES.values():
+        for variable in service.get("environment") or {}:
+            if variable.startswith("AIRFLOW__TENABLE__"):
+                assert variable.removeprefix("AIRFLOW__TENABLE__").lower() in OPTIONS
+
+
+def test_sandbox_and_one_shot_hold_none_of_airflows_secrets() -> None:
+    for name in ("sandbox", "once"):
+        assert not any(variable.startswith(("AIRFLOW__", "AIRFLOW_CONN_")) for variable in SERVICES[name]["environment"])
+
+
+def test_only_the_ui_is_published_and_only_on_this_machine() -> None:
+    ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert set(ports) == {"api-server"}
+    assert all(port.startswith("127.0.0.1:") for port in ports["api-server"])
+
+
+def test_every_command_is_one_of_the_shared_script() -> None:
+    known = set(re.findall(r"^    ([a-z-]+)\)", SCRIPT.read_text(), re.M))
+    for name in OURS:
+        assert SERVICES[name]["command"][0] in known, name
+        test = SERVICES[name].get("healthcheck", {}).get("test")
+        if test:
+            assert test[1:3] == ["/opt/provider/scripts/component.sh", "check"]
+            assert f"        {test[3]})" in SCRIPT.read_text()
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda path: path.name)
+def test_shell_scripts_can_be_run(script: Path) -> None:
+    subprocess.run(["bash", "-n", script], check=True)
+    assert os.access(script, os.X_OK)
+    for name in re.findall(r"\$here/(\S+?\.py)", script.read_text()):
+        assert (ROOT / "scripts" / name).exists()
+
+
+def test_unknown_component_is_refused_with_the_list() -> None:
+    done = subprocess.run([SCRIPT, "nonsense"], capture_output=True, text=True, check=False)
+    assert done.returncode == 64
+    assert "api-server" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="no docker client")
+def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("the docker client has no compose plugin")
+    subprocess.run([sys.executable, ROOT / "scripts" / "docker_env.py", tmp_path / ".env"], check=True, capture_output=True)
+    command = ["docker", "compose", "--file", COMPOSE_FILE, "--env-file", tmp_path / ".env", "--profile", "once", "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
