@@ -8,7 +8,7 @@ PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
 OLD = 2.11.2
 
-.PHONY: setup demo ui sandbox test unit integration system test-old lint format clean
+.PHONY: setup demo ui sandbox test unit integration faults soak mutation system test-old lint format clean
 .DELETE_ON_ERROR:
 
 $(UV):
@@ -34,13 +34,23 @@ ui: setup
 sandbox: setup
 	@$(PY) -m sandbox
 
-test: unit integration test-old system
+test: unit integration faults test-old system
 
 unit: setup
 	$(PY) -m pytest tests/unit
 
 integration: setup
 	$(PY) -m pytest tests/integration
+
+# FAULTS=full for every combination and the large numbers.
+faults: setup
+	$(PY) -m pytest tests/faults
+
+soak: setup
+	$(PY) scripts/soak.py
+
+mutation: setup
+	$(PY) scripts/mutation.py
 
 system: setup
 	$(PY) -m pytest tests/system

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import nox
@@ -41,13 +42,25 @@ def _uv() -> str:
     raise RuntimeError("uv was not found: https://docs.astral.sh/uv/ or `make setup`")
 
 
+def _interpreter(version: str) -> str:
+    """A Python of this version that works: on the path, of pyenv, or in `.venv`; else its number, and uv looks for one itself."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for place in (shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python")), ROOT / ".venv" / "bin" / "python"):
+        if place:
+            command = [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+            asked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+            if asked.stdout.strip() == version:
+                return str(place)
+    return version
+
+
 def _python(session: nox.Session, cell: str) -> str:
     """The Python of a cell's environment, which is made or brought up to date."""
     airflow, python, constraints = CELLS[cell]
     uv, folder = _uv(), f".venv-{cell}"
     interpreter = f"{folder}/bin/python"
     if not (ROOT / interpreter).exists():
-        session.run(uv, "venv", "--quiet", "--seed", "-p", python, folder, external=True)
+        session.run(uv, "venv", "--quiet", "--seed", "-p", _interpreter(python), folder, external=True)
     extras = ".[test]"
     session.run(
         uv, "pip", "install", "--quiet", "-p", interpreter, "-c", f"constraints/{constraints}", f"apache-airflow=={airflow}", "-e", extras, external=True

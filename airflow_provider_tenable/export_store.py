@@ -6,8 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.exports import ExportState, Part
-from airflow_provider_tenable.staging import compress, names, open_path, read_json, read_part, write_json, write_whole
+from airflow_provider_tenable.export_jobs import ExportState, Part
+from airflow_provider_tenable.packing import pack
+from airflow_provider_tenable.staging import names, open_path, read_json, read_part, write_json, write_whole
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -77,7 +78,7 @@ class StagedExport:
             name = f"{stem}.parquet"
         else:
             records = count_records(data)
-            content, name = compress(data), f"{stem}.json.gz"
+            content, name = pack(data), f"{stem}.json.zst"
         write_whole(self.folder / name, content)
         return Part(name=name, records=records, bytes=len(data))
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import (
@@ -25,12 +24,10 @@ from airflow_provider_tenable.exceptions import (
     ExportNotFoundError,
     TemporaryError,
 )
+from airflow_provider_tenable.export_jobs import ACTIVE, TERMINAL, ExportClient, ExportState, ExportStore, Finished, JobStatus, Part, Wait
 from airflow_provider_tenable.filters import same_filters
 
 log = logging.getLogger(__name__)
-
-ACTIVE = frozenset({"QUEUED", "PROCESSING", "READY"})
-TERMINAL = frozenset({"FINISHED", "CANCELLED", "ERROR"})
 
 #: How often a chunk that cannot be decoded is fetched again before the whole job is started again.
 _CHUNK_FETCHES = 3
@@ -40,107 +37,6 @@ _FAILED_LOOKS = 20
 _CLOCK_SKEW_SECONDS = 120.0
 #: The state is written after so many chunks; a killed task fetches at most these again.
 _SAVE_EVERY = 10
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """What Tenable says of a job. ``created`` is in unix seconds, None where Tenable does not tell (assets)."""
-
-    status: str
-    chunks: frozenset[int] = frozenset()
-    lost_chunks: frozenset[int] = frozenset()
-    reason: str | None = None
-    filters: Any = None
-    chunk_size: int | None = None
-    created: float | None = None
-    total_chunks: int | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """A line of Tenable's list of jobs; fields as in :class:`JobStatus`."""
-
-    uuid: str
-    status: str
-    filters: Any
-    chunk_size: int | None
-    created: float | None
-
-
-class ExportClient(Protocol):
-    """What the state machine needs of Tenable. Errors are those of ``exceptions``."""
-
-    def start(self, kind: str, body: dict[str, Any]) -> str: ...
-    def status(self, kind: str, job_uuid: str) -> JobStatus: ...
-    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes: ...
-    def cancel(self, kind: str, job_uuid: str) -> None: ...
-    def jobs(self, kind: str) -> list[Job]: ...
-
-
-@dataclass
-class Part:
-    """A staged chunk: file name, number of records, bytes as Tenable served them."""
-
-    name: str
-    records: int
-    bytes: int
-
-
-@dataclass
-class ExportState:
-    """What is kept of an export, so that a killed task's retry goes on where it stood.
-
-    :ivar requested_at: when the running job was asked for (unix seconds, our clock), before the call.
-    :ivar given_up: jobs that broke: a later look at Tenable's list must not take them for ours again.
-    :ivar data_from: the moment whose data the export is sure to hold: the earlier of ``requested_at`` and an adopted job's creation.
-    """
-
-    kind: str
-    body: dict[str, Any]
-    started_at: float
-    uuid: str | None = None
-    requested_at: float | None = None
-    data_from: float | None = None
-    restarts: int = 0
-    complete: bool = False
-    parts: dict[str, Part] = field(default_factory=dict)
-    given_up: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> ExportState:
-        parts = {chunk: Part(**part) for chunk, part in value.pop("parts").items()}
-        return cls(**value, parts=parts)
-
-
-class ExportStore(Protocol):
-    """Where state and chunks are kept.
-
-    ``put`` raises ``ValueError`` for a chunk that cannot be decoded; ``drop`` removes the parts of a job that is given up.
-    """
-
-    def load(self) -> ExportState | None: ...
-    def save(self, state: ExportState) -> None: ...
-    def put(self, job_uuid: str, chunk_id: int, data: bytes) -> Part: ...
-    def drop(self, job_uuid: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Nothing to do for now: look again after so many seconds, at the job that is named (None: none runs yet)."""
-
-    seconds: float
-    job_uuid: str | None
-    chunks_staged: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The export is whole and staged."""
-
-    state: ExportState
 
 
 class ExportRun:
@@ -309,7 +205,9 @@ class ExportRun:
         return False
 
     def _adopt(self, job: str | None, asked_at: float) -> bool:
-        candidates = [found for found in self.client.jobs(self.kind) if found.status in ACTIVE and job in (None, found.uuid) and found.uuid not in self.state.given_up]
+        candidates = [
+            found for found in self.client.jobs(self.kind) if found.status in ACTIVE and job in (None, found.uuid) and found.uuid not in self.state.given_up
+        ]
         for found in candidates:
             # Only assets, which no watermark follows, may come from a job whose beginning Tenable does not tell.
             if self._is_ours(found.filters, found.chunk_size) and (found.created is not None or self.kind == "assets"):

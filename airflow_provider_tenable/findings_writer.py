@@ -45,7 +45,7 @@ class FindingsWriter:
             number = len(self._parts.setdefault(key, []))
             stem = f"part-{self.shard:04d}-{number:05d}"
             # Named by content too: receipts of other findings, from before a task was cleared, must not count for these.
-            part = self._open[key] = PartWriter(self.run.destination(account, region), stem, by_content=True)
+            part = self._open[key] = PartWriter(self.run.destination(account, region), stem, by_content=True, packed=True)
             self._via[key] = destination
         part.write(line)
         self.findings += 1

@@ -13,7 +13,7 @@ import msgspec
 from airflow_provider_tenable import config, watermark
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.destinations import Destination, Router, parse_destinations, resolve
-from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
+from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, shard_manifests
 from airflow_provider_tenable.parking import claim_pool, settle_pool
 from airflow_provider_tenable.settings import DEFAULTS, narrowed, parse_settings
@@ -139,6 +139,8 @@ def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str
     """
     run = RunFolder.of(context)
     plan, ledger = read_json(run.plan), read_json(run.ledger)
+    if plan is None or ledger is None:
+        raise StagingError(f"{run.ledger} is not there: the run was not settled, and the watermark stays. Clear the run's tasks from settle on.")
     dag_id = context["dag_run"].dag_id
     current = watermark.parse_watermark(watermark.read_watermark(dag_id), name=watermark.variable_name(dag_id), now=time.time())
     target, why = watermark.next_watermark(

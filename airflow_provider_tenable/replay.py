@@ -99,7 +99,9 @@ def _source(dag_id: str, run_id: str | None) -> RunFolder:
 def _staged(source: RunFolder, kind: str) -> dict[str, Any]:
     state = StagedExport(source.export(kind), kind).state()
     if state is None or not state.complete:
-        raise StagingError(f"The {kind} export of run {source.run_id} is not whole, so that it cannot be transformed again. Run {source.dag_root.name} instead.")
+        raise StagingError(
+            f"The {kind} export of run {source.run_id} is not whole, so that it cannot be transformed again. Run {source.dag_root.name} instead."
+        )
     return {"folder": str(source.export(kind)), "parts": len(state.parts), "records": sum(part.records for part in state.parts.values())}
 
 

@@ -6,7 +6,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     shards.json                              into how many tasks the transform was split
     assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
     findings/shard-*.json                    manifest of one transform task
-    findings/{account}/{region}/part-*.jsonl.gz
+    findings/{account}/{region}/part-*.jsonl.zst
     rejected/part-*.jsonl.gz                 what could not become, or was not accepted as, a finding
     receipts/{account}/{region}.jsonl        what Security Hub acknowledged
     ledger.json                              the counts, which must add up
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
+from airflow_provider_tenable.packing import Packer, unpacked
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -122,7 +123,7 @@ def read_json(path: ObjectStoragePath) -> Any:
 
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         value = msgspec.json.decode(data)
@@ -139,24 +140,15 @@ def compress(data: bytes) -> bytes:
     return gzip.compress(data, compresslevel=_GZIP_LEVEL, mtime=0)
 
 
-#: Bytes that are decompressed at a time.
+#: Bytes of lines that are compressed together, and bytes that are decompressed at a time.
+_TOGETHER_BYTES = 256_000
 BLOCK_BYTES = 1_000_000
 
 
 def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:
-    """Read a ``.gz`` part, decompressed some MB at a time. :raises StagingError: missing or damaged."""
+    """Read a compressed part, some MB at a time. :raises StagingError: missing or damaged, perhaps only after the last block."""
     try:
-        data = read_whole(path)
-        # A member after the first, or no end, is nothing that we wrote; what we wrote has a header at least.
-        decompressor = zlib.decompressobj(wbits=31)
-        while not decompressor.eof:
-            block = decompressor.decompress(data, BLOCK_BYTES)
-            data = decompressor.unconsumed_tail
-            if not block and not decompressor.eof:
-                raise EOFError("the file is cut off")
-            yield block
-        if decompressor.unused_data:
-            raise ValueError("something follows its end")
+        yield from unpacked(read_whole(path), BLOCK_BYTES)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise StagingError(f"The staged part {path} is damaged ({error}). Clear the run's tasks from the export on.") from error
 
@@ -172,32 +164,53 @@ class PartWriter:
     :param folder: where the part goes when it is closed.
     :param stem: the part's name without its ending.
     :param by_content: whether a digest of the lines becomes part of the name, so that other lines are another part.
+    :param packed: for the bulk of a run: compressed by :mod:`airflow_provider_tenable.packing` instead of gzip.
     """
 
-    def __init__(self, folder: ObjectStoragePath, stem: str, *, by_content: bool = False) -> None:
+    def __init__(self, folder: ObjectStoragePath, stem: str, *, by_content: bool = False, packed: bool = False) -> None:
         self.lines = 0
         self.raw_bytes = 0
         self._folder = folder
         self._stem = stem
         self._digest = hashlib.sha256() if by_content else None
+        self._packer = Packer() if packed else None
         self._buffer = io.BytesIO()
-        self._gzip = gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0, filename="")
+        self._gzip = None if packed else gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0, filename="")
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
 
     def write(self, line: bytes) -> None:
         """Add one line, given without its newline."""
-        line += b"\n"
-        self._gzip.write(line)
-        if self._digest:
-            self._digest.update(line)
+        self._waiting.append(line)
+        size = len(line) + 1
+        self._waiting_bytes += size
         self.lines += 1
-        self.raw_bytes += len(line)
+        self.raw_bytes += size
+        # Each call of digest and compressor has a price of its own.
+        if self._waiting_bytes >= _TOGETHER_BYTES:
+            self._compress()
+
+    def _compress(self) -> None:
+        if not self._waiting:
+            return
+        self._waiting.append(b"")
+        data = b"\n".join(self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
+        (self._packer or self._gzip).write(data)  # type: ignore[union-attr]
+        if self._digest:
+            self._digest.update(data)
 
     def close(self) -> str:
         """Put the part in its place; its name is returned."""
-        self._gzip.close()
+        self._compress()
         stem = f"{self._stem}-{self._digest.hexdigest()[:16]}" if self._digest else self._stem
-        name = f"{stem}.jsonl.gz"
-        write_whole(self._folder / name, self._buffer.getvalue())
+        if self._packer:
+            name, content = f"{stem}.jsonl.zst", self._packer.close()
+        else:
+            assert self._gzip
+            self._gzip.close()
+            name, content = f"{stem}.jsonl.gz", self._buffer.getvalue()
+        write_whole(self._folder / name, content)
         return name
 
 
@@ -210,10 +223,15 @@ def write_lines(folder: ObjectStoragePath, stem: str, lines: Iterable[bytes]) ->
 
 
 def read_lines(path: ObjectStoragePath) -> Iterator[bytes]:
-    """The lines of a ``.jsonl.gz`` part, without their newlines."""
-    for line in read_part(path).split(b"\n"):
-        if line:
-            yield line
+    """The lines of a part, without their newlines."""
+    begun = b""
+    for block in read_blocks(path):
+        *lines, begun = (begun + block).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+    if begun:
+        yield begun
 
 
 class RunFolder:

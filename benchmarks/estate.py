@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 
 from sandbox.tenable.asset_records import asset_v2
 from sandbox.tenable.estate import ACCOUNTS, Estate
@@ -31,17 +32,18 @@ class Generated:
     """Chunks of vulnerabilities and of their assets.
 
     :param vulnerabilities: how many, a multiple of :data:`PER_HOST`.
+    :param accounts: the AWS accounts that the hosts are spread over.
     :param plugins: 1: the plugins repeat as the sandbox's do (some 120 in all). More: so many times as many plugins, of different ids.
     """
 
-    def __init__(self, vulnerabilities: int, *, plugins: int = 1) -> None:
+    def __init__(self, vulnerabilities: int, *, plugins: int = 1, accounts: tuple[str, ...] = ACCOUNTS) -> None:
         self.hosts = vulnerabilities // PER_HOST
         self.plugins = plugins
-        self.accounts = ACCOUNTS
+        self.accounts = accounts
 
     @cached_property
     def _models(self) -> list[tuple[str, str, list[bytes], bytes]]:
-        estate = Estate(NOW, seed=7, hosts=MODEL_HOSTS, vulnerabilities=MODEL_HOSTS * PER_HOST)
+        estate = Estate(NOW, seed=7, hosts=MODEL_HOSTS, vulnerabilities=MODEL_HOSTS * PER_HOST, accounts=self.accounts)
         options = RecordOptions(include_software_vulns=True)
         models = []
         for host in estate.hosts.values():
@@ -67,11 +69,19 @@ class Generated:
             records = [_PLUGIN_ID.sub(lambda match: match[1] + b"%d" % (int(match[2]) + offset) + match[3], record, count=1) for record in records]
         return records
 
-    def chunks(self, hosts_per_chunk: int = HOSTS_PER_CHUNK) -> Iterator[bytes]:
-        """The chunks of the vulnerability export, one after the other."""
-        for first in range(0, self.hosts, hosts_per_chunk):
-            hosts = range(first, min(first + hosts_per_chunk, self.hosts))
-            yield b"[" + b", ".join(record for number in hosts for record in self.host_records(number)) + b"]"
+    @property
+    def chunk_count(self) -> int:
+        """Chunks of the vulnerability export."""
+        return -(-self.hosts // HOSTS_PER_CHUNK)
+
+    def chunk(self, number: int) -> bytes:
+        """One chunk of the vulnerability export, counted from 0."""
+        hosts = range(number * HOSTS_PER_CHUNK, min((number + 1) * HOSTS_PER_CHUNK, self.hosts))
+        return b"[" + b", ".join(record for host in hosts for record in self.host_records(host)) + b"]"
+
+    def chunks(self) -> Iterator[bytes]:
+        """All of them, one after the other."""
+        return map(self.chunk, range(self.chunk_count))
 
     def asset(self, number: int) -> bytes:
         """One asset of the export (v2)."""
@@ -80,7 +90,23 @@ class Generated:
         asset = asset.replace(asset_id.encode(), mine)
         return asset.replace(instance.encode(), my_instance) if instance else asset
 
+    @property
+    def asset_chunk_count(self) -> int:
+        """Chunks of the asset export."""
+        return -(-self.hosts // ASSETS_PER_CHUNK)
+
+    def asset_chunk(self, number: int) -> bytes:
+        """One chunk of the asset export, counted from 0."""
+        hosts = range(number * ASSETS_PER_CHUNK, min((number + 1) * ASSETS_PER_CHUNK, self.hosts))
+        return b"[" + b", ".join(self.asset(host) for host in hosts) + b"]"
+
     def asset_chunks(self) -> Iterator[bytes]:
-        """The chunks of the asset export."""
-        for first in range(0, self.hosts, ASSETS_PER_CHUNK):
-            yield b"[" + b", ".join(self.asset(number) for number in range(first, min(first + ASSETS_PER_CHUNK, self.hosts))) + b"]"
+        """All of them, one after the other."""
+        return map(self.asset_chunk, range(self.asset_chunk_count))
+
+    def write(self, folder: Path) -> None:
+        """Write all chunks as files, as the transform's benchmark and the cheap Tenable read them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, chunks in (("vulnerabilities", self.chunks()), ("assets", self.asset_chunks())):
+            for number, chunk in enumerate(chunks):
+                (folder / f"{kind}-{number:06d}.json").write_bytes(chunk)

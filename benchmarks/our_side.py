@@ -1,6 +1,6 @@
 """The provider under the same measurements as the peer; each mode is a process of its own, driven by lines on stdin.
 
-    python -m benchmarks.our_side transform|floor|staged CHUNKS_DIR
+python -m benchmarks.our_side transform|floor|staged CHUNKS_DIR
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class CountingWriter:
         raise RuntimeError("a record without its asset")
 
 
-def transform_of(writer: Any, asset_parts: list[Any]) -> Any:
+def transform_of(writer: Any, asset_parts: list[Any], *, routing: str = "resource") -> Any:
     """A transform of everything, to one destination."""
     from airflow_provider_tenable.asff.findings import SEVERITIES, MappingOptions
     from airflow_provider_tenable.destinations import Destination
@@ -51,7 +51,7 @@ def transform_of(writer: Any, asset_parts: list[Any]) -> Any:
             severities=SEVERITIES,
             states=("open", "reopened", "fixed"),
             until=None,
-            region_routing="resource",
+            region_routing=routing,
             non_ec2_assets="skip",
             product="tenable/vulnerability-management",
             options=MappingOptions(),
@@ -71,11 +71,12 @@ def chunks_of(folder: str, kind: str) -> list[bytes]:
     return [path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.name.startswith(kind)]
 
 
-def blocks_of(chunk: bytes) -> Iterator[bytes]:
+def blocks_of(chunk: bytes) -> Iterator[memoryview]:
     """A chunk as it comes out of its staged part."""
     from airflow_provider_tenable.staging import BLOCK_BYTES
 
-    return (chunk[start : start + BLOCK_BYTES] for start in range(0, len(chunk), BLOCK_BYTES))
+    whole = memoryview(chunk)
+    return (whole[start : start + BLOCK_BYTES] for start in range(0, len(chunk), BLOCK_BYTES))
 
 
 def in_memory(folder: str) -> Callable[[list[bytes] | None], CountingWriter]:

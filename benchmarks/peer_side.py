@@ -1,7 +1,7 @@
 """Tenable's own tool under the same measurements. Runs in the peer's environment: standard library and `tenable_aws_sechub` only.
 
-    python peer_side.py transform CHUNKS_DIR      one line of JSON per line read from stdin
-    python peer_side.py job CONFIG_FILE           one line of JSON, then the end
+python peer_side.py transform CHUNKS_DIR      one line of JSON per line read from stdin
+python peer_side.py job CONFIG_FILE           one line of JSON, then the end
 """
 
 import json

@@ -18,8 +18,9 @@ def filled(example: str) -> str:
         name, _, value = line.partition("=")
         if value == "CHANGE_ME" and not line.startswith("#"):
             secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() if name == "AIRFLOW_FERNET_KEY" else secrets.token_hex(24)
-            line = f"{name}={secret}"
-        lines.append(line)
+            lines.append(f"{name}={secret}")
+        else:
+            lines.append(line)
     return "\n".join(lines) + "\n"
 
 

@@ -9,5 +9,5 @@ import sandbox.serve
 from sandbox.__main__ import main
 
 if __name__ == "__main__":
-    sandbox.serve.HOST = os.environ.get("SANDBOX_HOST", "0.0.0.0")  # noqa: S104
+    sandbox.serve.HOST = os.environ.get("SANDBOX_HOST", "0.0.0.0")
     main(["serve", *sys.argv[1:]])

@@ -95,7 +95,8 @@ def _pause(airflow: Airflow, dag_id: str, paused: bool) -> None:
 
 
 def _wait_for_run(airflow: Airflow, run_path: str, *, seconds: float, poll: float) -> str:
-    deadline, told, missed = time.monotonic() + seconds, {}, 0
+    deadline, missed = time.monotonic() + seconds, 0
+    told: dict[tuple[str, int], str] = {}
     while time.monotonic() < deadline:
         try:
             state = str(airflow.call("GET", run_path)["state"])

@@ -49,18 +49,14 @@ def kept(make: Callable[..., _Value]) -> tuple[dict[tuple[Any, ...], _Value], Ca
 
 def _written(*moments: str | int | None) -> bytes:
     """The four times of a finding, from first_found, last_found, last_fixed, resurfaced, indexed; empty where none can be read."""
-    stamps = [times.stamp(moment) for moment in moments]
-    known = [stamp for stamp in stamps if stamp]
+    first, last, *others = [times.stamp(moment) if moment else None for moment in moments]
+    known = [stamp for stamp in (first, last, *others) if stamp]
     if not known:
         return b""
-    first, last = stamps[:2]
-    texts = {
-        "CreatedAt": (first or min(known))[1],
-        "UpdatedAt": max(known)[1],
-        "FirstObservedAt": first and first[1],
-        "LastObservedAt": last and last[1],
-    }
-    return b"," + _encode({name: text for name, text in texts.items() if text})[1:-1] + b","
+    created, updated = (first or min(known))[1], max(known)[1]
+    observed = (f',"FirstObservedAt":"{first[1]}"' if first else "") + (f',"LastObservedAt":"{last[1]}"' if last else "")
+    # Our own writing of times needs no escaping.
+    return f',"CreatedAt":"{created}","UpdatedAt":"{updated}"{observed},'.encode()
 
 
 _times, _write_times = kept(_written)
@@ -86,13 +82,7 @@ def assembled(
     moments = (record.first_found, record.last_found, record.last_fixed, record.resurfaced_date, record.indexed)
     written = _times.get(moments) or _write_times(moments)
     own = limits.text(record.finding_id, limits.PRODUCT_FIELD_VALUE)
-    if (
-        not written
-        or not own
-        or len(resource.id_head) + len(tail) > _ID_BYTES
-        or record.recast_reason
-        or record.severity_modification_type not in _UNCHANGED
-    ):
+    if not written or not own or len(resource.id_head) + len(tail) > _ID_BYTES or record.recast_reason or record.severity_modification_type not in _UNCHANGED:
         return None
     output = limits.text(record.output, limits.PRODUCT_FIELD_VALUE)
     found = with_packages(plugin, record.software_vulns) if record.software_vulns else plugin.encoded_vulnerabilities

@@ -127,9 +127,7 @@ def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource,
     return _finding_json(record, severity, plugin, resource, product_arn, options)
 
 
-def _finding_json(
-    record: Vulnerability, severity: int, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions
-) -> bytes:
+def _finding_json(record: Vulnerability, severity: int, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions) -> bytes:
     first, last = times.stamp(record.first_found), times.stamp(record.last_found)
     moments = (first, last, times.stamp(record.last_fixed), times.stamp(record.resurfaced_date), times.stamp(record.indexed))
     known = [moment for moment in moments if moment]

@@ -8,6 +8,7 @@ from airflow_provider_tenable.asff import limits
 
 PREFIX = "tenable/vulnerability-management/"
 
+
 def piece(fields: dict[str, str | None]) -> bytes:
     """The entries that have a value, each with a comma before it: ``,"{prefix}{name}":"{value}"``. Values are cut to their limit."""
     entries = {PREFIX + name: text for name, value in fields.items() if (text := limits.text(value, limits.PRODUCT_FIELD_VALUE))}

@@ -242,7 +242,7 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
     :param blocks: the bytes of a chunk in order, some MB each.
     :raises ValueError: the chunk is no JSON array.
     """
-    pending, enough = b"", PIECE_BYTES
+    pending, enough = bytearray(), PIECE_BYTES
     for block in blocks:
         pending += block
         if len(pending) < enough:
@@ -250,15 +250,16 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
         # Where no seam is found, or the JSON is so strange that only Python's own parser reads it, more is read, at worst the whole chunk.
         enough = 2 * len(pending)
         for end, begin in _seams(pending):
-            decoded = _decoded_array(pending[:end] + b"]", record)
+            decoded = _closed_at(pending, end, record)
             if decoded is not None:
-                pending, enough = b"[" + pending[begin:], PIECE_BYTES
+                # A new one: records point into the old one.
+                pending, enough = bytearray(b"[") + pending[begin:], PIECE_BYTES
                 yield decoded
                 break
-    yield decode_chunk(pending, record)
+    yield decode_chunk(bytes(pending), record)
 
 
-def _seams(data: bytes) -> list[tuple[int, int]]:
+def _seams(data: bytearray) -> list[tuple[int, int]]:
     """Places near the end of an array that is cut off where one record may end and the next begin, the likeliest first.
 
     An array that is closed at a wrong one is no JSON, so a guess is good enough here: records mostly begin with the same key.
@@ -271,17 +272,21 @@ def _seams(data: bytes) -> list[tuple[int, int]]:
     return (likely or seams)[: -_SEAMS_TRIED - 1 : -1]
 
 
-def _decoded_array(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]] | None:
-    """As :func:`decode_chunk`; None where it is no whole JSON array."""
+def _closed_at(data: bytearray, end: int, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]] | None:
+    """The records of an array that is closed at a place; None where it is no whole JSON array then."""
+    after, data[end] = data[end], ord("]")
+    piece = memoryview(data)[: end + 1]
     try:
-        return _list_decoder(record).decode(data), []
+        return _list_decoder(record).decode(piece) or [], []
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        msgspec.json.decode(data, type=list[msgspec.Raw])
+        msgspec.json.decode(piece, type=list[msgspec.Raw])
+        return decode_chunk(bytes(piece), record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        piece.release()
+        data[end] = after
         return None
-    return decode_chunk(data, record)
 
 
 def split_chunk(data: bytes) -> list[bytes]:

@@ -17,7 +17,7 @@ from airflow_provider_tenable.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIO
 if TYPE_CHECKING:
     from tenable.io import TenableIO
 
-    from airflow_provider_tenable.exports import Job, JobStatus
+    from airflow_provider_tenable.export_jobs import Job, JobStatus
 
 DEFAULT_URL = "https://cloud.tenable.com"
 _HOST = re.compile(r"[^\s/\\<>\"'{}|^`%]+")

@@ -23,7 +23,7 @@ from airflow_provider_tenable.exceptions import (
     TenableProviderError,
     TenableRequestError,
 )
-from airflow_provider_tenable.exports import Job, JobStatus
+from airflow_provider_tenable.export_jobs import Job, JobStatus
 
 if TYPE_CHECKING:
     from tenable.io import TenableIO

@@ -88,7 +88,7 @@ class TenableExportOperator(BaseOperator):
             self._run.cancel()
 
     def _advance(self, context: Any) -> dict[str, Any]:
-        from airflow_provider_tenable.exports import Finished
+        from airflow_provider_tenable.export_jobs import Finished
 
         with fail_fast(), closing(self.hook):
             folder = RunFolder.of(context, self.staging_path).export(self.export)

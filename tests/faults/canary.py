@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import zlib
 from pathlib import Path
 from urllib.parse import quote
+
+from airflow_provider_tenable.packing import unpacked
 
 ACCESS_KEY = "canary-access-key-3f9d2c71b8e54a06"
 SECRET_KEY = "canary-secret-key-97aa10c4e6d3428b"
@@ -32,4 +35,10 @@ def holds_secret(data: bytes) -> bool:
             data += gzip.decompress(data)
         except (OSError, EOFError, zlib.error):
             data += zlib.decompressobj(wbits=47).decompress(data)
+    elif data[:4] == b"\x28\xb5\x2f\xfd":
+        content = b""
+        with contextlib.suppress(OSError, EOFError, ValueError):
+            for block in unpacked(data, 100_000):
+                content += block
+        data += content
     return any(secret in data for secret in _SECRETS)

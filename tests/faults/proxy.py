@@ -50,7 +50,7 @@ class FaultProxy:
     def __enter__(self) -> Self:
         self._thread.start()
         self._server = self._await(asyncio.start_server(self._connection, "127.0.0.1", 0))
-        self.url = "http://127.0.0.1:{}".format(self._server.sockets[0].getsockname()[1])
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,7 +93,7 @@ class FaultProxy:
                 if head := _REQUEST.match(data):
                     self.requests.append(data)
                     toxic[0] = self._take(head[1] + b" " + head[2])
-                if toxic[0] and toxic[0].kind == "answer" or self.target is None:
+                if (toxic[0] and toxic[0].kind == "answer") or self.target is None:
                     writer.write(toxic[0].answer if toxic[0] else b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
                     await writer.drain()
                     return

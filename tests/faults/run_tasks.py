@@ -23,6 +23,7 @@ from typing import Any
 from airflow_provider_tenable import crash_points, pipeline, watermark
 from airflow_provider_tenable._compat import TaskDeferred
 from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable.importing import FindingsImport
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
@@ -177,6 +178,8 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
     for target, value in order.get("patches", {}).items():
         module, _, attribute = target.partition(":")
         setattr(importlib.import_module(module), attribute, value)
+    if order.get("retry_seconds"):
+        FindingsImport.__init__.__kwdefaults__["retry_seconds"] = order["retry_seconds"]
     if order.get("trace"):
         trace = (folder / "boundaries").open("a", buffering=1)
         for module in list(sys.modules.values()):
@@ -188,9 +191,20 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
     if order.get("limit_file_bytes"):
         # As a disk that is full: what would make a file longer than this fails.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        # The log is on another disk.
+        for descriptor in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit_file_bytes"], resource.RLIM_INFINITY))
     try:
-        if order.get("replay") is not None:
+        if order.get("soak"):
+            from tests.faults.soaking import soak
+
+            soak({**order, **order["soak"]})
+        elif order.get("hostile"):
+            from tests.faults.hostile import run_hostile
+
+            replace_file(folder / "hostile.json", json.dumps(run_hostile(tasks, order["hostile"])))
+        elif order.get("replay") is not None:
             from tests.faults.run_replay import run_replay
 
             run_replay(tasks, order["replay"])

@@ -15,8 +15,8 @@ from tests.faults.proxy import FaultProxy, http_answer
 from tests.faults.universe import Sandbox, differences, expected, identity_of
 
 #: So that "for minutes" is soon over.
-IMPATIENT = {"airflow_provider_tenable.importing:_LONGEST_PAUSE": 0.05, "airflow_provider_tenable.importing:RETRY_SECONDS": 1.0}
 QUICK = {"airflow_provider_tenable.importing:_LONGEST_PAUSE": 0.05}
+IMPATIENT = 1.0
 IMPORT = "BatchImportFindings"
 
 
@@ -106,7 +106,7 @@ def test_reset_connections_are_sent_again(pipeline: Pipeline, sandbox: Sandbox) 
 
 def test_throttling_without_end_fails_the_task_and_its_retry_resumes(pipeline: Pipeline, sandbox: Sandbox) -> None:
     sandbox.hub_fault({"on": IMPORT, "do": "status", "status": 429, "body": "", "times": None, "skip": 2})
-    result = pipeline.run(patches=IMPATIENT, defaults={"batch_size": 2})
+    result = pipeline.run(patches=QUICK, retry_seconds=IMPATIENT, defaults={"batch_size": 2})
     assert result.error == "TemporaryError", result
     assert pipeline.watermark is None
     acknowledged = sandbox.aws("summary")["imports"]["created"]
@@ -146,7 +146,7 @@ def test_hub_switched_off_in_mid_run_stops_it_and_the_rest_follows_later(pipelin
     """After the preflight: the first batch lands, the next is refused."""
     sandbox.hub_fault({"on": IMPORT, "do": "slow", "seconds": 1.5, "times": 1})
     place = wanted_ids(sandbox)[0].split("/")
-    pid = pipeline.start(patches={**QUICK, "airflow_provider_tenable.importing:RETRY_SECONDS": 5.0}, defaults={"batch_size": 1})
+    pid = pipeline.start(patches=QUICK, retry_seconds=5.0, defaults={"batch_size": 1})
     _until(lambda: sandbox.aws("stats")["calls"].get(IMPORT, 0) > 0)
     for region in sandbox.process.facts["regions"]:
         for account in sandbox.accounts:
@@ -243,7 +243,7 @@ def test_finding_code_that_means_the_hub_is_off_stops_the_import(pipeline: Pipel
 @pytest.mark.parametrize("body", ["{}", "null", '{"FailedCount": 0, "FailedFindings": []}', '{"FailedCount": 1, "SuccessCount": 0, "FailedFindings": []}', "[]", "<html>"])
 def test_answer_that_does_not_add_up_acknowledges_nothing(pipeline: Pipeline, sandbox: Sandbox, body: str) -> None:
     sandbox.hub_fault({"on": IMPORT, "do": "body", "body": body, "times": None})
-    result = pipeline.run(patches=IMPATIENT)
+    result = pipeline.run(patches=QUICK, retry_seconds=IMPATIENT)
     assert result.error, "an answer without its counts was taken for a success"
     assert pipeline.watermark is None
     sandbox.clear_faults()

@@ -52,9 +52,13 @@ def test_clock_set_back_between_two_runs_neither_skips_nor_moves_the_watermark_b
     first = pipeline.watermark
     sandbox.advance(600)
     rescan(sandbox, found_ago=60)
-    pipeline.succeed("run-2", clock=-lead(sandbox) - 2 * HOUR)
+    pipeline.succeed("run-2", clock=-lead(sandbox) - 700)
     assert pipeline.watermark == first
     assert_delivered(pipeline, sandbox)
+    # Far enough back, and the watermark lies in the future: rather no run than one that skips something.
+    result = pipeline.run("run-wrong", clock=-lead(sandbox) - 2 * HOUR)
+    assert "lies in the future" in result.message
+    assert pipeline.watermark == first
     sandbox.advance(600)
     rescan(sandbox, found_ago=60)
     pipeline.succeed("run-3", clock=-lead(sandbox))

@@ -150,6 +150,7 @@ def test_chunk_cut_anywhere_is_fetched_again(pipeline: Pipeline, sandbox: Sandbo
     cuts = [1, 1024, 2 * 1024, 10 * 1024, 40 * 1024]
     for cut in cuts:
         sandbox.reset()
+        (pipeline.folder / "watermark").unlink(missing_ok=True)
         sandbox.fault({"on": "vulns_chunk", "do": "truncate", "keep_bytes": cut, "declare_full": declared})
         pipeline.succeed(f"run-{cut}-{declared}")
         assert sandbox.jobs()["created"] == 1
@@ -291,7 +292,8 @@ def test_stuck_job_is_cancelled_at_the_deadline(pipeline: Pipeline, sandbox: San
 @pytest.mark.parametrize("mode", ["409", "429", "429-template", "cancel-old"])
 def test_job_with_our_filters_that_runs_already_is_adopted(pipeline: Pipeline, sandbox: Sandbox, mode: str) -> None:
     """A worker is lost with its run's folder; the job that it had asked for still runs."""
-    sandbox.tenable("options", {"prepare_seconds": 2.0, "duplicate_mode": mode})
+    sandbox.tenable("options", {"duplicate_mode": mode})
+    sandbox.fault({"on": "job", "kind": "vulns", "do": "late", "seconds": 4.0})
     assert pipeline.run("run-lost", crash_at="export_asked_for:2").killed
     pipeline.succeed("run-2")
     assert sandbox.jobs()["created"] == 1

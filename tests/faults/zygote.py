@@ -6,8 +6,10 @@ Orders come as JSON lines on stdin: ``{"do": "start", ...}`` answers ``{"pid": n
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import sys
 import time
@@ -22,14 +24,18 @@ import pyarrow.parquet  # noqa: F401
 import tenable.io  # noqa: F401
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # noqa: F401
 
-import airflow_provider_tenable.export_store
-import airflow_provider_tenable.hooks.security_hub
-import airflow_provider_tenable.importing
-import airflow_provider_tenable.parking  # noqa: F401
+import airflow_provider_tenable
 from tests.faults import run_tasks
 
 
 def _warm_up() -> None:
+    """Import the whole package, so that all runs are of one version of it, and read botocore's models."""
+    for module in pkgutil.walk_packages(airflow_provider_tenable.__path__, "airflow_provider_tenable."):
+        importlib.import_module(module.name)
+    _read_models()
+
+
+def _read_models() -> None:
     """Let every child find botocore's models read already: they are 2 MB of JSON per client."""
     botocore.loaders.JSONFileLoader.load_file = staticmethod(functools.cache(botocore.loaders.JSONFileLoader().load_file))
     session = botocore.session.get_session()

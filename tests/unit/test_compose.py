@@ -64,7 +64,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_set_is_complete() -> None:
-    assert {"postgres", "redis", "staging", "sandbox", "init", "api-server", "scheduler", "dag-processor", "triggerer", "worker-1", "worker-2", "once"} == set(SERVICES)
+    assert {"postgres", "redis", "staging", "sandbox", "init", "api-server", "scheduler", "dag-processor", "triggerer", "worker-1", "worker-2", "once"} == set(
+        SERVICES
+    )
     assert SERVICES["worker-1"]["environment"]["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
 
 

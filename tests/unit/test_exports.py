@@ -21,8 +21,9 @@ from airflow_provider_tenable.exceptions import (
     TemporaryError,
     TenableAuthError,
 )
+from airflow_provider_tenable.export_jobs import ExportState, Finished, Job, JobStatus, Part, Wait
 from airflow_provider_tenable.export_store import StagedExport, staged_parts
-from airflow_provider_tenable.exports import ExportRun, ExportState, Finished, Job, JobStatus, Part, Wait
+from airflow_provider_tenable.exports import ExportRun
 from airflow_provider_tenable.staging import open_path, read_part
 
 FILTERS = {"state": ["OPEN", "FIXED"], "severity": ["high", "critical"], "indexed_at": 1_790_000_000}
@@ -903,13 +904,13 @@ def test_the_staged_export_is_read_back_in_the_order_of_its_chunks(tmp_path):
     state = world.finish()
     parts = staged_parts(f"file://{tmp_path}/vulnerabilities", "vulnerabilities")
     assert [read_part(part) for part in parts] == [content(state.uuid, chunk) for chunk in (1, 2, 10)]
-    assert [part.name for part in parts] == [f"part-{state.uuid[:8]}-{chunk:06d}.json.gz" for chunk in (1, 2, 10)]
+    assert [part.name for part in parts] == [f"part-{state.uuid[:8]}-{chunk:06d}.json.zst" for chunk in (1, 2, 10)]
 
 
 def test_the_parts_of_a_job_that_is_given_up_are_removed_from_disk(tmp_path):
     world = World([status("PROCESSING", {1, 2}), status("ERROR")], [status("FINISHED", {5})], store=real(tmp_path))
     state = world.finish()
-    assert sorted(path.name for path in (tmp_path / "vulnerabilities").iterdir()) == ["export.json", f"part-{state.uuid[:8]}-000005.json.gz"]
+    assert sorted(path.name for path in (tmp_path / "vulnerabilities").iterdir()) == ["export.json", f"part-{state.uuid[:8]}-000005.json.zst"]
 
 
 def test_an_export_that_is_not_whole_cannot_be_read(tmp_path):
@@ -941,13 +942,13 @@ def test_a_state_survives_the_round_trip_through_disk(tmp_path):
 def test_the_real_store_counts_records_and_refuses_what_is_no_array(tmp_path):
     store = real(tmp_path)
     job = str(uuid.uuid4())
-    assert store.put(job, 1, b'[{"a": 1}, {}, null]') == Part(f"part-{job[:8]}-000001.json.gz", 3, 20)
+    assert store.put(job, 1, b'[{"a": 1}, {}, null]') == Part(f"part-{job[:8]}-000001.json.zst", 3, 20)
     assert store.put(job, 2, b"null").records == 0
     assert store.put(job, 3, b"").records == 0
     for broken in (b"[{", b"{}", b"7", b"[1,", b"\xff\xfe", b"<html>"):
         with pytest.raises(ValueError):  # noqa: PT011  each decoder has words of its own
             store.put(job, 4, broken)
-    assert not (tmp_path / "vulnerabilities" / f"part-{job[:8]}-000004.json.gz").exists()
+    assert not (tmp_path / "vulnerabilities" / f"part-{job[:8]}-000004.json.zst").exists()
 
 
 def test_asset_chunks_become_parquet_parts(tmp_path):

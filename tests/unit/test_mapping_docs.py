@@ -142,8 +142,9 @@ def keys_in_code() -> set[str]:
     keys: set[str] = set()
     for module in (findings, plugins, resources):
         tree = ast.parse(Path(module.__file__).read_text())
-        (function,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_product_fields"]
-        dicts = [node for node in ast.walk(function) if isinstance(node, ast.Dict)]
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.endswith("_product_fields")]
+        assert functions
+        dicts = [node for function in functions for node in ast.walk(function) if isinstance(node, ast.Dict)]
         keys |= {key.value for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
     return keys
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_tenable.exports import ExportState, Part
+from airflow_provider_tenable.export_jobs import ExportState, Part
 from airflow_provider_tenable.ledger import build_ledger
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.report import report_of

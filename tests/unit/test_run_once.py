@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_GET = do_POST = do_PATCH = do
+    do_GET = do_POST = do_PATCH = do  # noqa: N815
 
     def log_message(self, *arguments: Any) -> None:
         pass

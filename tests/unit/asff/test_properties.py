@@ -284,8 +284,8 @@ def test_judges_refuse_what_is_wrong():
 
 
 MODULES_WITHOUT_AIRFLOW = [
-    "asff.findings", "asff.identity", "asff.limits", "asff.plugins", "asff.records", "asff.resources", "asff.times",
-    "assets", "exports", "filters", "exceptions", "transform", "destinations", "importing", "import_errors", "rate", "receipts", "ledger", "watermark", "settings", "findings_writer", "staging",
+    "asff.assembly", "asff.findings", "asff.identity", "asff.limits", "asff.plugins", "asff.product_fields", "asff.records", "asff.resources", "asff.times",
+    "assets", "exports", "filters", "exceptions", "transform", "destinations", "importing", "import_errors", "rate", "receipts", "ledger", "watermark", "settings", "findings_writer", "staging", "packing",
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from airflow_provider_tenable.exceptions import (
     TenableProviderError,
     TenableRequestError,
 )
-from airflow_provider_tenable.exports import Job, JobStatus
+from airflow_provider_tenable.export_jobs import Job, JobStatus
 from airflow_provider_tenable.hooks.tenable import new_client
 from airflow_provider_tenable.hooks.tenable_api import TenableApi
 

@@ -1,0 +1,69 @@
+"""`make bench`: measures the provider and Tenable's own tool on the same records and servers, prints tables, writes a JSON file.
+
+    python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts dag]
+
+CPU time is what counts, in ratios and medians of interleaved runs: wall-clock times of a shared machine mean little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import suites
+from benchmarks.measure import PEER_PYTHON, ROOT
+
+
+def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]]:
+    """What can be measured, in its order."""
+    rounds = 3 if quick else 7
+    return {
+        "transform": lambda: suites.transform(rounds),
+        "import": lambda: suites.importing(rounds),
+        "job": lambda: suites.job(*((20_000, 5_000, 1) if quick else (50_000, 50_000, 3))),
+        "memory": lambda: suites.memory([50_000] if quick else [50_000, 200_000, 1_000_000]),
+        "accounts": lambda: suites.accounts([1, 4, 16, 64], 6_000 if quick else 12_000),
+        "dag": lambda: suites.dag(1 if quick else 5),
+    }
+
+
+def table(rows: suites.Rows) -> str:
+    """Rows as a Markdown table that can be read as text too."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def main() -> int:
+    """Measure what is asked for."""
+    known = suites_of(quick=False)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer: some minutes instead of an hour")
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results.json")
+    parser.add_argument("suite", nargs="*", help=", ".join(known))
+    options = parser.parse_args()
+    chosen = options.suite or list(known)
+    if unknown := set(chosen) - set(known):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if not PEER_PYTHON.exists():
+        parser.error(f"{PEER_PYTHON} is not there: run `make bench`, which installs the peer.")
+    results: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
+    results["machine"] = {"python": sys.version.split()[0], "system": platform.platform(), "cores": os.cpu_count(), "load": os.getloadavg()}
+    for name, measure in suites_of(quick=options.quick).items():
+        if name in chosen:
+            began = time.monotonic()
+            rows, results[name] = measure()
+            print(f"\n{name} ({time.monotonic() - began:.0f} s)\n\n{table(rows)}", flush=True)
+            options.json.write_text(json.dumps(results, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

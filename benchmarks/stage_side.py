@@ -1,0 +1,99 @@
+"""One stage of the job in a process of its own, as a task of Airflow is, and the most memory it took.
+
+python -m benchmarks.stage_side bare|generate|export|transform|import FOLDER VULNERABILITIES [PORT]
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.estate import Generated
+from benchmarks.import_side import ACCOUNT, REGION
+
+STAGES = ("export", "transform", "import")
+
+
+def store_of(folder: Path, kind: str) -> Any:
+    """The store of an export."""
+    from airflow_provider_tenable.export_store import StagedExport
+    from airflow_provider_tenable.staging import open_path
+
+    return StagedExport(open_path(f"file://{folder / kind}"), kind)
+
+
+def generate(folder: Path, vulnerabilities: int, port: int) -> int:
+    """Stage generated chunks as the exports would, one at a time."""
+    from airflow_provider_tenable.export_jobs import ExportState
+
+    estate = Generated(vulnerabilities, accounts=(ACCOUNT,))
+    for kind, chunks in (("assets", estate.asset_chunks()), ("vulnerabilities", estate.chunks())):
+        store, state = store_of(folder, kind), ExportState(kind=kind, body={}, started_at=0.0, uuid="benchmark", complete=True)
+        for number, chunk in enumerate(chunks, 1):
+            state.parts[str(number)] = store.put("benchmark", number, chunk)
+        store.save(state)
+    return vulnerabilities
+
+
+def export(folder: Path, vulnerabilities: int, port: int) -> int:
+    """The export's state machine with the hook's session, from a server to the staging."""
+    from tenable.io import TenableIO
+
+    from airflow_provider_tenable.exports import ExportRun
+    from airflow_provider_tenable.hooks.tenable_api import TenableApi
+
+    api = TenableApi(TenableIO("access", "secret", url=f"http://127.0.0.1:{port}"), name="benchmark")
+    store = store_of(folder / "exported", "vulnerabilities")
+    outcome = ExportRun(kind="vulnerabilities", body={}, client=api, store=store, now=time.time).step()
+    return sum(part.records for part in outcome.state.parts.values())  # type: ignore[union-attr]
+
+
+def transform(folder: Path, vulnerabilities: int, port: int) -> int:
+    """All chunks in one task."""
+    from airflow_provider_tenable.export_store import staged_parts
+    from airflow_provider_tenable.findings_writer import FindingsWriter
+    from airflow_provider_tenable.staging import RunFolder
+    from benchmarks.our_side import transform_of
+
+    writer = FindingsWriter(RunFolder(f"file://{folder}", "dag", "run"), 0)
+    job = transform_of(writer, staged_parts(f"file://{folder / 'assets'}", "assets"), routing="fixed")
+    job.transform_parts(staged_parts(f"file://{folder / 'vulnerabilities'}", "vulnerabilities"))
+    writer.close(job.counts())
+    return writer.findings
+
+
+def import_(folder: Path, vulnerabilities: int, port: int) -> int:
+    """All findings of one account in one task, without a quota."""
+    from airflow_provider_tenable.rate import TokenBucket
+    from airflow_provider_tenable.staging import RunFolder, names
+    from benchmarks.import_side import connect, hook, import_once
+
+    connect(port)
+    run = RunFolder(f"file://{folder}", "dag", "run")
+    parts = names(run.destination(ACCOUNT, REGION))
+    accepted: int = import_once(hook(), run, parts, vulnerabilities, bucket=TokenBucket(1e6, 1e6)).accepted
+    return accepted
+
+
+def main() -> None:
+    """Run the stage, tell what it took."""
+    import airflow.sdk
+
+    assert airflow.sdk
+    # What a task's process has loaded before it comes to the operator's own code.
+    from airflow.sdk import DAG, BaseOperator, ObjectStoragePath  # noqa: F401
+
+    stage, folder, vulnerabilities, *port = sys.argv[1:]
+    began = time.process_time()
+    work = {"generate": generate, "export": export, "transform": transform, "import": import_}.get(stage)
+    done = work(Path(folder), int(vulnerabilities), int(port[0]) if port else 0) if work else 0
+    result = {"records": done, "cpu": time.process_time() - began, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+"""Mutation check: do the unit tests notice when the code is changed? `make mutation`.
+
+Two parts. *Known bad variants* are mistakes that other connectors have made (a lost chunk passed over, FailedFindings ignored, ...); each must be caught by the test
+that it names. *Mutants* are made of the modules that decide about every finding: operators, constants, conditions and returns are changed one at a time,
+and the module's unit tests must fail.
+
+    python scripts/mutation.py                    both, all mutants
+    python scripts/mutation.py --sample 150       both, 150 mutants chosen by --seed
+    python scripts/mutation.py --only watermark   mutants of one module
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "airflow_provider_tenable"
+
+#: Module -> the tests that must notice.
+TARGETS = {
+    "watermark": ["tests/unit/test_watermark.py"],
+    "import_errors": ["tests/unit/test_import_errors.py", "tests/unit/test_importing.py"],
+    "importing": ["tests/unit/test_importing.py"],
+    "exports": ["tests/unit/test_exports.py"],
+    "filters": ["tests/unit/test_filters.py"],
+    **{f"asff.{name}": ["tests/unit/asff"] for name in ("identity", "limits", "times", "findings", "plugins", "resources", "records", "product_fields")},
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A mistake as somebody has made it, and the test that catches it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+KNOWN_BAD = [
+    Variant(
+        "a finished job is taken for whole although chunks failed",
+        "exports.py", "        if status.lost_chunks:\n", "        if False:\n",
+        "tests/faults/test_tenable_faults.py::test_broken_job_is_never_taken_for_whole",
+    ),
+    Variant(
+        "a chunk that cannot be decoded is skipped",
+        "exports.py", "        raise ExportNotFoundError(f\"chunk {chunk} could", "        return Part('none', 0, 0)\n        raise ExportNotFoundError(f\"chunk {chunk} could",
+        "tests/faults/test_tenable_faults.py::test_chunk_that_is_never_a_list_is_no_empty_one",
+    ),
+    Variant(
+        "FailedFindings are ignored",
+        "importing.py", "            entry = failed.get(item.id)\n", "            entry = None\n",
+        "tests/faults/test_hub_faults.py::test_finding_that_is_refused_for_good_is_on_record_and_the_others_land",
+    ),
+    Variant(
+        "the watermark moves when the run begins",
+        "pipeline.py", "    write_json(run.plan, plan)\n", "    write_json(run.plan, plan)\n    watermark.write_watermark(context['dag_run'].dag_id, window.until)\n",
+        "tests/faults/test_crashes.py::test_run_killed_at_every_boundary_is_carried_on_by_the_retry_of_its_task",
+    ),
+    Variant(
+        "the watermark is the end of the run and not its beginning",
+        "watermark.py", "    target = min(window.until, int(data_from)) if data_from is not None else window.until\n", "    import time\n    target = int(time.time())\n",
+        "tests/faults/test_state_faults.py::test_worker_whose_clock_is_wrong_skips_nothing",
+    ),
+    Variant(
+        "the port is not part of the id",
+        "asff/identity.py", "/{protocol_of(protocol)}/{port_of(port)}\"", "/{protocol_of(protocol)}\"",
+        "tests/unit/asff",
+    ),
+    Variant(
+        "a receipt is written before the call",
+        "importing.py", "            try:\n                reached(CrashPoint.BEFORE_CALL)\n",
+        "            for item in items:\n                self.receipts.accept(item.part, item.line)\n            self.receipts.flush()\n            try:\n                reached(CrashPoint.BEFORE_CALL)\n",
+        "tests/faults/test_crashes.py::test_run_killed_at_every_boundary_is_carried_on_by_the_retry_of_its_task",
+    ),
+    Variant(
+        "the cursor looks at the time of the scan",
+        "watermark.py", '{"indexed_at" if self.kind == INCREMENTAL else "since": self.since}', '{"since": self.since}',
+        "tests/faults/test_state_faults.py::test_finding_that_is_published_late_is_not_lost",
+    ),
+    Variant(
+        "what is parked is dropped",
+        "parking.py", "    for name in parts:\n", "    for name in []:\n",
+        "tests/faults/test_crashes.py::test_every_boundary_is_reached_by_a_sunny_run",
+    ),
+    Variant(
+        "a text is cut a byte too late",
+        "asff/limits.py", "FINDING_BYTES = ", "FINDING_BYTES = 1 + ",
+        "tests/unit/asff",
+    ),
+]  # fmt: skip
+
+
+# --- known bad variants: in a copy of the project ---
+
+
+def check_variants(names: str | None) -> int:
+    """Apply each to a copy and run its test there. The number that was not caught is returned."""
+    missed = 0
+    for variant in KNOWN_BAD:
+        if names and names not in variant.name:
+            continue
+        with tempfile.TemporaryDirectory(prefix="variant-") as folder:
+            for part in (PACKAGE, "tests", "sandbox", "dags", "scripts"):
+                shutil.copytree(ROOT / part, Path(folder) / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(ROOT / "pyproject.toml", folder)
+            file = Path(folder) / PACKAGE / variant.file
+            text = file.read_text()
+            if variant.old not in text:
+                raise SystemExit(f"{variant.file} no longer has what '{variant.name}' changes: {variant.old!r}")
+            file.write_text(text.replace(variant.old, variant.new, 1))
+            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", variant.test]
+            ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
+        caught = ended.returncode == 1 and " failed" in ended.stdout
+        missed += not caught
+        print(f"{'caught' if caught else 'NOT CAUGHT':10} {variant.name}: {variant.test}", flush=True)
+        if not caught:
+            print(ended.stdout[-1500:])
+    return missed
+
+
+# --- mutants: in memory, each in a forked child ---
+
+_COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+_ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.BitOr: ast.BitAnd, ast.Mod: ast.Mult,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change in one module."""
+
+    module: str
+    line: int
+    what: str
+    source: str
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """All mutants of a module."""
+    source = (ROOT / PACKAGE / f"{module.replace('.', '/')}.py").read_text()
+    tree = ast.parse(source)
+    for number, node in enumerate(ast.walk(tree)):
+        for change in _changes(node):
+            mutated = copy.deepcopy(tree)
+            target = next(each for index, each in enumerate(ast.walk(mutated)) if index == number)
+            what = change(target)
+            yield Mutant(module, getattr(node, "lineno", 0), what, ast.unparse(ast.fix_missing_locations(mutated)))
+
+
+def _changes(node: ast.AST) -> Iterator[Any]:
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARE:
+        yield lambda each: _swap(each.ops, 0, _COMPARE[type(each.ops[0])]())
+    elif isinstance(node, ast.BoolOp):
+        yield lambda each: _set(each, "op", ast.Or() if isinstance(each.op, ast.And) else ast.And())
+    elif isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC and not _is_text(node) and not _is_annotation(node):
+        yield lambda each: _set(each, "op", _ARITHMETIC[type(each.op)]())
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield lambda each: _set(each, "op", ast.UAdd()) and _set(each, "operand", ast.Call(ast.Name("bool", ast.Load()), [each.operand], []))
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+        yield lambda each: _set(each, "value", each.value + 1)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield lambda each: _set(each, "value", not each.value)
+    elif isinstance(node, (ast.If, ast.While, ast.IfExp)):
+        yield lambda each: _set(each, "test", ast.UnaryOp(ast.Not(), each.test))
+    elif isinstance(node, ast.Return) and node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
+        yield lambda each: _set(each, "value", ast.Constant(None))
+    elif isinstance(node, (ast.Expr, ast.AugAssign)) and not _is_talk(node):
+        yield lambda each: _drop(each)
+    elif isinstance(node, (ast.Break, ast.Continue)):
+        yield lambda each: _become_pass(each)
+
+
+def _is_annotation(node: ast.BinOp) -> bool:
+    """``int | None`` in a type."""
+    return isinstance(node.op, ast.BitOr) and any(isinstance(side, ast.Constant) and side.value is None or isinstance(side, ast.Name) and side.id in ("str", "int", "float", "bytes") for side in (node.left, node.right))
+
+
+def _is_text(node: ast.AST) -> bool:
+    return any(isinstance(each, (ast.JoinedStr, ast.List, ast.Tuple)) or isinstance(each, ast.Constant) and isinstance(each.value, str) for each in ast.walk(node))
+
+
+def _is_talk(node: ast.AST) -> bool:
+    """Docstrings, log lines and crash points: nothing that a unit test should notice."""
+    value = getattr(node, "value", None)
+    if isinstance(value, ast.Constant):
+        return True
+    if isinstance(value, ast.Call):
+        function = ast.unparse(value.func)
+        return function.startswith(("log.", "self._log_progress", "reached", "self.log.")) or function in ("gc.disable", "gc.enable")
+    return isinstance(value, (ast.Yield, ast.YieldFrom))
+
+
+def _set(node: Any, field: str, value: Any) -> str:
+    before = ast.unparse(node)
+    setattr(node, field, value)
+    return f"{before[:60]} -> {ast.unparse(ast.fix_missing_locations(node))[:60]}"
+
+
+def _swap(items: list[Any], index: int, value: Any) -> str:
+    before, items[index] = type(items[index]).__name__, value
+    return f"{before} -> {type(value).__name__}"
+
+
+def _drop(node: Any) -> str:
+    before = ast.unparse(node)
+    _become(node, ast.Expr(ast.Constant(None)))
+    return f"{before[:60]} -> nothing"
+
+
+def _become_pass(node: Any) -> str:
+    before = type(node).__name__
+    _become(node, ast.Pass())
+    return f"{before} -> Pass"
+
+
+def _become(node: Any, other: Any) -> None:
+    position = {name: getattr(node, name, 0) for name in ("lineno", "col_offset", "end_lineno", "end_col_offset")}
+    node.__class__ = other.__class__
+    node.__dict__.clear()
+    node.__dict__.update(other.__dict__, **position)
+
+
+class _Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Serves the mutant in place of its module."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.name, self.mutant = f"{PACKAGE}.{mutant.module}", mutant
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        return importlib.util.spec_from_loader(fullname, self, origin=str(ROOT / PACKAGE)) if fullname == self.name else None
+
+    def exec_module(self, module: Any) -> None:
+        module.__file__ = str(ROOT / PACKAGE / f"{self.mutant.module.replace('.', '/')}.py")
+        exec(compile(self.mutant.source, module.__file__, "exec"), module.__dict__)
+
+
+def survives(mutant: Mutant | None, tests: list[str], seconds: float) -> bool:
+    """Whether the tests pass with the mutant (None: with the code as it is)."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        if mutant:
+            sys.meta_path.insert(0, _Loader(mutant))
+        import pytest
+
+        code = 2
+        try:
+            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore", *tests]))
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.02)
+    # A mutant that never ends has been noticed.
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return False
+
+
+def check_mutants(only: str | None, sample: int | None, seed: int, seconds: float) -> tuple[Counter[str], Counter[str]]:
+    """Try the mutants; (killed, tried) by module."""
+    # Imported once, before the children are made; the package itself is not.
+    import botocore.exceptions  # noqa: F401
+    import hypothesis  # noqa: F401
+    import msgspec  # noqa: F401
+    import pandas  # noqa: F401
+    import pytest  # noqa: F401
+
+    sys.path.insert(0, str(ROOT))
+    os.chdir(ROOT)
+    chosen = [mutant for module in TARGETS if not only or only in module for mutant in mutants(module)]
+    random.Random(seed).shuffle(chosen)
+    chosen = chosen[:sample]
+    for module in sorted({mutant.module for mutant in chosen}):
+        if not survives(None, TARGETS[module], 10 * seconds):
+            raise SystemExit(f"The tests of {module} fail as it is: {TARGETS[module]}")
+    killed: Counter[str] = Counter()
+    tried: Counter[str] = Counter()
+    for number, mutant in enumerate(chosen, 1):
+        tried[mutant.module] += 1
+        if survives(mutant, TARGETS[mutant.module], seconds):
+            print(f"survived  {mutant.module}:{mutant.line}  {mutant.what}", flush=True)
+        else:
+            killed[mutant.module] += 1
+        if number % 25 == 0:
+            print(f"          {killed.total()} of {number} killed, {len(chosen) - number} to go", flush=True)
+    return killed, tried
+
+
+def main() -> int:
+    """Run both parts; 1 if a variant was not caught, or less than 85 % of the mutants were killed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="mutants of modules whose name holds this")
+    parser.add_argument("--sample", type=int, help="so many mutants instead of all")
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=90.0, help="how long the tests of a mutant may take")
+    parser.add_argument("--part", choices=("variants", "mutants", "both"), default="both")
+    parser.add_argument("--variant", help="variants whose name holds this")
+    options = parser.parse_args()
+    missed = check_variants(options.variant) if options.part != "mutants" else 0
+    if options.part == "variants":
+        return int(missed > 0)
+    killed, tried = check_mutants(options.only, options.sample, options.seed, options.seconds)
+    for module in sorted(tried):
+        print(f"{module:20} {killed[module]:5} of {tried[module]:5} killed ({killed[module] / tried[module]:.0%})")
+    share = killed.total() / max(tried.total(), 1)
+    print(f"{'all':20} {killed.total():5} of {tried.total():5} killed ({share:.1%})")
+    return int(missed > 0 or share < 0.85)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""R6: hostile records among good ones. Every good one is delivered, every bad one is delivered too or counted with its reason, and memory stays bounded."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError, finding_json
+from airflow_provider_tenable.asff.limits import FINDING_BYTES
+from airflow_provider_tenable.asff.plugins import decode_plugin, plugin_parts
+from airflow_provider_tenable.asff.records import Vulnerability, count_records, decode_chunk
+from airflow_provider_tenable.asff.resources import AssetRow, ec2_resource
+from sandbox.aws.asff.findings import complaint
+from tests.faults import hostile
+from tests.faults.pipeline import Pipeline
+
+FULL = os.environ.get("FAULTS") == "full"
+GOOD, BAD = (1_000_000, 100_000) if FULL else (20_000, 2_000)
+RESOURCE = ec2_resource(AssetRow(id="a", owner_id=hostile.ACCOUNT, region=hostile.REGION, instance_id="i-00000000000000001"))
+ARN = "arn:aws:securityhub:us-east-1::product/tenable/vulnerability-management"
+
+
+def test_hostile_records_cost_no_good_one_and_no_memory(pipeline: Pipeline) -> None:
+    small = pipeline.succeed("small", hostile={"good": 2_500, "bad": 0, "seed": 1}, seconds=600)
+    result = pipeline.succeed("large", hostile={"good": GOOD, "bad": BAD, "seed": 7}, seconds=7_200)
+    found = json.loads((pipeline.folder / "hostile.json").read_text())
+    print(found, f"peak {result.peak / 1e6:.0f} MB, {small.peak / 1e6:.0f} MB for one chunk")
+    assert found["exported"] == GOOD + BAD
+    assert found["missing"] == 0, "a good record is lost"
+    assert found["exported"] == found["findings"] + found["parked"] + sum(found["skipped"].values())
+    assert found["accepted"] == found["findings"]
+    assert found["rejected_with_reason"] == found["rejected"] > 0
+    assert found["largest"] <= FINDING_BYTES
+    assert result.peak - pipeline.zygote.resident < 300_000_000
+
+
+@settings(max_examples=1_000 if FULL else 60, deadline=None, derandomize=not FULL, database=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.sampled_from([*hostile.MUTATIONS, *hostile.LARGE]), st.integers(0, 2**32)), min_size=1, max_size=25))
+def test_every_hostile_record_is_a_finding_within_the_limits_or_has_a_reason(mutations: list[tuple[object, int]]) -> None:
+    texts = [mutate(hostile.record(number, 1), random.Random(seed)) for number, (mutate, seed) in enumerate(mutations)]  # type: ignore[operator]
+    chunk = b"[" + b",".join([b"%s" % json.dumps(hostile.record(0, 1)).encode(), *texts]) + b"]"
+    records, unreadable = decode_chunk(chunk, Vulnerability)
+    assert len(records) + len(unreadable) == count_records(chunk) == len(texts) + 1
+    assert all(reason for _, reason in unreadable)
+    for record in records:
+        try:
+            line = finding_json(record, plugin_parts(decode_plugin(bytes(record.plugin))), RESOURCE, ARN, MappingOptions())
+        except (UnmappableError, ValueError, RecursionError) as error:
+            assert str(error)
+            continue
+        assert len(line) <= FINDING_BYTES
+        assert complaint(json.loads(line), len(line)) is None
+
+
+@pytest.mark.parametrize("mutate", [*hostile.MUTATIONS, *hostile.LARGE], ids=lambda mutate: mutate.__name__)
+def test_mutations_are_hostile(mutate: object) -> None:
+    """The control of the tests above: what they are fed is not what Tenable sends."""
+    good = json.dumps(hostile.record(1, 1)).encode()
+    assert mutate(hostile.record(1, 1), random.Random(3)) != good  # type: ignore[operator]

@@ -1,0 +1,189 @@
+"""R8: a model of Tenable, the pipeline and the customer. Whatever happens in whatever order: once it settles, hub equals model, and the customer's fields are his.
+
+Hypothesis chooses what happens; every step is real: scans, fixes and hosts at the sandbox, runs and crashes of the pipeline in child processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from airflow_provider_tenable.crash_points import CrashPoint
+from tests.faults.canary import leaks
+from tests.faults.pipeline import Pipeline, Zygote
+from tests.faults.universe import Findings, Sandbox, belongs, differences, expected
+
+FULL = os.environ.get("FAULTS") == "full"
+VULNERABILITIES = st.integers(0, 59)
+HOSTS = st.integers(0, 5)
+
+
+class Deployment(RuleBasedStateMachine):
+    """A Tenable, a customer's hubs, and a DAG between them.
+
+    :cvar zygote, sandbox: set by the test.
+    """
+
+    zygote: Zygote
+    sandbox: Sandbox
+
+    @initialize()
+    def begin(self) -> None:
+        self.sandbox.reset()
+        self.folder = Path(tempfile.mkdtemp(prefix="faults-model-"))
+        self.pipeline = Pipeline(self.zygote, self.sandbox, self.folder / "dag")
+        self.runs = 0
+        self.open_run: str | None = None
+        self.clock = 0.0
+        #: What has been deleted at Tenable keeps its finding as it was.
+        self.gone: Findings = {}
+        self.customers: dict[str, dict[str, Any]] = {}
+        self.hidden: set[str] = set()
+
+    def _truth(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = [each for each in self.sandbox.truth()["vulnerabilities"] if belongs(each, self.sandbox.accounts)]
+        return found
+
+    def _change(self, verb: str, number: int, **more: Any) -> None:
+        truth = self._truth()
+        if truth:
+            self.sandbox.change({"do": verb, "finding_id": truth[number % len(truth)]["finding_id"], **more})
+
+    @rule(number=VULNERABILITIES, ago=st.sampled_from([60, 600, 3000]))
+    def scan_finds_it_again(self, number: int, ago: int) -> None:
+        """Published late: stamped up to 50 minutes before."""
+        self._change("rescan", number, found_ago=ago)
+
+    @rule(number=VULNERABILITIES)
+    def it_is_fixed(self, number: int) -> None:
+        self._change("fix", number)
+
+    @rule(number=VULNERABILITIES)
+    def it_comes_back(self, number: int) -> None:
+        self._change("reopen", number, found_ago=60)
+
+    @rule(number=VULNERABILITIES)
+    def its_risk_is_accepted(self, number: int) -> None:
+        self._change("accept", number)
+
+    @rule(number=HOSTS)
+    def host_is_terminated(self, number: int) -> None:
+        assets = self.sandbox.truth()["assets"]
+        self.sandbox.change({"do": "terminate", "asset_id": assets[number % len(assets)]["asset_id"]})
+
+    @rule(number=HOSTS)
+    def asset_is_published_late(self, number: int) -> None:
+        assets = self.sandbox.truth()["assets"]
+        asset = assets[number % len(assets)]["asset_id"]
+        self.hidden.add(asset)
+        self.sandbox.change({"do": "hide_asset", "asset_id": asset, "singly": False})
+
+    @rule()
+    def assets_are_published(self) -> None:
+        for asset in self.hidden:
+            self.sandbox.change({"do": "show_asset", "asset_id": asset})
+        self.hidden.clear()
+
+    @rule(seconds=st.sampled_from([1.0, 60.0, 900.0, 4 * 3600.0, 86400.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Hosts are scanned, patched and launched by themselves in it."""
+        self.sandbox.advance(seconds)
+
+    @rule(shift=st.sampled_from([-200.0, 0.0, 7200.0]))
+    def clock_jumps(self, shift: float) -> None:
+        self.clock = shift
+
+    @precondition(lambda self: self.sandbox.documents())
+    @rule(number=VULNERABILITIES, status=st.sampled_from(["SUPPRESSED", "NOTIFIED"]))
+    def customer_works_on_a_finding(self, number: int, status: str) -> None:
+        documents = self.sandbox.documents()
+        identity = sorted(documents)[number % len(documents)]
+        region, account, *_ = identity.split("/")
+        fields = {"Workflow": {"Status": status}, "UserDefinedFields": {"team": str(number)}}
+        self.sandbox.aws("customer", {"account": account, "region": region, "id": identity, "set": fields})
+        self.customers[identity] = fields
+
+    @rule(point=st.sampled_from([point for point in CrashPoint if point is not CrashPoint.EXPORT_FORGOTTEN]), times=st.integers(1, 3))
+    def run_is_killed(self, point: CrashPoint, times: int) -> None:
+        result = self._run(crash_at=f"{point.value}:{times}")
+        assert result.killed or result.succeeded, result
+
+    @rule(kind=st.sampled_from(["fail_chunks", "expire", "error"]))
+    def export_breaks(self, kind: str) -> None:
+        self.sandbox.fault({"on": "job", "kind": "vulns", "do": kind, **({"chunks": [1]} if kind == "fail_chunks" else {})})
+
+    @rule(verb=st.sampled_from(["lose_answer", "reset"]))
+    def hub_loses_an_answer(self, verb: str) -> None:
+        self.sandbox.hub_fault({"on": "BatchImportFindings", "do": verb})
+
+    @rule()
+    def pipeline_runs(self) -> None:
+        result = self._run()
+        assert result.succeeded, f"{result}\n{self.pipeline.log[-3000:]}"
+
+    def _run(self, **order: Any) -> Any:
+        """Carry on with the run that was killed, or begin another."""
+        if self.open_run is None:
+            self.runs += 1
+            self.open_run = f"run-{self.runs}"
+        patches = {"airflow_provider_tenable.importing:_LONGEST_PAUSE": 0.05}
+        now = float(self.sandbox.tenable("clock")["now"])
+        before = self.pipeline.watermarks
+        result = self.pipeline.run(self.open_run, patches=patches, clock=now - time.time() + self.clock, **order)
+        if result.succeeded:
+            self.open_run = None
+        after = self.pipeline.watermarks
+        assert after[: len(before)] == before
+        assert after == sorted(after)
+        return result
+
+    def teardown(self) -> None:
+        if not hasattr(self, "pipeline"):
+            return
+        try:
+            self._settle()
+        finally:
+            shutil.rmtree(self.folder)
+
+    def _settle(self) -> None:
+        self.sandbox.clear_faults()
+        self.clock = 0.0
+        self.assets_are_published()
+        self.pipeline_runs()
+        self.sandbox.advance(60)
+        # Whatever was killed has been carried on; one more run brings what has happened since.
+        self.pipeline_runs()
+        assert differences(self.sandbox.held(), expected(self.sandbox.truth(), self.sandbox.accounts)) == {}
+        documents = self.sandbox.documents()
+        for identity, fields in self.customers.items():
+            assert documents[identity]["UserDefinedFields"] == fields["UserDefinedFields"]
+            if fields["Workflow"]["Status"] == "SUPPRESSED":
+                assert documents[identity]["Workflow"] == fields["Workflow"]
+        assert self.sandbox.jobs()["running"] == 0
+        assert not leaks(self.folder)
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_whatever_happens_the_hub_ends_as_the_model_says(zygote: Zygote, tiny_sandbox: Sandbox) -> None:
+    Deployment.zygote, Deployment.sandbox = zygote, tiny_sandbox
+    run_state_machine_as_test(
+        Deployment,
+        settings=settings(
+            max_examples=200 if FULL else 6,
+            stateful_step_count=30 if FULL else 12,
+            deadline=None,
+            derandomize=not FULL,
+            database=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

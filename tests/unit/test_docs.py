@@ -1,0 +1,330 @@
+"""README and docs: links lead somewhere, options and params are all there, messages are real, examples run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import runpy
+import shlex
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+
+from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
+from airflow_provider_tenable.config import OPTIONS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+DAGS = sorted((ROOT / "dags").glob("*.py"))
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^( *)```.*?^\1```", "", text, flags=re.M | re.S)
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.M | re.S)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found = set()
+    for heading in re.findall(r"^#+ (.+)$", without_code(path.read_text()), re.M):
+        text = re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower())
+        found.add(text.strip().replace(" ", "-"))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
+        if target.startswith(("https://", "http://")):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), f"{page.name}: {target}"
+        assert ROOT in path.parents
+        if anchor and path.suffix == ".md":
+            assert anchor in anchors(path), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    for name in re.findall(r"`((?:scripts|deploy|dags|constraints|sandbox|tests)/[\w./-]+\w)`", page.read_text()):
+        assert (ROOT / name).exists() or name == "deploy/docker/.env", f"{page.name}: {name}"
+
+
+@pytest.mark.parametrize(
+    "name", ["standalone", "docker", "celery-kubernetes", "mwaa", "connections", "params", "operators", "operating", "troubleshooting", "coming-from-tvm2aws"]
+)
+def test_there_is_a_page_for(name: str) -> None:
+    assert len((DOCS / f"{name}.md").read_text()) > 1000
+
+
+def table(page: Path, heading: str) -> dict[str, list[str]]:
+    """First cell, without its backticks -> the other cells of the first table below a heading."""
+    section = page.read_text().split(f"## {heading}\n", 1)[1]
+    rows = re.findall(r"^\| `([^`]+)` \|(.*)\|$", re.split(r"^## ", section, flags=re.M)[0].split("\n###")[0], re.M)
+    return {name: [cell.strip() for cell in rest.split("|")] for name, rest in rows}
+
+
+def test_every_option_is_documented_with_its_default() -> None:
+    rows = table(DOCS / "params.md", "Options")
+    assert set(rows) == set(OPTIONS)
+    for name, option in OPTIONS.items():
+        if option.default:
+            assert rows[name][0] == f"`{option.default}`", name
+
+
+def _params(path: Path) -> dict[str, Any]:
+    dag = next(value for value in runpy.run_path(str(path)).values() if type(value).__name__ == "DAG")
+    return {"dag_id": dag.dag_id, "params": {name: dag.params[name] for name in dag.params}}
+
+
+@pytest.mark.parametrize("path", DAGS, ids=lambda path: path.stem)
+def test_every_dag_param_is_documented_with_its_default(path: Path) -> None:
+    dag = _params(path)
+    rows = table(DOCS / "params.md", f"Params of `{dag['dag_id']}`")
+    assert set(rows) == set(dag["params"])
+    for name, value in dag["params"].items():
+        if name != "destinations":
+            said = rows[name][0].strip("`")
+            assert said == ("empty" if value is None else value if isinstance(value, str) else json.dumps(value)), name
+
+
+def test_json_examples_of_params_are_accepted() -> None:
+    from airflow_provider_tenable.destinations import parse_destinations
+    from airflow_provider_tenable.settings import parse_settings
+
+    examples = [json.loads(text) for text in blocks(DOCS / "params.md", "json")]
+    assert examples
+    for example in examples:
+        parse_settings(example)
+        assert parse_destinations(example["destinations"])
+
+
+def _connection(value: str) -> Any:
+    from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
+
+    if AIRFLOW_V_3_0_PLUS:
+        from airflow.sdk import Connection
+    else:
+        from airflow.models.connection import Connection
+    if value.startswith("{"):
+        return Connection.from_json(value, conn_id="c") if not AIRFLOW_V_3_0_PLUS else _from_dict(Connection, json.loads(value))
+    return Connection.from_uri(value, conn_id="c") if hasattr(Connection, "from_uri") else _from_old_uri(value)
+
+
+def _from_dict(cls: Any, fields: dict[str, Any]) -> Any:
+    extra = fields.pop("extra", None)
+    return cls(conn_id="c", **fields, extra=json.dumps(extra) if isinstance(extra, dict) else extra)
+
+
+def _from_old_uri(value: str) -> Any:
+    from airflow.models.connection import Connection
+
+    return Connection(conn_id="c", uri=value)
+
+
+def _exports(page: Path) -> list[tuple[str, str]]:
+    found = []
+    for block in blocks(page, "bash"):
+        for word in shlex.split(block, comments=True):
+            name, mark, value = word.partition("=")
+            if mark and name.startswith("AIRFLOW_CONN_"):
+                found.append((name, value))
+    return found
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
+def test_every_connection_in_the_docs_can_be_used(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_tenable.hooks.tenable import arguments_of
+
+    monkeypatch.setenv("TIO_ACCESS_KEY", "the-access-key")
+    monkeypatch.setenv("TIO_SECRET_KEY", "the-secret-key")
+    for name, value in _exports(page):
+        connection = _connection(value)
+        if connection.conn_type == "tenable":
+            arguments = arguments_of(connection, name)
+            assert (arguments["access_key"], arguments["secret_key"]) == ("the-access-key", "the-secret-key")
+            assert arguments["url"] in ("https://cloud.tenable.com", "https://fedcloud.tenable.com")
+        else:
+            assert connection.conn_type == "aws"
+            assert isinstance(connection.extra_dejson, dict)
+
+
+def test_connection_page_shows_every_way() -> None:
+    values = [value for _, value in _exports(DOCS / "connections.md")]
+    assert any(value.startswith("tenable://") for value in values)
+    assert any("timeout" in value for value in values)
+    text = (DOCS / "connections.md").read_text()
+    assert all(
+        word in text for word in ("airflow connections add", "SecretsManagerBackend", "TIO_ACCESS_KEY", "TIO_SECRET_KEY", "verify", "proxies", "timeout")
+    )
+
+
+def _texts(paths: list[Path]) -> list[str]:
+    """Every text in the source, with … for what is filled in."""
+    found = []
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+TEXTS = _texts([*(ROOT / "airflow_provider_tenable").rglob("*.py"), *DAGS])
+MESSAGES = re.findall(r"^### `(.+)`$", (DOCS / "troubleshooting.md").read_text(), re.M)
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_message_of_the_troubleshooting_page_is_one_of_the_package(message: str) -> None:
+    pattern = re.compile(".*".join(re.escape(piece.strip(" ")) for piece in message.split("…")), re.S)
+    assert any(pattern.search(text) for text in TEXTS), message
+
+
+def test_troubleshooting_has_the_messages_that_users_can_mend() -> None:
+    assert len(MESSAGES) >= 40
+    assert len(set(MESSAGES)) == len(MESSAGES)
+
+
+def _executable(code: str) -> str:
+    return (
+        code
+        if AIRFLOW_V_3_0_PLUS
+        else code.replace("from airflow.sdk import dag, task", "from airflow.decorators import dag, task")
+        .replace("from airflow.sdk import task", "from airflow.decorators import task")
+        .replace("from airflow.sdk import ObjectStoragePath", "from airflow.io.path import ObjectStoragePath")
+    )
+
+
+OPERATOR_EXAMPLES = blocks(DOCS / "operators.md", "python")
+
+
+def _run(code: str) -> dict[str, Any]:
+    module = types.ModuleType("example")
+    sys.modules["example"] = module
+    exec(compile(_executable(code), "docs/operators.md", "exec"), module.__dict__)
+    return module.__dict__
+
+
+@pytest.mark.parametrize("number", range(len(OPERATOR_EXAMPLES)))
+def test_example_runs(number: int) -> None:
+    _run(OPERATOR_EXAMPLES[number])
+
+
+def _example(name: str) -> Any:
+    return _run(next(code for code in OPERATOR_EXAMPLES if f"def {name}(" in code))[name]
+
+
+def test_export_example_is_a_dag_with_a_deferrable_export() -> None:
+    made = _example("critical_findings")()
+    assert made.task_ids == ["export", "look"]
+    export = made.get_task("export")
+    assert export.deferrable
+    assert export.retries == 2
+    assert made.get_task("look").upstream_task_ids == {"export"}
+
+
+def test_example_reads_what_an_export_stages(tmp_path: Path) -> None:
+    import gzip
+
+    (tmp_path / "part-0001.json.gz").write_bytes(gzip.compress(b'[{"a": 1}, {"a": 2}]'))
+    (tmp_path / "export.json").write_text("{}")
+    assert list(_example("vulnerabilities")(f"file://{tmp_path}")) == [{"a": 1}, {"a": 2}]
+
+
+def test_example_sends_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
+
+    sent: list[Any] = []
+    monkeypatch.setattr(SecurityHubHook, "preflight", lambda self, product, **_: sent.append(product))
+    monkeypatch.setattr(SecurityHubHook, "import_batch", lambda self, lines: sent.extend(lines) or {"FailedFindings": [{"Id": "x"}]})
+    assert _example("send")([{"Id": "x"}], account="111122223333", region="eu-west-1") == [{"Id": "x"}]
+    assert sent == ["default", b'{"Id": "x"}']
+
+
+def test_example_asks_tenable(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_tenable.hooks.tenable import TenableHook
+
+    client = types.SimpleNamespace(scanners=types.SimpleNamespace(list=lambda: [{"name": "one"}]))
+    monkeypatch.setattr(TenableHook, "get_conn", lambda self: client)
+    assert _example("scanners")() == ["one"]
+
+
+def test_example_tells_of_rejected_findings(capsys: pytest.CaptureFixture[str]) -> None:
+    tell = _example("tell").function
+    assert tell({"rejected": {"InvalidInput": 2}}) == 2
+    assert "InvalidInput" in capsys.readouterr().out
+    assert tell({"rejected": {}}) == 0
+
+
+def test_templated_fields_are_those_of_the_classes() -> None:
+    from airflow_provider_tenable.operators.asff import TenableToAsffOperator
+    from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+    from airflow_provider_tenable.operators.tenable import TenableExportOperator
+
+    text = " ".join((DOCS / "operators.md").read_text().split("## Arguments")[1].split())
+    parts = re.split(r" of the (?:export|transform|import)[;.]", text.split("Templated are", 1)[1])
+    for part, cls in zip(parts, (TenableExportOperator, TenableToAsffOperator, SecurityHubImportFindingsOperator), strict=False):
+        assert set(re.findall(r"`(\w+)`", part)) == set(cls.template_fields)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_shell_examples_can_be_parsed(page: Path) -> None:
+    import subprocess
+
+    for block in blocks(page, "bash"):
+        done = subprocess.run(["bash", "-n"], input=block.replace("{staging_path}", "x").replace("{run_id}", "y"), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{page.name}: {block}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_aws_commands_name_operations_that_exist(page: Path) -> None:
+    session = botocore.session.get_session()
+    for service, command in re.findall(r"(?<![\w-])aws ([a-z0-9]+) ([a-z][a-z-]+)", " ".join(blocks(page, "bash"))):
+        if service == "s3":
+            assert command in ("cp", "sync")
+            continue
+        model = session.get_service_model("s3" if service == "s3api" else service)
+        names = {re.sub(r"[^a-z]", "", name.lower()) for name in model.operation_names}
+        if service == "mwaa" and command == "invoke-rest-api" and "invokerestapi" not in names:
+            pytest.skip("this botocore is older than that call")
+        assert command.replace("-", "") in names, f"aws {service} {command}"
+
+
+def test_json_and_yaml_examples_can_be_parsed() -> None:
+    import yaml
+
+    for page in PAGES:
+        for block in blocks(page, "json"):
+            json.loads(block)
+        for block in blocks(page, "yaml"):
+            yaml.safe_load(block)
+
+
+def test_mwaa_options_are_texts_and_known() -> None:
+    [example] = [json.loads(block) for block in blocks(DOCS / "mwaa.md", "json")]
+    assert all(isinstance(value, str) for value in example.values())
+    for name, value in example.items():
+        section, _, option = name.partition(".")
+        assert section != "tenable" or option in OPTIONS
+        if value.startswith("{"):
+            json.loads(value)
+
+
+def test_nothing_of_a_workplace_is_in_the_files() -> None:
+    told = re.compile(r"/work/|/root/|/tmp/spec|pypi\.org|files\.pythonhosted", re.I)
+    for path in [*PAGES, ROOT / "docker-compose.yaml", ROOT / "noxfile.py", *(ROOT / "scripts").glob("*"), *(ROOT / "deploy").rglob("*")]:
+        if path.is_file() and "__pycache__" not in path.parts and path.name != ".env":
+            assert not told.search(path.read_text()), path
+    assert os.sep not in "".join(OPTIONS)
