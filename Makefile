@@ -8,7 +8,7 @@ PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
 OLD = 2.11.2
 
-.PHONY: setup demo ui sandbox test unit integration faults soak mutation system test-old lint format clean
+.PHONY: setup bench demo ui sandbox test unit integration faults soak mutation system test-old lint format clean
 .DELETE_ON_ERROR:
 
 $(UV):
@@ -57,6 +57,17 @@ system: setup
 
 test-old:
 	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) unit integration
+
+# Tenable's own tool, in an environment of its own; without the two bounds it no longer starts.
+.venv-peer/installed: $(UV)
+	@echo "Installing tenable_aws_sechub into .venv-peer ..."
+	@$(UV) venv --quiet -p $(PY) .venv-peer
+	@$(UV) pip install --quiet -p .venv-peer/bin/python tenable_aws_sechub 'restfly<2' 'pytenable<26'
+	@touch $@
+
+# All of it takes the better part of an hour; `make bench BENCH="--quick transform import"` some minutes.
+bench: setup .venv-peer/installed
+	@$(PY) -m benchmarks $(BENCH)
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits
@@ -279,7 +280,8 @@ class FindingsImport:
                 failure = explain(error)
                 if verdict == RETRY:
                     self.bucket.empty()
-            except BotoCoreError as error:
+            # The latter is no BotoCoreError.
+            except (BotoCoreError, ResponseParserError) as error:
                 # Time-outs, resets, unreadable answers: the call may have been carried out, and sending it again changes nothing.
                 failure = f"{type(error).__name__}: {error}"
             attempt += 1

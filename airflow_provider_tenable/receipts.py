@@ -19,11 +19,47 @@ from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.staging import RunFolder, write_lines, write_whole
 
 
+class _Lines:
+    """A set of line numbers that fills up from below, as those of a part do: all up to one, and the few beyond it. So a million take no room."""
+
+    def __init__(self, numbers: Iterable[int] = ()) -> None:
+        self._below = 0
+        self._beyond: set[int] = set()
+        for number in numbers:
+            self.add(number)
+
+    def __contains__(self, number: int) -> bool:
+        return number < self._below or number in self._beyond
+
+    def __len__(self) -> int:
+        return self._below + len(self._beyond)
+
+    def add(self, number: int) -> None:
+        if number != self._below:
+            if number > self._below:
+                self._beyond.add(number)
+            return
+        self._below += 1
+        while self._below in self._beyond:
+            self._beyond.remove(self._below)
+            self._below += 1
+
+    def ranges(self) -> list[list[int]]:
+        """First and last of each run of numbers."""
+        ranges = [[0, self._below - 1]] if self._below else []
+        for number in sorted(self._beyond):
+            if ranges and number == ranges[-1][1] + 1:
+                ranges[-1][1] = number
+            else:
+                ranges.append([number, number])
+        return ranges
+
+
 @dataclass
 class _PartReceipt:
     """The lines of a part that need no sending any more, and what became of them."""
 
-    done: set[int] = field(default_factory=set)
+    done: _Lines = field(default_factory=lambda: _Lines())
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
@@ -52,7 +88,7 @@ class Receipts:
             self.calls, self._rejected_parts = head["calls"], head["rejected_parts"]
             for entry in entries:
                 if entry["part"] in self._receipts:
-                    done = {number for first, last in entry["lines"] for number in range(first, last + 1)}
+                    done = _Lines(number for first, last in entry["lines"] for number in range(first, last + 1))
                     if len(done) != entry["accepted"] + sum(entry["rejected"].values()):
                         raise ValueError(f"the counts of {entry['part']} do not add up")
                     self._receipts[entry["part"]] = _PartReceipt(done, entry["accepted"], Counter(entry["rejected"]))
@@ -111,20 +147,10 @@ class Receipts:
             self._unwritten = []
         lines: list[dict[str, Any]] = [{"calls": self.calls, "rejected_parts": self._rejected_parts}]
         for part, receipt in sorted(self._receipts.items()):
-            lines.append({"part": part, "lines": _ranges(receipt.done), "accepted": receipt.accepted, "rejected": dict(sorted(receipt.rejected.items()))})
+            lines.append({"part": part, "lines": receipt.done.ranges(), "accepted": receipt.accepted, "rejected": dict(sorted(receipt.rejected.items()))})
         write_whole(self.path, b"\n".join(msgspec.json.encode(line) for line in lines) + b"\n")
         reached(CrashPoint.RECEIPTS_WRITTEN)
 
     def counts(self) -> dict[str, Any]:
         """The counts for the ledger."""
         return {"accepted": self.accepted, "rejected": dict(sorted(self.rejected.items())), "calls": self.calls}
-
-
-def _ranges(numbers: set[int]) -> list[list[int]]:
-    ranges: list[list[int]] = []
-    for number in sorted(numbers):
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ranges

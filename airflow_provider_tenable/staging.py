@@ -142,7 +142,7 @@ def compress(data: bytes) -> bytes:
 
 #: Bytes of lines that are compressed together, and bytes that are decompressed at a time.
 _TOGETHER_BYTES = 256_000
-BLOCK_BYTES = 1_000_000
+BLOCK_BYTES = 300_000
 
 
 def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:

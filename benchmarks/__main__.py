@@ -29,7 +29,7 @@ def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]
         "import": lambda: suites.importing(rounds),
         "job": lambda: suites.job(*((20_000, 5_000, 1) if quick else (50_000, 50_000, 3))),
         "memory": lambda: suites.memory([50_000] if quick else [50_000, 200_000, 1_000_000]),
-        "accounts": lambda: suites.accounts([1, 4, 16, 64], 6_000 if quick else 12_000),
+        "accounts": lambda: suites.accounts([1, 4, 16, 64], 12_000),
         "dag": lambda: suites.dag(1 if quick else 5),
     }
 

@@ -19,7 +19,11 @@ def transform(folder):
 
     names = sorted(os.listdir(folder))
     chunks = [open(os.path.join(folder, name), "rb").read() for name in names if name.startswith("vulnerabilities")]
-    trims = ("network.ipv4s", "network.ipv6s", *(f"cloud.aws.{n}" for n in ("region", "ec2_instance_id", "owner_id", "ec2_instance_type", "ec2_instance_ami_id")))
+    trims = (
+        "network.ipv4s",
+        "network.ipv6s",
+        *(f"cloud.aws.{n}" for n in ("region", "ec2_instance_id", "owner_id", "ec2_instance_type", "ec2_instance_ami_id")),
+    )
     assets = {}
     for name in names:
         if name.startswith("assets"):

@@ -48,7 +48,7 @@ def our(module: str, *arguments: Any) -> list[Any]:
     return [sys.executable, "-W", "ignore", "-m", f"benchmarks.{module}", *arguments]
 
 
-def transform(rounds: int, records: int = 10_000) -> tuple[Rows, Any]:
+def transform(rounds: int, records: int = 25_000) -> tuple[Rows, Any]:
     """1. Findings per CPU second, from raw chunks to serialised findings."""
     rows: Rows = [("records", "who", "findings per CPU s", "us of CPU per finding", "times the peer", "bar")]
     figures: dict[str, Any] = {}
@@ -114,7 +114,9 @@ def job(vulnerabilities: int, peer_vulnerabilities: int, rounds: int) -> tuple[R
         limits = ("--rate", 10, "--burst", 30) if quota else ()
         with tempfile.TemporaryDirectory() as scratch, server("cheap_hub", "--latency-ms", latency, *limits) as hub:
             with server("cheap_tenable", vulnerabilities) as tenable:
-                mine = [once(our("job_side", tenable, hub, "on" if quota else "off"), {"BENCHMARK_SCRATCH": scratch}) for _ in range(rounds if not latency else 1)]
+                mine = [
+                    once(our("job_side", tenable, hub, "on" if quota else "off"), {"BENCHMARK_SCRATCH": scratch}) for _ in range(rounds if not latency else 1)
+                ]
             theirs = []
             # The peer knows no quota: a call that is refused is a batch that is lost, and everything after it fails.
             if not quota:
@@ -193,7 +195,9 @@ def accounts(counts: list[int], findings: int) -> tuple[Rows, Any]:
             ideal = count * findings / ((calls - 30) / 10)
             figures[str(count)] = {**found, "ideal": ideal}
             share = 100 * found["rate"] / ideal
-            rows.append((str(count), f"{found['rate']:,.0f}", f"{ideal:,.0f}", f"{share:.0f} %", f"{found['cpu'] / found['wall']:.2f}", f"{found['peak_mb']:.0f}"))
+            rows.append(
+                (str(count), f"{found['rate']:,.0f}", f"{ideal:,.0f}", f"{share:.0f} %", f"{found['cpu'] / found['wall']:.2f}", f"{found['peak_mb']:.0f}")
+            )
     return rows, figures
 
 

@@ -23,11 +23,12 @@ PARAMS: dict[str, Param] = {
     "run_id": Param(None, type=["null", "string"], title="Run", description="Run whose rejected findings are sent again. Empty: the latest that has some."),
     "dag_id": Param("tenable_to_security_hub", type="string", title="DAG", description="The DAG of that run."),
     "transform": Param(
-        False, type="boolean", title="Transform again", description="Map the run's staged chunks again, and send everything, instead of sending what is on record."
+        False,
+        type="boolean",
+        title="Transform again",
+        description="Map the run's staged chunks again, and send everything, instead of sending what is on record.",
     ),
-    "max_rejected_ratio": Param(
-        0.0, type="number", minimum=0, maximum=1, title="Largest share of rejected findings", description="Above it the replay fails."
-    ),
+    "max_rejected_ratio": Param(0.0, type="number", minimum=0, maximum=1, title="Largest share of rejected findings", description="Above it the replay fails."),
 }
 
 
@@ -79,9 +80,9 @@ def tenable_replay_rejected() -> None:
 
     plan = plan_replay()
     shards: Any = plan["shards"]
-    transform = TenableToAsffOperator.partial(
-        task_id="transform", assets=plan["assets"], vulnerabilities=plan["vulnerabilities"], plan=plan["plan"]
-    ).expand(shard=shards)
+    transform = TenableToAsffOperator.partial(task_id="transform", assets=plan["assets"], vulnerabilities=plan["vulnerabilities"], plan=plan["plan"]).expand(
+        shard=shards
+    )
     imports = plan_imports()
     import_findings = SecurityHubImportFindingsOperator.partial(task_id="import_findings").expand_kwargs(imports)
     transform >> imports

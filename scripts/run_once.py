@@ -2,7 +2,8 @@
 
     AIRFLOW_URL=http://localhost:8080 AIRFLOW_USERNAME=admin AIRFLOW_PASSWORD=... python scripts/run_once.py --conf '{"severities": ["critical"]}'
 
-Works with any Airflow 3: over its REST API, with nothing but Python. A DAG that is paused is switched on for this run, and paused again after it.
+Works with any Airflow 3: over its REST API, with nothing but Python. A DAG that is paused is switched on for this run, and paused again after it;
+where a scheduled run is due then, it is the run that is waited for, unless params are given.
 With AIRFLOW_TOKEN a token is used as it is; without user and token, Airflow is asked for one without a login (``simple_auth_manager_all_admins``).
 """
 
@@ -19,6 +20,8 @@ from urllib.parse import quote, urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
 SUCCESS, FAILED, NOT_RUN = 0, 1, 2
+#: Seconds in which the scheduler starts the run that is due, once the DAG is switched on.
+LONGEST_START = 60.0
 _OPENER = build_opener(ProxyHandler({})) if os.environ.get("AIRFLOW_URL", "").startswith("http://") else build_opener()
 
 
@@ -59,22 +62,48 @@ class Airflow:
 
 
 def run_once(airflow: Airflow, dag_id: str, conf: dict[str, Any], *, seconds: float, poll: float = 5.0) -> int:
-    """Trigger the DAG, wait for its end, show its report."""
+    """Run the DAG, wait for its end, show its report.
+
+    :param conf: params of the run.
+    """
     dag = _wait_for_dag(airflow, dag_id, seconds=min(seconds, 300.0), poll=poll)
-    # Triggered while it is paused, so that this run comes before the scheduled one that switching it on would start.
-    run = airflow.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
-    run_path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(str(run['dag_run_id']), safe='')}"
-    print(f"Run {run['dag_run_id']} of {dag_id} was triggered.", flush=True)
-    if dag["is_paused"]:
-        _pause(airflow, dag_id, False)
     try:
+        run_id = _begin(airflow, dag_id, conf, paused=dag["is_paused"], poll=poll)
+        run_path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
         state = _wait_for_run(airflow, run_path, seconds=seconds, poll=poll)
     finally:
         if dag["is_paused"]:
             _pause(airflow, dag_id, True)
     _show(airflow, run_path)
-    print(f"Run {run['dag_run_id']}: {state}.", flush=True)
+    print(f"Run {run_id}: {state}.", flush=True)
     return SUCCESS if state == "success" else FAILED
+
+
+def _begin(airflow: Airflow, dag_id: str, conf: dict[str, Any], *, paused: bool, poll: float) -> str:
+    """Start a run; its id. Where switching the DAG on starts its scheduled run, that is the one: otherwise it would run twice."""
+    known = _scheduled(airflow, dag_id) if paused and not conf else set()
+    run_id = "" if paused and not conf else _trigger(airflow, dag_id, conf)
+    if paused:
+        _pause(airflow, dag_id, False)
+    deadline = time.monotonic() + LONGEST_START
+    while not run_id and time.monotonic() < deadline:
+        time.sleep(poll)
+        run_id = max(_scheduled(airflow, dag_id) - known, default="")
+        if run_id:
+            print(f"Run {run_id} of {dag_id} was started by its schedule.", flush=True)
+    return run_id or _trigger(airflow, dag_id, conf)
+
+
+def _scheduled(airflow: Airflow, dag_id: str) -> set[str]:
+    """The ids of the latest scheduled runs."""
+    query = urlencode({"run_type": "scheduled", "order_by": "-run_after", "limit": 20})
+    return {str(run["dag_run_id"]) for run in airflow.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?{query}")["dag_runs"]}
+
+
+def _trigger(airflow: Airflow, dag_id: str, conf: dict[str, Any]) -> str:
+    run = airflow.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+    print(f"Run {run['dag_run_id']} of {dag_id} was triggered.", flush=True)
+    return str(run["dag_run_id"])
 
 
 def _wait_for_dag(airflow: Airflow, dag_id: str, *, seconds: float, poll: float) -> dict[str, Any]:

@@ -85,9 +85,8 @@ def _problems(pipeline: Pipeline, sandbox: Sandbox, vitals: list[dict[str, objec
             values = [int(str(each[name])) for each in mine]
             if values and max(values[-5:]) > values[0] + 4:
                 problems.append(f"Worker {pid} had {values[0]} {name}, and has {values[-1]}.")
-    for kind in ("vulns", "assets"):
-        if running := sandbox.jobs(kind)["running"]:
-            problems.append(f"{running} exports of {kind} were left running.")
+    running = {kind: sandbox.jobs(kind)["running"] for kind in ("vulns", "assets")}
+    problems += [f"{count} exports of {kind} were left running." for kind, count in running.items() if count]
     left = [path.name for path in (pipeline.staging / "tenable_to_security_hub").iterdir()]
     if len(left) > max(60, runs // 5):
         problems.append(f"{len(left)} runs are still staged.")
@@ -99,7 +98,9 @@ def _problems(pipeline: Pipeline, sandbox: Sandbox, vitals: list[dict[str, objec
 
 def _report(vitals: list[dict[str, object]], crashes: int, seconds: float) -> None:
     errors = Counter(error for each in vitals for error in each["errors"])  # type: ignore[attr-defined]
-    print(f"{len(vitals)} runs in {seconds:.0f} s; {crashes} crashes; failed attempts: {dict(errors) or 'none'}; findings lost or invented: {sum(bool(each['wrong']) for each in vitals)}")
+    print(
+        f"{len(vitals)} runs in {seconds:.0f} s; {crashes} crashes; failed attempts: {dict(errors) or 'none'}; findings lost or invented: {sum(bool(each['wrong']) for each in vitals)}"
+    )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ _ID_BYTES = 400
 _encode = msgspec.json.Encoder().encode
 _FINDING_ID = b'"%bfinding_id":' % PREFIX.encode()
 _OUTPUT = b',"%boutput":' % PREFIX.encode()
-_UNCHANGED = frozenset((None, "", "NONE"))
 
 _Value = TypeVar("_Value")
 
@@ -69,12 +68,13 @@ def _arn(product_arn: str) -> bytes:
 
 
 def assembled(
-    record: Vulnerability, plugin: PluginParts, resource: Resource, product_arn: str, *, severity: bytes, archived: bool, fields: bytes
+    record: Vulnerability, plugin: PluginParts, resource: Resource, product_arn: str, *, severity: bytes, archived: bool, fields: bytes, changed: bytes
 ) -> bytes | None:
     """The line of a finding with an id of the scheme ``port``; None where it has to be made the other way.
 
     :param severity: the JSON of ``FindingProviderFields``.
     :param fields: the entries of ``ProductFields`` between its id and those of the plugin.
+    :param changed: those that say who changed its severity, and why.
     """
     port = record.port
     where = (port.protocol, port.port) if port else (None, None)
@@ -82,7 +82,7 @@ def assembled(
     moments = (record.first_found, record.last_found, record.last_fixed, record.resurfaced_date, record.indexed)
     written = _times.get(moments) or _write_times(moments)
     own = limits.text(record.finding_id, limits.PRODUCT_FIELD_VALUE)
-    if not written or not own or len(resource.id_head) + len(tail) > _ID_BYTES or record.recast_reason or record.severity_modification_type not in _UNCHANGED:
+    if not written or not own or len(resource.id_head) + len(tail) > _ID_BYTES:
         return None
     output = limits.text(record.output, limits.PRODUCT_FIELD_VALUE)
     found = with_packages(plugin, record.software_vulns) if record.software_vulns else plugin.encoded_vulnerabilities
@@ -105,6 +105,7 @@ def assembled(
             fields,
             plugin.encoded_product_fields,
             resource.encoded_product_fields,
+            changed,
             _OUTPUT if output else b"",
             _encode(output) if output else b"",
             b'},"Resources":',

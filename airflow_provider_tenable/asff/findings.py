@@ -16,7 +16,7 @@ from airflow_provider_tenable.asff import limits, product_fields, times
 from airflow_provider_tenable.asff.assembly import assembled, kept
 from airflow_provider_tenable.asff.identity import finding_id
 from airflow_provider_tenable.asff.plugins import PluginParts, with_packages
-from airflow_provider_tenable.asff.records import Vulnerability
+from airflow_provider_tenable.asff.records import Port, Vulnerability
 from airflow_provider_tenable.asff.resources import Resource
 
 #: Tenable's severity_id -> ASFF's label.
@@ -76,6 +76,7 @@ class UnmappableError(ValueError):
     """The record lacks something that a finding cannot be without, or is over a limit that cannot be cut to."""
 
 
+_NO_PORT = Port()
 _encoder = msgspec.json.Encoder()
 
 
@@ -119,8 +120,9 @@ def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource,
             resource,
             product_arn,
             severity=_severities.get(key) or _encode_severity(key),
-            archived=is_fixed(record),
+            archived=_record_state(record, options) == "ARCHIVED",
             fields=_wheres.get(where) or _encode_where(where),
+            changed=_changed_product_fields(record),
         )
         if line is not None and len(line) <= limits.FINDING_BYTES:
             return line
@@ -192,22 +194,29 @@ def _modification(record: Vulnerability) -> str:
 
 
 def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resource) -> msgspec.Raw:
-    port = record.port
-    modified = _modification(record)
-    default = record.severity_default_id
-    own = {
-        "severity_modification": modified,
-        "severity_default_id": str(default) if modified and default is not None else None,
-        "recast_reason": record.recast_reason,
-        "output": record.output,
-    }
+    port = record.port or _NO_PORT
     # Far fewer than the 50 that a finding may have, and keys that fit: only the values need looking at.
     return product_fields.joined(
         product_fields.piece({"finding_id": record.finding_id}),
-        _where_product_fields(record.state, port and port.port, port and port.protocol, port and port.service, record.source),
+        _where_product_fields(record.state, port.port, port.protocol, port.service, record.source),
         plugin.encoded_product_fields,
         resource.encoded_product_fields,
-        product_fields.piece(own),
+        _changed_product_fields(record),
+        product_fields.piece({"output": record.output}),
+    )
+
+
+def _changed_product_fields(record: Vulnerability) -> bytes:
+    modified = _modification(record)
+    if not modified and not record.recast_reason:
+        return b""
+    default = record.severity_default_id if modified else None
+    return product_fields.piece(
+        {
+            "severity_modification": modified,
+            "severity_default_id": None if default is None else str(default),
+            "recast_reason": record.recast_reason,
+        }
     )
 
 

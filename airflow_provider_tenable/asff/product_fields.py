@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from airflow_provider_tenable.asff import limits
@@ -9,7 +11,7 @@ from airflow_provider_tenable.asff import limits
 PREFIX = "tenable/vulnerability-management/"
 
 
-def piece(fields: dict[str, str | None]) -> bytes:
+def piece(fields: Mapping[str, str | None]) -> bytes:
     """The entries that have a value, each with a comma before it: ``,"{prefix}{name}":"{value}"``. Values are cut to their limit."""
     entries = {PREFIX + name: text for name, value in fields.items() if (text := limits.text(value, limits.PRODUCT_FIELD_VALUE))}
     return b"," + msgspec.json.encode(entries)[1:-1] if entries else b""

@@ -229,10 +229,10 @@ def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[by
 
 
 #: So much of a chunk is decoded at a time.
-PIECE_BYTES = 1_000_000
+PIECE_BYTES = 300_000
 # Where one record may end and the next begin, looked for in the last bytes of a piece.
 _SEAM = re.compile(rb"\}\s*,\s*(?=\{)")
-_SEAM_WITHIN = 30_000
+_SEAM_WITHIN = 12_000
 _SEAMS_TRIED = 10
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +33,10 @@ class AssetRow(Struct):
     resource_tags: str = "{}"
     acr: float | None = None
 
+
+# IPv4 as it is mostly written, which is how it is written back: ipaddress takes twenty times as long to say so.
+_OCTET = r"(?:0|[1-9]\d?|1\d\d|2[0-4]\d|25[0-5])"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 
 COLUMNS = AssetRow.__struct_fields__
 
@@ -141,6 +146,9 @@ def _addresses(row: AssetRow) -> tuple[list[str], list[str]]:
     ipv4: list[str] = []
     ipv6: list[str] = []
     for text in msgspec.json.decode(row.addresses, type=list[str]):
+        if _IPV4.fullmatch(text):
+            ipv4.append(text)
+            continue
         try:
             # The zone of a link-local address (fe80::1%eth0) means something on the host only.
             address = ipaddress.ip_address(text.partition("%")[0])

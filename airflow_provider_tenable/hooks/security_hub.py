@@ -21,6 +21,9 @@ from airflow_provider_tenable._compat import AirflowNotFoundException
 from airflow_provider_tenable.asff.identity import DEFAULT_PRODUCT, partition_of, product_arn
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 
+#: What AWS answers when temporary credentials are over.
+EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
+
 #: Calls are repeated by the import itself, within its rate. botocore would repeat them behind its back.
 _ONE_ATTEMPT: Any = {"total_max_attempts": 1, "mode": "standard"}
 
@@ -144,12 +147,18 @@ class SecurityHubHook(AwsBaseHook):
         :param lines: the JSON of up to 100 findings, together at most 6 MB, with distinct ids. They go out as they are.
         :return: ``FailedCount``, ``SuccessCount``, ``FailedFindings``.
         :raises botocore.exceptions.ClientError: the call as a whole was refused.
-        :raises botocore.exceptions.BotoCoreError: no answer, or none that can be read; the call may have been carried out.
+        :raises botocore.exceptions.BotoCoreError, botocore.parsers.ResponseParserError: no answer, or none that can be read; the call may have been
+            carried out.
         """
         # Joined here, signed and sent by botocore: it would take ten times as long to serialise what is serialised already.
         self._body.value = b'{"Findings":[' + b",".join(lines) + b"]}"
         try:
             answer: dict[str, Any] = self.client.batch_import_findings(Findings=[])
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in EXPIRED:
+                # AWS's clock counts, and botocore, by ours, may take the session for a good one: the next call begins another.
+                self.__dict__.pop("client", None)
+            raise
         except TypeError:
             # botocore's parser stumbles over a body of null.
             raise ResponseParserError("the answer is no object") from None

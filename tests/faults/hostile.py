@@ -53,7 +53,25 @@ def _example(cache: list[str] = []) -> str:  # noqa: B006 (the file is read once
 
 # --- what can be wrong with a record: each takes a good one and gives the bytes of a bad one ---
 
-_VALUES: list[Any] = [None, "", 0, -1, 2**70, 1e308, True, [], {}, [[]], "x", "\x00\x07\u202e\u2066", "\U0001f600", ["a", None], {"raw": None}, "NaN", "0001-01-01T00:00:00Z"]
+_VALUES: list[Any] = [
+    None,
+    "",
+    0,
+    -1,
+    2**70,
+    1e308,
+    True,
+    [],
+    {},
+    [[]],
+    "x",
+    "\x00\x07\u202e\u2066",
+    "\U0001f600",
+    ["a", None],
+    {"raw": None},
+    "NaN",
+    "0001-01-01T00:00:00Z",
+]
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -86,7 +86,9 @@ class Pipeline:
     :param folder: where staging, XComs, the watermark and the workers' log are.
     """
 
-    def __init__(self, zygote: Zygote, sandbox: Sandbox, folder: Path, *, tenable: str | None = None, aws: str | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, zygote: Zygote, sandbox: Sandbox, folder: Path, *, tenable: str | None = None, aws: str | None = None, env: dict[str, str] | None = None
+    ) -> None:
         self.zygote = zygote
         self.sandbox = sandbox
         self.folder = folder

@@ -182,8 +182,9 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
         FindingsImport.__init__.__kwdefaults__["retry_seconds"] = order["retry_seconds"]
     if order.get("trace"):
         trace = (folder / "boundaries").open("a", buffering=1)
+        original = crash_points.reached
         for module in list(sys.modules.values()):
-            if getattr(module, "reached", None) is crash_points.reached:
+            if getattr(module, "reached", None) is original:
                 module.reached = lambda point: trace.write(f"{point.value}\n")
     if order.get("clock"):
         _shift_clock(order["clock"])

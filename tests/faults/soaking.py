@@ -21,11 +21,24 @@ from tests.faults.universe import Sandbox, differences, expected
 TENABLE = [
     {"on": operation, **fault}
     for operation in ("session", "vulns_export", "vulns_status", "vulns_chunk", "assets_export", "assets_status", "assets_chunk")
-    for fault in ({"do": "status", "status": 503}, {"do": "status", "status": 500}, {"do": "reset"}, {"do": "lose_answer"}, {"do": "truncate", "keep_bytes": 100})
+    for fault in (
+        {"do": "status", "status": 503},
+        {"do": "status", "status": 500},
+        {"do": "reset"},
+        {"do": "lose_answer"},
+        {"do": "truncate", "keep_bytes": 100},
+    )
 ] + [
     {"on": "job", "kind": kind, **fault}
     for kind in ("vulns", "assets")
-    for fault in ({"do": "fail_chunks", "chunks": [1]}, {"do": "error"}, {"do": "cancelled"}, {"do": "expire"}, {"do": "late", "seconds": 0.3}, {"do": "repeat_chunks"})
+    for fault in (
+        {"do": "fail_chunks", "chunks": [1]},
+        {"do": "error"},
+        {"do": "cancelled"},
+        {"do": "expire"},
+        {"do": "late", "seconds": 0.3},
+        {"do": "repeat_chunks"},
+    )
 ]
 HUB = [
     {"on": "BatchImportFindings", **fault}

@@ -41,7 +41,13 @@ def wanted_ids(sandbox: Sandbox) -> list[str]:
 
 @pytest.mark.parametrize(
     "fault",
-    [{"do": "lose_answer"}, {"do": "late_status", "status": 504}, {"do": "late_status", "status": 500}, {"do": "truncate", "keep_bytes": 5}, {"do": "lose_answer", "times": 3}],
+    [
+        {"do": "lose_answer"},
+        {"do": "late_status", "status": 504},
+        {"do": "late_status", "status": 500},
+        {"do": "truncate", "keep_bytes": 5},
+        {"do": "lose_answer", "times": 3},
+    ],
     ids=lambda fault: f"{fault['do']}-{fault.get('status', fault.get('times', 1))}",
 )
 def test_answer_lost_after_the_batch_was_stored_changes_nothing(pipeline: Pipeline, sandbox: Sandbox, fault: dict[str, Any]) -> None:
@@ -59,7 +65,12 @@ def test_second_delivery_keeps_the_times_and_the_customers_fields(pipeline: Pipe
     pipeline.succeed()
     identity = wanted_ids(sandbox)[0]
     region, account, *_ = identity.split("/")
-    customers = {"Workflow": {"Status": "SUPPRESSED"}, "Note": {"Text": "ours", "UpdatedBy": "me"}, "UserDefinedFields": {"team": "a"}, "Severity": {"Label": "LOW"}}
+    customers = {
+        "Workflow": {"Status": "SUPPRESSED"},
+        "Note": {"Text": "ours", "UpdatedBy": "me"},
+        "UserDefinedFields": {"team": "a"},
+        "Severity": {"Label": "LOW"},
+    }
     sandbox.aws("customer", {"account": account, "region": region, "id": identity, "set": customers})
     before = sandbox.documents()
     pipeline.succeed("run-2", params={"since": 1})
@@ -240,7 +251,9 @@ def test_finding_code_that_means_the_hub_is_off_stops_the_import(pipeline: Pipel
     assert_delivered(pipeline, sandbox)
 
 
-@pytest.mark.parametrize("body", ["{}", "null", '{"FailedCount": 0, "FailedFindings": []}', '{"FailedCount": 1, "SuccessCount": 0, "FailedFindings": []}', "[]", "<html>"])
+@pytest.mark.parametrize(
+    "body", ["{}", "null", '{"FailedCount": 0, "FailedFindings": []}', '{"FailedCount": 1, "SuccessCount": 0, "FailedFindings": []}', "[]", "<html>"]
+)
 def test_answer_that_does_not_add_up_acknowledges_nothing(pipeline: Pipeline, sandbox: Sandbox, body: str) -> None:
     sandbox.hub_fault({"on": IMPORT, "do": "body", "body": body, "times": None})
     result = pipeline.run(patches=QUICK, retry_seconds=IMPATIENT)
@@ -280,7 +293,9 @@ def proxy(sandbox: Sandbox) -> Iterator[FaultProxy]:
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(str(each)[:30] for each in value.values()),
 )
-def test_connection_that_is_spoilt_in_an_import_costs_no_finding(pipeline: Pipeline, proxy: FaultProxy, sandbox: Sandbox, kind: str, arguments: dict[str, Any]) -> None:
+def test_connection_that_is_spoilt_in_an_import_costs_no_finding(
+    pipeline: Pipeline, proxy: FaultProxy, sandbox: Sandbox, kind: str, arguments: dict[str, Any]
+) -> None:
     connection = json.loads(pipeline.env["AIRFLOW_CONN_AWS_DEFAULT"])
     connection["extra"] = {**connection["extra"], "endpoint_url": proxy.url, "config_kwargs": {"read_timeout": 1}}
     pipeline.env["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps(connection)

@@ -35,4 +35,6 @@ def test_page_tells_of_every_status_and_code() -> None:
     table = PAGE.split("### Tenable")[1].split("### Security Hub")[0]
     assert {str(status) for status in BY_STATUS} <= set(re.findall(r"\b\d{3}\b", table))
     codes = PAGE.split("### Security Hub")[1].split("\n## ")[0]
-    assert {code for code in FINDING_CODES if "Throttling" not in code and code not in ("TooManyRequestsException", "InternalException")} <= set(re.findall(r"`(\w+)`", codes))
+    assert {code for code in FINDING_CODES if "Throttling" not in code and code not in ("TooManyRequestsException", "InternalException")} <= set(
+        re.findall(r"`(\w+)`", codes)
+    )

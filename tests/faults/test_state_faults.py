@@ -150,7 +150,10 @@ def test_run_that_ends_after_a_later_one_does_not_set_the_watermark_back(pipelin
 
 def test_backfill_beside_a_scheduled_run_leaves_the_watermark_to_it(pipeline: Pipeline, sandbox: Sandbox) -> None:
     now = float(sandbox.tenable("clock")["now"])
-    pids = [pipeline.start("backfill__1", run_type="backfill", interval=[now - 9 * 86400, now - 2 * 86400]), pipeline.start("scheduled__1", run_type="scheduled")]
+    pids = [
+        pipeline.start("backfill__1", run_type="backfill", interval=[now - 9 * 86400, now - 2 * 86400]),
+        pipeline.start("scheduled__1", run_type="scheduled"),
+    ]
     assert all(pipeline.wait(pid).succeeded for pid in pids)
     assert_delivered(pipeline, sandbox)
     assert pipeline.ledger("backfill__1")["watermark"]["why"] == "stays: a backfill never moves it"
@@ -262,3 +265,18 @@ def test_parts_of_a_killed_write_count_for_nothing(pipeline: Pipeline, sandbox: 
     assert list(pipeline.staging.rglob("*.tmp"))
     pipeline.succeed()
     assert_delivered(pipeline, sandbox)
+
+
+@pytest.mark.parametrize("setting", [{"AIRFLOW__TENABLE__ID_SCHEME": "tvm2aws"}, {"AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1"}])
+def test_receipts_do_not_speak_for_the_findings_of_another_transform(pipeline: Pipeline, sandbox: Sandbox, setting: dict[str, str]) -> None:
+    """A run dies in its import, an option is changed, and the run is cleared: what is transformed now has no receipts."""
+    assert pipeline.run(crash_at="receipts_written:2").killed
+    pipeline.succeed(clear=True, env=setting)
+    wanted = expected(sandbox.truth(), sandbox.accounts)
+    if "ID_SCHEME" in str(setting):
+        # {region}/{instance}/{plugin}
+        wanted_ids = {"/".join(part for number, part in enumerate(identity.split("/")) if number in (0, 2, 3)) for identity in wanted}
+        assert wanted_ids <= sandbox.documents().keys()
+    else:
+        assert_delivered(pipeline, sandbox)
+    assert pipeline.ledger()["accepted"] == len(wanted)

@@ -107,9 +107,7 @@ def test_every_status_in_the_code_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(("operation", "status"), [("vulns_status", 500), ("vulns_chunk", 500), ("vulns_chunk", 404), ("vulns_export", 500)])
-def test_outage_of_tenable_that_does_not_end_commits_nothing_and_is_made_good_later(
-    pipeline: Pipeline, sandbox: Sandbox, operation: str, status: int
-) -> None:
+def test_outage_of_tenable_that_does_not_end_commits_nothing_and_is_made_good_later(pipeline: Pipeline, sandbox: Sandbox, operation: str, status: int) -> None:
     sandbox.fault({"on": operation, "do": "status", "status": status, "times": None})
     result = pipeline.run(patches=IMPATIENT)
     assert_nothing_committed(pipeline, sandbox, result)
@@ -172,8 +170,7 @@ def test_chunk_cut_anywhere_is_fetched_again(pipeline: Pipeline, sandbox: Sandbo
 @pytest.mark.parametrize("kind", ["vulns", "assets"])
 def test_answer_lost_after_an_export_was_asked_for_leaves_no_orphan(pipeline: Pipeline, sandbox: Sandbox, kind: str, fault: dict[str, Any]) -> None:
     """The job runs although we were never told its id: it is found again, by its filters."""
-    sandbox.tenable("options", {"prepare_seconds": 3.0})
-    sandbox.fault({"on": f"{kind}_export", **fault})
+    sandbox.fault({"on": "job", "kind": kind, "do": "late", "seconds": 5.0}, {"on": f"{kind}_export", **fault})
     pipeline.succeed()
     assert sandbox.jobs(kind) == {"created": 1, "running": 0, "cancelled": 0}
     assert_delivered(pipeline, sandbox)
@@ -232,7 +229,9 @@ def test_slow_loris_is_broken_off_at_the_deadline(through_proxy: Pipeline, proxy
 def test_gzip_bomb_is_refused_before_it_fills_the_memory(through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox) -> None:
     bomb = gzip.compress(b" " * 600_000_000, compresslevel=1)
     proxy.add("answer", "GET /vulns/export/.*/chunks/", answer=http_answer(bomb, "Content-Encoding: gzip"), times=None)
-    before = through_proxy.run("run-0", patches={"airflow_provider_tenable.exports:_FAILED_LOOKS": 0}, params={"dry_run": True}, env={"TENABLE_CRASH_AT": "plan_written"})
+    before = through_proxy.run(
+        "run-0", patches={"airflow_provider_tenable.exports:_FAILED_LOOKS": 0}, params={"dry_run": True}, env={"TENABLE_CRASH_AT": "plan_written"}
+    )
     result = through_proxy.run(patches={"airflow_provider_tenable.hooks.tenable_session:LARGEST_ANSWER_BYTES": 50_000_000})
     assert_nothing_committed(through_proxy, sandbox, result)
     assert "Lower [tenable] num_assets" in result.message

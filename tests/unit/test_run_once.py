@@ -26,6 +26,8 @@ class FakeAirflow(ThreadingHTTPServer):
         self.is_paused = True
         self.states = ["queued", "running", "success"]
         self.outages = 0
+        #: The id of the scheduled run that begins when the DAG is switched on.
+        self.due = ""
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -41,6 +43,10 @@ class FakeAirflow(ThreadingHTTPServer):
         if path.startswith(f"{DAG}?") and method == "PATCH":
             self.is_paused = body["is_paused"]
             return 200, {}
+        if path.startswith(f"{DAG}/dagRuns?"):
+            assert "run_type=scheduled" in path
+            runs = ["scheduled__old", *([self.due] if self.due and not self.is_paused else [])]
+            return 200, {"dag_runs": [{"dag_run_id": name} for name in runs]}
         if path == f"{DAG}/dagRuns":
             if body["conf"].get("batch_size", 1) > 100:
                 return 400, {"detail": "Invalid input for param batch_size: 101 is greater than the maximum of 100"}
@@ -89,7 +95,7 @@ def airflow() -> Iterator[FakeAirflow]:
 
 def once(airflow: FakeAirflow, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     given = {"PATH": os.environ["PATH"], "AIRFLOW_URL": airflow.url, "AIRFLOW_USERNAME": "admin", "AIRFLOW_PASSWORD": "the-password", **env}
-    code = "import sys, time; time.sleep = lambda seconds: None; sys.path.insert(0, 'scripts'); import run_once; raise SystemExit(run_once.main(sys.argv[1:]))"
+    code = "import sys, time; time.sleep = lambda seconds: None; sys.path.insert(0, 'scripts'); import run_once; run_once.LONGEST_START = 0.5; raise SystemExit(run_once.main(sys.argv[1:]))"
     return subprocess.run([sys.executable, "-c", code, *arguments], env=given, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -106,10 +112,28 @@ def test_failed_run_is_status_1(airflow: FakeAirflow) -> None:
     assert once(airflow).returncode == 1
 
 
-def test_paused_dag_is_triggered_first_then_switched_on_and_paused_again(airflow: FakeAirflow) -> None:
-    once(airflow)
-    changes = [(method, body) for method, path, body in airflow.calls if path.startswith(DAG) and method != "GET"]
-    assert changes == [("POST", {"logical_date": None, "conf": {}}), ("PATCH", {"is_paused": False}), ("PATCH", {"is_paused": True})]
+def changes(airflow: FakeAirflow) -> list[tuple[str, Any]]:
+    return [(method, body) for method, path, body in airflow.calls if path.startswith(DAG) and method != "GET"]
+
+
+def test_paused_dag_is_switched_on_and_the_run_that_is_due_is_the_one(airflow: FakeAirflow) -> None:
+    airflow.due = "manual__2026-11-23T00:00:00+00:00"
+    done = once(airflow)
+    assert done.returncode == 0, done.stderr
+    assert changes(airflow) == [("PATCH", {"is_paused": False}), ("PATCH", {"is_paused": True})]
+
+
+def test_paused_dag_without_a_run_that_is_due_is_triggered(airflow: FakeAirflow) -> None:
+    assert once(airflow).returncode == 0
+    trigger = ("POST", {"logical_date": None, "conf": {}})
+    assert changes(airflow) == [("PATCH", {"is_paused": False}), trigger, ("PATCH", {"is_paused": True})]
+
+
+def test_params_make_it_a_run_of_its_own(airflow: FakeAirflow) -> None:
+    airflow.due = "scheduled__new"
+    once(airflow, "--conf", '{"dry_run": true}')
+    trigger = ("POST", {"logical_date": None, "conf": {"dry_run": True}})
+    assert changes(airflow) == [trigger, ("PATCH", {"is_paused": False}), ("PATCH", {"is_paused": True})]
 
 
 def test_active_dag_stays_active(airflow: FakeAirflow) -> None:

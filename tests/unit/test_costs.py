@@ -1,0 +1,159 @@
+"""What things cost, in counts that no busy machine can change: calls, bytes, modules, reads, peak memory within a factor."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_tenable.asff import records
+from airflow_provider_tenable.asff.records import Vulnerability, decode_blocks, decode_chunk
+from airflow_provider_tenable.assets import AssetTable, to_parquet
+from airflow_provider_tenable.importing import FindingsImport
+from airflow_provider_tenable.packing import pack
+from airflow_provider_tenable.rate import TokenBucket
+from airflow_provider_tenable.receipts import Receipts
+from airflow_provider_tenable.staging import RunFolder, open_path, read_blocks, read_lines, write_lines, write_whole
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ["pandas", "pyarrow", "numpy", "tenable", "boto3", "botocore", "msgspec", "requests"]
+
+
+def loaded_by(code: str) -> set[str]:
+    program = f"import runpy, sys\n{code}\nprint([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
+
+
+def test_parsing_the_dag_file_loads_no_heavy_module_that_airflow_does_not_load_itself():
+    airflow_alone = loaded_by(
+        "from airflow_provider_tenable._compat import dag, task, BaseOperator, BaseHook, BaseTrigger, Param, ObjectStoragePath, DeltaDataIntervalTimetable"
+    )
+    assert loaded_by("runpy.run_path('dags/tenable_to_security_hub.py')") <= airflow_alone
+
+
+def line(number: int, size: int = 3000) -> bytes:
+    head = b'{"SchemaVersion":"2018-10-08","Id":"id-%d","Text":"' % number
+    return head + b"x" * (size - len(head) - 2) + b'"}'
+
+
+class Hub:
+    def __init__(self) -> None:
+        self.calls: list[list[bytes]] = []
+
+    def import_batch(self, lines: list[bytes]) -> dict[str, object]:
+        self.calls.append(lines)
+        return {"FailedCount": 0, "SuccessCount": len(lines), "FailedFindings": []}
+
+
+def run_import(tmp_path: Path, lines: list[bytes], hub: Hub) -> Receipts:
+    run = RunFolder(f"file://{tmp_path}", "dag", "run")
+    name = write_lines(run.destination("111122223333", "us-east-1"), "part", lines)
+    receipts = Receipts(run, "111122223333", "us-east-1", [name])
+    parts = [(name, read_lines(run.destination("111122223333", "us-east-1") / name))]
+    FindingsImport(sender=hub, receipts=receipts, bucket=TokenBucket(1e6, 1e6)).run(parts, len(lines))
+    return receipts
+
+
+@pytest.mark.parametrize(("findings", "calls"), [(0, 0), (1, 1), (100, 1), (101, 2), (2_050, 21)])
+def test_an_import_makes_no_more_calls_than_it_must_and_sends_the_staged_bytes(tmp_path, findings, calls):
+    hub, lines = Hub(), [line(number) for number in range(findings)]
+    receipts = run_import(tmp_path, lines, hub)
+    assert (len(hub.calls), receipts.calls, receipts.accepted) == (calls, calls, findings)
+    assert sorted(each for call in hub.calls for each in call) == sorted(lines)
+
+
+def test_receipts_of_a_whole_part_take_bytes_that_do_not_grow_with_it(tmp_path):
+    sizes = []
+    for findings in (200, 2_000):
+        receipts = run_import(tmp_path / str(findings), [line(number) for number in range(findings)], Hub())
+        sizes.append(len(receipts.path.read_bytes()))
+    assert sizes[1] - sizes[0] < 20
+
+
+def record(number: int) -> bytes:
+    plugin = {"id": number % 7, "name": "a plugin", "description": '}, { \\ " ] ' * 50, "xrefs": [{"type": "CVE"}, {"type": "CVE"}]}
+    return json.dumps(
+        {"asset": {"uuid": f"asset-{number % 20}"}, "plugin": plugin, "output": "}, {" * (number % 5), "severity_id": 3, "finding_id": str(number)}
+    ).encode()
+
+
+@pytest.fixture(scope="module")
+def chunk() -> bytes:
+    return b"[" + b", ".join(record(number) for number in range(2_000)) + b"]"
+
+
+@pytest.mark.parametrize("block", [1_000, 70_001, 10**9])
+@pytest.mark.parametrize("piece", [3_000, 200_000, 10**9])
+def test_a_chunk_decoded_in_pieces_gives_the_same_records(chunk, monkeypatch, block, piece):
+    monkeypatch.setattr(records, "PIECE_BYTES", piece)
+    data = chunk[: chunk.index(b'"finding_id": "400"')]
+    data = data[: data.rindex(b', {"asset"')] + b"]"
+    whole, _ = decode_chunk(data, Vulnerability)
+    pieces = list(decode_blocks((data[at : at + block] for at in range(0, len(data), block)), Vulnerability))
+    assert [each for decoded, _ in pieces for each in decoded] == whole
+    assert len(whole) == 400
+    assert not any(unreadable for _, unreadable in pieces)
+
+
+def test_pieces_with_records_that_cannot_be_read_lose_none(monkeypatch):
+    monkeypatch.setattr(records, "PIECE_BYTES", 2_000)
+    good = [record(number) for number in range(200)]
+    mixed = [part for each in good for part in (each, b'{"asset": 5, "plugin": {"id": 1}}')]
+    data = b" [ " + b" ,\n".join(mixed) + b" ] "
+    pieces = list(decode_blocks((data[at : at + 500] for at in range(0, len(data), 500)), Vulnerability))
+    assert len(pieces) > 50
+    assert [each.finding_id for decoded, _ in pieces for each in decoded] == [str(number) for number in range(200)]
+    assert sum(len(unreadable) for _, unreadable in pieces) == 200
+
+
+@pytest.mark.parametrize("data", [b"", b"null", b"[]", b" [ ] ", b'[{"asset":{"uuid":"a"},"plugin":{"id":1}}]'])
+def test_a_small_chunk_is_as_before(data):
+    assert [(list(found), lost) for found, lost in decode_blocks([data], Vulnerability)] == [decode_chunk(data, Vulnerability)]
+
+
+@pytest.mark.parametrize("data", [b'{"a": 1}', b'[{"asset"', b"[1, 2"])
+def test_a_chunk_that_is_no_array_is_refused_in_pieces_too(data):
+    with pytest.raises(ValueError, match=r"."):
+        list(decode_blocks([data], Vulnerability))
+
+
+@pytest.mark.parametrize("compressed", [pack, gzip.compress])
+def test_memory_for_reading_a_chunk_does_not_grow_with_the_chunk(tmp_path, chunk, compressed):
+    path = open_path(f"file://{tmp_path}") / "part"
+    peaks = []
+    for times in (1, 5):
+        write_whole(path, compressed(b"[" + b", ".join([chunk[1:-1]] * times) + b"]"))
+        count = 0
+        tracemalloc.start()
+        for decoded, _ in decode_blocks(read_blocks(path), Vulnerability):
+            count += len(decoded)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert count == 2_000 * times
+    assert peaks[1] < 1.5 * peaks[0]
+    assert peaks[0] < len(chunk) / 2
+
+
+class Part(io.BytesIO):
+    reads = 0
+
+    def read_bytes(self) -> bytes:
+        Part.reads += 1
+        return self.getvalue()
+
+
+def test_asset_parts_are_read_once_however_many_assets_are_asked_for():
+    parts = [Part(to_parquet(json.dumps([{"id": f"{part}-{number}"} for number in range(50)]).encode())[0]) for part in range(4)]
+    Part.reads = 0
+    table = AssetTable(parts)
+    found = [table.get(f"{part}-{number}") for part in range(5) for number in range(60)]
+    table.close()
+    assert Part.reads == 4
+    assert sum(row is not None for row in found) == 200
