@@ -8,7 +8,7 @@ PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
 OLD = 2.11.2
 
-.PHONY: setup bench demo ui sandbox test unit integration faults soak mutation system test-old lint format clean
+.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system test-old mwaa mwaa-check matrix lint format clean
 .DELETE_ON_ERROR:
 
 $(UV):
@@ -68,6 +68,18 @@ test-old:
 # All of it takes the better part of an hour; `make bench BENCH="--quick transform import"` some minutes.
 bench: setup .venv-peer/installed
 	@$(PY) -m benchmarks $(BENCH)
+
+# Amazon MWAA has no 3.3.2 yet: its newest is the default there.
+MWAA = $(if $(filter 3.3.2,$(AIRFLOW)),3.3.1,$(AIRFLOW))
+
+mwaa: $(UV)
+	@$(PY) scripts/mwaa_bundle.py --airflow $(MWAA)
+
+mwaa-check: $(UV)
+	@$(PY) scripts/mwaa_bundle.py --airflow $(MWAA) --check
+
+matrix: $(UV)
+	$(UV) tool run nox -s smoke unit
 
 lint: setup
 	$(VENV)/bin/ruff check .

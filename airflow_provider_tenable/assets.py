@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
+import weakref
 from collections.abc import Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -133,6 +134,8 @@ class AssetTable:
         """The row of an asset, None where the export lacks it."""
         if self._database is None:
             self._database = self._filled()
+            # Python 3.13 complains of a connection that is left to the garbage collector.
+            weakref.finalize(self, self._database.close)
         found = self._database.execute("SELECT line FROM assets WHERE id = ?", (asset_id,)).fetchone()
         return None if found is None else AssetRow(*msgspec.msgpack.decode(found[0]))
 

@@ -46,20 +46,15 @@ class _Lines:
 
     def ranges(self) -> list[list[int]]:
         """First and last of each run of numbers."""
-        ranges = [[0, self._below - 1]] if self._below else []
-        for number in sorted(self._beyond):
-            if ranges and number == ranges[-1][1] + 1:
-                ranges[-1][1] = number
-            else:
-                ranges.append([number, number])
-        return ranges
+        # What lies beyond does not begin right behind: there is a gap.
+        return ([[0, self._below - 1]] if self._below else []) + _ranges(self._beyond)
 
 
 @dataclass
 class _PartReceipt:
     """The lines of a part that need no sending any more, and what became of them."""
 
-    done: _Lines = field(default_factory=lambda: _Lines())
+    done: _Lines = field(default_factory=_Lines)
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
@@ -154,3 +149,13 @@ class Receipts:
     def counts(self) -> dict[str, Any]:
         """The counts for the ledger."""
         return {"accepted": self.accepted, "rejected": dict(sorted(self.rejected.items())), "calls": self.calls}
+
+
+def _ranges(numbers: Iterable[int]) -> list[list[int]]:
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ranges

@@ -131,7 +131,8 @@ def read_json(path: ObjectStoragePath) -> Any:
         if isinstance(value, dict) and value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
             raise ValueError("its checksum is another")
         return value
-    except (ValueError, UnicodeDecodeError) as error:
+    # msgspec's own error is a ValueError only in its newer releases.
+    except (ValueError, msgspec.DecodeError) as error:
         raise StagingError(f"The staged file {path} is damaged ({error}). Remove the run's folder and clear the run.") from error
 
 

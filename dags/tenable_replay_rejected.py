@@ -54,6 +54,12 @@ def tenable_replay_rejected() -> None:
         with fail_fast():
             return replay.plan_replay(context)
 
+    # Airflow maps over the whole result of a task only, not over one entry of it.
+    @task
+    def plan_shards(plan: dict[str, Any]) -> list[dict[str, Any]]:
+        """The shards of the transform; none where nothing is transformed again."""
+        return plan["shards"]
+
     # Where nothing is transformed again, the transform is skipped, and the import goes on.
     @task(trigger_rule=TriggerRule.NONE_FAILED)
     def plan_imports(**context: Any) -> list[dict[str, Any]]:
@@ -79,7 +85,7 @@ def tenable_replay_rejected() -> None:
         return pipeline.remove_old_runs(context)
 
     plan = plan_replay()
-    shards: Any = plan["shards"]
+    shards: Any = plan_shards(plan)
     transform = TenableToAsffOperator.partial(task_id="transform", assets=plan["assets"], vulnerabilities=plan["vulnerabilities"], plan=plan["plan"]).expand(
         shard=shards
     )

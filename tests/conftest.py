@@ -24,7 +24,20 @@ os.environ.update(
 )
 # What is set on this machine must not reach a test.
 for _name in list(os.environ):
-    if _name.startswith(("AIRFLOW__TENABLE__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "TIO_", "AWS_ACCESS", "AWS_SECRET", "AWS_SESSION", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION")):
+    if _name.startswith(
+        (
+            "AIRFLOW__TENABLE__",
+            "AIRFLOW_CONN_",
+            "AIRFLOW_VAR_",
+            "TIO_",
+            "AWS_ACCESS",
+            "AWS_SECRET",
+            "AWS_SESSION",
+            "AWS_PROFILE",
+            "AWS_DEFAULT_REGION",
+            "AWS_REGION",
+        )
+    ):
         del os.environ[_name]
 
 

@@ -74,13 +74,14 @@ class TenableToAsffOperator(BaseOperator):
             run = RunFolder.of(context, self.staging_path)
             writer = FindingsWriter(run, shard["index"])
             transform = self._transform(writer)
-            if shard.get("parked"):
-                from airflow_provider_tenable.parking import read_pool
+            with closing(transform.assets):
+                if shard.get("parked"):
+                    from airflow_provider_tenable.parking import read_pool
 
-                transform.transform_parked(read_pool(run))
-            else:
-                parts = staged_parts(self.vulnerabilities["folder"], "vulnerabilities")
-                transform.transform_parts(parts[shard["index"] :: shard["count"]])
+                    transform.transform_parked(read_pool(run))
+                else:
+                    parts = staged_parts(self.vulnerabilities["folder"], "vulnerabilities")
+                    transform.transform_parts(parts[shard["index"] :: shard["count"]])
             manifest = writer.close({**transform.counts(), "from_pool": bool(shard.get("parked"))})
         self.log.info(
             "Shard %d: %d records read, %d findings for %d destinations, %d parked, skipped: %s.",

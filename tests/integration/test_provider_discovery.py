@@ -39,6 +39,21 @@ def test_airflow_discovers_provider_connection_type_and_options() -> None:
     assert found["links"] == ["airflow_provider_tenable.links.security_hub.SecurityHubFindingsLink"]
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.name)
+def test_dag_file_parses_without_an_import_error(path: Path, tmp_path: Path) -> None:
+    # As Airflow parses it: what only a DAG's validation refuses, an import of the file does not show.
+    code = (
+        "import json\n"
+        "try:\n    from airflow.dag_processing.dagbag import DagBag\n"
+        "except ImportError:\n    from airflow.models.dagbag import DagBag\n"
+        f"bag = DagBag(dag_folder={str(path)!r})\n"
+        "print(json.dumps([sorted(bag.dags), bag.import_errors]))"
+    )
+    dags, errors = json.loads(_python(code).splitlines()[-1])
+    assert errors == {}
+    assert dags == [path.stem]
+
+
 def test_dag_file_imports_none_of_the_heavy_packages() -> None:
     # Compared with a DAG file that imports only Airflow: some of these come with Airflow itself.
     snippet = "import sys, json\n{}\nprint(json.dumps(sorted(sys.modules)))"

@@ -30,8 +30,7 @@ def test_the_findings_are_those_of_tenable_in_that_account():
     # As the console itself writes it: the values encoded, then the whole search.
     fragment = urlsplit(console_url(account=ACCOUNT, region="eu-west-1")).fragment
     assert fragment == (
-        "/findings?search=CompanyName%3D%255Coperator%255C%253AEQUALS%255C%253ATenable%26"
-        "AwsAccountId%3D%255Coperator%255C%253AEQUALS%255C%253A123456789012"
+        "/findings?search=CompanyName%3D%255Coperator%255C%253AEQUALS%255C%253ATenable%26AwsAccountId%3D%255Coperator%255C%253AEQUALS%255C%253A123456789012"
     )
     assert unquote(unquote(fragment)).endswith(r"CompanyName=\operator\:EQUALS\:Tenable&AwsAccountId=\operator\:EQUALS\:123456789012")
 
