@@ -44,7 +44,9 @@ def naps(monkeypatch):
         slept.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr("airflow_provider_tenable.triggers.tenable.asyncio.sleep", nap)
+    # Only the trigger's own naps: a sandbox of another test may still have an event loop in this process.
+    own = SimpleNamespace(**{**vars(asyncio), "sleep": nap})
+    monkeypatch.setattr("airflow_provider_tenable.triggers.tenable.asyncio", own)
     # pyTenable 1.x has its session from restfly, newer ones have their own.
     client = import_module(next(base.__module__ for base in TenableIO.__mro__ if "_req" in vars(base)))
     monkeypatch.setattr(client, "time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
