@@ -38,7 +38,7 @@ ui: setup
 sandbox: setup
 	@$(PY) -m sandbox
 
-test: unit integration faults test-old system
+test: unit integration test-old system
 
 unit: setup
 	$(PY) -m pytest tests/unit
@@ -48,7 +48,7 @@ integration: setup
 
 # FAULTS=full for every combination and the large numbers.
 faults: setup
-	$(PY) -m pytest tests/faults
+	$(PY) -m pytest tests/faults tests/system/test_crashes.py
 
 soak: setup
 	$(PY) scripts/soak.py
@@ -57,7 +57,7 @@ mutation: setup
 	$(PY) scripts/mutation.py
 
 system: setup
-	$(PY) -m pytest tests/system
+	$(PY) -m pytest tests/system/test_scheduler.py
 
 test-old:
 	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) unit integration
