@@ -210,4 +210,4 @@ def test_second_worked_example_is_what_the_mapping_gives():
 
 
 def test_page_names_no_path_of_a_workplace():
-    assert not re.search(r"/work/|/root/|/tmp/", PAGE)
+    assert not re.search(r"(?<![\w.])/(?:home|Users|tmp)/", PAGE)
