@@ -38,7 +38,7 @@ PACKAGE = "airflow_provider_tenable"
 TARGETS = {
     "watermark": ["tests/unit/test_watermark.py"],
     "import_errors": ["tests/unit/test_import_errors.py", "tests/unit/test_importing.py"],
-    "importing": ["tests/unit/test_importing.py"],
+    **{name: ["tests/unit/test_importing.py"] for name in ("batching", "sending", "importing")},
     "exports": ["tests/unit/test_exports.py"],
     "filters": ["tests/unit/test_filters.py"],
     # The file of the module's own tests: what it notices, all of them together notice too.
@@ -70,7 +70,7 @@ KNOWN_BAD = [
     ),
     Variant(
         "FailedFindings are ignored",
-        "importing.py", "            entry = failed.get(item.id)\n", "            entry = None\n",
+        "sending.py", "            entry = failed.get(item.id)\n", "            entry = None\n",
         "tests/faults/test_hub_faults.py::test_finding_that_is_refused_for_good_is_on_record_and_the_others_land",
     ),
     Variant(
@@ -90,8 +90,9 @@ KNOWN_BAD = [
     ),
     Variant(
         "a receipt is written before the call",
-        "importing.py", "            try:\n                reached(CrashPoint.BEFORE_CALL)\n",
-        "            for item in items:\n                self.receipts.accept(item.part, item.line)\n            self.receipts.flush()\n            try:\n                reached(CrashPoint.BEFORE_CALL)\n",
+        "importing.py", "                            pending.add(pool.submit(self._sender.send, batch))\n",
+        "                            self._record(Outcome(accepted=batch))\n                            self.receipts.flush()\n"
+        "                            pending.add(pool.submit(self._sender.send, batch))\n",
         "tests/faults/test_hub_faults.py::test_throttling_without_end_fails_the_task_and_its_retry_resumes",
     ),
     Variant(

@@ -59,7 +59,7 @@ def _soak(pipeline: Pipeline, sandbox: Sandbox, options: argparse.Namespace) -> 
     facts = {"tenable": sandbox.process.tenable, "aws": sandbox.process.aws, "accounts": sandbox.accounts}
     while done < options.runs:
         order = {"first": done + 1, "last": options.runs, "chance": options.chance, "seed": options.seed, **facts}
-        result = pipeline.run("soak", soak=order, seconds=24 * 3600, patches={"airflow_provider_tenable.importing:_LONGEST_PAUSE": 0.05})
+        result = pipeline.run("soak", soak=order, seconds=24 * 3600, patches={"airflow_provider_tenable.sending:_LONGEST_PAUSE": 0.05})
         crashes += result.killed
         lines = file.read_text().splitlines() if file.exists() else []
         done = json.loads(lines[-1])["run"] if lines else 0

@@ -15,7 +15,7 @@ from tests.faults.proxy import FaultProxy, http_answer
 from tests.faults.universe import Sandbox, differences, expected, identity_of
 
 #: So that "for minutes" is soon over.
-QUICK = {"airflow_provider_tenable.importing:_LONGEST_PAUSE": 0.05}
+QUICK = {"airflow_provider_tenable.sending:_LONGEST_PAUSE": 0.05}
 IMPATIENT = 1.0
 IMPORT = "BatchImportFindings"
 

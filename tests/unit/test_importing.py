@@ -14,8 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff import limits
+from airflow_provider_tenable.batching import Item, batches
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
-from airflow_provider_tenable.importing import FindingsImport, Item, batches
+from airflow_provider_tenable.importing import FindingsImport
 from airflow_provider_tenable.rate import TokenBucket
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.staging import RunFolder, names, read_lines
