@@ -250,6 +250,7 @@ class RunFolder:
                 raise ConfigurationError(f"{name!r} cannot be the name of a staging folder. Give the run another run_id.")
         self.dag_root = open_path(base) / dag_id
         self.root = self.dag_root / run_id
+        self.dag_id = dag_id
         self.run_id = run_id
         self.plan = self.root / "run.json"
         self.shards = self.root / "shards.json"

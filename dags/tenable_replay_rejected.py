@@ -14,7 +14,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_tenable._compat import Param, TriggerRule, dag, task
+from airflow_provider_tenable._compat import EXPONENTIAL_BACKOFF, Param, TriggerRule, dag, task
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
@@ -39,7 +39,7 @@ PARAMS: dict[str, Param] = {
     catchup=False,
     max_active_runs=1,
     params=PARAMS,
-    default_args={"owner": "security", "retries": 2},
+    default_args={"owner": "security", "retries": 2, "retry_exponential_backoff": EXPONENTIAL_BACKOFF},
     doc_md=__doc__,
     tags=["tenable", "security-hub", "aws", "security"],
 )
@@ -86,11 +86,20 @@ def tenable_replay_rejected() -> None:
 
     plan = plan_replay()
     shards: Any = plan_shards(plan)
-    transform = TenableToAsffOperator.partial(task_id="transform", assets=plan["assets"], vulnerabilities=plan["vulnerabilities"], plan=plan["plan"]).expand(
-        shard=shards
-    )
+    transform = TenableToAsffOperator.partial(
+        task_id="transform",
+        assets=plan["assets"],
+        vulnerabilities=plan["vulnerabilities"],
+        plan=plan["plan"],
+        map_index_template="shard {{ task.shard['index'] }}",
+        doc_md="Maps the run's staged chunks again. Skipped where the rejected findings go out as they are on record.",
+    ).expand(shard=shards)
     imports = plan_imports()
-    import_findings = SecurityHubImportFindingsOperator.partial(task_id="import_findings").expand_kwargs(imports)
+    import_findings = SecurityHubImportFindingsOperator.partial(
+        task_id="import_findings",
+        map_index_template="{{ task.account }}/{{ task.region }}",
+        doc_md="Sends the findings of one account and Region to Security Hub again, at its rate, and resumes where it was stopped.",
+    ).expand_kwargs(imports)
     transform >> imports
     import_findings >> settle() >> remove_old_runs()
 

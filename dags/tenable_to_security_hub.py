@@ -8,6 +8,7 @@ Brings the findings of Tenable Vulnerability Management to AWS Security Hub: wha
 * **A scheduled run, or one triggered without `since` and `until`,** goes on from the watermark (Variable `tenable_to_security_hub__since`, unix seconds) and
   moves it when every finding was acknowledged or written down as rejected.
 * **A backfill** covers its data interval and never moves the watermark.
+* **Other DAGs** can wait for an import: the asset `tenable://security-hub/tenable_to_security_hub` is updated when a run is complete.
 * **After a failure** clear the failed tasks, or just wait for the next run: it covers the same again. What is delivered twice changes nothing.
 
 The task `report` shows, whatever happened, where every record ended.
@@ -19,14 +20,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_tenable import config
-from airflow_provider_tenable._compat import DeltaDataIntervalTimetable, Param, TriggerRule, dag, task
+from airflow_provider_tenable._compat import EXPONENTIAL_BACKOFF, DeltaDataIntervalTimetable, Param, TriggerRule, dag, task
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable.import_event import announce, imported_findings
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
 
+DAG_ID = "tenable_to_security_hub"
 TENABLE_CONN_ID = "tenable_default"
+IMPORTED_FINDINGS = imported_findings(DAG_ID)
 
 PARAMS: dict[str, Param] = {
     "severities": Param(
@@ -114,13 +118,14 @@ def with_own_defaults(params: dict[str, Param]) -> dict[str, Param]:
 
 
 @dag(
-    dag_id="tenable_to_security_hub",
+    dag_id=DAG_ID,
     schedule=DeltaDataIntervalTimetable(timedelta(hours=config.get("schedule_hours"))),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     params=with_own_defaults(PARAMS),
-    default_args={"owner": "security", "retries": 2},
+    # The first delay between retries, and the longest, are Airflow's own settings: [core] default_task_retry_delay and max_task_retry_delay.
+    default_args={"owner": "security", "retries": 2, "retry_exponential_backoff": EXPONENTIAL_BACKOFF},
     doc_md=__doc__,
     tags=["tenable", "security-hub", "aws", "security"],
 )
@@ -161,13 +166,16 @@ def tenable_to_security_hub() -> None:
         with fail_fast():
             return pipeline.settle_run(context, vulnerabilities)
 
-    @task
+    # Its success is what updates the asset: by then all is imported, and on record as complete.
+    @task(outlets=[IMPORTED_FINDINGS])
     def advance_watermark(vulnerabilities: dict[str, Any], **context: Any) -> dict[str, Any]:
-        """Move the watermark: last of all, and only where nothing was left out."""
+        """Move the watermark, last of all and only where nothing was left out, and tell those who wait for an import. Skipped at the end of a dry run."""
         from airflow_provider_tenable import pipeline
 
         with fail_fast():
-            return pipeline.advance_watermark(context, vulnerabilities)
+            advanced = pipeline.advance_watermark(context, vulnerabilities)
+            announce(context, IMPORTED_FINDINGS)
+        return advanced
 
     @task
     def report(**context: Any) -> None:
