@@ -8,7 +8,7 @@ PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
 OLD = 2.11.2
 
-.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system test-old mwaa mwaa-check matrix lint format clean
+.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system test-old mwaa mwaa-check matrix package lint format clean
 .DELETE_ON_ERROR:
 
 $(UV):
@@ -82,8 +82,17 @@ mwaa: $(UV)
 mwaa-check: $(UV)
 	@$(PY) scripts/mwaa_bundle.py --airflow $(MWAA) --check
 
+# The versions that `make test` does not run whole; all of it: make matrix MATRIX="--sessions smoke unit integration system".
+MATRIX ?= --cells 3.0.6 3.2.1 3.3.1 3.3.2-py3.13 --jobs 2
 matrix: $(UV)
-	$(UV) tool run nox -s smoke unit
+	@$(PY) scripts/matrix.py $(MATRIX)
+
+# What goes to a package index, and what goes to CloudFormation, by the checkers of their own.
+package: $(UV)
+	@rm -rf dist/package
+	@$(UV) build --quiet --out-dir dist/package .
+	@$(UV) tool run --quiet twine check --strict dist/package/*.whl dist/package/*.tar.gz
+	@$(UV) tool run --quiet cfn-lint deploy/cloudformation/*.yaml && echo "deploy/cloudformation: cfn-lint finds nothing"
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -73,7 +73,12 @@ def is_local(path: ObjectStoragePath) -> bool:
 def write_whole(path: ObjectStoragePath, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, also when the process is killed or the disk is full."""
     if not is_local(path):
-        path.write_bytes(data)
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise StagingError(
+                f"Cannot write {path}: {error.strerror or error}. Look at the bucket's name and at what the connection is allowed there, and clear the task."
+            ) from error
         return
     target = path.path
     temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"

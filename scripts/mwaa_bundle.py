@@ -26,6 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -189,8 +190,12 @@ def check(target: Path) -> dict[str, object]:
         before = run(python, "-m", "pip", "list", "--format", "freeze").splitlines()
         # As MWAA does it: pip, its constraints, and the file as it is. Only the folder that it names is another one here.
         env = offline_environment(folder)
+        began = time.monotonic()
         run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--find-links", plugins, "--constraint", constraints,
             "--requirement", target / "requirements.txt", env=env)  # fmt: skip
+        seconds = time.monotonic() - began
+        if seconds > INSTALL_SECONDS:
+            raise BundleError(f"The installation took {seconds:.0f} s; MWAA breaks it off after {INSTALL_SECONDS}.")
         after = run(python, "-m", "pip", "list", "--format", "freeze").splitlines()
         gone = sorted(set(before) - set(after))
         if gone:
@@ -204,7 +209,7 @@ def check(target: Path) -> dict[str, object]:
         if done.returncode:
             raise BundleError(f"Airflow {airflow} does not work with the installed bundle:\n{(done.stderr + done.stdout)[-4000:]}")
         found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-        return {**found, "installed": len(set(after) - set(before))}
+        return {**found, "installed": len(set(after) - set(before)), "install_seconds": round(seconds)}
 
 
 def main() -> int:

@@ -34,7 +34,9 @@ def main() -> None:
     os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
     import airflow
 
-    warnings.filterwarnings("error", category=DeprecationWarning, module=rf"{PACKAGE}(\..*)?$")
+    # By the module that is warned: the package's own, and the DAG files as `parse` runs them.
+    for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+        warnings.filterwarnings("error", category=category, module=rf"({PACKAGE}(\..*)?|<run_path>)$")
     found = {
         "python": ".".join(map(str, sys.version_info[:3])),
         "airflow": airflow.__version__,

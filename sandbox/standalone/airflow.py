@@ -1,4 +1,4 @@
-"""`airflow standalone` in a home of its own, driven over its REST API."""
+"""`airflow standalone` in a home of its own, driven over its REST API: that of Airflow 3. `airflow_2.py` has what is otherwise in Airflow 2."""
 
 from __future__ import annotations
 
@@ -52,6 +52,13 @@ class Standalone(Child):
     :param settings: further environment variables.
     """
 
+    #: Where the REST API is, how its health is asked for, and which of its parts must be healthy.
+    api_path = "/api/v2"
+    health_path = "/api/v2/monitor/health"
+    components: tuple[str, ...] = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+    #: The field by which runs are put in order.
+    run_order = "run_after"
+
     def __init__(self, home: Path, sandbox: SandboxProcess, *, port: int | None = None, settings: dict[str, str] | None = None) -> None:
         self.home = home.resolve()
         self.port = port or free_port()
@@ -96,25 +103,28 @@ class Standalone(Child):
     def wait_until_healthy(self, seconds: float = 300.0) -> None:
         """Wait for every component. :raises RuntimeError: it ended, or took too long."""
         self._wait(self._healthy, seconds, "Airflow did not become healthy")
+        self._log_in()
+
+    def _log_in(self) -> None:
         self._client.headers["Authorization"] = f"Bearer {self._client.get('/auth/token').json()['access_token']}"
 
     def _healthy(self) -> bool:
         try:
-            health = self._client.get("/api/v2/monitor/health").json()
+            health = self._client.get(self.health_path).json()
         except (httpx.HTTPError, ValueError):
             return False
-        return all((health.get(part) or {}).get("status") == "healthy" for part in ("metadatabase", "scheduler", "triggerer", "dag_processor"))
+        return all((health.get(part) or {}).get("status") == "healthy" for part in self.components)
 
     def api(self, method: str, path: str, **arguments: Any) -> Any:
         """A call of the REST API. :raises RuntimeError: with the answer's text."""
-        answer = self._client.request(method, f"/api/v2{path}", **arguments)
+        answer = self._client.request(method, f"{self.api_path}{path}", **arguments)
         if answer.is_error:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:1000]}")
         return answer.json() if answer.content else None
 
     def connect(self, sandbox: SandboxProcess) -> None:
         """Enter the connections to the sandbox, as a person would in the UI."""
-        known = {entry["connection_id"] for entry in self.api("GET", "/connections", params={"limit": 200})["connections"]}
+        known = {entry["connection_id"] for entry in self.api("GET", "/connections", params={"limit": 100})["connections"]}
         for name, fields in connections(sandbox).items():
             body = {"connection_id": name, **fields}
             if name in known:
@@ -128,18 +138,22 @@ class Standalone(Child):
         self.api("PATCH", f"/dags/{DAG_ID}", params={"update_mask": "is_paused"}, json={"is_paused": False})
 
     def _dag_is_known(self) -> bool:
-        return self._client.get(f"/api/v2/dags/{DAG_ID}").status_code == httpx.codes.OK
+        return self._client.get(f"{self.api_path}/dags/{DAG_ID}").status_code == httpx.codes.OK
 
     def runs(self) -> list[dict[str, Any]]:
         """The DAG's runs, oldest first."""
-        found = self.api("GET", f"/dags/{DAG_ID}/dagRuns", params={"order_by": "run_after", "limit": 100})
+        found = self.api("GET", f"/dags/{DAG_ID}/dagRuns", params={"order_by": self.run_order, "limit": 100})
         runs: list[dict[str, Any]] = found["dag_runs"]
         return runs
 
     def trigger(self, conf: dict[str, Any] | None = None) -> str:
         """Start a run by hand; its id."""
-        run = self.api("POST", f"/dags/{DAG_ID}/dagRuns", json={"logical_date": None, "conf": conf or {}})
+        run = self.api("POST", f"/dags/{DAG_ID}/dagRuns", json=self._trigger_body(conf or {}))
         return str(run["dag_run_id"])
+
+    def _trigger_body(self, conf: dict[str, Any]) -> dict[str, Any]:
+        # Airflow 3 wants the key, and takes null.
+        return {"logical_date": None, "conf": conf}
 
     def backfill(self, first_day: str, last_day: str) -> list[str]:
         """Start a backfill over some days (ISO dates, both inclusive); the ids of its runs."""
@@ -161,7 +175,7 @@ class Standalone(Child):
 
     def task_instances(self, run_id: str) -> list[dict[str, Any]]:
         """The tasks of a run."""
-        found = self.api("GET", f"/dags/{DAG_ID}/dagRuns/{quote(run_id, safe='')}/taskInstances", params={"limit": 500})
+        found = self.api("GET", f"/dags/{DAG_ID}/dagRuns/{quote(run_id, safe='')}/taskInstances", params={"limit": 100})
         instances: list[dict[str, Any]] = found["task_instances"]
         return instances
 
@@ -206,7 +220,7 @@ class Standalone(Child):
 
     def watermark(self) -> str | None:
         """The watermark's Variable."""
-        answer = self._client.get(f"/api/v2/variables/{DAG_ID}__since")
+        answer = self._client.get(f"{self.api_path}/variables/{DAG_ID}__since")
         return None if answer.status_code == httpx.codes.NOT_FOUND else str(answer.json()["value"])
 
     def _wait(self, ready: Callable[[], bool], seconds: float, failure: str) -> None:

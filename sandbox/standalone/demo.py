@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from sandbox import commands
+from sandbox.standalone import airflow_of_this_environment
 from sandbox.standalone.airflow import Standalone
 from sandbox.standalone.children import ROOT, SandboxProcess
 
@@ -36,7 +37,7 @@ def start(home: Path, *, port: int | None, estate: str) -> tuple[SandboxProcess,
     sandbox = SandboxProcess("--estate", estate, "--prepare-seconds", "15", log=home / "sandbox.log")
     say(f"  Tenable {sandbox.tenable}, AWS {sandbox.aws}")
     say("Starting Airflow: database, scheduler, triggerer, DAG processor and API server. This takes a minute or two.")
-    airflow = Standalone(home, sandbox, port=port)
+    airflow = airflow_of_this_environment(home, sandbox, port=port)
     try:
         airflow.wait_until_healthy()
         airflow.connect(sandbox)

@@ -10,8 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytest.importorskip("airflow.sdk", reason="airflow standalone of Airflow 2 has another REST API")
-
+from sandbox.standalone import airflow_of_this_environment
 from sandbox.standalone.airflow import Standalone
 from sandbox.standalone.children import SandboxProcess
 from sandbox.standalone.demo import exported
@@ -30,7 +29,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess
 @pytest.fixture(scope="module")
 def airflow(sandbox: SandboxProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     # The keys are searched for in all that Airflow writes.
-    with Standalone(tmp_path_factory.mktemp("airflow"), sandbox) as process:
+    with airflow_of_this_environment(tmp_path_factory.mktemp("airflow"), sandbox) as process:
         process.wait_until_healthy()
         process.connect(sandbox)
         yield process

@@ -307,6 +307,23 @@ def test_a_disk_that_does_not_take_it_is_a_staging_error_with_advice(local, tmp_
     write_whole(local / "file", b"data")
 
 
+@pytest.mark.parametrize("refused", [PermissionError(errno.EACCES, "Access Denied"), FileNotFoundError("The specified bucket does not exist")])
+def test_a_bucket_that_does_not_take_it_is_a_staging_error_with_advice(refused):
+    class InBucket:
+        protocol = "s3"
+
+        def __str__(self):
+            return "s3://aws_default@bucket/run.json"
+
+        def write_bytes(self, data):
+            raise refused
+
+    with pytest.raises(
+        StagingError, match=r"Cannot write s3://aws_default@bucket/run.json: (Access Denied|The specified .* exist)\. Look at the bucket's name"
+    ):
+        write_whole(InBucket(), b"data")
+
+
 def test_a_file_where_a_folder_should_be_is_a_staging_error(local):
     write_whole(local / "run", b"")
     with pytest.raises(StagingError, match="Cannot write"):

@@ -1,0 +1,116 @@
+"""Run sessions of the matrix (`noxfile.py`), some cells at a time, and print what each gave as a table.
+
+    python scripts/matrix.py                                       # smoke and unit tests on every version
+    python scripts/matrix.py --cells 2.11.2 3.3.2 --sessions smoke unit integration system
+    python scripts/matrix.py --jobs 2
+
+The output of each cell goes to `.matrix/<cell>.log`. Exits with 1 where a session failed, or ran no test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORTS = ROOT / ".matrix"
+#: The cells of `noxfile.py`, which only nox can import.
+CELLS = ("2.11.2", "3.0.6", "3.2.1", "3.3.1", "3.3.2", "3.3.2-py3.13")
+
+
+@dataclass
+class Result:
+    """What a session of a cell gave. ``tests`` is None where the session runs no pytest."""
+
+    cell: str
+    session: str
+    passed: bool
+    seconds: float
+    tests: int | None = None
+    failed: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def row(self) -> list[str]:
+        """The table's cells."""
+        if self.tests is None:
+            return [self.cell, self.session, "", "", "", "ok" if self.passed else "FAILED", f"{self.seconds:.0f}"]
+        passed = self.tests - self.failed - self.skipped.total()
+        return [self.cell, self.session, str(self.tests), str(passed), str(self.skipped.total()), "ok" if self.passed else "FAILED", f"{self.seconds:.0f}"]
+
+
+def read_report(file: Path) -> tuple[int, int, Counter[str]]:
+    """Tests, failed ones and reasons of skipped ones in a JUnit report."""
+    cases = list(ET.parse(file).getroot().iter("testcase"))
+    failed = sum(1 for case in cases if case.find("failure") is not None or case.find("error") is not None)
+    return len(cases), failed, Counter(skip.get("message", "") for case in cases for skip in case.findall("skipped"))
+
+
+def uv() -> str:
+    """The uv that is there. :raises SystemExit: there is none."""
+    for place in (str(Path(sys.executable).parent / "uv"), str(ROOT / ".venv" / "bin" / "uv"), shutil.which("uv")):
+        if place and os.access(place, os.X_OK):
+            return place
+    raise SystemExit("uv was not found. Run make setup, or see https://docs.astral.sh/uv/.")
+
+
+def run_cell(cell: str, sessions: list[str]) -> list[Result]:
+    """Run the sessions of a cell one after the other; those behind a failed one are run all the same."""
+    results = []
+    with (REPORTS / f"{cell}.log").open("w") as log:
+        for session in sessions:
+            report = REPORTS / f"{cell}-{session}.xml"
+            report.unlink(missing_ok=True)
+            began = time.monotonic()
+            command = [uv(), "tool", "run", "--quiet", "nox", "--session", f"{session}({cell})"]
+            code = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False).returncode
+            result = Result(cell, session, code == 0, time.monotonic() - began)
+            if report.exists():
+                result.tests, result.failed, result.skipped = read_report(report)
+                result.passed = result.passed and result.tests > 0
+            elif session not in ("smoke", "mwaa"):
+                result.passed = False
+            print(" ".join(filter(None, result.row())), flush=True)
+            results.append(result)
+    return results
+
+
+def table(results: list[Result]) -> str:
+    """The results as a Markdown table, and under it why tests were skipped."""
+    rows = [["cell", "session", "tests", "passed", "skipped", "", "seconds"], *(result.row() for result in results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    for result in results:
+        lines += [f"{result.cell} {result.session} skipped {count}: {reason}" for reason, count in sorted(result.skipped.items())]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the cells."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=CELLS, metavar="CELL", help=f"of {', '.join(CELLS)} (all)")
+    parser.add_argument("--sessions", nargs="+", default=["smoke", "unit"], choices=("smoke", "unit", "integration", "system", "mwaa"))
+    parser.add_argument("--jobs", type=int, default=1, help="cells at a time (1)")
+    options = parser.parse_args()
+    REPORTS.mkdir(exist_ok=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = [result for found in pool.map(lambda cell: run_cell(cell, options.sessions), options.cells) for result in found]
+    print(f"\n{table(results)}")
+    failed = [result for result in results if not result.passed]
+    for cell in dict.fromkeys(result.cell for result in failed):
+        log = REPORTS / f"{cell}.log"
+        print(f"\n{log}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-40:]), file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
