@@ -145,7 +145,7 @@ def _exports(page: Path) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_every_connection_in_the_docs_can_be_used(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_tenable.hooks.tenable import arguments_of
 
@@ -209,7 +209,7 @@ def _executable(code: str) -> str:
     )
 
 
-OPERATOR_EXAMPLES = blocks(DOCS / "operators.md", "python")
+OPERATOR_EXAMPLES = [*blocks(DOCS / "operators.md", "python"), *blocks(ROOT / "README.md", "python")]
 
 
 def _run(code: str) -> dict[str, Any]:
@@ -235,6 +235,20 @@ def test_export_example_is_a_dag_with_a_deferrable_export() -> None:
     assert export.deferrable
     assert export.retries == 2
     assert made.get_task("look").upstream_task_ids == {"export"}
+
+
+def test_readmes_example_is_a_dag_with_a_deferrable_export() -> None:
+    made = _example("critical_vulnerabilities")()
+    assert made.get_task("export").deferrable
+    assert made.get_task("look").upstream_task_ids == {"export"}
+
+
+def test_readme_is_short_and_shows_every_connection_form() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.encode()) < 9000
+    for _, value in _exports(ROOT / "README.md"):
+        assert _connection(value).conn_type == "tenable"
+    assert len(_exports(ROOT / "README.md")) == 2
 
 
 def test_example_reads_what_an_export_stages(tmp_path: Path) -> None:
@@ -314,11 +328,47 @@ def test_json_and_yaml_examples_can_be_parsed() -> None:
             yaml.safe_load(block)
 
 
+def _backend_arguments() -> list[dict[str, Any]]:
+    """The arguments of the secrets backend in mwaa.md: in an example of their own, and inside the environment's options."""
+    examples = [json.loads(block) for block in blocks(DOCS / "mwaa.md", "json")]
+    return [json.loads(example["secrets.backend_kwargs"]) if "secrets.backend_kwargs" in example else example for example in examples]
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_mwaa_secrets_backend_gives_the_connection_and_never_the_watermark(number: int) -> None:
+    from airflow.providers.amazon.aws.secrets.secrets_manager import SecretsManagerBackend
+
+    asked: list[str] = []
+
+    def get_secret_value(**request: str) -> dict[str, str]:
+        asked.append(request["SecretId"])
+        return {"SecretString": '{"conn_type": "tenable"}' if "connections" in request["SecretId"] else "5"}
+
+    arguments = _backend_arguments()[number]
+    backend = SecretsManagerBackend(**arguments)
+    backend.__dict__["client"] = types.SimpleNamespace(get_secret_value=get_secret_value)
+    assert "tenable" in str(backend.get_conn_value("tenable_default"))
+    assert asked == ["airflow/connections/tenable_default"]
+    assert backend.get_variable("tenable_to_security_hub__since") is None
+    assert len(asked) == 1
+    assert backend.get_variable("another") == (None if arguments["variables_prefix"] is None else "5")
+
+
 def test_mwaa_options_are_texts_and_known() -> None:
-    [example] = [json.loads(block) for block in blocks(DOCS / "mwaa.md", "json")]
+    [example] = [example for example in map(json.loads, blocks(DOCS / "mwaa.md", "json")) if "secrets.backend" in example]
     assert all(isinstance(value, str) for value in example.values())
     for name, value in example.items():
         section, _, option = name.partition(".")
         assert section != "tenable" or option in OPTIONS
         if value.startswith("{"):
             json.loads(value)
+    # What makes the first run a look: were it not there, switching the DAG on would send.
+    assert json.loads(example["tenable.dag_params"])["dry_run"] is True
+
+
+def test_a_first_run_by_the_standalone_page_sends_nothing() -> None:
+    text = (DOCS / "standalone.md").read_text()
+    setup, _, later = text.partition("## First run")
+    [given] = re.findall(r"^export AIRFLOW__TENABLE__DAG_PARAMS='(.*)'$", setup, re.M)
+    assert json.loads(given) == {"dry_run": True}
+    assert "DAG_PARAMS" not in "".join(re.findall(r"^export .*$", later, re.M))
