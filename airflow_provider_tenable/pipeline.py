@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_tenable import config, watermark
+from airflow_provider_tenable import config, metrics, watermark
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.destinations import Destination, Router, parse_destinations, resolve
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
@@ -53,6 +53,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     }
     write_json(run.plan, plan)
     reached(CrashPoint.PLAN_WRITTEN)
+    metrics.watermark_lag(run.dag_id, window.watermark, time.time())
     log.info("Window %s; settings %s; destinations %s.", plan["window"], plan["settings"], plan["destinations"])
     return _public(plan)
 
@@ -158,6 +159,7 @@ def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str
     result = {"before": plan["window"]["watermark"], "after": current if target is None else target, "why": why}
     write_json(run.ledger, {**ledger, "watermark": result, "complete": True})
     reached(CrashPoint.RUN_COMPLETE)
+    metrics.watermark_lag(dag_id, result["after"], time.time())
     log.info("The watermark %s.", why)
     return result
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from functools import cached_property
 from typing import Any
 
+from airflow_provider_tenable import metrics
 from airflow_provider_tenable._compat import BaseOperator
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.hooks.tenable import TenableHook
@@ -69,7 +70,7 @@ class TenableToAsffOperator(BaseOperator):
         from airflow_provider_tenable.export_store import staged_parts
         from airflow_provider_tenable.findings_writer import FindingsWriter
 
-        shard = self.shard or {"index": 0, "count": 1}
+        shard, began = self.shard or {"index": 0, "count": 1}, time.monotonic()
         with fail_fast(), closing(self.hook):
             run = RunFolder.of(context, self.staging_path)
             writer = FindingsWriter(run, shard["index"])
@@ -83,6 +84,7 @@ class TenableToAsffOperator(BaseOperator):
                     parts = staged_parts(self.vulnerabilities["folder"], "vulnerabilities")
                     transform.transform_parts(parts[shard["index"] :: shard["count"]])
             manifest = writer.close({**transform.counts(), "from_pool": bool(shard.get("parked"))})
+        metrics.transformed(manifest, time.monotonic() - began, run.dag_id)
         self.log.info(
             "Shard %d: %d records read, %d findings for %d destinations, %d parked, skipped: %s.",
             shard["index"],

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_tenable import metrics
 from airflow_provider_tenable._compat import BaseOperator
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.links.security_hub import XCOM_KEY, SecurityHubFindingsLink, console_url
 from airflow_provider_tenable.staging import RunFolder
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
+    from airflow_provider_tenable.receipts import Receipts
 
 
 class SecurityHubImportFindingsOperator(BaseOperator):
@@ -65,12 +72,16 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         self.in_flight = in_flight
         self.staging_path = staging_path
 
+    @cached_property
+    def hook(self) -> SecurityHubHook:
+        """The hook of this task's connection, account and Region."""
+        from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
+
+        return SecurityHubHook(aws_conn_id=self.aws_conn_id, region_name=self.region, role_name=self.role_name, account=self.account)
+
     def execute(self, context: Any) -> dict[str, Any]:
         """Check the hub, then send what has no receipt yet."""
-        from airflow_provider_tenable import config
         from airflow_provider_tenable.exceptions import ConfigurationError
-        from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
-        from airflow_provider_tenable.importing import FindingsImport
         from airflow_provider_tenable.receipts import Receipts
 
         link = console_url(account=self.account, region=self.region)
@@ -85,16 +96,27 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             receipts = Receipts(run, self.account, self.region, [name for name, _ in parts])
             if receipts.accepted or receipts.rejected:
                 self.log.info("Resuming: %d of %d findings are acknowledged, %d rejected.", receipts.accepted, total, receipts.rejected.total())
-            hook = SecurityHubHook(aws_conn_id=self.aws_conn_id, region_name=self.region, role_name=self.role_name, account=self.account)
-            with closing(hook):
-                enable = config.get("enable_product") if self.enable_product is None else self.enable_product
-                hook.preflight(self.product or config.get("product"), enable_product=bool(enable) and not self.dry_run)
-                if self.dry_run:
-                    self.log.info("dry_run: %d findings for %s/%s are staged and were not sent.", total, self.account, self.region)
-                else:
-                    findings_import = FindingsImport(sender=hook, receipts=receipts, batch_size=int(self.batch_size), in_flight=self.in_flight)
-                    findings_import.run(self._read(run, parts), total)
+            before, began = receipts.counts(), time.monotonic()
+            try:
+                self._import(run, receipts, parts, total)
+            finally:
+                # Also of a try that fails: what it has delivered, the next one will not send again.
+                tags = {"dag_id": run.dag_id, "account": self.account, "region": self.region}
+                metrics.imported(before, receipts.counts(), time.monotonic() - began, **tags)
         return {"account": self.account, "region": self.region, "findings": total, **receipts.counts()}
+
+    def _import(self, run: RunFolder, receipts: Receipts, parts: list[tuple[str, int]], total: int) -> None:
+        from airflow_provider_tenable import config
+        from airflow_provider_tenable.importing import FindingsImport
+
+        with closing(self.hook) as hook:
+            enable = config.get("enable_product") if self.enable_product is None else self.enable_product
+            hook.preflight(self.product or config.get("product"), enable_product=bool(enable) and not self.dry_run)
+            if self.dry_run:
+                self.log.info("dry_run: %d findings for %s/%s are staged and were not sent.", total, self.account, self.region)
+                return
+            findings_import = FindingsImport(sender=hook, receipts=receipts, batch_size=int(self.batch_size), in_flight=self.in_flight)
+            findings_import.run(self._read(run, parts), total)
 
     def _read(self, run: RunFolder, parts: list[tuple[str, int]]) -> Iterator[tuple[str, Iterator[bytes]]]:
         from airflow_provider_tenable.staging import read_lines

@@ -8,6 +8,7 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_tenable import metrics
 from airflow_provider_tenable._compat import BaseOperator, conf
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.hooks.tenable import TenableHook
@@ -91,11 +92,15 @@ class TenableExportOperator(BaseOperator):
         from airflow_provider_tenable.export_jobs import Finished
 
         with fail_fast(), closing(self.hook):
-            folder = RunFolder.of(context, self.staging_path).export(self.export)
+            dag_run_folder = RunFolder.of(context, self.staging_path)
+            folder = dag_run_folder.export(self.export)
             run = self._run = self._export_run(folder)
+            was_whole = run.state.complete
             while True:
                 outcome = run.step()
                 if isinstance(outcome, Finished):
+                    if not was_whole:
+                        self._tell_metrics(outcome.state, dag_run_folder.dag_id)
                     return self._result(str(folder), outcome.state)
                 if self.deferrable and outcome.job_uuid:
                     self.defer(
@@ -110,6 +115,11 @@ class TenableExportOperator(BaseOperator):
                         method_name="execute_complete",
                     )
                 time.sleep(outcome.seconds)
+
+    def _tell_metrics(self, state: Any, dag_id: str) -> None:
+        tags = {"dag_id": dag_id, "export": self.export}
+        metrics.count("tenable.exported", sum(part.records for part in state.parts.values()), **tags)
+        metrics.timing("tenable.duration.export", time.time() - state.started_at, **tags)
 
     def _export_run(self, folder: Any) -> ExportRun:
         from airflow_provider_tenable import config

@@ -1,0 +1,97 @@
+"""What a run tells Airflow's metrics is what its ledger says."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from airflow_provider_tenable import _compat, pipeline
+from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from tests.integration.conftest import Sandbox
+from tests.integration.pipeline_driver import DAG_ID, Run, Variables
+
+
+class Stats:
+    """Counters by name and chosen tags; the latest of gauges and timers."""
+
+    def __init__(self) -> None:
+        self.counters: Counter[tuple[str, ...]] = Counter()
+        self.gauges: dict[str, float] = {}
+        self.timers: Counter[str] = Counter()
+
+    def incr(self, name: str, count: int, *, tags: dict[str, str]) -> None:
+        self.counters[(name, *(tags[tag] for tag in ("account", "region") if tag in tags))] += count
+
+    def gauge(self, name: str, value: float, *, tags: dict[str, str]) -> None:
+        self.gauges[name] = value
+
+    def timing(self, name: str, milliseconds: float, *, tags: dict[str, str]) -> None:
+        assert milliseconds > 0
+        self.timers[name] += 1
+
+    def by(self, name: str) -> dict[str, int]:
+        """What stands in the names: ``tenable.skipped.{reason}``."""
+        found: Counter[str] = Counter()
+        for (each, *_), number in self.counters.items():
+            if each.startswith(f"{name}."):
+                found[each.removeprefix(f"{name}.")] += number
+        return dict(found)
+
+
+def test_metrics_of_a_run_agree_with_its_ledger(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = Stats()
+    monkeypatch.setattr(_compat, "Stats", stats)
+    run = Run(defaults=defaults)
+    run.execute()
+    ledger = run.ledger
+    assert ledger["findings"] > 300
+    assert stats.by("tenable.exported")["vulnerabilities"] == ledger["exported"]
+    assert stats.by("tenable.skipped") == ledger["skipped"]
+    assert stats.counters["tenable.parked",] == ledger["parked"]
+    for account, severities in ledger["severities"].items():
+        assert {severity: stats.counters[f"tenable.findings.{severity}", account] for severity in severities} == severities
+    for name, entry in ledger["destinations"].items():
+        place = tuple(name.split("/"))
+        assert (stats.counters[("tenable.accepted", *place)], stats.counters[("tenable.calls", *place)]) == (entry["accepted"], entry["calls"])
+    assert stats.by("tenable.rejected") == {}
+    # The watermark was not there before; now it is as old as the sandbox's clock is slow.
+    assert 0 <= time.time() - int(variables.watermark or 0) - stats.gauges[f"tenable.watermark_lag.{DAG_ID}"] < 120
+    assert stats.timers["tenable.duration.export.vulnerabilities"] == stats.timers["tenable.duration.export.assets"] == 1
+    assert stats.timers["tenable.duration.import"] == len(ledger["destinations"])
+
+    # An import that is cleared finds its receipts, and an export its chunks: nothing is counted twice.
+    counted = stats.counters.copy()
+    SecurityHubImportFindingsOperator(task_id="again", **pipeline.plan_imports(run.context)[0]).execute(run.context)
+    run.export("assets", {})
+    assert stats.counters == counted
+
+
+def test_findings_are_counted_also_by_a_try_that_fails(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_tenable.importing import FindingsImport
+
+    stats = Stats()
+    monkeypatch.setattr(_compat, "Stats", stats)
+    run = Run(defaults=defaults)
+    plan = pipeline.plan_run(run.context)
+    exports = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
+    run.transform(plan, *exports)
+    arguments = max(pipeline.plan_imports(run.context), key=lambda each: len(list(run.folder.destination(each["account"], each["region"]).iterdir())))
+    whole = FindingsImport.run
+
+    def dies_at_the_end(self: Any, *arguments: Any) -> None:
+        whole(self, *arguments)
+        raise OSError("the worker is lost")
+
+    monkeypatch.setattr(FindingsImport, "run", dies_at_the_end)
+    operator = SecurityHubImportFindingsOperator(task_id="import", **arguments)
+    with pytest.raises(OSError, match="is lost"):
+        operator.execute(run.context)
+    monkeypatch.setattr(FindingsImport, "run", whole)
+    result = SecurityHubImportFindingsOperator(task_id="import", **arguments).execute(run.context)
+    place = (arguments["account"], arguments["region"])
+    assert stats.counters[("tenable.accepted", *place)] == result["accepted"] > 0
