@@ -22,11 +22,11 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
@@ -171,6 +171,12 @@ def offline_environment(home: Path) -> dict[str, str]:
     return {**env, **proxies, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "HOME": str(home), "AIRFLOW_HOME": str(home / "airflow")}
 
 
+def cpu_seconds() -> float:
+    """Seconds of a CPU that the commands so far have taken: without an index to wait for, it is that long on a machine that does nothing else."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def check(target: Path) -> dict[str, object]:
     """Install the bundle's files where only MWAA's image is, without an index. What Airflow then finds is returned."""
     manifest = json.loads((target / "MANIFEST.json").read_text())
@@ -190,12 +196,12 @@ def check(target: Path) -> dict[str, object]:
         before = run(python, "-m", "pip", "list", "--format", "freeze").splitlines()
         # As MWAA does it: pip, its constraints, and the file as it is. Only the folder that it names is another one here.
         env = offline_environment(folder)
-        began = time.monotonic()
+        began = cpu_seconds()
         run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--find-links", plugins, "--constraint", constraints,
             "--requirement", target / "requirements.txt", env=env)  # fmt: skip
-        seconds = time.monotonic() - began
+        seconds = cpu_seconds() - began
         if seconds > INSTALL_SECONDS:
-            raise BundleError(f"The installation took {seconds:.0f} s; MWAA breaks it off after {INSTALL_SECONDS}.")
+            raise BundleError(f"The installation took {seconds:.0f} s of a CPU; MWAA breaks it off after {INSTALL_SECONDS}.")
         after = run(python, "-m", "pip", "list", "--format", "freeze").splitlines()
         gone = sorted(set(before) - set(after))
         if gone:
@@ -209,7 +215,7 @@ def check(target: Path) -> dict[str, object]:
         if done.returncode:
             raise BundleError(f"Airflow {airflow} does not work with the installed bundle:\n{(done.stderr + done.stdout)[-4000:]}")
         found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-        return {**found, "installed": len(set(after) - set(before)), "install_seconds": round(seconds)}
+        return {**found, "installed": len(set(after) - set(before)), "install_cpu_seconds": round(seconds)}
 
 
 def main() -> int:

@@ -30,16 +30,24 @@ def _names(result: dict[str, Any]) -> list[bytes]:
     return [part.read_bytes() for part in staged_parts(result["folder"], result["export"])]
 
 
+def _deferred(sandbox: Sandbox, operator: TenableExportOperator, run: Run) -> TaskDeferred:
+    """Begin an export that is deferred for certain: it takes far longer than a look at it, however busy the machine is."""
+    sandbox.tenable("options", {"prepare_seconds": 300})
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(run.context)
+    return deferred.value
+
+
 class TestDeferral:
     def test_defers_with_its_job_and_ends_as_without_deferral(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
         waited = _operator(deferrable=False).execute(Run(run_id="waited").context)
 
         run = Run(run_id="deferred")
         operator = _operator(deferrable=True)
-        with pytest.raises(TaskDeferred) as deferred:
-            operator.execute(run.context)
-        assert deferred.value.method_name == "execute_complete"
-        trigger = deferred.value.trigger
+        deferred = _deferred(sandbox, operator, run)
+        assert deferred.method_name == "execute_complete"
+        trigger = deferred.trigger
+        sandbox.tenable("jobs", {"do": "finish"})
         assert isinstance(trigger, TenableExportTrigger)
         assert trigger.poll_interval >= 10
         event = self._fire(trigger, monkeypatch)
@@ -56,8 +64,7 @@ class TestDeferral:
 
     def test_event_is_only_a_wake_up_call(self, sandbox: Sandbox) -> None:
         run = Run()
-        with pytest.raises(TaskDeferred):
-            _operator(deferrable=True).execute(run.context)
+        _deferred(sandbox, _operator(deferrable=True), run)
         # Nothing is ready, whatever the event says: the task looks for itself and defers again.
         with pytest.raises(TaskDeferred):
             _operator(deferrable=True).execute_complete(run.context, {"status": "FINISHED"})
@@ -65,10 +72,9 @@ class TestDeferral:
             _operator(deferrable=True).execute_complete(run.context, None)
 
     def test_trigger_tells_of_keys_that_stopped_working(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        with pytest.raises(TaskDeferred) as deferred:
-            _operator(deferrable=True).execute(Run().context)
+        deferred = _deferred(sandbox, _operator(deferrable=True), Run())
         connect(monkeypatch, "tenable_default", {"conn_type": "tenable", "host": sandbox.process.tenable, "login": "revoked-key", "password": "revoked-secret"})
-        event = self._fire(deferred.value.trigger, monkeypatch)
+        event = self._fire(deferred.trigger, monkeypatch)
         assert "401" in event["message"]
         assert "revoked" not in json.dumps(event)
 
@@ -94,16 +100,15 @@ class TestDeferral:
 class TestExport:
     def test_retry_goes_on_with_the_same_job(self, sandbox: Sandbox) -> None:
         run = Run()
-        with pytest.raises(TaskDeferred) as deferred:
-            _operator(deferrable=True).execute(run.context)
+        deferred = _deferred(sandbox, _operator(deferrable=True), run)
+        sandbox.tenable("jobs", {"do": "finish"})
         result = _operator(deferrable=False).execute(run.context)
-        assert result["uuid"] == deferred.value.trigger.job_uuid
+        assert result["uuid"] == deferred.trigger.job_uuid
         assert sandbox.tenable("stats")["calls"]["vulns_export"] == 1
 
     def test_killed_task_cancels_its_job(self, sandbox: Sandbox) -> None:
         operator = _operator(deferrable=True)
-        with pytest.raises(TaskDeferred):
-            operator.execute(Run().context)
+        _deferred(sandbox, operator, Run())
         operator.on_kill()
         assert [job["status"] for job in sandbox.tenable("stats")["exports"]] == ["CANCELLED"]
 
