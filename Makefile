@@ -8,7 +8,7 @@ PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
 OLD = 2.11.2
 
-.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system test-old mwaa mwaa-check matrix package lint format clean
+.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system test-old test-celery celery mwaa mwaa-check matrix package lint format clean
 .DELETE_ON_ERROR:
 
 $(UV):
@@ -61,6 +61,14 @@ system: setup
 
 test-old:
 	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) unit integration
+
+# The set of docker-compose.yaml as processes, in an environment of its own: Celery's provider brings much that nothing else here needs.
+test-celery:
+	@$(MAKE) --no-print-directory VENV=.venv-celery EXTRAS=test,test-celery celery
+
+celery: setup
+	@scripts/test_services.sh
+	$(PY) -m pytest tests/celery
 
 # Tenable's own tool, in an environment of its own; without the two bounds it no longer starts.
 .venv-peer/installed: $(UV)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export_jobs import ExportState, Part
 from airflow_provider_tenable.packing import pack
-from airflow_provider_tenable.staging import names, open_path, read_json, read_part, write_json, write_whole
+from airflow_provider_tenable.staging import names, open_path, read_json, read_part, remove_file, write_json, write_whole
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -86,7 +86,7 @@ class StagedExport:
         """Remove the parts of a job that is given up."""
         for name in names(self.folder):
             if name.startswith(f"part-{job_uuid[:8]}-"):
-                (self.folder / name).unlink()
+                remove_file(self.folder / name)
 
 
 def staged_parts(uri: str, kind: str) -> list[ObjectStoragePath]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
-from airflow_provider_tenable.staging import RunFolder, names, read_json, read_lines, write_json, write_whole
+from airflow_provider_tenable.staging import RunFolder, names, read_json, read_lines, read_whole, remove_file, write_json, write_whole
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.transform import Parked
@@ -48,10 +48,10 @@ def settle_pool(run: RunFolder, parts: list[str], *, release: bool) -> None:
     """
     for name in parts:
         # Named after the run: another run's part can never be written over.
-        write_whole(run.parked_pool / f"{run.run_id}--{name}", (run.parked / name).read_bytes())
+        write_whole(run.parked_pool / f"{run.run_id}--{name}", read_whole(run.parked / name))
         reached(CrashPoint.POOL_PART_PUT)
     for name in (read_json(run.root / "unparked.json") or []) if release else []:
         path = run.parked_pool / name
-        if not name.startswith(f"{run.run_id}--") and path.exists():
-            path.unlink()
+        if not name.startswith(f"{run.run_id}--"):
+            remove_file(path)
             reached(CrashPoint.POOL_PART_REMOVED)

@@ -16,7 +16,7 @@ import msgspec
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.staging import RunFolder, write_lines, write_whole
+from airflow_provider_tenable.staging import RunFolder, content_of, write_lines, write_whole
 
 
 class _Lines:
@@ -79,7 +79,7 @@ class Receipts:
 
     def _load(self) -> None:
         try:
-            head, *entries = [msgspec.json.decode(line) for line in self.path.read_bytes().splitlines()]
+            head, *entries = [msgspec.json.decode(line) for line in content_of(self.path).splitlines()]
             self.calls, self._rejected_parts = head["calls"], head["rejected_parts"]
             for entry in entries:
                 if entry["part"] in self._receipts:

@@ -17,6 +17,7 @@ an object whole. Files count only when a manifest names them.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -24,6 +25,7 @@ import os
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 #: gzip's fastest level: findings are written once and read once, and shrink about tenfold even so.
 _GZIP_LEVEL = 1
 
+_REMOVALS_AT_A_TIME = 8
 
 #: The key under which a manifest has its own checksum.
 _CHECKSUM = "checksum"
@@ -74,7 +77,8 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, also when the process is killed or the disk is full."""
     if not is_local(path):
         try:
-            path.write_bytes(data)
+            # One request, or a multipart upload that counts only once it is complete.
+            path.fs.pipe_file(path.path, data)
         except OSError as error:
             raise StagingError(
                 f"Cannot write {path}: {error.strerror or error}. Look at the bucket's name and at what the connection is allowed there, and clear the task."
@@ -98,10 +102,18 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
         ) from error
 
 
+def content_of(path: ObjectStoragePath) -> bytes:
+    """Read a file as it is now. :raises FileNotFoundError: it is not there."""
+    if is_local(path):
+        return bytes(path.read_bytes())
+    # Opening it would look it up in listings that fsspec keeps: what another worker has put there since then would be missing, or cut to its earlier length.
+    return bytes(path.fs.cat_file(path.path))
+
+
 def read_whole(path: ObjectStoragePath) -> bytes:
     """Read a file. :raises StagingError: it is not there."""
     try:
-        return bytes(path.read_bytes())
+        return content_of(path)
     except FileNotFoundError as error:
         raise StagingError(f"The staged file {path} is gone. Clear the run's tasks from the export on.") from error
 
@@ -127,7 +139,7 @@ def read_json(path: ObjectStoragePath) -> Any:
     import msgspec
 
     try:
-        data = path.read_bytes()
+        data = content_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
@@ -295,9 +307,28 @@ def names(folder: ObjectStoragePath) -> list[str]:
         return sorted(entry.name for entry in folder.iterdir() if not entry.name.endswith(".tmp"))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    finally:
+        # The listing was true just now; whatever asks next asks the store.
+        folder.fs.invalidate_cache()
 
 
 def remove(folder: ObjectStoragePath) -> None:
     """Remove a folder and what is in it; nothing happens where it is not there."""
-    if folder.fs.exists(folder.path):
-        folder.fs.rm(folder.path, recursive=True)
+    if is_local(folder):
+        if folder.fs.exists(folder.path):
+            folder.fs.rm(folder.path, recursive=True)
+        return
+    folder.fs.invalidate_cache()
+    # Not rm(): it reads a path with *, ? or [ in it, which a run id may hold, as a pattern, and would remove the files of other runs.
+    with ThreadPoolExecutor(_REMOVALS_AT_A_TIME) as pool:
+        list(pool.map(folder.fs.rm_file, folder.fs.find(folder.path)))
+    folder.fs.invalidate_cache()
+
+
+def remove_file(path: ObjectStoragePath) -> None:
+    """Remove a file; nothing happens where it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        if is_local(path):
+            path.unlink()
+        else:
+            path.fs.rm_file(path.path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -49,3 +51,14 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     # By the module that is warned: one that our own code earns is an error.
     config.addinivalue_line("filterwarnings", r"ignore::airflow.exceptions.RemovedInAirflow3Warning:airflow(\..*)?$")
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """An S3-compatible store with the staging bucket in it."""
+    from tests.object_store import BUCKET, ObjectStore
+
+    with ObjectStore(log=tmp_path_factory.mktemp("object-store") / "store.log") as store:
+        store.wait()
+        store.client.create_bucket(Bucket=BUCKET)
+        yield store

@@ -16,11 +16,17 @@ SECRET_KEY = "canary-secret-key-97aa10c4e6d3428b"
 #: The secret of the sandbox's AWS user.
 AWS_SECRET_KEY = "sandbox-aws-secret-000000000000000000001"
 
-_SECRETS = [
-    form.encode()
-    for secret in (ACCESS_KEY, SECRET_KEY, AWS_SECRET_KEY)
-    for form in (secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode(), repr(secret.encode())[2:-1])
-]
+
+def forms_of(*secrets: str) -> list[bytes]:
+    """Secrets as they are, in a URL, in base64, and escaped."""
+    return [
+        form.encode()
+        for secret in secrets
+        for form in (secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode(), repr(secret.encode())[2:-1])
+    ]
+
+
+_SECRETS = forms_of(ACCESS_KEY, SECRET_KEY, AWS_SECRET_KEY)
 
 
 def leaks(folder: Path) -> list[str]:
@@ -28,7 +34,7 @@ def leaks(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.rglob("*") if path.is_file() and holds_secret(path.read_bytes()))
 
 
-def holds_secret(data: bytes) -> bool:
+def holds_secret(data: bytes, secrets: list[bytes] = _SECRETS) -> bool:
     """Whether bytes hold a secret, also when they are compressed."""
     if data[:2] == b"\x1f\x8b":
         try:
@@ -41,4 +47,4 @@ def holds_secret(data: bytes) -> bool:
             for block in unpacked(data, 100_000):
                 content += block
         data += content
-    return any(secret in data for secret in _SECRETS)
+    return any(secret in data for secret in secrets)

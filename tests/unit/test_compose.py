@@ -12,45 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from airflow_provider_tenable.config import OPTIONS
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-COMPOSE_FILE = ROOT / "docker-compose.yaml"
-DOCKER = ROOT / "deploy" / "docker"
-SCRIPT = ROOT / "scripts" / "component.sh"
+from tests.compose import COMPOSE_FILE, DOCKER, ROOT, SCRIPT, interpolated, read_env, services
 
 TEXT = COMPOSE_FILE.read_text()
-COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+SERVICES = services()
 ONE_SHOT = {"init", "once"}
 OURS = {name for name, service in SERVICES.items() if "build" in service}
-
-
-def env_file(path: Path) -> dict[str, str]:
-    lines = (line for line in path.read_text().splitlines() if line and not line.startswith("#"))
-    return {name: value for name, _, value in (line.partition("=") for line in lines)}
-
-
-def interpolated(value: Any, env: dict[str, str]) -> Any:
-    """Compose's interpolation, as far as the file uses it."""
-    if isinstance(value, dict):
-        return {name: interpolated(item, env) for name, item in value.items()}
-    if isinstance(value, list):
-        return [interpolated(item, env) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def fill(match: re.Match[str]) -> str:
-        name, operator, default = match.group(1), match.group(2) or "", match.group(3) or ""
-        if env.get(name):
-            return env[name]
-        if operator == ":?":
-            raise KeyError(f"{name}: {default}")
-        return default
-
-    return re.sub(r"\$\{(\w+)(?:(:\?|:-)([^}]*))?\}", fill, value).replace("$$", "$")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +28,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     target = tmp_path_factory.mktemp("env") / ".env"
     subprocess.run([sys.executable, ROOT / "scripts" / "docker_env.py", target], check=True, capture_output=True)
     assert target.stat().st_mode & 0o077 == 0
-    result: dict[str, Any] = interpolated(SERVICES, env_file(target))
+    result: dict[str, Any] = interpolated(SERVICES, read_env(target))
     return result
 
 
@@ -81,7 +50,7 @@ def test_image_is_built_from_a_pinned_airflow() -> None:
     assert re.search(r"^FROM apache/airflow:\$\{AIRFLOW_VERSION\}-python3\.12$", dockerfile, re.M)
     version = re.search(r"^ARG AIRFLOW_VERSION=(\S+)$", dockerfile, re.M)
     assert version
-    assert version[1] == env_file(DOCKER / ".env.example")["AIRFLOW_VERSION"]
+    assert version[1] == read_env(DOCKER / ".env.example")["AIRFLOW_VERSION"]
     assert {interpolated(SERVICES[name]["image"], {}) for name in OURS} == {f"airflow-provider-tenable:{version[1]}"}
     for source in re.findall(r"^COPY (?:--\S+ )?(.+) \S+$", dockerfile, re.M):
         for part in source.split():
@@ -134,7 +103,7 @@ def test_no_secret_stands_in_the_file() -> None:
 
 def test_every_secret_is_asked_for_and_none_has_a_default() -> None:
     names = set(re.findall(r"\$\{(\w+)", TEXT))
-    example = env_file(DOCKER / ".env.example")
+    example = read_env(DOCKER / ".env.example")
     assert names - {"RUN_CONF", "RUN_SECONDS"} <= set(example)
     assert set(example) - {"COMPOSE_PROFILES"} <= names
     for name, value in example.items():
@@ -146,14 +115,14 @@ def test_every_secret_is_asked_for_and_none_has_a_default() -> None:
 def test_env_script_fills_in_every_secret_with_another_text(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "scripts" / "docker_env.py", tmp_path / ".env"]
     subprocess.run(command, check=True, capture_output=True)
-    values = env_file(tmp_path / ".env")
-    made = [values[name] for name, value in env_file(DOCKER / ".env.example").items() if value == "CHANGE_ME"]
+    values = read_env(tmp_path / ".env")
+    made = [values[name] for name, value in read_env(DOCKER / ".env.example").items() if value == "CHANGE_ME"]
     assert len(set(made)) == len(made) >= 8
     assert "CHANGE_ME" not in values.values()
     # It stands in URLs: letters and digits only. And it is never written over.
     assert values["POSTGRES_PASSWORD"].isalnum()
     subprocess.run(command, check=True, capture_output=True)
-    assert env_file(tmp_path / ".env") == values
+    assert read_env(tmp_path / ".env") == values
 
 
 def test_env_file_is_ignored_by_git() -> None:

@@ -311,11 +311,16 @@ def test_a_disk_that_does_not_take_it_is_a_staging_error_with_advice(local, tmp_
 def test_a_bucket_that_does_not_take_it_is_a_staging_error_with_advice(refused):
     class InBucket:
         protocol = "s3"
+        path = "bucket/run.json"
 
         def __str__(self):
             return "s3://aws_default@bucket/run.json"
 
-        def write_bytes(self, data):
+        @property
+        def fs(self):
+            return self
+
+        def pipe_file(self, path, data):
             raise refused
 
     with pytest.raises(
