@@ -6,6 +6,8 @@ import would silently hand out the classes of Airflow 2.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow import __version__ as _airflow_version
 from airflow.timetables.interval import DeltaDataIntervalTimetable
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -74,6 +76,18 @@ def asset_of(uri: str) -> Asset:
     return asset
 
 
+def pause(seconds: float) -> BaseTrigger:
+    """Airflow's own trigger that fires after so many seconds."""
+    # Imported here, since few DAGs that are parsed need it.
+    if AIRFLOW_V_3_0_PLUS:
+        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+    else:
+        from airflow.triggers.temporal import TimeDeltaTrigger
+
+    trigger: BaseTrigger = TimeDeltaTrigger(timedelta(seconds=seconds))
+    return trigger
+
+
 __all__ = [
     "AIRFLOW_V_3_0_PLUS",
     "AIRFLOW_V_3_2_PLUS",
@@ -101,5 +115,6 @@ __all__ = [
     "asset_of",
     "conf",
     "dag",
+    "pause",
     "task",
 ]

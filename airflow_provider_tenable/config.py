@@ -50,6 +50,19 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
     ),
     "transform_shards": Option("integer", "8", "Into how many mapped tasks the transform is split, at most.", minimum=1),
+    "import_tasks": Option(
+        "integer",
+        "128",
+        "Into how many mapped tasks the import is split, at most (and never more than [core] max_map_length). Where a run has findings for more accounts and "
+        "Regions, a task serves several of them.",
+        minimum=1,
+    ),
+    "import_minutes": Option(
+        "float",
+        "60",
+        "After so many minutes an import hands its worker slot back, and goes on half a minute later behind its receipts; no retry is used up. 0: it never does.",
+        minimum=0,
+    ),
     "num_assets": Option("integer", "100", "Assets per chunk of a vulnerability export (50 to 5000). Fewer means less memory.", minimum=50, maximum=5000),
     "asset_chunk_size": Option("integer", "1000", "Assets per chunk of an asset export (100 to 1000).", minimum=100, maximum=1000),
     "poll_interval_seconds": Option("float", "30", "Seconds between two looks at a running export. At least 10 where the task is deferred.", minimum=1),

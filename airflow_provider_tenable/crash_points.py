@@ -30,6 +30,7 @@ class CrashPoint(StrEnum):
     FINDINGS_PART_WRITTEN = "findings_part_written"
     SHARD_TRANSFORMED = "shard_transformed"
     SHARD_MANIFEST_WRITTEN = "shard_manifest_written"
+    IMPORTS_PLANNED = "imports_planned"
     BEFORE_CALL = "before_call"
     CALL_ANSWERED = "call_answered"
     REJECTED_PART_WRITTEN = "rejected_part_written"

@@ -49,12 +49,19 @@ class FindingsImport:
         bucket = bucket or TokenBucket(clock=clock, sleep=sleep)
         self._sender = BatchSender(sender=sender, bucket=bucket, retry_seconds=retry_seconds, clock=clock, sleep=sleep)
         self._clock = clock
+        self._begun = 0
 
-    def run(self, parts: Iterable[tuple[str, Iterable[bytes]]], total: int) -> None:
+    def stop(self) -> None:
+        """End soon, from another thread: what is in flight is waited for and receipted, then :meth:`run` raises TemporaryError."""
+        self._sender.stop()
+
+    def run(self, parts: Iterable[tuple[str, Iterable[bytes]]], total: int, *, until: float | None = None) -> bool:
         """Import the lines of all parts that have no receipt yet.
 
         :param parts: (name, lines) of each part, always in the same order.
         :param total: findings in all, for the progress in the log.
+        :param until: by the clock: when to begin no further batch. One is sent in any case, so that every call gets on.
+        :return: whether all was sent.
         :raises ConfigurationError: Security Hub refuses the caller; nothing further was sent.
         :raises TemporaryError: it could not be reached for too long; a retry resumes.
         """
@@ -62,18 +69,19 @@ class FindingsImport:
         pending: set[Future[Outcome]] = set()
         done: set[Future[Outcome]] = set()
         source = batches(self._items(parts), size=self.batch_size)
+        exhausted = False
         with ThreadPoolExecutor(max_workers=self.in_flight, thread_name_prefix="securityhub-import") as pool:
             try:
-                exhausted = False
-                while pending or not exhausted:
-                    while not exhausted and len(pending) < self.in_flight:
+                while True:
+                    while not exhausted and len(pending) < self.in_flight and (until is None or not self._begun or self._clock() < until):
                         batch = next(source, None)
                         if batch is None:
                             exhausted = True
                         else:
+                            self._begun += 1
                             pending.add(pool.submit(self._sender.send, batch))
                     if not pending:
-                        break
+                        return exhausted
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     while done:
                         self._record(done.pop().result())

@@ -33,14 +33,15 @@ def shard_manifests(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def destinations_of(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One entry per account and hub Region: ``account, region, aws_conn_id, role_name, findings, parts``."""
+    """One entry per account and hub Region: ``account, region, aws_conn_id, role_name, findings``, and of its parts the names and ``lines``."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for manifest in manifests:
         for entry in manifest["destinations"]:
             key = (entry["account"], entry["region"])
-            target = found.setdefault(key, {**entry, "findings": 0, "parts": []})
+            target = found.setdefault(key, {**entry, "findings": 0, "parts": [], "lines": []})
             target["findings"] += sum(part["lines"] for part in entry["parts"])
             target["parts"] += [part["name"] for part in entry["parts"]]
+            target["lines"] += [part["lines"] for part in entry["parts"]]
     return [found[key] for key in sorted(found)]
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 
 from airflow_provider_tenable import config, metrics, watermark
+from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.destinations import Destination, Router, parse_destinations, resolve
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
+from airflow_provider_tenable.import_groups import grouped, name_of, target_of, write_group
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, shard_manifests
 from airflow_provider_tenable.parking import claim_pool, settle_pool
 from airflow_provider_tenable.settings import DEFAULTS, narrowed, parse_settings
@@ -106,11 +108,20 @@ def plan_shards(context: Any, vulnerabilities: dict[str, Any]) -> list[dict[str,
 
 
 def plan_imports(context: Any) -> list[dict[str, Any]]:
-    """The arguments of the mapped imports: one per account and hub Region that has findings."""
+    """The arguments of the mapped imports: one per account and hub Region that has findings, or per group of them where those would be too many tasks."""
     run = RunFolder.of(context)
     settings = read_json(run.plan)["settings"]
     shared = {name: settings[name] for name in ("batch_size", "dry_run")}
-    return [{**{name: entry[name] for name in ("account", "region", "aws_conn_id", "role_name")}, **shared} for entry in destinations_of(shard_manifests(run))]
+    tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
+    arguments: list[dict[str, Any]] = []
+    for number, group in enumerate(grouped([target_of(entry) for entry in destinations_of(shard_manifests(run))], tasks)):
+        if len(group) == 1:
+            arguments.append({**{name: getattr(group[0], name) for name in ("account", "region", "aws_conn_id", "role_name")}, **shared})
+        else:
+            write_group(run, number, group)
+            arguments.append({"group": number, "title": name_of(group), **shared})
+    reached(CrashPoint.IMPORTS_PLANNED)
+    return arguments
 
 
 def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:

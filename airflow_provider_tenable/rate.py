@@ -12,6 +12,7 @@ class TokenBucket:
 
     :param rate: calls per second (BatchImportFindings: 10 per account and Region).
     :param burst: calls that may be made at once after a pause (30).
+    :param filled: of these, how many may be made now; None for all.
     """
 
     def __init__(
@@ -19,6 +20,7 @@ class TokenBucket:
         rate: float = 10.0,
         burst: float = 30.0,
         *,
+        filled: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -26,7 +28,7 @@ class TokenBucket:
         self.burst = burst
         self._clock = clock
         self._sleep = sleep
-        self._tokens = burst
+        self._tokens = burst if filled is None else filled
         self._at = clock()
         self._lock = threading.Lock()
 

@@ -4,6 +4,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
 
     run.json                                 the run's plan: window, settings, destinations
     shards.json                              into how many tasks the transform was split
+    imports/group-*.json                     which import task serves which destinations, where there are more of these than tasks
     assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
     findings/shard-*.json                    manifest of one transform task
     findings/{account}/{region}/part-*.jsonl.zst
@@ -294,6 +295,10 @@ class RunFolder:
     def receipts(self, account: str, region: str) -> ObjectStoragePath:
         """The receipts of one account and region."""
         return self.root / "receipts" / account / f"{region}.jsonl"
+
+    def import_group(self, number: int) -> ObjectStoragePath:
+        """The destinations of an import task that serves several."""
+        return self.root / "imports" / f"group-{number:05d}.json"
 
     def shard_manifest(self, index: int) -> ObjectStoragePath:
         """The manifest of a transform task."""

@@ -2,42 +2,54 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable import metrics
-from airflow_provider_tenable._compat import BaseOperator
+from airflow_provider_tenable._compat import BaseOperator, pause
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.links.security_hub import XCOM_KEY, SecurityHubFindingsLink, console_url
 from airflow_provider_tenable.staging import RunFolder
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
-    from airflow_provider_tenable.receipts import Receipts
+    from airflow_provider_tenable.import_groups import Target
+
+#: Between two pieces of an import. Not less: Airflow 3.2 and 3.3 lose tasks whose trigger fires within its first seconds.
+PAUSE_SECONDS = 30.0
 
 
 class SecurityHubImportFindingsOperator(BaseOperator):
-    """Import the staged findings of one account and hub Region (BatchImportFindings), at the quota's rate, resuming behind its receipts.
+    """Import the staged findings of one account and hub Region, or of several (BatchImportFindings), at the quota's rate, resuming behind their receipts.
 
     Every finding ends as accepted or as rejected with Security Hub's code and message (in ``rejected/``). Throttling, outages and time-outs are
     repeated for minutes; a call that is refused as a whole is halved until the culprit is alone; a refused caller stops the import.
 
-    The result (XCom) is ``{"account", "region", "findings", "accepted", "rejected", "calls"}``.
+    Of several accounts, each has its own rate, receipts and role, and a few are imported at a time. One that fails keeps none of the others from being
+    delivered; then the task fails and names all that failed.
+
+    An import that lasts longer than ``minutes`` writes its receipts, hands its worker slot back (it is deferred) and goes on in another piece, without using up
+    a retry. On Airflow 2 an ``execution_timeout`` counts over all pieces, on Airflow 3 for each.
+
+    The result (XCom) is ``{"account", "region", "findings", "accepted", "rejected", "calls"}``; of several, ``destinations`` is their number, and there is
+    no account and Region.
 
     .. seealso:: https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html
 
-    :param account: 12 digits: whose findings (templated).
-    :param region: the hub's Region (templated).
+    :param account: 12 digits: whose findings (templated). Not with ``group``.
+    :param region: the hub's Region (templated). Not with ``group``.
+    :param group: the number of a group of accounts and Regions that ``plan_imports`` has staged.
+    :param title: what the mapped task is called; default account and Region.
     :param aws_conn_id: AWS connection, None for the worker's own credentials (templated).
     :param role_name: role to assume in the account with the connection's credentials (templated).
     :param batch_size: findings per call, 1 to 100 (templated).
     :param dry_run: look at the hub, and send nothing (templated).
     :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
     :param enable_product: subscribe the account to the product where it is not. Default ``[tenable] enable_product``.
-    :param in_flight: calls at the same time.
+    :param in_flight: calls at the same time, for each account and Region.
+    :param together: of a group, accounts and Regions at the same time.
+    :param minutes: how long a piece lasts; 0 for no end. Default ``[tenable] import_minutes``.
     :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
     """
 
@@ -48,8 +60,10 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     def __init__(
         self,
         *,
-        account: str,
-        region: str,
+        account: str | None = None,
+        region: str | None = None,
+        group: int | None = None,
+        title: str | None = None,
         aws_conn_id: str | None = "aws_default",
         role_name: str | None = None,
         batch_size: int = 100,
@@ -57,12 +71,16 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         product: str | None = None,
         enable_product: bool | None = None,
         in_flight: int = 4,
+        together: int = 4,
+        minutes: float | None = None,
         staging_path: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.account = account
         self.region = region
+        self.group = group
+        self._title = title
         self.aws_conn_id = aws_conn_id
         self.role_name = role_name
         self.batch_size = batch_size
@@ -70,6 +88,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         self.product = product
         self.enable_product = enable_product
         self.in_flight = in_flight
+        self.together = together
+        self.minutes = minutes
         self.staging_path = staging_path
 
     @cached_property
@@ -79,51 +99,82 @@ class SecurityHubImportFindingsOperator(BaseOperator):
 
         return SecurityHubHook(aws_conn_id=self.aws_conn_id, region_name=self.region, role_name=self.role_name, account=self.account)
 
+    @property
+    def title(self) -> str:
+        """Account and Region, or how many they are: for ``map_index_template``."""
+        return self._title or f"{self.account}/{self.region}"
+
     def execute(self, context: Any) -> dict[str, Any]:
         """Check the hub, then send what has no receipt yet."""
+        from airflow_provider_tenable import config
         from airflow_provider_tenable.exceptions import ConfigurationError
-        from airflow_provider_tenable.receipts import Receipts
+        from airflow_provider_tenable.group_import import GroupImport
 
-        link = console_url(account=self.account, region=self.region)
+        link = console_url(account=self.account, region=self.region) if self.account and self.region else None
         if link:
             context["ti"].xcom_push(key=XCOM_KEY, value=link)
         with fail_fast():
             if not 1 <= int(self.batch_size) <= 100:
                 raise ConfigurationError(f"batch_size is {self.batch_size}; Security Hub takes 1 to 100 findings per call.")
             run = RunFolder.of(context, self.staging_path)
-            parts = staged_findings(run, self.account, self.region)
-            total = sum(lines for _, lines in parts)
-            receipts = Receipts(run, self.account, self.region, [name for name, _ in parts])
-            if receipts.accepted or receipts.rejected:
-                self.log.info("Resuming: %d of %d findings are acknowledged, %d rejected.", receipts.accepted, total, receipts.rejected.total())
-            before, began = receipts.counts(), time.monotonic()
-            try:
-                self._import(run, receipts, parts, total)
-            finally:
-                # Also of a try that fails: what it has delivered, the next one will not send again.
-                tags = {"dag_id": run.dag_id, "account": self.account, "region": self.region}
-                metrics.imported(before, receipts.counts(), time.monotonic() - began, **tags)
-        return {"account": self.account, "region": self.region, "findings": total, **receipts.counts()}
+            minutes = config.get("import_minutes") if self.minutes is None else self.minutes
+            work = GroupImport(
+                run,
+                self._targets(run),
+                open_hook=self._open_hook,
+                product=self.product or config.get("product"),
+                enable_product=bool(config.get("enable_product") if self.enable_product is None else self.enable_product),
+                batch_size=int(self.batch_size),
+                in_flight=self.in_flight,
+                together=self.together,
+                dry_run=self.dry_run,
+                seconds=60 * minutes or None,
+                told=partial(self._measure, run.dag_id),
+            )
+            done = work.run()
+        counts = work.counts()
+        if not done:
+            accounted_for = counts["accepted"] + sum(counts["rejected"].values())
+            self.log.info(
+                "%s: %d of %d findings are accounted for after %g minutes. The worker slot is handed back; the import goes on in %g seconds.",
+                self.title,
+                accounted_for,
+                work.findings,
+                minutes,
+                PAUSE_SECONDS,
+            )
+            self.defer(trigger=pause(PAUSE_SECONDS), method_name="resume")
+        which = {"account": self.account, "region": self.region} if self.group is None else {"destinations": len(work.targets)}
+        return {**which, "findings": work.findings, **counts}
 
-    def _import(self, run: RunFolder, receipts: Receipts, parts: list[tuple[str, int]], total: int) -> None:
-        from airflow_provider_tenable import config
-        from airflow_provider_tenable.importing import FindingsImport
+    def resume(self, context: Any, event: Any = None) -> dict[str, Any]:
+        """Go on with the next piece."""
+        return self.execute(context)
 
-        with closing(self.hook) as hook:
-            enable = config.get("enable_product") if self.enable_product is None else self.enable_product
-            hook.preflight(self.product or config.get("product"), enable_product=bool(enable) and not self.dry_run)
-            if self.dry_run:
-                self.log.info("dry_run: %d findings for %s/%s are staged and were not sent.", total, self.account, self.region)
-                return
-            findings_import = FindingsImport(sender=hook, receipts=receipts, batch_size=int(self.batch_size), in_flight=self.in_flight)
-            findings_import.run(self._read(run, parts), total)
+    def _targets(self, run: RunFolder) -> list[Target]:
+        from airflow_provider_tenable.exceptions import ConfigurationError
+        from airflow_provider_tenable.import_groups import Target, read_group
 
-    def _read(self, run: RunFolder, parts: list[tuple[str, int]]) -> Iterator[tuple[str, Iterator[bytes]]]:
-        from airflow_provider_tenable.staging import read_lines
+        if self.group is not None:
+            return read_group(run, int(self.group))
+        if not self.account or not self.region:
+            raise ConfigurationError("An import needs account and region, or the number of a group.")
+        return [Target(self.account, self.region, self.aws_conn_id, self.role_name, staged_findings(run, self.account, self.region))]
 
-        folder = run.destination(self.account, self.region)
-        for name, _ in parts:
-            yield name, read_lines(folder / name)
+    def _open_hook(self, target: Target) -> SecurityHubHook:
+        from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
+
+        if self.group is None:
+            hook = self.hook
+        else:
+            hook = SecurityHubHook(aws_conn_id=target.aws_conn_id, region_name=target.region, role_name=target.role_name, account=target.account)
+        # Looked up in the task's own thread, before others use the hook.
+        _ = hook.conn_config
+        return hook
+
+    @staticmethod
+    def _measure(dag_id: str, target: Target, before: dict[str, Any], after: dict[str, Any], seconds: float) -> None:
+        metrics.imported(before, after, seconds, dag_id=dag_id, account=target.account, region=target.region)
 
 
 def staged_findings(run: RunFolder, account: str, region: str) -> list[tuple[str, int]]:

@@ -83,8 +83,8 @@ def test_findings_are_counted_also_by_a_try_that_fails(
     arguments = max(pipeline.plan_imports(run.context), key=lambda each: len(list(run.folder.destination(each["account"], each["region"]).iterdir())))
     whole = FindingsImport.run
 
-    def dies_at_the_end(self: Any, *arguments: Any) -> None:
-        whole(self, *arguments)
+    def dies_at_the_end(self: Any, *arguments: Any, **options: Any) -> None:
+        whole(self, *arguments, **options)
         raise OSError("the worker is lost")
 
     monkeypatch.setattr(FindingsImport, "run", dies_at_the_end)
