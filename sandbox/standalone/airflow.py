@@ -65,7 +65,8 @@ class Standalone(Child):
         self.url = f"http://127.0.0.1:{self.port}"
         self._client = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
         self.env = {**os.environ, **self._settings(sandbox), **(settings or {})}
-        super().__init__([sys.executable, "-m", "airflow", "standalone"], log=self.home / "standalone.log", env=self.env)
+        # From its own home: gunicorn leaves a socket where it is started.
+        super().__init__([sys.executable, "-m", "airflow", "standalone"], log=self.home / "standalone.log", env=self.env, cwd=self.home)
 
     def _settings(self, sandbox: SandboxProcess) -> dict[str, str]:
         params = {**DAG_PARAMS, "destinations": destinations(sandbox.facts["accounts"])}
