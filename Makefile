@@ -47,8 +47,9 @@ integration: setup
 	$(PY) -m pytest tests/integration
 
 # FAULTS=full for every combination and the large numbers.
+# The system test waits most of its time, so it goes first.
 faults: setup
-	$(PY) -m pytest tests/faults tests/system/test_crashes.py
+	$(PY) -m pytest -n 2 --dist loadgroup tests/system/test_crashes.py tests/faults
 
 soak: setup
 	$(PY) scripts/soak.py

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
 from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.staging import RunFolder, names, read_json, read_lines
+from airflow_provider_tenable.staging import RunFolder, read_json, read_lines
 
 #: Reasons that stand for a broken record, not for a choice: they count for ``max_rejected_ratio``, as what Security Hub rejected does.
 BROKEN = frozenset({"unreadable_record", "unmappable_record"})
@@ -117,9 +117,20 @@ def check_rejected(ledger: dict[str, Any], run: RunFolder, max_ratio: float) -> 
 
 
 def rejected_lines(run: RunFolder) -> Iterator[dict[str, Any]]:
-    """All that the run has put aside: ``{"id", "account", "region", "code", "message", "finding"}``."""
+    """All that the run has put aside: ``{"id", "account", "region", "code", "message", "finding"}``, what could not be mapped first.
+
+    What an earlier pass of a cleared run had put aside, and the present one has not, does not count.
+
+    :raises StagingError: a part is missing or damaged.
+    """
     import msgspec
 
-    for name in names(run.rejected):
-        for line in read_lines(run.rejected / name):
-            yield msgspec.json.decode(line)
+    manifests = shard_manifests(run)
+    for manifest in manifests:
+        if manifest["rejected_part"]:
+            yield from map(msgspec.json.decode, read_lines(run.rejected / manifest["rejected_part"]))
+    for entry in destinations_of(manifests):
+        for name in Receipts(run, entry["account"], entry["region"], entry["parts"]).rejected_names:
+            for line in map(msgspec.json.decode, read_lines(run.rejected / name)):
+                if line["part"] in entry["parts"]:
+                    yield line

@@ -95,7 +95,7 @@ def plan_shards(context: Any, vulnerabilities: dict[str, Any]) -> list[dict[str,
     :param vulnerabilities: result of the vulnerability export.
     """
     run = RunFolder.of(context)
-    plan = read_json(run.plan)
+    plan = _plan_of(run)
     count = max(1, min(config.get("transform_shards"), vulnerabilities["parts"]))
     shards: list[dict[str, Any]] = [{"index": index, "count": count} for index in range(count)]
     # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and leaves nothing out.
@@ -110,7 +110,7 @@ def plan_shards(context: Any, vulnerabilities: dict[str, Any]) -> list[dict[str,
 def plan_imports(context: Any) -> list[dict[str, Any]]:
     """The arguments of the mapped imports: one per account and hub Region that has findings, or per group of them where those would be too many tasks."""
     run = RunFolder.of(context)
-    settings = read_json(run.plan)["settings"]
+    settings = _plan_of(run)["settings"]
     shared = {name: settings[name] for name in ("batch_size", "dry_run")}
     tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
     arguments: list[dict[str, Any]] = []
@@ -130,17 +130,18 @@ def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
     :return: the sums, for the XCom.
     """
     run = RunFolder.of(context)
-    plan = read_json(run.plan)
+    plan = _plan_of(run)
     ledger = build_ledger(run, plan, exported=vulnerabilities["records"])
     write_json(run.ledger, ledger)
     reached(CrashPoint.LEDGER_WRITTEN)
     check_sums(ledger)
     check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
     if not ledger["dry_run"]:
-        manifests, release = shard_manifests(run), not _leaves_out_accounts(run, plan)
-        again = [each["parked_part"] for each in manifests if each["parked_part"] and (release or not each["from_pool"])]
-        # What came from the pool first: its part may bear the name of one that an earlier pass of this very run has put there.
-        settle_pool(run, again[::-1], release=release)
+        # Parts of the pool are not done with where the run left out accounts that others serve.
+        release = not _leaves_out_accounts(run, plan)
+        settled = [each for each in shard_manifests(run) if release or not each["from_pool"]]
+        parts = [each["parked_part"] for each in settled if each["parked_part"]]
+        settle_pool(run, parts, done=[name for each in settled for name in each["pool_parts"]])
     return {name: ledger[name] for name in ("exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")}
 
 
@@ -150,8 +151,8 @@ def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str
     :return: ``{"before", "after", "why"}``
     """
     run = RunFolder.of(context)
-    plan, ledger = read_json(run.plan), read_json(run.ledger)
-    if plan is None or ledger is None:
+    plan, ledger = _plan_of(run), read_json(run.ledger)
+    if ledger is None:
         raise StagingError(f"{run.ledger} is not there: the run was not settled, and the watermark stays. Clear the run's tasks from settle on.")
     dag_id = context["dag_run"].dag_id
     current = watermark.parse_watermark(watermark.read_watermark(dag_id), name=watermark.variable_name(dag_id), now=time.time())
@@ -178,23 +179,45 @@ def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str
 def remove_old_runs(context: Any) -> list[str]:
     """Remove the staged files of completed runs after ``[tenable] retention_days``. Those of failed runs stay.
 
+    Of a run that has rejected findings, these and what a replay of them needs stay until ``[tenable] rejected_retention_days`` are over.
+
     :return: the ids of the runs whose files were removed.
     """
-    run = RunFolder.of(context)
-    before = time.time() - config.get("retention_days") * 86400
-    removed = []
+    run, now = RunFolder.of(context), time.time()
+    before = now - config.get("retention_days") * 86400
+    rejected_before = now - config.get("rejected_retention_days") * 86400
+    removed, incomplete = [], []
     for name in names(run.dag_root):
         if name in (run.run_id, run.parked_pool.name):
             continue
-        ledger_path = run.dag_root / name / "ledger.json"
-        ledger = read_json(ledger_path)
-        if ledger and ledger.get("complete") and ledger_path.stat().st_mtime < before:
-            remove(run.dag_root / name)
-            removed.append(name)
+        old = run.beside(name)
+        ledger = read_json(old.ledger)
+        if not (ledger and ledger.get("complete")):
+            incomplete += [name] if old.plan.exists() else []
+        elif (last := old.ledger.stat().st_mtime) < before:
+            if last >= rejected_before and names(old.rejected):
+                _remove_bulk(old)
+            else:
+                # What says that the run is complete goes last: dying before leaves something that is looked at again.
+                for part in (old.findings, old.rejected, old.root / "assets", old.root / "vulnerabilities"):
+                    remove(part)
+                remove(old.root)
+                removed.append(name)
     if is_local(run.root):
         free = shutil.disk_usage(run.dag_root.path).free
         log.info("Removed the files of %d runs; %.1f GB are free in %s.", len(removed), free / 1e9, run.dag_root)
+    if incomplete:
+        log.info("%d runs are not complete, and keep their files until they are cleared or removed: %s.", len(incomplete), ", ".join(incomplete[:10]))
     return removed
+
+
+def _remove_bulk(run: RunFolder) -> None:
+    """Remove a run's chunks and findings; plan, manifests, receipts, ledger and what was rejected stay."""
+    for folder in (run.export("assets"), run.export("vulnerabilities"), run.parked):
+        remove(folder)
+    for name in names(run.findings):
+        if not name.endswith(".json"):
+            remove(run.findings / name)
 
 
 def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -220,6 +243,15 @@ def _leaves_out_accounts(run: RunFolder, plan: dict[str, Any]) -> bool:
     router = Router(msgspec.convert(plan["usual_destinations"], list[Destination]), "resource")
     left_out = {account for manifest in shard_manifests(run) for account in manifest["skipped_accounts"]}
     return any(not isinstance(router.route(account, "us-east-1"), str) for account in left_out)
+
+
+def _plan_of(run: RunFolder) -> dict[str, Any]:
+    plan: dict[str, Any] | None = read_json(run.plan)
+    if plan is None:
+        raise StagingError(
+            f"{run.plan} is not there. Was the run's folder removed, or [tenable] staging_path changed since the run began? Clear the run from plan_run on."
+        )
+    return plan
 
 
 def _public(plan: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import msgspec
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.staging import RunFolder, content_of, write_lines, write_whole
+from airflow_provider_tenable.staging import FORMAT, RunFolder, content_of, newer_format, write_lines, write_whole
 
 
 class _Lines:
@@ -81,6 +81,8 @@ class Receipts:
         try:
             head, *entries = [msgspec.json.decode(line) for line in content_of(self.path).splitlines()]
             self.calls, self._rejected_parts = head["calls"], head["rejected_parts"]
+            if head.get("format", FORMAT) > FORMAT:
+                raise newer_format(self.path, head["format"])
             for entry in entries:
                 if entry["part"] in self._receipts:
                     done = _Lines(number for first, last in entry["lines"] for number in range(first, last + 1))
@@ -93,6 +95,14 @@ class Receipts:
             raise StagingError(
                 f"The receipts {self.path} are damaged ({error}). Remove the file and clear the import: findings that are sent again change nothing."
             ) from error
+
+    @property
+    def rejected_names(self) -> list[str]:
+        """The names of the parts in ``rejected/`` that belong to these receipts."""
+        return [self._rejected_name(number) for number in range(self._rejected_parts)]
+
+    def _rejected_name(self, number: int) -> str:
+        return f"part-{self.account}-{self.region}-{number:05d}.jsonl.gz"
 
     @property
     def accepted(self) -> int:
@@ -125,6 +135,8 @@ class Receipts:
             # Security Hub's words, which may hold what no UTF-8 can carry.
             "message": message[:2000].encode("utf-8", "replace").decode(),
             "finding": msgspec.Raw(finding),
+            # A finding that another transform has written since is another one: what was refused then does not count any more.
+            "part": part,
         }
         self._unwritten.append(msgspec.json.encode(entry))
 
@@ -136,11 +148,11 @@ class Receipts:
     def flush(self) -> None:
         """Write rejected findings, then the receipts. If the process dies between the two, the next flush writes the same part again."""
         if self._unwritten:
-            write_lines(self.run.rejected, f"part-{self.account}-{self.region}-{self._rejected_parts:05d}", self._unwritten)
+            write_lines(self.run.rejected, self._rejected_name(self._rejected_parts).removesuffix(".jsonl.gz"), self._unwritten)
             reached(CrashPoint.REJECTED_PART_WRITTEN)
             self._rejected_parts += 1
             self._unwritten = []
-        lines: list[dict[str, Any]] = [{"calls": self.calls, "rejected_parts": self._rejected_parts}]
+        lines: list[dict[str, Any]] = [{"calls": self.calls, "rejected_parts": self._rejected_parts, "format": FORMAT}]
         for part, receipt in sorted(self._receipts.items()):
             lines.append({"part": part, "lines": receipt.done.ranges(), "accepted": receipt.accepted, "rejected": dict(sorted(receipt.rejected.items()))})
         write_whole(self.path, b"\n".join(msgspec.json.encode(line) for line in lines) + b"\n")

@@ -92,7 +92,7 @@ def _source(dag_id: str, run_id: str | None) -> RunFolder:
     runs = [RunFolder(default_staging_uri(), dag_id, name) for name in names(root) if name != "parked"]
     candidates = [run for run in runs if names(run.rejected) and read_json(run.plan)]
     if not candidates:
-        raise ConfigurationError(f"No run in {root} has rejected findings. Completed runs are removed after [tenable] retention_days.")
+        raise ConfigurationError(f"No run in {root} has rejected findings. Those of completed runs are removed after [tenable] rejected_retention_days.")
     return max(candidates, key=lambda run: (read_json(run.plan)["window"]["until"], run.run_id))
 
 
@@ -100,7 +100,8 @@ def _staged(source: RunFolder, kind: str) -> dict[str, Any]:
     state = StagedExport(source.export(kind), kind).state()
     if state is None or not state.complete:
         raise StagingError(
-            f"The {kind} export of run {source.run_id} is not whole, so that it cannot be transformed again. Run {source.dag_root.name} instead."
+            f"The {kind} export of run {source.run_id} is not whole, or was removed after [tenable] retention_days, so that it cannot be transformed again. "
+            f"Run {source.dag_root.name} instead, with the param since."
         )
     return {"folder": str(source.export(kind)), "parts": len(state.parts), "records": sum(part.records for part in state.parts.values())}
 
@@ -121,7 +122,7 @@ def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
     writer = FindingsWriter(run, 0)
     for (account, region, _), line in sorted(sendable.items()):
         writer.write(account, region, line, "rejected", via[account, region])  # type: ignore[arg-type]
-    writer.close({"read": len(sendable), "skipped": {}, "skipped_accounts": [], "parked": 0, "findings": len(sendable), "from_pool": False})
+    writer.close({"read": len(sendable), "skipped": {}, "skipped_accounts": [], "parked": 0, "findings": len(sendable), "from_pool": False, "pool_parts": []})
     return len(sendable)
 
 

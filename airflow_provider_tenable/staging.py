@@ -41,8 +41,19 @@ _GZIP_LEVEL = 1
 
 _REMOVALS_AT_A_TIME = 8
 
-#: The key under which a manifest has its own checksum.
+#: The key under which a manifest has its own checksum, and that of the format it is written in.
 _CHECKSUM = "checksum"
+_FORMAT = "format"
+#: The format of everything that is staged. To be raised when what this version writes would be read wrongly by an older one.
+FORMAT = 1
+
+
+def newer_format(path: ObjectStoragePath, found: Any) -> StagingError:
+    """What to say of a file that another version has written: going on with half of what it means would be worse than not at all."""
+    return StagingError(
+        f"The staged file {path} has format {found}, written by a newer version of airflow-provider-tenable; this one reads format {FORMAT}. "
+        "Install the newer version again. Or remove the file's run folder and clear the run; parked records must be moved elsewhere."
+    )
 
 
 def open_path(uri: str) -> ObjectStoragePath:
@@ -125,7 +136,8 @@ def write_json(path: ObjectStoragePath, value: Any) -> None:
     import msgspec
 
     if isinstance(value, dict):
-        value = {**value, _CHECKSUM: _checksum(value)}
+        value = {**value, _FORMAT: FORMAT}
+        value[_CHECKSUM] = _checksum(value)
     write_whole(path, msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1))
 
 
@@ -136,7 +148,7 @@ def _checksum(value: Any) -> int:
 
 
 def read_json(path: ObjectStoragePath) -> Any:
-    """Read a JSON file, or None where it is not there. :raises StagingError: it cannot be decoded."""
+    """Read a JSON file, or None where it is not there. :raises StagingError: it cannot be decoded, or a newer version has written it."""
     import msgspec
 
     try:
@@ -148,10 +160,14 @@ def read_json(path: ObjectStoragePath) -> Any:
         # One digit that flips would still be JSON: another end of the window, another number of records.
         if isinstance(value, dict) and value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
             raise ValueError("its checksum is another")
-        return value
     # msgspec's own error is a ValueError only in its newer releases.
     except (ValueError, msgspec.DecodeError) as error:
         raise StagingError(f"The staged file {path} is damaged ({error}). Remove the run's folder and clear the run.") from error
+    if isinstance(value, dict):
+        written_in = value.pop(_FORMAT, FORMAT)
+        if written_in > FORMAT:
+            raise newer_format(path, written_in)
+    return value
 
 
 def compress(data: bytes) -> bytes:
@@ -266,6 +282,7 @@ class RunFolder:
             # `parked` is the folder of the records that wait between runs.
             if name in ("", ".", "..", "parked") or "/" in name or "\0" in name:
                 raise ConfigurationError(f"{name!r} cannot be the name of a staging folder. Give the run another run_id.")
+        self._base = base
         self.dag_root = open_path(base) / dag_id
         self.root = self.dag_root / run_id
         self.dag_id = dag_id
@@ -283,6 +300,10 @@ class RunFolder:
         """The folder of the run that a task's context belongs to."""
         dag_run = context["dag_run"]
         return cls(staging_path or default_staging_uri(), dag_run.dag_id, dag_run.run_id)
+
+    def beside(self, run_id: str) -> RunFolder:
+        """The folder of another run of the same DAG."""
+        return RunFolder(self._base, self.dag_root.name, run_id)
 
     def export(self, kind: str) -> ObjectStoragePath:
         """The folder of an export: ``assets``, ``vulnerabilities``."""

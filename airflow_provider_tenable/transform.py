@@ -62,11 +62,12 @@ class TransformSettings(Struct, frozen=True):
     options: MappingOptions
 
 
-class Parked(Struct):
-    """A record that waits for its asset: since when (unix seconds), and the record as Tenable served it."""
+class Parked(Struct, omit_defaults=True):
+    """A record that waits for its asset: since when (unix seconds), and the record as Tenable served it. ``format`` as of ``staging.FORMAT``."""
 
     parked_at: int
     record: msgspec.Raw
+    format: int = 1
 
 
 def _state_of(state: str) -> str:

@@ -266,58 +266,101 @@ class _Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.mutant.source, module.__file__, "exec"), module.__dict__)
 
 
-def survives(mutant: Mutant | None, tests: list[str], seconds: float) -> bool:
-    """Whether the tests pass with the mutant (None: with the code as it is)."""
+def begin(mutant: Mutant | None, tests: list[str]) -> int:
+    """Start the tests with the mutant (None: with the code as it is) in a child; its process id."""
     pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
-        if mutant:
-            sys.meta_path.insert(0, _Loader(mutant))
-        import pytest
+    if pid:
+        return pid
+    os.setsid()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    if mutant:
+        sys.meta_path.insert(0, _Loader(mutant))
+    import pytest
 
-        code = 2
-        try:
-            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore", *tests]))
-        finally:
-            os._exit(code)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status) == 0
+    code = 2
+    try:
+        # Property tests are slow, and most mutants fall without them.
+        for marked in ("not hypothesis", "hypothesis"):
+            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore", "-m", marked, *tests]))
+            if code == pytest.ExitCode.NO_TESTS_COLLECTED:
+                code = 0
+            if code:
+                break
+    finally:
+        os._exit(code)
+
+
+def ended(pid: int) -> bool | None:
+    """Whether a child's tests have passed; None while they run."""
+    done, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) == 0 if done else None
+
+
+def passes(tests: list[str], seconds: float) -> bool:
+    """Whether the tests pass with the code as it is."""
+    pid, deadline = begin(None, tests), time.monotonic() + seconds
+    while (outcome := ended(pid)) is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    # A mutant that never ends has been noticed.
+    if outcome is None:
+        stop(pid)
+    return bool(outcome)
+
+
+def stop(pid: int) -> None:
+    """End a child and what it has started."""
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    return False
 
 
-def check_mutants(only: str | None, sample: int | None, seed: int, seconds: float) -> tuple[Counter[str], Counter[str]]:
+def outcomes(chosen: list[Mutant], seconds: float, workers: int) -> Iterator[tuple[Mutant, bool]]:
+    """Each mutant, and whether it survives; as many are tried at the same time as there are workers."""
+    waiting = list(reversed(chosen))
+    running: dict[int, tuple[Mutant, float]] = {}
+    while waiting or running:
+        while waiting and len(running) < workers:
+            mutant = waiting.pop()
+            running[begin(mutant, TARGETS[mutant.module])] = (mutant, time.monotonic() + seconds)
+        time.sleep(0.02)
+        for pid, (mutant, deadline) in list(running.items()):
+            passed = ended(pid)
+            if passed is None and time.monotonic() > deadline:
+                # A mutant that never ends has been noticed.
+                stop(pid)
+                passed = False
+            if passed is not None:
+                del running[pid]
+                yield mutant, passed
+
+
+def check_mutants(options: argparse.Namespace) -> tuple[Counter[str], Counter[str]]:
     """Try the mutants; (killed, tried) by module."""
-    # Imported once, before the children are made; the package itself is not.
+    sys.path.insert(0, str(ROOT))
+    os.chdir(ROOT)
+    # Imported once, before the children are made; the package itself is not. The tests' conftest sets Airflow up.
     import botocore.exceptions  # noqa: F401
     import hypothesis  # noqa: F401
     import msgspec  # noqa: F401
     import pytest  # noqa: F401
 
-    sys.path.insert(0, str(ROOT))
-    os.chdir(ROOT)
+    import tests.conftest  # noqa: F401
+
+    import airflow.exceptions  # noqa: F401  # isort: skip
+
     if len(os.listdir("/proc/self/task")) > 1:
         raise SystemExit("A library has started threads: a child that is forked now may hang, and would count as killed.")
-    chosen = [mutant for module in TARGETS if not only or only in module for mutant in mutants(module)]
-    random.Random(seed).shuffle(chosen)
-    chosen = chosen[:sample]
-    for tests in sorted({tuple(TARGETS[mutant.module]) for mutant in chosen}):
-        if not survives(None, list(tests), 10 * seconds):
-            raise SystemExit(f"These tests fail with the code as it is: {' '.join(tests)}")
+    chosen = [mutant for module in TARGETS if not options.only or options.only in module for mutant in mutants(module)]
+    random.Random(options.seed).shuffle(chosen)
+    chosen = chosen[: options.sample]
+    for files in sorted({tuple(TARGETS[mutant.module]) for mutant in chosen}):
+        if not passes(list(files), 10 * options.seconds):
+            raise SystemExit(f"These tests fail with the code as it is: {' '.join(files)}")
     killed: Counter[str] = Counter()
     tried: Counter[str] = Counter()
-    for number, mutant in enumerate(chosen, 1):
+    for number, (mutant, survived) in enumerate(outcomes(chosen, options.seconds, options.workers), 1):
         tried[mutant.module] += 1
-        if survives(mutant, TARGETS[mutant.module], seconds):
+        if survived:
             print(f"survived  {mutant.module}:{mutant.line}  {mutant.what}", flush=True)
         else:
             killed[mutant.module] += 1
@@ -333,13 +376,14 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="so many mutants instead of all")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=120.0, help="how long the tests of a mutant may take")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="how many mutants are tried at the same time")
     parser.add_argument("--part", choices=("variants", "mutants", "both"), default="both")
     parser.add_argument("--variant", help="variants whose name holds this")
     options = parser.parse_args()
     missed = check_variants(options.variant) if options.part != "mutants" else 0
     if options.part == "variants":
         return int(missed > 0)
-    killed, tried = check_mutants(options.only, options.sample, options.seed, options.seconds)
+    killed, tried = check_mutants(options)
     for module in sorted(tried):
         print(f"{module:20} {killed[module]:5} of {tried[module]:5} killed ({killed[module] / tried[module]:.0%})")
     share = killed.total() / max(tried.total(), 1)

@@ -73,17 +73,19 @@ class TenableToAsffOperator(BaseOperator):
         shard, began = self.shard or {"index": 0, "count": 1}, time.monotonic()
         with fail_fast(), closing(self.hook):
             run = RunFolder.of(context, self.staging_path)
+            pool_parts: list[str] = []
             writer = FindingsWriter(run, shard["index"])
             transform = self._transform(writer)
             with closing(transform.assets):
                 if shard.get("parked"):
-                    from airflow_provider_tenable.parking import read_pool
+                    from airflow_provider_tenable.parking import claimed_parts, read_pool
 
-                    transform.transform_parked(read_pool(run))
+                    pool_parts = claimed_parts(run)
+                    transform.transform_parked(read_pool(run, pool_parts))
                 else:
                     parts = staged_parts(self.vulnerabilities["folder"], "vulnerabilities")
                     transform.transform_parts(parts[shard["index"] :: shard["count"]])
-            manifest = writer.close({**transform.counts(), "from_pool": bool(shard.get("parked"))})
+            manifest = writer.close({**transform.counts(), "from_pool": bool(shard.get("parked")), "pool_parts": pool_parts})
         metrics.transformed(manifest, time.monotonic() - began, run.dag_id)
         self.log.info(
             "Shard %d: %d records read, %d findings for %d destinations, %d parked, skipped: %s.",

@@ -81,6 +81,25 @@ class TenableExportTrigger(BaseTrigger):
         finally:
             hook.close()
 
+    async def on_kill(self) -> None:
+        """A person has cleared or marked the waiting task (Airflow 3.3 and later tell): nobody will fetch what Tenable prepares.
+
+        Before 3.3 the job runs to its end; the next export with its filters adopts it.
+        """
+        from asgiref.sync import sync_to_async
+
+        from airflow_provider_tenable.hooks.tenable import TenableHook
+
+        hook = TenableHook(self.tenable_conn_id, retries=0)
+        try:
+            await sync_to_async(lambda: hook.connection_arguments)()
+            await asyncio.to_thread(lambda: hook.cancel_export(self.export, self.job_uuid))
+            self.log.info("Cancelled %s export %s.", self.export, self.job_uuid)
+        except (ConfigurationError, TemporaryError) as error:
+            self.log.warning("Could not cancel %s export %s: %s", self.export, self.job_uuid, error)
+        finally:
+            hook.close()
+
     async def _look(self, hook: TenableHook) -> dict[str, Any] | None:
         """What there is to tell the task, if anything. The task itself decides what becomes of the job."""
         from asgiref.sync import sync_to_async

@@ -7,49 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from sandbox.standalone.airflow import connections, destinations
 from sandbox.standalone.children import SandboxProcess
 from tests.integration.pipeline_driver import Variables
-
-
-class Sandbox:
-    """The two stand-in servers, and what tests order of them."""
-
-    def __init__(self, process: SandboxProcess) -> None:
-        self.process = process
-        self.client = httpx.Client(timeout=60, trust_env=False)
-
-    def tenable(self, path: str, body: Any = None) -> Any:
-        return self._call(f"{self.process.tenable}/_sandbox/{path}", body)
-
-    def aws(self, path: str, body: Any = None) -> Any:
-        return self._call(f"{self.process.aws}/_sandbox/{path}", body)
-
-    def _call(self, url: str, body: Any) -> Any:
-        answer = self.client.get(url) if body is None else self.client.post(url, json=body)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def reset(self) -> None:
-        self.tenable("reset", {})
-        self.aws("reset", {})
-        # Throttling is tested where it matters; elsewhere it would only make tests wait.
-        self.aws("options", {"throttle": False})
-
-    def advance(self, seconds: float) -> None:
-        self.tenable("clock", {"advance_seconds": seconds})
-
-    def held(self) -> dict[str, dict[str, Any]]:
-        """What the hubs hold, by finding id."""
-        return {finding["Id"]: finding for finding in self.aws("findings")["findings"]}
-
-    @property
-    def accounts(self) -> list[str]:
-        accounts: list[str] = self.process.facts["accounts"]
-        return accounts
+from tests.sandbox_driver import Sandbox
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ from airflow_provider_tenable._compat import AirflowFailException
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
-from tests.integration.conftest import Sandbox, connect
+from tests.integration.conftest import connect
 from tests.integration.pipeline_driver import Run, Variables
+from tests.sandbox_driver import Sandbox
 
 _MINE = "1700000000"
 
@@ -21,7 +22,7 @@ def nothing_happens(sandbox: Sandbox, variables: Variables) -> Any:
     """After the test, no finding was sent and the watermark is where it was."""
     variables.watermark = _MINE
     yield
-    assert sandbox.held() == {}
+    assert sandbox.documents() == {}
     assert sandbox.aws("stats")["calls"].get("BatchImportFindings", 0) == 0
     assert variables.writes == []
 
@@ -86,7 +87,7 @@ def test_unreadable_watermark(sandbox: Sandbox, variables: Variables, defaults: 
     variables.watermark = "last Tuesday"
     _fails(Run(defaults=defaults), "last Tuesday", "tenable_to_security_hub__since", "Set the Airflow Variable", "delete it")
     assert variables.watermark == "last Tuesday"
-    assert sandbox.held() == {}
+    assert sandbox.documents() == {}
 
 
 def test_watermark_in_the_future(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
@@ -187,7 +188,7 @@ class TestHub:
         monkeypatch.setenv("AIRFLOW__TENABLE__PRODUCT", "default")
         run = Run(params={"severities": ["critical"]}, defaults=defaults)
         run.execute()
-        finding = next(iter(sandbox.held().values()))
+        finding = next(iter(sandbox.documents().values()))
         account = finding["AwsAccountId"]
         assert finding["ProductArn"] == f"arn:aws:securityhub:{finding['Region']}:{account}:product/{account}/default"
         assert run.ledger["accepted"] == run.ledger["findings"] > 0

@@ -15,8 +15,9 @@ from airflow_provider_tenable.export_store import staged_parts
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
 from airflow_provider_tenable.triggers.tenable import TenableExportTrigger
-from tests.integration.conftest import Sandbox, connect
+from tests.integration.conftest import connect
 from tests.integration.pipeline_driver import Run, Variables
+from tests.sandbox_driver import Sandbox
 
 DATA = Path(__file__).parent.parent / "data"
 FILTERS = {"state": ["OPEN", "REOPENED", "FIXED"], "severity": ["high", "critical"], "indexed_at": 1}
@@ -164,7 +165,7 @@ def test_published_examples_end_where_they_should(sandbox: Sandbox, variables: V
         before = Run(params={"severities": ["info", "low", "medium", "high", "critical"], "dry_run": True})
         run.execute()
         before.execute()
-    held = sandbox.held()
+    held = sandbox.documents()
     assert set(held) == {
         f"us-east-1/{account}/i-15a52aebc53722bf2/156641/tcp/445",
         f"us-east-1/{account}/i-15a52aebc53722bf2/50344/tcp/443",

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Sandbox
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
+from tests.sandbox_driver import Sandbox
 
 DAY = 86400
 
@@ -22,7 +22,7 @@ def test_first_run_delivers_exactly_what_the_ground_truth_holds(sandbox: Sandbox
 
     oracle = expected(truth, accounts=sandbox.accounts)
     assert len(oracle) > 300
-    assert delivered(sandbox.held()) == oracle
+    assert delivered(sandbox.documents()) == oracle
     ledger = run.ledger
     assert ledger["findings"] == ledger["accepted"] == len(oracle)
     assert ledger["exported"] == sum(1 for each in truth["vulnerabilities"] if each["severity_id"] in (3, 4))
@@ -44,7 +44,7 @@ def test_second_run_brings_only_what_changed_and_the_hub_follows(sandbox: Sandbo
     since = int(before or 0) - 3600
     changed = [each for each in truth["vulnerabilities"] if each["severity_id"] in (3, 4) and each["indexed"] >= since]
     assert 0 < second.ledger["exported"] == len(changed) < first.ledger["exported"]
-    assert delivered(sandbox.held()) == expected(truth, accounts=sandbox.accounts)
+    assert delivered(sandbox.documents()) == expected(truth, accounts=sandbox.accounts)
     assert int(variables.watermark or 0) > int(before or 0)
 
 
@@ -62,16 +62,16 @@ def test_a_run_without_changes_sends_nothing_and_moves_the_watermark(sandbox: Sa
 
 def test_the_same_run_again_changes_nothing_in_the_hub(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     Run(defaults=defaults).execute()
-    held = sandbox.held()
+    held = sandbox.documents()
     variables.watermark = None
     Run(defaults=defaults).execute()
-    assert sandbox.held() == held
+    assert sandbox.documents() == held
     assert sandbox.aws("summary")["imports"]["ignored"] == len(held)
 
 
 def test_customers_fields_survive_an_update(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     Run(defaults=defaults).execute()
-    identity, finding = next((key, each) for key, each in sandbox.held().items() if each["RecordState"] == "ACTIVE")
+    identity, finding = next((key, each) for key, each in sandbox.documents().items() if each["RecordState"] == "ACTIVE")
     place = {"account": finding["AwsAccountId"], "region": finding["Region"], "id": identity}
     note = {"Text": "known", "UpdatedBy": "someone"}
     sandbox.aws("customer", {**place, "set": {"Workflow": {"Status": "SUPPRESSED"}, "Note": note}})
@@ -83,7 +83,7 @@ def test_customers_fields_survive_an_update(sandbox: Sandbox, variables: Variabl
     sandbox.advance(3 * 3600)
     sandbox.tenable("change", {"do": "fix", "finding_id": vulnerability["finding_id"]})
     Run(defaults=defaults).execute()
-    after = sandbox.held()[identity]
+    after = sandbox.documents()[identity]
     assert after["RecordState"] == "ARCHIVED"
     assert after["Workflow"]["Status"] == "SUPPRESSED"
     assert after["Note"]["Text"] == "known"
@@ -99,7 +99,7 @@ def test_backfill_covers_its_interval_and_leaves_the_watermark(sandbox: Sandbox,
     inside = [each for each in truth["vulnerabilities"] if start.timestamp() <= _own_time(each) < end.timestamp()]
     oracle = expected({"vulnerabilities": inside}, accounts=sandbox.accounts)
     assert 0 < len(oracle) < 400
-    assert delivered(sandbox.held()) == oracle
+    assert delivered(sandbox.documents()) == oracle
     assert run.ledger["skipped"].get("outside_window", 0) > 0
     assert variables.watermark == "1000000"
     assert variables.writes == []
@@ -113,14 +113,14 @@ def test_params_that_narrow_keep_the_watermark(sandbox: Sandbox, variables: Vari
     run = Run(params={"severities": ["critical"]}, defaults=defaults)
     assert "stays" in run.execute()["why"]
     assert variables.watermark is None
-    assert delivered(sandbox.held()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts, severities=(4,))
+    assert delivered(sandbox.documents()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts, severities=(4,))
 
 
 def test_destinations_that_leave_out_a_usual_account_keep_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     one = [{**defaults["destinations"][0], "accounts": sandbox.accounts[:1]}]
     assert "leave out" in Run(params={"destinations": one}, defaults=defaults).execute()["why"]
     assert variables.watermark is None
-    assert {finding["AwsAccountId"] for finding in sandbox.held().values()} == set(sandbox.accounts[:1])
+    assert {finding["AwsAccountId"] for finding in sandbox.documents().values()} == set(sandbox.accounts[:1])
 
 
 def test_destinations_that_reach_more_than_usual_move_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ def test_destinations_that_reach_more_than_usual_move_the_watermark(sandbox: San
 def test_dry_run_sends_nothing_and_keeps_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     run = Run(params={"dry_run": True}, defaults=defaults)
     assert "dry_run" in run.execute()["why"]
-    assert sandbox.held() == {}
+    assert sandbox.documents() == {}
     assert sandbox.aws("stats")["calls"].get("BatchImportFindings", 0) == 0
     assert run.ledger["findings"] > 300
     assert variables.watermark is None
@@ -158,17 +158,17 @@ def test_accepted_risks_are_archived_or_imported_as_chosen(sandbox: Sandbox, var
     }
     assert accepted
     Run(params={"accepted_risks": "import"}, defaults=defaults).execute()
-    assert {sandbox.held()[identity]["RecordState"] for identity in accepted} == {"ACTIVE"}
+    assert {sandbox.documents()[identity]["RecordState"] for identity in accepted} == {"ACTIVE"}
     sandbox.aws("reset", {})
     variables.watermark = None
     Run(params={"accepted_risks": "archive"}, defaults=defaults).execute()
-    assert {sandbox.held()[identity]["RecordState"] for identity in accepted} == {"ARCHIVED"}
+    assert {sandbox.documents()[identity]["RecordState"] for identity in accepted} == {"ARCHIVED"}
 
 
 def test_assets_that_are_no_instance_become_other_resources_where_chosen(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     run = Run(params={"non_ec2_assets": "other"}, defaults=defaults)
     run.execute()
-    others = [finding for finding in sandbox.held().values() if finding["Resources"][0]["Type"] == "Other"]
+    others = [finding for finding in sandbox.documents().values() if finding["Resources"][0]["Type"] == "Other"]
     truth = sandbox.tenable("truth")["vulnerabilities"]
     assert len(others) == sum(1 for each in truth if each["severity_id"] >= 3 and (each["account"] is None or each["instance_id"] is None))
     assert {finding["AwsAccountId"] for finding in others} == {sandbox.accounts[0]}
@@ -177,7 +177,7 @@ def test_assets_that_are_no_instance_become_other_resources_where_chosen(sandbox
 
 def test_fixed_routing_sends_all_findings_to_one_region(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     Run(params={"region_routing": "fixed"}, defaults=defaults).execute()
-    held = sandbox.held()
+    held = sandbox.documents()
     assert {finding["Region"] for finding in held.values()} == {"us-east-1"}
     assert {identity.split("/")[0] for identity in held} == {"us-east-1", "eu-west-1"}
     assert len(held) == len(expected(sandbox.tenable("truth"), accounts=sandbox.accounts))
@@ -194,7 +194,7 @@ def test_a_record_whose_asset_is_not_published_yet_is_parked_and_delivered_later
     first.execute()
     assert first.ledger["parked"] > 0
     assert first.ledger["exported"] == sum(first.ledger["skipped"].values()) + first.ledger["parked"] + first.ledger["findings"]
-    assert len(sandbox.held()) == len(oracle) - first.ledger["parked"]
+    assert len(sandbox.documents()) == len(oracle) - first.ledger["parked"]
 
     still = Run(defaults=defaults)
     still.execute()
@@ -204,7 +204,7 @@ def test_a_record_whose_asset_is_not_published_yet_is_parked_and_delivered_later
     later = Run(defaults=defaults)
     later.execute()
     assert (later.ledger["unparked"], later.ledger["parked"]) == (first.ledger["parked"], 0)
-    assert delivered(sandbox.held()) == oracle
+    assert delivered(sandbox.documents()) == oracle
 
     last = Run(defaults=defaults)
     last.execute()
@@ -220,7 +220,7 @@ def test_a_missing_asset_is_looked_up_singly(sandbox: Sandbox, variables: Variab
     assert run.ledger["parked"] == 0
     # One look-up per task that needs it, not one per record.
     assert 1 <= sandbox.tenable("stats")["calls"]["asset"] <= 2
-    assert delivered(sandbox.held()) == expected(truth, accounts=sandbox.accounts)
+    assert delivered(sandbox.documents()) == expected(truth, accounts=sandbox.accounts)
 
 
 def test_a_parked_record_is_given_up_after_its_days(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from sandbox.standalone.children import Child, SandboxProcess
 from tests.faults.canary import ACCESS_KEY, SECRET_KEY, leaks
 from tests.faults.universe import Sandbox, differences, expected
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("system")]
 
 
 @pytest.fixture(scope="module")

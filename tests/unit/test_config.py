@@ -21,6 +21,7 @@ EXPECTED = {
     "asset_lookups": 100,
     "parked_days": 7.0,
     "retention_days": 7.0,
+    "rejected_retention_days": 30.0,
     "id_scheme": "port",
     "product": "tenable/vulnerability-management",
     "enable_product": False,

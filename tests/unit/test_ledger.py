@@ -37,6 +37,7 @@ def manifest(shard, *, read, skipped=None, parked=0, destinations=(), from_pool=
         "parked": parked,
         "findings": sum(lines for _, _, parts in destinations for _, lines in parts),
         "from_pool": from_pool,
+        "pool_parts": [],
         "parked_part": None,
         "rejected_part": None,
         "severities": severities or {},
@@ -224,6 +225,7 @@ def ledger_of(findings, rejected, skipped=None):
     ],
 )
 def test_the_run_fails_above_the_ratio_and_not_at_it(run, findings, rejected, ratio, fails):
+    put(run)
     ledger = ledger_of(findings, {"InvalidInput": rejected} if rejected else {})
     if not fails:
         check_rejected(ledger, run, ratio)
@@ -241,7 +243,7 @@ def test_exactly_the_ratio_is_never_too_much(hundreds, percent):
 def test_the_message_has_the_top_reasons_with_counts_and_an_example_each(run):
     lines = [{"id": f"id-{code}-{number}", "code": code, "message": f"{code} is bad ({number})"} for code in "abcdef" for number in range(2)]
     lines.append({"id": None, "code": "unreadable_record", "message": "not an object"})
-    write_lines(run.rejected, "part-1", [json.dumps(line).encode() for line in lines])
+    put(run, {**manifest(0, read=12), "rejected_part": write_lines(run.rejected, "part-1", [json.dumps(line).encode() for line in lines])})
     rejected = {code: 10 - number for number, code in enumerate("abcdef")}
     with pytest.raises(RejectedFindingsError) as failure:
         check_rejected(ledger_of(100, rejected, {"unreadable_record": 50, "severity_not_chosen": 999}), run, 0.01)
@@ -256,14 +258,45 @@ def test_the_message_has_the_top_reasons_with_counts_and_an_example_each(run):
 
 
 def test_broken_records_count_and_chosen_ones_do_not(run):
+    put(run)
     check_rejected(ledger_of(100, {}, {"severity_not_chosen": 1000, "no_ec2_instance": 1000, "asset_missing_given_up": 1000}), run, 0)
     for reason in ("unreadable_record", "unmappable_record"):
         with pytest.raises(RejectedFindingsError, match=f"1 of 101 findings .*1 x {reason} .such as none on record"):
             check_rejected(ledger_of(100, {}, {reason: 1}), run, 0)
 
 
-def test_rejected_lines_come_from_all_parts(run):
+def rejects(run, stem, *numbers):
+    return write_lines(run.rejected, stem, [json.dumps({"id": None, "code": "unreadable_record", "message": str(number)}).encode() for number in numbers])
+
+
+def test_rejected_lines_are_those_of_the_manifests_and_of_the_receipts(run):
+    put(run)
     assert list(rejected_lines(run)) == []
-    write_lines(run.rejected, "part-b", [b'{"id":"2"}'])
-    write_lines(run.rejected, "part-a", [b'{"id":"1"}'])
-    assert [line["id"] for line in rejected_lines(run)] == ["1", "2"]
+    put(
+        run,
+        {**manifest(0, read=2), "rejected_part": rejects(run, "part-shard-0000", 1, 2)},
+        manifest(1, read=5, destinations=[(A, REGION, [("a0", 5)])]),
+    )
+    receipt(run, A, REGION, ["a0"], accepted=2, rejected=["x", "y"])
+    assert [(line["id"], line["message"]) for line in rejected_lines(run)] == [(None, "1"), (None, "2"), ("id-2", "why x"), ("id-3", "why y")]
+
+
+def test_rejected_lines_of_an_earlier_pass_do_not_count(run):
+    """A shard that rejects nothing any more; findings that another transform has written anew; a refusal that was taken back."""
+    rejects(run, "part-shard-0000", 1)
+    rejects(run, "part-shard-0007", 1)
+    receipt(run, A, REGION, ["old"], accepted=1, rejected=["x"])
+    put(run, manifest(0, read=5, destinations=[(A, REGION, [("new", 5)])]))
+    assert list(rejected_lines(run)) == []
+    receipt(run, A, REGION, ["new"], accepted=4, rejected=["y"])
+    assert [line["code"] for line in rejected_lines(run)] == ["y"]
+    receipts = Receipts(run, A, REGION, ["new"])
+    receipts.reopen()
+    receipts.flush()
+    assert list(rejected_lines(run)) == []
+
+
+def test_rejected_part_that_is_gone_is_no_empty_one(run):
+    put(run, {**manifest(0, read=2), "rejected_part": "part-shard-0000.jsonl.gz"})
+    with pytest.raises(StagingError, match="part-shard-0000"):
+        list(rejected_lines(run))

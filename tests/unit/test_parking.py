@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
 
-from airflow_provider_tenable.parking import claim_pool, list_pool, read_pool, settle_pool
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.parking import claim_pool, claimed_parts, list_pool, read_pool, settle_pool
 from airflow_provider_tenable.staging import RunFolder, write_lines
 
 
@@ -21,56 +23,104 @@ def park(run, *numbers, stem="part-shard-0000"):
 
 
 def ages(run):
-    return [entry.parked_at for entry in read_pool(run)]
+    """What a run reads of the pool: what it has claimed."""
+    return [entry.parked_at for entry in read_pool(run, claimed_parts(run))]
+
+
+def pool(run):
+    """What is in the pool, by run."""
+    return [(name.split("--")[0], [json.loads(line)["parked_at"] for line in gzip.decompress((run.parked_pool / name).read_bytes()).splitlines()])
+            for name in list_pool(run)]  # fmt: skip
 
 
 def test_what_one_run_parks_the_next_one_takes(run_of):
     first, second = run_of("1"), run_of("2")
     assert claim_pool(first) == 0
-    settle_pool(first, [park(first, 5, 6)], release=True)
-    assert list_pool(second) == ["1--part-shard-0000.jsonl.gz"]
+    settle_pool(first, [park(first, 5, 6)], done=[])
+    assert pool(second) == [("1", [5, 6])]
     assert claim_pool(second) == 1
     assert ages(second) == [5, 6]
-    settle_pool(second, [], release=True)
-    assert list_pool(second) == []
+    settle_pool(second, [], done=claimed_parts(second))
+    assert pool(second) == []
 
 
 def test_a_run_takes_what_it_claimed_and_nothing_that_came_later(run_of):
     first, second, third = run_of("1"), run_of("2"), run_of("3")
-    settle_pool(first, [park(first, 1)], release=True)
+    settle_pool(first, [park(first, 1)], done=[])
     claim_pool(second)
-    settle_pool(third, [park(third, 3)], release=True)
+    settle_pool(third, [park(third, 3)], done=[])
     assert ages(second) == [1]
-    settle_pool(second, [park(second, 2)], release=True)
-    assert list_pool(second) == ["2--part-shard-0000.jsonl.gz", "3--part-shard-0000.jsonl.gz"]
+    settle_pool(second, [park(second, 2)], done=claimed_parts(second))
+    assert pool(second) == [("2", [2]), ("3", [3])]
 
 
 def test_settling_twice_is_settling_once(run_of):
     first, second = run_of("1"), run_of("2")
-    settle_pool(first, [park(first, 1)], release=True)
+    settle_pool(first, [park(first, 1)], done=[])
     claim_pool(second)
-    name = park(second, 2)
+    name, done = park(second, 2), claimed_parts(second)
     for _ in range(2):
-        settle_pool(second, [name], release=True)
-        assert list_pool(second) == ["2--part-shard-0000.jsonl.gz"]
+        settle_pool(second, [name], done=done)
+        assert pool(second) == [("2", [2])]
 
 
-def test_a_run_that_left_accounts_out_leaves_the_pool_as_it_was(run_of):
+def test_a_run_that_is_done_with_nothing_leaves_the_pool_as_it_was(run_of):
     first, second = run_of("1"), run_of("2")
-    settle_pool(first, [park(first, 1)], release=True)
+    settle_pool(first, [park(first, 1)], done=[])
     claim_pool(second)
-    settle_pool(second, [park(second, 2)], release=False)
-    assert list_pool(second) == ["1--part-shard-0000.jsonl.gz", "2--part-shard-0000.jsonl.gz"]
+    settle_pool(second, [park(second, 2)], done=[])
+    assert pool(second) == [("1", [1]), ("2", [2])]
 
 
 def test_a_run_that_claimed_nothing_reads_nothing(run_of):
-    assert list(read_pool(run_of("1"))) == []
+    assert ages(run_of("1")) == []
 
 
 def test_a_run_that_is_cleared_does_not_lose_what_it_parked_before(run_of):
     run = run_of("1")
     name = park(run, 1)
-    settle_pool(run, [name], release=True)
+    settle_pool(run, [name], done=[])
     claim_pool(run)
-    settle_pool(run, [name], release=True)
-    assert list_pool(run) == ["1--part-shard-0000.jsonl.gz"]
+    settle_pool(run, [name], done=claimed_parts(run))
+    assert pool(run) == [("1", [1])]
+
+
+def test_a_later_pass_of_a_run_writes_over_nothing_that_an_earlier_one_parked(run_of):
+    """The run is cleared after it was complete, takes its own records from the pool, and parks them again; then its transform is cleared once more."""
+    run = run_of("1")
+    settle_pool(run, [park(run, 1)], done=[])
+    claim_pool(run)
+    settle_pool(run, [park(run, 2), park(run, 1, stem="part-shard-0001")], done=claimed_parts(run))
+    assert sorted(pool(run)) == [("1", [1]), ("1", [2])]
+    settle_pool(run, [park(run, 3), park(run, 4, stem="part-shard-0001")], done=[])
+    assert [1] in [numbers for _, numbers in pool(run)]
+
+
+def test_part_of_the_pool_that_is_gone_is_no_empty_one(run_of):
+    first, second, third = run_of("1"), run_of("2"), run_of("3")
+    settle_pool(first, [park(first, 1)], done=[])
+    claim_pool(second)
+    claim_pool(third)
+    settle_pool(second, [], done=claimed_parts(second))
+    with pytest.raises(StagingError, match=r"are gone.*plan_shards"):
+        ages(third)
+
+
+@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"no json\n"), gzip.compress(b'{"parked_at":1}\n'), gzip.compress(b"{}" * 999)[:-9]])
+def test_part_of_the_pool_that_is_damaged_says_how_to_go_on(run_of, content):
+    """Every following run would meet it."""
+    run = run_of("1")
+    settle_pool(run, [park(run, 1)], done=[])
+    claim_pool(run)
+    (run.parked_pool / list_pool(run)[0]).write_bytes(content)
+    with pytest.raises(StagingError, match=r"are damaged.*Move the file elsewhere.*since=1"):
+        ages(run)
+
+
+def test_records_that_a_newer_version_parked_are_refused(run_of):
+    run = run_of("1")
+    name = write_lines(run.parked, "part-shard-0000", [b'{"parked_at":1,"record":{},"format":2}'])
+    settle_pool(run, [name], done=[])
+    claim_pool(run)
+    with pytest.raises(StagingError, match="format 2, written by a newer version"):
+        ages(run)

@@ -58,7 +58,7 @@ def test_the_file_is_a_line_per_part_with_ranges(run):
         receipts.accept("a", line)
     receipts.flush()
     assert [json.loads(line) for line in run.receipts(ACCOUNT, REGION).read_bytes().splitlines()] == [
-        {"calls": 0, "rejected_parts": 0},
+        {"calls": 0, "rejected_parts": 0, "format": 1},
         {"part": "a", "lines": [[0, 2], [4, 4]], "accepted": 4, "rejected": {}},
         {"part": "b", "lines": [], "accepted": 0, "rejected": {}},
     ]
@@ -131,7 +131,7 @@ def test_a_rejected_line_holds_the_finding_as_it_was_sent_and_at_most_2000_chara
     reject(receipts, "a", 0, message="m" * 2001, finding=b'{"Id":"\xc3\xa9", "n": 1}')
     receipts.flush()
     assert rejected(run) == [
-        {"id": "id-0", "account": ACCOUNT, "region": REGION, "code": "InvalidInput", "message": "m" * 2000, "finding": {"Id": "é", "n": 1}}
+        {"id": "id-0", "account": ACCOUNT, "region": REGION, "code": "InvalidInput", "message": "m" * 2000, "finding": {"Id": "é", "n": 1}, "part": "a"}
     ]
 
 

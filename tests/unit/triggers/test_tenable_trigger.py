@@ -228,3 +228,38 @@ def test_a_cancelled_trigger_ends_and_closes_its_connections(connected, naps, mo
 
     asyncio.run(cancelled())
     assert closed == [True]
+
+
+def test_a_person_who_clears_the_waiting_task_cancels_the_export(connected, naps):
+    answers(connected, {"status": "CANCELLED"})
+    asyncio.run(trigger().on_kill())
+    assert [(method, path) for method, path, _, _ in connected.requests] == [("POST", f"/vulns/export/{JOB}/cancel")]
+
+
+@pytest.mark.parametrize("answer", [(401, {}, b"{}"), (503, {}, b"")], ids=lambda answer: str(answer[0]))
+def test_an_export_that_cannot_be_cancelled_is_only_warned_of(connected, naps, caplog, capsys, answer):
+    answers(connected, answer)
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(trigger().on_kill())
+    # Airflow 3 logs by structlog.
+    said = caplog.text + capsys.readouterr().out
+    assert f"Could not cancel vulnerabilities export {JOB}" in said
+    assert SECRET not in said
+
+
+def test_cancelling_blocks_the_event_loop_no_more_than_looking_does(connected, naps, caplog):
+    answers(connected, {"status": "FINISHED"})
+    fire(trigger())
+
+    def slowly(handler):
+        time.sleep(0.4)
+        _say(handler, {"status": "CANCELLED"})
+
+    async def kill():
+        asyncio.get_running_loop().slow_callback_duration = 0.05
+        await trigger().on_kill()
+
+    connected.answers = [slowly]
+    with caplog.at_level(logging.WARNING, logger="asyncio"):
+        asyncio.run(kill(), debug=True)
+    assert [record.getMessage() for record in caplog.records if "took" in record.getMessage()] == []

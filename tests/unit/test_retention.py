@@ -1,0 +1,129 @@
+"""What is removed of old runs, and what stays: ``pipeline.remove_old_runs``."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_tenable import pipeline
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.ledger import rejected_lines
+from airflow_provider_tenable.receipts import Receipts
+from airflow_provider_tenable.staging import RunFolder, names, write_json, write_lines, write_whole
+
+ACCOUNT, REGION = "123456789012", "eu-west-1"
+DAY = 86400
+
+
+@pytest.fixture
+def context(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", f"file://{tmp_path}")
+    return {"dag_run": SimpleNamespace(dag_id="dag", run_id="now")}
+
+
+def stage(context, run_id, *, days, complete=True, rejected=False):
+    """A run as it lies there, its ledger of so many days ago."""
+    run = RunFolder.of({"dag_run": SimpleNamespace(dag_id="dag", run_id=run_id)})
+    write_json(run.plan, {"window": {"until": 1}})
+    for kind in ("assets", "vulnerabilities"):
+        write_whole(run.export(kind) / "part-1", b"x")
+    part = write_lines(run.destination(ACCOUNT, REGION), "part-0000", [b"{}", b"{}"])
+    write_lines(run.parked, "part-shard-0000", [b"{}"])
+    write_json(run.shards, {"count": 1})
+    entry = {"account": ACCOUNT, "region": REGION, "aws_conn_id": "aws_default", "role_name": None, "parts": [{"name": part, "lines": 2, "bytes": 6}]}
+    write_json(run.shard_manifest(0), {"destinations": [entry], "rejected_part": None})
+    receipts = Receipts(run, ACCOUNT, REGION, [part])
+    receipts.accept(part, 0)
+    if rejected:
+        receipts.reject(part, 1, finding_id="id", code="InvalidInput", message="no", finding=b"{}")
+    receipts.flush()
+    write_json(run.ledger, {"complete": complete})
+    moment = time.time() - days * DAY
+    os.utime(run.ledger.path, (moment, moment))
+    return run
+
+
+def staged(run):
+    """The files of a run, by the folder or the name that they stand under."""
+    return set(names(run.root))
+
+
+def test_complete_run_goes_after_the_retention_and_not_before(context):
+    old, young = stage(context, "old", days=7.1), stage(context, "young", days=6.9)
+    assert pipeline.remove_old_runs(context) == ["old"]
+    assert staged(old) == set()
+    assert "vulnerabilities" in staged(young)
+
+
+def test_failed_run_stays_and_is_named(context, caplog):
+    failed = stage(context, "failed", days=400, complete=False)
+    with caplog.at_level("INFO", logger="airflow_provider_tenable.pipeline"):
+        assert pipeline.remove_old_runs(context) == []
+    assert "vulnerabilities" in staged(failed)
+    assert "1 runs are not complete" in caplog.text
+    assert "failed" in caplog.text
+
+
+def test_rejected_findings_outlive_the_chunks_and_can_still_be_read(context):
+    run = stage(context, "old", days=8, rejected=True)
+    for _ in range(2):
+        assert pipeline.remove_old_runs(context) == []
+        assert staged(run) == {"run.json", "shards.json", "findings", "receipts", "rejected", "ledger.json"}
+        assert names(run.findings) == ["shard-0000.json"]
+        assert [line["id"] for line in rejected_lines(run)] == ["id"]
+
+
+def test_rejected_findings_go_after_their_own_retention(context, monkeypatch):
+    run = stage(context, "old", days=31, rejected=True)
+    assert pipeline.remove_old_runs(context) == ["old"]
+    assert staged(run) == set()
+    run = stage(context, "older", days=31, rejected=True)
+    monkeypatch.setenv("AIRFLOW__TENABLE__REJECTED_RETENTION_DAYS", "32")
+    assert pipeline.remove_old_runs(context) == []
+    assert "rejected" in staged(run)
+
+
+def test_rejected_findings_stay_at_least_as_long_as_the_chunks(context, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__TENABLE__REJECTED_RETENTION_DAYS", "0")
+    run = stage(context, "young", days=6, rejected=True)
+    assert pipeline.remove_old_runs(context) == []
+    assert {"rejected", "vulnerabilities"} <= staged(run)
+
+
+def test_the_run_itself_the_pool_and_strange_folders_stay(context):
+    own = stage(context, "now", days=99)
+    write_lines(own.parked_pool, "other--part", [b"{}"])
+    write_whole(own.dag_root / "something" / "else", b"x")
+    assert pipeline.remove_old_runs(context) == []
+    assert names(own.dag_root) == ["now", "parked", "something"]
+    assert "vulnerabilities" in staged(own)
+
+
+def test_death_in_the_middle_of_a_removal_leaves_what_is_removed_the_next_time(context, monkeypatch):
+    run = stage(context, "old", days=8)
+    remove, killed = pipeline.remove, []
+
+    def dies(folder):
+        if len(killed) < 2:
+            killed.append(remove(folder))
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "remove", dies)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.remove_old_runs(context)
+    assert "ledger.json" in staged(run)
+    monkeypatch.setattr(pipeline, "remove", remove)
+    assert pipeline.remove_old_runs(context) == ["old"]
+    assert staged(run) == set()
+
+
+@pytest.mark.parametrize("step", [pipeline.plan_imports, lambda context: pipeline.plan_shards(context, {"parts": 1}), pipeline.advance_watermark])
+def test_run_whose_folder_is_not_there_says_why_that_may_be(context, step):
+    """As when [tenable] staging_path is changed between two tasks of a run."""
+    arguments = (context,) if step is not pipeline.advance_watermark else (context, {"data_from": 1.0})
+    with pytest.raises(StagingError, match=r"staging_path changed since the run began\? Clear the run from plan_run on"):
+        step(*arguments)
