@@ -49,7 +49,7 @@ integration: setup
 # FAULTS=full for every combination and the large numbers.
 # The system test waits most of its time, so it goes first.
 faults: setup
-	$(PY) -m pytest -n 2 --dist loadgroup tests/system/test_crashes.py tests/faults
+	$(PY) -m pytest -n 2 --maxschedchunk 4 tests/system/test_crashes.py tests/faults
 
 soak: setup
 	$(PY) scripts/soak.py
