@@ -166,7 +166,10 @@ def mutants(module: str) -> Iterator[Mutant]:
     """All mutants of a module."""
     source = (ROOT / PACKAGE / f"{module.replace('.', '/')}.py").read_text()
     tree = ast.parse(source)
+    never_run = _annotations(tree)
     for number, node in enumerate(ast.walk(tree)):
+        if id(node) in never_run:
+            continue
         for change in _changes(node):
             mutated = copy.deepcopy(tree)
             target = next(each for index, each in enumerate(ast.walk(mutated)) if index == number)
@@ -174,12 +177,18 @@ def mutants(module: str) -> Iterator[Mutant]:
             yield Mutant(module, getattr(node, "lineno", 0), what, ast.unparse(ast.fix_missing_locations(mutated)))
 
 
+def _annotations(tree: ast.AST) -> set[int]:
+    """The nodes of all annotations: they are never evaluated, so that changing them changes nothing."""
+    found = [each for node in ast.walk(tree) for each in (getattr(node, "annotation", None), getattr(node, "returns", None)) if each is not None]
+    return {id(node) for annotation in found for node in ast.walk(annotation)}
+
+
 def _changes(node: ast.AST) -> Iterator[Any]:
     if isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARE:
         yield lambda each: _swap(each.ops, 0, _COMPARE[type(each.ops[0])]())
     elif isinstance(node, ast.BoolOp):
         yield lambda each: _set(each, "op", ast.Or() if isinstance(each.op, ast.And) else ast.And())
-    elif isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC and not _is_text(node) and not _is_annotation(node):
+    elif isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC and not _is_text(node):
         yield lambda each: _set(each, "op", _ARITHMETIC[type(each.op)]())
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield lambda each: _set(each, "op", ast.UAdd()) and _set(each, "operand", ast.Call(ast.Name("bool", ast.Load()), [each.operand], []))
@@ -195,14 +204,6 @@ def _changes(node: ast.AST) -> Iterator[Any]:
         yield _drop
     elif isinstance(node, (ast.Break, ast.Continue)):
         yield _become_pass
-
-
-def _is_annotation(node: ast.BinOp) -> bool:
-    """``int | None`` in a type."""
-    return isinstance(node.op, ast.BitOr) and any(
-        (isinstance(side, ast.Constant) and side.value is None) or (isinstance(side, ast.Name) and side.id in ("str", "int", "float", "bytes"))
-        for side in (node.left, node.right)
-    )
 
 
 def _is_text(node: ast.AST) -> bool:

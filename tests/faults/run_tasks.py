@@ -44,7 +44,7 @@ def replace_file(path: Path, text: str) -> None:
 class Tasks:
     """One attempt at one run of the DAG.
 
-    :param order: ``folder``, ``run_id``, ``run_type``, ``interval``, ``params``, ``defaults``, ``clear``, ``deferrable``, ``only``.
+    :param order: ``folder``, ``run_id``, ``run_type``, ``interval``, ``params``, ``defaults``, ``clear``, ``clear_tasks``, ``deferrable``, ``only``.
     """
 
     def __init__(self, order: dict[str, Any]) -> None:
@@ -55,6 +55,8 @@ class Tasks:
         self.xcom_file.parent.mkdir(parents=True, exist_ok=True)
         cleared = order.get("clear") or not self.xcom_file.exists()
         self.xcom: dict[str, Any] = {} if cleared else json.loads(self.xcom_file.read_text())
+        # As a person clears single tasks, without those behind them.
+        self.xcom = {task: result for task, result in self.xcom.items() if not task.startswith(tuple(order.get("clear_tasks", ())))}
         defaults = {**DEFAULTS, **order.get("defaults", {})}
         interval = [None if each is None else datetime.fromtimestamp(each, UTC) for each in order.get("interval") or (None, None)]
         self.context: dict[str, Any] = {

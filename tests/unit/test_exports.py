@@ -657,6 +657,105 @@ def test_a_request_with_another_body_begins_anew_and_leaves_no_part_of_the_old_o
     assert world.tenable.posts == [BODY, changed]
 
 
+# What is on record before something is done, and what the log says.
+
+
+def test_a_request_is_on_record_before_it_is_made():
+    world = World()
+    noted = []
+    world.tenable.start = lambda kind, body: (noted.append(world.store.load()), (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        world.task().step()
+    assert noted[0] is not None
+    assert (noted[0].requested_at, noted[0].uuid) == (START, None)
+
+
+def test_an_old_job_is_forgotten_on_record_before_its_parts_are_removed():
+    """Dying between the two must not leave a state that names parts which are gone."""
+    world = World([status("PROCESSING", {1})])
+    world.task().step()
+    world.options["body"] = {**BODY, "filters": other(severity=["critical"])}
+    noted = []
+    drop = world.store.drop
+    world.store.drop = lambda job: (noted.append(world.store.load().uuid), drop(job))
+    world.task()
+    assert noted == [None]
+
+
+@pytest.mark.parametrize("found", ["in the list of jobs", "as a duplicate"])
+def test_an_adopted_job_is_looked_at_in_the_same_step(found):
+    world = World()
+    job = world.tenable.add([status("FINISHED", {1}) if found == "in the list of jobs" else status("PROCESSING", {1})], created=START)
+    if found == "in the list of jobs":
+        world.store.save(ExportState(kind="vulnerabilities", body=BODY, started_at=START, requested_at=START))
+    else:
+        world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    outcome = world.task().step()
+    assert job.looks == 1
+    assert world.tenable.fetched == [(job.uuid, 1)]
+    assert isinstance(outcome, Finished) == (found == "in the list of jobs")
+
+
+def test_a_job_that_was_given_up_is_on_record_and_not_taken_from_the_list_again():
+    """It broke, the task died while it asked for the next one, and Tenable lists the broken one as finished."""
+    world = World([status("FINISHED", {1}, lost_chunks=lost(2))], WHOLE)
+    run = world.task()
+    outcome = run.step()
+    (broken,) = world.tenable.jobs_known
+    assert outcome == Wait(seconds=1.0, job_uuid=None, chunks_staged=0)
+    assert world.store.load().given_up == [broken]
+    world.tenable.post_errors = [Killed()]
+    with pytest.raises(Killed):
+        run.step()
+    state = world.finish()
+    assert state.uuid != broken
+    assert state.given_up == [broken]
+
+
+def test_a_short_poll_interval_is_kept_after_a_restart():
+    world = World([status("ERROR")], WHOLE, poll_interval=0.25)
+    assert world.task().step() == Wait(seconds=0.25, job_uuid=None, chunks_staged=0)
+
+
+def test_the_defaults_are_three_restarts_and_half_a_day_of_patience():
+    run = World().task()
+    assert (run.max_restarts, run.timeout, run.poll_interval) == (3, 43_200.0, 30.0)
+    assert run.deadline == START + 43_200
+
+
+@pytest.mark.parametrize(
+    ("final", "words"),
+    [
+        (status("PROCESSING", {1, 2}, total_chunks=9), "PROCESSING): 2 of 9 chunks, 2 records"),
+        (status("PROCESSING", {1, 2}), "PROCESSING): 2 of at least 2 chunks, 2 records"),
+        (status("FINISHED", {1, 2}), "FINISHED): 2 of 2 chunks, 2 records"),
+    ],
+)
+def test_the_log_tells_chunks_records_and_megabytes(caplog, final, words):
+    world = World(([final], {1: [json.dumps(["x" * 999_996]).encode()], 2: [json.dumps(["x" * 999_996]).encode()]}))
+    fetch = world.tenable.chunk
+    world.tenable.chunk = lambda *args: (setattr(world.clock, "now", world.clock.now + 2), fetch(*args))[1]
+    with caplog.at_level("INFO", logger="airflow_provider_tenable.exports"):
+        world.task().step()
+    assert f"({words}, 2.0 MB staged; 0.5 MB/s." in caplog.text
+
+
+def test_a_partial_job_is_given_up_with_at_most_ten_of_its_lost_chunks_named(caplog):
+    with caplog.at_level("WARNING", logger="airflow_provider_tenable.exports"):
+        World([status("FINISHED", {1}, lost_chunks=lost(*range(2, 30)))], WHOLE).finish()
+    assert f"it finished without chunks {list(range(2, 12))}" in caplog.text
+
+
+def test_a_foreign_job_is_named_in_the_log_and_an_unnamed_one_is_not(caplog):
+    for job, words in (("11111111-job", "duplicate of 11111111-job,"), (None, "duplicate of a job it does not name,")):
+        world = World()
+        world.tenable.post_errors = [DuplicateExportError("409", job)]
+        with caplog.at_level("WARNING", logger="airflow_provider_tenable.exports"):
+            world.task().step()
+        assert words in caplog.text
+        caplog.clear()
+
+
 def test_cancel_cancels_the_running_job_and_bears_its_errors():
     world = World([status("PROCESSING")])
     run = world.task()
