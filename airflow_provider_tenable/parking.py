@@ -51,10 +51,9 @@ def read_pool(run: RunFolder, parts: Iterable[str]) -> Iterator[Parked]:
     """
     from airflow_provider_tenable.transform import Parked
 
-    there: set[str] | None = None
+    there = set(list_pool(run))
     for name in parts:
         path = run.parked_pool / name
-        there = set(list_pool(run)) if there is None else there
         if name not in there:
             raise StagingError(f"The parked records {path} are gone: another pass of a run has settled them. Clear the run's tasks from plan_shards on.")
         for parked in _records(path, Parked):

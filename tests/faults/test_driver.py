@@ -39,4 +39,7 @@ def test_search_for_secrets_finds_them(tmp_path: Path, secret: str) -> None:
     (tmp_path / "plain.log").write_text(f"headers: accessKey={secret};")
     (tmp_path / "part.gz").write_bytes(gzip.compress(f"..{secret}..".encode()))
     (tmp_path / "torn.gz").write_bytes(gzip.compress(f"{secret}{'x' * 2000}".encode())[:-8])
-    assert len(canary.leaks(tmp_path)) == 3
+    damaged = bytearray(gzip.compress(f"{secret}{'x' * 2000}".encode()))
+    damaged[-6] ^= 1
+    (tmp_path / "damaged.gz").write_bytes(damaged)
+    assert len(canary.leaks(tmp_path)) == 4
