@@ -76,7 +76,7 @@ KNOWN_BAD = [
     Variant(
         "the watermark moves when the run begins",
         "pipeline.py", "    write_json(run.plan, plan)\n", "    write_json(run.plan, plan)\n    watermark.write_watermark(context['dag_run'].dag_id, window.until)\n",
-        "tests/faults/test_crashes.py::test_run_killed_at_every_boundary_is_carried_on_by_the_retry_of_its_task",
+        "tests/faults/test_crashes.py::test_run_killed_at_every_boundary_is_carried_on_by_the_retry_of_its_task[plan_written]",
     ),
     Variant(
         "the watermark is the end of the run and not its beginning",
@@ -86,7 +86,7 @@ KNOWN_BAD = [
     Variant(
         "the port is not part of the id",
         "asff/identity.py", "/{protocol_of(protocol)}/{port_of(port)}\"", "/{protocol_of(protocol)}\"",
-        "tests/unit/asff",
+        "tests/unit/asff/test_identity.py::test_finding_id_is_distinct_per",
     ),
     Variant(
         "a receipt is written before the call",
@@ -102,13 +102,33 @@ KNOWN_BAD = [
     ),
     Variant(
         "what is parked is dropped",
-        "parking.py", "    for name in parts:\n", "    for name in []:\n",
-        "tests/faults/test_crashes.py::test_every_boundary_is_reached_by_a_sunny_run",
+        "parking.py", "        write_whole(run.parked_pool / name_there, content)\n", "",
+        "tests/unit/test_parking.py::test_what_one_run_parks_the_next_one_takes",
+    ),
+    Variant(
+        "what one pass of a run has parked the next pass writes over",
+        "parking.py", "-{hashlib.sha256(content).hexdigest()[:16]}{_ENDING}", "{_ENDING}",
+        "tests/unit/test_parking.py::test_a_later_pass_of_a_run_writes_over_nothing_that_an_earlier_one_parked",
+    ),
+    Variant(
+        "what was claimed is removed from the pool, read or not",
+        "pipeline.py", "done=[name for each in settled for name in each[\"pool_parts\"]]", "done=read_json(run.root / 'unparked.json') or []",
+        "tests/faults/test_cleared_runs.py::test_plan_of_shards_that_is_cleared_alone_drops_no_parked_record_unread",
+    ),
+    Variant(
+        "what an earlier pass had rejected counts for the present one",
+        "ledger.py", "if line[\"part\"] in entry[\"parts\"]:", "if True:",
+        "tests/unit/test_ledger.py::test_rejected_lines_of_an_earlier_pass_do_not_count",
     ),
     Variant(
         "a text is cut a byte too late",
+        "asff/limits.py", "value[: limit - 1].rstrip() + ELLIPSIS", "value[:limit].rstrip() + ELLIPSIS",
+        "tests/unit/asff/test_limits.py::test_text_at_the_limit_stays_and_one_over_is_cut_with_an_ellipsis",
+    ),
+    Variant(
+        "a finding may be a byte too large",
         "asff/limits.py", "FINDING_BYTES = ", "FINDING_BYTES = 1 + ",
-        "tests/unit/asff",
+        "tests/unit/asff/test_limits.py::test_limit_is_the_published_one",
     ),
 ]  # fmt: skip
 
