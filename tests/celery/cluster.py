@@ -32,7 +32,7 @@ IMAGE_SCRIPT = "/opt/provider/scripts/component.sh"
 PORTS = ("postgres:5432", "redis:6379", "staging:8333", "sandbox:8741", "sandbox:8742", "api-server:8080")
 #: What would make a test wait for minutes: how soon a lost task is missed and tried again, how often an export is asked after.
 TIMES = {
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "25",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
     "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "3",
     "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "10",
@@ -51,6 +51,7 @@ class Cluster:
         self.services = services(self.values)
         self.ports = {place: free_port() for place in PORTS}
         self.children: dict[str, Child] = {}
+        self.runners: list[subprocess.Popen[str]] = []
         self.began = time.monotonic()
         self.http = httpx.Client(base_url=self.url("api-server:8080"), timeout=30.0, trust_env=False)
 
@@ -59,6 +60,10 @@ class Cluster:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.http.close()
+        for once in self.runners:
+            if once.poll() is None:
+                once.kill()
+                once.communicate()
         # All get their signal at once; the servers that they need go last.
         for child in self.children.values():
             if child.process.poll() is None and not isinstance(child, Postgres | Redis):
@@ -124,7 +129,7 @@ class Cluster:
         """Start one service."""
         folder, service = self.home / name, self.services[name]
         if name == "postgres":
-            self.children[name] = Postgres(folder, port=self.ports["postgres:5432"], environment=self.environment(name))
+            self.children[name] = Postgres(log=self.home / "postgres.log", port=self.ports["postgres:5432"], environment=self.environment(name))
         elif name == "redis":
             stated = {"REDISCLI_AUTH": service["environment"]["REDISCLI_AUTH"]}
             self.children[name] = Redis(folder, port=self.ports["redis:6379"], command=service["command"], environment=stated)
@@ -137,7 +142,7 @@ class Cluster:
                 command += ["--tenable-port", str(self.ports["sandbox:8741"]), "--aws-port", str(self.ports["sandbox:8742"])]
             self.children[name] = Child(command, log=self.home / f"{name}.log", env=self.environment(name), cwd=self.home / "homes" / name)
 
-    def wait(self, name: str, seconds: float = 120.0) -> None:
+    def wait(self, name: str, seconds: float = 300.0) -> None:
         """Wait for a service as the compose file does: by its health check, or for its end."""
         child = self.children[name]
         if isinstance(child, Postgres | Redis | ObjectStore):
@@ -174,7 +179,9 @@ class Cluster:
         """Start the one-shot service."""
         env = {**self.environment("once"), **settings}
         command = [str(SCRIPT), *self.services["once"]["command"], *arguments]
-        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=self.home)
+        runner = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=self.home)
+        self.runners.append(runner)
+        return runner
 
     def lose(self, name: str) -> None:
         """A machine is lost: the service and all it has started are killed at one moment."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,34 +49,35 @@ class Postgres(Child):
     :param environment: POSTGRES_USER, POSTGRES_DB, POSTGRES_PASSWORD, as the container image takes them.
     """
 
-    def __init__(self, folder: Path, *, port: int, environment: dict[str, str]) -> None:
+    def __init__(self, *, log: Path, port: int, environment: dict[str, str]) -> None:
         self.port = port
         self.environment = environment
-        programs, data = _programs(), folder / "data"
-        data.mkdir(parents=True)
-        user: dict[str, Any] = {}
-        password = folder / "password"
+        programs, user = _programs(), dict[str, Any]()
+        # Not below pytest's own folder: that is closed to other users, by every pytest that starts.
+        self.folder = Path(tempfile.mkdtemp(prefix="test-celery-postgres-"))
+        password = self.folder / "password"
         password.write_text(environment["POSTGRES_PASSWORD"])
         password.chmod(0o600)
         if os.geteuid() == 0:
             user = {"user": "postgres", "group": "postgres", "extra_groups": []}
-            for path in (folder, data, password):
+            for path in (self.folder, password):
                 shutil.chown(path, "postgres", "postgres")
-            # The folders above it are for their owner only.
-            for parent in folder.parents:
-                if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o001 == 0:
-                    parent.chmod(parent.stat().st_mode | 0o011)
+        data = self.folder / "data"
         init = [programs / "initdb", "--pgdata", data, "--username", environment["POSTGRES_USER"], "--auth", "scram-sha-256", "--pwfile", password, "--no-sync"]
-        subprocess.run([*init, "--encoding", "UTF8", "--no-locale"], check=True, capture_output=True, cwd=folder, **user)
+        subprocess.run([*init, "--encoding", "UTF8", "--no-locale"], check=True, capture_output=True, cwd=self.folder, **user)
         password.unlink()
         command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
         # It is thrown away at the end: nothing needs to outlive a crash of the machine.
         command += ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
         if user:
             command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command]
-        super().__init__(command, log=folder.with_suffix(".log"), env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, cwd=folder)
+        super().__init__(command, log=log, env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, cwd=self.folder)
         self._check = [programs / "pg_isready", "--username", environment["POSTGRES_USER"], "--dbname", environment["POSTGRES_DB"], "--port", str(port)]
-        self._programs = programs
+
+    def stop(self, patience: float = 15.0) -> None:
+        """End it, and remove its data."""
+        super().stop(patience)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def wait(self) -> None:
         """Wait until it answers, and make the database."""

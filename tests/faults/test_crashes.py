@@ -34,7 +34,7 @@ class History:
         """A new deployment, and its first run."""
         self.number += 1
         self.sandbox.reset()
-        self.pipeline = Pipeline(self.zygote, self.sandbox, self.folder / f"dag-{self.number}")
+        self.pipeline = self.pipeline_in(self.folder / f"dag-{self.number}")
         self.pipeline.defaults["max_rejected_ratio"] = 1.0
         truth = self.sandbox.truth()["vulnerabilities"]
         assets = {each["asset_id"] for each in truth if belongs(each, self.sandbox.accounts)}
@@ -43,6 +43,10 @@ class History:
         self.waiting: Findings = {}
         self.hide(self.assets[0])
         self.pipeline.succeed("run-0", defaults=self.pipeline.defaults)
+
+    def pipeline_in(self, folder: Path) -> Pipeline:
+        """A DAG that stages on the local disk."""
+        return Pipeline(self.zygote, self.sandbox, folder)
 
     def hide(self, asset: str) -> None:
         """An asset is missing from here on, from exports and single lookups; only what the hub has of it can be expected."""

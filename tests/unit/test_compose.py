@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -11,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 from airflow_provider_tenable.config import OPTIONS
 from tests.compose import COMPOSE_FILE, DOCKER, ROOT, SCRIPT, interpolated, read_env, services
@@ -30,6 +33,77 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert target.stat().st_mode & 0o077 == 0
     result: dict[str, Any] = interpolated(SERVICES, read_env(target))
     return result
+
+
+#: What of Compose's format the file uses, and no more: a name that is misspelt, or a value of another kind, is refused as Compose would refuse it.
+_TEXT, _DURATION = {"type": "string", "minLength": 1}, {"type": "string", "pattern": r"^([0-9]+(ms|s|m|h))+$"}
+_TEXTS = {"type": "array", "items": _TEXT, "minItems": 1}
+
+
+def _closed(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+def _map_of(value: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": value}
+
+
+_CONDITIONS = ["service_started", "service_healthy", "service_completed_successfully"]
+_HEALTHCHECK = {"test": _TEXTS, "interval": _DURATION, "timeout": _DURATION, "retries": {"type": "integer", "minimum": 1}, "start_period": _DURATION}
+_SERVICE = {
+    "image": _TEXT,
+    "build": _closed({"context": _TEXT, "dockerfile": _TEXT, "args": _map_of(_TEXT)}, "context"),
+    "command": _TEXTS,
+    # Numbers and truth values would not arrive as they are written.
+    "environment": _map_of({"type": "string"}),
+    "depends_on": _map_of(_closed({"condition": {"enum": _CONDITIONS}, "required": {"type": "boolean"}}, "condition")),
+    "healthcheck": _closed(_HEALTHCHECK, "test"),
+    "hostname": {"type": "string", "pattern": "^[a-z0-9-]+$"},
+    "ports": {"type": "array", "items": {"type": "string", "pattern": r"^127\.0\.0\.1:[0-9]+:[0-9]+$"}},
+    "profiles": _TEXTS,
+    "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
+    "stop_grace_period": _DURATION,
+    "volumes": {"type": "array", "items": {"type": "string", "pattern": "^[a-z-]+:/[a-z/-]+$"}},
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
+        "services": _map_of(_closed(_SERVICE, "image")),
+        "volumes": _map_of({"type": "null"}),
+    },
+    "patternProperties": {"^x-": {}},
+    "required": ["services"],
+    "additionalProperties": False,
+}
+
+
+def test_file_has_the_form_of_a_compose_file(filled: dict[str, Any]) -> None:
+    whole = {**yaml.safe_load(TEXT), "services": filled}
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert [f"{error.json_path}: {error.message}" for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(whole)] == []
+    mounted = {volume.partition(":")[0] for service in filled.values() for volume in service.get("volumes", [])}
+    assert mounted == set(whole["volumes"])
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("worker-1", "depend_on"), {}),
+        (("worker-1", "healthcheck", "interval"), 60),
+        (("worker-1", "environment", "AIRFLOW__CORE__LOAD_EXAMPLES"), False),
+        (("api-server", "ports"), ["8080:8080"]),
+        (("once", "restart"), False),
+        (("once", "depends_on", "scheduler", "condition"), "healthy"),
+    ],
+)
+def test_schema_refuses_what_compose_would(filled: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    changed = copy.deepcopy(filled)
+    place = changed
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    assert not jsonschema.Draft202012Validator(SCHEMA).is_valid({"services": changed})
 
 
 def test_the_set_is_complete() -> None:

@@ -1,0 +1,98 @@
+"""R1 with staging on an S3-compatible store, which has no rename, no locks and no folders: a run that dies at any boundary is carried on all the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("moto", reason="the store is moto's")
+
+from airflow_provider_tenable.crash_points import CrashPoint
+from tests.faults.canary import forms_of, holds_secret, leaks
+from tests.faults.pipeline import Pipeline, Zygote
+from tests.faults.test_crashes import History, attempt
+from tests.faults.universe import Sandbox
+from tests.object_store import BUCKET, ObjectStore
+
+#: An object store puts an object whole: there is nothing to rename.
+POINTS = [point for point in CrashPoint if point != CrashPoint.FILE_NOT_RENAMED]
+
+
+class StoredPipeline(Pipeline):
+    """A DAG that stages on the store."""
+
+    def __init__(self, zygote: Zygote, sandbox: Sandbox, folder: Path, store: ObjectStore) -> None:
+        self.store = store
+        self.prefix = f"faults-{folder.name}"
+        env = {"AIRFLOW__TENABLE__STAGING_PATH": f"s3://aws_staging@{BUCKET}/{self.prefix}", "AIRFLOW_CONN_AWS_STAGING": store.connection()}
+        super().__init__(zygote, sandbox, folder, env=env)
+
+    def ledger(self, run_id: str = "run-1", dag_id: str = "tenable_to_security_hub") -> dict[str, Any]:
+        (content,) = self.store.objects(f"{self.prefix}/{dag_id}/{run_id}/ledger.json").values()
+        ledger: dict[str, Any] = json.loads(content)
+        return ledger
+
+
+class StoredHistory(History):
+    """A deployment that stages on the store."""
+
+    def __init__(self, zygote: Zygote, sandbox: Sandbox, folder: Path, store: ObjectStore) -> None:
+        self.store = store
+        super().__init__(zygote, sandbox, folder)
+
+    def pipeline_in(self, folder: Path) -> Pipeline:
+        return StoredPipeline(self.zygote, self.sandbox, folder, self.store)
+
+
+@pytest.fixture(scope="module")
+def history_of_module(zygote: Zygote, tiny_sandbox: Sandbox, object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> StoredHistory:
+    return StoredHistory(zygote, tiny_sandbox, tmp_path_factory.mktemp("history"), object_store)
+
+
+@pytest.fixture
+def history(history_of_module: StoredHistory) -> Iterator[StoredHistory]:
+    failed = True
+    try:
+        yield history_of_module
+        failed = False
+    finally:
+        # A broken run must not make the next test fail too.
+        if failed:
+            history_of_module.begin()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_run_on_an_object_store_killed_at_every_boundary_is_carried_on(history: StoredHistory, point: CrashPoint) -> None:
+    attempt(history, point.value, carry_on="retry")
+
+
+def test_replay_works_from_an_object_store(history: StoredHistory, sandbox: Sandbox) -> None:
+    history.begin()
+    scene = history.let_something_happen()
+    history.pipeline.succeed(f"run-{history.number}")
+    sandbox.clear_faults()
+    before = sandbox.aws("summary")["imports"]["received"]
+    history.pipeline.succeed("replay-1", replay={"run_id": f"run-{history.number}"})
+    assert sandbox.aws("summary")["imports"]["received"] - before == 1
+    assert isinstance(history.pipeline, StoredPipeline)
+    ledger = history.pipeline.ledger("replay-1", "tenable_replay_rejected")
+    assert (ledger["accepted"], ledger["rejected"]) == (1, {})
+    truth = sandbox.documents()
+    assert scene["refused"] in truth
+
+
+def test_neither_the_store_nor_the_disk_holds_a_key(history_of_module: StoredHistory, object_store: ObjectStore) -> None:
+    assert leaks(history_of_module.folder) == []
+    assert not list(history_of_module.folder.rglob("staging"))
+    objects = object_store.objects("faults-")
+    assert len(objects) > 100
+    secrets = forms_of(object_store.keys[1])
+    for place, content in objects.items():
+        assert not holds_secret(content), place
+        assert not holds_secret(content, secrets), place
+    for path in history_of_module.folder.rglob("*"):
+        assert not path.is_file() or not holds_secret(path.read_bytes(), secrets), path
