@@ -14,6 +14,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent.parent
 IAM = ROOT / "deploy" / "iam"
 TEMPLATE = ROOT / "deploy" / "cloudformation" / "member-role.yaml"
+EXECUTION_TEMPLATE = ROOT / "deploy" / "cloudformation" / "execution-policy.yaml"
 
 #: IAM's names of S3's object calls are not those of the API.
 S3_ACTIONS = {"ListBucket", "GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"}
@@ -34,8 +35,8 @@ def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("!", _function)
 
 
-def template() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load(TEMPLATE.read_text(), _Loader)
+def template(path: Path = TEMPLATE) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load(path.read_text(), _Loader)
     return loaded
 
 
@@ -44,7 +45,10 @@ def statements(path: Path) -> list[dict[str, Any]]:
         role = template()["Resources"]["ImportRole"]["Properties"]
         raw = role["Policies"][0]["PolicyDocument"]["Statement"] + role["AssumeRolePolicyDocument"]["Statement"]
         return [each["If"][1] if "If" in each else each for each in raw]
-    policy = json.loads(path.read_text())
+    if path == EXECUTION_TEMPLATE:
+        policy = template(path)["Resources"]["ExecutionPolicy"]["Properties"]["PolicyDocument"]
+    else:
+        policy = json.loads(path.read_text())
     assert policy["Version"] == "2012-10-17"
     found: list[dict[str, Any]] = policy["Statement"]
     return found
@@ -55,7 +59,7 @@ def actions(statement: dict[str, Any]) -> list[str]:
     return [named] if isinstance(named, str) else named
 
 
-POLICIES = [*sorted(IAM.glob("*.json")), TEMPLATE]
+POLICIES = [*sorted(IAM.glob("*.json")), TEMPLATE, EXECUTION_TEMPLATE]
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
@@ -117,11 +121,43 @@ def test_role_has_one_name_everywhere() -> None:
     assert name in (ROOT / "docs" / "mwaa.md").read_text()
 
 
-def test_template_is_whole() -> None:
-    text, loaded = TEMPLATE.read_text(), template()
+@pytest.mark.parametrize("path", [TEMPLATE, EXECUTION_TEMPLATE], ids=lambda path: path.name)
+def test_template_is_whole(path: Path) -> None:
+    text, loaded = path.read_text(), template(path)
     names = set(loaded["Parameters"]) | set(loaded["Resources"]) | set(loaded["Conditions"])
     used = set(re.findall(r"!(?:Ref|GetAtt|If \[)\s*\"?([A-Za-z]\w+)(?![\w:])", text)) - {"AWS"}
+    used |= set(re.findall(r"\$\{([A-Za-z]\w*)\}", "".join(re.findall(r"!Sub .*", text))))
     assert used <= names
+
+
+def _filled(value: Any) -> Any:
+    """A value of the execution role's template as CloudFormation makes it, in the terms of the JSON file."""
+    if isinstance(value, list):
+        return [_filled(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "If" in value:
+        return _filled(value["If"][1])
+    if "Ref" in value:
+        return {"StagingPrefix": "tenable", "AWS::AccountId": "${aws:PrincipalAccount}"}[value["Ref"]]
+    if "Sub" in value:
+        names = {
+            "AWS::Partition": "aws",
+            "AWS::Region": "REGION",
+            "AWS::AccountId": "ACCOUNT_ID",
+            "StagingBucket": "STAGING_BUCKET",
+            "StagingPrefix": "tenable",
+        }
+        return re.sub(r"\$\{([\w:]+)\}", lambda match: {**names, "ImportRoleName": "TenableSecurityHubImport"}[match[1]], value["Sub"])
+    return {key: _filled(each) for key, each in value.items()}
+
+
+def test_execution_template_allows_what_the_policy_file_allows() -> None:
+    assert _filled(statements(EXECUTION_TEMPLATE)) == statements(IAM / "execution-role.json")
+
+
+def test_member_template_trusts_one_role() -> None:
+    loaded = template()
     trust = loaded["Resources"]["ImportRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert [each["Principal"] for each in trust] == [{"AWS": {"Ref": "ExecutionRoleArn"}}]
     pattern = re.compile(loaded["Parameters"]["ExecutionRoleArn"]["AllowedPattern"])
