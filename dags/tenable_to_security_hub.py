@@ -167,7 +167,8 @@ def tenable_to_security_hub() -> None:
             return pipeline.settle_run(context, vulnerabilities)
 
     # Its success is what updates the asset: by then all is imported, and on record as complete.
-    @task(outlets=[IMPORTED_FINDINGS])
+    # One XCom and not one for each key: Airflow 3.0 takes none that is null, and the first run has no watermark before it.
+    @task(outlets=[IMPORTED_FINDINGS], multiple_outputs=False)
     def advance_watermark(vulnerabilities: dict[str, Any], **context: Any) -> dict[str, Any]:
         """Move the watermark, last of all and only where nothing was left out, and tell those who wait for an import. Skipped at the end of a dry run."""
         from airflow_provider_tenable import pipeline

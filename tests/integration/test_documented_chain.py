@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
-from tests.integration.conftest import Sandbox
 from tests.integration.pipeline_driver import Run, Variables
+from tests.sandbox_driver import Sandbox
 from tests.unit.test_docs import _example
 
 
@@ -40,7 +40,7 @@ def test_documented_chain_delivers_the_critical_findings_of_its_account(sandbox:
     truth = sandbox.tenable("truth")["vulnerabilities"]
     assert vulnerabilities["records"] == sum(1 for each in truth if each["severity_id"] == 4)
     assert 0 < loaded["accepted"] == loaded["findings"] == transformed
-    held = sandbox.held()
+    held = sandbox.documents()
     assert len(held) == loaded["accepted"]
     assert {finding["AwsAccountId"] for finding in held.values()} == {account}
     assert {finding["FindingProviderFields"]["Severity"]["Label"] for finding in held.values()} == {"CRITICAL"}

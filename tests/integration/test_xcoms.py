@@ -1,0 +1,31 @@
+"""What the DAG's tasks leave as XComs. Airflow 3.0's API server answers 422 to one that is null, and so fails the task that leaves it."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_tenable import pipeline
+from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from tests.integration.pipeline_driver import Run, Variables
+from tests.sandbox_driver import Sandbox
+
+DAG_FILE = Path(__file__).resolve().parent.parent.parent / "dags" / "tenable_to_security_hub.py"
+
+
+def test_no_xcom_of_a_first_run_is_null(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    run = Run(defaults=defaults)
+    plan = pipeline.plan_run(run.context)
+    assets, vulnerabilities = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
+    run.transform(plan, assets, vulnerabilities)
+    for number, arguments in enumerate(pipeline.plan_imports(run.context)):
+        SecurityHubImportFindingsOperator(task_id=f"import_{number}", **arguments).execute(run.context)
+    settled = pipeline.settle_run(run.context, vulnerabilities)
+    results = {"plan_run": plan, "settle": settled, "advance_watermark": pipeline.advance_watermark(run.context, vulnerabilities)}
+    assert results["advance_watermark"]["before"] is None
+
+    # A task with multiple outputs leaves one for each key of its result.
+    several = {task.task_id for task in runpy.run_path(str(DAG_FILE))["dag"].tasks if getattr(task, "multiple_outputs", False)}
+    assert "plan_run" in several
+    assert [f"{name}.{key}" for name in several for key, value in results[name].items() if value is None] == []
