@@ -111,8 +111,8 @@ class FindingsImport:
 
     def _record(self, outcome: Outcome) -> None:
         self.receipts.calls += outcome.calls
-        for item in outcome.accepted:
-            self.receipts.accept(item.part, item.line)
+        for part, first, last in _runs(outcome.accepted):
+            self.receipts.accept_all(part, first, last)
         for item, code, message in outcome.rejected:
             self.receipts.reject(item.part, item.line, finding_id=item.id, code=code, message=message, finding=item.data)
         refused = self.receipts.rejected.total() if outcome.rejected else 0
@@ -139,3 +139,12 @@ class FindingsImport:
             receipts.calls,
             seconds,
         )
+
+
+def _runs(items: list[Item]) -> Iterator[tuple[str, int, int]]:
+    """Adjacent lines of a part as first and last: mostly all of a batch."""
+    begin = 0
+    for end in range(1, len(items) + 1):
+        if end == len(items) or items[end].line != items[end - 1].line + 1 or items[end].part != items[begin].part:
+            yield items[begin].part, items[begin].line, items[end - 1].line
+            begin = end

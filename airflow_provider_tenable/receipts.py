@@ -44,6 +44,16 @@ class _Lines:
             self._beyond.remove(self._below)
             self._below += 1
 
+    def add_range(self, first: int, last: int) -> None:
+        """All numbers from first to last, none of which is there yet."""
+        if first != self._below:
+            self._beyond.update(range(first, last + 1))
+            return
+        self._below = last + 1
+        while self._below in self._beyond:
+            self._beyond.remove(self._below)
+            self._below += 1
+
     def ranges(self) -> list[list[int]]:
         """First and last of each run of numbers."""
         # What lies beyond does not begin right behind: there is a gap.
@@ -122,6 +132,12 @@ class Receipts:
         """A finding was acknowledged."""
         self._receipts[part].done.add(line)
         self._receipts[part].accepted += 1
+
+    def accept_all(self, part: str, first: int, last: int) -> None:
+        """The findings of adjacent lines were acknowledged."""
+        receipt = self._receipts[part]
+        receipt.done.add_range(first, last)
+        receipt.accepted += last - first + 1
 
     def reject(self, part: str, line: int, *, finding_id: str, code: str, message: str, finding: bytes) -> None:
         """A finding was refused for good."""

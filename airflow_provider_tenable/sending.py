@@ -111,6 +111,9 @@ class BatchSender:
                 f"Security Hub's answer does not add up: FailedCount {counts[0]}, SuccessCount {counts[1]}, but {len(failed)} failed findings of a "
                 f"batch of {len(items)}."
             )
+        if not failed:
+            outcome.accepted += items
+            return []
         again = []
         for item in items:
             entry = failed.get(item.id)

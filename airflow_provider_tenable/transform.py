@@ -167,7 +167,7 @@ class Transform:
             elif isinstance(target, str):
                 self.skipped[target] += 1
             else:
-                self._write(record, *target)
+                self._write(record, severity, *target)
 
     def _in_window(self, record: Vulnerability) -> bool:
         if self.settings.until is None:
@@ -175,16 +175,15 @@ class Transform:
         moment = own_time(record)
         return moment is None or moment.timestamp() < self.settings.until
 
-    def _write(self, record: Vulnerability, resource: Resource, destination: Destination, region: str, product: str) -> None:
+    def _write(self, record: Vulnerability, severity: int | None, resource: Resource, destination: Destination, region: str, product: str) -> None:
         plugin = self._plugin(record.plugin)
         try:
             if isinstance(plugin, str):
                 raise UnmappableError(plugin)
-            line = finding_json(record, plugin, resource, product, self.settings.options)
+            line = finding_json(record, plugin, resource, product, self.settings.options, severity)
         except UnmappableError as error:
             self._reject(UNMAPPABLE, str(error), msgspec.json.encode(record))
             return
-        severity = severity_id_of(record)
         assert severity is not None
         self.writer.write(resource.account, region, line, SEVERITIES[severity], destination)
 

@@ -59,7 +59,11 @@ def _written(*moments: str | int | None) -> bytes:
 
 
 _times, _write_times = kept(_written)
-_id_tails, _write_id_tail = kept(lambda protocol, port: f'/{protocol_of(protocol)}/{port_of(port)}","ProductArn":'.encode())
+
+
+def id_tail(protocol: str | None, port: int | str | None) -> bytes:
+    """The end of an id, and the key that follows it."""
+    return f'/{protocol_of(protocol)}/{port_of(port)}","ProductArn":'.encode()
 
 
 @lru_cache(maxsize=1024)
@@ -68,20 +72,28 @@ def _arn(product_arn: str) -> bytes:
 
 
 def assembled(
-    record: Vulnerability, plugin: PluginParts, resource: Resource, product_arn: str, *, severity: bytes, archived: bool, fields: bytes, changed: bytes
+    record: Vulnerability,
+    plugin: PluginParts,
+    resource: Resource,
+    product_arn: str,
+    severity: bytes,
+    archived: bool,
+    where: tuple[bytes, bytes],
+    changed: bytes,
 ) -> bytes | None:
     """The line of a finding with an id of the scheme ``port``; None where it has to be made the other way.
 
     :param severity: the JSON of ``FindingProviderFields``.
-    :param fields: the entries of ``ProductFields`` between its id and those of the plugin.
+    :param where: the end of the id (:func:`id_tail`), and the entries of ``ProductFields`` between its id and those of the plugin.
     :param changed: those that say who changed its severity, and why.
     """
-    port = record.port
-    where = (port.protocol, port.port) if port else (None, None)
-    tail = _id_tails.get(where) or _write_id_tail(where)
+    tail, fields = where
     moments = (record.first_found, record.last_found, record.last_fixed, record.resurfaced_date, record.indexed)
     written = _times.get(moments) or _write_times(moments)
-    own = limits.text(record.finding_id, limits.PRODUCT_FIELD_VALUE)
+    own = record.finding_id
+    # A call less for what is a UUID, and no end of a blank.
+    if not own or len(own) > _LONGEST or not own.isprintable() or " " in own:
+        own = limits.text(own, limits.PRODUCT_FIELD_VALUE)
     if not written or not own or len(resource.id_head) + len(tail) > _ID_BYTES:
         return None
     output = limits.text(record.output, limits.PRODUCT_FIELD_VALUE)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from airflow_provider_tenable.asff import limits, product_fields, times
-from airflow_provider_tenable.asff.assembly import assembled, kept
+from airflow_provider_tenable.asff.assembly import assembled, id_tail, kept
 from airflow_provider_tenable.asff.identity import finding_id
 from airflow_provider_tenable.asff.plugins import PluginParts, with_packages
 from airflow_provider_tenable.asff.records import Port, Vulnerability
@@ -77,6 +77,8 @@ class UnmappableError(ValueError):
 
 
 _NO_PORT = Port()
+_PLAIN_STATES = ("OPEN", "REOPENED", "FIXED")
+_UNCHANGED = (None, "NONE")
 _encoder = msgspec.json.Encoder()
 
 
@@ -102,16 +104,21 @@ def own_time(record: Vulnerability) -> datetime | None:
     return times.parse(record.last_found)
 
 
-def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions) -> bytes:
+def finding_json(
+    record: Vulnerability, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions, severity: int | None = None
+) -> bytes:
     """Map a record to the JSON of its finding (no newline in it).
 
+    :param severity: what :func:`severity_id_of` gives, where the caller has it.
     :raises UnmappableError: with the reason in words.
     """
-    severity = severity_id_of(record)
+    if severity is None:
+        severity = severity_id_of(record)
     if severity is None:
         raise UnmappableError("it has no severity")
     if options.id_scheme == "port":
         port = record.port
+        usual = record.state in _PLAIN_STATES and record.severity_modification_type in _UNCHANGED and not record.recast_reason
         key = (severity, record.severity, resource.criticality, plugin.types)
         where = (record.state, port.port, port.protocol, port.service, record.source) if port else (record.state, None, None, None, record.source)
         line = assembled(
@@ -119,10 +126,11 @@ def finding_json(record: Vulnerability, plugin: PluginParts, resource: Resource,
             plugin,
             resource,
             product_arn,
-            severity=_severities.get(key) or _encode_severity(key),
-            archived=_record_state(record, options) == "ARCHIVED",
-            fields=_wheres.get(where) or _encode_where(where),
-            changed=_changed_product_fields(record),
+            _severities.get(key) or _encode_severity(key),
+            # Most say it in few words, and nobody has changed their severity.
+            record.state == "FIXED" if usual else _record_state(record, options) == "ARCHIVED",
+            _wheres.get(where) or _encode_where(where),
+            b"" if usual else _changed_product_fields(record),
         )
         if line is not None and len(line) <= limits.FINDING_BYTES:
             return line
@@ -225,7 +233,9 @@ def _where_product_fields(state: str | None, port: int | str | None, protocol: s
     return product_fields.piece({"state": state, "port": number, "protocol": protocol, "service": service, "source": source})
 
 
-_wheres, _encode_where = kept(_where_product_fields)
+_wheres, _encode_where = kept(
+    lambda state, port, protocol, service, source: (id_tail(protocol, port), _where_product_fields(state, port, protocol, service, source))
+)
 _severities, _encode_severity = kept(lambda *key: _encoder.encode(_provider_fields(*key)))
 
 

@@ -165,3 +165,27 @@ def test_ranges_hold_exactly_their_numbers_and_are_as_few_as_can_be(numbers):
     ranges = _ranges(numbers)
     assert [number for first, last in ranges for number in range(first, last + 1)] == sorted(numbers)
     assert all(second[0] > first[1] + 1 for first, second in itertools.pairwise(ranges))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=20), st.randoms())
+def test_runs_of_lines_are_receipted_in_any_order_as_line_by_line(tmp_path_factory, lengths, random):
+    run = RunFolder(f"file://{tmp_path_factory.mktemp('runs')}", "dag", "run")
+    ends = [sum(lengths[: number + 1]) for number in range(len(lengths))]
+    spans = [(end - length, end - 1) for end, length in zip(ends, lengths, strict=True)]
+    random.shuffle(spans)
+    half = len(spans) // 2
+    receipts, singly = (Receipts(run, "123456789012", region, ["part"]) for region in ("eu-west-1", "eu-west-2"))
+    for span in spans[:half]:
+        receipts.accept_all("part", *span)
+        for number in range(span[0], span[1] + 1):
+            singly.accept("part", number)
+    receipts.flush()
+    singly.flush()
+    assert receipts.path.read_bytes() == singly.path.read_bytes()
+    resumed = Receipts(run, "123456789012", "eu-west-1", ["part"])
+    for span in spans[half:]:
+        resumed.accept_all("part", *span)
+    assert resumed.accepted == ends[-1]
+    resumed.flush()
+    assert b'"lines":[[0,%d]]' % (ends[-1] - 1) in resumed.path.read_bytes()

@@ -69,5 +69,5 @@ def test_long_texts_are_not_kept():
 
     record = decode({**RECORD, "finding_id": "f", "state": "x" * 100_000, "port": {"port": "9" * 1000, "protocol": "p" * 1000}})
     outcome(findings.finding_json, record, plugin_parts(decode_plugin(bytes(record.plugin))), ec2_resource(ROW), "arn:x", MappingOptions())
-    for table in (assembly._times, assembly._id_tails, findings._wheres, findings._severities):
+    for table in (assembly._times, findings._wheres, findings._severities):
         assert all(not isinstance(text, str) or len(text) <= 64 for key in table for text in key)
