@@ -38,8 +38,9 @@ def _as_far_as_it_goes(data: bytes) -> bytes:
     """What can be read of a gzip file that is cut off or damaged."""
     content, reader = b"", zlib.decompressobj(wbits=47)
     with contextlib.suppress(zlib.error):
-        for start in range(0, len(data), 64):
-            content += reader.decompress(data[start : start + 64])
+        # Byte by byte: an error takes with it what else it was given.
+        for position in range(len(data)):
+            content += reader.decompress(data[position : position + 1])
     return content
 
 

@@ -23,6 +23,7 @@ from typing import Any
 from airflow_provider_tenable import crash_points, pipeline, watermark
 from airflow_provider_tenable._compat import TaskDeferred
 from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.importing import FindingsImport
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
@@ -182,6 +183,8 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
         setattr(importlib.import_module(module), attribute, value)
     if order.get("retry_seconds"):
         FindingsImport.__init__.__kwdefaults__["retry_seconds"] = order["retry_seconds"]
+    if order.get("tenable_retries") is not None:
+        TenableHook.__init__.__kwdefaults__["retries"] = order["tenable_retries"]
     if order.get("trace"):
         trace = (folder / "boundaries").open("a", buffering=1)
         original = crash_points.reached
