@@ -8,6 +8,7 @@ import importlib
 import inspect
 import pkgutil
 import textwrap
+import warnings
 from typing import Any
 
 import pytest
@@ -80,8 +81,10 @@ def test_renderers_are_known_and_those_of_templated_fields(operator):
     assert set(operator.template_fields_renderers) <= set(operator.template_fields)
     assert set(operator.template_fields_renderers.values()) <= RENDERERS
     if not AIRFLOW_V_3_0_PLUS:
-        from airflow.www.utils import get_attr_renderer
-
+        with warnings.catch_warnings():
+            # Of Flask, while it is imported.
+            warnings.simplefilter("ignore")
+            from airflow.www.utils import get_attr_renderer
         assert set(operator.template_fields_renderers.values()) <= set(get_attr_renderer())
 
 
