@@ -182,7 +182,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
 
         metrics.imported(before, after, seconds, dag_id=run.dag_id, account=target.account, region=target.region)
         read, written = self._lineage
-        read.append(staged_data(str(run.destination(target.account, target.region)), sum(lines for _, lines in target.parts)))
+        read.append(staged_data(str(run.destination(target.account, target.region)), target.findings))
         if not self.dry_run:
             written.append(security_hub_data(target.account, target.region, after["accepted"]))
 
