@@ -38,7 +38,7 @@ ui: setup
 sandbox: setup
 	@$(PY) -m sandbox
 
-test: unit integration test-old system
+test: unit integration test-old system faults
 
 unit: setup
 	$(PY) -m pytest tests/unit

@@ -19,7 +19,7 @@ from airflow_provider_tenable.import_groups import grouped, name_of, target_of, 
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, shard_manifests
 from airflow_provider_tenable.parking import claim_pool, settle_pool
 from airflow_provider_tenable.settings import DEFAULTS, narrowed, parse_settings
-from airflow_provider_tenable.staging import RunFolder, is_local, names, read_json, remove, write_json
+from airflow_provider_tenable.staging import RunFolder, is_local, names, read_json, remove, remove_file, write_json
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,8 @@ def _kept_window(run: RunFolder, asked: dict[str, Any]) -> watermark.Window | No
         log.info("This run was planned before: going on with its window, and with what it has staged.")
         return watermark.Window(**earlier["window"])
     log.info("This run was %s before: beginning anew.", "completed" if complete else "planned with other params")
+    # First what says that it is complete: dying before the rest is gone must not leave that beside a new plan.
+    remove_file(run.ledger)
     remove(run.root)
     return None
 

@@ -77,6 +77,7 @@ def test_the_published_status_is_recognised_and_each_filter_of_it_matters():
         ({"since": 1}, None, False),
         ({"since": 1}, {"since": 1}, True),
         ({"since": 1}, {"since": 2}, False),
+        ({"vpr_score": {"gt": 1}}, {"gt": 1}, False),
         ({"since": 1}, {"indexed_at": 1}, False),
         ({"since": 1}, {"since": 1, "last_found": 0, "tags": {}, "vpr_score": {"eq": [], "gt": 0}, "source": None, "zero_day": False}, True),
         ({"since": 1}, {"since": 1, "zero_day": True}, False),

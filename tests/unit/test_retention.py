@@ -127,3 +127,17 @@ def test_run_whose_folder_is_not_there_says_why_that_may_be(context, step):
     arguments = (context,) if step is not pipeline.advance_watermark else (context, {"data_from": 1.0})
     with pytest.raises(StagingError, match=r"staging_path changed since the run began\? Clear the run from plan_run on"):
         step(*arguments)
+
+
+def test_death_while_a_complete_run_begins_anew_leaves_nothing_that_says_it_is_complete(context, monkeypatch):
+    """Else the files of the run would be taken for old ones while it works."""
+    run = stage(context, "now", days=8)
+    write_json(run.plan, {"asked": {"batch_size": 100}, "window": {}})
+
+    def dies(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "remove", dies)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline._kept_window(run, {"batch_size": 100})
+    assert "ledger.json" not in staged(run)
