@@ -8,7 +8,7 @@ PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
 OLD = 2.11.2
 
-.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system test-old test-celery celery mwaa mwaa-check matrix package lint format clean
+.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system test-ui test-old test-celery celery mwaa mwaa-check matrix package lint format clean
 .DELETE_ON_ERROR:
 
 $(UV):
@@ -56,6 +56,12 @@ soak: setup
 
 mutation: setup
 	$(PY) scripts/mutation.py
+
+# In a real browser, against this environment's Airflow; SCREENSHOTS=1 takes the pictures of docs/images/ anew.
+test-ui: setup
+	@scripts/install_chromium.sh
+	@$(UV) pip install --quiet -p $(PY) -c $(CONSTRAINTS) 'apache-airflow==$(AIRFLOW)' -e '.[ui]'
+	$(PY) -m pytest -p no:anyio tests/ui
 
 system: setup
 	$(PY) -m pytest tests/system/test_scheduler.py

@@ -9,12 +9,14 @@ from airflow_provider_tenable.config import provider_config
 
 _PACKAGE = "airflow_provider_tenable"
 
-#: The connection form. Airflow 3.2 and later read it from here; 2.11 to 3.1 ask the hook, which reads the same table.
+#: The connection form. Airflow 3.2 and later read it from here; 2.11 to 3.1 ask the hook, which reads the same table. The port is there since the test button
+#: of Airflow 3.3.1 and 3.3.2 refuses every connection without one (apache/airflow#73298).
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden-fields": ["schema", "port", "extra"],
+    "hidden-fields": ["schema", "extra"],
     "relabeling": {"host": "URL", "login": "Access key", "password": "Secret key"},
     "placeholders": {
         "host": "https://cloud.tenable.com (FedRAMP: https://fedcloud.tenable.com)",
+        "port": "443",
         "login": "access key of the API user",
         "password": "secret key of the API user",
     },
@@ -48,13 +50,6 @@ def get_provider_info() -> dict[str, Any]:
             "triggers": ["tenable"],
         }.items()
     }
-    asset_uris = [
-        {
-            "schemes": ["tenable"],
-            "handler": f"{_PACKAGE}.lineage.sanitize_tenable_uri",
-            "to_openlineage_converter": f"{_PACKAGE}.lineage.convert_asset_to_openlineage",
-        }
-    ]
     return {
         "package-name": "airflow-provider-tenable",
         "name": "Tenable",
@@ -78,9 +73,5 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": [f"{_PACKAGE}.links.security_hub.SecurityHubFindingsLink"],
-        "notifications": [f"{_PACKAGE}.notifications.rejected.RejectedFindingsNotifier"],
-        "asset-uris": asset_uris,
-        # The same, as Airflow 2 asks for it.
-        "dataset-uris": asset_uris,
         "config": provider_config(),
     }

@@ -73,7 +73,7 @@ def _rows(ledger: dict[str, Any]) -> Iterator[tuple[str, object]]:
             if severity in counts:
                 yield f"  {account} {severity}", counts[severity]
     for name, entry in ledger["destinations"].items():
-        yield f"  to {name}", f"{entry['accepted']:,} of {entry['findings']:,} in {entry['calls']:,} calls"
+        yield f"  to {name}", f"{entry['accepted']:,} of {entry['findings']:,} in {entry['calls']:,} call{'s' if entry['calls'] != 1 else ''}"
     yield "Accepted by Security Hub", "dry_run: none sent" if ledger["dry_run"] else ledger["accepted"]
     yield "Rejected", sum(ledger["rejected"].values())
     for code, count in ledger["rejected"].items():

@@ -51,19 +51,20 @@ PARAMS: dict[str, Param] = {
         title="States",
         description="Which states to bring. Without 'fixed', findings that were fixed stay active in Security Hub.",
     ),
+    # No list of types for these two: Airflow 2.11's form makes a number field of it, which takes no date, and 3.3's a text area of six lines.
     "since": Param(
         None,
-        type=["null", "string", "integer"],
+        anyOf=[{"type": "null"}, {"type": "string"}, {"type": "integer"}],
         title="Since",
         description="Begin of the window: unix seconds or ISO 8601. Empty: from the watermark on.",
     ),
     "until": Param(
         None,
-        type=["null", "string", "integer"],
+        anyOf=[{"type": "null"}, {"type": "string"}, {"type": "integer"}],
         title="Until",
         description="End of the window (exclusive): unix seconds or ISO 8601. Empty: now.",
     ),
-    "batch_size": Param(100, type="integer", minimum=1, maximum=100, title="Batch size", description="Findings per call of BatchImportFindings."),
+    "batch_size": Param(100, type="integer", minimum=1, maximum=100, title="Batch size", description="Findings per call of BatchImportFindings, 1 to 100."),
     "destinations": Param(
         [{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}],
         type="array",

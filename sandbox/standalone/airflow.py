@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -63,10 +65,22 @@ class Standalone(Child):
         self.home = home.resolve()
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._client = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
+        # A busy machine answers late.
+        self._client = httpx.Client(base_url=self.url, timeout=120.0, trust_env=False)
         self.env = {**os.environ, **self._settings(sandbox), **(settings or {})}
+        self._make_database()
         # From its own home: gunicorn leaves a socket where it is started.
         super().__init__([sys.executable, "-m", "airflow", "standalone"], log=self.home / "standalone.log", env=self.env, cwd=self.home)
+
+    def _make_database(self) -> None:
+        """A file that several processes read and write at once waits less with a log of its own."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(self._database)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+
+    @property
+    def _database(self) -> Path:
+        return self.home / "airflow.db"
 
     def _settings(self, sandbox: SandboxProcess) -> dict[str, str]:
         params = {**DAG_PARAMS, "destinations": destinations(sandbox.facts["accounts"])}
@@ -74,6 +88,8 @@ class Standalone(Child):
             # `airflow standalone` starts its parts by the command's name.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "AIRFLOW_HOME": str(self.home),
+            # SQLite's own 5 seconds are too few for a busy machine: the scheduler would end.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}?timeout=60",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
             "AIRFLOW__CORE__PARALLELISM": "4",
@@ -133,17 +149,17 @@ class Standalone(Child):
             else:
                 self.api("POST", "/connections", json=body)
 
-    def unpause(self, dag_id: str = DAG_ID) -> None:
+    def unpause(self) -> None:
         """Switch the DAG on, once the DAG processor has found it."""
-        self._wait(lambda: self._dag_is_known(dag_id), 120, f"Airflow did not find the DAG {dag_id}")
-        self.api("PATCH", f"/dags/{dag_id}", params={"update_mask": "is_paused"}, json={"is_paused": False})
+        self._wait(self._dag_is_known, 120, f"Airflow did not find the DAG {DAG_ID}")
+        self.api("PATCH", f"/dags/{DAG_ID}", params={"update_mask": "is_paused"}, json={"is_paused": False})
 
-    def _dag_is_known(self, dag_id: str) -> bool:
-        return self._client.get(f"{self.api_path}/dags/{dag_id}").status_code == httpx.codes.OK
+    def _dag_is_known(self) -> bool:
+        return self._client.get(f"{self.api_path}/dags/{DAG_ID}").status_code == httpx.codes.OK
 
-    def runs(self, dag_id: str = DAG_ID) -> list[dict[str, Any]]:
+    def runs(self) -> list[dict[str, Any]]:
         """The DAG's runs, oldest first."""
-        found = self.api("GET", f"/dags/{dag_id}/dagRuns", params={"order_by": self.run_order, "limit": 100})
+        found = self.api("GET", f"/dags/{DAG_ID}/dagRuns", params={"order_by": self.run_order, "limit": 100})
         runs: list[dict[str, Any]] = found["dag_runs"]
         return runs
 
@@ -171,7 +187,7 @@ class Standalone(Child):
 
     def first_run(self) -> str:
         """The run that the scheduler starts when the DAG is switched on; its id."""
-        self._wait(lambda: bool(self.runs()), 180, "The scheduler started no run")
+        self._wait(lambda: bool(self.runs()), 60, "The scheduler started no run")
         return str(self.runs()[0]["dag_run_id"])
 
     def task_instances(self, run_id: str) -> list[dict[str, Any]]:
@@ -200,9 +216,9 @@ class Standalone(Child):
             time.sleep(1.0)
         raise RuntimeError(f"Run {run_id} did not end in {seconds:.0f} s: {sorted(told.items())}")
 
-    def log_of(self, run_id: str, task_id: str, dag_id: str = DAG_ID) -> str:
+    def log_of(self, run_id: str, task_id: str) -> str:
         """What a task has logged, all its tries."""
-        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        folder = self.home / "logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}" / f"task_id={task_id}"
         lines = []
         for file in sorted(folder.rglob("*.log")):
             for line in file.read_text(errors="replace").splitlines():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -39,9 +37,6 @@ class Standalone2(Standalone):
     def __init__(self, home: Path, sandbox: SandboxProcess, *, port: int | None = None, settings: dict[str, str] | None = None) -> None:
         home.mkdir(parents=True, exist_ok=True)
         (home / "webserver_config.py").write_text(_WEBSERVER_CONFIG)
-        # A file that is read and written by several processes at once waits less with a log of its own.
-        with contextlib.closing(sqlite3.connect(home / "airflow.db")) as database:
-            database.execute("PRAGMA journal_mode = WAL")
         super().__init__(home, sandbox, port=port, settings=settings)
 
     def _settings(self, sandbox: SandboxProcess) -> dict[str, str]:

@@ -104,7 +104,7 @@ def test_a_complete_run(run):
         (f"  {B} low", "1"),
         (f"  {B} info", "1"),
         (f"  to {A}/{REGION}", "1,499 of 1,500 in 1,015 calls"),
-        (f"  to {B}/{REGION}", "2 of 2 in 1 calls"),
+        (f"  to {B}/{REGION}", "2 of 2 in 1 call"),
         ("Accepted by Security Hub", "1,501"),
         ("Rejected", "1"),
         ("  rejected: InvalidInput", "1"),

@@ -279,7 +279,7 @@ def test_the_button_says_who_the_keys_belong_to(monkeypatch, server):
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
-        ([(401, {}, b"{}")], "API keys of connection 'tenable_default' are not valid"),
+        ([(401, {}, b"{}")], "API keys of this connection are not valid"),
         ([(200, {}, b'{"username": "u"}'), (403, {}, b"{}")], "the right to export"),
         ([(503, {"Retry-After": "9999"}, b"")], "Tenable answers 503"),
         ([(200, {}, b"<html>")], "not JSON"),
@@ -300,7 +300,7 @@ def test_the_button_says_what_is_wrong_and_does_not_wait(monkeypatch, server, an
 def test_the_button_tells_a_wrong_field(monkeypatch):
     assert connect(monkeypatch, fields(host="ftp://x")).test_connection() == (
         False,
-        "The URL of connection 'tenable_default' is not a web address. Use one such as https://cloud.tenable.com.",
+        "The URL of this connection is not a web address. Use one such as https://cloud.tenable.com.",
     )
 
 
@@ -327,7 +327,7 @@ def test_a_connection_that_is_not_there_is_named_with_what_to_do(monkeypatch):
 def test_the_form_of_old_airflow_is_made_of_the_same_table():
     behaviour = TenableHook.get_ui_field_behaviour()
     assert behaviour == {
-        "hidden_fields": ["schema", "port", "extra"],
+        "hidden_fields": ["schema", "extra"],
         "relabeling": UI_FIELD_BEHAVIOUR["relabeling"],
         "placeholders": UI_FIELD_BEHAVIOUR["placeholders"],
     }

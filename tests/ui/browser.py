@@ -1,0 +1,69 @@
+"""Chromium without a window, and the pictures for docs/images/."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+from tests.conftest import ROOT
+
+IMAGES = ROOT / "docs" / "images"
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+#: Root needs --no-sandbox; the rest keeps Chromium from talking to anybody but Airflow.
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+
+def chromium() -> str:
+    """The program. :raises RuntimeError: there is none."""
+    for name in (os.environ.get("CHROMIUM"), *_NAMES):
+        found = shutil.which(name) if name else None
+        if found:
+            return found
+    raise RuntimeError("Chromium was not found: `make test-ui` installs it, or set CHROMIUM to the program's path.")
+
+
+@contextmanager
+def open_page(url: str, *, width: int = 1280, height: int = 900) -> Iterator[Page]:
+    """A page of a browser of its own, with nothing remembered. Times are shown in UTC."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=list(_FLAGS))
+        context = browser.new_context(base_url=url, viewport={"width": width, "height": height}, timezone_id="UTC", locale="en-GB", reduced_motion="reduce")
+        page = context.new_page()
+        # A busy machine is slow; nothing here is faster by waiting less.
+        page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
+        yield page
+        browser.close()
+
+
+def picture(what: Page | Locator, name: str, *, height: int = 720) -> None:
+    """Take a screenshot for the docs, if ``SCREENSHOTS`` is set: a test run leaves the working tree as it is.
+
+    :param height: of the window while it is taken, for what is longer than usual.
+    """
+    if os.environ.get("SCREENSHOTS"):
+        page = what if isinstance(what, Page) else what.page
+        before = page.viewport_size
+        page.set_viewport_size({"width": 1280, "height": height})
+        page.mouse.move(0, 0)
+        # Dialogues slide in, and grow with the window, whatever reduced motion says.
+        page.wait_for_timeout(1_000)
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        what.screenshot(path=IMAGES / f"{name}.png", animations="disabled", caret="hide")
+        if before:
+            page.set_viewport_size(before)
