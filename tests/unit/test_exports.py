@@ -670,6 +670,19 @@ def test_a_request_is_on_record_before_it_is_made():
     assert (noted[0].requested_at, noted[0].uuid) == (START, None)
 
 
+def test_the_id_of_a_job_is_on_record_before_anything_else_is_asked():
+    world = World()
+
+    def dies(kind, job_uuid):
+        raise Killed
+
+    world.tenable.status = dies
+    with pytest.raises(Killed):
+        world.task().step()
+    (job,) = world.tenable.jobs_known
+    assert world.store.load().uuid == job
+
+
 def test_an_old_job_is_forgotten_on_record_before_its_parts_are_removed():
     """Dying between the two must not leave a state that names parts which are gone."""
     world = World([status("PROCESSING", {1})])
