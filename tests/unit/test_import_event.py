@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable import pipeline
-from airflow_provider_tenable._compat import AirflowFailException, AirflowSkipException
+from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AirflowFailException, AirflowSkipException
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.import_event import event_extra, imported_findings
 from airflow_provider_tenable.staging import RunFolder, write_json
@@ -37,12 +37,13 @@ LEDGER: dict[str, Any] = {
 }
 
 
-class Events(dict[Any, Any]):
-    """Airflow's accessors of outlet events: made when they are asked for."""
-
-    def __missing__(self, asset: Any) -> Any:
-        self[asset.uri] = self.get(asset.uri) or SimpleNamespace(extra={})
-        return self[asset.uri]
+def _events() -> Any:
+    """Airflow's own accessors of outlet events."""
+    if AIRFLOW_V_3_0_PLUS:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+    else:
+        from airflow.utils.context import OutletEventAccessors
+    return OutletEventAccessors()
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def dag() -> Any:
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", f"file://{tmp_path}")
-    return {"dag_run": SimpleNamespace(dag_id="tenable_to_security_hub", run_id="run-1"), "outlet_events": Events()}
+    return {"dag_run": SimpleNamespace(dag_id="tenable_to_security_hub", run_id="run-1"), "outlet_events": _events()}
 
 
 def complete(dag: Any, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *, ledger: dict[str, Any]) -> Any:
@@ -69,8 +70,8 @@ def complete(dag: Any, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
 
 def test_the_event_of_a_run_says_what_it_covered_and_where_its_records_ended(dag, context, monkeypatch):
     assert complete(dag, context, monkeypatch, ledger=LEDGER) == LEDGER["watermark"]
-    [(uri, event)] = context["outlet_events"].items()
-    assert uri == "tenable://security-hub/tenable_to_security_hub"
+    assert len(context["outlet_events"]) == 1
+    event = context["outlet_events"][imported_findings("tenable_to_security_hub")]
     run = RunFolder.of(context)
     assert event.extra == {
         **{name: LEDGER[name] for name in ("window", "watermark", "exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")},
@@ -85,7 +86,7 @@ def test_the_event_of_a_run_says_what_it_covered_and_where_its_records_ended(dag
 def test_a_backfill_is_announced_as_one(dag, context, monkeypatch):
     ledger = {**LEDGER, "window": {"since": 100, "until": 200, "kind": "backfill"}, "watermark": {"before": 500, "after": 500, "why": "stays"}}
     complete(dag, context, monkeypatch, ledger=ledger)
-    [event] = context["outlet_events"].values()
+    event = context["outlet_events"][imported_findings("tenable_to_security_hub")]
     assert event.extra["window"]["kind"] == "backfill"
     assert event.extra["watermark"]["after"] == event.extra["watermark"]["before"] == 500
 
@@ -93,7 +94,7 @@ def test_a_backfill_is_announced_as_one(dag, context, monkeypatch):
 def test_a_dry_run_ends_skipped_which_updates_no_asset(dag, context, monkeypatch):
     with pytest.raises(AirflowSkipException, match="nothing was imported"):
         complete(dag, context, monkeypatch, ledger={**LEDGER, "dry_run": True, "accepted": 0, "rejected": {}})
-    assert not context["outlet_events"]
+    assert len(context["outlet_events"]) == 0
 
 
 def test_a_run_that_does_not_complete_announces_nothing(dag, context, monkeypatch):
@@ -103,7 +104,7 @@ def test_a_run_that_does_not_complete_announces_nothing(dag, context, monkeypatc
     monkeypatch.setattr(pipeline, "advance_watermark", fails)
     with pytest.raises(AirflowFailException, match="in the future"):
         dag.get_task("advance_watermark").python_callable({}, **context)
-    assert not context["outlet_events"]
+    assert len(context["outlet_events"]) == 0
 
 
 def test_extra_stays_small_however_many_destinations_there_are(context):
