@@ -43,3 +43,14 @@ def event_extra(run: RunFolder, ledger: dict[str, Any]) -> dict[str, Any]:
     """
     counts = {name: ledger[name] for name in _FROM_LEDGER}
     return {"dag_id": run.dag_id, "run_id": run.run_id, **counts, "destinations": len(ledger["destinations"]), "ledger": str(run.ledger)}
+
+
+def triggering_imports(context: Any) -> list[dict[str, Any]]:
+    """The extras of the events that started a run of a DAG that waits for imports, oldest first: what :func:`event_extra` says of each.
+
+    :param context: of a task of that DAG. A run that was started otherwise, by hand for instance, has none.
+    """
+    # By asset on Airflow 3, by URI on Airflow 2.
+    triggering = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}
+    events = [event for per_asset in triggering.values() for event in per_asset if (event.extra or {}).get("ledger")]
+    return [dict(event.extra) for event in sorted(events, key=lambda event: event.timestamp)]

@@ -50,6 +50,13 @@ def get_provider_info() -> dict[str, Any]:
             "triggers": ["tenable"],
         }.items()
     }
+    asset_uris = [
+        {
+            "schemes": ["tenable"],
+            "handler": f"{_PACKAGE}.lineage.sanitize_tenable_uri",
+            "to_openlineage_converter": f"{_PACKAGE}.lineage.convert_asset_to_openlineage",
+        }
+    ]
     return {
         "package-name": "airflow-provider-tenable",
         "name": "Tenable",
@@ -73,5 +80,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": [f"{_PACKAGE}.links.security_hub.SecurityHubFindingsLink"],
+        "notifications": [f"{_PACKAGE}.notifications.rejected.RejectedFindingsNotifier"],
+        "asset-uris": asset_uris,
+        # The same, as Airflow 2 asks for it.
+        "dataset-uris": asset_uris,
         "config": provider_config(),
     }

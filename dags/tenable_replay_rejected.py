@@ -97,7 +97,7 @@ def tenable_replay_rejected() -> None:
     imports = plan_imports()
     import_findings = SecurityHubImportFindingsOperator.partial(
         task_id="import_findings",
-        map_index_template="{{ task.account }}/{{ task.region }}",
+        map_index_template="{{ task.title }}",
         doc_md="Sends the findings of one account and Region to Security Hub again, at its rate, and resumes where it was stopped.",
     ).expand_kwargs(imports)
     transform >> imports

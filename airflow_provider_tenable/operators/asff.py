@@ -6,13 +6,16 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable import metrics
 from airflow_provider_tenable._compat import BaseOperator
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.staging import RunFolder
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.lineage import Data
 
 
 class TenableToAsffOperator(BaseOperator):
@@ -36,6 +39,8 @@ class TenableToAsffOperator(BaseOperator):
     template_fields: Sequence[str] = ("shard", "assets", "vulnerabilities", "plan", "tenable_conn_id", "staging_path")
     template_fields_renderers = {"shard": "json", "assets": "json", "vulnerabilities": "json", "plan": "json"}
     ui_color = "#e6e2f5"
+    #: What was read and written, once the task knows.
+    _lineage: tuple[list[Data], list[Data]] = ([], [])
 
     def __init__(
         self,
@@ -87,6 +92,7 @@ class TenableToAsffOperator(BaseOperator):
                     transform.transform_parts(parts[shard["index"] :: shard["count"]])
             manifest = writer.close({**transform.counts(), "from_pool": bool(shard.get("parked")), "pool_parts": pool_parts})
         metrics.transformed(manifest, time.monotonic() - began, run.dag_id)
+        self._note_lineage(run, manifest)
         self.log.info(
             "Shard %d: %d records read, %d findings for %d destinations, %d parked, skipped: %s.",
             shard["index"],
@@ -97,6 +103,18 @@ class TenableToAsffOperator(BaseOperator):
             manifest["skipped"] or "none",
         )
         return {name: manifest[name] for name in ("shard", "read", "findings", "parked", "skipped")}
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Lineage, for the OpenLineage provider: from the staged exports to the staged findings, with the numbers of this shard."""
+        from airflow_provider_tenable.lineage import operator_lineage
+
+        return operator_lineage(*self._lineage)
+
+    def _note_lineage(self, run: RunFolder, manifest: dict[str, Any]) -> None:
+        from airflow_provider_tenable.lineage import staged_data
+
+        source = str(run.parked_pool) if manifest["from_pool"] else self.vulnerabilities["folder"]
+        self._lineage = [staged_data(source, manifest["read"]), staged_data(self.assets["folder"])], [staged_data(str(run.findings), manifest["findings"])]
 
     def _transform(self, writer: Any) -> Any:
         import msgspec

@@ -15,6 +15,7 @@ from airflow_provider_tenable.staging import RunFolder
 if TYPE_CHECKING:
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
     from airflow_provider_tenable.import_groups import Target
+    from airflow_provider_tenable.lineage import Data
 
 #: Between two pieces of an import. Not less: Airflow 3.2 and 3.3 lose tasks whose trigger fires within its first seconds.
 PAUSE_SECONDS = 30.0
@@ -56,6 +57,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     template_fields: Sequence[str] = ("account", "region", "aws_conn_id", "role_name", "batch_size", "dry_run", "staging_path")
     ui_color = "#f7e3cf"
     operator_extra_links = (SecurityHubFindingsLink(),)
+    #: What was read and written, once the task knows.
+    _lineage: tuple[list[Data], list[Data]] = ([], [])
 
     def __init__(
         self,
@@ -117,6 +120,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             if not 1 <= int(self.batch_size) <= 100:
                 raise ConfigurationError(f"batch_size is {self.batch_size}; Security Hub takes 1 to 100 findings per call.")
             run = RunFolder.of(context, self.staging_path)
+            self._lineage = ([], [])
             minutes = config.get("import_minutes") if self.minutes is None else self.minutes
             work = GroupImport(
                 run,
@@ -129,7 +133,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 together=self.together,
                 dry_run=self.dry_run,
                 seconds=60 * minutes or None,
-                told=partial(self._measure, run.dag_id),
+                told=partial(self._tell, run),
             )
             done = work.run()
         counts = work.counts()
@@ -172,9 +176,21 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         _ = hook.conn_config
         return hook
 
-    @staticmethod
-    def _measure(dag_id: str, target: Target, before: dict[str, Any], after: dict[str, Any], seconds: float) -> None:
-        metrics.imported(before, after, seconds, dag_id=dag_id, account=target.account, region=target.region)
+    def _tell(self, run: RunFolder, target: Target, before: dict[str, Any], after: dict[str, Any], seconds: float) -> None:
+        """What one account and Region's import has done so far, for metrics and lineage."""
+        from airflow_provider_tenable.lineage import security_hub_data, staged_data
+
+        metrics.imported(before, after, seconds, dag_id=run.dag_id, account=target.account, region=target.region)
+        read, written = self._lineage
+        read.append(staged_data(str(run.destination(target.account, target.region)), target.findings))
+        if not self.dry_run:
+            written.append(security_hub_data(target.account, target.region, after["accepted"]))
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Lineage, for the OpenLineage provider: from the staged findings to each hub, with the number of findings that it acknowledged."""
+        from airflow_provider_tenable.lineage import operator_lineage
+
+        return operator_lineage(*self._lineage)
 
 
 def staged_findings(run: RunFolder, account: str, region: str) -> list[tuple[str, int]]:

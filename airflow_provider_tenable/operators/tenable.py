@@ -17,6 +17,7 @@ from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, Te
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.exports import ExportRun
+    from airflow_provider_tenable.lineage import Data
 
 
 class TenableExportOperator(BaseOperator):
@@ -41,6 +42,8 @@ class TenableExportOperator(BaseOperator):
     template_fields: Sequence[str] = ("filters", "chunk_size", "tenable_conn_id", "staging_path")
     template_fields_renderers = {"filters": "json"}
     ui_color = "#d5e8f7"
+    #: What was read and written, once the task knows.
+    _lineage: tuple[list[Data], list[Data]] = ([], [])
 
     def __init__(
         self,
@@ -87,6 +90,12 @@ class TenableExportOperator(BaseOperator):
         """The task is stopped by a person or a time limit: nobody will fetch what Tenable prepares."""
         if self._run is not None:
             self._run.cancel()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Lineage, for the OpenLineage provider: from Tenable's records to the staged parts, with their numbers."""
+        from airflow_provider_tenable.lineage import operator_lineage
+
+        return operator_lineage(*self._lineage)
 
     def _advance(self, context: Any) -> dict[str, Any]:
         from airflow_provider_tenable.export_jobs import Finished
@@ -163,6 +172,7 @@ class TenableExportOperator(BaseOperator):
                 "Tenable exported no asset at all. The usual cause is an API user without 'Can View' on the assets: "
                 "Tenable leaves out what a user may not see, and says nothing."
             )
+        self._note_lineage(folder, records, size, len(parts))
         return {
             "export": self.export,
             "uuid": state.uuid,
@@ -172,3 +182,8 @@ class TenableExportOperator(BaseOperator):
             "bytes": size,
             "data_from": state.data_from,
         }
+
+    def _note_lineage(self, folder: str, records: int, size: int, files: int) -> None:
+        from airflow_provider_tenable.lineage import staged_data, tenable_data
+
+        self._lineage = [tenable_data(self.hook.connection_arguments["url"], self.export, records)], [staged_data(folder, records, size, files)]

@@ -149,17 +149,17 @@ class Standalone(Child):
             else:
                 self.api("POST", "/connections", json=body)
 
-    def unpause(self) -> None:
+    def unpause(self, dag_id: str = DAG_ID) -> None:
         """Switch the DAG on, once the DAG processor has found it."""
-        self._wait(self._dag_is_known, 120, f"Airflow did not find the DAG {DAG_ID}")
-        self.api("PATCH", f"/dags/{DAG_ID}", params={"update_mask": "is_paused"}, json={"is_paused": False})
+        self._wait(lambda: self._dag_is_known(dag_id), 120, f"Airflow did not find the DAG {dag_id}")
+        self.api("PATCH", f"/dags/{dag_id}", params={"update_mask": "is_paused"}, json={"is_paused": False})
 
-    def _dag_is_known(self) -> bool:
-        return self._client.get(f"{self.api_path}/dags/{DAG_ID}").status_code == httpx.codes.OK
+    def _dag_is_known(self, dag_id: str) -> bool:
+        return self._client.get(f"{self.api_path}/dags/{dag_id}").status_code == httpx.codes.OK
 
-    def runs(self) -> list[dict[str, Any]]:
+    def runs(self, dag_id: str = DAG_ID) -> list[dict[str, Any]]:
         """The DAG's runs, oldest first."""
-        found = self.api("GET", f"/dags/{DAG_ID}/dagRuns", params={"order_by": self.run_order, "limit": 100})
+        found = self.api("GET", f"/dags/{dag_id}/dagRuns", params={"order_by": self.run_order, "limit": 100})
         runs: list[dict[str, Any]] = found["dag_runs"]
         return runs
 
@@ -187,7 +187,7 @@ class Standalone(Child):
 
     def first_run(self) -> str:
         """The run that the scheduler starts when the DAG is switched on; its id."""
-        self._wait(lambda: bool(self.runs()), 60, "The scheduler started no run")
+        self._wait(lambda: bool(self.runs()), 180, "The scheduler started no run")
         return str(self.runs()[0]["dag_run_id"])
 
     def task_instances(self, run_id: str) -> list[dict[str, Any]]:
@@ -216,9 +216,9 @@ class Standalone(Child):
             time.sleep(1.0)
         raise RuntimeError(f"Run {run_id} did not end in {seconds:.0f} s: {sorted(told.items())}")
 
-    def log_of(self, run_id: str, task_id: str) -> str:
+    def log_of(self, run_id: str, task_id: str, dag_id: str = DAG_ID) -> str:
         """What a task has logged, all its tries."""
-        folder = self.home / "logs" / f"dag_id={DAG_ID}" / f"run_id={run_id}" / f"task_id={task_id}"
+        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         lines = []
         for file in sorted(folder.rglob("*.log")):
             for line in file.read_text(errors="replace").splitlines():

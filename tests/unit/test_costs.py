@@ -22,7 +22,7 @@ from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.staging import RunFolder, open_path, read_blocks, read_lines, write_lines, write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ["pandas", "pyarrow", "numpy", "tenable", "boto3", "botocore", "msgspec", "requests"]
+HEAVY = ["pandas", "pyarrow", "numpy", "tenable", "boto3", "botocore", "msgspec", "requests", "openlineage"]
 
 
 def loaded_by(code: str) -> set[str]:

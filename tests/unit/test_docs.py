@@ -16,6 +16,7 @@ import pytest
 
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 from airflow_provider_tenable.config import OPTIONS
+from tests.docs_examples import blocks, executable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -25,10 +26,6 @@ DAGS = sorted((ROOT / "dags").glob("*.py"))
 
 def without_code(text: str) -> str:
     return re.sub(r"^( *)```.*?^\1```", "", text, flags=re.M | re.S)
-
-
-def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.M | re.S)
 
 
 def anchors(path: Path) -> set[str]:
@@ -199,23 +196,13 @@ def test_troubleshooting_has_the_messages_that_users_can_mend() -> None:
     assert len(set(MESSAGES)) == len(MESSAGES)
 
 
-def _executable(code: str) -> str:
-    return (
-        code
-        if AIRFLOW_V_3_0_PLUS
-        else code.replace("from airflow.sdk import dag, task", "from airflow.decorators import dag, task")
-        .replace("from airflow.sdk import task", "from airflow.decorators import task")
-        .replace("from airflow.sdk import ObjectStoragePath", "from airflow.io.path import ObjectStoragePath")
-    )
-
-
 OPERATOR_EXAMPLES = [*blocks(DOCS / "operators.md", "python"), *blocks(ROOT / "README.md", "python")]
 
 
 def _run(code: str) -> dict[str, Any]:
     module = types.ModuleType("example")
     sys.modules["example"] = module
-    exec(compile(_executable(code), "docs/operators.md", "exec"), module.__dict__)
+    exec(compile(executable(code), "docs/operators.md", "exec"), module.__dict__)
     return module.__dict__
 
 
@@ -277,11 +264,69 @@ def test_example_asks_tenable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _example("scanners")() == ["one"]
 
 
-def test_example_tells_of_rejected_findings(capsys: pytest.CaptureFixture[str]) -> None:
-    tell = _example("tell").function
-    assert tell({"rejected": {"InvalidInput": 2}}) == 2
-    assert "InvalidInput" in capsys.readouterr().out
-    assert tell({"rejected": {}}) == 0
+def _policies() -> list[str]:
+    return [code for code in OPERATOR_EXAMPLES if "def task_policy(" in code]
+
+
+def test_notifier_example_sends_by_sns(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.amazon.aws.hooks.sns import SnsHook
+
+    published: list[dict[str, str]] = []
+    monkeypatch.setattr(SnsHook, "publish_to_target", lambda self, **arguments: published.append(arguments))
+    _run(_policies()[0])["to_security_team"]("3 findings rejected", "the text")
+    assert published == [{"target_arn": "arn:aws:sns:eu-west-1:111122223333:security", "message": "the text", "subject": "3 findings rejected"}]
+
+
+def test_policy_examples_reach_the_tasks_when_airflow_reads_the_dag(tmp_path: Path) -> None:
+    """Both in one file, as Airflow finds it in its home; in a process of its own, since Airflow reads it once."""
+    import os
+    import subprocess
+
+    first, second = _policies()
+    settings = tmp_path / "config" / "airflow_local_settings.py"
+    settings.parent.mkdir()
+    renamed = [first.replace("def task_policy(", "def notify("), second.replace("def task_policy(", "def pool(")]
+    settings.write_text("\n\n".join([*renamed, "def task_policy(task):\n    notify(task)\n    pool(task)\n"]))
+    code = (
+        "import json\n"
+        "try:\n    from airflow.dag_processing.dagbag import DagBag\n"
+        "except ImportError:\n    from airflow.models.dagbag import DagBag\n"
+        f"bag = DagBag(dag_folder={str(ROOT / 'dags' / 'tenable_to_security_hub.py')!r})\n"
+        "dag = bag.dags['tenable_to_security_hub']\n"
+        "calls = [dag.get_task('settle').on_success_callback, dag.get_task('settle').on_failure_callback]\n"
+        "names = [[type(each).__name__ for each in (call if isinstance(call, (list, tuple)) else [call])] for call in calls]\n"
+        "print(json.dumps([names, {each.task_id: each.pool for each in dag.tasks}]))"
+    )
+    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    names, pools = json.loads(done.stdout.splitlines()[-1])
+    assert names == [["RejectedFindingsNotifier"]] * 2
+    assert {task for task, pool in pools.items() if pool == "security_hub"} == {"transform", "import_findings"}
+    assert pools["export_assets"] == "default_pool"
+
+
+def test_import_example_is_started_by_the_asset_and_looks_at_what_was_imported(capsys: pytest.CaptureFixture[str]) -> None:
+    from airflow_provider_tenable.import_event import imported_findings
+
+    made = _example("after_import")()
+    uri = "tenable://security-hub/tenable_to_security_hub"
+    condition = made.timetable.asset_condition if AIRFLOW_V_3_0_PLUS else made.timetable.dataset_condition
+    assert [asset.uri for asset in condition.objects] == [uri]
+    key = ("triggering_asset_events", imported_findings()) if AIRFLOW_V_3_0_PLUS else ("triggering_dataset_events", uri)
+    events = [types.SimpleNamespace(extra={"ledger": "x", "run_id": name}, timestamp=at) for name, at in (("second", 2), ("first", 1))]
+    by_hand = types.SimpleNamespace(extra={}, timestamp=0)
+    made.get_task("look").python_callable(**{key[0]: {_Key(key[1]): [*events, by_hand]}})
+    assert re.findall(r'"run_id": "(\w+)"', capsys.readouterr().out) == ["first", "second"]
+    made.get_task("look").python_callable()
+    assert capsys.readouterr().out == ""
+
+
+class _Key:
+    """Stands for an asset as a key: those of 3.0 cannot be one."""
+
+    def __init__(self, asset: Any) -> None:
+        self.asset = asset
 
 
 def test_templated_fields_are_those_of_the_classes() -> None:

@@ -154,15 +154,23 @@ def test_registry_file_names_what_there_is() -> None:
 
     import yaml
 
-    registry = yaml.safe_load((ROOT / ".airflow-registry.yaml").read_text())
-    assert registry["package-name"] == PROJECT["name"]
-    for layer in ("hooks", "operators", "triggers"):
-        for entry in registry[layer]:
-            module, name = entry["module"].rsplit(".", 1)
-            assert hasattr(importlib.import_module(module), name)
-            assert entry["description"]
-    listed = {entry["module"].rsplit(".", 1)[0] for layer in ("hooks", "operators", "triggers") for entry in registry[layer]}
     from airflow_provider_tenable.provider_info import get_provider_info
 
+    registry = yaml.safe_load((ROOT / ".airflow-registry.yaml").read_text())
     info = get_provider_info()
-    assert listed == {name for layer in ("hooks", "operators", "triggers") for entry in info[layer] for name in entry["python-modules"]}
+    assert (registry["package-name"], registry["display-name"], registry["description"]) == (PROJECT["name"], info["name"], info["description"])
+    layers = ("hooks", "operators", "triggers")
+    paths = {layer: [entry["module"] for entry in registry[layer]] for layer in (*layers, "extra-links", "notifications", "assets")}
+    for layer, listed in paths.items():
+        assert all(entry["description"] for entry in registry[layer])
+        assert len(set(listed)) == len(listed)
+        for path in listed:
+            module, name = path.rsplit(".", 1)
+            assert hasattr(importlib.import_module(module), name)
+    for layer in layers:
+        modules = {name for entry in info[layer] for name in entry["python-modules"]}
+        assert {path.rsplit(".", 1)[0] for path in paths[layer]} == modules
+    # Everything that Airflow is told of is listed, and nothing else.
+    assert (paths["extra-links"], paths["notifications"]) == (info["extra-links"], info["notifications"])
+    assert [entry["scheme"] for entry in registry["assets"]] == [scheme for entry in info["asset-uris"] for scheme in entry["schemes"]]
+    assert set(registry) == {"package-name", "display-name", "description", *paths}

@@ -55,7 +55,8 @@ def test_everything_that_is_named_can_be_imported():
         for entry in info[layer]:
             for module in entry["python-modules"]:
                 importlib.import_module(module)
-    for path in [*info["extra-links"], *(each["hook-class-name"] for each in info["connection-types"])]:
+    uris = [entry[name] for entry in info["asset-uris"] for name in ("handler", "to_openlineage_converter")]
+    for path in [*uris, *info["extra-links"], *info["notifications"], *(each["hook-class-name"] for each in info["connection-types"])]:
         module, name = path.rsplit(".", 1)
         assert getattr(importlib.import_module(module), name)
 

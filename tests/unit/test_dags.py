@@ -1,0 +1,63 @@
+"""Every task of every DAG is documented, retried with growing delays, and named when it is mapped."""
+
+from __future__ import annotations
+
+import runpy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_tenable._compat import AIRFLOW_V_3_2_PLUS, conf
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "dags").glob("*.py"))
+DAGS = {path.stem: runpy.run_path(str(path))["dag"] for path in FILES}
+TASKS = [pytest.param(task, id=f"{name}.{task.task_id}") for name, dag in DAGS.items() for task in dag.tasks]
+
+
+@pytest.mark.parametrize("name", DAGS)
+def test_a_dag_is_named_as_its_file_and_documented(name):
+    dag = DAGS[name]
+    assert dag.dag_id == name
+    assert dag.doc_md.startswith("#")
+    assert {"tenable", "security-hub"} <= set(dag.tags)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_says_what_it_does(task: Any):
+    assert task.doc_md
+    assert len(task.doc_md.strip()) > 20
+    # One or more sentences.
+    assert task.doc_md.strip().endswith(".")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_retried_after_delays_that_grow_from_airflows_own_setting(task: Any):
+    assert task.retries == 2
+    # To Airflow 3.2 and later True is the number 1, and no backoff.
+    assert task.retry_exponential_backoff == (2.0 if AIRFLOW_V_3_2_PLUS else True)
+    assert task.retry_delay == timedelta(seconds=conf.getfloat("core", "default_task_retry_delay"))
+    # [core] max_task_retry_delay serves.
+    assert task.max_retry_delay is None
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_mapped_tasks_have_names(task: Any):
+    if hasattr(task, "partial_kwargs"):
+        assert task.partial_kwargs["map_index_template"]
+
+
+def test_delays_between_retries_double():
+    # Airflow's own reckoning: between once and twice the first delay after the first try, twice that after the second.
+    from airflow.models.taskinstance import TaskInstance
+
+    task, ended = DAGS["tenable_to_security_hub"].get_task("plan_run"), datetime(2026, 11, 1, tzinfo=UTC)
+    delays = []
+    for number in (1, 2):
+        names = {"dag_id": "d", "task_id": "t", "logical_date": ended, "execution_date": ended}
+        tried = SimpleNamespace(task=task, end_date=ended, try_number=number, retry_delay_override=None, **names)
+        delays.append((TaskInstance.next_retry_datetime(tried) - ended).total_seconds())
+    first = task.retry_delay.total_seconds()
+    assert first <= delays[0] < 2 * first <= delays[1] < 4 * first
