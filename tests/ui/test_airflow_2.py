@@ -163,4 +163,4 @@ class TestTrigger:
         page.goto(_grid(_run(airflow), task_id="report", tab="logs"))
         expect(page.get_by_text("Complete: every record is accounted for")).to_be_visible()
         expect(page.get_by_text(re.compile(r"Accepted by Security Hub\s*\|\s+" + f"{len(estate.held()):,} "))).to_be_visible()
-        picture(page, "report-2.11")
+        picture(page, "report-2.11", height=900)
