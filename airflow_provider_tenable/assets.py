@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sqlite3
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ import msgspec
 from airflow_provider_tenable.asff.records import Asset, AwsCloud, Cloud, Network, Ratings, Score, Tag, decode_chunk
 from airflow_provider_tenable.asff.resources import COLUMNS, AssetRow
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.staging import read_whole
+from airflow_provider_tenable.staging import content_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from airflow_provider_tenable._compat import ObjectStoragePath
 
 
@@ -132,12 +134,13 @@ class AssetTable:
 
     def get(self, asset_id: str) -> AssetRow | None:
         """The row of an asset, None where the export lacks it."""
-        if self._database is None:
-            self._database = self._filled()
-            # Python 3.13 complains of a connection that is left to the garbage collector.
-            weakref.finalize(self, self._database.close)
-        found = self._database.execute("SELECT line FROM assets WHERE id = ?", (asset_id,)).fetchone()
+        found = self._table().execute("SELECT line FROM assets WHERE id = ?", (asset_id,)).fetchone()
         return None if found is None else AssetRow(*msgspec.msgpack.decode(found[0]))
+
+    def rows(self) -> Iterator[AssetRow]:
+        """All rows, by id."""
+        for (line,) in self._table().execute("SELECT line FROM assets ORDER BY id"):
+            yield AssetRow(*msgspec.msgpack.decode(line))
 
     def close(self) -> None:
         """Remove the file."""
@@ -145,8 +148,14 @@ class AssetTable:
             self._database.close()
             self._database = None
 
-    def _filled(self) -> sqlite3.Connection:
+    def _table(self) -> sqlite3.Connection:
+        if self._database is None:
+            self._database = self._filled()
+            # Python 3.13 complains of a connection that is left to the garbage collector.
+            weakref.finalize(self, self._database.close)
+        return self._database
 
+    def _filled(self) -> sqlite3.Connection:
         # An empty name: SQLite keeps the table in memory up to the size of its cache, beyond that in a temporary file that has no name and ends with us.
         database = sqlite3.connect("", isolation_level=None)
         database.execute("PRAGMA cache_size = -32768")
@@ -163,16 +172,24 @@ class AssetTable:
 
 
 def read_columns(part: ObjectStoragePath) -> dict[str, list[Any]]:
-    """The columns of an asset part. :raises StagingError: it is missing or damaged; every page has a checksum."""
+    """The columns of an asset part. :raises StagingError: it is missing or damaged."""
+    columns: dict[str, list[Any]] = read_table(part).to_pydict()
+    return columns
+
+
+def read_table(part: ObjectStoragePath) -> pa.Table:
+    """An asset part as an Arrow table. :raises StagingError: it is missing or damaged; every page has a checksum."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # A part of the asset index is found missing or damaged again when the run is planned again: all assets are exported then.
+    advice = f"Clear the run's tasks from {'plan_run' if '/asset_index/' in str(part) else 'the asset export'} on."
     try:
-        table = pq.read_table(pa.BufferReader(read_whole(part)), columns=list(COLUMNS), use_threads=False, page_checksum_verification=True)
-        columns: dict[str, list[Any]] = table.to_pydict()
+        return pq.read_table(pa.BufferReader(content_of(part)), columns=list(COLUMNS), use_threads=False, page_checksum_verification=True)
+    except FileNotFoundError as error:
+        raise StagingError(f"The staged part {part} is gone. {advice}") from error
     except (pa.ArrowException, OSError) as error:
-        raise StagingError(f"The staged part {part} is damaged ({error}). Clear the run's tasks from the asset export on.") from error
-    return columns
+        raise StagingError(f"The staged part {part} is damaged ({error}). {advice}") from error
 
 
 def find(parts: Iterable[ObjectStoragePath], wanted: set[str]) -> dict[str, AssetRow]:

@@ -65,6 +65,12 @@ OPTIONS: dict[str, Option] = {
     ),
     "num_assets": Option("integer", "100", "Assets per chunk of a vulnerability export (50 to 5000). Fewer means less memory.", minimum=50, maximum=5000),
     "asset_chunk_size": Option("integer", "1000", "Assets per chunk of an asset export (100 to 1000).", minimum=100, maximum=1000),
+    "asset_index_hours": Option(
+        "float",
+        "24",
+        "Hours for which a full export of the assets serves; between, only those that changed are exported. 0: all assets are exported by every run.",
+        minimum=0,
+    ),
     "poll_interval_seconds": Option("float", "30", "Seconds between two looks at a running export. At least 10 where the task is deferred.", minimum=1),
     "export_timeout_hours": Option(
         "float",

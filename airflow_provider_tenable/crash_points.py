@@ -25,6 +25,8 @@ class CrashPoint(StrEnum):
     CHUNK_STAGED = "chunk_staged"
     EXPORT_FORGOTTEN = "export_forgotten"
     EXPORT_COMPLETE = "export_complete"
+    INDEX_PART_WRITTEN = "index_part_written"
+    INDEX_PUBLISHED = "index_published"
     POOL_CLAIMED = "pool_claimed"
     SHARDS_PLANNED = "shards_planned"
     FINDINGS_PART_WRITTEN = "findings_part_written"
@@ -41,6 +43,7 @@ class CrashPoint(StrEnum):
     BEFORE_WATERMARK = "before_watermark"
     WATERMARK_WRITTEN = "watermark_written"
     RUN_COMPLETE = "run_complete"
+    INDEX_PART_REMOVED = "index_part_removed"
 
 
 _times: Counter[str] = Counter()

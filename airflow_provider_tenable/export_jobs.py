@@ -60,6 +60,7 @@ class ExportState:
     :ivar requested_at: when the running job was asked for (unix seconds, our clock), before the call.
     :ivar given_up: jobs that broke: a later look at Tenable's list must not take them for ours again.
     :ivar data_from: the moment whose data the export is sure to hold: the earlier of ``requested_at`` and an adopted job's creation.
+        None: nobody knows, since Tenable does not tell when the adopted job was created.
     """
 
     kind: str

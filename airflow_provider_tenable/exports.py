@@ -181,7 +181,7 @@ class ExportRun:
         log.info("Asked for %s export %s.", self.kind, self.state.uuid)
         return True
 
-    def _take(self, job: str, data_from: float) -> None:
+    def _take(self, job: str, data_from: float | None) -> None:
         self.state.uuid = job
         self.state.data_from = data_from
         self.state.parts = {}
@@ -212,7 +212,7 @@ class ExportRun:
             # Only assets, which no watermark follows, may come from a job whose beginning Tenable does not tell.
             if self._is_ours(found.filters, found.chunk_size) and (found.created is not None or self.kind == "assets"):
                 # The job may be older than our request: what it holds is sure only up to its own beginning.
-                data_from = min(asked_at, found.created) if found.created is not None else self.state.started_at
+                data_from = min(asked_at, found.created) if found.created is not None else None
                 log.info("Tenable already runs this %s export as %s: adopted.", self.kind, found.uuid)
                 self._take(found.uuid, data_from)
                 return True

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_tenable import config, metrics, watermark
+from airflow_provider_tenable import asset_garbage, asset_index, config, metrics, watermark
 from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.destinations import Destination, Router, parse_destinations, resolve
@@ -37,7 +37,12 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     asked = {name: params.get(name, default) for name, default in DEFAULTS.items()}
     settings = parse_settings(params)
     destinations = parse_destinations(asked["destinations"])
-    window = _kept_window(run, asked) or _new_window(context, params, tenable_conn_id)
+    source, server_now = _tenable(tenable_conn_id)
+    # The moment before the first export is asked for, by the earlier of the two clocks.
+    now = time.time() if server_now is None else min(time.time(), server_now)
+    earlier = _kept_plan(run, asked)
+    window = watermark.Window(**earlier["window"]) if earlier else _new_window(context, params, server_now)
+    assets = asset_index.plan_assets(run, source=source, now=now, earlier=(earlier or {}).get("assets"))
     defaults = _defaults_of(context)
     plan = {
         "asked": asked,
@@ -46,7 +51,8 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
         "destinations": msgspec.to_builtins(resolve(destinations, _identify, settings.region_routing)),
         "narrowed": narrowed(settings, defaults),
         "usual_destinations": _usual_destinations(asked, defaults),
-        "asset_filters": {},
+        "assets": assets,
+        "asset_filters": assets["filters"],
         "vulnerability_filters": {
             "state": [state.upper() for state in settings.states],
             "severity": list(settings.severities),
@@ -60,15 +66,15 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     return _public(plan)
 
 
-def _kept_window(run: RunFolder, asked: dict[str, Any]) -> watermark.Window | None:
-    """The window of a run that is cleared before it was complete. All that could be wrong and has been mended is read anew."""
-    earlier = read_json(run.plan)
+def _kept_plan(run: RunFolder, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of a run that is cleared before it was complete: its window stays. All that could be wrong and has been mended is read anew."""
+    earlier: dict[str, Any] | None = read_json(run.plan)
     if earlier is None:
         return None
     complete = (read_json(run.ledger) or {}).get("complete")
     if earlier["asked"] == asked and not complete:
         log.info("This run was planned before: going on with its window, and with what it has staged.")
-        return watermark.Window(**earlier["window"])
+        return earlier
     log.info("This run was %s before: beginning anew.", "completed" if complete else "planned with other params")
     # First what says that it is complete: dying before the rest is gone must not leave that beside a new plan.
     remove_file(run.ledger)
@@ -76,7 +82,7 @@ def _kept_window(run: RunFolder, asked: dict[str, Any]) -> watermark.Window | No
     return None
 
 
-def _new_window(context: Any, params: dict[str, Any], tenable_conn_id: str) -> watermark.Window:
+def _new_window(context: Any, params: dict[str, Any], server_now: float | None) -> watermark.Window:
     dag_run, now = context["dag_run"], time.time()
     name = watermark.variable_name(dag_run.dag_id)
     return watermark.plan_window(
@@ -87,17 +93,21 @@ def _new_window(context: Any, params: dict[str, Any], tenable_conn_id: str) -> w
         watermark=watermark.parse_watermark(watermark.read_watermark(dag_run.dag_id), name=name, now=now),
         lag=config.get("lag_seconds"),
         now=now,
-        server_now=_tenable_time(tenable_conn_id),
+        server_now=server_now,
     )
 
 
-def plan_shards(context: Any, vulnerabilities: dict[str, Any]) -> list[dict[str, Any]]:
-    """Split the transform: at most ``[tenable] transform_shards`` tasks, and one more where parked records wait.
+def plan_shards(context: Any, vulnerabilities: dict[str, Any], assets: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Split the transform: at most ``[tenable] transform_shards`` tasks, and one more where parked records wait. The asset index is brought up to date.
 
     :param vulnerabilities: result of the vulnerability export.
+    :param assets: result of the asset export. Without it the asset index stays as it is.
     """
     run = RunFolder.of(context)
     plan = _plan_of(run)
+    # A run that an older version has planned keeps no index.
+    if assets is not None and "assets" in plan:
+        asset_index.keep_assets(run, plan["assets"])
     count = max(1, min(config.get("transform_shards"), vulnerabilities["parts"]))
     shards: list[dict[str, Any]] = [{"index": index, "count": count} for index in range(count)]
     # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and leaves nothing out.
@@ -190,7 +200,7 @@ def remove_old_runs(context: Any) -> list[str]:
     rejected_before = now - config.get("rejected_retention_days") * 86400
     removed, incomplete = [], []
     for name in names(run.dag_root):
-        if name in (run.run_id, run.parked_pool.name):
+        if name == run.run_id or name in RunFolder.RESERVED:
             continue
         old = run.beside(name)
         ledger = read_json(old.ledger)
@@ -205,6 +215,7 @@ def remove_old_runs(context: Any) -> list[str]:
                     remove(part)
                 remove(old.root)
                 removed.append(name)
+    asset_garbage.remove_unneeded_parts(run)
     if is_local(run.root):
         free = shutil.disk_usage(run.dag_root.path).free
         log.info("Removed the files of %d runs; %.1f GB are free in %s.", len(removed), free / 1e9, run.dag_root)
@@ -257,7 +268,7 @@ def _plan_of(run: RunFolder) -> dict[str, Any]:
 
 
 def _public(plan: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in plan.items() if name not in ("asked", "usual_destinations")}
+    return {name: value for name, value in plan.items() if name not in ("asked", "usual_destinations", "assets")}
 
 
 def _defaults_of(context: Any) -> dict[str, Any]:
@@ -272,12 +283,12 @@ def _identify(conn_id: str | None) -> tuple[str, str | None]:
     return SecurityHubHook(aws_conn_id=conn_id).identify()
 
 
-def _tenable_time(conn_id: str) -> float | None:
+def _tenable(conn_id: str) -> tuple[str, float | None]:
+    """Which Tenable this is, and the time there."""
     from airflow_provider_tenable.hooks.tenable import TenableHook
 
     with closing(TenableHook(conn_id)) as hook:
-        time_of_server: float | None = hook.api.server_time()
-    return time_of_server
+        return hook.api.identity(), hook.api.server_time()
 
 
 def _seconds(moment: Any) -> float | None:

@@ -89,7 +89,7 @@ def _source(dag_id: str, run_id: str | None) -> RunFolder:
     if run_id:
         return RunFolder(default_staging_uri(), dag_id, run_id)
     root = RunFolder(default_staging_uri(), dag_id, "any").dag_root
-    runs = [RunFolder(default_staging_uri(), dag_id, name) for name in names(root) if name != "parked"]
+    runs = [RunFolder(default_staging_uri(), dag_id, name) for name in names(root) if name not in RunFolder.RESERVED]
     candidates = [run for run in runs if names(run.rejected) and read_json(run.plan) and _has_rejected(run)]
     if not candidates:
         raise ConfigurationError(f"No run in {root} has rejected findings. Those of completed runs are removed after [tenable] rejected_retention_days.")

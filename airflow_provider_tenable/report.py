@@ -28,8 +28,8 @@ def _report_of(run: RunFolder) -> str:
         return _table([("The run was not planned", "see the log of plan_run")], "Nothing was exported or imported")
     ledger, note = _ledger(run, plan)
     if ledger is None:
-        return _table([*_window_rows(plan["window"]), *_export_rows(run)], note)
-    return _table([*_window_rows(ledger["window"]), *_rows(ledger)], note)
+        return _table([*_window_rows(plan["window"]), *_asset_rows(run, plan), *_export_rows(run)], note)
+    return _table([*_window_rows(ledger["window"]), *_asset_rows(run, plan), *_rows(ledger)], note)
 
 
 def _ledger(run: RunFolder, plan: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
@@ -49,6 +49,19 @@ def _ledger(run: RunFolder, plan: dict[str, Any]) -> tuple[dict[str, Any] | None
 def _window_rows(window: dict[str, Any]) -> Iterator[tuple[str, object]]:
     since = "the beginning" if window["since"] <= 1 else _moment(window["since"])
     yield "Window", f"{window['kind']}: {since} to {_moment(window['until'])}"
+
+
+def _asset_rows(run: RunFolder, plan: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """Whether the assets were exported whole, or the index was brought up to date."""
+    assets, state = plan.get("assets"), read_json(run.export("assets") / MANIFEST)
+    if not assets or not state or not state["complete"]:
+        return
+    records, base = sum(part["records"] for part in state["parts"].values()), assets["base"]
+    if base is None:
+        yield "Assets", f"all {records:,} exported: {assets['why']}"
+        return
+    yield "Assets", f"{records:,} exported, changed since {_moment(assets['filters']['since'])}"
+    yield "  from the asset index", f"{base['records']:,} of {_moment(base['full_from'])}, {base['changed']:,} changes since"
 
 
 def _export_rows(run: RunFolder) -> Iterator[tuple[str, object]]:

@@ -2,7 +2,7 @@
 
 Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
 
-    run.json                                 the run's plan: window, settings, destinations
+    run.json                                 the run's plan: window, settings, destinations, parts of the asset index
     shards.json                              into how many tasks the transform was split
     imports/group-*.json                     which import task serves which destinations, where there are more of these than tasks
     assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
@@ -11,6 +11,8 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     rejected/part-*.jsonl.gz                 what could not become, or was not accepted as, a finding
     receipts/{account}/{region}.jsonl        what Security Hub acknowledged
     ledger.json                              the counts, which must add up
+
+Beside the runs: ``parked/`` (records that wait for their assets) and ``asset_index/``.
 
 Every file appears whole or not at all: on a local disk it is written under a temporary name, flushed and renamed; an object store puts
 an object whole. Files count only when a manifest names them.
@@ -277,10 +279,14 @@ class RunFolder:
     :param run_id: the run's id.
     """
 
+    PARKED = "parked"
+    ASSET_INDEX = "asset_index"
+    #: Folders beside those of the runs.
+    RESERVED = frozenset({PARKED, ASSET_INDEX})
+
     def __init__(self, base: str, dag_id: str, run_id: str) -> None:
         for name in (dag_id, run_id):
-            # `parked` is the folder of the records that wait between runs.
-            if name in ("", ".", "..", "parked") or "/" in name or "\0" in name:
+            if name in ("", ".", "..", *self.RESERVED) or "/" in name or "\0" in name:
                 raise ConfigurationError(f"{name!r} cannot be the name of a staging folder. Give the run another run_id.")
         self._base = base
         self.dag_root = open_path(base) / dag_id
@@ -292,8 +298,9 @@ class RunFolder:
         self.ledger = self.root / "ledger.json"
         self.findings = self.root / "findings"
         self.rejected = self.root / "rejected"
-        self.parked = self.root / "parked"
-        self.parked_pool = self.dag_root / "parked"
+        self.parked = self.root / self.PARKED
+        self.parked_pool = self.dag_root / self.PARKED
+        self.asset_index = self.dag_root / self.ASSET_INDEX
 
     @classmethod
     def of(cls, context: Any, staging_path: str | None = None) -> RunFolder:

@@ -142,12 +142,12 @@ def tenable_to_security_hub() -> None:
             return pipeline.plan_run(context, tenable_conn_id=TENABLE_CONN_ID)
 
     @task
-    def plan_shards(vulnerabilities: dict[str, Any], **context: Any) -> list[dict[str, Any]]:
-        """Decide into how many tasks the transform is split."""
+    def plan_shards(vulnerabilities: dict[str, Any], assets: dict[str, Any], **context: Any) -> list[dict[str, Any]]:
+        """Decide into how many tasks the transform is split, and bring the asset index up to date."""
         from airflow_provider_tenable import pipeline
 
         with fail_fast():
-            return pipeline.plan_shards(context, vulnerabilities)
+            return pipeline.plan_shards(context, vulnerabilities, assets)
 
     # Where nothing was transformed there is nothing to import, which is no reason to skip the rest.
     @task
@@ -204,7 +204,7 @@ def tenable_to_security_hub() -> None:
         filters=plan["asset_filters"],
         tenable_conn_id=TENABLE_CONN_ID,
         deferrable=True,
-        doc_md="Exports all assets, down to what the mapping needs: a finding may belong to an asset that did not change.",
+        doc_md="Exports the assets, down to what the mapping needs: all of them once a day, between those that changed since. A finding may belong to any of them.",
     )
     export_vulnerabilities = TenableExportOperator(
         task_id="export_vulnerabilities",
@@ -222,7 +222,7 @@ def tenable_to_security_hub() -> None:
         tenable_conn_id=TENABLE_CONN_ID,
         map_index_template="shard {{ task.shard['index'] }}",
         doc_md="Joins vulnerabilities and assets, and writes findings in AWS Security Finding Format.",
-    ).expand(shard=plan_shards(export_vulnerabilities.output))
+    ).expand(shard=plan_shards(export_vulnerabilities.output, export_assets.output))
     imports = plan_imports()
     import_findings = SecurityHubImportFindingsOperator.partial(
         task_id="import_findings",

@@ -5,6 +5,7 @@ What each status means stands in :data:`BY_STATUS`; facts from the Tenable API d
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,15 +77,25 @@ class TenableApi:
 
     def who_am_i(self) -> str:
         """The name of the user that the keys belong to (``GET /session``)."""
-        session = self._call("ask who we are", lambda: self._client.get("session", box=False).json())
-        if not isinstance(session, dict):
-            raise TemporaryError("Tenable's answer to the question who we are is no JSON object.")
+        session = self._session()
         return str(session.get("username") or session.get("name") or session.get("uuid") or "an unnamed user")
+
+    def identity(self) -> str:
+        """A digest of which Tenable this is and whose keys these are; new keys of the same user change nothing."""
+        session = self._session()
+        facts = [self._client._url, *(str(session.get(name)) for name in ("container_uuid", "uuid", "username"))]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
     def server_time(self) -> float | None:
         """Tenable's clock, from the ``Date`` header of a cheap answer (``GET /session``)."""
-        self.who_am_i()
+        self._session()
         return getattr(self._client._session, "server_time", None)
+
+    def _session(self) -> dict[str, Any]:
+        session = self._call("ask who we are", lambda: self._client.get("session", box=False).json())
+        if not isinstance(session, dict):
+            raise TemporaryError("Tenable's answer to the question who we are is no JSON object.")
+        return session
 
     def start(self, kind: str, body: dict[str, Any]) -> str:
         """Ask for an export; the job's uuid.

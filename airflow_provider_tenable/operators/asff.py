@@ -122,9 +122,9 @@ class TenableToAsffOperator(BaseOperator):
         from airflow_provider_tenable import config
         from airflow_provider_tenable.asff.findings import MappingOptions
         from airflow_provider_tenable.asff.identity import ID_SCHEMES
+        from airflow_provider_tenable.asset_index import staged_assets
         from airflow_provider_tenable.destinations import Destination
         from airflow_provider_tenable.exceptions import ConfigurationError
-        from airflow_provider_tenable.export_store import staged_parts
         from airflow_provider_tenable.transform import Transform, TransformSettings
 
         settings, window = self.plan["settings"], self.plan["window"]
@@ -143,7 +143,7 @@ class TenableToAsffOperator(BaseOperator):
                 options=MappingOptions(accepted_risks=settings["accepted_risks"], id_scheme=scheme),
             ),
             destinations=msgspec.convert(self.plan["destinations"], list[Destination]),
-            asset_parts=staged_parts(self.assets["folder"], "assets"),
+            asset_parts=staged_assets(self.assets["folder"]),
             writer=writer,
             lookup=self._lookup,
             lookups=config.get("asset_lookups"),

@@ -167,7 +167,7 @@ class TenableExportOperator(BaseOperator):
         parts = state.parts.values()
         records, size = sum(part.records for part in parts), sum(part.bytes for part in parts)
         self.log.info("The %s export %s is whole: %d records in %d chunks, %.1f MB.", self.export, state.uuid, records, len(parts), size / 1e6)
-        if self.export == "assets" and not records:
+        if self.export == "assets" and not records and not state.body["filters"]:
             self.log.warning(
                 "Tenable exported no asset at all. The usual cause is an API user without 'Can View' on the assets: "
                 "Tenable leaves out what a user may not see, and says nothing."

@@ -71,13 +71,21 @@ def parse_assets_request(body: Any, version: int) -> AssetsRequest:
     return AssetsRequest(version, {**filters, **by_tag}, given["chunk_size"], ports, tags)
 
 
-def selector(request: AssetsRequest) -> Callable[[Host, HostState], bool]:
-    """Whether an asset belongs to the export. Filters are ANDed; v2 without `types` exports hosts only."""
+_ASKS_FOR_GONE = frozenset({"since", "deleted_at", "terminated_at", "is_deleted", "is_terminated"})
+"""Filters that speak of deleted or terminated assets; `since` returns assets whatever their state (pyTenable's documentation)."""
+
+
+def selector(request: AssetsRequest, *, omits_gone: bool = False) -> Callable[[Host, HostState], bool]:
+    """Whether an asset belongs to the export. Filters are ANDed; v2 without `types` exports hosts only.
+
+    :param omits_gone: whether deleted and terminated assets are left out where no filter speaks of them
+    """
     filters = request.filters
+    omits_gone = omits_gone and _ASKS_FOR_GONE.isdisjoint(filters)
     tags = {name.removeprefix("tag."): values for name, values in filters.items() if name.startswith("tag.")}
 
     def selects(host: Host, state: HostState) -> bool:
-        if state.is_hidden:
+        if state.is_hidden or (omits_gone and (state.deleted_at or state.terminated_at)):
             return False
         if request.version == 2 and ("webapp" if host.kind == "webapp" else "host") not in filters.get("types", ("host",)):
             return False

@@ -1,16 +1,19 @@
 """Changes to order for one vulnerability or host: POST /_sandbox/change."""
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from sandbox.tenable.estate import Estate, quantized
-from sandbox.tenable.hosts import Host
-from sandbox.tenable.vulnerabilities import ACCEPTED, FIXED, OPEN, RECASTED, REOPENED, Vulnerability
+from sandbox.tenable.hosts import Host, HostState, generate_host
+from sandbox.tenable.vulnerabilities import ACCEPTED, FIXED, OPEN, RECASTED, REOPENED, Vulnerability, generate_vulnerabilities
 
 VULNERABILITY_VERBS = ("fix", "reopen", "rescan", "accept", "recast")
-HOST_VERBS = ("terminate", "delete", "hide_asset", "show_asset")
+HOST_VERBS = ("terminate", "delete", "hide_asset", "show_asset", "change_asset")
+CHANGEABLE = ("account", "region", "instance_type", "name", "acr", "tags", "resource_tags")
+"""What `change_asset` can set of a host."""
 FOUND_AGO = 600.0
 """A change was seen by a scan that long before it is published."""
 
@@ -18,7 +21,7 @@ FOUND_AGO = 600.0
 def change(estate: Estate, order: Any, now: float) -> int:
     """Carry out a change and return how many records changed; ValueError says what is wrong with the order.
 
-    A vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol`
+    `launch` adds a host with so many `vulnerabilities`. A vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol`
     and `port`; without those, all of the host's are meant. The scan was `found_ago` seconds before now; the record is
     published now.
     """
@@ -29,6 +32,8 @@ def change(estate: Estate, order: Any, now: float) -> int:
         return _change_vulnerabilities(estate, order, now)
     if do in HOST_VERBS:
         return _change_host(estate, _host_of(estate, order), order, now)
+    if do == "launch":
+        return _launch(estate, order, now)
     if do == "inject":
         return _inject(estate, order)
     if do == "clear_injected":
@@ -36,7 +41,7 @@ def change(estate: Estate, order: Any, now: float) -> int:
         estate.injected.vulnerabilities.clear()
         estate.injected.assets.clear()
         return count
-    verbs = (*VULNERABILITY_VERBS, *HOST_VERBS, "inject", "clear_injected")
+    verbs = (*VULNERABILITY_VERBS, *HOST_VERBS, "launch", "inject", "clear_injected")
     raise ValueError(f"Unknown change {do!r}; there are: {', '.join(verbs)}.")
 
 
@@ -121,8 +126,34 @@ def _change_host(estate: Estate, host: Host, order: dict[str, Any], now: float) 
             state = replace(state, is_hidden=True, is_hidden_singly=order.get("singly", True) is False)
         case "show_asset":
             state = replace(state, is_hidden=False, is_hidden_singly=False)
+        case "change_asset":
+            estate.replace_host(_changed_host(host, order.get("set")))
+            # Whether Tenable counts each of these as an update of the asset it does not say.
+            state = state if order.get("silently") else replace(state, updated_at=at)
     estate.states[host.asset_id] = state
     return 1
+
+
+def _changed_host(host: Host, values: Any) -> Host:
+    if not isinstance(values, dict) or not values or values.keys() - set(CHANGEABLE):
+        raise ValueError(f"change_asset needs a set of any of {', '.join(CHANGEABLE)}.")
+    changed: dict[str, Any] = {name: tuple(tuple(pair) for pair in value) if name in ("tags", "resource_tags") else value for name, value in values.items()}
+    if "region" in changed and host.zone:
+        changed["zone"] = changed["region"] + host.zone[-1]
+    return replace(host, **changed)
+
+
+def _launch(estate: Estate, order: dict[str, Any], now: float) -> int:
+    """A new EC2 instance, scanned `found_ago` seconds before now and published now; with `hidden`, its asset is not published yet."""
+    number = len(estate.hosts)
+    rng = random.Random(f"{estate.seed}/launch/{number}")
+    begun = now - float(order.get("found_ago", FOUND_AGO))
+    host = generate_host(rng, number, "ec2", accounts=estate.accounts, regions=estate.regions, created_at=quantized(begun - 2, 3))
+    scan, indexed = quantized(begun, host.time_digits), quantized(now, 6)
+    found = generate_vulnerabilities(rng, host, int(order.get("vulnerabilities", 10)), [(scan, indexed)])
+    hidden = bool(order.get("hidden"))
+    estate.add(host, HostState(scan, quantized(now, 3), is_hidden=hidden, is_hidden_singly=hidden), found)
+    return len(found)
 
 
 def _inject(estate: Estate, order: dict[str, Any]) -> int:

@@ -1,7 +1,7 @@
 """The estate: hosts and what is wrong with them, generated from a seed, and the truth about it."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from sandbox.clock import DAY
@@ -75,6 +75,11 @@ class Estate:
         self.hosts[host.asset_id] = host
         self.states[host.asset_id] = state
         self.vulnerabilities[host.asset_id] = vulnerabilities
+
+    def replace_host(self, host: Host) -> None:
+        """Put a host in the place of the one of the same asset id; what was found on it is found on this one."""
+        self.hosts[host.asset_id] = host
+        self.vulnerabilities[host.asset_id] = [replace(vulnerability, host=host) for vulnerability in self.vulnerabilities[host.asset_id]]
 
     def remove(self, asset_id: str) -> None:
         """Forget a host's vulnerabilities, as when an asset is deleted: they are never exported as fixed."""

@@ -49,7 +49,7 @@ async def create_assets(tenable: Tenable, request: Request, user: User) -> Respo
         wanted = asset_filters.parse_assets_request(await _body_of(request), version)
     except RefusedError as refusal:
         return error(400, str(refusal))
-    selects = asset_filters.selector(wanted)
+    selects = asset_filters.selector(wanted, omits_gone=tenable.options.omits_gone_assets)
     estate = tenable.estate
     assets = [(host, estate.states[host.asset_id]) for host in estate.hosts.values()]
     assets = [(host, state) for host, state in assets if user.can_view and selects(host, state)]

@@ -17,6 +17,7 @@ class Options:
     :ivar rate_limit_per_minute: calls that one key pair may make in a minute
     :ivar retry_after: the Retry-After header beside a 429; null leaves it out, text is sent as it is (say an HTTP date)
     :ivar download_bytes_per_second: slows chunks down; null does not
+    :ivar omits_gone_assets: whether an asset export that asks for nothing of the kind leaves out deleted and terminated assets; the API docs do not say
     """
 
     duplicate_mode: DuplicateMode = "409"
@@ -25,6 +26,7 @@ class Options:
     rate_limit_per_minute: int = 100_000
     retry_after: float | str | None = 5
     download_bytes_per_second: float | None = None
+    omits_gone_assets: bool = False
 
     def changed(self, body: Any) -> "Options":
         """These options with some of them changed; ValueError says what is wrong."""
@@ -36,6 +38,8 @@ class Options:
         for name, value in body.items():
             if name == "duplicate_mode" and value not in get_args(DuplicateMode):
                 raise ValueError(f"duplicate_mode is one of {', '.join(get_args(DuplicateMode))}, not {value!r}.")
+            if name == "omits_gone_assets" and not isinstance(value, bool):
+                raise ValueError(f"omits_gone_assets must be true or false, not {value!r}.")
             if name in ("max_running", "prepare_seconds", "rate_limit_per_minute") and not _is_amount(value):
                 raise ValueError(f"{name} must be a number of at least 0, not {value!r}.")
             if name in ("retry_after", "download_bytes_per_second") and not (value is None or isinstance(value, str) or _is_amount(value)):

@@ -27,6 +27,7 @@ EVERY_NTH = {
     "test_finding_that_is_refused_for_good_is_on_record_and_the_others_land": 2,
     "test_passing_refusal_is_sent_again_until_it_passes": 2,
     "test_damaged_file_is_never_taken_for_a_whole_one": 3,
+    "test_damaged_index_leads_to_a_full_export": 4,
     "test_any_byte_of_the_plan_that_flips_is_found": 4,
     "test_replay_that_is_killed_is_carried_on": 2,
     "test_run_on_an_object_store_killed_at_every_boundary_is_carried_on": 5,

@@ -90,7 +90,7 @@ class Tasks:
             plan = self.once("plan_run", lambda: pipeline.plan_run(context))
             assets = self.once("export_assets", lambda: self.export("assets", plan["asset_filters"]))
             found = self.once("export_vulnerabilities", lambda: self.export("vulnerabilities", plan["vulnerability_filters"]))
-            for shard in self.once("plan_shards", lambda: pipeline.plan_shards(context, found)):
+            for shard in self.once("plan_shards", lambda: pipeline.plan_shards(context, found, assets)):
                 name = f"transform_{shard['index']}"
                 transform = TenableToAsffOperator(task_id=name, shard=shard, assets=assets, vulnerabilities=found, plan=plan)
                 self.once(name, lambda transform=transform: transform.execute(context))

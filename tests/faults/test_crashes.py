@@ -1,15 +1,17 @@
 """R1: a run dies by SIGKILL at every boundary in turn; carried on, it ends as if nothing had happened.
 
-The run that is killed is an eventful one: its export breaks once and is started again, an asset is missing, one that was missing has come, Security Hub
-rejects a finding. All tests share one history, as the runs of a real deployment do.
+The run that is killed is an eventful one: its export breaks once and is started again, a new host's asset is missing, one that was missing has come, the asset
+index is brought up to date and has garbage in it, Security Hub rejects a finding. All tests share one history, as the runs of a real deployment do.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,7 +19,7 @@ import airflow_provider_tenable
 from airflow_provider_tenable.crash_points import CrashPoint
 from tests.faults.canary import leaks
 from tests.faults.pipeline import Pipeline, Zygote
-from tests.faults.universe import Findings, Sandbox, belongs, differences, expected, identity_of
+from tests.faults.universe import Sandbox, belongs, differences, expected, identity_of
 
 PACKAGE = Path(airflow_provider_tenable.__file__).parent
 
@@ -38,39 +40,53 @@ class History:
         self.pipeline.defaults["max_rejected_ratio"] = 1.0
         truth = self.sandbox.truth()["vulnerabilities"]
         assets = {each["asset_id"] for each in truth if belongs(each, self.sandbox.accounts)}
-        # Enough findings that something is left when one asset is away and one finding is refused.
+        # Enough findings that something is left when one finding is refused.
         self.assets = sorted(assets, key=lambda asset: sum(each["asset_id"] == asset and belongs(each, self.sandbox.accounts) for each in truth))[-3:]
-        self.waiting: Findings = {}
-        self.hide(self.assets[0])
+        self.hidden: str | None = None
+        self.launch()
         self.pipeline.succeed("run-0", defaults=self.pipeline.defaults)
 
     def pipeline_in(self, folder: Path) -> Pipeline:
         """A DAG that stages on the local disk."""
         return Pipeline(self.zygote, self.sandbox, folder)
 
-    def hide(self, asset: str) -> None:
-        """An asset is missing from here on, from exports and single lookups; only what the hub has of it can be expected."""
-        for each in self.assets:
-            self.sandbox.change({"do": "show_asset", "asset_id": each})
-        self.sandbox.change({"do": "hide_asset", "asset_id": asset, "singly": False})
-        self.hidden = asset
+    def launch(self) -> None:
+        """A new host has findings, and its asset is in no export and no single lookup; that of the one before has come."""
+        if self.hidden:
+            self.sandbox.change({"do": "show_asset", "asset_id": self.hidden})
+        self.hidden = None
+        while self.hidden is None:
+            self.sandbox.change({"do": "launch", "hidden": True})
+            truth = self.sandbox.truth()
+            theirs = {each["asset_id"] for each in truth["vulnerabilities"] if belongs(each, self.sandbox.accounts)}
+            self.hidden = next((each["asset_id"] for each in truth["assets"] if each["is_hidden"] and each["asset_id"] in theirs), None)
+
+    #: How old garbage must be, on a store where none can be made that is old.
+    patches: ClassVar[dict[str, float]] = {}
+
+    def leave_garbage(self) -> None:
+        """A part of the asset index that somebody wrote two days ago, and did not live to put into the manifest."""
+        part = self.pipeline.staging / "tenable_to_security_hub" / "asset_index" / f"assets-{self.number:064x}.parquet"
+        part.write_bytes(b"garbage")
+        os.utime(part, times=(time.time() - 2 * 86400,) * 2)
 
     def let_something_happen(self) -> dict[str, Any]:
-        """An hour passes, hosts are scanned, another asset is missing, one finding will be refused; all of it but this is expected in the hub."""
+        """An hour passes, hosts are scanned, a new host's asset is missing, one finding will be refused; all of it but this is expected in the hub."""
         self.number += 1
         self.sandbox.clear_faults()
         self.sandbox.advance(3600)
-        hidden, refused_of, _ = self.assets = [*self.assets[1:], self.assets[0]]
+        refused_of, *_ = self.assets = [*self.assets[1:], self.assets[0]]
         before = self.sandbox.held()
         for asset in self.assets:
             self.sandbox.change({"do": "rescan", "asset_id": asset})
-        self.hide(hidden)
+        self.launch()
+        self.leave_garbage()
         truth = self.sandbox.truth()
         wanted = expected(truth, self.sandbox.accounts)
         theirs = [each for each in truth["vulnerabilities"] if belongs(each, self.sandbox.accounts)]
         # A fixed one is not scanned again, so it would not be exported.
         refused = next(identity_of(each) for each in theirs if each["asset_id"] == refused_of and each["state"] != "FIXED")
-        for identity in [refused, *(identity_of(each) for each in theirs if each["asset_id"] == hidden)]:
+        for identity in [refused, *(identity_of(each) for each in theirs if each["asset_id"] == self.hidden)]:
             wanted.pop(identity)
             if identity in before:
                 wanted[identity] = before[identity]
@@ -110,12 +126,12 @@ def attempt(history: History, crash_at: str, *, carry_on: str) -> None:
     scene = history.let_something_happen()
     run_id = f"run-{history.number}"
     before = history.pipeline.watermark
-    crashed = history.pipeline.run(run_id, crash_at=crash_at)
+    crashed = history.pipeline.run(run_id, crash_at=crash_at, patches=history.patches)
     assert crashed.killed, f"{crash_at} was not reached: {crashed}\n{history.pipeline.log[-3000:]}"
-    if crash_at not in (CrashPoint.WATERMARK_WRITTEN, CrashPoint.RUN_COMPLETE):
+    if crash_at not in (CrashPoint.WATERMARK_WRITTEN, CrashPoint.RUN_COMPLETE, CrashPoint.INDEX_PART_REMOVED):
         assert history.pipeline.watermark == before, "the watermark moved before the run was over"
     run_id = run_id if carry_on != "next run" else f"{run_id}-next"
-    history.pipeline.succeed(run_id, clear=carry_on == "clear")
+    history.pipeline.succeed(run_id, clear=carry_on == "clear", patches=history.patches)
     history.check(scene)
     ledger = history.pipeline.ledger(run_id)
     assert ledger["complete"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -46,6 +46,14 @@ class StoredHistory(History):
 
     def pipeline_in(self, folder: Path) -> Pipeline:
         return StoredPipeline(self.zygote, self.sandbox, folder, self.store)
+
+    # moto dates an object when it is put, and no older.
+    patches: ClassVar[dict[str, float]] = {"airflow_provider_tenable.asset_garbage:_ORPHANED_SECONDS": -1.0}
+
+    def leave_garbage(self) -> None:
+        assert isinstance(self.pipeline, StoredPipeline)
+        key = f"{self.pipeline.prefix}/tenable_to_security_hub/asset_index/assets-{self.number:064x}.parquet"
+        self.store.client.put_object(Bucket=BUCKET, Key=key, Body=b"garbage")
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ class Run:
 
     def transform(self, plan: dict[str, Any], assets: dict[str, Any], vulnerabilities: dict[str, Any]) -> None:
         """All shards."""
-        for shard in pipeline.plan_shards(self.context, vulnerabilities):
+        for shard in pipeline.plan_shards(self.context, vulnerabilities, assets):
             operator = TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, assets=assets, vulnerabilities=vulnerabilities, plan=plan)
             operator.execute(self.context)
 

@@ -57,6 +57,8 @@ ROW = AssetRow(
 class Part(io.BytesIO):
     """A staged part in memory."""
 
+    protocol = "file"
+
     def read_bytes(self) -> bytes:
         return self.getvalue()
 
