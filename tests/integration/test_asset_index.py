@@ -151,7 +151,7 @@ def test_of_a_days_runs_one_exports_all_assets(estate: Estate, variables: Variab
         run.execute()
         records.append(transferred(run))
         reports.append(run.report)
-        assert delivered(estate.sandbox.held()) == expected(estate.sandbox.tenable("truth"), accounts=estate.sandbox.accounts, severities=(4,))
+        assert delivered(estate.sandbox.documents()) == expected(estate.sandbox.tenable("truth"), accounts=estate.sandbox.accounts, severities=(4,))
         estate.sandbox.advance(6 * HOUR)
     jobs = [each for each in estate.sandbox.tenable("stats")["exports"] if each["kind"] == "assets"]
     assert [bool(each["filters"]) for each in jobs] == [False, True, True, True, False]
@@ -205,7 +205,7 @@ def test_asset_that_is_published_after_the_lag_is_looked_up_singly(estate: Estat
     last.execute()
     assert last.ledger["unparked"] >= first.ledger["parked"]
     assert last.ledger["parked"] == 0
-    assert delivered(estate.sandbox.held()) == expected(estate.sandbox.tenable("truth"), accounts=estate.sandbox.accounts)
+    assert delivered(estate.sandbox.documents()) == expected(estate.sandbox.tenable("truth"), accounts=estate.sandbox.accounts)
 
 
 def test_another_user_of_tenable_has_an_index_of_its_own(
