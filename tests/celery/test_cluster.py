@@ -93,7 +93,8 @@ def test_run_survives_the_loss_of_a_worker_in_the_middle_of_its_imports(cluster:
     sandbox.aws("options", {"latency_ms": 1500})
     once = cluster.once()
     try:
-        wait_until(lambda: sum(received(sandbox).values()), 600, "no import began")
+        wait_until(lambda: sum(received(sandbox).values()) or once.poll() is not None, 600, "no import began")
+        assert once.poll() is None, "the run ended before it imported anything"
         run_id = cluster.runs()[0]["dag_run_id"]
 
         def in_the_middle() -> dict[str, Any] | None:
