@@ -16,10 +16,10 @@ from airflow_provider_tenable._compat import AirflowFailException
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.staging import RunFolder, content_of, names, open_path, read_json, remove, remove_file, write_json, write_whole
 from tests.compose import ROOT
-from tests.integration.conftest import Sandbox
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import DAG_ID, Run, Variables
 from tests.object_store import BUCKET, ObjectStore
+from tests.sandbox_driver import Sandbox
 
 pytest.importorskip("moto", reason="the store is moto's")
 
@@ -52,7 +52,7 @@ def test_runs_deliver_what_they_deliver_from_a_disk(
     sandbox.advance(86400)
     second = Run(defaults=defaults)
     second.execute()
-    assert delivered(sandbox.held()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts)
+    assert delivered(sandbox.documents()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts)
     assert 0 < second.ledger["exported"] < first.ledger["exported"]
     assert "Complete: every record is accounted for" in second.report
     found = keys(object_store, on_s3)
@@ -71,11 +71,11 @@ def test_a_cleared_run_goes_on_with_what_it_has_staged(sandbox: Sandbox, variabl
     sandbox.aws("faults", [{"on": "BatchImportFindings", "do": "status", "status": 403, "headers": headers, "body": body, "skip": 2, "times": None}])
     with pytest.raises(AirflowFailException, match="The import was stopped"):
         run.execute()
-    assert sandbox.held()
+    assert sandbox.documents()
     sandbox.client.delete(f"{sandbox.process.aws}/_sandbox/faults")
     again = Run(defaults=defaults, run_id=run.run_id)
     again.execute()
-    assert delivered(sandbox.held()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts)
+    assert delivered(sandbox.documents()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts)
     assert sandbox.tenable("stats")["jobs"]["vulns"]["created"] == 1
 
 
