@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import socket
+import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from sandbox.standalone import airflow_of_this_environment
 from sandbox.standalone.airflow import Standalone
-from sandbox.standalone.children import SandboxProcess
+from sandbox.standalone.children import ROOT, SandboxProcess
 from sandbox.standalone.demo import exported
+from tests.docs_examples import blocks, executable
 from tests.integration.oracle import delivered, expected
 
 pytestmark = pytest.mark.system
@@ -27,9 +34,33 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess
 
 
 @pytest.fixture(scope="module")
-def airflow(sandbox: SandboxProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+def statsd() -> Iterator[socket.socket]:
+    """Where Airflow sends its metrics."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The DAGs, and the one of the docs that waits for an import."""
+    folder = tmp_path_factory.mktemp("dags")
+    for file in (ROOT / "dags").glob("*.py"):
+        shutil.copy(file, folder)
+    [example] = [code for code in blocks(ROOT / "docs" / "operators.md", "python") if "def after_import(" in code]
+    (folder / "after_import.py").write_text(executable(example))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def airflow(sandbox: SandboxProcess, dags: Path, statsd: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    metrics = {"STATSD_ON": "True", "STATSD_HOST": "127.0.0.1", "STATSD_PORT": str(statsd.getsockname()[1]), "STATSD_INFLUXDB_ENABLED": "True"}
+    settings = {f"AIRFLOW__METRICS__{name}": value for name, value in {**metrics, "METRICS_ALLOW_LIST": "tenable"}.items()}
     # The keys are searched for in all that Airflow writes.
-    with airflow_of_this_environment(tmp_path_factory.mktemp("airflow"), sandbox) as process:
+    home = tmp_path_factory.mktemp("airflow")
+    with airflow_of_this_environment(home, sandbox, settings={**settings, "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}) as process:
         process.wait_until_healthy()
         process.connect(sandbox)
         yield process
@@ -47,6 +78,7 @@ def _oracle(sandbox: SandboxProcess) -> dict[str, tuple[str, str]]:
 
 def test_dag_delivers_everything_then_only_what_changed(airflow: Standalone, sandbox: SandboxProcess) -> None:
     lines: list[str] = []
+    airflow.unpause("after_import")
     airflow.unpause()
     first = airflow.first_run()
     assert airflow.wait_for(first, progress=lines.append) == "success", airflow.tail()
@@ -64,6 +96,33 @@ def test_dag_delivers_everything_then_only_what_changed(airflow: Standalone, san
     assert 0 < exported(airflow.report_of(second)) < exported(report)
     assert _held(sandbox) == _oracle(sandbox)
     assert int(airflow.watermark() or 0) > int(watermark)
+
+
+def test_metrics_reach_statsd(airflow: Standalone, sandbox: SandboxProcess, statsd: socket.socket) -> None:
+    counters: Counter[str] = Counter()
+    imported: Counter[tuple[str, str]] = Counter()
+    lines = []
+    while True:
+        try:
+            lines.append(statsd.recv(4096).decode())
+        except BlockingIOError:
+            break
+    for line in lines:
+        head, _, value = line.partition(":")
+        name, *tags = head.split(",")
+        if value.endswith("|c"):
+            labels = dict(tag.split("=") for tag in tags)
+            counters[name.removeprefix("airflow.")] += int(value[:-2])
+            if name == "airflow.tenable.accepted":
+                imported[labels["account"], labels["region"]] += int(value[:-2])
+    # The first run, and the second day's.
+    reports = [airflow.report_of(run["dag_run_id"]) for run in airflow.runs()]
+    assert len(reports) == 2
+    assert counters["tenable.exported.vulnerabilities"] == sum(map(exported, reports)) > 0
+    assert counters["tenable.accepted"] == sum(imported.values()) > len(_held(sandbox)) > 0
+    assert set(imported) == {(account, region) for account in sandbox.facts["accounts"] for region in sandbox.facts["regions"]}
+    assert any(line.startswith("airflow.tenable.watermark_lag,dag_id=tenable_to_security_hub:") and line.endswith("|g") for line in lines)
+    assert any(line.startswith("airflow.tenable.duration.export,") and line.endswith("|ms") for line in lines)
 
 
 def test_run_without_findings_ends_well(airflow: Standalone) -> None:
@@ -117,6 +176,28 @@ def test_failed_run_still_reports_and_keeps_the_watermark(airflow: Standalone, s
     assert states["advance_watermark"] == "upstream_failed"
     assert "NOT COMPLETE" in airflow.report_of(run)
     assert airflow.watermark() == before
+
+
+def _imports_told(airflow: Standalone) -> list[dict[str, Any]]:
+    """What the DAG of the docs was told of imports, as its runs have logged it."""
+    logs = [airflow.log_of(run["dag_run_id"], "look", "after_import") for run in airflow.runs("after_import")]
+    return [json.loads(text) for log in logs for text in re.findall(r"Imported: (\{.*\})", log)]
+
+
+def test_dag_that_waits_for_imports_is_told_of_each_run_that_was_complete(airflow: Standalone) -> None:
+    # Two days, a run without findings, three days of a backfill; none of the run that failed.
+    complete = {run["dag_run_id"]: run["run_type"] for run in airflow.runs() if run["state"] == "success"}
+    deadline = time.monotonic() + 120
+    while len(_imports_told(airflow)) < len(complete) and time.monotonic() < deadline:
+        time.sleep(1)
+    told = {each["run_id"]: each for each in _imports_told(airflow)}
+    assert len(_imports_told(airflow)) == len(told)
+    assert set(told) == set(complete)
+    for run, extra in told.items():
+        assert (extra["window"]["kind"] == "backfill") == (complete[run] == "backfill")
+        assert extra["exported"] == exported(airflow.report_of(run))
+        assert extra["findings"] == extra["accepted"]
+    assert str(max(each["watermark"]["after"] for each in told.values())) == airflow.watermark()
 
 
 def test_keys_are_in_nothing_that_airflow_wrote(airflow: Standalone, sandbox: SandboxProcess) -> None:
