@@ -65,7 +65,8 @@ def soak(order: dict[str, Any]) -> None:
             _live(sandbox, rng)
         sandbox.fault(*[fault for fault in TENABLE if rng.random() < chance])
         sandbox.hub_fault(*[fault for fault in HUB if rng.random() < chance])
-        os.environ["TENABLE_CRASH_AT"] = rng.choice(list(CrashPoint)).value if rng.random() < 5 * chance else "nowhere"
+        dies = number <= order["crashes_until"] and rng.random() < 5 * chance
+        os.environ["TENABLE_CRASH_AT"] = rng.choice(list(CrashPoint)).value if dies else "nowhere"
         began, errors = time.monotonic(), []
         while True:
             try:
