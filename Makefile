@@ -89,7 +89,7 @@ celery: setup
 	@$(UV) pip install --quiet -p .venv-peer/bin/python tenable_aws_sechub 'restfly<2' 'pytenable<26'
 	@touch $@
 
-# All of it takes the better part of an hour; `make bench BENCH="--quick transform import"` some minutes.
+# All of it takes some 25 minutes on 2 quiet cores; `make bench BENCH="--quick transform import"` some minutes. `make bench BENCH=--render` fills the docs.
 bench: setup .venv-peer/installed
 	@$(PY) -m benchmarks $(BENCH)
 

@@ -1,6 +1,7 @@
 """`make bench`: measures the provider and Tenable's own tool on the same records and servers, prints tables, writes a JSON file.
 
     python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts dag]
+    python -m benchmarks --render [--json FILE]
 
 CPU time is what counts, in ratios and medians of interleaved runs: wall-clock times of a shared machine mean little.
 """
@@ -19,36 +20,35 @@ from typing import Any
 
 from benchmarks import suites
 from benchmarks.measure import PEER_PYTHON, ROOT
+from benchmarks.render import render, table
 
 
 def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]]:
     """What can be measured, in its order."""
-    rounds = 3 if quick else 7
+    rounds = 3 if quick else 5
     return {
         "transform": lambda: suites.transform(rounds),
         "import": lambda: suites.importing(rounds),
         "job": lambda: suites.job(*((20_000, 5_000, 1) if quick else (50_000, 50_000, 3))),
         "memory": lambda: suites.memory([50_000] if quick else [50_000, 200_000, 1_000_000]),
         "accounts": lambda: suites.accounts([1, 4, 16, 64], 12_000),
-        "dag": lambda: suites.dag(1 if quick else 5),
+        "dag": lambda: suites.dag(*((1, 2_000) if quick else (5, 20_000))),
     }
-
-
-def table(rows: suites.Rows) -> str:
-    """Rows as a Markdown table that can be read as text too."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
 def main() -> int:
     """Measure what is asked for."""
     known = suites_of(quick=False)
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--quick", action="store_true", help="smaller and fewer: some minutes instead of an hour")
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer: some minutes instead of 25")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results.json")
     parser.add_argument("suite", nargs="*", help=", ".join(known))
+    parser.add_argument("--render", action="store_true", help="measure nothing: put the results into docs/performance.md and docs/scaling.md")
     options = parser.parse_args()
+    if options.render:
+        missing = render(json.loads(options.json.read_text()))
+        print(f"Not measured, left as it was: {', '.join(missing) or 'nothing'}.")
+        return 0
     chosen = options.suite or list(known)
     if unknown := set(chosen) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
@@ -59,8 +59,10 @@ def main() -> int:
     for name, measure in suites_of(quick=options.quick).items():
         if name in chosen:
             began = time.monotonic()
-            rows, results[name] = measure()
-            print(f"\n{name} ({time.monotonic() - began:.0f} s)\n\n{table(rows)}", flush=True)
+            rows, figures = measure()
+            seconds = time.monotonic() - began
+            results[name] = {"rows": rows, "figures": figures, "seconds": seconds, "quick": options.quick, "load": os.getloadavg()}
+            print(f"\n{name} ({seconds:.0f} s)\n\n{table(rows)}", flush=True)
             options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 

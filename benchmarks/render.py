@@ -1,0 +1,80 @@
+"""Puts what was measured into the docs, so that no figure there is typed by hand.
+
+python -m benchmarks --render       fills what stands between `<!-- bench NAME -->` and `<!-- end -->` in docs/performance.md and docs/scaling.md from the results
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import ROOT
+
+Rows = list[tuple[str, ...]]
+PAGES = (ROOT / "docs" / "performance.md", ROOT / "docs" / "scaling.md")
+#: Findings of the columns of the scaling table.
+SIZES = (1_000_000, 10_000_000, 100_000_000)
+_MARKED = re.compile(r"(<!-- bench (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def table(rows: Rows) -> str:
+    """Rows as a Markdown table that can be read as text too."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def render(results: dict[str, Any], pages: tuple[Path, ...] = PAGES) -> list[str]:
+    """Fill the pages; the names of what is not measured yet, which stays as it is, are returned."""
+    made = {name: result["rows"] for name, result in results.items() if "rows" in result}
+    made["machine"] = machine(results["machine"])
+    if "job" in results:
+        made["scaling"] = scaling(results["job"]["figures"])
+    missing: list[str] = []
+
+    def fill(match: re.Match[str]) -> str:
+        if match[2] not in made:
+            missing.append(match[2])
+            return match[0]
+        return f"{match[1]}\n{table(made[match[2]])}\n\n{match[4]}"
+
+    for page in pages:
+        page.write_text(_MARKED.sub(fill, page.read_text()))
+    return missing
+
+
+def machine(facts: dict[str, Any]) -> Rows:
+    """What it was measured on."""
+    return [("Python", "system", "cores", "load average before"), (facts["python"], facts["system"], str(facts["cores"]), f"{facts['load'][0]:.1f}")]
+
+
+def scaling(figures: dict[str, Any]) -> Rows:
+    """What so many findings take, by the costs of the whole job with hub latency 0 and no quota."""
+    ours = figures["0 ms, quota off"]["ours"]
+    stages, staged = ours["stages_us"], ours["staged_bytes_per_finding"]
+
+    def row(what: str, each: Any) -> tuple[str, ...]:
+        return (what, *(each(size) for size in SIZES))
+
+    return [
+        ("", *(f"{size // 1_000_000} million" for size in SIZES)),
+        row("import into one destination", lambda size: duration(size / 1000)),
+        row("into 10, evenly filled", lambda size: duration(size / 10_000)),
+        row("into 100, evenly filled", lambda size: duration(size / 100_000)),
+        row("calls of BatchImportFindings", lambda size: f"{size // 100:,}"),
+        row(f"CPU of export ({stages['export']:.0f} us a finding), in one task", lambda size: duration(size * stages["export"] / 1e6)),
+        row(f"CPU of transform ({stages['transform']:.0f} us), over all shards", lambda size: duration(size * stages["transform"] / 1e6)),
+        row(f"CPU of import ({stages['import']:.0f} us), over all destinations", lambda size: duration(size * stages["import"] / 1e6)),
+        row(f"staging, by our records ({staged:.0f} bytes a finding) / at 2 KB", lambda size: f"{size * staged / 1e9:.1f} / {size * 2000 / 1e9:.0f} GB"),
+        row("chunks at 100 assets of 50 findings", lambda size: f"{size // 5000:,}"),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """As people say it."""
+    for limit, unit, divisor in ((100, "s", 1), (6000, "min", 60), (float("inf"), "h", 3600)):
+        if seconds < limit:
+            value = seconds / divisor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    raise AssertionError(seconds)

@@ -1,0 +1,45 @@
+"""The benchmark's results get into the docs as they were measured."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmarks.__main__ import suites_of
+from benchmarks.render import PAGES, duration, render
+
+JOB = {"0 ms, quota off": {"ours": {"stages_us": {"export": 20, "transform": 30, "import": 25}, "staged_bytes_per_finding": 400}}}
+RESULTS = {
+    "machine": {"python": "3.12.1", "system": "Linux", "cores": 2, "load": [0.25, 0, 0]},
+    "transform": {"rows": [["who", "us"], ["ours", "9.5"]], "figures": {}},
+    "job": {"rows": [["who"], ["ours"]], "figures": JOB},
+}
+
+
+def test_tables_stand_between_their_markers_and_what_was_not_measured_stays(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "before\n<!-- bench transform -->\nold\n<!-- end -->\nbetween\n<!-- bench memory -->\nkept\n<!-- end -->\n<!-- bench scaling -->\n<!-- end -->\nafter\n"
+    )
+    assert render(RESULTS, (page,)) == ["memory"]
+    text = page.read_text()
+    assert "| ours | 9.5 |" in text
+    assert "old" not in text
+    assert "<!-- bench memory -->\nkept\n<!-- end -->" in text
+    assert re.search(r"import into one destination *\| 17 min *\| 2\.8 h *\| 28 h", text)
+    assert re.search(r"CPU of transform \(30 us\), over all shards *\| 30 s *\| 5\.0 min *\| 50 min", text)
+    assert re.search(r"400 bytes a finding\) / at 2 KB *\| 0\.4 / 2 GB *\| 4\.0 / 20 GB *\| 40\.0 / 200 GB", text)
+    # Again gives the same.
+    render(RESULTS, (page,))
+    assert page.read_text() == text
+
+
+def test_every_suite_has_its_place_in_the_docs() -> None:
+    marked = {name for page in PAGES for name in re.findall(r"<!-- bench (\w+) -->", page.read_text())}
+    assert marked == {*suites_of(quick=True), "machine", "scaling"}
+    for page in PAGES:
+        assert page.read_text().count("<!-- bench ") == page.read_text().count("<!-- end -->")
+
+
+def test_durations_are_said_as_people_say_them() -> None:
+    assert [duration(seconds) for seconds in (10, 99, 100, 1000, 5999, 6000, 100_000)] == ["10 s", "99 s", "1.7 min", "17 min", "100 min", "1.7 h", "28 h"]
