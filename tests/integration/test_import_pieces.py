@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +19,8 @@ from airflow_provider_tenable.operators.security_hub import PAUSE_SECONDS, Secur
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_two_tasks_in_many_pieces_deliver_what_six_would(
@@ -57,3 +63,48 @@ def test_two_tasks_in_many_pieces_deliver_what_six_would(
     # Nothing was sent twice.
     assert sandbox.aws("stats")["calls"]["BatchImportFindings"] == sum(entry["calls"] for entry in run.ledger["destinations"].values())
     assert run.ledger["destinations"].keys() == set(places)
+
+
+PROGRAM = """
+import runpy, sys, json
+from airflow_provider_tenable.operators import security_hub
+security_hub.PAUSE_SECONDS = 0.5
+dag = runpy.run_path(sys.argv[1])["dag"]
+run = dag.test(run_conf=json.loads(sys.argv[2]))
+print("RESULT", json.dumps({
+    "state": str(getattr(run.state, "value", run.state)),
+    "imports": sorted([each.map_index, str(each.state), each.try_number, each.rendered_map_index] for each in run.get_task_instances() if each.task_id == "import_findings"),
+}))
+"""
+
+
+def test_airflow_itself_maps_no_more_than_it_may_and_carries_an_import_through_its_pieces(sandbox: Sandbox, defaults: dict[str, Any], tmp_path: Path) -> None:
+    sandbox.tenable("options", {"prepare_seconds": 0})
+    env = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__MAX_MAP_LENGTH": "2",
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+        "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1",
+        "AIRFLOW__TENABLE__IMPORT_MINUTES": "0.002",
+    }
+
+    def python(*arguments: str) -> str:
+        done = subprocess.run([sys.executable, "-W", "ignore", *arguments], env=env, capture_output=True, text=True, timeout=900, check=False)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        return done.stdout
+
+    python("-m", "airflow", "db", "migrate")
+    output = python("-c", PROGRAM, str(ROOT / "dags" / "tenable_to_security_hub.py"), json.dumps({**defaults, "batch_size": 40}))
+    result = json.loads(next(line for line in output.splitlines() if line.startswith("RESULT")).removeprefix("RESULT"))
+    assert result["state"] == "success", output[-6000:]
+    assert [each[0] for each in result["imports"]] == [0, 1]
+    assert {each[1] for each in result["imports"]} == {"success"}
+    # Pieces use no retry up.
+    assert {each[2] for each in result["imports"]} == {1}
+    assert all(re.fullmatch(r"\d{12}/[a-z0-9-]+ and \d more", each[3]) for each in result["imports"]), result
+    assert output.count("The worker slot is handed back") >= 2
+    assert delivered(sandbox.documents()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts)
