@@ -245,6 +245,7 @@ def run_hostile(tasks: Any, order: Record) -> Record:
 
     class Hook:
         api = tenable
+        connection_arguments = {"url": "https://cloud.tenable.com"}
 
         def close(self) -> None:
             return
