@@ -41,10 +41,10 @@ sandbox: setup
 test: unit integration test-old system faults
 
 unit: setup
-	$(PY) -m pytest tests/unit
+	$(PY) -m pytest -n 2 tests/unit
 
 integration: setup
-	$(PY) -m pytest tests/integration
+	$(PY) -m pytest -n 2 tests/integration
 
 # FAULTS=full for every combination and the large numbers.
 # The system test waits most of its time, so it goes first.

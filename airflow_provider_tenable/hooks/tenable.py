@@ -78,7 +78,7 @@ class TenableHook(BaseHook):
             connection = self.get_connection(self.tenable_conn_id)
         except AirflowNotFoundException:
             raise ConfigurationError(
-                f"There is no connection {self.tenable_conn_id!r}. Create it with type 'tenable', or correct the id of the connection."
+                f"There is no connection with the id {self.tenable_conn_id!r}. Create it with type 'tenable', or correct the id of the connection."
             ) from None
         return arguments_of(connection, self.tenable_conn_id)
 

@@ -114,7 +114,7 @@ class TestConnections:
 
     def test_no_tenable_connection(self, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AIRFLOW_CONN_TENABLE_DEFAULT")
-        _fails(Run(defaults=defaults), "There is no connection 'tenable_default'", "Create it with type 'tenable'")
+        _fails(Run(defaults=defaults), "There is no connection with the id 'tenable_default'", "Create it with type 'tenable'")
 
     def test_keys_without_the_right_to_export(self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         facts = sandbox.process.facts

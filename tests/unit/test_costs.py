@@ -142,6 +142,7 @@ def test_memory_for_reading_a_chunk_does_not_grow_with_the_chunk(tmp_path, chunk
 
 
 class Part(io.BytesIO):
+    protocol = "file"
     reads = 0
 
     def read_bytes(self) -> bytes:

@@ -24,6 +24,8 @@ RECORDS = json.loads((DATA / "vulns_chunk_official_example.json").read_text())
 
 
 class Part(io.BytesIO):
+    protocol = "file"
+
     def read_bytes(self) -> bytes:
         return self.getvalue()
 

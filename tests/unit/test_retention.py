@@ -139,5 +139,5 @@ def test_death_while_a_complete_run_begins_anew_leaves_nothing_that_says_it_is_c
 
     monkeypatch.setattr(pipeline, "remove", dies)
     with pytest.raises(KeyboardInterrupt):
-        pipeline._kept_window(run, {"batch_size": 100})
+        pipeline._kept_plan(run, {"batch_size": 100})
     assert "ledger.json" not in staged(run)

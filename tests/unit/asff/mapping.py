@@ -35,6 +35,8 @@ RECORD: dict[str, Any] = {
 class Part(io.BytesIO):
     """A staged part in memory, with what the reader asks of a path."""
 
+    protocol = "file"
+
     def read_bytes(self) -> bytes:
         return self.getvalue()
 

@@ -317,7 +317,7 @@ def test_a_connection_that_is_not_there_is_named_with_what_to_do(monkeypatch):
         raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
 
     monkeypatch.setattr(BaseHook, "get_connection", staticmethod(missing))
-    with pytest.raises(ConfigurationError, match=r"There is no connection 'nowhere'\. Create it with type 'tenable', or correct the id"):
+    with pytest.raises(ConfigurationError, match=r"There is no connection with the id 'nowhere'\. Create it with type 'tenable', or correct the id"):
         _ = TenableHook("nowhere").connection_arguments
 
 
