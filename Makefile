@@ -8,7 +8,7 @@ PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
 OLD = 2.11.2
 
-.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system system-old test-ui test-old test-celery celery mwaa mwaa-check matrix package lint format clean
+.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system system-old test-ui browser test-old test-celery celery mwaa mwaa-check matrix package lint format clean
 .DELETE_ON_ERROR:
 
 $(UV):
@@ -57,10 +57,12 @@ soak: setup
 mutation: setup
 	$(PY) scripts/mutation.py
 
-# In a real browser, against this environment's Airflow; SCREENSHOTS=1 takes the pictures of docs/images/ anew.
-test-ui: setup
+# In a real browser, in an environment of its own; `make AIRFLOW=2.11.2 test-ui` for the old UI. SCREENSHOTS=1 takes the pictures of docs/images/ anew.
+test-ui:
 	@scripts/install_chromium.sh
-	@$(UV) pip install --quiet -p $(PY) -c $(CONSTRAINTS) 'apache-airflow==$(AIRFLOW)' -e '.[ui]'
+	@$(MAKE) --no-print-directory VENV=.venv-ui-$(AIRFLOW) EXTRAS=test,ui browser
+
+browser: setup
 	$(PY) -m pytest -p no:anyio tests/ui
 
 system: setup
@@ -68,6 +70,7 @@ system: setup
 
 test-old:
 	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) unit integration
+	@$(MAKE) --no-print-directory system-old
 
 # The whole DAG under Airflow 2.11's scheduler, which runs one task at a time on SQLite: without the four runs that `make matrix` adds.
 system-old:
