@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 #: Findings per part: a batch of calls that an import can resume behind, and small enough to hold.
 FINDINGS_PER_PART = 5_000
-#: Uncompressed bytes that all open parts of a task may hold together, before the largest is closed.
-OPEN_BYTES = 256_000_000
+#: Bytes of memory that all open parts of a task may take together, before the largest is closed: some 60 destinations with many findings, or thousands with few.
+OPEN_BYTES = 96_000_000
 
 
 class FindingsWriter:
@@ -47,14 +47,13 @@ class FindingsWriter:
             # Named by content too: receipts of other findings, from before a task was cleared, must not count for these.
             part = self._open[key] = PartWriter(self.run.destination(account, region), stem, by_content=True, packed=True)
             self._via[key] = destination
-        part.write(line)
+        self._open_bytes += part.write(line)
         self.findings += 1
-        self._open_bytes += len(line)
         self._severities.setdefault(account, Counter())[severity] += 1
         if part.lines >= FINDINGS_PER_PART:
             self._close(key)
         elif self._open_bytes >= OPEN_BYTES:
-            self._close(max(self._open, key=lambda each: self._open[each].raw_bytes))
+            self._close(max(self._open, key=lambda each: self._open[each].held_bytes))
 
     def reject(self, reason: str, detail: str, record: bytes) -> None:
         """Put a record that cannot become a finding aside."""
@@ -102,7 +101,7 @@ class FindingsWriter:
 
     def _close(self, key: tuple[str, str]) -> None:
         part = self._open.pop(key)
+        self._open_bytes -= part.held_bytes
         name = part.close()
         reached(CrashPoint.FINDINGS_PART_WRITTEN)
-        self._open_bytes -= part.raw_bytes - part.lines
         self._parts[key].append({"name": name, "lines": part.lines, "bytes": part.raw_bytes})

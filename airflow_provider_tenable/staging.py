@@ -177,6 +177,9 @@ def compress(data: bytes) -> bytes:
     return gzip.compress(data, compresslevel=_GZIP_LEVEL, mtime=0)
 
 
+#: Memory that a compressor takes once it works.
+COMPRESSOR_BYTES = 1_500_000
+
 #: Bytes of lines that are compressed together, and bytes that are decompressed at a time.
 _TOGETHER_BYTES = 256_000
 BLOCK_BYTES = 300_000
@@ -210,22 +213,34 @@ class PartWriter:
         self._folder = folder
         self._stem = stem
         self._digest = hashlib.sha256() if by_content else None
-        self._packer = Packer() if packed else None
+        self._packed = packed
+        self._packer: Packer | None = None
         self._buffer = io.BytesIO()
         self._gzip = None if packed else gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0, filename="")
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
 
-    def write(self, line: bytes) -> None:
-        """Add one line, given without its newline."""
+    def write(self, line: bytes) -> int:
+        """Add one line, given without its newline.
+
+        :return: by how many bytes the part takes more memory than before; what is compressed hardly counts, so it may be negative.
+        """
         self._waiting.append(line)
         size = len(line) + 1
         self._waiting_bytes += size
         self.lines += 1
         self.raw_bytes += size
         # Each call of digest and compressor has a price of its own.
-        if self._waiting_bytes >= _TOGETHER_BYTES:
-            self._compress()
+        if self._waiting_bytes < _TOGETHER_BYTES:
+            return size
+        before = self.held_bytes
+        self._compress()
+        return size + self.held_bytes - before
+
+    @property
+    def held_bytes(self) -> int:
+        """About how many bytes of memory the part takes."""
+        return self._waiting_bytes + (COMPRESSOR_BYTES if self._packer else 0)
 
     def _compress(self) -> None:
         if not self._waiting:
@@ -233,6 +248,9 @@ class PartWriter:
         self._waiting.append(b"")
         data = b"\n".join(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
+        # Only now: of thousands of destinations, most have a few findings, and a compressor takes more memory than they do.
+        if self._packed and self._packer is None:
+            self._packer = Packer()
         (self._packer or self._gzip).write(data)  # type: ignore[union-attr]
         if self._digest:
             self._digest.update(data)
@@ -241,8 +259,9 @@ class PartWriter:
         """Put the part in its place; its name is returned."""
         self._compress()
         stem = f"{self._stem}-{self._digest.hexdigest()[:16]}" if self._digest else self._stem
-        if self._packer:
-            name, content = f"{stem}.jsonl.zst", self._packer.close()
+        if self._packed:
+            packer = self._packer or Packer()
+            name, content = f"{stem}.jsonl.zst", packer.close()
         else:
             assert self._gzip
             self._gzip.close()
