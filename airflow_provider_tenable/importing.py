@@ -49,7 +49,7 @@ class FindingsImport:
         bucket = bucket or TokenBucket(clock=clock, sleep=sleep)
         self._sender = BatchSender(sender=sender, bucket=bucket, retry_seconds=retry_seconds, clock=clock, sleep=sleep)
         self._clock = clock
-        self._begun = 0
+        self._refuses_all = False
 
     def stop(self) -> None:
         """End soon, from another thread: what is in flight is waited for and receipted, then :meth:`run` raises TemporaryError."""
@@ -69,22 +69,24 @@ class FindingsImport:
         pending: set[Future[Outcome]] = set()
         done: set[Future[Outcome]] = set()
         source = batches(self._items(parts), size=self.batch_size)
-        exhausted = False
+        begun = exhausted = False
         with ThreadPoolExecutor(max_workers=self.in_flight, thread_name_prefix="securityhub-import") as pool:
             try:
                 while True:
-                    while not exhausted and len(pending) < self.in_flight and (until is None or not self._begun or self._clock() < until):
+                    while not exhausted and len(pending) < self.in_flight and (until is None or not begun or self._clock() < until):
                         batch = next(source, None)
                         if batch is None:
                             exhausted = True
                         else:
-                            self._begun += 1
+                            begun = True
                             pending.add(pool.submit(self._sender.send, batch))
                     if not pending:
                         return exhausted
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     while done:
-                        self._record(done.pop().result())
+                        outcome = done.pop().result()
+                        self._record(outcome)
+                        self._stop_if_hopeless(outcome)
                     now = self._clock()
                     if now - flushed >= _FLUSH_SECONDS:
                         self.receipts.flush()
@@ -100,8 +102,8 @@ class FindingsImport:
                         self._record(future.result())
                 raise
             finally:
-                self.receipts.flush()
                 self._log_progress(total, self._clock() - began)
+                self._close()
 
     def _items(self, parts: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[Item]:
         for name, lines in parts:
@@ -115,16 +117,23 @@ class FindingsImport:
             self.receipts.accept_all(part, first, last)
         for item, code, message in outcome.rejected:
             self.receipts.reject(item.part, item.line, finding_id=item.id, code=code, message=message, finding=item.data)
+
+    def _stop_if_hopeless(self, outcome: Outcome) -> None:
         refused = self.receipts.rejected.total() if outcome.rejected else 0
         if refused >= _HOPELESS and not self.receipts.accepted:
             _, code, message = outcome.rejected[-1]
-            # They are on record in rejected/; once the cause is mended, the cleared task must send them again.
-            self.receipts.flush()
-            self.receipts.reopen()
+            self._refuses_all = True
             raise ConfigurationError(
                 f"Security Hub refused each of the first {refused} findings, the last with {code}: {message} The import was stopped; the refused findings are "
                 f"in {self.receipts.run.rejected}. Mend the cause, then clear this task."
             )
+
+    def _close(self) -> None:
+        self.receipts.flush()
+        if self._refuses_all:
+            # What was in flight then is on record in rejected/ too; once the cause is mended, the cleared task must send all of it again.
+            self.receipts.reopen()
+            self.receipts.flush()
 
     def _log_progress(self, total: int, seconds: float) -> None:
         receipts = self.receipts

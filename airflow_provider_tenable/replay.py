@@ -90,7 +90,7 @@ def _source(dag_id: str, run_id: str | None) -> RunFolder:
         return RunFolder(default_staging_uri(), dag_id, run_id)
     root = RunFolder(default_staging_uri(), dag_id, "any").dag_root
     runs = [RunFolder(default_staging_uri(), dag_id, name) for name in names(root) if name not in RunFolder.RESERVED]
-    candidates = [run for run in runs if names(run.rejected) and read_json(run.plan) and _has_rejected(run)]
+    candidates = [run for run in runs if _has_rejected(run)]
     if not candidates:
         raise ConfigurationError(f"No run in {root} has rejected findings. Those of completed runs are removed after [tenable] rejected_retention_days.")
     return max(candidates, key=lambda run: (read_json(run.plan)["window"]["until"], run.run_id))
@@ -99,7 +99,7 @@ def _source(dag_id: str, run_id: str | None) -> RunFolder:
 def _has_rejected(run: RunFolder) -> bool:
     """Whether anything in ``rejected/`` still counts. What an import was stopped for as a whole does not: its cleared task sends it again."""
     try:
-        return next(rejected_lines(run), None) is not None
+        return bool(names(run.rejected)) and read_json(run.plan) is not None and next(rejected_lines(run), None) is not None
     except StagingError as error:
         log.warning("Run %s is passed over: %s", run.run_id, error)
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import threading
 from collections import Counter
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from airflow_provider_tenable.asff import limits
 from airflow_provider_tenable.batching import Item, batches
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
-from airflow_provider_tenable.importing import FindingsImport
+from airflow_provider_tenable.importing import FindingsImport, _runs
 from airflow_provider_tenable.rate import TokenBucket
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.staging import RunFolder, names, read_lines
@@ -148,12 +149,17 @@ class World:
     def receipts(self) -> Receipts:
         return Receipts(self.run_folder, ACCOUNT, REGION, [self.part])
 
-    def send(self) -> Receipts:
-        receipts = self.receipts()
+    def work(self) -> FindingsImport:
         options = {"in_flight": 1, "bucket": TokenBucket(1e9, 1e9, clock=self.time.clock, sleep=self.time.sleep), **self.options}
-        work = FindingsImport(sender=self.hub, receipts=receipts, clock=self.time.clock, sleep=self.time.sleep, **options)
-        work.run([(self.part, iter(self.lines))], len(self.lines))
-        return receipts
+        return FindingsImport(sender=self.hub, receipts=self.receipts(), clock=self.time.clock, sleep=self.time.sleep, **options)
+
+    def run(self, work: FindingsImport | None = None, *, until: float | None = None) -> bool:
+        return (work or self.work()).run([(self.part, iter(self.lines))], len(self.lines), until=until)
+
+    def send(self) -> Receipts:
+        work = self.work()
+        assert self.run(work) is True
+        return work.receipts
 
     def rejected(self) -> list[dict]:
         return [json.loads(line) for name in names(self.run_folder.rejected) for line in read_lines(self.run_folder.rejected / name)]
@@ -492,6 +498,244 @@ def test_a_staged_line_that_is_no_finding_is_an_error(tmp_path):
     with pytest.raises((StagingError, msgspec.ValidationError)):
         world.send()
     assert world.hub.calls == []
+
+
+# What is on record while the import works, and when it ends early.
+
+
+def test_receipts_are_on_disk_every_two_seconds(tmp_path):
+    on_disk = []
+
+    def answer(ids):
+        on_disk.append(world.receipts().accepted)
+        world.time.sleep(1.0)
+        return []
+
+    world = World(tmp_path, Hub(answer), findings=7, batch_size=1)
+    world.time.now = 100.0
+    world.send()
+    assert on_disk == [0, 0, 2, 2, 4, 4, 6]
+    assert world.receipts().accepted == 7
+
+
+def test_progress_is_told_every_fifteen_seconds_and_at_the_end(tmp_path, caplog):
+    def answer(ids):
+        world.time.sleep(5.0)
+        return [(finding, "InvalidInput", "m") for finding in ids if finding == "id-1"]
+
+    world = World(tmp_path, Hub(answer), findings=8, batch_size=1)
+    world.time.now = 1_000.0
+    with caplog.at_level(logging.INFO, logger="airflow_provider_tenable.importing"):
+        world.send()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{ACCOUNT}/{REGION}: 2 of 8 findings accepted, 1 rejected, 3 calls, 15 s.",
+        f"{ACCOUNT}/{REGION}: 5 of 8 findings accepted, 1 rejected, 6 calls, 30 s.",
+        f"{ACCOUNT}/{REGION}: 7 of 8 findings accepted, 1 rejected, 8 calls, 40 s.",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(-50.0, 1), (0.0, 1), (0.5, 1), (1.0, 1), (1.5, 2), (3.0, 3), (3.5, 4)])
+def test_no_batch_is_begun_when_the_time_is_over_but_one_is_sent_in_any_case(tmp_path, seconds, calls):
+    def answer(ids):
+        world.time.sleep(1.0)
+        return []
+
+    world = World(tmp_path, Hub(answer), findings=10, batch_size=2)
+    world.time.now = 100.0
+    assert world.run(until=100.0 + seconds) is False
+    assert world.hub.calls == [[f"id-{2 * number}", f"id-{2 * number + 1}"] for number in range(calls)]
+    assert world.receipts().counts() == {"accepted": 2 * calls, "rejected": {}, "calls": calls}
+    assert world.run(until=float("inf")) is True
+    assert world.hub.held == {f"id-{number}": 1 for number in range(10)}
+
+
+def test_every_call_gets_on_although_its_time_is_over(tmp_path):
+    world = World(tmp_path, Hub(), findings=5, batch_size=2)
+    work = world.work()
+    assert [world.run(work, until=-1.0) for _ in range(4)] == [False, False, False, True]
+    assert [len(call) for call in world.hub.calls] == [2, 2, 1]
+
+
+def test_only_the_lines_of_each_part_that_have_no_receipt_are_sent(tmp_path):
+    world = World(tmp_path, Hub(), batch_size=3)
+    parts = {"a": [item(number).data for number in range(4)], "b": [item(number).data for number in range(10, 14)]}
+
+    def work():
+        receipts = Receipts(world.run_folder, ACCOUNT, REGION, parts)
+        bucket = TokenBucket(1e9, 1e9, clock=world.time.clock, sleep=world.time.sleep)
+        return FindingsImport(sender=world.hub, receipts=receipts, batch_size=3, in_flight=1, bucket=bucket, clock=world.time.clock, sleep=world.time.sleep)
+
+    first = work()
+    first.receipts.accept("a", 1)
+    first.receipts.accept("b", 0)
+    first.receipts.reject("b", 2, finding_id="id-12", code="InvalidInput", message="m", finding=b"{}")
+    # Line 3 of one part, then line 1 of the next; lines 0 and 2, which are not adjacent: none of this may be receipted as a run.
+    assert first.run([(name, iter(lines)) for name, lines in parts.items()], 8) is True
+    assert world.hub.calls == [["id-0", "id-2", "id-3"], ["id-11", "id-13"]]
+    again = work()
+    assert again.receipts.counts() == {"accepted": 7, "rejected": {"InvalidInput": 1}, "calls": 2}
+    assert all(again.receipts.is_done(part, line) for part in parts for line in range(4))
+    assert again.run([(name, iter(lines)) for name, lines in parts.items()], 8) is True
+    assert len(world.hub.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "runs"),
+    [
+        ("", []),
+        ("a5", [("a", 5, 5)]),
+        ("a0 a1 a2", [("a", 0, 2)]),
+        ("a0 a1 a3 a4", [("a", 0, 1), ("a", 3, 4)]),
+        ("a2 a1 a0", [("a", 2, 2), ("a", 1, 1), ("a", 0, 0)]),
+        # The next part goes on with the next number, since its first lines are done.
+        ("a0 a1 b2 b3", [("a", 0, 1), ("b", 2, 3)]),
+        ("a0 b1 a2", [("a", 0, 0), ("b", 1, 1), ("a", 2, 2)]),
+    ],
+)
+def test_adjacent_lines_of_a_part_are_receipted_as_one_run(lines, runs):
+    assert list(_runs([Item(each[0], int(each[1:]), each, b"") for each in lines.split()])) == runs
+
+
+def test_no_more_is_read_than_the_calls_in_flight_can_take(tmp_path):
+    answered, ahead, both = [0], [0], threading.Barrier(2, timeout=20)
+
+    class Counting(Hub):
+        def import_batch(self, lines):
+            both.wait()
+            answer = super().import_batch(lines)
+            with self._lock:
+                answered[0] += 1
+            return answer
+
+    def lines():
+        for number in range(20):
+            ahead[0] = max(ahead[0], number + 1 - answered[0])
+            yield item(number).data
+
+    world = World(tmp_path, Counting(), batch_size=1, in_flight=2)
+    assert world.work().run([(world.part, lines())], 20) is True
+    # Two in flight, and the one that does not fit into the batch before it.
+    assert ahead[0] <= 3
+
+
+def test_four_calls_are_in_flight_unless_told_otherwise(tmp_path):
+    everyone_is_there = threading.Barrier(4, timeout=20)
+
+    class Together(Hub):
+        def import_batch(self, lines):
+            everyone_is_there.wait()
+            return super().import_batch(lines)
+
+    world = World(tmp_path, Together(), findings=800)
+    work = FindingsImport(sender=world.hub, receipts=world.receipts(), clock=world.time.clock, sleep=world.time.sleep)
+    assert work.in_flight == 4
+    assert world.run(work) is True
+    assert sorted(len(call) for call in world.hub.calls) == [100] * 8
+
+
+def test_an_import_that_is_given_no_bucket_keeps_to_ten_calls_a_second_after_a_burst_of_thirty(tmp_path):
+    world = World(tmp_path, Hub(), findings=50, batch_size=1, bucket=None)
+    world.send()
+    assert sum(world.time.slept) == pytest.approx(2.0)
+
+
+class Beside(Hub):
+    """The call with ``id-0`` is refused for good; the three beside it are answered only when the import has noticed that and has stopped its sender."""
+
+    def __init__(self, answer, noticed):
+        super().__init__(answer)
+        self.noticed = noticed
+        self.everyone_is_there = threading.Barrier(4, timeout=20)
+
+    def import_batch(self, lines):
+        if not self.noticed.is_set():
+            self.everyone_is_there.wait()
+        if b'"id-0"' in lines[0]:
+            raise refusal("AccessDeniedException", 403)
+        assert self.noticed.wait(20)
+        return super().import_batch(lines)
+
+
+def beside(tmp_path, answer):
+    """A world of four calls, all in flight when the first of them fails, and its import."""
+    noticed = threading.Event()
+    world = World(tmp_path, Beside(answer, noticed), findings=8, batch_size=2, in_flight=4)
+    work = world.work()
+    stop = work._sender.stop
+
+    def notice():
+        stop()
+        noticed.set()
+
+    work._sender.stop = notice
+    return world, work
+
+
+def test_what_is_answered_after_a_call_has_failed_is_receipted(tmp_path):
+    world, work = beside(tmp_path, lambda ids: [("id-5", "InvalidInput", "bad")] if "id-5" in ids else [])
+    with pytest.raises(ConfigurationError, match="AccessDeniedException"):
+        world.run(work)
+    assert world.receipts().counts() == {"accepted": 5, "rejected": {"InvalidInput": 1}, "calls": 3}
+    assert [line["id"] for line in world.rejected()] == ["id-5"]
+    world.hub = Hub()
+    assert world.send().counts() == {"accepted": 7, "rejected": {"InvalidInput": 1}, "calls": 4}
+    assert world.hub.calls == [["id-0", "id-1"]]
+
+
+def test_a_call_that_fails_ends_the_attempts_of_those_beside_it_and_is_the_one_that_is_told(tmp_path):
+    def answer(ids):
+        if "id-4" not in ids:
+            raise refusal("ThrottlingException", 400)
+        return []
+
+    world, work = beside(tmp_path, answer)
+    with pytest.raises(ConfigurationError, match="AccessDeniedException"):
+        world.run(work)
+    # Each was called once, and not again for ten minutes.
+    assert sorted(world.hub.calls) == [["id-2", "id-3"], ["id-4", "id-5"], ["id-6", "id-7"]]
+    assert world.receipts().counts() == {"accepted": 2, "rejected": {}, "calls": 1}
+
+
+def test_an_import_that_is_stopped_from_outside_keeps_what_was_accepted_and_a_retry_goes_on(tmp_path):
+    world = World(tmp_path, Hub(lambda ids: work.stop() or [] if "id-2" in ids else []), findings=10, batch_size=2)
+    work = world.work()
+    with pytest.raises(TemporaryError, match="was stopped"):
+        world.run(work)
+    assert world.receipts().accepted == 4
+    assert world.send().accepted == 10
+    assert set(world.hub.held.values()) == {1}
+
+
+def test_an_import_that_refuses_everything_is_sent_whole_once_the_cause_is_mended(tmp_path):
+    world = World(tmp_path, Hub(lambda ids: [(finding, "InvalidInput", f"no {finding}") for finding in ids]), findings=1_500)
+    with pytest.raises(ConfigurationError, match="no id-999 The import was stopped"):
+        world.send()
+    assert world.receipts().counts() == {"accepted": 0, "rejected": {}, "calls": 10}
+    assert world.receipts().rejected_names == []
+    assert len(world.rejected()) == 1_000
+    world.hub.answer = lambda ids: []
+    assert world.send().accepted == 1_500
+
+
+def test_what_was_in_flight_when_an_import_was_stopped_for_refusing_everything_is_sent_again_too(tmp_path):
+    everyone_is_there = threading.Barrier(4, timeout=20)
+
+    class Together(Hub):
+        def import_batch(self, lines):
+            # All refusals of the last four come after the import has had those of the first eight: the tenth stops it, with two beside it.
+            if json.loads(lines[0])["n"] >= 800:
+                everyone_is_there.wait()
+            return super().import_batch(lines)
+
+    world = World(tmp_path, Together(lambda ids: [(finding, "InvalidInput", "m") for finding in ids]), findings=1_200, in_flight=4)
+    with pytest.raises(ConfigurationError, match="refused each of the first 1000 findings"):
+        world.run()
+    assert len(world.hub.calls) == 12
+    assert world.receipts().counts() == {"accepted": 0, "rejected": {}, "calls": 12}
+    assert {line["id"] for line in world.rejected()} == {f"id-{number}" for number in range(1_200)}
+    world.hub = Hub()
+    assert world.send().accepted == 1_200
+    assert len(world.hub.held) == 1_200
 
 
 @settings(max_examples=25, deadline=None)
