@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "export.json"
 
+#: A chunk is in memory whole while it is fetched: beyond this the task takes more than most workers give it.
+LARGE_CHUNK_BYTES = 150_000_000
+
 
 class StagedExport:
     """The store of one export. Asset chunks become Parquet, the others stay as Tenable served them, compressed.
@@ -79,6 +82,14 @@ class StagedExport:
         else:
             records = count_records(data)
             content, name = pack(data), f"{stem}.json.zst"
+        if len(data) > LARGE_CHUNK_BYTES:
+            log.warning(
+                "Chunk %d of %s export %s has %.0f MB, which this task held in memory. Lower [tenable] num_assets, so that chunks are smaller.",
+                chunk_id,
+                self.kind,
+                job_uuid,
+                len(data) / 1e6,
+            )
         write_whole(self.folder / name, content)
         return Part(name=name, records=records, bytes=len(data))
 

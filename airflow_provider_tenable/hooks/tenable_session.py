@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import io
 import math
 import time
 from typing import Any
@@ -79,11 +80,11 @@ def _read(response: requests.Response) -> None:
     """
     if response._content_consumed:
         return
-    deadline, pieces, size = time.monotonic() + LONGEST_ANSWER_SECONDS, [], 0
+    # Not a list that is joined in the end: a chunk of a hundred MB would be in memory twice. What getvalue() gives is not copied.
+    deadline, body, size = time.monotonic() + LONGEST_ANSWER_SECONDS, io.BytesIO(), 0
     try:
         while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
-            pieces.append(piece)
-            size += len(piece)
+            size += body.write(piece)
             if size > LARGEST_ANSWER_BYTES:
                 raise ConfigurationError(
                     f"An answer of {urlsplit(response.url).netloc} has more than {LARGEST_ANSWER_BYTES / 1e6:.0f} MB. "
@@ -91,7 +92,7 @@ def _read(response: requests.Response) -> None:
                 )
             if time.monotonic() > deadline:
                 raise requests.exceptions.ReadTimeout(f"the answer was not whole after {LONGEST_ANSWER_SECONDS:.0f} seconds")
-        response._content = b"".join(pieces)
+        response._content = body.getvalue()
     except urllib3.exceptions.ProtocolError as error:
         raise requests.exceptions.ChunkedEncodingError(error) from error
     except urllib3.exceptions.DecodeError as error:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_tenable import export_store
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
     ConfigurationError,
@@ -1079,3 +1080,14 @@ def test_no_airflow_is_imported_by_the_state_machine():
 
     code = "import sys; import airflow_provider_tenable.exports; sys.exit(any(name.split('.')[0] in ('airflow', 'tenable', 'boto3') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_chunk_that_is_too_large_for_most_workers_is_staged_and_said_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(export_store, "LARGE_CHUNK_BYTES", 30)
+    store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
+    with caplog.at_level("WARNING"):
+        assert store.put("job", 1, b'[{"a": 1}]').records == 1
+        assert not caplog.records
+        assert store.put("job", 2, b'[{"a": 1}, {"a": 2}, {"a": 3}, {"a": 4}]').records == 4
+    assert "Chunk 2 of vulnerabilities export job has 0 MB" in caplog.text
+    assert "Lower [tenable] num_assets" in caplog.text

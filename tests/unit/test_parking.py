@@ -106,7 +106,12 @@ def test_part_of_the_pool_that_is_gone_is_no_empty_one(run_of):
         ages(third)
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"no json\n"), gzip.compress(b'{"parked_at":1}\n'), gzip.compress(b"{}" * 999)[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(b"no json\n"), gzip.compress(b'{"parked_at":1}\n'), gzip.compress(b"{}" * 999)[:-9]],
+    # The content holds the time at which it was made: no name for a test that two processes must know by the same one.
+    ids=["empty", "no gzip", "no json", "no record", "cut"],
+)
 def test_part_of_the_pool_that_is_damaged_says_how_to_go_on(run_of, content):
     """Every following run would meet it."""
     run = run_of("1")
