@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_tenable import config
-from airflow_provider_tenable._compat import EXPONENTIAL_BACKOFF, DeltaDataIntervalTimetable, Param, TriggerRule, dag, task
+from airflow_provider_tenable._compat import EXPONENTIAL_BACKOFF, AirflowException, DeltaDataIntervalTimetable, Param, TriggerRule, dag, task
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.import_event import announce, imported_findings
@@ -115,6 +115,11 @@ def with_own_defaults(params: dict[str, Param]) -> dict[str, Param]:
         if name not in params:
             raise ConfigurationError(f"[tenable] dag_params has {name!r}, which is no param of this DAG. It knows {sorted(params)}.")
         params[name] = Param(default, description=params[name].description, **params[name].schema)
+        try:
+            params[name].resolve()
+        except AirflowException as error:
+            # Airflow would say only that the DAG may not have a schedule.
+            raise ConfigurationError(f"[tenable] dag_params has a wrong {name}: {str(error).splitlines()[0]}.") from error
     return params
 
 
