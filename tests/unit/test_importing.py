@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_tenable import sending
 from airflow_provider_tenable.asff import limits
 from airflow_provider_tenable.batching import Item, batches
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
@@ -354,6 +355,12 @@ def test_an_answer_that_does_not_add_up_acknowledges_nothing(tmp_path, nonsense)
     assert world.receipts().counts() == {"accepted": 0, "rejected": {}, "calls": 0}
 
 
+def test_an_answer_that_does_not_add_up_is_told_with_both_sides(tmp_path):
+    world = World(tmp_path, Hub(lambda ids: {"FailedCount": 2, "SuccessCount": 97, "FailedFindings": [{"Id": "id-1", "ErrorCode": "InvalidInput"}]}))
+    with pytest.raises(TemporaryError, match="FailedCount 2, SuccessCount 97, but 1 failed findings of a batch of 100"):
+        world.send()
+
+
 def test_throttling_is_waited_out_with_growing_pauses_and_costs_nothing(tmp_path):
     storm = [refusal("TooManyRequestsException", 429)] * 9
 
@@ -413,6 +420,27 @@ def test_trouble_without_end_is_borne_for_the_retry_time_and_the_receipts_are_ke
     calls = len(world.hub.calls)
     assert world.send().accepted == 300
     assert world.hub.calls[calls:] == [[f"id-{n}" for n in range(100, 200)], [f"id-{n}" for n in range(200, 300)]]
+
+
+def test_a_batch_is_tried_for_ten_minutes_from_its_own_beginning(tmp_path, monkeypatch):
+    monkeypatch.setattr(sending, "_pause", lambda attempt: 100.0)
+
+    def answer(ids):
+        raise refusal("InternalException", 500)
+
+    world = World(tmp_path, Hub(answer), findings=1)
+    world.time.now = 5_000.0
+    # At 0, 100 ... 600, which is not yet too long, and 700.
+    with pytest.raises(TemporaryError, match="did not take a batch in 600 seconds and 8 attempts"):
+        world.send()
+    assert len(world.hub.calls) == 8
+    assert world.time.now == 5_700.0
+
+
+@pytest.mark.parametrize(("luck", "pauses"), [(1.0, [0.5, 1, 2, 4, 8, 16, 30, 30]), (0.0, [0.25, 0.5, 1, 2, 4, 8, 15, 15])])
+def test_a_pause_doubles_up_to_half_a_minute_and_luck_takes_half_of_it_at_most(monkeypatch, luck, pauses):
+    monkeypatch.setattr(sending.random, "uniform", lambda low, high: low + luck * (high - low))
+    assert [sending._pause(attempt) for attempt in range(8)] == pauses
 
 
 def test_a_call_that_times_out_after_it_was_carried_out_is_sent_again(tmp_path):
