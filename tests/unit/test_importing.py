@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable import sending
 from airflow_provider_tenable.asff import limits
-from airflow_provider_tenable.batching import Item, batches
+from airflow_provider_tenable.batching import Item, batches, identify
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
 from airflow_provider_tenable.importing import FindingsImport, _runs
 from airflow_provider_tenable.rate import TokenBucket
@@ -87,6 +87,19 @@ def test_ten_thousand_findings_of_one_id_are_read_no_further_ahead_than_a_batch(
 def test_a_finding_that_is_larger_than_a_call_goes_alone():
     items = [item(0), item(1, size=900), item(2)]
     assert [[each.line for each in batch] for batch in batches(iter(items), size=10, max_bytes=200)] == [[0], [1], [2]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=30))
+@example("arn:aws:securityhub:eu-west-1::product/tenable/tenable-io/1/2/3/tcp/443")
+@example('a"b')
+@example("a\\b")
+@example("\u00e9")
+@example("")
+def test_the_id_of_a_finding_is_read_wherever_it_stands_and_whatever_is_in_it(finding_id):
+    as_transformed = {"SchemaVersion": "2018-10-08", "Id": finding_id, "Title": "t", "Resources": [{"Id": "another"}]}
+    assert identify(msgspec.json.encode(as_transformed)) == finding_id
+    assert identify(msgspec.json.encode(dict(reversed(as_transformed.items())))) == finding_id
 
 
 # The import.
