@@ -244,6 +244,14 @@ def test_product_fields_tell_a_recast_and_its_reason():
     assert (fields["severity_modification"], fields["severity_default_id"], fields["recast_reason"]) == ("RECASTED", "0", "we know")
 
 
+def test_product_fields_tell_a_reason_without_a_recast_and_a_recast_without_a_reason():
+    changed = ("severity_modification", "severity_default_id", "recast_reason")
+    reason = fields_of(record(severity_modification_type=None, severity_default_id=3, recast_reason="we know"))
+    assert {name: reason.get(name) for name in changed} == {"severity_modification": None, "severity_default_id": None, "recast_reason": "we know"}
+    recast = fields_of(record(severity_modification_type="RECASTED", severity_default_id=3))
+    assert {name: recast.get(name) for name in changed} == {"severity_modification": "RECASTED", "severity_default_id": "3", "recast_reason": None}
+
+
 @pytest.mark.parametrize("modification", ["NONE", "none", " ", None])
 def test_product_fields_tell_no_recast_where_there_is_none(modification):
     assert not {"severity_modification", "severity_default_id"} & set(fields_of(record(severity_modification_type=modification, severity_default_id=3)))

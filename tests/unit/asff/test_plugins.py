@@ -30,6 +30,14 @@ def test_generator_is_the_plugin_and_its_page_the_source():
     assert (parts.id, parts.generator_id, parts.source_url) == (7, "7", PAGE)
 
 
+def test_pieces_that_are_put_into_a_finding_as_they_are_hold_the_plugin():
+    parts = parts_of(name="A", description="B")
+    assert parts.id_text == b"7"
+    assert parts.id_field == b',"GeneratorId":"7"'
+    assert parts.text_fields == b'"Title":"A","Description":"B","FindingProviderFields":'
+    assert json.loads(b"{%b}" % parts.link_fields) == {"SourceUrl": PAGE, "Remediation": json.loads(bytes(parts.remediation))}
+
+
 def test_title_is_the_name_decoded_and_cut():
     assert parts_of(name="A &lt;b&gt;").title == "A <b>"
     assert parts_of(name="x" * 256).title == "x" * 256

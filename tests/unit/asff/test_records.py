@@ -294,3 +294,7 @@ def test_hostile_records_in_pieces_are_all_accounted_for(monkeypatch):
     data = chunk(GOOD, *[with_field(field) for field, _ in BAD_FIELDS.values()], *[raw for raw, _ in UNREADABLE.values()], GOOD)
     records, unreadable, _ = in_pieces(data, 1000)
     assert (len(records), len(unreadable)) == (len(BAD_FIELDS) + 2, len(UNREADABLE))
+
+
+def test_whole_numbers_of_up_to_nineteen_digits_are_read_where_python_reads_the_record():
+    assert records_module._loads(b"[1234567890123456789, 12345678901234567890, 1.5, 1e999]") == [1234567890123456789, None, 1.5, None]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff import times
-from airflow_provider_tenable.asff.times import parse, rfc3339
+from airflow_provider_tenable.asff.times import parse, rfc3339, stamp
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,24 @@ def test_milliseconds_are_three_digits_and_microseconds_six():
     assert rfc3339(datetime(2024, 1, 1, tzinfo=UTC)) == "2024-01-01T00:00:00.000Z"
     assert rfc3339(datetime(2024, 1, 1, 0, 0, 0, 120_000, tzinfo=UTC)) == "2024-01-01T00:00:00.120Z"
     assert rfc3339(datetime(2024, 1, 1, 0, 0, 0, 1, tzinfo=UTC)) == "2024-01-01T00:00:00.000001Z"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("never", None),
+        ("2026-11-23T14:02:03.5Z", (datetime(2026, 11, 23, 14, 2, 3, 500_000, UTC), "2026-11-23T14:02:03.500Z")),
+        (1_790_000_000, (datetime.fromtimestamp(1_790_000_000, UTC), rfc3339(datetime.fromtimestamp(1_790_000_000, UTC)))),
+    ],
+)
+def test_a_stamp_is_a_time_and_how_it_is_written(value, expected):
+    assert stamp(value) == expected
+
+
+def test_long_texts_are_no_stamps_and_are_not_kept_in_memory():
+    times._stamp.cache_clear()
+    assert stamp("2026-11-23T14:02:03Z".ljust(64)) is not None
+    assert stamp("2026-11-23T14:02:03Z".ljust(65)) is None
+    assert times._stamp.cache_info().currsize == 1
