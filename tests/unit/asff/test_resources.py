@@ -185,3 +185,9 @@ def test_other_resource_id_and_region_fit():
     assert len(encoded["Id"]) == 512
     resource = other_resource(AssetRow(id="a"), account="1" * 12, region="ap-southwestss-10")
     assert "Region" not in json.loads(bytes(resource.encoded))[0]
+
+
+def test_region_of_exactly_sixteen_characters_stays_and_one_of_seventeen_is_left_out():
+    for region, kept in (("ap-northcentral1", "ap-northcentral1"), ("mx-northcentral-1", None)):
+        resource = other_resource(AssetRow(id="a"), account="1" * 12, region=region)
+        assert json.loads(bytes(resource.encoded))[0].get("Region") == kept
