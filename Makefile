@@ -70,7 +70,6 @@ system: setup
 
 test-old:
 	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) unit integration
-	@$(MAKE) --no-print-directory system-old
 
 # The whole DAG under Airflow 2.11's scheduler, which runs one task at a time on SQLite: without the four runs that `make matrix` adds.
 system-old:
