@@ -150,14 +150,19 @@ class AssetTable:
 
     def _table(self) -> sqlite3.Connection:
         if self._database is None:
-            self._database = self._filled()
+            # An empty name: SQLite keeps the table in memory up to the size of its cache, beyond that in a temporary file that has no name and ends with us.
+            database = sqlite3.connect("", isolation_level=None)
             # Python 3.13 complains of a connection that is left to the garbage collector.
-            weakref.finalize(self, self._database.close)
+            finalize = weakref.finalize(self, database.close)
+            try:
+                self._fill(database)
+            except BaseException:
+                finalize()
+                raise
+            self._database = database
         return self._database
 
-    def _filled(self) -> sqlite3.Connection:
-        # An empty name: SQLite keeps the table in memory up to the size of its cache, beyond that in a temporary file that has no name and ends with us.
-        database = sqlite3.connect("", isolation_level=None)
+    def _fill(self, database: sqlite3.Connection) -> None:
         database.execute("PRAGMA cache_size = -32768")
         database.execute("CREATE TABLE assets (id TEXT PRIMARY KEY, line BLOB) WITHOUT ROWID")
         encode = msgspec.msgpack.Encoder().encode
@@ -168,7 +173,6 @@ class AssetTable:
             database.execute("BEGIN")
             database.executemany("INSERT OR REPLACE INTO assets VALUES (?, ?)", ((row[0], encode(row)) for row in rows))
             database.execute("COMMIT")
-        return database
 
 
 def read_columns(part: ObjectStoragePath) -> dict[str, list[Any]]:
