@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 #: Plugins and resources that are kept as built; some 10 and 3 KB each.
 _KEPT = 3_000
+#: The same in bytes, for plugins of another size than any that Tenable has: what they were read from, and four times their CVEs as JSON.
+_KEPT_BYTES = 48_000_000
 
 # Reasons for which a record becomes no finding, beside those of `resources` and `destinations`.
 SEVERITY = "severity_not_chosen"
@@ -111,6 +113,7 @@ class Transform:
         self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
         self._states = frozenset(name.upper() for name in settings.states)
         self._plugins: dict[bytes, PluginParts | str] = {}
+        self._plugins_bytes = 0
         self._built: dict[tuple[int, bytes], tuple[bytes, PluginParts | str]] = {}
         self._resources: dict[str, tuple[Resource, Destination, str, str] | str] = {}
         self._looked_up: dict[str, AssetRow] = {}
@@ -146,9 +149,10 @@ class Transform:
 
     def _forget(self) -> None:
         """Plugins repeat in all chunks, assets within one; both are built again rather than kept without bounds."""
-        if len(self._plugins) > _KEPT:
+        if len(self._plugins) > _KEPT or self._plugins_bytes > _KEPT_BYTES:
             self._plugins.clear()
             self._built.clear()
+            self._plugins_bytes = 0
         if len(self._resources) > _KEPT:
             self._resources.clear()
 
@@ -202,6 +206,8 @@ class Transform:
             except (ValueError, RecursionError) as error:
                 parts = f"its plugin cannot be read: {error}"
             self._plugins[key] = parts
+            found = None if isinstance(parts, str) else parts.encoded_vulnerabilities
+            self._plugins_bytes += len(key) + (4 * len(bytes(found)) if found else 0)
         self._built[brief] = (key, parts)
         return parts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -13,15 +14,18 @@ from airflow_provider_tenable.asff.records import Plugin, SoftwareVuln, salvage
 _TYPE = "Software and Configuration Checks/Vulnerabilities"
 _decoder = msgspec.json.Decoder(Plugin)
 
+#: Bytes of findings' parts with packages that are kept.
+PACKAGES_BYTES = 16_000_000
+
 
 class PluginParts(Struct):
     """What a plugin gives to each of its findings.
 
     :ivar vulnerabilities: one entry per CVE, without packages; ``encoded_vulnerabilities`` is its JSON, None where there is no CVE.
 
-    Bytes of its findings' lines are built with it.
+    :ivar serial: no two have the same.
 
-    :ivar packages: the same with packages, by the packages, as far as they were asked for.
+    Bytes of its findings' lines are built with it.
     """
 
     id: int
@@ -39,7 +43,7 @@ class PluginParts(Struct):
     id_field: bytes = b""
     text_fields: bytes = b""
     link_fields: bytes = b""
-    packages: dict[bytes, msgspec.Raw | None] = msgspec.field(default_factory=dict)
+    serial: int = msgspec.field(default_factory=itertools.count().__next__)
 
     def __post_init__(self) -> None:
         self.encoded_product_fields = product_fields.piece(self.product_fields)
@@ -88,10 +92,31 @@ def with_packages(parts: PluginParts, software: list[SoftwareVuln]) -> msgspec.R
     if not parts.vulnerabilities:
         return None
     # Hosts have the same package again and again.
-    key = msgspec.json.encode(software)
-    if key not in parts.packages:
-        parts.packages[key] = _with_packages(parts, software)
-    return parts.packages[key]
+    return _packages.get(parts, software)
+
+
+class _Packages:
+    """What was built with packages, some MB of it: a tenant may have as many paths and versions of a package as it has hosts."""
+
+    def __init__(self) -> None:
+        self._built: dict[tuple[int, bytes], msgspec.Raw | None] = {}
+        self._bytes = 0
+
+    def get(self, parts: PluginParts, software: list[SoftwareVuln]) -> msgspec.Raw | None:
+        key = (parts.serial, msgspec.json.encode(software))
+        if key in self._built:
+            return self._built[key]
+        built = _with_packages(parts, software)
+        self._bytes += len(key[1]) + (len(bytes(built)) if built else 0)
+        if self._bytes > PACKAGES_BYTES:
+            self._built.clear()
+            self._bytes = 0
+        else:
+            self._built[key] = built
+        return built
+
+
+_packages = _Packages()
 
 
 def _with_packages(parts: PluginParts, software: list[SoftwareVuln]) -> msgspec.Raw | None:

@@ -413,3 +413,11 @@ def test_a_hostile_record_ends_somewhere_and_costs_no_other(tmp_path, hostile):
     assert len(world.findings(A, "eu-west-1")) == manifest["findings"]
     world.lines(world.run.rejected)
     world.lines(world.run.parked)
+
+
+def test_plugins_are_kept_by_their_bytes_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_KEPT_BYTES", 50_000)
+    world = World(tmp_path)
+    manifest = world.chunks(*[[{**record(), "plugin": {"id": number, "name": "n" * 20_000}}] for number in range(1, 30)])
+    assert manifest["findings"] == 29
+    assert 0 < len(world.transform._plugins) <= 3

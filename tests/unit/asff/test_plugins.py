@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from airflow_provider_tenable.asff import plugins
 from airflow_provider_tenable.asff.plugins import decode_plugin, plugin_parts, with_packages
-from airflow_provider_tenable.asff.records import Fix, SoftwareVuln
+from airflow_provider_tenable.asff.records import Fix, Plugin, SoftwareVuln
 
 PAGE = "https://www.tenable.com/plugins/nessus/7"
 
@@ -222,3 +223,23 @@ def test_plugin_itself_is_not_changed_by_a_record_with_packages():
     before = bytes(parts.encoded_vulnerabilities or b"")
     with_packages(parts, [SoftwareVuln(product="httpd")])
     assert parts.vulnerabilities == json.loads(before)
+
+
+def test_what_is_kept_with_packages_is_bounded_and_the_same_whether_kept_or_not(monkeypatch):
+    monkeypatch.setattr(plugins, "PACKAGES_BYTES", 20_000)
+    parts = plugin_parts(Plugin(id=1, cve=["CVE-2026-0001", "CVE-2026-0002"]))
+    table = plugins._Packages()
+    monkeypatch.setattr(plugins, "_packages", table)
+    most = 0
+    for number in range(500):
+        software = [SoftwareVuln(product="openssl", version=f"3.0.{number % 200}", path=f"/opt/{number % 200}/lib")]
+        assert with_packages(parts, software) == plugins._with_packages(parts, software)
+        most = max(most, sum(len(key) + len(bytes(built or b"")) for (_, key), built in table._built.items()))
+    assert 10_000 < most <= 20_000
+
+
+def test_packages_of_one_plugin_are_not_those_of_another():
+    software = [SoftwareVuln(product="openssl", version="3.0.1")]
+    one, other = (with_packages(plugin_parts(Plugin(id=number, cve=[f"CVE-2026-000{number}"])), software) for number in (1, 2))
+    assert b"CVE-2026-0001" in bytes(one or b"")
+    assert b"CVE-2026-0002" in bytes(other or b"")
