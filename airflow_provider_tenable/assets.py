@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_tenable.asff.records import Asset, AwsCloud, Cloud, Network, Ratings, Score, Tag, decode_chunk
+from airflow_provider_tenable.asff.decoding import decode_chunk
+from airflow_provider_tenable.asff.records import Asset, AwsCloud, Cloud, Network, Ratings, Score, Tag
 from airflow_provider_tenable.asff.resources import COLUMNS, AssetRow
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.staging import content_of

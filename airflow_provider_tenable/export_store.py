@@ -70,7 +70,7 @@ class StagedExport:
 
     def put(self, job_uuid: str, chunk_id: int, data: bytes) -> Part:
         """Stage a chunk. :raises ValueError: it is no JSON array."""
-        from airflow_provider_tenable.asff.records import count_records
+        from airflow_provider_tenable.asff.decoding import count_records
 
         # The job's id is part of the name: chunk 1 of the job that replaces a broken one is another chunk.
         stem = f"part-{job_uuid[:8]}-{chunk_id:06d}"

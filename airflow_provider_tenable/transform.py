@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from airflow_provider_tenable import assets
 from airflow_provider_tenable.asff import times
+from airflow_provider_tenable.asff.decoding import decode_blocks, decode_chunk
 from airflow_provider_tenable.asff.findings import (
     SEVERITIES,
     MappingOptions,
@@ -27,7 +28,7 @@ from airflow_provider_tenable.asff.findings import (
 )
 from airflow_provider_tenable.asff.identity import product_arn
 from airflow_provider_tenable.asff.plugins import PluginParts, decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.records import Vulnerability, decode_blocks, decode_chunk
+from airflow_provider_tenable.asff.records import Vulnerability
 from airflow_provider_tenable.asff.resources import AssetRow, Resource, ec2_resource, other_resource, skip_reason
 from airflow_provider_tenable.destinations import Destination, Router
 from airflow_provider_tenable.staging import read_blocks
@@ -112,9 +113,11 @@ class Transform:
         self.read = 0
         self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
         self._states = frozenset(name.upper() for name in settings.states)
+        # Each is looked up for every record.
+        self._until, self._options, self._write = settings.until, settings.options, writer.write
         self._plugins: dict[bytes, PluginParts | str] = {}
         self._plugins_bytes = 0
-        self._built: dict[tuple[int, bytes], tuple[bytes, PluginParts | str]] = {}
+        self._by_length: dict[int, tuple[msgspec.Raw, PluginParts | str]] = {}
         self._resources: dict[str, tuple[Resource, Destination, str, str] | str] = {}
         self._looked_up: dict[str, AssetRow] = {}
         self._missing: set[str] = set()
@@ -151,7 +154,7 @@ class Transform:
         """Plugins repeat in all chunks, assets within one; both are built again rather than kept without bounds."""
         if len(self._plugins) > _KEPT or self._plugins_bytes > _KEPT_BYTES:
             self._plugins.clear()
-            self._built.clear()
+            self._by_length.clear()
             self._plugins_bytes = 0
         if len(self._resources) > _KEPT:
             self._resources.clear()
@@ -160,9 +163,9 @@ class Transform:
         severity = severity_id_of(record)
         if severity is not None and severity not in self._severities:
             self.skipped[SEVERITY] += 1
-        elif record.state and record.state not in self._states and _state_of(record.state) not in self._states:
+        elif record.state not in self._states and record.state and _state_of(record.state) not in self._states:
             self.skipped[STATE] += 1
-        elif self.settings.until is not None and not self._in_window(record):
+        elif self._until is not None and not self._in_window(record, self._until):
             self.skipped[OUTSIDE_WINDOW] += 1
         else:
             target = self._resources.get(record.asset.uuid) or self._resource(record.asset.uuid)
@@ -171,44 +174,43 @@ class Transform:
             elif isinstance(target, str):
                 self.skipped[target] += 1
             else:
-                self._write(record, severity, *target)
+                resource, destination, region, product = target
+                try:
+                    line = finding_json(record, self._plugin(record.plugin), resource, product, self._options, severity)
+                except UnmappableError as error:
+                    self._reject(UNMAPPABLE, str(error), msgspec.json.encode(record))
+                    return
+                assert severity is not None
+                self._write(resource.account, region, line, SEVERITIES[severity], destination)
 
-    def _in_window(self, record: Vulnerability) -> bool:
-        if self.settings.until is None:
-            return True
+    @staticmethod
+    def _in_window(record: Vulnerability, until: int) -> bool:
         moment = own_time(record)
-        return moment is None or moment.timestamp() < self.settings.until
+        return moment is None or moment.timestamp() < until
 
-    def _write(self, record: Vulnerability, severity: int | None, resource: Resource, destination: Destination, region: str, product: str) -> None:
-        plugin = self._plugin(record.plugin)
+    def _plugin(self, raw: msgspec.Raw) -> PluginParts:
+        """:raises UnmappableError: it cannot be read."""
+        # Few plugins have the same length, and comparing is cheaper than copying and hashing.
+        candidate = self._by_length.get(len(raw))
+        if candidate is not None and candidate[0] == raw:
+            parts = candidate[1]
+        else:
+            key = bytes(raw)
+            parts = self._plugins.get(key) or self._build(key)
+            # Not `raw` itself, which keeps the piece of the chunk that it stands in.
+            self._by_length[len(key)] = (msgspec.Raw(key), parts)
+        if isinstance(parts, str):
+            raise UnmappableError(parts)
+        return parts
+
+    def _build(self, key: bytes) -> PluginParts | str:
         try:
-            if isinstance(plugin, str):
-                raise UnmappableError(plugin)
-            line = finding_json(record, plugin, resource, product, self.settings.options, severity)
-        except UnmappableError as error:
-            self._reject(UNMAPPABLE, str(error), msgspec.json.encode(record))
-            return
-        assert severity is not None
-        self.writer.write(resource.account, region, line, SEVERITIES[severity], destination)
-
-    def _plugin(self, raw: msgspec.Raw) -> PluginParts | str:
-        key = bytes(raw)
-        # Hashing 3 KB takes longer than comparing them: a few bytes from the middle find the candidate.
-        middle = len(key) // 2
-        brief = (len(key), key[middle : middle + 32])
-        candidate = self._built.get(brief)
-        if candidate is not None and candidate[0] == key:
-            return candidate[1]
-        parts = self._plugins.get(key)
-        if parts is None:
-            try:
-                parts = plugin_parts(decode_plugin(key))
-            except (ValueError, RecursionError) as error:
-                parts = f"its plugin cannot be read: {error}"
-            self._plugins[key] = parts
-            found = None if isinstance(parts, str) else parts.encoded_vulnerabilities
-            self._plugins_bytes += len(key) + (4 * len(bytes(found)) if found else 0)
-        self._built[brief] = (key, parts)
+            parts: PluginParts | str = plugin_parts(decode_plugin(key))
+        except (ValueError, RecursionError) as error:
+            parts = f"its plugin cannot be read: {error}"
+        self._plugins[key] = parts
+        found = None if isinstance(parts, str) else parts.encoded_vulnerabilities
+        self._plugins_bytes += len(key) + (4 * len(bytes(found)) if found else 0)
         return parts
 
     def _resource(self, asset_id: str) -> tuple[Resource, Destination, str, str] | str | None:

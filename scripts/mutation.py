@@ -42,7 +42,8 @@ TARGETS = {
     "exports": ["tests/unit/test_exports.py"],
     "filters": ["tests/unit/test_filters.py"],
     # The file of the module's own tests: what it notices, all of them together notice too.
-    **{f"asff.{name}": [f"tests/unit/asff/test_{name}.py"] for name in ("identity", "limits", "times", "findings", "plugins", "resources", "records")},
+    **{f"asff.{name}": [f"tests/unit/asff/test_{name}.py"] for name in ("identity", "limits", "times", "findings", "plugins", "resources")},
+    **{f"asff.{name}": ["tests/unit/asff/test_decoding.py"] for name in ("decoding", "salvage")},
 }
 
 

@@ -16,7 +16,7 @@ from airflow_provider_tenable.asff import limits, times
 from airflow_provider_tenable.asff.identity import port_of, protocol_of
 from airflow_provider_tenable.asff.plugins import PluginParts, with_packages
 from airflow_provider_tenable.asff.product_fields import PREFIX
-from airflow_provider_tenable.asff.records import Vulnerability
+from airflow_provider_tenable.asff.records import NULL, Vulnerability
 from airflow_provider_tenable.asff.resources import Resource
 
 #: Entries in each table of repeating parts, and the longest text that one is looked up by.
@@ -97,7 +97,7 @@ def assembled(
     if not written or not own or len(resource.id_head) + len(tail) > _ID_BYTES:
         return None
     output = limits.text(record.output, limits.PRODUCT_FIELD_VALUE)
-    found = with_packages(plugin, record.software_vulns) if record.software_vulns else plugin.encoded_vulnerabilities
+    found = with_packages(plugin, record.software_vulns) if record.software_vulns is not NULL else plugin.encoded_vulnerabilities
     return b"".join(
         (
             resource.id_head,

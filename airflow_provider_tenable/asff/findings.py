@@ -16,7 +16,7 @@ from airflow_provider_tenable.asff import limits, product_fields, times
 from airflow_provider_tenable.asff.assembly import assembled, id_tail, kept
 from airflow_provider_tenable.asff.identity import finding_id
 from airflow_provider_tenable.asff.plugins import PluginParts, with_packages
-from airflow_provider_tenable.asff.records import Port, Vulnerability
+from airflow_provider_tenable.asff.records import NULL, Port, Vulnerability
 from airflow_provider_tenable.asff.resources import Resource
 
 #: Tenable's severity_id -> ASFF's label.
@@ -156,7 +156,7 @@ def _finding_json(record: Vulnerability, severity: int, plugin: PluginParts, res
         )
     except ValueError as error:
         raise UnmappableError(str(error)) from None
-    packages = with_packages(plugin, record.software_vulns) if record.software_vulns else plugin.encoded_vulnerabilities
+    packages = with_packages(plugin, record.software_vulns) if record.software_vulns is not NULL else plugin.encoded_vulnerabilities
     finding = Finding(
         schema_version="2018-10-08",
         id=identity,

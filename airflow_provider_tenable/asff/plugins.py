@@ -9,10 +9,12 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, product_fields, times
-from airflow_provider_tenable.asff.records import Plugin, SoftwareVuln, salvage
+from airflow_provider_tenable.asff.records import Plugin, SoftwareVuln
+from airflow_provider_tenable.asff.salvage import salvage, salvage_items
 
 _TYPE = "Software and Configuration Checks/Vulnerabilities"
 _decoder = msgspec.json.Decoder(Plugin)
+_software_decoder = msgspec.json.Decoder(list[SoftwareVuln] | None)
 
 #: Bytes of findings' parts with packages that are kept.
 PACKAGES_BYTES = 16_000_000
@@ -87,12 +89,26 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
     )
 
 
-def with_packages(parts: PluginParts, software: list[SoftwareVuln]) -> msgspec.Raw | None:
-    """``Vulnerabilities`` with the packages of one record: each CVE gets the packages it was found in."""
+def decode_software(data: bytes) -> list[SoftwareVuln]:
+    """Read ``software_vulns`` of a record, without the items that cannot be used."""
+    try:
+        return _software_decoder.decode(data) or []
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return salvage_items(data, SoftwareVuln)
+    except RecursionError:
+        # Nested as nothing of Tenable's is: the finding goes without its packages.
+        return []
+
+
+def with_packages(parts: PluginParts, software: msgspec.Raw) -> msgspec.Raw | None:
+    """``Vulnerabilities`` with the packages of one record: each CVE gets the packages it was found in.
+
+    :param software: ``software_vulns`` of the record, undecoded.
+    """
     if not parts.vulnerabilities:
         return None
     # Hosts have the same package again and again.
-    return _packages.get(parts, software)
+    return _packages.get(parts, bytes(software))
 
 
 class _Packages:
@@ -102,11 +118,11 @@ class _Packages:
         self._built: dict[tuple[int, bytes], msgspec.Raw | None] = {}
         self._bytes = 0
 
-    def get(self, parts: PluginParts, software: list[SoftwareVuln]) -> msgspec.Raw | None:
-        key = (parts.serial, msgspec.json.encode(software))
+    def get(self, parts: PluginParts, software: bytes) -> msgspec.Raw | None:
+        key = (parts.serial, software)
         if key in self._built:
             return self._built[key]
-        built = _with_packages(parts, software)
+        built = _with_packages(parts, decode_software(software))
         self._bytes += len(key[1]) + (len(bytes(built)) if built else 0)
         if self._bytes > PACKAGES_BYTES:
             self._built.clear()

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_tenable.asff.decoding import count_records, decode_chunk
 from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError, finding_json
 from airflow_provider_tenable.asff.limits import FINDING_BYTES
 from airflow_provider_tenable.asff.plugins import decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.records import Vulnerability, count_records, decode_chunk
+from airflow_provider_tenable.asff.records import Vulnerability
 from airflow_provider_tenable.asff.resources import AssetRow, ec2_resource
 from sandbox.aws.asff.findings import complaint
 from tests.faults import hostile

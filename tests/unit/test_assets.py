@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_tenable.asff.records import Asset, decode_chunk
+from airflow_provider_tenable.asff.decoding import decode_chunk
+from airflow_provider_tenable.asff.records import Asset
 from airflow_provider_tenable.asff.resources import COLUMNS, AssetRow, ec2_resource
 from airflow_provider_tenable.assets import find, row_of, row_of_details, to_parquet
 from airflow_provider_tenable.exceptions import StagingError

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_tenable.asff import records
-from airflow_provider_tenable.asff.records import Vulnerability, decode_blocks, decode_chunk
+from airflow_provider_tenable.asff import decoding
+from airflow_provider_tenable.asff.decoding import decode_blocks, decode_chunk
+from airflow_provider_tenable.asff.records import Vulnerability
 from airflow_provider_tenable.assets import AssetTable, to_parquet
 from airflow_provider_tenable.importing import FindingsImport
 from airflow_provider_tenable.packing import pack
@@ -92,7 +93,7 @@ def chunk() -> bytes:
 @pytest.mark.parametrize("block", [1_000, 70_001, 10**9])
 @pytest.mark.parametrize("piece", [3_000, 200_000, 10**9])
 def test_a_chunk_decoded_in_pieces_gives_the_same_records(chunk, monkeypatch, block, piece):
-    monkeypatch.setattr(records, "PIECE_BYTES", piece)
+    monkeypatch.setattr(decoding, "PIECE_BYTES", piece)
     data = chunk[: chunk.index(b'"finding_id": "400"')]
     data = data[: data.rindex(b', {"asset"')] + b"]"
     whole, _ = decode_chunk(data, Vulnerability)
@@ -103,7 +104,7 @@ def test_a_chunk_decoded_in_pieces_gives_the_same_records(chunk, monkeypatch, bl
 
 
 def test_pieces_with_records_that_cannot_be_read_lose_none(monkeypatch):
-    monkeypatch.setattr(records, "PIECE_BYTES", 2_000)
+    monkeypatch.setattr(decoding, "PIECE_BYTES", 2_000)
     good = [record(number) for number in range(200)]
     mixed = [part for each in good for part in (each, b'{"asset": 5, "plugin": {"id": 1}}')]
     data = b" [ " + b" ,\n".join(mixed) + b" ] "

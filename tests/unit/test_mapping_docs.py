@@ -13,8 +13,9 @@ import pytest
 
 from airflow_provider_tenable import assets, config, destinations, transform
 from airflow_provider_tenable.asff import findings, identity, limits, plugins, resources
+from airflow_provider_tenable.asff.decoding import decode_chunk
 from airflow_provider_tenable.asff.findings import PRODUCT_FIELD_PREFIX, Finding, FindingProviderFields, MappingOptions, finding_json
-from airflow_provider_tenable.asff.records import Vulnerability, decode_chunk
+from airflow_provider_tenable.asff.records import Vulnerability
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "mapping.md").read_text()

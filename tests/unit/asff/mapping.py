@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_tenable import assets
+from airflow_provider_tenable.asff.decoding import decode_chunk
 from airflow_provider_tenable.asff.findings import MappingOptions, finding_json
 from airflow_provider_tenable.asff.identity import TENABLE_PRODUCT, product_arn
 from airflow_provider_tenable.asff.plugins import decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.records import Vulnerability, decode_chunk
+from airflow_provider_tenable.asff.records import Vulnerability
 from airflow_provider_tenable.asff.resources import AssetRow, ec2_resource
 
 DATA = Path(__file__).resolve().parents[2] / "data"

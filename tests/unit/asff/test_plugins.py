@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from airflow_provider_tenable.asff import plugins
-from airflow_provider_tenable.asff.plugins import decode_plugin, plugin_parts, with_packages
+from airflow_provider_tenable.asff.plugins import decode_plugin, decode_software, plugin_parts, with_packages
 from airflow_provider_tenable.asff.records import Fix, Plugin, SoftwareVuln
 
 PAGE = "https://www.tenable.com/plugins/nessus/7"
+
+
+def served(*software):
+    """``software_vulns`` of a record as Tenable serves it."""
+    return msgspec.Raw(msgspec.json.encode(software))
 
 
 def parts_of(**plugin):
@@ -185,7 +191,7 @@ def test_absurd_scores_are_no_scores(raw):
 
 
 def packages_of(software, **plugin):
-    encoded = with_packages(parts_of(cve=["CVE-1", "CVE-2"], **plugin), software)
+    encoded = with_packages(parts_of(cve=["CVE-1", "CVE-2"], **plugin), served(*software))
     assert encoded is not None
     return {each["Id"]: each.get("VulnerablePackages") for each in json.loads(bytes(encoded))}
 
@@ -215,13 +221,33 @@ def test_at_most_twenty_packages_and_their_texts_are_cut():
 
 
 def test_packages_without_a_cve_have_no_place():
-    assert with_packages(parts_of(), [SoftwareVuln(product="httpd")]) is None
+    assert with_packages(parts_of(), served(SoftwareVuln(product="httpd"))) is None
+
+
+UNREADABLE_PACKAGES = {
+    "null": (b"null", []),
+    "no list": (b'{"product":"p"}', []),
+    "a text": (b'"p"', []),
+    "items of other kinds": (b'[5,null,"x",[],{"product":"p"}]', ["p"]),
+    "a name that is none": (b'[{"product":7},{"product":"p"}]', [None, "p"]),
+    "bytes that are no text": (b'[{"product":"a\xffb"}]', ["a?b"]),
+    "a lone surrogate": (b'[{"product":"a\\ud800b"}]', ["a?b"]),
+    "something very deep": (b'[{"product":"p","x":' + b"[" * 30_000 + b"]" * 30_000 + b"}]", []),
+}
+
+
+@pytest.mark.parametrize(("data", "names"), UNREADABLE_PACKAGES.values(), ids=UNREADABLE_PACKAGES.keys())
+def test_packages_that_cannot_be_read_cost_these_packages_only(data, names):
+    assert [each.product for each in decode_software(data)] == names
+    parts = parts_of(cve=["CVE-1"])
+    (one,) = json.loads(bytes(with_packages(parts, msgspec.Raw(data)) or b""))
+    assert [package["Name"] for package in one.get("VulnerablePackages", [])] == [name for name in names if name]
 
 
 def test_plugin_itself_is_not_changed_by_a_record_with_packages():
     parts = parts_of(cve=["CVE-1"])
     before = bytes(parts.encoded_vulnerabilities or b"")
-    with_packages(parts, [SoftwareVuln(product="httpd")])
+    with_packages(parts, served(SoftwareVuln(product="httpd")))
     assert parts.vulnerabilities == json.loads(before)
 
 
@@ -233,13 +259,13 @@ def test_what_is_kept_with_packages_is_bounded_and_the_same_whether_kept_or_not(
     most = 0
     for number in range(500):
         software = [SoftwareVuln(product="openssl", version=f"3.0.{number % 200}", path=f"/opt/{number % 200}/lib")]
-        assert with_packages(parts, software) == plugins._with_packages(parts, software)
+        assert with_packages(parts, served(*software)) == plugins._with_packages(parts, software)
         most = max(most, sum(len(key) + len(bytes(built or b"")) for (_, key), built in table._built.items()))
     assert 10_000 < most <= 20_000
 
 
 def test_packages_of_one_plugin_are_not_those_of_another():
-    software = [SoftwareVuln(product="openssl", version="3.0.1")]
+    software = served(SoftwareVuln(product="openssl", version="3.0.1"))
     one, other = (with_packages(plugin_parts(Plugin(id=number, cve=[f"CVE-2026-000{number}"])), software) for number in (1, 2))
     assert b"CVE-2026-0001" in bytes(one or b"")
     assert b"CVE-2026-0002" in bytes(other or b"")

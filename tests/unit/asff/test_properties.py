@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mapping import DATA, ROW, decode, example, finding_of, line_of, record, row_of_export
 
+from airflow_provider_tenable.asff.decoding import decode_chunk
 from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError
 from airflow_provider_tenable.asff.identity import TENABLE_PRODUCT, product_arn
 from airflow_provider_tenable.asff.plugins import decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.records import Asset, Vulnerability, decode_chunk
+from airflow_provider_tenable.asff.records import Asset, Vulnerability
 from airflow_provider_tenable.asff.resources import ec2_resource, other_resource, skip_reason
 from airflow_provider_tenable.assets import row_of
 from sandbox.aws.asff.findings import complaint
@@ -284,7 +285,7 @@ def test_judges_refuse_what_is_wrong():
 
 
 MODULES_WITHOUT_AIRFLOW = [
-    "asff.assembly", "asff.findings", "asff.identity", "asff.limits", "asff.plugins", "asff.product_fields", "asff.records", "asff.resources", "asff.times",
+    "asff.assembly", "asff.decoding", "asff.findings", "asff.identity", "asff.limits", "asff.plugins", "asff.product_fields", "asff.records", "asff.resources", "asff.salvage", "asff.times",
     "assets", "exports", "filters", "exceptions", "transform", "destinations", "importing", "import_errors", "rate", "receipts", "ledger", "watermark", "settings", "findings_writer", "staging", "packing",
 ]  # fmt: skip
 

@@ -8,9 +8,10 @@ import pytest
 from mapping import DATA, Part, example, finding_of, row_of_export
 
 from airflow_provider_tenable import assets
+from airflow_provider_tenable.asff.decoding import count_records, decode_chunk
 from airflow_provider_tenable.asff.findings import MappingOptions
 from airflow_provider_tenable.asff.plugins import decode_plugin
-from airflow_provider_tenable.asff.records import Vulnerability, count_records, decode_chunk
+from airflow_provider_tenable.asff.records import Vulnerability
 from airflow_provider_tenable.asff.resources import NO_ACCOUNT, NO_INSTANCE, NO_REGION, other_resource, skip_reason
 
 ON_PREM, WEBAPP, EC2 = example("assets_v2_chunk_official_example.json")

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_tenable.asff import records as records_module
-from airflow_provider_tenable.asff.plugins import decode_plugin
-from airflow_provider_tenable.asff.records import Asset, Vulnerability, count_records, decode_blocks, decode_chunk, salvage, split_chunk
+from airflow_provider_tenable.asff import decoding
+from airflow_provider_tenable.asff.decoding import count_records, decode_blocks, decode_chunk, split_chunk
+from airflow_provider_tenable.asff.plugins import decode_plugin, decode_software
+from airflow_provider_tenable.asff.records import NULL, Asset, Vulnerability
+from airflow_provider_tenable.asff.salvage import loads, salvage
 
 GOOD = b'{"asset":{"uuid":"g"},"plugin":{"id":1},"severity_id":3}'
 DEEP = b"[" * 30_000 + b"]" * 30_000
@@ -82,7 +84,7 @@ BAD_FIELDS = {
     "bytes that are no text": (b'"output":"a\xffb"', {"output": "a?b"}),
     "surrogate as bytes": (b'"output":"a\xed\xa0\x80b"', {"output": "a???b"}),
     "lone surrogate in a key": (b'"\\udfff":1,"output":"x"', {"output": "x"}),
-    "null": (b'"severity_id":null,"port":null,"software_vulns":null', {"severity_id": None, "port": None, "software_vulns": None}),
+    "null": (b'"severity_id":null,"port":null,"software_vulns":null', {"severity_id": None, "port": None, "software_vulns": NULL}),
     "text where an object is": (b'"port":"443/tcp"', {"port": None}),
 }
 
@@ -195,11 +197,21 @@ def test_salvage_reads_a_good_record_as_the_decoder_does():
     assert json.loads(msgspec.json.encode(salvaged)) == json.loads(msgspec.json.encode(decoded))
 
 
+def test_packages_stay_as_they_were_served():
+    served = b'[{"product": "p", "more":1.50}, 5]'
+    (record,), _ = decode_chunk(chunk(with_field(b'"software_vulns":' + served)), Vulnerability)
+    assert bytes(record.software_vulns) == served
+    (again,), _ = decode_chunk(chunk(msgspec.json.encode(record)), Vulnerability)
+    assert bytes(again.software_vulns) == served
+    (without,), _ = decode_chunk(chunk(GOOD), Vulnerability)
+    assert without.software_vulns is NULL
+
+
 def test_bad_items_of_a_list_cost_these_items_only():
     raw = b'{"asset":{"uuid":"g"},"plugin":{"id":1},"software_vulns":[5,null,{"product":7,"version":"2"},{"product":"p","vulnerabilities":[null,1,"CVE-1"]}]}'
     record = salvage(raw, Vulnerability)
-    assert record.software_vulns is not None
-    assert [(each.product, each.version, each.vulnerabilities) for each in record.software_vulns] == [(None, "2", None), ("p", None, ["CVE-1"])]
+    software = decode_software(bytes(record.software_vulns))
+    assert [(each.product, each.version, each.vulnerabilities) for each in software] == [(None, "2", None), ("p", None, ["CVE-1"])]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +279,7 @@ TRICKY = rb'{"asset":{"uuid":"t"},"plugin":{"id":1,"x":[{"a":1},{"asset":1}]},"o
 def test_chunk_in_pieces_gives_the_records_of_the_whole_in_order(raws, block, comma):
     data = b"[" + comma.join(raws) + b"]"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records_module, "PIECE_BYTES", 100)
+        patch.setattr(decoding, "PIECE_BYTES", 100)
         records, unreadable, _ = in_pieces(data, block)
     whole, whole_unreadable = decode_chunk(data, Vulnerability)
     assert [msgspec.json.encode(each) for each in records] == [msgspec.json.encode(each) for each in whole]
@@ -275,14 +287,14 @@ def test_chunk_in_pieces_gives_the_records_of_the_whole_in_order(raws, block, co
 
 
 def test_large_chunk_is_decoded_in_many_pieces(monkeypatch):
-    monkeypatch.setattr(records_module, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(decoding, "PIECE_BYTES", 1000)
     records, unreadable, pieces = in_pieces(chunk(*[TRICKY] * 300), 500)
     assert (len(records), unreadable) == (300, [])
     assert pieces > 10
 
 
 def test_truncated_chunk_in_pieces_is_a_lost_chunk(monkeypatch):
-    monkeypatch.setattr(records_module, "PIECE_BYTES", 100)
+    monkeypatch.setattr(decoding, "PIECE_BYTES", 100)
     whole = chunk(*[TRICKY] * 5)
     for length in range(1, len(whole)):
         with pytest.raises(ValueError, match=r"."):
@@ -290,11 +302,11 @@ def test_truncated_chunk_in_pieces_is_a_lost_chunk(monkeypatch):
 
 
 def test_hostile_records_in_pieces_are_all_accounted_for(monkeypatch):
-    monkeypatch.setattr(records_module, "PIECE_BYTES", 2000)
+    monkeypatch.setattr(decoding, "PIECE_BYTES", 2000)
     data = chunk(GOOD, *[with_field(field) for field, _ in BAD_FIELDS.values()], *[raw for raw, _ in UNREADABLE.values()], GOOD)
     records, unreadable, _ = in_pieces(data, 1000)
     assert (len(records), len(unreadable)) == (len(BAD_FIELDS) + 2, len(UNREADABLE))
 
 
 def test_whole_numbers_of_up_to_nineteen_digits_are_read_where_python_reads_the_record():
-    assert records_module._loads(b"[1234567890123456789, 12345678901234567890, 1.5, 1e999]") == [1234567890123456789, None, 1.5, None]
+    assert loads(b"[1234567890123456789, 12345678901234567890, 1.5, 1e999]") == [1234567890123456789, None, 1.5, None]
