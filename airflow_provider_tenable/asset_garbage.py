@@ -9,7 +9,8 @@ from airflow_provider_tenable.asset_index import MANIFEST
 from airflow_provider_tenable.asset_parts import is_part
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.staging import RunFolder, names, read_json, remove_file
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import names, read_json, remove_file
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,8 @@ from airflow_provider_tenable.asset_parts import IndexPart, copy_parts, is_intac
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export_store import StagedExport, staged_parts
-from airflow_provider_tenable.staging import RunFolder, names, open_path, read_json, write_json
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import names, open_path, read_json, write_json
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export_jobs import ExportState, Part
 from airflow_provider_tenable.packing import pack
-from airflow_provider_tenable.staging import names, open_path, read_json, read_part, remove_file, write_json, write_whole
+from airflow_provider_tenable.parts import read_part
+from airflow_provider_tenable.staging import names, open_path, read_json, remove_file, write_json, write_whole
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
-from airflow_provider_tenable.staging import PartWriter, RunFolder, write_json
+from airflow_provider_tenable.parts import PartWriter
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import write_json
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.destinations import Destination

@@ -17,9 +17,10 @@ from typing import Any
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError, TenableProviderError
 from airflow_provider_tenable.import_groups import Target
 from airflow_provider_tenable.importing import FindingsImport
+from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.rate import TokenBucket
 from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.staging import RunFolder, read_lines
+from airflow_provider_tenable.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_tenable._compat import AirflowSkipException, Asset, asset_of
-from airflow_provider_tenable.staging import RunFolder, read_json
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import read_json
 
 SCHEME = "tenable"
 HOST = "security-hub"

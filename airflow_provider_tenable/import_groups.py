@@ -14,7 +14,7 @@ from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.staging import read_json, write_json
 
 if TYPE_CHECKING:
-    from airflow_provider_tenable.staging import RunFolder
+    from airflow_provider_tenable.run_folder import RunFolder
 
 
 class Target(Struct, frozen=True):

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
+from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.staging import RunFolder, read_json, read_lines
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import read_json
 
 #: Reasons that stand for a broken record, not for a choice: they count for ``max_rejected_ratio``, as what Security Hub rejected does.
 BROKEN = frozenset({"unreadable_record", "unmappable_record"})

@@ -16,7 +16,9 @@ import msgspec
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.staging import FORMAT, RunFolder, names, newer_format, read_json, read_lines, read_whole, remove_file, write_json, write_whole
+from airflow_provider_tenable.parts import read_lines
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import FORMAT, names, newer_format, read_json, read_whole, remove_file, write_json, write_whole
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath

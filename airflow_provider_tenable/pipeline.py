@@ -18,8 +18,9 @@ from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.import_groups import grouped, name_of, target_of, write_group
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, shard_manifests
 from airflow_provider_tenable.parking import claim_pool, settle_pool
+from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.settings import DEFAULTS, narrowed, parse_settings
-from airflow_provider_tenable.staging import RunFolder, is_local, names, read_json, remove, remove_file, write_json
+from airflow_provider_tenable.staging import is_local, names, read_json, remove, remove_file, write_json
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,9 @@ import msgspec
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.staging import FORMAT, RunFolder, content_of, newer_format, write_lines, write_whole
+from airflow_provider_tenable.parts import write_lines
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import FORMAT, content_of, newer_format, write_whole
 
 
 class _Lines:

@@ -17,7 +17,8 @@ from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.export_store import StagedExport
 from airflow_provider_tenable.findings_writer import FindingsWriter
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
-from airflow_provider_tenable.staging import RunFolder, default_staging_uri, names, read_json, remove, write_json
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import default_staging_uri, names, read_json, remove, write_json
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from typing import Any
 from airflow_provider_tenable.exceptions import TenableProviderError
 from airflow_provider_tenable.export_store import MANIFEST
 from airflow_provider_tenable.ledger import build_ledger
-from airflow_provider_tenable.staging import RunFolder, read_json
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import read_json
 
 _ORDER = ("critical", "high", "medium", "low", "info")
 

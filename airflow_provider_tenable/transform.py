@@ -31,7 +31,7 @@ from airflow_provider_tenable.asff.plugins import PluginParts, decode_plugin, pl
 from airflow_provider_tenable.asff.records import Vulnerability
 from airflow_provider_tenable.asff.resources import AssetRow, Resource, ec2_resource, other_resource, skip_reason
 from airflow_provider_tenable.destinations import Destination, Router
-from airflow_provider_tenable.staging import read_blocks
+from airflow_provider_tenable.parts import read_blocks
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath

@@ -35,8 +35,8 @@ def hook() -> Any:
 def import_once(sender: Any, run: Any, parts: list[str], total: int, **arguments: Any) -> Any:
     """The import as the operator does it, from staged parts to receipts."""
     from airflow_provider_tenable.importing import FindingsImport
+    from airflow_provider_tenable.parts import read_lines
     from airflow_provider_tenable.receipts import Receipts
-    from airflow_provider_tenable.staging import read_lines
 
     folder = run.destination(ACCOUNT, REGION)
     receipts = Receipts(run, ACCOUNT, REGION, parts)
@@ -46,12 +46,12 @@ def import_once(sender: Any, run: Any, parts: list[str], total: int, **arguments
 
 def stage(scratch: str, lines: list[bytes]) -> tuple[Any, list[str]]:
     """Stage findings in parts, as the transform does."""
-    from airflow_provider_tenable import staging
+    from airflow_provider_tenable import parts, run_folder
 
-    run = staging.RunFolder(f"file://{scratch}", "dag", "run")
+    run = run_folder.RunFolder(f"file://{scratch}", "dag", "run")
     names = []
     for number in range(PARTS):
-        writer = staging.PartWriter(run.destination(ACCOUNT, REGION), f"part-{number}", by_content=True, packed=True)
+        writer = parts.PartWriter(run.destination(ACCOUNT, REGION), f"part-{number}", by_content=True, packed=True)
         for line in lines[number::PARTS]:
             writer.write(line)
         names.append(writer.close())

@@ -73,7 +73,7 @@ def chunks_of(folder: str, kind: str) -> list[bytes]:
 
 def blocks_of(chunk: bytes) -> Iterator[memoryview]:
     """A chunk as it comes out of its staged part."""
-    from airflow_provider_tenable.staging import BLOCK_BYTES
+    from airflow_provider_tenable.parts import BLOCK_BYTES
 
     whole = memoryview(chunk)
     return (whole[start : start + BLOCK_BYTES] for start in range(0, len(chunk), BLOCK_BYTES))
@@ -137,7 +137,8 @@ def staged(folder: str) -> Iterator[dict[str, Any]]:
     """The whole work of the transform task: staged chunks in, staged findings and manifest out, all on disk."""
     from airflow_provider_tenable import assets, export_store
     from airflow_provider_tenable.findings_writer import FindingsWriter
-    from airflow_provider_tenable.staging import RunFolder, open_path
+    from airflow_provider_tenable.run_folder import RunFolder
+    from airflow_provider_tenable.staging import open_path
 
     with tempfile.TemporaryDirectory() as scratch:
         base = open_path(f"file://{scratch}")

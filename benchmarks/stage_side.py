@@ -56,7 +56,7 @@ def transform(folder: Path, vulnerabilities: int, port: int) -> int:
     """All chunks in one task."""
     from airflow_provider_tenable.export_store import staged_parts
     from airflow_provider_tenable.findings_writer import FindingsWriter
-    from airflow_provider_tenable.staging import RunFolder
+    from airflow_provider_tenable.run_folder import RunFolder
     from benchmarks.our_side import transform_of
 
     writer = FindingsWriter(RunFolder(f"file://{folder}", "dag", "run"), 0)
@@ -69,7 +69,8 @@ def transform(folder: Path, vulnerabilities: int, port: int) -> int:
 def import_(folder: Path, vulnerabilities: int, port: int) -> int:
     """All findings of one account in one task, without a quota."""
     from airflow_provider_tenable.rate import TokenBucket
-    from airflow_provider_tenable.staging import RunFolder, names
+    from airflow_provider_tenable.run_folder import RunFolder
+    from airflow_provider_tenable.staging import names
     from benchmarks.import_side import connect, hook, import_once
 
     connect(port)

@@ -190,7 +190,7 @@ def tenable_to_security_hub() -> None:
         import logging
 
         from airflow_provider_tenable.report import report_of
-        from airflow_provider_tenable.staging import RunFolder
+        from airflow_provider_tenable.run_folder import RunFolder
 
         logging.getLogger("airflow.task").info("%s", report_of(RunFolder.of(context)))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_tenable._compat import BaseNotifier
-from airflow_provider_tenable.staging import RunFolder
+from airflow_provider_tenable.run_folder import RunFolder
 
 #: So many accounts, and so many reasons, are told of singly.
 _LONGEST_LIST = 10
@@ -79,7 +79,8 @@ def _reasons(run: RunFolder) -> list[tuple[tuple[str, str], int, str]]:
     """The most frequent pairs of code and message, how often each, and the id of one finding."""
     import msgspec
 
-    from airflow_provider_tenable.staging import names, read_lines
+    from airflow_provider_tenable.parts import read_lines
+    from airflow_provider_tenable.staging import names
 
     class Line(msgspec.Struct):
         code: str

@@ -10,7 +10,7 @@ from airflow_provider_tenable import metrics
 from airflow_provider_tenable._compat import BaseOperator, pause
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.links.security_hub import XCOM_KEY, SecurityHubFindingsLink, console_url
-from airflow_provider_tenable.staging import RunFolder
+from airflow_provider_tenable.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook

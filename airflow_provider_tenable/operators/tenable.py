@@ -12,7 +12,7 @@ from airflow_provider_tenable import metrics
 from airflow_provider_tenable._compat import BaseOperator, conf
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.hooks.tenable import TenableHook
-from airflow_provider_tenable.staging import RunFolder
+from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
 
 if TYPE_CHECKING:

@@ -19,9 +19,11 @@ from airflow_provider_tenable.export_jobs import Job, JobStatus
 from airflow_provider_tenable.ledger import build_ledger, check_sums, destinations_of, rejected_lines, shard_manifests
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
+from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.receipts import Receipts
+from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.settings import parse_settings
-from airflow_provider_tenable.staging import RunFolder, read_lines, write_json
+from airflow_provider_tenable.staging import write_json
 
 _EXAMPLE = Path(__file__).parent.parent / "data" / "vulns_chunk_official_example.json"
 ACCOUNT, REGION = "111122223333", "us-east-1"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable.parking import list_pool, read_pool
-from airflow_provider_tenable.staging import RunFolder
+from airflow_provider_tenable.run_folder import RunFolder
 from tests.faults.pipeline import Pipeline
 from tests.faults.universe import Sandbox
 

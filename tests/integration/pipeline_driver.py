@@ -13,8 +13,9 @@ from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
 from airflow_provider_tenable.report import report_of
+from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.settings import DEFAULTS
-from airflow_provider_tenable.staging import RunFolder, read_json
+from airflow_provider_tenable.staging import read_json
 
 DAG_ID = "tenable_to_security_hub"
 _numbers = itertools.count(1)

@@ -14,7 +14,8 @@ import pytest
 from airflow_provider_tenable import pipeline
 from airflow_provider_tenable._compat import AirflowFailException
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
-from airflow_provider_tenable.staging import RunFolder, content_of, names, open_path, read_json, remove, remove_file, write_json, write_whole
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import content_of, names, open_path, read_json, remove, remove_file, write_json, write_whole
 from tests.compose import ROOT
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import DAG_ID, Run, Variables

@@ -16,7 +16,8 @@ from airflow_provider_tenable.assets import AssetTable
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export_jobs import ExportState
 from airflow_provider_tenable.export_store import StagedExport
-from airflow_provider_tenable.staging import RunFolder, names, read_json, write_json
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import names, read_json, write_json
 
 HOUR = 3600
 NOW = 1_790_000_000

@@ -18,9 +18,11 @@ from airflow_provider_tenable.asff.records import Vulnerability
 from airflow_provider_tenable.assets import AssetTable, to_parquet
 from airflow_provider_tenable.importing import FindingsImport
 from airflow_provider_tenable.packing import pack
+from airflow_provider_tenable.parts import read_blocks, read_lines, write_lines
 from airflow_provider_tenable.rate import TokenBucket
 from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.staging import RunFolder, open_path, read_blocks, read_lines, write_lines, write_whole
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import open_path, write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ["pandas", "pyarrow", "numpy", "tenable", "boto3", "botocore", "msgspec", "requests", "openlineage"]

@@ -25,7 +25,8 @@ from airflow_provider_tenable.exceptions import (
 from airflow_provider_tenable.export_jobs import ExportState, Finished, Job, JobStatus, Part, Wait
 from airflow_provider_tenable.export_store import StagedExport, staged_parts
 from airflow_provider_tenable.exports import ExportRun
-from airflow_provider_tenable.staging import open_path, read_part
+from airflow_provider_tenable.parts import read_part
+from airflow_provider_tenable.staging import open_path
 
 FILTERS = {"state": ["OPEN", "FIXED"], "severity": ["high", "critical"], "indexed_at": 1_790_000_000}
 BODY = {"num_assets": 100, "include_unlicensed": True, "filters": FILTERS}

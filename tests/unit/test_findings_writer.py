@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable import findings_writer, staging
+from airflow_provider_tenable import findings_writer, parts
 from airflow_provider_tenable.findings_writer import FindingsWriter
-from airflow_provider_tenable.staging import RunFolder, read_lines
+from airflow_provider_tenable.parts import read_lines
+from airflow_provider_tenable.run_folder import RunFolder
 
 VIA: Any = SimpleNamespace(aws_conn_id=None, role_name=None)
 
@@ -25,8 +26,8 @@ def run(tmp_path):
 def compressors(monkeypatch):
     """The compressors that were ever made."""
     made = []
-    original = staging.Packer
-    monkeypatch.setattr(staging, "Packer", lambda: made.append(original()) or made[-1])
+    original = parts.Packer
+    monkeypatch.setattr(parts, "Packer", lambda: made.append(original()) or made[-1])
     return made
 
 
@@ -59,8 +60,8 @@ def test_thousands_of_destinations_with_few_findings_hold_no_compressor(run, com
 
 def test_what_is_held_is_counted_and_bounded_and_no_finding_is_lost(run, monkeypatch):
     monkeypatch.setattr(findings_writer, "OPEN_BYTES", 400_000)
-    monkeypatch.setattr(staging, "_TOGETHER_BYTES", 20_000)
-    monkeypatch.setattr(staging, "COMPRESSOR_BYTES", 50_000)
+    monkeypatch.setattr(parts, "_TOGETHER_BYTES", 20_000)
+    monkeypatch.setattr(parts, "COMPRESSOR_BYTES", 50_000)
     writer, sent, most = FindingsWriter(run, 0), Counter(), 0
     for number in range(3000):
         # Some have many findings, most have few.

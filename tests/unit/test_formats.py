@@ -10,7 +10,8 @@ from airflow_provider_tenable import staging, watermark
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export_store import StagedExport
 from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.staging import FORMAT, RunFolder, read_json, write_json, write_whole
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import FORMAT, read_json, write_json, write_whole
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 

@@ -16,9 +16,10 @@ from airflow_provider_tenable import group_import
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 from airflow_provider_tenable.group_import import GroupImport
 from airflow_provider_tenable.import_groups import Target, grouped
+from airflow_provider_tenable.parts import write_lines
 from airflow_provider_tenable.rate import TokenBucket
 from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.staging import RunFolder, write_lines
+from airflow_provider_tenable.run_folder import RunFolder
 
 REGION = "eu-west-1"
 

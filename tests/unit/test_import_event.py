@@ -16,7 +16,8 @@ from airflow_provider_tenable import pipeline
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AirflowFailException, AirflowSkipException
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.import_event import event_extra, imported_findings
-from airflow_provider_tenable.staging import RunFolder, write_json
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 LEDGER: dict[str, Any] = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.import_groups import Target, grouped, name_of, read_group, target_of, write_group
-from airflow_provider_tenable.staging import RunFolder
+from airflow_provider_tenable.run_folder import RunFolder
 
 
 def target(number: int, findings: int = 1) -> Target:

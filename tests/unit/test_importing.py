@@ -19,9 +19,11 @@ from airflow_provider_tenable.asff import limits
 from airflow_provider_tenable.batching import Item, batches, identify
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
 from airflow_provider_tenable.importing import FindingsImport, _runs
+from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.rate import TokenBucket
 from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.staging import RunFolder, names, read_lines
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import names
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
+from airflow_provider_tenable.parts import write_lines
 from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.staging import RunFolder, write_json, write_lines
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import write_json
 
 A, B, REGION = "111111111111", "222222222222", "eu-west-1"
 PLAN = {"window": {"kind": "incremental", "since": 1, "until": 1_790_000_000, "bounded": False, "watermark": None}, "settings": {"dry_run": False}}

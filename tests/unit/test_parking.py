@@ -9,7 +9,8 @@ import pytest
 
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.parking import claim_pool, claimed_parts, list_pool, read_pool, settle_pool
-from airflow_provider_tenable.staging import RunFolder, write_lines
+from airflow_provider_tenable.parts import write_lines
+from airflow_provider_tenable.run_folder import RunFolder
 
 
 @pytest.fixture

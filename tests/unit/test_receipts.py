@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable import receipts as module
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.receipts import Receipts, _ranges
-from airflow_provider_tenable.staging import RunFolder, names, read_lines
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import names
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 

@@ -9,9 +9,11 @@ import pytest
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.findings_writer import FindingsWriter
+from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.replay import plan_replay
-from airflow_provider_tenable.staging import RunFolder, names, read_lines, write_json
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import names, write_json
 
 DAG, ACCOUNT, REGION = "tenable_to_security_hub", "123456789012", "eu-west-1"
 VIA = SimpleNamespace(aws_conn_id="aws_default", role_name=None)

@@ -8,7 +8,8 @@ from airflow_provider_tenable.export_jobs import ExportState, Part
 from airflow_provider_tenable.ledger import build_ledger
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.report import report_of
-from airflow_provider_tenable.staging import RunFolder, write_json
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import write_json
 
 A, B, REGION = "111111111111", "222222222222", "eu-west-1"
 

@@ -11,8 +11,10 @@ import pytest
 from airflow_provider_tenable import pipeline
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.ledger import rejected_lines
+from airflow_provider_tenable.parts import write_lines
 from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.staging import RunFolder, names, write_json, write_lines, write_whole
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import names, write_json, write_whole
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 DAY = 86400

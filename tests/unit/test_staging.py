@@ -14,23 +14,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable import staging
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
-from airflow_provider_tenable.staging import (
-    PartWriter,
-    RunFolder,
-    compress,
-    default_staging_uri,
-    is_local,
-    names,
-    open_path,
-    read_json,
-    read_lines,
-    read_part,
-    read_whole,
-    remove,
-    write_json,
-    write_lines,
-    write_whole,
-)
+from airflow_provider_tenable.parts import PartWriter, compress, read_lines, read_part, write_lines
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import default_staging_uri, is_local, names, open_path, read_json, read_whole, remove, write_json, write_whole
 
 
 class Killed(BaseException):

@@ -18,7 +18,9 @@ from airflow_provider_tenable.asff.findings import MappingOptions
 from airflow_provider_tenable.assets import row_of_details, to_parquet
 from airflow_provider_tenable.destinations import Destination
 from airflow_provider_tenable.findings_writer import FindingsWriter
-from airflow_provider_tenable.staging import RunFolder, compress, names, read_lines, write_whole
+from airflow_provider_tenable.parts import compress, read_lines
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import names, write_whole
 from airflow_provider_tenable.transform import Parked, Transform, TransformSettings
 
 A, B, C = "111111111111", "222222222222", "333333333333"

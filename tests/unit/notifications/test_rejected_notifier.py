@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable.notifications.rejected import RejectedFindingsNotifier, rejected_summary
-from airflow_provider_tenable.staging import RunFolder, write_json, write_lines
+from airflow_provider_tenable.parts import write_lines
+from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import write_json
 
 SECRET = "s3cr3t-in-the-finding"
 
