@@ -50,6 +50,11 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(path), f"{page.name}: {target}"
 
 
+def test_every_picture_is_shown() -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    assert [image.name for image in sorted((ROOT / "docs" / "images").iterdir()) if f"(images/{image.name})" not in pages] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_files_that_are_named_exist(page: Path) -> None:
     for name in re.findall(r"`((?:scripts|deploy|dags|constraints|sandbox|tests)/[\w./-]+\w)`", page.read_text()):
