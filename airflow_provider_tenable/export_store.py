@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING
 
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export_jobs import ExportState, Part
-from airflow_provider_tenable.packing import pack
-from airflow_provider_tenable.parts import read_part
+from airflow_provider_tenable.packing import Packer, pack
+from airflow_provider_tenable.parts import BLOCK_BYTES, read_part
 from airflow_provider_tenable.staging import names, open_path, read_json, remove_file, write_json, write_whole
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MANIFEST = "export.json"
-
-#: A chunk is in memory whole while it is fetched: beyond this the task takes more than most workers give it.
-LARGE_CHUNK_BYTES = 150_000_000
 
 
 class StagedExport:
@@ -69,36 +67,51 @@ class StagedExport:
     def save(self, state: ExportState) -> None:
         write_json(self.folder / MANIFEST, state.to_json())
 
-    def put(self, job_uuid: str, chunk_id: int, data: bytes) -> Part:
-        """Stage a chunk. :raises ValueError: it is no JSON array."""
-        from airflow_provider_tenable.asff.decoding import count_records
+    def put(self, job_uuid: str, chunk_id: int, data: bytes | IO[bytes]) -> Part:
+        """Stage a chunk. A file, which holds a large one, is read piece by piece, and closed.
 
+        :raises ValueError: it is no JSON array.
+        """
         # The job's id is part of the name: chunk 1 of the job that replaces a broken one is another chunk.
         stem = f"part-{job_uuid[:8]}-{chunk_id:06d}"
         if self.kind == "assets":
             from airflow_provider_tenable.assets import to_parquet
 
-            content, records = to_parquet(data)
-            name = f"{stem}.parquet"
+            whole = data if isinstance(data, bytes) else _whole(data)
+            (content, records), size, name = to_parquet(whole), len(whole), f"{stem}.parquet"
         else:
-            records = count_records(data)
-            content, name = pack(data), f"{stem}.json.zst"
-        if len(data) > LARGE_CHUNK_BYTES:
-            log.warning(
-                "Chunk %d of %s export %s has %.0f MB, which this task held in memory. Lower [tenable] num_assets, so that chunks are smaller.",
-                chunk_id,
-                self.kind,
-                job_uuid,
-                len(data) / 1e6,
-            )
+            (content, records, size), name = _packed(data), f"{stem}.json.zst"
         write_whole(self.folder / name, content)
-        return Part(name=name, records=records, bytes=len(data))
+        return Part(name=name, records=records, bytes=size)
 
     def drop(self, job_uuid: str) -> None:
         """Remove the parts of a job that is given up."""
         for name in names(self.folder):
             if name.startswith(f"part-{job_uuid[:8]}-"):
                 remove_file(self.folder / name)
+
+
+def _whole(file: IO[bytes]) -> bytes:
+    with file:
+        return file.read()
+
+
+def _packed(data: bytes | IO[bytes]) -> tuple[bytes, int, int]:
+    """A chunk compressed, its number of records, and its bytes. :raises ValueError: it is no JSON array."""
+    from airflow_provider_tenable.asff.decoding import count_blocks, count_records
+
+    if isinstance(data, bytes):
+        return pack(data), count_records(data), len(data)
+    packer = Packer()
+
+    def packing(file: IO[bytes]) -> Iterator[bytes]:
+        while block := file.read(BLOCK_BYTES):
+            packer.write(block)
+            yield block
+
+    with data:
+        records = count_blocks(packing(data))
+        return packer.close(), records, data.tell()
 
 
 def staged_parts(uri: str, kind: str) -> list[ObjectStoragePath]:

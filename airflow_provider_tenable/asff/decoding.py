@@ -5,9 +5,9 @@ A record that does not fit its types is read field by field (:mod:`airflow_provi
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -41,16 +41,8 @@ def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[by
     try:
         # The way of nearly every chunk: all records in one go.
         return _list_decoder(record).decode(data) or [], []
-    except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    except msgspec.DecodeError as error:
-        # Broken JSON, or text that is no Unicode: json takes the latter.
-        try:
-            loads(data)
-        except RecursionError:
-            pass
-        except ValueError:
-            raise ValueError(str(error)) from None
     records: list[_T] = []
     unreadable: list[tuple[bytes, str]] = []
     for raw in split_chunk(data):
@@ -117,9 +109,8 @@ def _closed_at(data: bytearray, end: int, record: type[_T]) -> tuple[list[_T], l
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        msgspec.json.decode(piece, type=list[msgspec.Raw])
         return decode_chunk(bytes(piece), record)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except ValueError:
         piece.release()
         data[end] = after
         return None
@@ -128,16 +119,23 @@ def _closed_at(data: bytearray, end: int, record: type[_T]) -> tuple[list[_T], l
 def split_chunk(data: bytes) -> list[bytes]:
     """The records of a chunk, undecoded. :raises ValueError: the chunk is no JSON array."""
     try:
-        try:
-            value = msgspec.json.decode(data, type=list[msgspec.Raw] | None)
-            return [bytes(raw) for raw in value or []]
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            loaded = loads(data)
-    except RecursionError:
-        return _split_deep(data)
-    if not isinstance(loaded, list):
-        raise ValueError("a chunk must be a JSON array")
-    return [json.dumps(item).encode() for item in loaded]
+        value = msgspec.json.decode(data, type=list[msgspec.Raw] | None)
+        return [bytes(raw) for raw in value or []]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        items = _split_at_brackets(data)
+    for item in items:
+        _check(item)
+    return items
+
+
+def _check(item: bytes) -> None:
+    """:raises ValueError: it is no JSON that any parser reads."""
+    try:
+        msgspec.json.decode(item, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Nested deeper than a parser goes is no fault of the chunk: the record is one that cannot be read.
+        with suppress(RecursionError):
+            loads(item)
 
 
 def count_records(data: bytes) -> int:
@@ -147,15 +145,30 @@ def count_records(data: bytes) -> int:
     try:
         return len(msgspec.json.decode(data, type=list[msgspec.Raw] | None) or [])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return len(split_chunk(data))
+        # A record that only Python's own parser reads, somewhere: looked for a piece at a time.
+        whole = memoryview(data)
+        return count_blocks(bytes(whole[start : start + PIECE_BYTES]) for start in range(0, len(data), PIECE_BYTES))
 
 
-# A string as a whole, or what separates and nests.
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
+class _Anything(Struct):
+    """Of which nothing is read."""
 
 
-def _split_deep(data: bytes) -> list[bytes]:
-    """As :func:`split_chunk`, for a chunk in which something is nested deeper than a parser goes: only brackets are counted.
+def count_blocks(blocks: Iterable[bytes]) -> int:
+    """As :func:`count_records`, a piece at a time.
+
+    :param blocks: the bytes of a chunk in order.
+    :raises ValueError: the chunk is no JSON array.
+    """
+    return sum(len(records) + len(unreadable) for records, unreadable in decode_blocks(blocks, _Anything))
+
+
+# A string as a whole, what separates and nests, or a string that does not end.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
+
+
+def _split_at_brackets(data: bytes) -> list[bytes]:
+    """As :func:`split_chunk`, by nothing but strings and brackets: for a chunk with a number that is none, or something nested deeper than a parser goes.
 
     :raises ValueError: the chunk is no JSON array.
     """
@@ -163,6 +176,8 @@ def _split_deep(data: bytes) -> list[bytes]:
     depth = start = end = 0
     for token in _TOKEN.finditer(data):
         mark = token[0]
+        if mark == b'"' or end:
+            raise ValueError("a chunk must be a JSON array")
         if mark in (b"[", b"{"):
             depth += 1
             start = token.end() if depth == 1 else start
@@ -172,6 +187,6 @@ def _split_deep(data: bytes) -> list[bytes]:
         if mark in (b"]", b"}"):
             depth -= 1
             end = token.end() if depth == 0 else end
-    if depth or not data.lstrip().startswith(b"[") or data[end:].strip() or not all(items):
+    if depth or not data.lstrip().startswith(b"[") or not end or data[end:].strip() or not all(items) or data[end - 1 : end] != b"]":
         raise ValueError("a chunk must be a JSON array")
     return items

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import requests
 from tenable.errors import APIError
@@ -25,6 +25,7 @@ from airflow_provider_tenable.exceptions import (
     TenableRequestError,
 )
 from airflow_provider_tenable.export_jobs import Job, JobStatus
+from airflow_provider_tenable.hooks.answers import body_of
 
 if TYPE_CHECKING:
     from tenable.io import TenableIO
@@ -143,8 +144,8 @@ class TenableApi:
             if isinstance(job, dict) and job.get("uuid")
         ]
 
-    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes:
-        """The bytes of a chunk.
+    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes | IO[bytes]:
+        """The bytes of a chunk; a large one as a file.
 
         :raises ChunkNotReadyError: listed, but not there yet (400).
         :raises ExportNotFoundError: expired (404, 410).
@@ -154,8 +155,8 @@ class TenableApi:
             response = self._call(what, lambda: self._client.get(f"{PATHS[kind].base}/{job_uuid}/chunks/{chunk_id}", box=False))
         except TenableRequestError as error:
             raise ChunkNotReadyError(str(error)) from error
-        content: bytes = response.content
-        if not content and not {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}:
+        content = body_of(response)
+        if content == b"" and not {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}:
             # A connection that dies within the head looks like this too. Empty is only what says that it is.
             raise TemporaryError(f"Cannot {what}: Tenable's answer broke off.")
         return content

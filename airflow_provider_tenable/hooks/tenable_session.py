@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import email.utils
-import io
 import math
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import urllib3.exceptions
 
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.hooks.answers import read_answer
 
 #: The longest pause we let an answer order; pyTenable would sleep for whatever the header says.
 LONGEST_RETRY_AFTER_SECONDS = 300.0
-#: The longest that one answer may take. The connection's ``timeout`` bounds only the silence between two bytes.
-LONGEST_ANSWER_SECONDS = 900.0
-#: The largest answer, decompressed. A chunk of 100 assets has some 20 MB.
-LARGEST_ANSWER_BYTES = 500_000_000
-_PIECE_BYTES = 256 * 1024
 
 
 class GuardedSession(requests.Session):
@@ -45,14 +39,14 @@ class GuardedSession(requests.Session):
         streamed = kwargs.get("stream")
         response = super().send(request, **{**kwargs, "stream": True})
         if not streamed:
-            _read(response)
+            read_answer(response)
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
         if target is not None:
             # requests reads the body of a redirect whole before it follows.
-            _read(resp)
+            read_answer(resp)
             parts = urlsplit(target)
             if (parts.netloc and parts.netloc != self._home.netloc) or (parts.scheme and parts.scheme != self._home.scheme):
                 raise ConfigurationError(
@@ -70,39 +64,6 @@ class GuardedSession(requests.Session):
                 del response.headers["Retry-After"]
             else:
                 response.headers["Retry-After"] = str(min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS))
-
-
-def _read(response: requests.Response) -> None:
-    """Read a body, which requests would do without a bound.
-
-    :raises requests.exceptions.RequestException: it breaks off, cannot be decompressed, or takes too long.
-    :raises ConfigurationError: it is too large.
-    """
-    if response._content_consumed:
-        return
-    # Not a list that is joined in the end: a chunk of a hundred MB would be in memory twice. What getvalue() gives is not copied.
-    deadline, body, size = time.monotonic() + LONGEST_ANSWER_SECONDS, io.BytesIO(), 0
-    try:
-        while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
-            size += body.write(piece)
-            if size > LARGEST_ANSWER_BYTES:
-                raise ConfigurationError(
-                    f"An answer of {urlsplit(response.url).netloc} has more than {LARGEST_ANSWER_BYTES / 1e6:.0f} MB. "
-                    "Lower [tenable] num_assets, so that chunks are smaller."
-                )
-            if time.monotonic() > deadline:
-                raise requests.exceptions.ReadTimeout(f"the answer was not whole after {LONGEST_ANSWER_SECONDS:.0f} seconds")
-        response._content = body.getvalue()
-    except urllib3.exceptions.ProtocolError as error:
-        raise requests.exceptions.ChunkedEncodingError(error) from error
-    except urllib3.exceptions.DecodeError as error:
-        raise requests.exceptions.ContentDecodingError(error) from error
-    except urllib3.exceptions.ReadTimeoutError as error:
-        raise requests.exceptions.ConnectionError(error) from error
-    finally:
-        # Not to be used again: what is left unread would be taken for the next answer. A whole answer has given its connection back already.
-        response.close()
-        response._content_consumed = True
 
 
 def http_date(text: str | None) -> float | None:

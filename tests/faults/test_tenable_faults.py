@@ -221,7 +221,7 @@ def test_connection_that_is_spoilt_in_a_chunk_costs_no_record(
 def test_slow_loris_is_broken_off_at_the_deadline(through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox) -> None:
     """One byte at a time never meets the time-out between two bytes: the answer as a whole has a deadline."""
     proxy.add("bandwidth", "GET /vulns/export/.*/chunks/", amount=20)
-    result = through_proxy.run(seconds=40, patches={"airflow_provider_tenable.hooks.tenable_session:LONGEST_ANSWER_SECONDS": 2.0})
+    result = through_proxy.run(seconds=40, patches={"airflow_provider_tenable.hooks.answers:LONGEST_ANSWER_SECONDS": 2.0})
     assert result.succeeded, result
     assert_delivered(through_proxy, sandbox)
 
@@ -232,7 +232,7 @@ def test_gzip_bomb_is_refused_before_it_fills_the_memory(through_proxy: Pipeline
     before = through_proxy.run(
         "run-0", patches={"airflow_provider_tenable.exports:_FAILED_LOOKS": 0}, params={"dry_run": True}, env={"TENABLE_CRASH_AT": "plan_written"}
     )
-    result = through_proxy.run(patches={"airflow_provider_tenable.hooks.tenable_session:LARGEST_ANSWER_BYTES": 50_000_000})
+    result = through_proxy.run(patches={"airflow_provider_tenable.hooks.answers:LARGEST_CHUNK_BYTES": 50_000_000})
     assert_nothing_committed(through_proxy, sandbox, result)
     assert "Lower [tenable] num_assets" in result.message
     assert result.peak - before.peak < 150_000_000

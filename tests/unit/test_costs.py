@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_tenable.asff import decoding
-from airflow_provider_tenable.asff.decoding import decode_blocks, decode_chunk
+from airflow_provider_tenable.asff.decoding import count_records, decode_blocks, decode_chunk
 from airflow_provider_tenable.asff.records import Vulnerability
 from airflow_provider_tenable.assets import AssetTable, to_parquet
 from airflow_provider_tenable.importing import FindingsImport
@@ -127,21 +127,40 @@ def test_a_chunk_that_is_no_array_is_refused_in_pieces_too(data):
         list(decode_blocks([data], Vulnerability))
 
 
+STRANGE = {
+    "nothing strange": b"",
+    "a number that is none": b'{"asset":{"uuid":"s"},"plugin":{"id":1},"severity_id":NaN}, ',
+    "something deep": b'{"asset":{"uuid":"s"},"plugin":{"id":1,"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}}, ",
+    "bytes that are no text": b'{"asset":{"uuid":"s"},"plugin":{"id":1},"output":"\xff"}, ',
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE.keys())
 @pytest.mark.parametrize("compressed", [pack, gzip.compress])
-def test_memory_for_reading_a_chunk_does_not_grow_with_the_chunk(tmp_path, chunk, compressed):
+def test_memory_for_reading_a_chunk_does_not_grow_with_the_chunk(tmp_path, chunk, compressed, strange):
     path = open_path(f"file://{tmp_path}") / "part"
     peaks = []
     for times in (1, 5):
-        write_whole(path, compressed(b"[" + b", ".join([chunk[1:-1]] * times) + b"]"))
+        write_whole(path, compressed(b"[" + strange + b", ".join([chunk[1:-1]] * times) + b"]"))
         count = 0
         tracemalloc.start()
-        for decoded, _ in decode_blocks(read_blocks(path), Vulnerability):
-            count += len(decoded)
+        for decoded, unreadable in decode_blocks(read_blocks(path), Vulnerability):
+            count += len(decoded) + len(unreadable)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert count == 2_000 * times
+        assert count == 2_000 * times + bool(strange)
     assert peaks[1] < 1.5 * peaks[0]
     assert peaks[1] < 3_000_000 < 5 * len(chunk)
+
+
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE.keys())
+def test_memory_for_counting_records_does_not_grow_much_with_the_chunk(chunk, strange):
+    data = b"[" + strange + b", ".join([chunk[1:-1]] * 5) + b"]"
+    tracemalloc.start()
+    assert count_records(data) == 10_000 + bool(strange)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(data) / 2
 
 
 class Part(io.BytesIO):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import uuid
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable import export_store
+from airflow_provider_tenable.asff import decoding
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
     ConfigurationError,
@@ -1083,12 +1085,34 @@ def test_no_airflow_is_imported_by_the_state_machine():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_chunk_that_is_too_large_for_most_workers_is_staged_and_said_so(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(export_store, "LARGE_CHUNK_BYTES", 30)
-    store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
-    with caplog.at_level("WARNING"):
-        assert store.put("job", 1, b'[{"a": 1}]').records == 1
-        assert not caplog.records
-        assert store.put("job", 2, b'[{"a": 1}, {"a": 2}, {"a": 3}, {"a": 4}]').records == 4
-    assert "Chunk 2 of vulnerabilities export job has 0 MB" in caplog.text
-    assert "Lower [tenable] num_assets" in caplog.text
+LARGE_CHUNKS = [b"", b"null", b"[]", b'[{"a": 1}]', b"[" + b",".join(b'{"a": %d, "b": "},{"}' % number for number in range(3_000)) + b', 5, "x", []]']
+
+
+@pytest.mark.parametrize("data", LARGE_CHUNKS, ids=range(len(LARGE_CHUNKS)))
+def test_a_chunk_in_a_file_is_staged_as_one_in_memory(tmp_path, monkeypatch, data):
+    monkeypatch.setattr(export_store, "BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(decoding, "PIECE_BYTES", 20_000)
+    parts = []
+    for folder, body in (("memory", data), ("file", io.BytesIO(data))):
+        store = StagedExport(open_path(f"file://{tmp_path}") / folder, "vulnerabilities")
+        parts.append((part := store.put("job", 1, body), read_part(store.folder / part.name)))
+    assert parts[0] == parts[1]
+    assert parts[0][0].bytes == len(data)
+
+
+def test_an_asset_chunk_in_a_file_is_staged_as_one_in_memory(tmp_path):
+    data = b'[{"id": "a"}, {"id": "b", "types": ["host"]}]'
+    for folder, body in (("memory", data), ("file", io.BytesIO(data))):
+        part = StagedExport(open_path(f"file://{tmp_path}") / folder, "assets").put("job", 1, body)
+        assert (part.records, part.bytes) == (2, len(data))
+    assert (tmp_path / "memory" / part.name).read_bytes() == (tmp_path / "file" / part.name).read_bytes()
+
+
+@pytest.mark.parametrize("data", [b"[1,2", b"{}", b'[{"a":1}]]', b"[" + b'{"a":1},' * 5_000])
+def test_a_chunk_in_a_file_that_is_no_array_is_not_staged(tmp_path, monkeypatch, data):
+    monkeypatch.setattr(export_store, "BLOCK_BYTES", 10_000)
+    file = io.BytesIO(data)
+    with pytest.raises(ValueError, match=r"."):
+        StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities").put("job", 1, file)
+    assert file.closed
+    assert list(tmp_path.iterdir()) == []
