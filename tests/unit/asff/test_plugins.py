@@ -259,7 +259,8 @@ def test_what_is_kept_with_packages_is_bounded_and_the_same_whether_kept_or_not(
     most = 0
     for number in range(500):
         software = [SoftwareVuln(product="openssl", version=f"3.0.{number % 200}", path=f"/opt/{number % 200}/lib")]
-        assert with_packages(parts, served(*software)) == plugins._with_packages(parts, software)
+        for _ in range(2):
+            assert with_packages(parts, served(*software)) == plugins._with_packages(parts, software)
         most = max(most, sum(len(key) + len(bytes(built or b"")) for (_, key), built in table._built.items()))
     assert 10_000 < most <= 20_000
 

@@ -245,6 +245,8 @@ def test_memory_for_a_large_chunk_does_not_grow_with_it(server, session, tmp_pat
     """From the socket to the staged part."""
     monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 1_000_000)
     record = b'{"asset":{"uuid":"a"},"output":"%b"}' % (b"},{" * 300)
+    # What is imported late.
+    StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities").put("job", 1, b"[]")
     peaks = []
     for records in (5_000, 20_000):
         # Some 5 and 20 MB.
