@@ -10,8 +10,9 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 
@@ -104,6 +105,21 @@ class History:
         assert self.pipeline.watermarks == sorted(set(self.pipeline.watermarks))
 
 
+_History = TypeVar("_History", bound=History)
+
+
+@contextmanager
+def begun_anew_after_a_failure(history: _History) -> Iterator[_History]:
+    """A broken run must not make the next test fail too."""
+    failed = True
+    try:
+        yield history
+        failed = False
+    finally:
+        if failed:
+            history.begin()
+
+
 @pytest.fixture(scope="module")
 def history_of_module(zygote: Zygote, tiny_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> History:
     return History(zygote, tiny_sandbox, tmp_path_factory.mktemp("history"))
@@ -111,14 +127,8 @@ def history_of_module(zygote: Zygote, tiny_sandbox: Sandbox, tmp_path_factory: p
 
 @pytest.fixture
 def history(history_of_module: History) -> Iterator[History]:
-    failed = True
-    try:
-        yield history_of_module
-        failed = False
-    finally:
-        # A broken run must not make the next test fail too.
-        if failed:
-            history_of_module.begin()
+    with begun_anew_after_a_failure(history_of_module) as history:
+        yield history
     assert not leaks(history_of_module.folder)
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("moto", reason="the store is moto's")
 from airflow_provider_tenable.crash_points import CrashPoint
 from tests.faults.canary import forms_of, holds_secret, leaks
 from tests.faults.pipeline import Pipeline, Zygote
-from tests.faults.test_crashes import History, attempt
+from tests.faults.test_crashes import History, attempt, begun_anew_after_a_failure
 from tests.faults.universe import Sandbox
 from tests.object_store import BUCKET, ObjectStore
 
@@ -63,14 +63,8 @@ def history_of_module(zygote: Zygote, tiny_sandbox: Sandbox, object_store: Objec
 
 @pytest.fixture
 def history(history_of_module: StoredHistory) -> Iterator[StoredHistory]:
-    failed = True
-    try:
-        yield history_of_module
-        failed = False
-    finally:
-        # A broken run must not make the next test fail too.
-        if failed:
-            history_of_module.begin()
+    with begun_anew_after_a_failure(history_of_module) as history:
+        yield history
 
 
 @pytest.mark.parametrize("point", POINTS)

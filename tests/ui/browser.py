@@ -67,3 +67,13 @@ def picture(what: Page | Locator, name: str, *, height: int = 720) -> None:
         what.screenshot(path=IMAGES / f"{name}.png", animations="disabled", caret="hide")
         if before:
             page.set_viewport_size(before)
+
+
+def expect_link_to_findings(page: Page, destination: str) -> None:
+    """The page shows the link to the findings of ``account/region`` in Security Hub's console."""
+    link = page.get_by_role("link", name="Findings in Security Hub")
+    expect(link).to_be_visible()
+    account, region = destination.split("/")
+    href = str(link.get_attribute("href"))
+    assert href.startswith(f"https://{region}.console.aws.amazon.com/securityhub/home?region={region}#/findings?search="), href
+    assert href.endswith(account), href

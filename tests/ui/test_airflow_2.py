@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 
 from sandbox.standalone.airflow import DAG_ID
 from tests.integration.oracle import expected
-from tests.ui.browser import open_page, picture
+from tests.ui.browser import expect_link_to_findings, open_page, picture
 from tests.ui.conftest import Estate, WithLogin
 
 pytestmark = [
@@ -25,7 +25,6 @@ pytestmark = [
 ]
 
 RUN_SECONDS = 600_000.0
-LINK = "Findings in Security Hub"
 
 
 @pytest.fixture(scope="module")
@@ -151,12 +150,7 @@ class TestTrigger:
         for each in (each for each in airflow.task_instances(run) if each["task_id"] == "import_findings"):
             page.goto(_grid(run, task_id="import_findings", map_index=each["map_index"]))
             expect(page.get_by_text("Rendered Map Index")).to_be_visible()
-            link = page.get_by_role("link", name=LINK)
-            expect(link).to_be_visible()
-            account, region = each["rendered_map_index"].split("/")
-            href = str(link.get_attribute("href"))
-            assert href.startswith(f"https://{region}.console.aws.amazon.com/securityhub/home?region={region}#/findings?search="), href
-            assert href.endswith(account), href
+            expect_link_to_findings(page, each["rendered_map_index"])
         picture(page, "security-hub-link-2.11")
 
     def test_report_is_read_in_the_task_log(self, page: Page, airflow: WithLogin, estate: Estate) -> None:

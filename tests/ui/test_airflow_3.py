@@ -17,13 +17,12 @@ from playwright.sync_api import Locator, Page, expect
 
 from sandbox.standalone.airflow import DAG_ID, Standalone
 from tests.integration.oracle import expected
-from tests.ui.browser import open_page, picture
+from tests.ui.browser import expect_link_to_findings, open_page, picture
 from tests.ui.conftest import Estate
 
 pytestmark = pytest.mark.system
 
 RUN_SECONDS = 600_000.0
-LINK = "Findings in Security Hub"
 
 
 @pytest.fixture(scope="module")
@@ -172,12 +171,7 @@ class TestTrigger:
         run = _manual_run(airflow)
         for each in (each for each in airflow.task_instances(run) if each["task_id"] == "import_findings"):
             page.goto(_run_url(run, f"/tasks/import_findings/mapped/{each['map_index']}/details"))
-            link = page.get_by_role("link", name=LINK)
-            expect(link).to_be_visible()
-            account, region = each["rendered_map_index"].split("/")
-            href = str(link.get_attribute("href"))
-            assert href.startswith(f"https://{region}.console.aws.amazon.com/securityhub/home?region={region}#/findings?search="), href
-            assert href.endswith(account), href
+            expect_link_to_findings(page, each["rendered_map_index"])
         picture(page, "security-hub-link")
 
     def test_report_is_read_in_the_task_log(self, page: Page, airflow: Standalone, estate: Estate) -> None:
