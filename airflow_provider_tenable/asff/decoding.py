@@ -67,7 +67,7 @@ _SEAMS_TRIED = 10
 def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[list[_T], list[tuple[bytes, str]]]]:
     """As :func:`decode_chunk`, a piece at a time: a chunk of hundreds of MB takes no more memory than a small one.
 
-    :param blocks: the bytes of a chunk in order, some MB each.
+    :param blocks: the bytes of a chunk in order, some 100 KB each.
     :raises ValueError: the chunk is no JSON array.
     """
     pending, enough = bytearray(), PIECE_BYTES
@@ -75,7 +75,7 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
         pending += block
         if len(pending) < enough:
             continue
-        # Where no seam is found, or the JSON is so strange that only Python's own parser reads it, more is read, at worst the whole chunk.
+        # Where no seam is found, more is read, at worst the whole chunk.
         enough = 2 * len(pending)
         for end, begin in _seams(pending):
             decoded = _closed_at(pending, end, record)

@@ -77,8 +77,11 @@ def body_of(response: requests.Response) -> bytes | IO[bytes]:
 
 
 def _spilled(memory: io.BytesIO) -> IO[bytes]:
-    # It has no name, and is gone when it is closed. Whoever stages the chunk does that.
-    file = tempfile.TemporaryFile(prefix="tenable-chunk-")  # noqa: SIM115
+    try:
+        # It has no name, and is gone when it is closed. Whoever stages the chunk does that.
+        file = tempfile.TemporaryFile(prefix="tenable-chunk-")  # noqa: SIM115
+    except OSError as error:
+        raise _no_room(error) from error
     _write(file, memory.getbuffer())
     return file
 
@@ -87,7 +90,11 @@ def _write(body: IO[bytes], data: bytes | memoryview) -> None:
     try:
         body.write(data)
     except OSError as error:
-        raise ConfigurationError(
-            f"A chunk of an export does not fit into the worker's temporary folder {tempfile.gettempdir()} ({error.strerror}). "
-            "Make room there, set TMPDIR to another folder, or lower [tenable] num_assets."
-        ) from error
+        raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"A chunk of an export does not fit into the worker's temporary folder {tempfile.tempdir or ''} ({error.strerror}). "
+        "Make room there, set TMPDIR to another folder, or lower [tenable] num_assets."
+    )

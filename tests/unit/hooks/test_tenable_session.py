@@ -233,6 +233,16 @@ def test_a_disk_that_is_full_is_told(server, session, monkeypatch):
         chunk_from(server, session, b"x" * 1_000)
 
 
+def test_a_worker_without_a_temporary_folder_is_told(server, session, monkeypatch):
+    def none(**_):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(tempfile, "TemporaryFile", none)
+    with pytest.raises(ConfigurationError, match=r"temporary folder .*\(No usable temporary directory found\)\. Make room there, set TMPDIR"):
+        chunk_from(server, session, b"x" * 1_000)
+
+
 @pytest.mark.parametrize(("path", "bound"), [("vulns/export/0000/chunks/1", "LARGEST_CHUNK_BYTES"), ("session", "LARGEST_ANSWER_BYTES")])
 def test_an_answer_without_end_is_broken_off(server, session, monkeypatch, path, bound):
     monkeypatch.setattr(answers, bound, 5_000_000)
