@@ -218,6 +218,25 @@ def test_connection_that_is_spoilt_in_a_chunk_costs_no_record(
     assert_delivered(through_proxy, sandbox)
 
 
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("reset_peer", {"amount": 20_000}),
+        ("limit_data", {"amount": 5_000}),
+        ("answer", {"answer": http_answer(gzip.compress(b'[{"asset"' * 99)[:-20], "Content-Encoding: gzip")}),
+        ("answer", {"answer": http_answer(b'[{"asset"' * 99)}),
+    ],
+    ids=["reset", "cut", "bad gzip", "no array"],
+)
+def test_connection_that_is_spoilt_in_a_chunk_that_goes_to_a_file_costs_no_record(
+    through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox, kind: str, arguments: dict[str, Any]
+) -> None:
+    proxy.add(kind, "GET /vulns/export/.*/chunks/", **arguments)
+    through_proxy.succeed(patches={"airflow_provider_tenable.hooks.answers:CHUNK_IN_MEMORY_BYTES": 100})
+    assert proxy.struck == 1
+    assert_delivered(through_proxy, sandbox)
+
+
 def test_slow_loris_is_broken_off_at_the_deadline(through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox) -> None:
     """One byte at a time never meets the time-out between two bytes: the answer as a whole has a deadline."""
     proxy.add("bandwidth", "GET /vulns/export/.*/chunks/", amount=20)
