@@ -8,7 +8,7 @@ PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
 OLD = 2.11.2
 
-.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system system-old test-ui browser test-old test-celery celery mwaa mwaa-check matrix package lint format clean
+.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system system-old test-ui browser setup-old test-old test-celery celery mwaa mwaa-check matrix package lint format clean
 .DELETE_ON_ERROR:
 
 $(UV):
@@ -68,12 +68,15 @@ browser: setup
 system: setup
 	$(PY) -m pytest tests/system/test_scheduler.py
 
-test-old:
+# Two targets at a time may need it, and only one may make it.
+setup-old:
+	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) setup
+
+test-old: setup-old
 	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) unit integration
 
 # The whole DAG under Airflow 2.11's scheduler, which runs one task at a time on SQLite: without the four runs that `make matrix` adds.
-system-old:
-	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) setup
+system-old: setup-old
 	.venv-$(OLD)/bin/python -m pytest tests/system/test_scheduler.py -k "not backfill and not without_findings"
 
 # The set of docker-compose.yaml as processes, in an environment of its own: Celery's provider brings much that nothing else here needs.
