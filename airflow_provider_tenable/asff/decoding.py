@@ -109,11 +109,27 @@ def _closed_at(data: bytearray, end: int, record: type[_T]) -> tuple[list[_T], l
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        return decode_chunk(bytes(piece), record)
-    except ValueError:
-        piece.release()
-        data[end] = after
-        return None
+        msgspec.json.decode(piece, type=list[msgspec.Raw])
+        whole = True
+    except msgspec.DecodeError as error:
+        whole = not _ends_too_early(str(error), end)
+    except (UnicodeDecodeError, RecursionError):
+        whole = True
+    if whole:
+        with suppress(ValueError):
+            return decode_chunk(bytes(piece), record)
+    piece.release()
+    data[end] = after
+    return None
+
+
+_BYTE = re.compile(r"\(byte (\d+)\)$")
+
+
+def _ends_too_early(error: str, end: int) -> bool:
+    """Whether msgspec stumbles over nothing but the end: the array was closed within a record. What it says of anything before that is about the record itself."""
+    found = _BYTE.search(error)
+    return int(found[1]) >= end if found else error == "Input data was truncated"
 
 
 def split_chunk(data: bytes) -> list[bytes]:

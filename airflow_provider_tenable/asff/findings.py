@@ -7,7 +7,6 @@ the customer. Severity and Types go in FindingProviderFields, so that a customer
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -15,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from airflow_provider_tenable.asff import limits, product_fields, times
 from airflow_provider_tenable.asff.assembly import assembled, id_tail, kept
 from airflow_provider_tenable.asff.identity import finding_id
-from airflow_provider_tenable.asff.plugins import PluginParts, with_packages
+from airflow_provider_tenable.asff.plugins import PluginParts, vulnerabilities_json, with_packages
 from airflow_provider_tenable.asff.records import NULL, Port, Vulnerability
 from airflow_provider_tenable.asff.resources import Resource
 
@@ -243,14 +242,15 @@ def _shrunk(finding: Finding, plugin: PluginParts) -> bytes:
     """Make a finding fit 240 KB: first without packages, then with as many CVEs as fit (``cve_count`` tells how many there are)."""
     finding.vulnerabilities = UNSET
     room = limits.FINDING_BYTES - len(_encoder.encode(finding)) - 100
-    kept: list[dict[str, Any]] = []
-    for vulnerability in plugin.vulnerabilities:
-        room -= len(_encoder.encode(vulnerability)) + 1
+    kept: list[bytes] = []
+    for entry in plugin.vulnerabilities.values():
+        # With its closing brace and a comma.
+        room -= len(entry) + 2
         if room < 0:
             break
-        kept.append(vulnerability)
+        kept.append(entry)
     if kept:
-        finding.vulnerabilities = msgspec.Raw(_encoder.encode(kept))
+        finding.vulnerabilities = vulnerabilities_json(kept)
     encoded = _encoder.encode(finding)
     if len(encoded) > limits.FINDING_BYTES:
         raise UnmappableError(f"it has {len(encoded)} bytes, the limit is {limits.FINDING_BYTES}")

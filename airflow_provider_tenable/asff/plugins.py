@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -23,7 +24,8 @@ PACKAGES_BYTES = 16_000_000
 class PluginParts(Struct):
     """What a plugin gives to each of its findings.
 
-    :ivar vulnerabilities: one entry per CVE, without packages; ``encoded_vulnerabilities`` is its JSON, None where there is no CVE.
+    :ivar vulnerabilities: by CVE, the JSON of its entry without packages, up to its closing brace; ``encoded_vulnerabilities`` is the JSON of them all, None where
+        there is no CVE.
 
     :ivar serial: no two have the same.
 
@@ -37,7 +39,7 @@ class PluginParts(Struct):
     types: tuple[str, ...]
     source_url: str
     remediation: msgspec.Raw
-    vulnerabilities: list[dict[str, Any]]
+    vulnerabilities: dict[str, bytes]
     encoded_vulnerabilities: msgspec.Raw | None
     product_fields: dict[str, str]
     encoded_product_fields: bytes = b""
@@ -84,7 +86,7 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
         source_url=page,
         remediation=_encoded({"Recommendation": {name: value for name, value in recommendation.items() if value}}),
         vulnerabilities=vulnerabilities,
-        encoded_vulnerabilities=_encoded(vulnerabilities) if vulnerabilities else None,
+        encoded_vulnerabilities=vulnerabilities_json(vulnerabilities.values()) if vulnerabilities else None,
         product_fields=_product_fields(plugin, len(vulnerabilities)),
     )
 
@@ -136,18 +138,23 @@ _packages = _Packages()
 
 
 def _with_packages(parts: PluginParts, software: list[SoftwareVuln]) -> msgspec.Raw | None:
-    packages = [(frozenset(item.vulnerabilities or ()), package) for item in software if (package := _package(item))]
+    packages = [(frozenset(item.vulnerabilities or ()), msgspec.json.encode(package)) for item in software if (package := _package(item))]
     if not packages:
         return parts.encoded_vulnerabilities
     vulnerabilities = []
-    for vulnerability in parts.vulnerabilities:
+    for cve, entry in parts.vulnerabilities.items():
         # A package that names no CVE belongs to all of the plugin's.
-        own = [package for cves, package in packages if not cves or vulnerability["Id"] in cves][: limits.PACKAGES]
-        vulnerabilities.append({**vulnerability, "VulnerablePackages": own} if own else vulnerability)
-    return _encoded(vulnerabilities)
+        own = [package for cves, package in packages if not cves or cve in cves][: limits.PACKAGES]
+        vulnerabilities.append(b'%b,"VulnerablePackages":[%b]' % (entry, b",".join(own)) if own else entry)
+    return vulnerabilities_json(vulnerabilities)
 
 
-def _vulnerabilities(plugin: Plugin, urls: list[str], page: str) -> list[dict[str, Any]]:
+def vulnerabilities_json(entries: Iterable[bytes]) -> msgspec.Raw:
+    """``Vulnerabilities`` of the JSON of its entries, each up to its closing brace; there is one at least."""
+    return msgspec.Raw(b"[%b}]" % b"},".join(entries))
+
+
+def _vulnerabilities(plugin: Plugin, urls: list[str], page: str) -> dict[str, bytes]:
     shared = {
         "Cvss": _cvss(plugin),
         "ReferenceUrls": urls,
@@ -156,9 +163,10 @@ def _vulnerabilities(plugin: Plugin, urls: list[str], page: str) -> list[dict[st
         "ExploitAvailable": _yes_no(plugin.exploit_available),
         "EpssScore": _epss(plugin.epss_score),
     }
-    shared = {name: value for name, value in shared.items() if value not in (None, [], {})}
-    ids = dict.fromkeys(cve.strip() for cve in plugin.cve or [] if cve.strip() and len(cve.strip()) <= limits.VULNERABILITY_ID)
-    return [{"Id": cve, **shared} for cve in ids]
+    # There is a vendor in any case.
+    tail = msgspec.json.encode({name: value for name, value in shared.items() if value not in (None, [], {})})[1:-1]
+    ids = [stripped for cve in plugin.cve or [] if (stripped := cve.strip()) and len(stripped) <= limits.VULNERABILITY_ID]
+    return {cve: b'{"Id":%b,%b' % (msgspec.json.encode(cve), tail) for cve in ids}
 
 
 def _cvss(plugin: Plugin) -> list[dict[str, Any]]:

@@ -163,6 +163,23 @@ def test_memory_for_counting_records_does_not_grow_much_with_the_chunk(chunk, st
     assert peak < len(data) / 2
 
 
+@pytest.mark.parametrize("piece", [500, 700, 900])
+def test_a_chunk_with_nothing_strange_in_it_is_never_searched_for_brackets(chunk, monkeypatch, piece):
+    """Which takes twenty times as long as decoding it. Each record has places that look like its end."""
+    monkeypatch.setattr(decoding, "PIECE_BYTES", piece)
+    wrong = []
+    closed_at = decoding._closed_at
+    monkeypatch.setattr(decoding, "_closed_at", lambda *arguments: closed_at(*arguments) or wrong.append(arguments))
+
+    def brackets(data):
+        raise AssertionError("searched for brackets")
+
+    monkeypatch.setattr(decoding, "_split_at_brackets", brackets)
+    count = sum(len(decoded) for decoded, _ in decode_blocks((chunk[at : at + 500] for at in range(0, len(chunk), 500)), Vulnerability))
+    assert count == 2_000
+    assert wrong, "the control: none of these places was tried"
+
+
 class Part(io.BytesIO):
     protocol = "file"
     reads = 0
