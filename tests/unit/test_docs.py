@@ -251,6 +251,16 @@ def test_example_reads_what_an_export_stages(tmp_path: Path) -> None:
     assert list(_example("vulnerabilities")(f"file://{tmp_path}")) == [{"a": 1}, {"a": 2}]
 
 
+def test_example_reads_staged_assets_as_a_table(tmp_path: Path) -> None:
+    from airflow_provider_tenable.export_store import StagedExport
+    from airflow_provider_tenable.staging import open_path
+
+    store = StagedExport(open_path(f"file://{tmp_path}"), "assets")
+    for number, ids in enumerate((["a", "b"], ["c"])):
+        store.put("0000", number, json.dumps([{"id": each} for each in ids]).encode())
+    assert list(_example("assets")(f"file://{tmp_path}")["id"]) == ["a", "b", "c"]
+
+
 def test_example_sends_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 
