@@ -82,7 +82,11 @@ def _spilled(memory: io.BytesIO) -> IO[bytes]:
         file = tempfile.TemporaryFile(prefix="tenable-chunk-")  # noqa: SIM115
     except OSError as error:
         raise _no_room(error) from error
-    _write(file, memory.getbuffer())
+    try:
+        _write(file, memory.getbuffer())
+    except ConfigurationError:
+        file.close()
+        raise
     return file
 
 
