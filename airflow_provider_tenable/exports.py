@@ -6,7 +6,6 @@ Rules (Tenable API docs, export status and chunk pages):
 * FINISHED does not mean whole: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that part of it is missing. Such a job, like one
   that was cancelled, failed or expired, is started again, a few times; its chunks are dropped. A partial export is never taken for a whole one.
 * A chunk counts when it is staged, never before. What is staged is not fetched again, also not by the retry of a killed task.
-* Two running jobs with the same filters are refused (409): ours is then the one that runs, if its filters and chunk size are ours.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from airflow_provider_tenable.adoption import lost_job, running_job
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
@@ -25,7 +25,6 @@ from airflow_provider_tenable.exceptions import (
     TemporaryError,
 )
 from airflow_provider_tenable.export_jobs import ACTIVE, TERMINAL, ExportClient, ExportState, ExportStore, Finished, JobStatus, Part, Wait
-from airflow_provider_tenable.filters import same_filters
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +32,6 @@ log = logging.getLogger(__name__)
 _CHUNK_FETCHES = 3
 #: How many looks in a row may fail with a temporary error before the task fails (its retry then goes on where it stood).
 _FAILED_LOOKS = 20
-#: Clocks differ: a job counts as the outcome of our own lost request if it was created up to this long before it.
-_CLOCK_SKEW_SECONDS = 120.0
 #: The state is written after so many chunks; a killed task fetches at most these again.
 _SAVE_EVERY = 10
 
@@ -190,42 +187,26 @@ class ExportRun:
 
     def _adopt_lost(self) -> bool:
         """A task died between asking and noting the job's id: find that job in Tenable's list."""
-        requested_at = self.state.requested_at or 0.0
-        for job in self.client.jobs(self.kind):
-            if (
-                job.status in ACTIVE | {"FINISHED"}
-                and job.uuid not in self.state.given_up
-                and job.created is not None
-                and job.created >= requested_at - _CLOCK_SKEW_SECONDS
-                and self._is_ours(job.filters, job.chunk_size)
-            ):
-                log.info("Found %s export %s, which was asked for before this task was stopped.", self.kind, job.uuid)
-                self._take(job.uuid, min(requested_at, job.created))
-                return True
-        return False
+        job = lost_job(self.client.jobs(self.kind), self.state)
+        if job is None or job.created is None:
+            return False
+        log.info("Found %s export %s, which was asked for before this task was stopped.", self.kind, job.uuid)
+        self._take(job.uuid, min(self.state.requested_at or 0.0, job.created))
+        return True
 
-    def _adopt(self, job: str | None, asked_at: float) -> bool:
-        candidates = [
-            found for found in self.client.jobs(self.kind) if found.status in ACTIVE and job in (None, found.uuid) and found.uuid not in self.state.given_up
-        ]
-        for found in candidates:
-            # Only assets, which no watermark follows, may come from a job whose beginning Tenable does not tell.
-            if self._is_ours(found.filters, found.chunk_size) and (found.created is not None or self.kind == "assets"):
-                # The job may be older than our request: what it holds is sure only up to its own beginning.
-                data_from = min(asked_at, found.created) if found.created is not None else None
-                log.info("Tenable already runs this %s export as %s: adopted.", self.kind, found.uuid)
-                self._take(found.uuid, data_from)
-                return True
+    def _adopt(self, named: str | None, asked_at: float) -> bool:
+        job = running_job(self.client.jobs(self.kind), self.state, named)
+        if job is not None:
+            # The job may be older than our request: what it holds is sure only up to its own beginning.
+            self._take(job.uuid, None if job.created is None else min(asked_at, job.created))
+            log.info("Tenable already runs this %s export as %s: adopted.", self.kind, job.uuid)
+            return True
         log.warning(
             "Tenable refuses the %s export as a duplicate of %s, whose filters or chunk size are not ours. Waiting until that one is over.",
             self.kind,
-            job or "a job it does not name",
+            named or "a job it does not name",
         )
         return False
-
-    def _is_ours(self, filters: Any, chunk_size: int | None) -> bool:
-        ours = next((self.body[name] for name in ("num_assets", "chunk_size", "num_findings") if name in self.body), None)
-        return same_filters(self.body.get("filters", {}), filters) and (chunk_size is None or ours is None or chunk_size == ours)
 
     def _download(self, job: str, status: JobStatus) -> bool:
         """Stage what is available and not yet staged. True: nothing that is listed is missing."""

@@ -39,7 +39,7 @@ TARGETS = {
     "watermark": ["tests/unit/test_watermark.py"],
     "import_errors": ["tests/unit/test_import_errors.py", "tests/unit/test_importing.py"],
     **{name: ["tests/unit/test_importing.py"] for name in ("batching", "sending", "importing")},
-    "exports": ["tests/unit/test_exports.py"],
+    **{name: ["tests/unit/test_exports.py"] for name in ("exports", "adoption")},
     "filters": ["tests/unit/test_filters.py"],
     # The file of the module's own tests: what it notices, all of them together notice too.
     **{f"asff.{name}": [f"tests/unit/asff/test_{name}.py"] for name in ("identity", "limits", "times", "findings", "plugins", "resources")},
