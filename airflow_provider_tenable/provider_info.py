@@ -37,6 +37,11 @@ CONN_FIELDS: dict[str, Any] = {
         "description": "seconds without an answer after which a request is given up (default 120)",
         "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 3600},
     },
+    "allow_http": {
+        "label": "Allow plain HTTP",
+        "description": "true: an http:// URL may name another machine, and the keys travel there unencrypted (default false)",
+        "schema": {"type": ["string", "null"]},
+    },
 }
 
 

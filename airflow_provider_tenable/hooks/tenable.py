@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_provider_tenable import __version__
 from airflow_provider_tenable._compat import AirflowNotFoundException, BaseHook
 from airflow_provider_tenable.exceptions import ConfigurationError, TenableProviderError
+from airflow_provider_tenable.hooks.tenable_connection import DEFAULT_URL, TENABLE_HOSTS, arguments_of, is_loopback, is_plain_http, report_host
 from airflow_provider_tenable.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
@@ -19,19 +17,14 @@ if TYPE_CHECKING:
 
     from airflow_provider_tenable.export_jobs import Job, JobStatus
 
-DEFAULT_URL = "https://cloud.tenable.com"
-_HOST = re.compile(r"[^\s/\\<>\"'{}|^`%]+")
-_KEY = re.compile(r"[!-:<-~]+")
-#: Hosts that Tenable runs; another one is allowed (a proxy, a test) but logged, since the keys go there.
-TENABLE_HOSTS = frozenset({"cloud.tenable.com", "fedcloud.tenable.com", "cloud.tenablecloud.cn"})
-
 
 class TenableHook(BaseHook):
     """Talk to Tenable Vulnerability Management through pyTenable.
 
-    :param tenable_conn_id: connection of type ``tenable``: host is the URL, login the access key, password the secret key; extras ``verify``
-        (true, false or the path of a CA bundle), ``proxies`` (object of URLs by scheme) and ``timeout`` (seconds). Without keys in the connection,
-        the environment variables ``TIO_ACCESS_KEY`` and ``TIO_SECRET_KEY`` serve.
+    :param tenable_conn_id: connection of type ``tenable``: host is the URL, login the access key, password the secret key;
+        extras ``verify`` (true, false or the path of a CA bundle), ``proxies`` (object of URLs by scheme), ``timeout``
+        (seconds) and ``allow_http`` (true: plain http to a host other than this machine). Without keys in the
+        connection, the environment variables ``TIO_ACCESS_KEY`` and ``TIO_SECRET_KEY`` are used.
     :param retries: how often pyTenable repeats a request that met 429, 502, 503, 504 or a broken connection.
     """
 
@@ -80,7 +73,9 @@ class TenableHook(BaseHook):
             raise ConfigurationError(
                 f"There is no connection with the id {self.tenable_conn_id!r}. Create it with type 'tenable', or correct the id of the connection."
             ) from None
-        return arguments_of(connection, self.tenable_conn_id)
+        arguments = arguments_of(connection, self.tenable_conn_id)
+        report_host(arguments["url"], self.tenable_conn_id)
+        return arguments
 
     def get_conn(self) -> TenableIO:
         """A pyTenable client (cached). Not for use by several threads."""
@@ -140,34 +135,6 @@ class TenableHook(BaseHook):
         return True, f"Tenable answers, the keys belong to {user}, and the user may export."
 
 
-def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
-    """Read a connection into pyTenable's arguments.
-
-    :raises ConfigurationError: no keys, a URL or an extra that cannot be used.
-    """
-    import os
-
-    extra = connection.extra_dejson
-    access_key = (connection.login or os.environ.get("TIO_ACCESS_KEY") or "").strip()
-    secret_key = (connection.password or os.environ.get("TIO_SECRET_KEY") or "").strip()
-    if not access_key or not secret_key:
-        raise ConfigurationError(
-            f"Connection {conn_id!r} has no {'access key (login)' if not access_key else 'secret key (password)'}. Enter both keys of a Tenable API user "
-            "in the connection, or set TIO_ACCESS_KEY and TIO_SECRET_KEY where the workers run."
-        )
-    if not _KEY.fullmatch(access_key) or not _KEY.fullmatch(secret_key):
-        # requests would refuse the header, and quote it in its error.
-        raise ConfigurationError(f"A key of connection {conn_id!r} holds blanks or characters that no Tenable key has. Copy both keys again from the API user.")
-    return {
-        "access_key": access_key,
-        "secret_key": secret_key,
-        "url": _url(connection, conn_id),
-        "timeout": _timeout(extra.get("timeout"), conn_id),
-        "ssl_verify": _verify(extra.get("verify")),
-        "proxies": _proxies(extra.get("proxies"), conn_id),
-    }
-
-
 def new_client(arguments: dict[str, Any], *, retries: int) -> TenableIO:
     """Construct pyTenable's client: our user agent, our guarded session, no Box."""
     from tenable.io import TenableIO
@@ -178,6 +145,9 @@ def new_client(arguments: dict[str, Any], *, retries: int) -> TenableIO:
     verify = arguments.pop("ssl_verify")
     session = GuardedSession(arguments["url"])
     session.verify = verify
+    if is_plain_http(arguments["url"]) and is_loopback(arguments["url"]):
+        # A proxy that the environment names would be given the keys unencrypted, and would look for the host on its own machine.
+        session.trust_env = False
     return TenableIO(
         **{name: value for name, value in arguments.items() if value is not None},
         ssl_verify=verify,
@@ -190,53 +160,4 @@ def new_client(arguments: dict[str, Any], *, retries: int) -> TenableIO:
     )
 
 
-def _url(connection: Any, conn_id: str) -> str:
-    host = (connection.host or "").strip() or DEFAULT_URL
-    # A connection URI keeps the scheme apart from the host.
-    if "://" not in host:
-        host = f"{connection.schema or 'https'}://{host}"
-    try:
-        parts = urlsplit(host)
-        port = parts.port or connection.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    name = parts.hostname or ""
-    if parts.scheme not in ("https", "http") or not _HOST.fullmatch(name) or parts.username:
-        raise ConfigurationError(f"The URL of connection {conn_id!r} is not a web address. Use one such as {DEFAULT_URL}.")
-    netloc = name if ":" not in name else f"[{name}]"
-    return f"{parts.scheme}://{netloc}" + (f":{port}" if port else "") + parts.path.rstrip("/")
-
-
-def _timeout(value: Any, conn_id: str) -> int:
-    if value in (None, ""):
-        return 120
-    try:
-        seconds = int(value)
-    except (TypeError, ValueError, OverflowError):
-        seconds = 0
-    if not 1 <= seconds <= 3600:
-        raise ConfigurationError(f"Extra 'timeout' of connection {conn_id!r} must be a whole number of seconds from 1 to 3600.")
-    return seconds
-
-
-def _verify(value: Any) -> bool | str:
-    text = str(value).strip() if value is not None else ""
-    known = {"": True, "true": True, "false": False}
-    return known.get(text.lower(), text)
-
-
-def _proxies(value: Any, conn_id: str) -> dict[str, str] | None:
-    if value in (None, "", {}):
-        return None
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = None
-    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        # The value may hold a proxy's password: it stays out of the text.
-        raise ConfigurationError(f"Extra 'proxies' of connection {conn_id!r} must be a JSON object of URLs by scheme.")
-    return value
-
-
-__all__ = ["TenableHook", "arguments_of", "new_client"]
+__all__ = ["DEFAULT_URL", "TENABLE_HOSTS", "TenableHook", "arguments_of", "new_client"]

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from sandbox.tenable.access import ACCESS_KEY, SECRET_KEY
 from tests.integration.conftest import Sandbox
@@ -18,6 +19,7 @@ from tests.integration.conftest import Sandbox
 USER = "sandbox-@example.com"
 #: Asks Tenable in a process of its own, since Airflow reads which secrets backend there is but once.
 _ASK = """
+from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.hooks.tenable import TenableHook
 import json
 hook = TenableHook()
@@ -57,6 +59,17 @@ def test_environment_gives_the_same_working_hook(way, small_sandbox: Sandbox, mo
     assert hook.connection_arguments == _arguments(url)
     assert hook.api.who_am_i() == USER
     hook.close()
+
+
+@pytest.mark.parametrize("allowed", [True, "true"])
+def test_plain_http_to_a_host_by_name_needs_permission(allowed: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(extra: str) -> TenableHook:
+        monkeypatch.setenv("AIRFLOW_CONN_TENABLE_DEFAULT", f"tenable://{ACCESS_KEY}:{SECRET_KEY}@sandbox:8741/http{extra}")
+        return TenableHook()
+
+    with pytest.raises(ConfigurationError, match="'allow_http'"):
+        _ = connect("").connection_arguments
+    assert connect(f"?allow_http={allowed}").connection_arguments["url"] == "http://sandbox:8741"
 
 
 def test_keys_of_the_connection_go_before_those_of_the_old_tool(small_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

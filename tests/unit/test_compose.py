@@ -15,9 +15,12 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from airflow.models import Connection
 
 from airflow_provider_tenable.config import OPTIONS
-from tests.compose import COMPOSE_FILE, DOCKER, ROOT, SCRIPT, interpolated, read_env, services
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.hooks.tenable import arguments_of
+from tests.compose import COMPOSE_FILE, DOCKER, ROOT, SCRIPT, interpolated, read_env, services, write_env
 
 TEXT = COMPOSE_FILE.read_text()
 SERVICES = services()
@@ -211,6 +214,20 @@ def test_connections_are_json_once_filled_in(filled: dict[str, Any]) -> None:
         assert connection["login"]
     assert json.loads(environment["AIRFLOW__TENABLE__DAG_PARAMS"])["destinations"]
     assert json.loads(environment["AIRFLOW_CONN_TENABLE_DEFAULT"])["host"] == "http://sandbox:8741"
+
+
+def _tenable_url(services_: dict[str, Any]) -> str:
+    fields = json.loads(services_["worker-1"]["environment"]["AIRFLOW_CONN_TENABLE_DEFAULT"])
+    return str(arguments_of(Connection(conn_id="tenable_default", **fields), "tenable_default")["url"])
+
+
+def test_keys_travel_unencrypted_to_the_sandbox_alone(filled: dict[str, Any], tmp_path: Path) -> None:
+    assert _tenable_url(filled) == "http://sandbox:8741"
+    # As docs/docker.md says: without the line that belongs to the sandbox.
+    env = {name: value for name, value in write_env(tmp_path / ".env").items() if name != "TENABLE_ALLOW_HTTP"}
+    assert _tenable_url(services({**env, "TENABLE_URL": "https://cloud.tenable.com"})) == "https://cloud.tenable.com"
+    with pytest.raises(ConfigurationError, match="allow_http"):
+        _tenable_url(services({**env, "TENABLE_URL": "http://cloud.tenable.com"}))
 
 
 def test_hosts_in_urls_are_services(filled: dict[str, Any]) -> None:

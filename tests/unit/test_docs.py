@@ -158,7 +158,7 @@ def test_every_connection_in_the_docs_can_be_used(page: Path, monkeypatch: pytes
         if connection.conn_type == "tenable":
             arguments = arguments_of(connection, name)
             assert (arguments["access_key"], arguments["secret_key"]) == ("the-access-key", "the-secret-key")
-            assert arguments["url"] in ("https://cloud.tenable.com", "https://fedcloud.tenable.com")
+            assert arguments["url"] in ("https://cloud.tenable.com", "https://fedcloud.tenable.com", "http://sandbox:8741")
         else:
             assert connection.conn_type == "aws"
             assert isinstance(connection.extra_dejson, dict)
@@ -170,7 +170,8 @@ def test_connection_page_shows_every_way() -> None:
     assert any("timeout" in value for value in values)
     text = (DOCS / "connections.md").read_text()
     assert all(
-        word in text for word in ("airflow connections add", "SecretsManagerBackend", "TIO_ACCESS_KEY", "TIO_SECRET_KEY", "verify", "proxies", "timeout")
+        word in text
+        for word in ("airflow connections add", "SecretsManagerBackend", "TIO_ACCESS_KEY", "TIO_SECRET_KEY", "verify", "proxies", "timeout", "allow_http")
     )
 
 

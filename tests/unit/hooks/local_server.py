@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import ssl
 import threading
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 ACCESS, SECRET = "canaryAccess0123456789", "canarySecret9876543210"
 
@@ -24,8 +32,25 @@ class LocalServer:
         self.answers = [(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)]
 
 
+def tls_files(folder):
+    """A self-signed certificate for this machine, and its key: two PEM files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - timedelta(days=1), now + timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    # A client that checks strictly, as Python 3.13's does, wants a CA to say that it is one.
+    certificate = builder.add_extension(address, False).add_extension(x509.BasicConstraints(True, None), True).sign(key, hashes.SHA256())
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(private)
+    return folder / "cert.pem", folder / "key.pem"
+
+
 @contextmanager
-def local_server():
+def local_server(tls=None):
+    """:param tls: certificate and key of :func:`tls_files`; without, the server speaks plain http."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -58,6 +83,11 @@ def local_server():
 
     http = Server(("127.0.0.1", 0), Handler)
     server = LocalServer(http.server_address[1])
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        http.socket = context.wrap_socket(http.socket, server_side=True)
+        server.url = server.url.replace("http:", "https:")
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
