@@ -6,12 +6,15 @@ import would silently hand out the classes of Airflow 2.
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 from airflow import __version__ as _airflow_version
 from airflow.timetables.interval import DeltaDataIntervalTimetable
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from packaging.version import Version
+
+_log = logging.getLogger(__name__)
 
 _AIRFLOW = Version(Version(_airflow_version).base_version)
 AIRFLOW_V_3_0_PLUS = Version("3.0.0") <= _AIRFLOW
@@ -88,6 +91,32 @@ def pause(seconds: float) -> BaseTrigger:
     return trigger
 
 
+#: Where Airflow's own Variables are read from: its database, which tasks of Airflow 3 reach through the API server.
+_DATABASE = frozenset({"MetastoreBackend", "ExecutionAPISecretsBackend"})
+
+
+def defined_outside_database(variable: str) -> str | None:
+    """What defines a Variable before Airflow's database is asked, in words; None where nothing does. The order is Airflow's own when it reads one."""
+    if AIRFLOW_V_3_0_PLUS:
+        from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
+    else:
+        from airflow.configuration import ensure_secrets_loaded as ensure_secrets_backend_loaded
+
+    for backend in ensure_secrets_backend_loaded():
+        kinds = {kind.__name__ for kind in type(backend).__mro__}
+        if kinds & _DATABASE:
+            continue
+        try:
+            value = backend.get_variable(key=variable)
+        except Exception as error:  # noqa: BLE001 - as Airflow itself does: where it matters, reading the Variable fails.
+            _log.warning("It is not known whether the secrets backend %s defines Variable %s: %s", type(backend).__name__, variable, type(error).__name__)
+            continue
+        if value is not None:
+            in_environment = "EnvironmentVariablesBackend" in kinds
+            return f"the environment variable AIRFLOW_VAR_{variable.upper()}" if in_environment else f"the secrets backend {type(backend).__name__}"
+    return None
+
+
 __all__ = [
     "AIRFLOW_V_3_0_PLUS",
     "AIRFLOW_V_3_2_PLUS",
@@ -115,6 +144,7 @@ __all__ = [
     "asset_of",
     "conf",
     "dag",
+    "defined_outside_database",
     "pause",
     "task",
 ]

@@ -18,6 +18,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.import_groups import grouped, name_of, target_of, write_group
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, shard_manifests
 from airflow_provider_tenable.parking import claim_pool, settle_pool
+from airflow_provider_tenable.run_conf import check_conf
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.settings import DEFAULTS, narrowed, parse_settings
 from airflow_provider_tenable.staging import is_local, names, read_json, remove, remove_file, write_json
@@ -34,6 +35,8 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     :raises ConfigurationError: a param, an option, a connection or the watermark is wrong.
     """
     run = RunFolder.of(context)
+    check_conf(context, DEFAULTS)
+    watermark.check_not_hidden(run.dag_id)
     params = dict(context["params"])
     asked = {name: params.get(name, default) for name, default in DEFAULTS.items()}
     settings = parse_settings(params)

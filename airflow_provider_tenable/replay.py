@@ -17,10 +17,14 @@ from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.export_store import StagedExport
 from airflow_provider_tenable.findings_writer import FindingsWriter
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
+from airflow_provider_tenable.run_conf import check_conf
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.staging import default_staging_uri, names, read_json, remove, write_json
 
 log = logging.getLogger(__name__)
+
+#: The params that are read here.
+PARAMS = frozenset({"run_id", "dag_id", "transform", "max_rejected_ratio"})
 
 
 class _Updated(msgspec.Struct):
@@ -38,8 +42,9 @@ def plan_replay(context: Any) -> dict[str, Any]:
     """Find the run that is to be repeated, and stage what is to be sent.
 
     :return: ``{"run_id", "shards", "assets", "vulnerabilities", "plan"}``: what the transform is mapped over (nothing where findings go out as they are).
-    :raises ConfigurationError: there is no such run, or it has nothing that could be sent again.
+    :raises ConfigurationError: there is no such run, it has nothing that could be sent again, or a param is unknown.
     """
+    check_conf(context, PARAMS)
     params, run = context["params"], RunFolder.of(context)
     source = _source(str(params["dag_id"]), params.get("run_id"))
     plan = read_json(source.plan)

@@ -184,6 +184,23 @@ def read_watermark(dag_id: str) -> str | None:
     return None if value is None else str(value)
 
 
+def check_not_hidden(dag_id: str) -> None:
+    """Look whether something outside Airflow's database defines the Variable: what a run sets would not be read, and the watermark could never move.
+
+    A value in the environment of Airflow 3's API server alone is not seen from a worker; :func:`write_watermark` finds that one.
+
+    :raises ConfigurationError: naming the Variable and where it is defined.
+    """
+    from airflow_provider_tenable._compat import defined_outside_database
+
+    name = variable_name(dag_id)
+    if place := defined_outside_database(name):
+        raise ConfigurationError(
+            f"Variable {name} is defined by {place}, which hides the one that a run sets: the watermark could never move. Nothing was exported. "
+            f"Remove it there. To begin at a chosen moment, set it in Airflow's database: airflow variables set {name} 1790000000."
+        )
+
+
 def write_watermark(dag_id: str, value: int) -> None:
     """Set the Variable, and read it back: one from the environment or a secrets backend would hide what is set.
 

@@ -19,7 +19,7 @@ def run_replay(tasks: Any, params: dict[str, Any]) -> None:
     """
     context = {
         **tasks.context,
-        "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=tasks.run_id, run_type="manual"),
+        "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=tasks.run_id, run_type="manual", conf=params),
         "params": {"dag_id": "tenable_to_security_hub", "run_id": None, "transform": False, "max_rejected_ratio": 0.0, **params},
     }
     plan = tasks.once("plan_replay", lambda: replay.plan_replay(context))

@@ -61,7 +61,7 @@ class Tasks:
         defaults = {**DEFAULTS, **order.get("defaults", {})}
         interval = [None if each is None else datetime.fromtimestamp(each, UTC) for each in order.get("interval") or (None, None)]
         self.context: dict[str, Any] = {
-            "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=self.run_id, run_type=order.get("run_type", "manual")),
+            "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=self.run_id, run_type=order.get("run_type", "manual"), conf=order.get("params", {})),
             "dag": SimpleNamespace(params=defaults),
             "params": {**defaults, **order.get("params", {})},
             "ti": SimpleNamespace(xcom_push=self._push),

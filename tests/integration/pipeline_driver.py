@@ -64,7 +64,7 @@ class Run:
         defaults = {**DEFAULTS, **self.defaults}
         self.pushed: dict[str, Any] = {}
         self.context: dict[str, Any] = {
-            "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=self.run_id, run_type=self.run_type),
+            "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=self.run_id, run_type=self.run_type, conf=self.params),
             "dag": SimpleNamespace(params=defaults),
             "params": {**defaults, **self.params},
             "ti": SimpleNamespace(xcom_push=lambda key, value: self.pushed.update({key: value})),

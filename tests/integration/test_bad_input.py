@@ -97,6 +97,28 @@ def test_watermark_in_the_future(sandbox: Sandbox, variables: Variables, default
 
 
 @pytest.mark.usefixtures("nothing_happens")
+class TestWhatARunWasAskedFor:
+    """Found in the plan, before a single export is asked for."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_was_exported(self, sandbox: Sandbox) -> Any:
+        yield
+        assert sandbox.jobs()["created"] == 0
+
+    def test_misspelt_param(self, defaults: dict[str, Any]) -> None:
+        _fails(Run(params={"dryrun": True}, defaults=defaults), "'dryrun' (did you mean 'dry_run'?)", "tenable_to_security_hub does not have")
+
+    def test_conf_that_airflow_ignores(self, defaults: dict[str, Any]) -> None:
+        run = Run(params={"dry_run": True}, defaults=defaults)
+        run.context["params"] = dict(run.context["dag"].params)
+        _fails(run, "'dry_run'", "[core] dag_run_conf_overrides_params is False", "[tenable] dag_params")
+
+    def test_watermark_that_the_environment_hides(self, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW_VAR_TENABLE_TO_SECURITY_HUB__SINCE", "1700000000")
+        _fails(Run(defaults=defaults), "AIRFLOW_VAR_TENABLE_TO_SECURITY_HUB__SINCE", "Remove it there")
+
+
+@pytest.mark.usefixtures("nothing_happens")
 class TestConnections:
     def test_wrong_tenable_keys(self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         connect(

@@ -134,6 +134,14 @@ def test_run_without_findings_ends_well(airflow: Standalone) -> None:
     assert (states["import_findings"], states["settle"], states["advance_watermark"]) == ("skipped", "success", "success")
 
 
+def test_misspelt_param_is_refused_before_anything_is_exported(airflow: Standalone) -> None:
+    # Airflow itself takes it: without the refusal this would be a real run.
+    run = airflow.trigger({"dryrun": True})
+    assert airflow.wait_for(run) == "failed"
+    assert "'dryrun' (did you mean 'dry_run'?)" in airflow.log_of(run, "plan_run")
+    assert "Nothing was exported or imported" in airflow.report_of(run)
+
+
 def test_backfill_covers_each_day_and_leaves_the_watermark(airflow: Standalone, sandbox: SandboxProcess) -> None:
     watermark, held = airflow.watermark(), _held(sandbox)
     today = datetime.fromtimestamp(int(watermark or 0), UTC).date()

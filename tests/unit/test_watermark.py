@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -381,3 +386,54 @@ def test_a_variable_that_the_environment_hides_is_an_error_that_says_so(monkeypa
     monkeypatch.setattr(_compat, "Variable", Variables(hides="5"))
     with pytest.raises(ConfigurationError, match=r"Variable d__since was set to 7 but reads otherwise.*Remove it there"):
         watermark.write_watermark("d", 7)
+
+
+# --- defined outside Airflow's database -------------------------------------------------------------------------------------------------
+
+
+def test_variable_of_the_environment_is_found_before_anything_moves(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_VAR_D__SINCE", "")
+    with pytest.raises(ConfigurationError, match=r"Variable d__since is defined by the environment variable AIRFLOW_VAR_D__SINCE, which hides .* Nothing was"):
+        watermark.check_not_hidden("d")
+    watermark.check_not_hidden("another")
+
+
+def test_variable_of_a_secrets_backend_is_found(tmp_path):
+    """Airflow's own backend that reads a file; in a process of its own, since Airflow keeps what it has loaded."""
+    secrets = tmp_path / "variables.json"
+    secrets.write_text(json.dumps({"d__since": "1790000000"}))
+    settings = {"BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend", "BACKEND_KWARGS": json.dumps({"variables_file_path": str(secrets)})}
+    env = {**os.environ, **{f"AIRFLOW__SECRETS__{name}": value for name, value in settings.items()}}
+    code = (
+        "from airflow_provider_tenable import watermark\n"
+        "watermark.check_not_hidden('another')\n"
+        "try:\n    watermark.check_not_hidden('d')\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "ConfigurationError Variable d__since is defined by the secrets backend LocalFilesystemBackend, which hides" in done.stdout
+
+
+class MetastoreBackend:
+    """Named as Airflow's database."""
+
+    def get_variable(self, key):
+        return "1790000000"
+
+
+class SealedVault:
+    def get_variable(self, key):
+        raise OSError("the vault is sealed")
+
+
+@pytest.mark.parametrize(
+    ("backends", "logged"), [([MetastoreBackend()], ""), ([SealedVault(), MetastoreBackend()], "SealedVault defines Variable d__since: OSError")]
+)
+def test_database_itself_hides_nothing_and_neither_does_a_backend_that_is_out_of_order(monkeypatch, caplog, backends, logged):
+    path = (
+        "airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded" if _compat.AIRFLOW_V_3_0_PLUS else "airflow.configuration.ensure_secrets_loaded"
+    )
+    monkeypatch.setattr(path, lambda: backends)
+    watermark.check_not_hidden("d")
+    assert logged in caplog.text
