@@ -24,7 +24,12 @@ class Option:
     example: str | None = None
     minimum: float | None = None
     maximum: float | None = None
+    #: What 0 means where it is allowed although it lies below the minimum.
+    zero: str = ""
 
+
+#: Bounds that no deployment means to reach: beyond them, dates and time spans no longer exist, and a typing error would end a task or the DAG file.
+_YEAR_HOURS, _CENTURY_DAYS = 8784, 36600
 
 OPTIONS: dict[str, Option] = {
     "staging_path": Option(
@@ -34,7 +39,14 @@ OPTIONS: dict[str, Option] = {
         "place. Empty: the folder tenable_staging in AIRFLOW_HOME, which is right for one machine only.",
         example="s3://aws_default@my-bucket/tenable",
     ),
-    "schedule_hours": Option("float", "24", "Hours between two scheduled runs of tenable_to_security_hub (the old tool's --run-every).", minimum=0.25),
+    "schedule_hours": Option(
+        "float",
+        "24",
+        "Hours between two scheduled runs of tenable_to_security_hub (the old tool's --run-every), 0.25 to 8784. 0: no schedule, the DAG runs when it is triggered.",
+        minimum=0.25,
+        maximum=_YEAR_HOURS,
+        zero="no schedule",
+    ),
     # No braces in a default: Airflow formats it as a template, and does not start with one it cannot format.
     "dag_params": Option(
         "string",
@@ -48,6 +60,7 @@ OPTIONS: dict[str, Option] = {
         "3600",
         "How far before the watermark an incremental run begins. Covers what Tenable publishes late.",
         minimum=0,
+        maximum=3600 * _YEAR_HOURS,
     ),
     "transform_shards": Option("integer", "8", "Into how many mapped tasks the transform is split, at most.", minimum=1),
     "import_tasks": Option(
@@ -62,6 +75,7 @@ OPTIONS: dict[str, Option] = {
         "60",
         "After so many minutes an import hands its worker slot back, and goes on half a minute later behind its receipts; no retry is used up. 0: it never does.",
         minimum=0,
+        maximum=60 * _YEAR_HOURS,
     ),
     "num_assets": Option("integer", "100", "Assets per chunk of a vulnerability export (50 to 5000). Fewer means less memory.", minimum=50, maximum=5000),
     "asset_chunk_size": Option("integer", "1000", "Assets per chunk of an asset export (100 to 1000).", minimum=100, maximum=1000),
@@ -70,22 +84,29 @@ OPTIONS: dict[str, Option] = {
         "24",
         "Hours for which a full export of the assets serves; between, only those that changed are exported. 0: all assets are exported by every run.",
         minimum=0,
+        maximum=_YEAR_HOURS,
     ),
-    "poll_interval_seconds": Option("float", "30", "Seconds between two looks at a running export. At least 10 where the task is deferred.", minimum=1),
+    "poll_interval_seconds": Option(
+        "float", "30", "Seconds between two looks at a running export. At least 10 where the task is deferred.", minimum=1, maximum=86400
+    ),
     "export_timeout_hours": Option(
         "float",
         "12",
         "A running export is cancelled, and its task fails, after this many hours. Chunks live for 24.",
         minimum=0.01,
+        maximum=_YEAR_HOURS,
     ),
     "asset_lookups": Option("integer", "100", "Assets that one transform task may look up singly when the export lacks them.", minimum=0),
-    "parked_days": Option("float", "7", "Days for which a record without its asset is tried again before it is given up.", minimum=0),
-    "retention_days": Option("float", "7", "Days after which the staged files of a successful run are removed. Failed runs stay.", minimum=0),
+    "parked_days": Option("float", "7", "Days for which a record without its asset is tried again before it is given up.", minimum=0, maximum=_CENTURY_DAYS),
+    "retention_days": Option(
+        "float", "7", "Days after which the staged files of a successful run are removed. Failed runs stay.", minimum=0, maximum=_CENTURY_DAYS
+    ),
     "rejected_retention_days": Option(
         "float",
         "30",
         "Days for which the rejected findings of a successful run are kept, so that they can be looked at and replayed. Less than retention_days means that.",
         minimum=0,
+        maximum=_CENTURY_DAYS,
     ),
     "id_scheme": Option(
         "string",
@@ -133,7 +154,7 @@ def dag_params() -> dict[str, Any]:
 def get(name: str) -> Any:
     """Read an option as its own type.
 
-    :raises ConfigurationError: the value is not of the option's type, or below its minimum.
+    :raises ConfigurationError: the value is not of the option's type, or out of its bounds.
     """
     from airflow_provider_tenable._compat import conf
     from airflow_provider_tenable.exceptions import ConfigurationError
@@ -150,10 +171,13 @@ def get(name: str) -> Any:
             f"Option [{SECTION}] {name} is {text!r}, which is not of type {option.type}. "
             f"Set AIRFLOW__{SECTION.upper()}__{name.upper()} or the option in airflow.cfg."
         ) from error
+    if option.zero and value == 0:
+        return value
     if option.minimum is not None and value < option.minimum:
-        raise ConfigurationError(f"Option [{SECTION}] {name} is {text}; the least it may be is {option.minimum:g}.")
+        or_zero = f", or 0 for {option.zero}" if option.zero else ""
+        raise ConfigurationError(f"Option [{SECTION}] {name} is {text[:40]}; the least it may be is {option.minimum:.12g}{or_zero}.")
     if option.maximum is not None and value > option.maximum:
-        raise ConfigurationError(f"Option [{SECTION}] {name} is {text}; the most it may be is {option.maximum:g}.")
+        raise ConfigurationError(f"Option [{SECTION}] {name} is {text[:40]}; the most it may be is {option.maximum:.12g}.")
     return value
 
 

@@ -123,9 +123,15 @@ def with_own_defaults(params: dict[str, Param]) -> dict[str, Param]:
     return params
 
 
+def own_schedule() -> DeltaDataIntervalTimetable | None:
+    """Data intervals of ``[tenable] schedule_hours``; None where it is 0: nothing starts by itself then, and switching the DAG on starts no run."""
+    hours = config.get("schedule_hours")
+    return DeltaDataIntervalTimetable(timedelta(hours=hours)) if hours else None
+
+
 @dag(
     dag_id=DAG_ID,
-    schedule=DeltaDataIntervalTimetable(timedelta(hours=config.get("schedule_hours"))),
+    schedule=own_schedule(),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from airflow_provider_tenable import config
@@ -58,6 +60,8 @@ def test_each_option_explains_itself(name):
         ("lag_seconds", "0", 0),
         ("lag_seconds", " 7200 ", 7200),
         ("schedule_hours", "0.25", 0.25),
+        ("schedule_hours", "8784", 8784.0),
+        *[("schedule_hours", text, 0.0) for text in ("0", "0.0", " 0 ")],
         ("num_assets", "50", 50),
         ("asset_chunk_size", "100", 100),
         ("poll_interval_seconds", "1", 1.0),
@@ -96,6 +100,9 @@ def test_a_value_of_another_type_is_named_with_where_to_set_it(monkeypatch, name
         ("parked_days", "-0.1"),
         ("retention_days", "-0.1"),
         ("schedule_hours", "nan"),
+        ("schedule_hours", "-1"),
+        ("schedule_hours", "8785"),
+        ("schedule_hours", "1e308"),
         ("parked_days", "nan"),
         ("retention_days", "inf"),
     ],
@@ -104,6 +111,25 @@ def test_a_value_out_of_bounds_is_refused(monkeypatch, name, text):
     put(monkeypatch, name, text)
     with pytest.raises(ConfigurationError, match=rf"Option \[tenable\] {name} is "):
         get(name)
+
+
+def test_a_schedule_that_is_too_dense_is_refused_with_both_ways_out(monkeypatch):
+    put(monkeypatch, "schedule_hours", "0.1")
+    with pytest.raises(ConfigurationError, match=r"schedule_hours is 0\.1; the least it may be is 0\.25, or 0 for no schedule\."):
+        get("schedule_hours")
+
+
+@pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option.type == "float"])
+def test_no_number_is_so_large_that_a_date_made_of_it_fails(monkeypatch, name):
+    """What a task makes of these are spans of seconds, and moments that far from now."""
+    put(monkeypatch, name, "1e308")
+    with pytest.raises(ConfigurationError, match=rf"Option \[tenable\] {name} is 1e308; the most it may be is \d+\."):
+        get(name)
+    assert OPTIONS[name].maximum is not None
+    put(monkeypatch, name, str(OPTIONS[name].maximum))
+    largest = get(name) * (86400 if name.endswith("days") else 3600 if name.endswith("hours") else 60)
+    datetime.now(UTC) + timedelta(seconds=largest)
+    int(largest)
 
 
 def test_every_option_is_read_somewhere():

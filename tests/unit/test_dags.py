@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable._compat import AIRFLOW_V_3_2_PLUS, conf
+from airflow_provider_tenable.exceptions import ConfigurationError
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "dags").glob("*.py"))
 DAGS = {path.stem: runpy.run_path(str(path))["dag"] for path in FILES}
@@ -61,3 +62,27 @@ def test_delays_between_retries_double():
         delays.append((TaskInstance.next_retry_datetime(tried) - ended).total_seconds())
     first = task.retry_delay.total_seconds()
     assert first <= delays[0] < 2 * first <= delays[1] < 4 * first
+
+
+MAIN = next(path for path in FILES if path.stem == "tenable_to_security_hub")
+
+
+def test_the_schedule_is_that_of_the_option(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__TENABLE__SCHEDULE_HOURS", "6")
+    timetable = runpy.run_path(str(MAIN))["dag"].timetable
+    assert timetable.can_be_scheduled
+    assert timetable._delta == timedelta(hours=6)
+
+
+def test_no_schedule_means_that_nothing_starts_by_itself(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__TENABLE__SCHEDULE_HOURS", "0")
+    dag = runpy.run_path(str(MAIN))["dag"]
+    assert not dag.timetable.can_be_scheduled
+    assert type(dag.timetable).__name__ == "NullTimetable"
+
+
+def test_a_schedule_beyond_all_dates_is_an_import_error_in_words(monkeypatch):
+    """Airflow shows the text among its DAG import errors. A timedelta would end the file with an OverflowError, some dates only the scheduler."""
+    monkeypatch.setenv("AIRFLOW__TENABLE__SCHEDULE_HOURS", "1e308")
+    with pytest.raises(ConfigurationError, match=r"Option \[tenable\] schedule_hours is 1e308; the most it may be is 8784\."):
+        runpy.run_path(str(MAIN))
