@@ -66,7 +66,7 @@ browser: setup
 	$(PY) -m pytest -p no:anyio tests/ui
 
 system: setup
-	$(PY) -m pytest tests/system/test_scheduler.py
+	$(PY) -m pytest tests/system/test_scheduler.py tests/system/test_demo.py
 
 # Two targets at a time may need it, and only one may make it.
 setup-old:

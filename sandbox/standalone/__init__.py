@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sandbox.standalone.airflow import Standalone
-from sandbox.standalone.children import SandboxProcess
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.standalone.airflow import Standalone
+    from sandbox.standalone.children import SandboxProcess
 
 
 def airflow_of_this_environment(home: Path, sandbox: SandboxProcess, *, port: int | None = None, settings: dict[str, str] | None = None) -> Standalone:
     """Start the Airflow that is installed, of whatever version. Arguments as of :class:`~sandbox.standalone.airflow.Standalone`."""
+    # Imported here: the watchdog is a module of this package, and needs nothing of it.
     if version("apache-airflow").startswith("2."):
         from sandbox.standalone.airflow_2 import Standalone2
 
         return Standalone2(home, sandbox, port=port, settings=settings)
+    from sandbox.standalone.airflow import Standalone
+
     return Standalone(home, sandbox, port=port, settings=settings)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -30,19 +30,26 @@ def destinations(accounts: list[str]) -> list[dict[str, Any]]:
 
 
 def connections(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
-    """Airflow's connections to the sandbox, in the form of its REST API."""
+    """Airflow's connections to the sandbox, in the form of its REST API.
+
+    Made for the UI's test button: Airflow 3.3.1 and 3.3.2 refuse to test a connection without a port (apache/airflow#73298), and the Amazon provider's
+    test asks the real STS unless ``service_config`` names another one.
+    """
+    extra = {"region_name": sandbox.facts["regions"][0], "endpoint_url": sandbox.aws, "service_config": {"sts": {"endpoint_url": sandbox.aws}}}
     return {
         "tenable_default": {
             "conn_type": "tenable",
             "host": sandbox.tenable,
+            "port": urlsplit(sandbox.tenable).port,
             "login": sandbox.facts["access_key"],
             "password": sandbox.facts["secret_key"],
         },
         "aws_default": {
             "conn_type": "aws",
+            "port": urlsplit(sandbox.aws).port,
             "login": "AKIASANDBOXHUB000001",
             "password": "sandbox-aws-secret-000000000000000000001",
-            "extra": json.dumps({"region_name": sandbox.facts["regions"][0], "endpoint_url": sandbox.aws}),
+            "extra": json.dumps(extra),
         },
     }
 

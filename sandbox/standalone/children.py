@@ -1,11 +1,8 @@
-"""Child processes that surely end: each leads a process group of its own, which is stopped whole."""
+"""Child processes that surely end: each leads a session of its own, which is ended completely, at the latest when the process that started it is gone."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from sandbox.standalone import sessions, watchdog
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -30,7 +29,10 @@ class Child:
 
     :param command: program and arguments.
     :param log: where its output goes.
+    :ivar patience: seconds between SIGTERM and SIGKILL at the end of a ``with``.
     """
+
+    patience = 15.0
 
     def __init__(self, command: Sequence[str], *, log: Path, env: dict[str, str] | None = None, cwd: Path = ROOT) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -39,12 +41,13 @@ class Child:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd=cwd, start_new_session=True
             )
+        watchdog.watch(self.process.pid)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
+        self.stop(self.patience)
 
     def alive(self) -> bool:
         """Whether it runs."""
@@ -55,23 +58,10 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self, patience: float = 15.0) -> None:
-        """End the whole group: politely, then for certain."""
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            deadline = time.monotonic() + patience
-            while self._group_lives() and time.monotonic() < deadline:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self.process.pid, sign)
-                self.process.poll()
-                time.sleep(0.3)
+        """End it with everything that it has started: politely, then for certain."""
+        sessions.end([self.process.pid], patience, reap=self.process.poll)
         self.process.wait()
-
-    def _group_lives(self) -> bool:
-        self.process.poll()
-        try:
-            os.killpg(self.process.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        watchdog.release(self.process.pid)
 
 
 class SandboxProcess(Child):
@@ -85,13 +75,20 @@ class SandboxProcess(Child):
         ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "sandbox", "--tenable-port", "0", "--aws-port", "0", "--ready-file", str(ready), *arguments]
         super().__init__(command, log=log)
+        try:
+            self._wait_until_ready(ready)
+        except BaseException:
+            # Nobody else has it yet.
+            self.stop()
+            raise
+        self.facts: dict[str, Any] = json.loads(ready.read_text())
+
+    def _wait_until_ready(self, ready: Path) -> None:
         deadline = time.monotonic() + 60
         while not ready.exists():
             if not self.alive() or time.monotonic() > deadline:
-                self.stop()
                 raise RuntimeError(f"The sandbox did not start:\n{self.tail()}")
             time.sleep(0.1)
-        self.facts: dict[str, Any] = json.loads(ready.read_text())
 
     @property
     def tenable(self) -> str:

@@ -11,6 +11,8 @@ import json
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -19,6 +21,7 @@ from sandbox import commands
 from sandbox.standalone import airflow_of_this_environment
 from sandbox.standalone.airflow import Standalone
 from sandbox.standalone.children import ROOT, SandboxProcess
+from sandbox.standalone.signals import ended_by_signals
 
 _HOME = ROOT / ".demo"
 _BEGAN = time.monotonic()
@@ -29,24 +32,34 @@ def say(text: str) -> None:
     print(f"[{time.monotonic() - _BEGAN:5.0f} s] {text}", flush=True)
 
 
-def start(home: Path, *, port: int | None, estate: str) -> tuple[SandboxProcess, Standalone]:
-    """Start the sandbox and Airflow."""
-    shutil.rmtree(home, ignore_errors=True)
+@contextmanager
+def running(home: Path, *, port: int | None, estate: str) -> Iterator[tuple[SandboxProcess, Standalone]]:
+    """The sandbox and Airflow, which end with the body, whatever ends it. :raises SystemExit: the folder holds something else."""
+    _empty(home)
     say("Starting the sandbox: Tenable and AWS Security Hub on localhost.")
     # Long enough for the export to be deferred to the triggerer, as a real one is.
-    sandbox = SandboxProcess("--estate", estate, "--prepare-seconds", "15", log=home / "sandbox.log")
-    say(f"  Tenable {sandbox.tenable}, AWS {sandbox.aws}")
-    say("Starting Airflow: database, scheduler, triggerer, DAG processor and API server. This takes a minute or two.")
-    airflow = airflow_of_this_environment(home, sandbox, port=port)
-    try:
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(SandboxProcess("--estate", estate, "--prepare-seconds", "15", log=home / "sandbox.log"))
+        say(f"  Tenable {sandbox.tenable}, AWS {sandbox.aws}")
+        say("Starting Airflow: database, scheduler, triggerer, DAG processor and API server. This takes a minute or two.")
+        airflow = stack.enter_context(airflow_of_this_environment(home, sandbox, port=port))
+        stack.callback(_say_if_anybody_listens, "Stopping Airflow and the sandbox.")
         airflow.wait_until_healthy()
         airflow.connect(sandbox)
-    except BaseException:
-        airflow.stop()
-        sandbox.stop()
-        raise
-    say(f"  Airflow {airflow.url}")
-    return sandbox, airflow
+        say(f"  Airflow {airflow.url}")
+        yield sandbox, airflow
+
+
+def _empty(home: Path) -> None:
+    if home.exists() and any(home.iterdir()) and not (home / "sandbox.log").exists():
+        raise SystemExit(f"{home} is not a folder of the demo and would be emptied. Name a new folder.")
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _say_if_anybody_listens(text: str) -> None:
+    # The terminal may be closed.
+    with suppress(OSError):
+        say(text)
 
 
 def run_twice(sandbox: SandboxProcess, airflow: Standalone) -> None:
@@ -92,19 +105,16 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave Airflow and the sandbox running until Ctrl-C")
     parser.add_argument("--port", type=int, help="port of Airflow's UI (a free one; 8080 with --keep)")
     parser.add_argument("--estate", default="demo", choices=("tiny", "small", "demo"), help="size of the simulated estate")
+    parser.add_argument("--home", type=Path, default=_HOME, help="folder of Airflow's files and logs, which is emptied first (.demo)")
     options = parser.parse_args()
-    sandbox, airflow = start(_HOME, port=options.port or (8080 if options.keep else None), estate=options.estate)
-    try:
+    port = options.port or (8080 if options.keep else None)
+    with ended_by_signals(), running(options.home, port=port, estate=options.estate) as (sandbox, airflow):
         if options.keep:
             _keep(sandbox, airflow)
         else:
             run_twice(sandbox, airflow)
-    finally:
-        say("Stopping Airflow and the sandbox.")
-        airflow.stop()
-        sandbox.stop()
     if not options.keep:
-        say(f"Nothing is left running; files and logs are in {_HOME.relative_to(ROOT)}/. To click through the DAG yourself: make ui")
+        say(f"Nothing is left running; files and logs are in {options.home}. To click through the DAG yourself: make ui")
 
 
 def _keep(sandbox: SandboxProcess, airflow: Standalone) -> None:

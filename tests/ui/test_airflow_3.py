@@ -50,6 +50,16 @@ def _trigger_dialog(page: Page) -> Locator:
 class TestConnection:
     """The form of the connection type, and the test button beside the connection."""
 
+    def test_buttons_of_the_sandboxs_connections_reach_the_sandbox(self, page: Page, estate: Estate) -> None:
+        page.goto("/connections")
+        for name, answer in (("tenable_default", "Tenable answers, the keys belong to"), ("aws_default", "arn:aws:iam::")):
+            with page.expect_response(lambda response: response.url.endswith("/connections/test")) as answered:
+                page.get_by_role("row").filter(has_text=name).get_by_role("button", name="Test Connection").click()
+            assert answered.value.status == 200, answered.value.text()
+            assert answered.value.json()["status"] is True, answered.value.text()
+            assert answer in answered.value.json()["message"]
+        expect(page.get_by_text("Bad Request")).to_have_count(0)
+
     def test_form_has_our_fields_with_labels_and_help(self, page: Page, estate: Estate) -> None:
         page.goto("/connections")
         page.get_by_role("button", name="Add Connection").click()
