@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from airflow_provider_tenable.asff.identity import ACCOUNT, REGION
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.identifiers import is_connection_id, is_role_name, shown
 
 DEFAULT = [{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}]
 FIXED, BY_RESOURCE = "fixed", "resource"
@@ -65,18 +66,27 @@ def _parse(entry: Any, number: int) -> Destination:
     conn_id = entry.get("aws_conn_id", "aws_default")
     if conn_id is not None and (not isinstance(conn_id, str) or not conn_id.strip()):
         raise ConfigurationError(f"{where}.aws_conn_id must be the id of an AWS connection, or null for the worker's own credentials.")
+    if conn_id is not None and not is_connection_id(conn_id):
+        raise ConfigurationError(
+            f"{where}.aws_conn_id is {shown(conn_id)}. Airflow allows letters, digits and _ # ! ( ) - . : / \\ in a connection id, and at most 250 of them."
+        )
     accounts = entry.get("accounts", "*")
     if accounts != "*" and (not isinstance(accounts, list) or not accounts):
         raise ConfigurationError(f'{where}.accounts must be "*" or a list of account ids.')
     for account in accounts if isinstance(accounts, list) else []:
         if not isinstance(account, str) or not ACCOUNT.fullmatch(account):
-            raise ConfigurationError(f"{where}.accounts has {account!r}. An account id is a text of 12 digits, in quotes (a number loses its zeros).")
+            raise ConfigurationError(f"{where}.accounts has {shown(account)}. An account id is a text of 12 digits, in quotes (a number loses its zeros).")
     region = entry.get("region")
     if region is not None and (not isinstance(region, str) or not REGION.fullmatch(region)):
-        raise ConfigurationError(f"{where}.region is {region!r}, which is no AWS Region such as eu-west-1.")
+        raise ConfigurationError(f"{where}.region is {shown(region)}, which is no AWS Region such as eu-west-1.")
     role = entry.get("role_name")
     if role is not None and (not isinstance(role, str) or not role.strip() or role.startswith("arn:")):
         raise ConfigurationError(f"{where}.role_name is the name of a role (with its path), not an ARN: it is assumed in each finding's own account.")
+    if role is not None and not is_role_name(role):
+        raise ConfigurationError(
+            f"{where}.role_name is {shown(role)}. IAM allows letters, digits and _ + = , . @ - in a role's name, at most 64 of them, after a path such as "
+            "team/security/ (printable ASCII characters without spaces, no slash at the beginning)."
+        )
     return Destination(conn_id, () if accounts == "*" else tuple(accounts), role, region)
 
 

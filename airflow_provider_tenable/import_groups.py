@@ -1,6 +1,8 @@
 """Which import task serves which accounts and Regions: one each while there are tasks enough, else groups of about equal numbers of findings.
 
-A group stands in a file of the run's folder, and XCom holds only its number: thousands of destinations, with the names of their parts, are too much for XCom.
+A group is kept in a file of the run's folder, and XCom holds only its number. Thousands of destinations, with the names of their parts, are too much for XCom; and
+names of roles and connections, which whoever triggers a run may choose, must not reach the arguments of a mapped task: Airflow renders those of ``expand_kwargs`` as
+templates (apache/airflow#33733).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.identifiers import invalid_target, is_part_name, shown
 from airflow_provider_tenable.staging import read_json, write_json
 
 if TYPE_CHECKING:
@@ -36,6 +39,42 @@ class Target(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.account}/{self.region}"
+
+
+class Assignment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``plan_imports`` tells one import task.
+
+    :ivar group: the number of its group.
+    :ivar title: what the mapped task is called in the UI.
+    :ivar account: with ``region``, ``aws_conn_id`` and ``role_name``: as version 0.1.0 has planned an import into a single account and Region.
+    """
+
+    batch_size: int
+    dry_run: bool
+    group: int | None = None
+    title: str | None = None
+    account: str | None = None
+    region: str | None = None
+    aws_conn_id: str | None = None
+    role_name: str | None = None
+
+
+def parse_assignment(value: Any) -> Assignment:
+    """An entry of the XCom of ``plan_imports``. :raises StagingError: it has another form."""
+    import msgspec
+
+    try:
+        return msgspec.convert(value, Assignment)
+    except msgspec.ValidationError as error:
+        raise StagingError(f"This task's entry in the XCom of plan_imports cannot be read ({error}). Clear the run's tasks from plan_imports on.") from error
+
+
+def fault_of(target: Target) -> str | None:
+    """What is wrong with a target that was read from a file, in words; None where it can be used."""
+    for name, _ in target.parts:
+        if not is_part_name(name):
+            return f"{shown(name)} is not the name of a staged part"
+    return invalid_target(account=target.account, region=target.region, aws_conn_id=target.aws_conn_id, role_name=target.role_name)
 
 
 def target_of(entry: dict[str, Any]) -> Target:
@@ -74,10 +113,18 @@ def write_group(run: RunFolder, number: int, group: list[Target]) -> None:
 
 
 def read_group(run: RunFolder, number: int) -> list[Target]:
-    """The targets of a group. :raises StagingError: it was not planned."""
+    """The targets of a group. :raises StagingError: it was not planned, or is not what was planned."""
     import msgspec
 
-    group = read_json(run.import_group(number))
+    path = run.import_group(number)
+    group = read_json(path)
     if group is None:
-        raise StagingError(f"{run.import_group(number)} is not there: the imports were not planned. Clear the run's tasks from plan_imports on.")
-    return msgspec.convert(group["targets"], list[Target])
+        raise StagingError(f"{path} is not there: the imports were not planned. Clear the run's tasks from plan_imports on.")
+    try:
+        targets = msgspec.convert(group["targets"], list[Target])
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise StagingError(f"{path} cannot be read ({error}). Clear the run's tasks from plan_imports on.") from error
+    for target in targets:
+        if fault := fault_of(target):
+            raise StagingError(f"{path} was changed after it was planned: {fault}. Nothing was imported. Clear the run's tasks from plan_imports on.")
+    return targets

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
+from airflow_provider_tenable.identifiers import invalid_target, is_part_name, shown
 from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.run_folder import RunFolder
@@ -21,7 +22,7 @@ BROKEN = frozenset({"unreadable_record", "unmappable_record"})
 
 
 def shard_manifests(run: RunFolder) -> list[dict[str, Any]]:
-    """The manifests of all transform tasks. :raises StagingError: one is missing."""
+    """The manifests of all transform tasks. :raises StagingError: one is missing, or names what cannot be a place for findings."""
     planned = read_json(run.shards)
     if planned is None:
         raise StagingError(f"{run.shards} is not there: the transform was not planned. Clear the run's tasks from plan_shards on.")
@@ -30,8 +31,22 @@ def shard_manifests(run: RunFolder) -> list[dict[str, Any]]:
         manifest = read_json(run.shard_manifest(index))
         if manifest is None:
             raise StagingError(f"{run.shard_manifest(index)} is not there: shard {index} was not transformed. Clear its task.")
+        if fault := _fault_of(manifest):
+            raise StagingError(
+                f"{run.shard_manifest(index)} was changed after it was written: {fault}. Nothing was read from it. Clear the task of shard {index}."
+            )
         manifests.append(manifest)
     return manifests
+
+
+def _fault_of(manifest: dict[str, Any]) -> str | None:
+    """What in a manifest cannot become part of a path, an ARN or a connection look-up, in words."""
+    parts = [manifest["rejected_part"], manifest["parked_part"]]
+    for entry in manifest["destinations"]:
+        if fault := invalid_target(**{name: entry[name] for name in ("account", "region", "aws_conn_id", "role_name")}):
+            return fault
+        parts += [part["name"] for part in entry["parts"]]
+    return next((f"{shown(name)} is not the name of a staged part" for name in parts if name is not None and not is_part_name(name)), None)
 
 
 def destinations_of(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -124,20 +124,22 @@ def plan_shards(context: Any, vulnerabilities: dict[str, Any], assets: dict[str,
 
 
 def plan_imports(context: Any) -> list[dict[str, Any]]:
-    """The arguments of the mapped imports: one per account and hub Region that has findings, or per group of them where those would be too many tasks."""
+    """What each mapped import does: one per account and hub Region that has findings, or per group of them where those would be too many tasks.
+
+    Nothing that a person or Tenable has written is in it (see :mod:`airflow_provider_tenable.import_groups`): accounts, Regions, roles and connections are in a file.
+
+    :return: ``{"group", "title", "batch_size", "dry_run"}`` of each task; ``title`` is made of account ids and Regions that were checked.
+    """
     run = RunFolder.of(context)
     settings = _plan_of(run)["settings"]
     shared = {name: settings[name] for name in ("batch_size", "dry_run")}
     tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
-    arguments: list[dict[str, Any]] = []
+    assignments: list[dict[str, Any]] = []
     for number, group in enumerate(grouped([target_of(entry) for entry in destinations_of(shard_manifests(run))], tasks)):
-        if len(group) == 1:
-            arguments.append({**{name: getattr(group[0], name) for name in ("account", "region", "aws_conn_id", "role_name")}, **shared})
-        else:
-            write_group(run, number, group)
-            arguments.append({"group": number, "title": name_of(group), **shared})
+        write_group(run, number, group)
+        assignments.append({"group": number, "title": name_of(group), **shared})
     reached(CrashPoint.IMPORTS_PLANNED)
-    return arguments
+    return assignments
 
 
 def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:

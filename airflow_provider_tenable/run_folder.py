@@ -4,7 +4,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
 
     run.json                                 the run's plan: window, settings, destinations, parts of the asset index
     shards.json                              into how many tasks the transform was split
-    imports/group-*.json                     which import task serves which destinations, where there are more of these than tasks
+    imports/group-*.json                     which import task serves which destinations, and how it reaches them
     assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
     findings/shard-*.json                    manifest of one transform task
     findings/{account}/{region}/part-*.jsonl.zst
@@ -80,7 +80,7 @@ class RunFolder:
         return self.root / "receipts" / account / f"{region}.jsonl"
 
     def import_group(self, number: int) -> ObjectStoragePath:
-        """The destinations of an import task that serves several."""
+        """The destinations of an import task."""
         return self.root / "imports" / f"group-{number:05d}.json"
 
     def shard_manifest(self, index: int) -> ObjectStoragePath:

@@ -77,7 +77,7 @@ def main() -> None:
         for shard in pipeline.plan_shards(context, exports["vulnerabilities"]):
             TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, plan=plan, **exports).execute(context)
     with stage("import"):
-        results = [SecurityHubImportFindingsOperator(task_id="import", **arguments).execute(context) for arguments in pipeline.plan_imports(context)]
+        results = [SecurityHubImportFindingsOperator(task_id="import", assignment=each).execute(context) for each in pipeline.plan_imports(context)]
     with stage("settle"):
         pipeline.settle_run(context, exports["vulnerabilities"])
     staged_bytes = sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(scratch) for name in names)

@@ -99,7 +99,7 @@ def tenable_replay_rejected() -> None:
         task_id="import_findings",
         map_index_template="{{ task.title }}",
         doc_md="Sends the findings of one account and Region to Security Hub again, at its rate, and resumes where it was stopped.",
-    ).expand_kwargs(imports)
+    ).expand(assignment=imports)
     transform >> imports
     import_findings >> settle() >> remove_old_runs()
 

@@ -239,7 +239,7 @@ def tenable_to_security_hub() -> None:
         task_id="import_findings",
         map_index_template="{{ task.title }}",
         doc_md="Sends the findings of one account and Region (or of several, where they are more than tasks) to Security Hub, at its rate, and resumes where it was stopped.",
-    ).expand_kwargs(imports)
+    ).expand(assignment=imports)
     settled = settle(export_vulnerabilities.output)
     advanced = advance_watermark(export_vulnerabilities.output)
 

@@ -14,7 +14,7 @@ from airflow_provider_tenable.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
-    from airflow_provider_tenable.import_groups import Target
+    from airflow_provider_tenable.import_groups import Assignment, Target
     from airflow_provider_tenable.lineage import Data
 
 #: Between two pieces of an import. Not less: Airflow 3.2 and 3.3 lose tasks whose trigger fires within its first seconds.
@@ -42,6 +42,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     :param region: the hub's Region (templated). Not with ``group``.
     :param group: the number of a group of accounts and Regions that ``plan_imports`` has staged.
     :param title: what the mapped task is called; default account and Region.
+    :param assignment: one entry of what ``plan_imports`` returned, for ``.expand(assignment=...)``: group, title, batch size and dry run in place of the arguments
+        of these names. Never templated, in whatever way it is passed.
     :param aws_conn_id: AWS connection, None for the worker's own credentials (templated).
     :param role_name: role to assume in the account with the connection's credentials (templated).
     :param batch_size: findings per call, 1 to 100 (templated).
@@ -67,6 +69,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         region: str | None = None,
         group: int | None = None,
         title: str | None = None,
+        assignment: dict[str, Any] | None = None,
         aws_conn_id: str | None = "aws_default",
         role_name: str | None = None,
         batch_size: int = 100,
@@ -84,6 +87,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         self.region = region
         self.group = group
         self._title = title
+        self.assignment = assignment
         self.aws_conn_id = aws_conn_id
         self.role_name = role_name
         self.batch_size = batch_size
@@ -105,7 +109,10 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     @property
     def title(self) -> str:
         """Account and Region, or how many they are: for ``map_index_template``."""
-        return self._title or f"{self.account}/{self.region}"
+        own = {"account": self.account, "region": self.region, "group": self.group, "title": self._title}
+        named = {**own, **(self.assignment or {})}
+        place = f"{named['account']}/{named['region']}" if named["group"] is None else f"group {named['group']}"
+        return str(named["title"] or place)
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Check the hub, then send what has no receipt yet."""
@@ -113,27 +120,29 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         from airflow_provider_tenable.exceptions import ConfigurationError
         from airflow_provider_tenable.group_import import GroupImport
 
-        link = console_url(account=self.account, region=self.region) if self.account and self.region else None
-        if link:
-            context["ti"].xcom_push(key=XCOM_KEY, value=link)
         with fail_fast():
-            if not 1 <= int(self.batch_size) <= 100:
-                raise ConfigurationError(f"batch_size is {self.batch_size}; Security Hub takes 1 to 100 findings per call.")
+            assigned = self._assigned()
+            if not 1 <= assigned.batch_size <= 100:
+                raise ConfigurationError(f"batch_size is {assigned.batch_size}; Security Hub takes 1 to 100 findings per call.")
             run = RunFolder.of(context, self.staging_path)
+            targets = self._targets(run, assigned)
+            only = targets[0] if len(targets) == 1 else None
+            if only and (link := console_url(account=only.account, region=only.region)):
+                context["ti"].xcom_push(key=XCOM_KEY, value=link)
             self._lineage = ([], [])
             minutes = config.get("import_minutes") if self.minutes is None else self.minutes
             work = GroupImport(
                 run,
-                self._targets(run),
+                targets,
                 open_hook=self._open_hook,
                 product=self.product or config.get("product"),
                 enable_product=bool(config.get("enable_product") if self.enable_product is None else self.enable_product),
-                batch_size=int(self.batch_size),
+                batch_size=assigned.batch_size,
                 in_flight=self.in_flight,
                 together=self.together,
-                dry_run=self.dry_run,
+                dry_run=assigned.dry_run,
                 seconds=60 * minutes or None,
-                told=partial(self._tell, run),
+                told=partial(self._tell, run, assigned.dry_run),
             )
             done = work.run()
         counts = work.counts()
@@ -148,27 +157,54 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 PAUSE_SECONDS,
             )
             self.defer(trigger=pause(PAUSE_SECONDS), method_name="resume")
-        which = {"account": self.account, "region": self.region} if self.group is None else {"destinations": len(work.targets)}
+        which = {"account": only.account, "region": only.region} if only else {"destinations": len(targets)}
         return {**which, "findings": work.findings, **counts}
 
     def resume(self, context: Any, event: Any = None) -> dict[str, Any]:
         """Go on with the next piece."""
         return self.execute(context)
 
-    def _targets(self, run: RunFolder) -> list[Target]:
-        from airflow_provider_tenable.exceptions import ConfigurationError
-        from airflow_provider_tenable.import_groups import Target, read_group
+    def _assigned(self) -> Assignment:
+        """What this task is to do, by its assignment or by its own arguments.
 
-        if self.group is not None:
-            return read_group(run, int(self.group))
-        if not self.account or not self.region:
+        Nothing of the assignment is kept in a templated field: ``dag.test`` of Airflow 2 renders the fields of a deferred task once more when it is resumed.
+        """
+        from airflow_provider_tenable.import_groups import Assignment, parse_assignment
+
+        if self.assignment is not None:
+            return parse_assignment(self.assignment)
+        return Assignment(
+            batch_size=int(self.batch_size),
+            dry_run=self.dry_run,
+            group=None if self.group is None else int(self.group),
+            account=self.account,
+            region=self.region,
+            aws_conn_id=self.aws_conn_id,
+            role_name=self.role_name,
+        )
+
+    def _targets(self, run: RunFolder, assigned: Assignment) -> list[Target]:
+        from airflow_provider_tenable.exceptions import ConfigurationError
+        from airflow_provider_tenable.import_groups import Target, fault_of, read_group
+
+        if assigned.group is not None:
+            group = read_group(run, assigned.group)
+            if len(group) > 1:
+                return group
+            # What the manifests say now counts: the transform may have been cleared without what follows it.
+            return [Target(each.account, each.region, each.aws_conn_id, each.role_name, staged_findings(run, each.account, each.region)) for each in group]
+        if not assigned.account or not assigned.region:
             raise ConfigurationError("An import needs account and region, or the number of a group.")
-        return [Target(self.account, self.region, self.aws_conn_id, self.role_name, staged_findings(run, self.account, self.region))]
+        parts = staged_findings(run, assigned.account, assigned.region)
+        target = Target(assigned.account, assigned.region, assigned.aws_conn_id, assigned.role_name, parts)
+        if fault := fault_of(target):
+            raise ConfigurationError(f"The import's arguments are not valid: {fault}. Nothing was imported.")
+        return [target]
 
     def _open_hook(self, target: Target) -> SecurityHubHook:
         from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 
-        if self.group is None:
+        if self.assignment is None and self.group is None:
             hook = self.hook
         else:
             hook = SecurityHubHook(aws_conn_id=target.aws_conn_id, region_name=target.region, role_name=target.role_name, account=target.account)
@@ -176,14 +212,14 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         _ = hook.conn_config
         return hook
 
-    def _tell(self, run: RunFolder, target: Target, before: dict[str, Any], after: dict[str, Any], seconds: float) -> None:
+    def _tell(self, run: RunFolder, dry_run: bool, target: Target, before: dict[str, Any], after: dict[str, Any], seconds: float) -> None:
         """What one account and Region's import has done so far, for metrics and lineage."""
         from airflow_provider_tenable.lineage import security_hub_data, staged_data
 
         metrics.imported(before, after, seconds, dag_id=run.dag_id, account=target.account, region=target.region)
         read, written = self._lineage
         read.append(staged_data(str(run.destination(target.account, target.region)), target.findings))
-        if not self.dry_run:
+        if not dry_run:
             written.append(security_hub_data(target.account, target.region, after["accepted"]))
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

@@ -28,7 +28,7 @@ def run_replay(tasks: Any, params: dict[str, Any]) -> None:
             task_id=f"transform_{shard['index']}", shard=shard, assets=plan["assets"], vulnerabilities=plan["vulnerabilities"], plan=plan["plan"]
         )
         tasks.once(operator.task_id, lambda operator=operator: operator.execute(context))
-    for number, arguments in enumerate(tasks.once("plan_imports", lambda: pipeline.plan_imports(context))):
-        importer = SecurityHubImportFindingsOperator(task_id=f"import_findings_{number}", **arguments)
+    for number, assignment in enumerate(tasks.once("plan_imports", lambda: pipeline.plan_imports(context))):
+        importer = SecurityHubImportFindingsOperator(task_id=f"import_findings_{number}", assignment=assignment)
         tasks.once(importer.task_id, lambda importer=importer: importer.execute(context))
     tasks.once("settle", lambda: replay.settle_replay(context))

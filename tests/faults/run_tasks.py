@@ -94,9 +94,9 @@ class Tasks:
                 name = f"transform_{shard['index']}"
                 transform = TenableToAsffOperator(task_id=name, shard=shard, assets=assets, vulnerabilities=found, plan=plan)
                 self.once(name, lambda transform=transform: transform.execute(context))
-            for number, arguments in enumerate(self.once("plan_imports", lambda: pipeline.plan_imports(context))):
+            for number, assignment in enumerate(self.once("plan_imports", lambda: pipeline.plan_imports(context))):
                 name = f"import_findings_{number}"
-                task = SecurityHubImportFindingsOperator(task_id=name, **arguments)
+                task = SecurityHubImportFindingsOperator(task_id=name, assignment=assignment)
                 self.once(name, lambda task=task: task.execute(context))
             self.once("settle", lambda: pipeline.settle_run(context, found))
             self.once("advance_watermark", lambda: pipeline.advance_watermark(context, found))

@@ -79,8 +79,8 @@ class Run:
         assets = self.export("assets", plan["asset_filters"])
         vulnerabilities = self.export("vulnerabilities", plan["vulnerability_filters"])
         self.transform(plan, assets, vulnerabilities)
-        for number, arguments in enumerate(pipeline.plan_imports(self.context)):
-            SecurityHubImportFindingsOperator(task_id=f"import_{number}", **arguments).execute(self.context)
+        for number, assignment in enumerate(pipeline.plan_imports(self.context)):
+            SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=assignment).execute(self.context)
         pipeline.settle_run(self.context, vulnerabilities)
         result = pipeline.advance_watermark(self.context, vulnerabilities)
         pipeline.remove_old_runs(self.context)

@@ -43,7 +43,7 @@ def test_two_tasks_in_many_pieces_deliver_what_six_would(
         pause = None
         while True:
             # A new process, a new operator: nothing is left but receipts.
-            operator = SecurityHubImportFindingsOperator(task_id="import", together=1, **each)
+            operator = SecurityHubImportFindingsOperator(task_id="import", together=1, assignment=each)
             assert re.fullmatch(r"\d{12}/[a-z0-9-]+ and \d more", operator.title)
             pieces[each["group"]] += 1
             try:

@@ -41,7 +41,7 @@ def test_lineage_leads_from_tenable_to_each_hub_with_the_numbers_of_the_ledger(s
     [shard] = pipeline.plan_shards(run.context, results["vulnerabilities"])
     transform = TenableToAsffOperator(task_id="transform", shard=shard, plan=plan, **results)
     transform.execute(run.context)
-    imports = [SecurityHubImportFindingsOperator(task_id=f"import_{number}", **each) for number, each in enumerate(pipeline.plan_imports(run.context))]
+    imports = [SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=each) for number, each in enumerate(pipeline.plan_imports(run.context))]
     for each in imports:
         each.execute(run.context)
     pipeline.settle_run(run.context, results["vulnerabilities"])
@@ -59,7 +59,7 @@ def test_lineage_leads_from_tenable_to_each_hub_with_the_numbers_of_the_ledger(s
     written: dict[tuple[str, str], int | None] = {}
     for each in imports:
         read, sent = extracted(each)
-        assert list(read) == [("file", f"{root}/findings/{each.account}/{each.region}")]
+        assert list(read) == [("file", f"{root}/findings/{each.title}")]
         written |= sent
     assert written == {(f"securityhub://{name}", "findings"): entry["accepted"] for name, entry in ledger["destinations"].items()}
 
@@ -67,7 +67,7 @@ def test_lineage_leads_from_tenable_to_each_hub_with_the_numbers_of_the_ledger(s
 def test_a_dry_run_has_written_to_no_hub(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     run = Run(defaults=defaults, params={"dry_run": True})
     run.execute()
-    operator = SecurityHubImportFindingsOperator(task_id="import", **pipeline.plan_imports(run.context)[0])
+    operator = SecurityHubImportFindingsOperator(task_id="import", assignment=pipeline.plan_imports(run.context)[0])
     operator.execute(run.context)
     read, written = extracted(operator)
     assert (len(read), written) == (1, {})

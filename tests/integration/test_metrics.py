@@ -64,7 +64,7 @@ def test_metrics_of_a_run_agree_with_its_ledger(sandbox: Sandbox, variables: Var
 
     # An import that is cleared finds its receipts, and an export its chunks: nothing is counted twice.
     counted = stats.counters.copy()
-    SecurityHubImportFindingsOperator(task_id="again", **pipeline.plan_imports(run.context)[0]).execute(run.context)
+    SecurityHubImportFindingsOperator(task_id="again", assignment=pipeline.plan_imports(run.context)[0]).execute(run.context)
     run.export("assets", {})
     assert stats.counters == counted
 
@@ -80,7 +80,7 @@ def test_findings_are_counted_also_by_a_try_that_fails(
     plan = pipeline.plan_run(run.context)
     exports = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
     run.transform(plan, *exports)
-    arguments = max(pipeline.plan_imports(run.context), key=lambda each: len(list(run.folder.destination(each["account"], each["region"]).iterdir())))
+    assignment = max(pipeline.plan_imports(run.context), key=lambda each: len(list(run.folder.destination(*each["title"].split("/")).iterdir())))
     whole = FindingsImport.run
 
     def dies_at_the_end(self: Any, *arguments: Any, **options: Any) -> None:
@@ -88,10 +88,10 @@ def test_findings_are_counted_also_by_a_try_that_fails(
         raise OSError("the worker is lost")
 
     monkeypatch.setattr(FindingsImport, "run", dies_at_the_end)
-    operator = SecurityHubImportFindingsOperator(task_id="import", **arguments)
+    operator = SecurityHubImportFindingsOperator(task_id="import", assignment=assignment)
     with pytest.raises(OSError, match="is lost"):
         operator.execute(run.context)
     monkeypatch.setattr(FindingsImport, "run", whole)
-    result = SecurityHubImportFindingsOperator(task_id="import", **arguments).execute(run.context)
-    place = (arguments["account"], arguments["region"])
+    result = SecurityHubImportFindingsOperator(task_id="import", assignment=assignment).execute(run.context)
+    place = tuple(assignment["title"].split("/"))
     assert stats.counters[("tenable.accepted", *place)] == result["accepted"] > 0

@@ -19,8 +19,8 @@ def test_no_xcom_of_a_first_run_is_null(sandbox: Sandbox, variables: Variables, 
     plan = pipeline.plan_run(run.context)
     assets, vulnerabilities = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
     run.transform(plan, assets, vulnerabilities)
-    for number, arguments in enumerate(pipeline.plan_imports(run.context)):
-        SecurityHubImportFindingsOperator(task_id=f"import_{number}", **arguments).execute(run.context)
+    for number, assignment in enumerate(pipeline.plan_imports(run.context)):
+        SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=assignment).execute(run.context)
     settled = pipeline.settle_run(run.context, vulnerabilities)
     results = {"plan_run": plan, "settle": settled, "advance_watermark": pipeline.advance_watermark(run.context, vulnerabilities)}
     assert results["advance_watermark"]["before"] is None

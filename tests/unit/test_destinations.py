@@ -58,12 +58,33 @@ def test_what_is_left_out_has_its_default():
         ({"role_name": "arn:aws:iam::111111111111:role/R"}, "destinations[1].role_name is the name of a role (with its path), not an ARN"),
         ({"role_name": ""}, "role_name"),
         ({"role_name": 5}, "role_name"),
+        (
+            {"role_name": "{{ conn.tenable_default.password[::-1] }}"},
+            "destinations[1].role_name is '{{ conn.tenable_default.password[::-1] }}'. IAM allows letters",
+        ),
+        ({"role_name": "/team/Role"}, "no slash at the beginning"),
+        ({"role_name": "r" * 65}, "at most 64 of them"),
+        ({"role_name": "Role\n"}, "IAM allows"),
+        (
+            {"aws_conn_id": "{{ var.value.x }}"},
+            "destinations[1].aws_conn_id is '{{ var.value.x }}'. Airflow allows letters, digits and _ # ! ( ) - . : / \\ in a",
+        ),
+        ({"aws_conn_id": "a b"}, "Airflow allows"),
+        ({"aws_conn_id": "c" * 251}, "at most 250 of them"),
     ],
     ids=str,
 )
 def test_a_malformed_destination_is_named_with_what_is_wrong(entry, message):
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         parse_destinations([{}, entry])
+
+
+@pytest.mark.parametrize("field", ["role_name", "aws_conn_id", "region", "accounts"])
+def test_a_long_text_is_cut_in_the_message(field):
+    value = "x{" * 1_000_000
+    with pytest.raises(ConfigurationError) as failure:
+        parse_destinations([{field: [value] if field == "accounts" else value}])
+    assert len(str(failure.value)) < 600
 
 
 @pytest.mark.parametrize("value", [None, [], {}, "*", 7, DEFAULT[0]])

@@ -345,6 +345,15 @@ class _Key:
         self.asset = asset
 
 
+def test_template_example_maps_the_import_over_assignments() -> None:
+    from airflow_provider_tenable._compat import DAG, BaseOperator
+
+    with DAG("example", schedule=None):
+        mapped = _example("import_findings")(BaseOperator(task_id="plan_imports").output)
+    assert list(mapped._get_specified_expand_input().value) == ["assignment"]
+    assert mapped.upstream_task_ids == {"plan_imports"}
+
+
 def test_templated_fields_are_those_of_the_classes() -> None:
     from airflow_provider_tenable.operators.asff import TenableToAsffOperator
     from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.import_groups import Target, grouped, name_of, read_group, target_of, write_group
+from airflow_provider_tenable.import_groups import Assignment, Target, grouped, name_of, parse_assignment, read_group, target_of, write_group
 from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging import write_json
 
 
 def target(number: int, findings: int = 1) -> Target:
@@ -52,6 +53,52 @@ def test_a_group_is_read_as_it_was_written(tmp_path):
     assert group[1].findings == 7
     with pytest.raises(StagingError, match="Clear the run's tasks from plan_imports on"):
         read_group(run, 8)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"role_name": "{{ conn.x }}"}, "'{{ conn.x }}' is not the name of an IAM role"),
+        ({"aws_conn_id": "{{ var.value.x }}"}, "'{{ var.value.x }}' is not a connection id"),
+        ({"account": "../000000000001"}, "is not an AWS account id"),
+        ({"region": "eu-west-1/../../x"}, "is not an AWS Region"),
+        ({"parts": [["../../../etc/passwd", 1]]}, "is not the name of a staged part"),
+        ({"parts": [["part-1", "many"]]}, "Expected `int`"),
+        ({"account": 1}, "Expected `str`"),
+    ],
+)
+def test_a_group_that_was_changed_is_refused_before_anything_is_made_of_its_names(tmp_path, change, words):
+    run = RunFolder(f"file://{tmp_path}", "dag", "run")
+    good = {"account": "000000000001", "region": "eu-west-1", "aws_conn_id": None, "role_name": None, "parts": [["part-1", 1]]}
+    write_json(run.import_group(0), {"targets": [good, {**good, **change}]})
+    with pytest.raises(StagingError) as refused:
+        read_group(run, 0)
+    assert words in str(refused.value)
+    assert str(run.import_group(0)) in str(refused.value)
+    assert str(refused.value).endswith("Clear the run's tasks from plan_imports on.")
+
+
+@pytest.mark.parametrize("content", [{}, {"targets": None}, {"targets": [1]}, []])
+def test_a_group_file_of_another_form_is_refused(tmp_path, content):
+    run = RunFolder(f"file://{tmp_path}", "dag", "run")
+    write_json(run.import_group(0), content)
+    with pytest.raises(StagingError, match="Clear the run's tasks from plan_imports on"):
+        read_group(run, 0)
+
+
+def test_an_assignment_is_read_as_this_version_and_as_0_1_0_wrote_it():
+    shared = {"batch_size": 50, "dry_run": True}
+    assert parse_assignment({"group": 3, "title": "t", **shared}) == Assignment(group=3, title="t", batch_size=50, dry_run=True)
+    old = {"account": "000000000001", "region": "eu-west-1", "aws_conn_id": None, "role_name": "R", **shared}
+    assert parse_assignment(old) == Assignment(account="000000000001", region="eu-west-1", role_name="R", batch_size=50, dry_run=True)
+
+
+@pytest.mark.parametrize(
+    "value", [None, "x", [], {}, {"group": "{{ 1 }}", "batch_size": 1, "dry_run": False}, {"batch_size": 1, "dry_run": False, "staging_path": "x"}]
+)
+def test_an_assignment_of_another_form_is_refused(value):
+    with pytest.raises(StagingError, match=r"entry in the XCom of plan_imports cannot be read \(.+\)\. Clear the run's tasks from plan_imports on"):
+        parse_assignment(value)
 
 
 def test_a_target_is_made_of_what_the_manifests_say():

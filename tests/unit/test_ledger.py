@@ -189,6 +189,31 @@ def test_manifests_of_more_shards_than_are_planned_do_not_count(run):
     assert len(shard_manifests(run)) == 1
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"role_name": "{{ conn.x }}"}, "'{{ conn.x }}' is not the name of an IAM role"),
+        ({"aws_conn_id": "{{ var.value.x }}"}, "is not a connection id"),
+        ({"account": "../../other-run"}, "is not an AWS account id"),
+        ({"region": "../x"}, "is not an AWS Region"),
+        ({"parts": [{"name": "../../etc/passwd", "lines": 1}]}, "is not the name of a staged part"),
+    ],
+)
+def test_a_manifest_that_was_changed_is_refused_before_anything_is_made_of_its_names(run, change, words):
+    good = manifest(0, read=1, destinations=[(A, REGION, [("a", 1)])])
+    put(run, {**good, "destinations": [*good["destinations"], {**good["destinations"][0], **change}]})
+    with pytest.raises(StagingError, match=r"shard-0000\.json was changed after it was written: .+ Clear the task of shard 0\.") as refused:
+        shard_manifests(run)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["rejected_part", "parked_part"])
+def test_a_manifest_names_no_file_of_another_folder(run, name):
+    put(run, {**manifest(0, read=0), name: "../../other"})
+    with pytest.raises(StagingError, match=r"'\.\./\.\./other' is not the name of a staged part"):
+        shard_manifests(run)
+
+
 def test_destinations_gather_their_parts_from_all_shards_in_order(run):
     manifests = [
         manifest(0, read=0, destinations=[(B, REGION, [("b0", 1)]), (A, REGION, [("a0", 2)])]),

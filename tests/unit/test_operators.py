@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 import textwrap
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,6 +124,41 @@ def test_the_import_has_a_link_to_its_findings():
 
     [link] = SecurityHubImportFindingsOperator(task_id="x", account="111122223333", region="eu-west-1").operator_extra_links
     assert link.name == "Findings in Security Hub"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "title"),
+    [
+        ({"account": "111122223333", "region": "eu-west-1"}, "111122223333/eu-west-1"),
+        ({"group": 4, "title": "111122223333/eu-west-1 and 3 more"}, "111122223333/eu-west-1 and 3 more"),
+        ({"group": 4}, "group 4"),
+    ],
+)
+def test_an_import_is_called_by_what_it_imports_into(arguments, title):
+    from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+
+    shared = {"batch_size": 10, "dry_run": False}
+    assert SecurityHubImportFindingsOperator(task_id="x", **arguments).title == title
+    assert SecurityHubImportFindingsOperator(task_id="x", assignment={**arguments, **shared}).title == title
+
+
+@pytest.mark.parametrize("change", [{"account": "1"}, {"region": "x"}, {"role_name": "{{ conn.x }}"}, {"aws_conn_id": "{{ var.value.x }}"}])
+@pytest.mark.parametrize("assigned", [False, True])
+def test_arguments_are_checked_again_before_an_arn_or_a_connection_is_made_of_them(tmp_path, change, assigned):
+    from airflow_provider_tenable._compat import AirflowFailException
+    from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+    from airflow_provider_tenable.run_folder import RunFolder
+    from airflow_provider_tenable.staging import write_json
+
+    context = {"dag_run": SimpleNamespace(dag_id="dag", run_id="run")}
+    write_json(RunFolder.of(context, f"file://{tmp_path}").shards, {"count": 0})
+    good = {"account": "111122223333", "region": "eu-west-1", "aws_conn_id": "aws_default", "role_name": None}
+    given = {**good, **change, "batch_size": 100, "dry_run": False}
+    operator = SecurityHubImportFindingsOperator(task_id="x", staging_path=f"file://{tmp_path}", **({"assignment": given} if assigned else given))
+    with pytest.raises(AirflowFailException, match=r"The import's arguments are not valid: .* is not .*\. Nothing was imported\."):
+        operator.execute(context)
+    # Rendered once more, a text that was assigned would be a template.
+    assert not assigned or (operator.role_name, operator.aws_conn_id) == (None, "aws_default")
 
 
 @every_operator
