@@ -58,7 +58,7 @@ async def with_fault(fault: Fault | None, carry_out: Callable[[], Awaitable[Resp
             return ClosedConnection()
         case "truncate":
             return _truncated(
-                await _whole(await carry_out()),
+                await whole(await carry_out()),
                 int(fault.get("keep_bytes")),
                 bool(fault.get("declare_full")),
             )
@@ -68,7 +68,7 @@ async def with_fault(fault: Fault | None, carry_out: Callable[[], Awaitable[Resp
             return response
         case "drip":
             return DrippingResponse(
-                await _whole(await carry_out()),
+                await whole(await carry_out()),
                 int(fault.get("bytes")),
                 float(fault.get("seconds")),
             )
@@ -96,7 +96,8 @@ def _truncated(whole: Response, keep_bytes: int, declare_full: bool) -> Response
     return cut
 
 
-async def _whole(response: Response) -> Response:
+async def whole(response: Response) -> Response:
+    """An answer with its body in memory."""
     if not isinstance(response, StreamingResponse):
         return response
     pieces = [piece.encode() if isinstance(piece, str) else bytes(piece) async for piece in response.body_iterator]

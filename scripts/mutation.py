@@ -41,6 +41,7 @@ TARGETS = {
     **{name: ["tests/unit/test_importing.py"] for name in ("batching", "sending", "importing")},
     **{name: ["tests/unit/test_exports.py"] for name in ("exports", "adoption")},
     "filters": ["tests/unit/test_filters.py"],
+    **{f"hooks.{name}": [f"tests/unit/hooks/test_{name}.py"] for name in ("bounds", "answers")},
     # The file of the module's own tests: what it notices, all of them together notice too.
     **{f"asff.{name}": [f"tests/unit/asff/test_{name}.py"] for name in ("identity", "limits", "times", "findings", "plugins", "resources")},
     **{f"asff.{name}": ["tests/unit/asff/test_decoding.py"] for name in ("decoding", "salvage")},
@@ -68,6 +69,16 @@ KNOWN_BAD = [
         "a chunk that cannot be decoded is skipped",
         "exports.py", "        raise ExportNotFoundError(f\"chunk {chunk} could", "        return Part('none', 0, 0)\n        raise ExportNotFoundError(f\"chunk {chunk} could",
         "tests/faults/test_tenable_faults.py::test_chunk_that_is_never_a_list_is_no_empty_one",
+    ),
+    Variant(
+        "an answer that is too large ends where the bound is, as if it were complete",
+        "hooks/bounds.py", "            if self._cut:\n", "            if True:\n",
+        "tests/unit/hooks/test_bounds.py::test_an_answer_without_end_is_broken_off",
+    ),
+    Variant(
+        "a large chunk is empty for those who did not ask for a file",
+        "hooks/bounds.py", "        return piece\n\n    def read(", "        return piece if self._size < 20_000_000 else b''\n\n    def read(",
+        "tests/integration/test_get_conn.py::test_pytenables_iterator_brings_every_record_of_a_large_chunk[25-plain]",
     ),
     Variant(
         "FailedFindings are ignored",

@@ -1,104 +1,112 @@
-"""Reads the body of an answer within bounds of time and size; a large chunk of an export goes to a temporary file and not into memory."""
+"""Reads the body of a response that was asked for with ``stream=True``: into memory, or, if it is large, into a temporary file."""
 
 from __future__ import annotations
 
 import io
 import tempfile
-import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import IO
 from urllib.parse import urlsplit
 
 import requests
-import urllib3.exceptions
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 
-#: The longest that one answer may take. The connection's ``timeout`` bounds only the silence between two bytes.
-LONGEST_ANSWER_SECONDS = 900.0
-#: The largest answer that is no chunk, decompressed.
-LARGEST_ANSWER_BYTES = 200_000_000
+#: The largest answer that is not a chunk, decompressed.
+LARGEST_JSON_BYTES = 200_000_000
 #: The largest chunk, decompressed. One of 100 assets has some 20 MB.
 LARGEST_CHUNK_BYTES = 4_000_000_000
 #: What of a chunk is kept in memory; a larger one is a temporary file.
 CHUNK_IN_MEMORY_BYTES = 20_000_000
-_PIECE_BYTES = 256 * 1024
+#: Bytes that are read at a time. Before 2.6, urllib3 decompresses in one go what it has read: at most a thousand times as much.
+_PIECE_BYTES = 64 * 1024
 
 
-def read_answer(response: requests.Response) -> None:
-    """Read a body, which requests would do without a bound. That of a large chunk is :func:`body_of` the response, and its ``content`` is empty.
+def read_bytes(response: requests.Response) -> bytes:
+    """The body of an answer that is small.
+
+    :raises requests.exceptions.RequestException: it breaks off, cannot be decompressed, or takes too long.
+    :raises ConfigurationError: it is too large.
+    """
+    memory = io.BytesIO()
+    with closing(response):
+        for piece in _pieces(response, LARGEST_JSON_BYTES):
+            memory.write(piece)
+    return memory.getvalue()
+
+
+def read_chunk(response: requests.Response) -> bytes | IO[bytes]:
+    """The body of a chunk: bytes, or a file that is read from its beginning and closed by the caller.
 
     :raises requests.exceptions.RequestException: it breaks off, cannot be decompressed, or takes too long.
     :raises ConfigurationError: it is too large, or the disk is full.
     """
-    if response._content_consumed:
-        return
-    chunk = response.status_code == 200 and "/chunks/" in urlsplit(response.url).path
-    largest = LARGEST_CHUNK_BYTES if chunk else LARGEST_ANSWER_BYTES
-    # Not a list that is joined in the end: it would be in memory twice. What getvalue() gives is not copied.
-    deadline, memory, size = time.monotonic() + LONGEST_ANSWER_SECONDS, io.BytesIO(), 0
-    body: IO[bytes] = memory
+    spool = _Spool()
     try:
-        while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
-            size += len(piece)
-            if size > largest:
-                raise ConfigurationError(
-                    f"An answer of {urlsplit(response.url).netloc} has more than {largest / 1e6:.0f} MB. Lower [tenable] num_assets, so that chunks are smaller."
-                )
-            if chunk and body is memory and size > CHUNK_IN_MEMORY_BYTES:
-                body = _spilled(memory)
-                memory.close()
-            _write(body, piece)
-            if time.monotonic() > deadline:
-                raise requests.exceptions.ReadTimeout(f"the answer was not whole after {LONGEST_ANSWER_SECONDS:.0f} seconds")
-        if body is memory:
-            response._content = memory.getvalue()
-        else:
-            response._content = b""
-            body.seek(0)
-            response.file = body  # type: ignore[attr-defined]
-    except urllib3.exceptions.ProtocolError as error:
-        raise requests.exceptions.ChunkedEncodingError(error) from error
-    except urllib3.exceptions.DecodeError as error:
-        raise requests.exceptions.ContentDecodingError(error) from error
-    except urllib3.exceptions.ReadTimeoutError as error:
-        raise requests.exceptions.ConnectionError(error) from error
-    finally:
-        if body is not memory and not hasattr(response, "file"):
-            body.close()
-        # Not to be used again: what is left unread would be taken for the next answer. A whole answer has given its connection back already.
-        response.close()
-        response._content_consumed = True
-
-
-def body_of(response: requests.Response) -> bytes | IO[bytes]:
-    """The body of an answer that was read: bytes, or a file that is read from its beginning and closed by the caller."""
-    file: IO[bytes] | None = getattr(response, "file", None)
-    return response.content if file is None else file
-
-
-def _spilled(memory: io.BytesIO) -> IO[bytes]:
-    try:
-        # It has no name, and is gone when it is closed. Whoever stages the chunk does that.
-        file = tempfile.TemporaryFile(prefix="tenable-chunk-")  # noqa: SIM115
-    except OSError as error:
-        raise _no_room(error) from error
-    try:
-        _write(file, memory.getbuffer())
-    except ConfigurationError:
-        file.close()
+        with closing(response):
+            for piece in _pieces(response, LARGEST_CHUNK_BYTES):
+                spool.write(piece)
+        body = spool.finish()
+    except BaseException:
+        spool.discard()
         raise
-    return file
+    return body
 
 
-def _write(body: IO[bytes], data: bytes | memoryview) -> None:
+def _pieces(response: requests.Response, largest: int) -> Iterator[bytes]:
+    size = 0
+    for piece in response.iter_content(_PIECE_BYTES):
+        size += len(piece)
+        if size > largest:
+            raise ConfigurationError(
+                f"An answer of {urlsplit(response.url).netloc} has more than {largest / 1e6:.0f} MB. Lower [tenable] num_assets, so that chunks are smaller."
+            )
+        yield piece
+
+
+class _Spool:
+    """Bytes in memory, and in a temporary file once there are many.
+
+    Not :class:`tempfile.SpooledTemporaryFile`, which does not give what it holds in memory without a copy.
+    """
+
+    def __init__(self) -> None:
+        self._memory = io.BytesIO()
+        self._file: IO[bytes] | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._file is None and self._memory.tell() + len(data) <= CHUNK_IN_MEMORY_BYTES:
+            self._memory.write(data)
+            return
+        with _room():
+            if self._file is None:
+                # It has no name, and is gone when it is closed. Whoever stages the chunk does that.
+                self._file = tempfile.TemporaryFile(prefix="tenable-chunk-")  # noqa: SIM115
+                self._file.write(self._memory.getbuffer())
+                self._memory = io.BytesIO()
+            self._file.write(data)
+
+    def finish(self) -> bytes | IO[bytes]:
+        if self._file is None:
+            return self._memory.getvalue()
+        with _room():
+            # Writes what is still buffered: the disk may be full only now.
+            self._file.seek(0)
+        return self._file
+
+    def discard(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+
+
+@contextmanager
+def _room() -> Iterator[None]:
     try:
-        body.write(data)
+        yield
     except OSError as error:
-        raise _no_room(error) from error
-
-
-def _no_room(error: OSError) -> ConfigurationError:
-    return ConfigurationError(
-        f"A chunk of an export does not fit into the worker's temporary folder {tempfile.tempdir or ''} ({error.strerror}). "
-        "Make room there, set TMPDIR to another folder, or lower [tenable] num_assets."
-    )
+        raise ConfigurationError(
+            f"A chunk of an export does not fit into the worker's temporary folder {tempfile.tempdir or ''} ({error.strerror}). "
+            "Make room there, set TMPDIR to another folder, or lower [tenable] num_assets."
+        ) from error

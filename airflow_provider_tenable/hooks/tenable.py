@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tenable.io import TenableIO
 
     from airflow_provider_tenable.export_jobs import Job, JobStatus
+    from airflow_provider_tenable.hooks.tenable_api import TenableApi
 
 
 class TenableHook(BaseHook):
@@ -86,7 +87,7 @@ class TenableHook(BaseHook):
         return new_client(self.connection_arguments, retries=self.retries)
 
     @cached_property
-    def api(self) -> Any:
+    def api(self) -> TenableApi:
         """The calls of :class:`~airflow_provider_tenable.hooks.tenable_api.TenableApi` on this hook's client."""
         from airflow_provider_tenable.hooks.tenable_api import TenableApi
 
@@ -99,22 +100,23 @@ class TenableHook(BaseHook):
 
     def start_export(self, kind: str, body: dict[str, Any]) -> str:
         """Ask for an export (``assets``, ``vulnerabilities``, ``compliance``) and return the job's uuid."""
-        return str(self.api.start(kind, body))
+        return self.api.start(kind, body)
 
     def export_status(self, kind: str, job_uuid: str) -> JobStatus:
         """The state of an export job."""
-        status: JobStatus = self.api.status(kind, job_uuid)
-        return status
+        return self.api.status(kind, job_uuid)
 
     def export_jobs(self, kind: str) -> list[Job]:
         """The export jobs of the last days."""
-        jobs: list[Job] = self.api.jobs(kind)
-        return jobs
+        return self.api.jobs(kind)
 
     def export_chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes:
-        """A chunk as Tenable serves it: a JSON array, undecoded."""
-        data: bytes = self.api.chunk(kind, job_uuid, chunk_id)
-        return data
+        """A chunk as Tenable serves it: a JSON array, undecoded; all of it in memory."""
+        body = self.api.chunk(kind, job_uuid, chunk_id)
+        if isinstance(body, bytes):
+            return body
+        with body:
+            return body.read()
 
     def cancel_export(self, kind: str, job_uuid: str) -> None:
         """Cancel an export job."""

@@ -6,8 +6,11 @@ What each status means stands in :data:`BY_STATUS`; facts from the Tenable API d
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -25,12 +28,14 @@ from airflow_provider_tenable.exceptions import (
     TenableRequestError,
 )
 from airflow_provider_tenable.export_jobs import Job, JobStatus
-from airflow_provider_tenable.hooks.answers import body_of
+from airflow_provider_tenable.hooks.answers import read_bytes, read_chunk
 
 if TYPE_CHECKING:
     from tenable.io import TenableIO
 
 _T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class TenableApi:
         return getattr(self._client._session, "server_time", None)
 
     def _session(self) -> dict[str, Any]:
-        session = self._call("ask who we are", lambda: self._client.get("session", box=False).json())
+        session = self._json("ask who we are", self._client.get, "session")
         if not isinstance(session, dict):
             raise TemporaryError("Tenable's answer to the question who we are is no JSON object.")
         return session
@@ -104,7 +109,7 @@ class TenableApi:
         :raises DuplicateExportError: one with the same filters runs.
         """
         what = f"start the {kind} export"
-        answer = self._call(what, lambda: self._client.post(PATHS[kind].start, json=body, box=False).json(), starting=True)
+        answer = self._json(what, self._client.post, PATHS[kind].start, json=body, starting=True)
         job = answer.get("export_uuid") if isinstance(answer, dict) else None
         if not isinstance(job, str) or not job:
             raise TemporaryError(f"Tenable's answer to the request to {what} holds no export_uuid.")
@@ -112,10 +117,7 @@ class TenableApi:
 
     def status(self, kind: str, job_uuid: str) -> JobStatus:
         """The state of a job."""
-        answer = self._call(
-            f"look at {kind} export {job_uuid}",
-            lambda: self._client.get(f"{PATHS[kind].base}/{job_uuid}/status", box=False).json(),
-        )
+        answer = self._json(f"look at {kind} export {job_uuid}", self._client.get, f"{PATHS[kind].base}/{job_uuid}/status")
         if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
             raise TemporaryError(f"Tenable's answer on {kind} export {job_uuid} holds no status.")
         return JobStatus(
@@ -131,7 +133,7 @@ class TenableApi:
 
     def jobs(self, kind: str) -> list[Job]:
         """The jobs of the last days (``GET .../export/status``: the 1,000 most recent)."""
-        answer = self._call(f"list the {kind} exports", lambda: self._client.get(f"{PATHS[kind].base}/status", box=False).json())
+        answer = self._json(f"list the {kind} exports", self._client.get, f"{PATHS[kind].base}/status")
         return [
             Job(
                 uuid=str(job["uuid"]),
@@ -145,39 +147,60 @@ class TenableApi:
         ]
 
     def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes | IO[bytes]:
-        """The bytes of a chunk; a large one as a file.
+        """The bytes of a chunk; a large one as a file, which the caller closes.
 
         :raises ChunkNotReadyError: listed, but not there yet (400).
         :raises ExportNotFoundError: expired (404, 410).
         """
         what = f"fetch chunk {chunk_id} of {kind} export {job_uuid}"
         try:
-            response = self._call(what, lambda: self._client.get(f"{PATHS[kind].base}/{job_uuid}/chunks/{chunk_id}", box=False))
+            headers, body = self._call(what, lambda: self._read(read_chunk, self._client.get, f"{PATHS[kind].base}/{job_uuid}/chunks/{chunk_id}"))
         except TenableRequestError as error:
             raise ChunkNotReadyError(str(error)) from error
-        content = body_of(response)
-        if content == b"" and not {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}:
+        if body == b"" and not {"content-length", "transfer-encoding"} & {name.lower() for name in headers}:
             # A connection that dies within the head looks like this too. Empty is only what says that it is.
             raise TemporaryError(f"Cannot {what}: Tenable's answer broke off.")
-        return content
+        return body
 
     def cancel(self, kind: str, job_uuid: str) -> None:
         """Cancel a job. One that is over already is no error."""
         try:
-            self._call(
-                f"cancel {kind} export {job_uuid}",
-                lambda: self._client.post(f"{PATHS[kind].base}/{job_uuid}/cancel", box=False),
-            )
+            self._call(f"cancel {kind} export {job_uuid}", lambda: self._read(read_bytes, self._client.post, f"{PATHS[kind].base}/{job_uuid}/cancel"))
         except (TenableRequestError, ExportNotFoundError, DuplicateExportError):
             return
 
     def asset(self, asset_id: str) -> dict[str, Any] | None:
         """One asset's details (``GET /assets/{id}``), None where Tenable does not know it."""
         try:
-            answer = self._call(f"look up asset {asset_id}", lambda: self._client.get(f"assets/{asset_id}", box=False).json())
+            answer = self._json(f"look up asset {asset_id}", self._client.get, f"assets/{asset_id}")
         except (ExportNotFoundError, TenableRequestError):
             return None
         return answer if isinstance(answer, dict) else None
+
+    def _json(self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any) -> Any:
+        """Send a request, and decode its answer."""
+        _, data = self._call(what, lambda: self._read(read_bytes, request, path, **body), starting=starting)
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            raise TemporaryError(f"Cannot {what}: Tenable's answer is not JSON.") from None
+
+    def _read(self, read: Callable[[requests.Response], _T], request: Callable[..., requests.Response], path: str, **body: Any) -> tuple[Mapping[str, str], _T]:
+        """Send a request, and read its answer's body by ``read``; its headers, and what was read.
+
+        pyTenable repeats a request that got no answer. A streamed body that breaks off afterwards is ours to ask for again, as often and as late.
+        """
+        failures = 0
+        while True:
+            response = request(path, box=False, stream=True, **body)
+            try:
+                return response.headers, read(response)
+            except requests.exceptions.RequestException as error:
+                failures += 1
+                if failures > self._client._retries:
+                    raise
+                log.warning("The answer to %s broke off (%s): asking again.", path, _short(error))
+                time.sleep(1)
 
     def _call(self, what: str, call: Callable[[], _T], *, starting: bool = False) -> _T:
         try:
@@ -191,8 +214,6 @@ class TenableApi:
             ) from None
         except requests.exceptions.ProxyError as error:
             raise TemporaryError(f"Cannot {what}: the proxy of {self._name} does not answer ({_short(error)}).") from None
-        except requests.exceptions.JSONDecodeError:
-            raise TemporaryError(f"Cannot {what}: Tenable's answer is not JSON.") from None
         except requests.exceptions.RequestException as error:
             raise TemporaryError(
                 f"Cannot {what}: {self._client._url} is not reachable ({_short(error)}). Check the URL of {self._name} and the way there."

@@ -1,4 +1,7 @@
-"""The HTTP session that pyTenable is given: it guards the keys, tames ``Retry-After``, and bounds how long and how large an answer may be."""
+"""The HTTP session that pyTenable is given: it guards the keys, tames ``Retry-After``, and bounds how long and how large an answer may be.
+
+Bodies are requests' own business, read into memory or streamed as the caller asks for; the bounds are those of :mod:`.bounds`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from urllib.parse import urlsplit
 import requests
 
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.hooks.answers import read_answer
+from airflow_provider_tenable.hooks.bounds import BoundedAdapter
 
 #: The longest pause we let an answer order; pyTenable would sleep for whatever the header says.
 LONGEST_RETRY_AFTER_SECONDS = 300.0
@@ -32,21 +35,25 @@ class GuardedSession(requests.Session):
         super().__init__()
         self._home = urlsplit(url)
         self.server_time: float | None = None
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, BoundedAdapter())
         self.hooks["response"].append(self._look_at)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send a request, and read its answer within the bounds."""
-        streamed = kwargs.get("stream")
-        response = super().send(request, **{**kwargs, "stream": True})
-        if not streamed:
-            read_answer(response)
+        """Send a request. The body of an error is read in any case.
+
+        pyTenable quotes it, outside its retries: one that breaks off must fail here, like any other connection that does.
+        """
+        response = super().send(request, **kwargs)
+        if not 200 <= response.status_code < 300:
+            _ = response.content
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
         if target is not None:
-            # requests reads the body of a redirect whole before it follows.
-            read_answer(resp)
+            # requests reads the body of a redirect before it follows, and is puzzled by one that breaks off.
+            _ = resp.content
             parts = urlsplit(target)
             if (parts.netloc and parts.netloc != self._home.netloc) or (parts.scheme and parts.scheme != self._home.scheme):
                 raise ConfigurationError(

@@ -13,8 +13,9 @@ from sandbox.tenable.access import User
 from sandbox.tenable.answers import error, too_many
 from sandbox.tenable.asset_records_v1 import asset_details
 from sandbox.tenable.control import control_routes
+from sandbox.tenable.large_chunks import swollen
 from sandbox.tenable.server import Tenable
-from sandbox.web import SandboxApp, with_fault
+from sandbox.web import SandboxApp, whole, with_fault
 
 Call = Callable[[Request, User], Awaitable[Response]]
 
@@ -117,7 +118,11 @@ def _endpoint(tenable: Tenable, operation: str, call: Call, kind: str | None = N
             facts["version"] = 2 if "/v2/" in request.url.path else 1
         if "asset_id" in facts:
             facts["asset_id"] = request.path_params["asset_id"] = str(facts["asset_id"])
-        return await with_fault(tenable.faults.take(operation, facts), carry_out)
+        fault = tenable.faults.take(operation, facts)
+        answer = await with_fault(fault, carry_out)
+        if fault and fault.do == "swell" and answer.status_code == 200:
+            return swollen(await whole(answer), int(fault.get("bytes")), gzipped=bool(fault.get("gzip")))
+        return answer
 
     return endpoint
 

@@ -27,6 +27,10 @@ OPERATIONS = (
     "jobs",
     "asset",
 )
+CHUNK_VERBS = {
+    # Carry the call out, and repeat the chunk's records until it has so many bytes; gzip: compressed on the wire.
+    "swell": Arguments.of("bytes", optional=("gzip",)),
+}
 JOB_VERBS = {
     # The next job that is created ends ERROR, with its first chunks kept and the rest cancelled.
     "error": Arguments.of(optional=("reason", "keep_chunks")),
@@ -75,7 +79,9 @@ class Tenable:
     ) -> None:
         self.keys = Keys(access_key, secret_key)
         self.clock = SandboxClock(-days_behind * DAY)
-        self.faults = FaultBook({**dict.fromkeys(OPERATIONS, COMMON_VERBS), "job": JOB_VERBS})
+        chunk_verbs = {**COMMON_VERBS, **CHUNK_VERBS}
+        verbs = {**dict.fromkeys(OPERATIONS, COMMON_VERBS), "vulns_chunk": chunk_verbs, "assets_chunk": chunk_verbs, "job": JOB_VERBS}
+        self.faults = FaultBook(verbs)
         self.calls: Counter[str] = Counter()
         self.rate_limit = RateLimit()
         self.container_uuid = str(uuid.uuid4())

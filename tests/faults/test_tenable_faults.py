@@ -240,7 +240,7 @@ def test_connection_that_is_spoilt_in_a_chunk_that_goes_to_a_file_costs_no_recor
 def test_slow_loris_is_broken_off_at_the_deadline(through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox) -> None:
     """One byte at a time never meets the time-out between two bytes: the answer as a whole has a deadline."""
     proxy.add("bandwidth", "GET /vulns/export/.*/chunks/", amount=20)
-    result = through_proxy.run(seconds=40, patches={"airflow_provider_tenable.hooks.answers:LONGEST_ANSWER_SECONDS": 2.0})
+    result = through_proxy.run(seconds=40, patches={"airflow_provider_tenable.hooks.bounds:LONGEST_ANSWER_SECONDS": 2.0})
     assert result.succeeded, result
     assert_delivered(through_proxy, sandbox)
 

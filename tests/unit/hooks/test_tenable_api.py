@@ -19,6 +19,7 @@ from airflow_provider_tenable.exceptions import (
     TenableRequestError,
 )
 from airflow_provider_tenable.export_jobs import Job, JobStatus
+from airflow_provider_tenable.hooks import answers
 from airflow_provider_tenable.hooks.tenable import new_client
 from airflow_provider_tenable.hooks.tenable_api import TenableApi
 
@@ -26,9 +27,9 @@ JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
 HTML = b"<html><body><h1>nginx says no</h1></body></html>"
 
 
-def api_at(url, **options):
+def api_at(url, *, retries=0, **options):
     arguments = {"access_key": ACCESS, "secret_key": SECRET, "url": url, "timeout": 5, "ssl_verify": True, "proxies": None, **options}
-    return TenableApi(new_client(arguments, retries=0), name="connection 'tenable_default'")
+    return TenableApi(new_client(arguments, retries=retries), name="connection 'tenable_default'")
 
 
 @pytest.fixture
@@ -357,11 +358,41 @@ def test_an_answer_that_is_cut_off_is_temporary_and_never_half_an_answer(server,
     assert type(told(call, api)) is TemporaryError
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"status": "FINI', HTML, b"\xff\xfe"])
+@pytest.mark.parametrize("body", [b"", b"{", b'{"status": "FINI', HTML, b"\xff\xfe", b"[" * 100_000])
 @pytest.mark.parametrize("call", ["start", "status", "jobs", "who_am_i", "asset"])
 def test_an_answer_that_is_no_json_is_temporary(server, api, call, body):
     server.answer(200, body)
     assert type(told(call, api)) is TemporaryError
+
+
+BROKEN_BODIES = {
+    **{way: BROKEN_WAYS[way] for way in ("truncated body", "truncated chunked")},
+    "bad gzip": (200, {"Content-Encoding": "gzip"}, b"hello"),
+}
+
+
+@pytest.mark.parametrize("way", BROKEN_BODIES)
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "cancel"])
+def test_a_body_that_breaks_off_is_asked_for_as_often_as_pytenable_repeats_a_request(server, naps, call, way):
+    """pyTenable has handed the answer on by then: its own retries are over."""
+    api = api_at(server.url, retries=2)
+    server.answers = [BROKEN_BODIES[way]] * 2 + [(200, {}, b'{"status": "FINISHED", "export_uuid": "j", "exports": [], "username": "u"}')]
+    CALLS[call](api)
+    assert len(server.requests) == 3
+    assert naps == [1, 1]
+    server.answers = [BROKEN_BODIES[way]]
+    assert type(told(call, api)) is TemporaryError
+    assert len(server.requests) == 6
+    api._client._session.close()
+
+
+def test_a_large_chunk_that_breaks_off_is_fetched_again_as_a_file(server, monkeypatch):
+    monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 10)
+    api = api_at(server.url, retries=1)
+    server.answers = [BROKEN_WAYS["truncated body"], (200, {}, b'["a chunk of more than ten bytes"]')]
+    with api.chunk("vulnerabilities", JOB, 1) as file:
+        assert file.read() == b'["a chunk of more than ten bytes"]'
+    api._client._session.close()
 
 
 def test_a_host_that_is_not_there_says_what_to_check():

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import errno
-import gzip
-import io
 import math
-import tempfile
 import time
-import tracemalloc
 
 import pytest
 import requests
@@ -19,11 +14,7 @@ from hypothesis import strategies as st
 from local_server import ACCESS
 
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.export_store import StagedExport
-from airflow_provider_tenable.hooks import answers
-from airflow_provider_tenable.hooks.answers import body_of
 from airflow_provider_tenable.hooks.tenable_session import GuardedSession, http_date, seconds_of
-from airflow_provider_tenable.staging import open_path
 
 NOW = 1_800_000_000.0
 
@@ -181,93 +172,3 @@ def test_http_dates():
     assert http_date(None) is None
     assert http_date("") is None
     assert seconds_of("Mon, 23 Nov 2026 14:02:13 GMT", now=1_795_442_523) == 10
-
-
-# Large chunks.
-
-
-def chunk_from(server, session, body, **headers):
-    server.answer(200, body, **headers)
-    return body_of(session.get(f"{server.url}/vulns/export/0000/chunks/1"))
-
-
-def test_a_large_chunk_is_a_file_and_a_small_one_is_not(server, session, monkeypatch):
-    monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 1_000_000)
-    small, large = b"s" * 1_000_000, b"".join(b"%07d" % number for number in range(500_000))
-    assert chunk_from(server, session, small) == small
-    with chunk_from(server, session, large) as file:
-        assert file.read() == large
-    with chunk_from(server, session, gzip.compress(large), Content_Encoding="gzip") as file:
-        assert file.read() == large
-
-
-def test_only_a_chunk_that_is_served_becomes_a_file(server, session, monkeypatch):
-    monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 10)
-    server.answer(500, b"an error in many words")
-    assert session.get(f"{server.url}/vulns/export/0000/chunks/1").content == b"an error in many words"
-    server.answer(200, b'{"exports": []}')
-    assert session.get(f"{server.url}/vulns/export/status").json() == {"exports": []}
-
-
-def test_a_chunk_that_breaks_off_is_no_file(server, session, monkeypatch):
-    monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 10)
-
-    def breaks_off(handler):
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + b"x" * 1_000)
-        handler.close_connection = True
-        handler.connection.close()
-
-    server.answers = [breaks_off]
-    with pytest.raises(requests.exceptions.RequestException):
-        session.get(f"{server.url}/vulns/export/0000/chunks/1")
-
-
-def test_a_disk_that_is_full_is_told(server, session, monkeypatch):
-    class Full(io.BytesIO):
-        def write(self, data):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 10)
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
-    with pytest.raises(ConfigurationError, match=r"does not fit into the worker's temporary folder .* \(No space left on device\)\. Make room there"):
-        chunk_from(server, session, b"x" * 1_000)
-
-
-def test_a_worker_without_a_temporary_folder_is_told(server, session, monkeypatch):
-    def none(**_):
-        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
-
-    monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 10)
-    monkeypatch.setattr(tempfile, "TemporaryFile", none)
-    with pytest.raises(ConfigurationError, match=r"temporary folder .*\(No usable temporary directory found\)\. Make room there, set TMPDIR"):
-        chunk_from(server, session, b"x" * 1_000)
-
-
-@pytest.mark.parametrize(("path", "bound"), [("vulns/export/0000/chunks/1", "LARGEST_CHUNK_BYTES"), ("session", "LARGEST_ANSWER_BYTES")])
-def test_an_answer_without_end_is_broken_off(server, session, monkeypatch, path, bound):
-    monkeypatch.setattr(answers, bound, 5_000_000)
-    server.answer(200, gzip.compress(b" " * 20_000_000), Content_Encoding="gzip")
-    with pytest.raises(ConfigurationError, match="has more than 5 MB"):
-        session.get(f"{server.url}/{path}")
-
-
-def test_memory_for_a_large_chunk_does_not_grow_with_it(server, session, tmp_path, monkeypatch):
-    """From the socket to the staged part."""
-    monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 1_000_000)
-    record = b'{"asset":{"uuid":"a"},"output":"%b"}' % (b"},{" * 300)
-    # What is imported late.
-    StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities").put("job", 1, b"[]")
-    peaks = []
-    for records in (5_000, 20_000):
-        # Some 5 and 20 MB.
-        # Not compressed: before 2.6, urllib3 decompresses in one go what it has read, however much that becomes.
-        server.answer(200, b"[" + b",".join([record] * records) + b"]")
-        tracemalloc.start()
-        body = body_of(session.get(f"{server.url}/vulns/export/0000/chunks/1"))
-        part = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities").put("job", 1, body)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        assert part.records == records
-    assert part.bytes > 18_000_000
-    assert max(peaks) < 5_000_000
-    assert peaks[1] < 1.2 * peaks[0]

@@ -5,6 +5,9 @@ import time
 import httpx
 import pytest
 from running_tenable import Running
+from starlette.responses import Response
+
+from sandbox.tenable.large_chunks import swollen
 
 
 def test_status_answers_without_carrying_out(running: Running) -> None:
@@ -83,3 +86,24 @@ def test_a_wrong_fault_is_refused_with_the_reason(running: Running) -> None:
     answer = running.http.post("/_sandbox/faults", json={"on": "sesion", "do": "reset"})
     assert answer.status_code == 400
     assert "Unknown operation 'sesion'" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_swell_repeats_the_records_of_one_chunk(running: Running, gzipped: bool) -> None:
+    uuid = running.start(num_assets=50, filters={"since": 1})
+    chunk = running.status(uuid)["chunks_available"][0]
+    small = running.chunk(uuid, chunk).json()
+    running.control("faults", {"on": "vulns_chunk", "do": "swell", "bytes": 5_000_000, "gzip": gzipped})
+    answer = running.chunk(uuid, chunk)
+    assert answer.headers.get("content-encoding") == ("gzip" if gzipped else None)
+    assert 5_000_000 <= len(answer.content) < 5_000_000 + 2 * len(running.chunk(uuid, chunk).content)
+    records = answer.json()
+    assert records[: len(small)] == small == records[-len(small) :]
+    assert len(records) % len(small) == 0
+    assert running.chunk(uuid, chunk).json() == small
+
+
+def test_swell_leaves_an_error_and_a_chunk_without_records_as_they_are(running: Running) -> None:
+    running.control("faults", {"on": "vulns_chunk", "do": "swell", "bytes": 5_000_000, "times": None})
+    assert running.chunk("nonsense", 1).status_code == 404
+    assert swollen(Response(b" [ ]"), 5_000_000, gzipped=True).body == b" [ ]"
