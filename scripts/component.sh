@@ -4,12 +4,21 @@
 #   scripts/component.sh init | api-server | scheduler | dag-processor | triggerer | worker | sandbox
 #   scripts/component.sh once [--conf JSON] [--seconds N]
 #   scripts/component.sh check COMPONENT
+#   scripts/component.sh bash | python | airflow ARGUMENTS
 #
 # docker-compose.yaml and the tests start everything through this file. All settings come from the environment.
+# It is the image's entry point too, so it takes whatever Airflow's own image takes: the Helm chart starts
+# `bash -c "exec airflow scheduler"` and the Kubernetes executor `python -m airflow...`.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 python="${PYTHON:-python}"
+# Airflow's own entry point waits for the database and the queue, and works under any user id.
+entry_point="${AIRFLOW_ENTRY_POINT:-/entrypoint}"
+
+usage() {
+    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+}
 
 # Airflow 3's own login reads its passwords from a file, which is made from the environment: no secret stands in an image or a volume.
 write_password() {
@@ -47,17 +56,34 @@ case "$component" in
         ;;
     api-server)
         write_password
-        exec airflow api-server
+        exec airflow api-server "$@"
         ;;
-    scheduler) exec airflow scheduler ;;
-    dag-processor) exec airflow dag-processor ;;
-    triggerer) exec airflow triggerer ;;
-    worker) exec airflow celery worker --celery-hostname "celery@${WORKER_NAME:-$(hostname)}" ;;
-    sandbox) exec "$python" "$here/open_sandbox.py" "$@" ;;
+    scheduler) exec airflow scheduler "$@" ;;
+    dag-processor) exec airflow dag-processor "$@" ;;
+    triggerer) exec airflow triggerer "$@" ;;
+    worker) exec airflow celery worker --celery-hostname "celery@${WORKER_NAME:-$(hostname)}" "$@" ;;
+    sandbox)
+        if [ ! -e "$here/open_sandbox.py" ]; then
+            echo "This image has no sandbox. Build the target that has it:" \
+                "docker build --target sandbox -f deploy/docker/Dockerfile ." >&2
+            exit 64
+        fi
+        exec "$python" "$here/open_sandbox.py" "$@"
+        ;;
     once) exec "$python" "$here/run_once.py" "$@" ;;
     check) check "${1:?which component?}" ;;
+    "")
+        usage
+        exit 64
+        ;;
     *)
-        sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+        if [ -x "$entry_point" ]; then
+            exec "$entry_point" "$component" "$@"
+        fi
+        case "$component" in
+            bash | python | airflow) exec "$component" "$@" ;;
+        esac
+        usage
         exit 64
         ;;
 esac

@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ _CONDITIONS = ["service_started", "service_healthy", "service_completed_successf
 _HEALTHCHECK = {"test": _TEXTS, "interval": _DURATION, "timeout": _DURATION, "retries": {"type": "integer", "minimum": 1}, "start_period": _DURATION}
 _SERVICE = {
     "image": _TEXT,
-    "build": _closed({"context": _TEXT, "dockerfile": _TEXT, "args": _map_of(_TEXT)}, "context"),
+    "build": _closed({"context": _TEXT, "dockerfile": _TEXT, "target": _TEXT, "args": _map_of(_TEXT)}, "context"),
     "command": _TEXTS,
     # Numbers and truth values would not arrive as they are written.
     "environment": _map_of({"type": "string"}),
@@ -124,15 +126,25 @@ def test_every_image_is_pinned_to_a_version(name: str) -> None:
 
 def test_image_is_built_from_a_pinned_airflow() -> None:
     dockerfile = (DOCKER / "Dockerfile").read_text()
-    assert re.search(r"^FROM apache/airflow:\$\{AIRFLOW_VERSION\}-python3\.12$", dockerfile, re.M)
+    assert re.search(r"^FROM apache/airflow:\$\{AIRFLOW_VERSION\}-python3\.12 AS \w+$", dockerfile, re.M)
     version = re.search(r"^ARG AIRFLOW_VERSION=(\S+)$", dockerfile, re.M)
     assert version
     assert version[1] == read_env(DOCKER / ".env.example")["AIRFLOW_VERSION"]
-    assert {interpolated(SERVICES[name]["image"], {}) for name in OURS} == {f"airflow-provider-tenable:{version[1]}"}
+    ignored = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
     for source in re.findall(r"^COPY (?:--\S+ )?(.+) \S+$", dockerfile, re.M):
         for part in source.split():
             assert (ROOT / part).exists(), part
-            assert f"!{part}" in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
+            assert f"!{part.partition('/')[0]}" in ignored
+
+
+def test_sandbox_has_an_image_of_its_own() -> None:
+    images = {name: interpolated(SERVICES[name]["image"], {}).partition(":")[0] for name in OURS}
+    targets = {name: SERVICES[name]["build"]["target"] for name in OURS}
+    assert {name for name in OURS if targets[name] == "sandbox"} == {"sandbox"}
+    assert {name for name in OURS if images[name] == "airflow-provider-tenable-sandbox"} == {"sandbox"}
+    assert {targets[name] for name in OURS - {"sandbox"}} == {"airflow"}
+    assert {images[name] for name in OURS - {"sandbox"}} == {"airflow-provider-tenable"}
+    assert {interpolated(SERVICES[name]["image"], {}).partition(":")[2] for name in OURS} == {read_env(DOCKER / ".env.example")["AIRFLOW_VERSION"]}
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
@@ -182,7 +194,7 @@ def test_every_secret_is_asked_for_and_none_has_a_default() -> None:
     names = set(re.findall(r"\$\{(\w+)", TEXT))
     example = read_env(DOCKER / ".env.example")
     assert names - {"RUN_CONF", "RUN_SECONDS"} <= set(example)
-    assert set(example) - {"COMPOSE_PROFILES"} <= names
+    assert set(example) - {"COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"} <= names
     for name, value in example.items():
         if value == "CHANGE_ME":
             assert f"${{{name}:?" in TEXT, name
@@ -228,6 +240,80 @@ def test_keys_travel_unencrypted_to_the_sandbox_alone(filled: dict[str, Any], tm
     assert _tenable_url(services({**env, "TENABLE_URL": "https://cloud.tenable.com"})) == "https://cloud.tenable.com"
     with pytest.raises(ConfigurationError, match="allow_http"):
         _tenable_url(services({**env, "TENABLE_URL": "http://cloud.tenable.com"}))
+
+
+def real_block() -> dict[str, str]:
+    """The values for the real Tenable and AWS, which .env.example has as comments."""
+    text = (DOCKER / ".env.example").read_text().split("the real ones ---", 1)[1]
+    return dict(re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.M))
+
+
+def sandbox_block() -> dict[str, str]:
+    text = (DOCKER / ".env.example").read_text().split("the sandbox ---", 1)[1].split("the real ones ---", 1)[0]
+    return dict(re.findall(r"^([A-Z_]+)=(.*)$", text, re.M))
+
+
+def test_switching_to_the_real_ones_changes_every_value_of_the_sandbox() -> None:
+    sandbox, real = sandbox_block(), real_block()
+    assert set(sandbox) == set(real)
+    assert [name for name in sandbox if sandbox[name] == real[name]] == []
+    assert "sandbox" not in json.dumps(real).lower()
+
+
+def test_sandbox_and_real_ones_share_no_volume() -> None:
+    # Compose names volumes after the project, and the env file's name of it goes before that of the file.
+    names = [block["COMPOSE_PROJECT_NAME"] for block in (sandbox_block(), real_block())]
+    assert len(set(names)) == 2
+    assert yaml.safe_load(TEXT)["name"] == real_block()["COMPOSE_PROJECT_NAME"]
+    assert all(re.fullmatch(SCHEMA["properties"]["name"]["pattern"], name) for name in names)
+    assert not any("name" in (volume or {}) for volume in yaml.safe_load(TEXT)["volumes"].values())
+
+
+class Metadata(BaseHTTPRequestHandler):
+    """EC2's instance metadata, version 2: a token first, then the role and its credentials."""
+
+    def do_PUT(self) -> None:
+        self._say("a-token")
+
+    def do_GET(self) -> None:
+        if self.headers.get("x-aws-ec2-metadata-token") != "a-token":
+            self.send_error(401)
+        elif self.path.endswith("/iam/security-credentials/"):
+            self._say("airflow-instance-role")
+        else:
+            self._say(json.dumps({"Code": "Success", "AccessKeyId": "ASIAROLE", "SecretAccessKey": "s", "Token": "t", "Expiration": "2099-01-01T00:00:00Z"}))
+
+    def _say(self, text: str) -> None:
+        self.send_response(200)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+_WHO = """
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+found = AwsBaseHook(aws_conn_id="aws_default", client_type="sts").get_session().get_credentials()
+print("credentials:", found and found.method, found and found.access_key)
+"""
+
+
+@pytest.mark.parametrize(("disabled", "expected"), [("", "iam-role ASIAROLE"), ("true", "None None")], ids=["as it comes", "switched off"])
+def test_instance_role_serves_where_the_connection_has_no_keys(tmp_path: Path, disabled: str, expected: str) -> None:
+    subprocess.run([sys.executable, ROOT / "scripts" / "docker_env.py", tmp_path / ".env"], check=True, capture_output=True)
+    connection = {"AWS_CONNECTION": '{"conn_type": "aws", "extra": {"region_name": "eu-west-1"}}', "AWS_EC2_METADATA_DISABLED": disabled}
+    service = interpolated(SERVICES, {**read_env(tmp_path / ".env"), **real_block(), **connection})["worker-1"]
+    variables = {name: value for name, value in service["environment"].items() if name.startswith("AWS_") or name == "AIRFLOW_CONN_AWS_DEFAULT"}
+    with HTTPServer(("127.0.0.1", 0), Metadata) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{server.server_port}/"}
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AIRFLOW_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", **variables, **endpoint}
+        done = subprocess.run([sys.executable, "-c", _WHO], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert f"credentials: {expected}" in done.stdout
 
 
 def test_hosts_in_urls_are_services(filled: dict[str, Any]) -> None:
