@@ -84,6 +84,7 @@ class Transform:
 
     :param lookup: asks Tenable for one asset; None where it does not know it either.
     :param lookups: how often ``lookup`` may be called.
+    :param can_look_up: whether an asset's id is one that Tenable can be asked for. Others cost no look-up.
     :param give_up_before: records parked before this moment (unix seconds) are given up.
     """
 
@@ -98,6 +99,7 @@ class Transform:
         lookups: int,
         now: int,
         give_up_before: int,
+        can_look_up: Callable[[str], bool] = lambda asset_id: True,
     ) -> None:
         self.settings = settings
         self.router = Router(destinations, settings.region_routing)
@@ -105,6 +107,7 @@ class Transform:
         self.writer = writer
         self.lookup = lookup
         self.lookups_left = lookups
+        self.can_look_up = can_look_up
         self.now = now
         self.give_up_before = give_up_before
         self.skipped: Counter[str] = Counter()
@@ -239,7 +242,7 @@ class Transform:
 
     def _look_up(self, asset_id: str) -> AssetRow | None:
         """Tenable publishes assets and findings at different times: ask for the one that the export lacks."""
-        if asset_id in self._missing or self.lookups_left <= 0:
+        if asset_id in self._missing or self.lookups_left <= 0 or not self.can_look_up(asset_id):
             return None
         self.lookups_left -= 1
         row = self.lookup(asset_id)

@@ -28,7 +28,9 @@ from airflow_provider_tenable.exceptions import (
     TenableRequestError,
 )
 from airflow_provider_tenable.export_jobs import Job, JobStatus
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.hooks.answers import read_bytes, read_chunk
+from airflow_provider_tenable.uuids import UUID, is_uuid, same_uuid
 
 if TYPE_CHECKING:
     from tenable.io import TenableIO
@@ -67,7 +69,8 @@ BY_STATUS: dict[int, type[TenableProviderError]] = {
 }
 
 _KEYS = re.compile(r"(?:access|secret)Key", re.IGNORECASE)
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+#: Ids of chunks count up from 1; no export has a billion.
+_MOST_CHUNKS = 1_000_000_000
 
 
 class TenableApi:
@@ -80,6 +83,7 @@ class TenableApi:
     def __init__(self, client: TenableIO, *, name: str) -> None:
         self._client = client
         self._name = name
+        self._reported: set[str] = set()
 
     def who_am_i(self) -> str:
         """The name of the user that the keys belong to (``GET /session``)."""
@@ -113,11 +117,14 @@ class TenableApi:
         job = answer.get("export_uuid") if isinstance(answer, dict) else None
         if not isinstance(job, str) or not job:
             raise TemporaryError(f"Tenable's answer to the request to {what} holds no export_uuid.")
+        if not is_uuid(job):
+            # It would become part of URLs and of file names.
+            raise TemporaryError(f"Tenable's answer to the request to {what} has the export_uuid {safe(job, 80)!r}, which is not a UUID.")
         return job
 
     def status(self, kind: str, job_uuid: str) -> JobStatus:
         """The state of a job."""
-        answer = self._json(f"look at {kind} export {job_uuid}", self._client.get, f"{PATHS[kind].base}/{job_uuid}/status")
+        answer = self._json(f"look at {kind} export {job_uuid}", self._client.get, f"{_job_path(kind, job_uuid)}/status")
         if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
             raise TemporaryError(f"Tenable's answer on {kind} export {job_uuid} holds no status.")
         return JobStatus(
@@ -132,18 +139,22 @@ class TenableApi:
         )
 
     def jobs(self, kind: str) -> list[Job]:
-        """The jobs of the last days (``GET .../export/status``: the 1,000 most recent)."""
+        """The jobs of the last days (``GET .../export/status``: the 1,000 most recent). One whose id is not a UUID is left out."""
         answer = self._json(f"list the {kind} exports", self._client.get, f"{PATHS[kind].base}/status")
+        listed = [job for job in _list(answer.get("exports") if isinstance(answer, dict) else None) if isinstance(job, dict) and job.get("uuid")]
+        strange = [job["uuid"] for job in listed if not is_uuid(job["uuid"])]
+        if strange:
+            self._report_once("jobs", "Tenable lists %s exports whose ids are not UUIDs, such as %r. They are left alone.", kind, safe(strange[0], 80))
         return [
             Job(
-                uuid=str(job["uuid"]),
+                uuid=job["uuid"],
                 status=str(job.get("status", "")).upper(),
                 filters=job.get("filters"),
                 chunk_size=_chunk_size(job),
                 created=_seconds(job.get("created")),
             )
-            for job in _list(answer.get("exports") if isinstance(answer, dict) else None)
-            if isinstance(job, dict) and job.get("uuid")
+            for job in listed
+            if is_uuid(job["uuid"])
         ]
 
     def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes | IO[bytes]:
@@ -152,9 +163,10 @@ class TenableApi:
         :raises ChunkNotReadyError: listed, but not there yet (400).
         :raises ExportNotFoundError: expired (404, 410).
         """
+        path = f"{_job_path(kind, job_uuid)}/chunks/{int(chunk_id)}"
         what = f"fetch chunk {chunk_id} of {kind} export {job_uuid}"
         try:
-            headers, body = self._call(what, lambda: self._read(read_chunk, self._client.get, f"{PATHS[kind].base}/{job_uuid}/chunks/{chunk_id}"))
+            headers, body = self._call(what, lambda: self._read(read_chunk, self._client.get, path))
         except TenableRequestError as error:
             raise ChunkNotReadyError(str(error)) from error
         if body == b"" and not {"content-length", "transfer-encoding"} & {name.lower() for name in headers}:
@@ -165,17 +177,40 @@ class TenableApi:
     def cancel(self, kind: str, job_uuid: str) -> None:
         """Cancel a job. One that is over already is no error."""
         try:
-            self._call(f"cancel {kind} export {job_uuid}", lambda: self._read(read_bytes, self._client.post, f"{PATHS[kind].base}/{job_uuid}/cancel"))
+            path = f"{_job_path(kind, job_uuid)}/cancel"
+            self._call(f"cancel {kind} export {job_uuid}", lambda: self._read(read_bytes, self._client.post, path))
         except (TenableRequestError, ExportNotFoundError, DuplicateExportError):
             return
 
     def asset(self, asset_id: str) -> dict[str, Any] | None:
-        """One asset's details (``GET /assets/{id}``), None where Tenable does not know it."""
+        """One asset's details (``GET /assets/{id}``), None where Tenable does not know it.
+
+        Ids of assets come from records, so an id that is not a UUID is not asked for, and an answer about another asset is
+        not believed: the records that need the asset are parked, as those of an unknown one.
+        """
+        if not is_uuid(asset_id):
+            return None
         try:
             answer = self._json(f"look up asset {asset_id}", self._client.get, f"assets/{asset_id}")
         except (ExportNotFoundError, TenableRequestError):
             return None
-        return answer if isinstance(answer, dict) else None
+        if not isinstance(answer, dict):
+            return None
+        if not same_uuid(answer.get("id"), asset_id):
+            self._report_once(
+                "asset",
+                "Tenable was asked for asset %s and answers with asset %r. The answer is not used, and the records of the asset are parked. "
+                "Further answers of this kind are not logged. A proxy that caches answers can cause this.",
+                asset_id,
+                safe(answer.get("id"), 80),
+            )
+            return None
+        return answer
+
+    def _report_once(self, kind: str, text: str, *arguments: object) -> None:
+        if kind not in self._reported:
+            self._reported.add(kind)
+            log.warning(text, *arguments)
 
     def _json(self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any) -> Any:
         """Send a request, and decode its answer."""
@@ -233,7 +268,7 @@ class TenableApi:
         text = response.text[:2000]
         if starting and status in (409, 429):
             # Today a 409 with active_job_id; in 2023 a 429 that said "Duplicate export", with the job in its text or in a list of values.
-            job = _UUID.search(text)
+            job = UUID.search(text)
             if status == 409 or "duplicate" in text.lower():
                 return DuplicateExportError(f"Cannot {what}: Tenable runs one with the same filters.", job[0] if job else None)
         kind = BY_STATUS.get(status) or (TemporaryError if status >= 500 else TenableRequestError)
@@ -254,12 +289,31 @@ class TenableApi:
         return kind(message + ".")
 
 
+def _job_path(kind: str, job_uuid: str) -> str:
+    """The path of a job. :raises ExportNotFoundError: its id is not a UUID, so Tenable cannot know it."""
+    if not is_uuid(job_uuid):
+        raise ExportNotFoundError(f"Tenable has no {kind} export {safe(job_uuid, 80)!r}: the id of an export is a UUID.")
+    return f"{PATHS[kind].base}/{job_uuid}"
+
+
 def _ids(value: Any) -> frozenset[int]:
-    """Ids of chunks. An id that was overlooked would be a chunk that was lost."""
+    """Ids of chunks, which become part of URLs and of file names. An id that was overlooked would be a chunk that was lost.
+
+    :param value: a list of whole numbers, or of texts of digits; None for an empty one.
+    """
     try:
-        return frozenset(int(item) for item in value or [])
+        return frozenset(_chunk_id(item) for item in value or [])
     except (TypeError, ValueError):
-        raise TemporaryError(f"Tenable's answer on an export lists chunks that cannot be read: {str(value)[:100]}.") from None
+        raise TemporaryError(f"Tenable's answer on an export lists chunks that cannot be read: {safe(value, 100)}.") from None
+
+
+def _chunk_id(item: Any) -> int:
+    # int() takes more than this: a fraction becomes another chunk's number, True becomes 1.
+    if isinstance(item, str) and re.fullmatch(r"[0-9]{1,9}", item):
+        return int(item)
+    if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < _MOST_CHUNKS:
+        return item
+    raise ValueError("not the id of a chunk")
 
 
 def _list(value: Any) -> list[Any]:

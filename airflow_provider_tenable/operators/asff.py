@@ -126,6 +126,7 @@ class TenableToAsffOperator(BaseOperator):
         from airflow_provider_tenable.destinations import Destination
         from airflow_provider_tenable.exceptions import ConfigurationError
         from airflow_provider_tenable.transform import Transform, TransformSettings
+        from airflow_provider_tenable.uuids import is_uuid
 
         settings, window = self.plan["settings"], self.plan["window"]
         scheme = self.id_scheme or config.get("id_scheme")
@@ -146,6 +147,7 @@ class TenableToAsffOperator(BaseOperator):
             asset_parts=staged_assets(self.assets["folder"]),
             writer=writer,
             lookup=self._lookup,
+            can_look_up=is_uuid,
             lookups=config.get("asset_lookups"),
             now=now,
             give_up_before=now - int(config.get("parked_days") * 86400),

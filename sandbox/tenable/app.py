@@ -24,7 +24,7 @@ def build_tenable_app(tenable: Tenable) -> SandboxApp:
     """The application. Serve it without the server's own Date header: this one comes from the sandbox's clock."""
     app = SandboxApp(
         routes=[*_session_routes(tenable), *_export_routes(tenable), *control_routes(tenable)],
-        exception_handlers={HTTPException: _not_found},
+        exception_handlers={HTTPException: _not_found_of(tenable)},
     )
     app.router.redirect_slashes = False
     app.http_date = tenable.clock.http_date
@@ -149,8 +149,12 @@ def _no_right() -> Response:
     return error(403, "The user does not have the permission to export")
 
 
-async def _not_found(request: Request, problem: Exception) -> Response:
-    status = problem.status_code if isinstance(problem, HTTPException) else 500
-    if request.url.path.startswith("/compliance/"):
-        return error(404, "The sandbox does not simulate compliance exports")
-    return JSONResponse({"statusCode": status, "error": "Not Found" if status == 404 else "Error", "message": request.url.path}, status)
+def _not_found_of(tenable: Tenable) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def not_found(request: Request, problem: Exception) -> Response:
+        status = problem.status_code if isinstance(problem, HTTPException) else 500
+        if request.url.path.startswith("/compliance/"):
+            return error(404, "The sandbox does not simulate compliance exports")
+        tenable.unknown_paths.append(f"{request.method} {request.url.path}")
+        return JSONResponse({"statusCode": status, "error": "Not Found" if status == 404 else "Error", "message": request.url.path}, status)
+
+    return not_found

@@ -107,4 +107,4 @@ def _stats(tenable: Tenable) -> dict[str, Any]:
         }
         for kind in ("vulns", "assets")
     }
-    return {"jobs": kinds, "exports": jobs}
+    return {"jobs": kinds, "exports": jobs, "unknown_paths": tenable.unknown_paths}

@@ -95,6 +95,8 @@ class Tenable:
         self.options = self._options_at_start
         self.estate = Estate(self.clock.now(), **self._estate_arguments)
         self.jobs: dict[str, Job] = {}
+        # What was asked for although no page of the API docs has it: a client that builds URLs from what it was told.
+        self.unknown_paths: list[str] = []
         self.rate_limit.clear()
         self._rng = random.Random(f"{self.estate.seed}/jobs")
 

@@ -247,6 +247,14 @@ def test_lookups_are_bounded(tmp_path, lookups):
     assert manifest["parked"] == 5
 
 
+def test_an_id_that_nobody_can_be_asked_for_costs_no_lookup(tmp_path):
+    world = World(tmp_path, lookups=2)
+    world.transform.can_look_up = lambda asset: not asset.startswith("..")
+    manifest = world.chunks([record(f"../{number}") for number in range(5)] + [record("gone"), record("gone-2")])
+    assert world.asked == ["gone", "gone-2"]
+    assert manifest["parked"] == 7
+
+
 def parked(value, at):
     return Parked(at, msgspec.Raw(json.dumps(value).encode()))
 

@@ -24,6 +24,7 @@ from airflow_provider_tenable.hooks.tenable import new_client
 from airflow_provider_tenable.hooks.tenable_api import TenableApi
 
 JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
+ASSET = "5d0e6bd6-2b7b-4f4c-9a3e-0d5c9f0a7b11"
 HTML = b"<html><body><h1>nginx says no</h1></body></html>"
 
 
@@ -46,7 +47,7 @@ CALLS = {
     "cancel": lambda api: api.cancel("vulnerabilities", JOB),
     "jobs": lambda api: api.jobs("vulnerabilities"),
     "who_am_i": lambda api: api.who_am_i(),
-    "asset": lambda api: api.asset("a"),
+    "asset": lambda api: api.asset(ASSET),
 }
 T, C, A, R, N, D, K = TemporaryError, ConfigurationError, TenableAuthError, TenableRequestError, ExportNotFoundError, DuplicateExportError, ChunkNotReadyError
 #: Status -> the error's exact class, by call; None where the call bears it.
@@ -321,11 +322,114 @@ def test_tenables_clock_is_read_from_its_answer(server, api):
     assert api.server_time() == 1_795_442_523
 
 
-@pytest.mark.parametrize(("answer", "details"), [({"id": "a"}, {"id": "a"}), ([], None), (None, None)])
+@pytest.mark.parametrize(("answer", "details"), [({"id": ASSET}, {"id": ASSET}), ({"id": ASSET.upper()}, {"id": ASSET.upper()}), ([], None), (None, None)])
 def test_an_asset_is_looked_up(server, api, answer, details):
     server.answer(200, answer)
-    assert api.asset("a") == details
-    assert server.requests[0][1] == "/assets/a"
+    assert api.asset(ASSET) == details
+    assert server.requests[0][1] == f"/assets/{ASSET}"
+
+
+# Ids that Tenable, or a record, tells.
+
+
+NO_UUIDS = [
+    "../users",
+    "..%2fusers",
+    "",
+    ".",
+    "a",
+    ASSET[:-1],
+    ASSET + "0",
+    ASSET + "/../../users",
+    f"../{ASSET}",
+    ASSET + "?x=1",
+    ASSET + "#",
+    ASSET + "\n",
+    "\n" + ASSET,
+    ASSET.replace("-", ""),
+    "{" + ASSET + "}",
+    f"urn:uuid:{ASSET}",
+    ASSET.replace("5", "\u0665"),
+    ASSET.replace("-", "\u2010"),
+    "session",
+    "x" * 10_000,
+]
+
+
+@pytest.mark.parametrize("asset_id", [*NO_UUIDS, None, 7, ["a"]], ids=ascii)
+def test_an_asset_whose_id_is_not_a_uuid_is_not_asked_for(server, api, asset_id):
+    server.answer(200, {"id": asset_id})
+    assert api.asset(asset_id) is None
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("answered", [JOB, "", None, 7, "../users", ASSET[:-1] + "0", [ASSET], {"id": ASSET}, "line\nbreak \x1b[31m"], ids=ascii)
+def test_an_answer_about_another_asset_is_not_believed_and_said_once(server, api, caplog, answered):
+    server.answer(200, {"id": answered, "aws_owner_id": ["111122223333"]})
+    for _ in range(3):
+        assert api.asset(ASSET) is None
+    assert len(server.requests) == 3
+    (record,) = [record for record in caplog.records if "was asked for asset" in record.getMessage()]
+    assert record.getMessage().startswith(f"Tenable was asked for asset {ASSET} and answers with asset ")
+    assert "records of the asset are parked" in record.getMessage()
+    assert record.getMessage().isprintable()
+
+
+@pytest.mark.parametrize("job", NO_UUIDS, ids=ascii)
+def test_an_export_whose_id_is_not_a_uuid_is_neither_taken_nor_asked_for(server, api, job):
+    server.answer(200, {"export_uuid": job})
+    with pytest.raises(TemporaryError, match=r"holds no export_uuid|has the export_uuid .*, which is not a UUID\.$") as failure:
+        api.start("vulnerabilities", {})
+    assert len(str(failure.value)) < 300
+    assert str(failure.value).isprintable()
+    server.answer(200, {"status": "FINISHED"})
+    asked = len(server.requests)
+    for call in (api.status, lambda kind, job: api.chunk(kind, job, 1)):
+        with pytest.raises(ExportNotFoundError, match="the id of an export is a UUID"):
+            call("vulnerabilities", job)
+    api.cancel("vulnerabilities", job)
+    assert len(server.requests) == asked
+
+
+def test_jobs_whose_ids_are_not_uuids_are_left_out_and_said_once(server, api, caplog):
+    server.answer(200, {"exports": [{"uuid": JOB, "status": "PROCESSING"}, *({"uuid": job, "status": "PROCESSING"} for job in [*NO_UUIDS, 7, ["a"]])]})
+    for _ in range(2):
+        assert [job.uuid for job in api.jobs("vulnerabilities")] == [JOB]
+    (record,) = [record for record in caplog.records if "not UUIDs" in record.getMessage()]
+    assert "vulnerabilities exports whose ids are not UUIDs, such as '../users'" in record.getMessage()
+
+
+@pytest.mark.parametrize("body", [f"job_uuid=../{JOB[:-1]}", "../users", f"x{JOB[:20]}"])
+def test_a_duplicate_that_names_no_uuid_names_no_job(server, api, body):
+    server.answer(409, {"active_job_id": body})
+    assert told("start", api).job_uuid is None
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [-1, "-1", 1.5, 1.0, True, False, "../../users", "1/../2", "1 ", " 1", "+1", "1_0", "\u0661", "", "9" * 10, 10**9, 10**30, "1\n", None, [1], {"a": 1}],
+    ids=ascii,
+)
+@pytest.mark.parametrize("field", ["chunks_available", "chunks_failed", "chunks_cancelled"])
+def test_a_chunk_whose_id_is_no_whole_number_is_neither_fetched_nor_forgotten(server, api, field, chunk):
+    server.answer(200, {"status": "FINISHED", field: [1, chunk]})
+    with pytest.raises(TemporaryError, match="lists chunks that cannot be read") as failure:
+        api.status("vulnerabilities", JOB)
+    assert str(failure.value).isprintable()
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 999_999_999, "0", "1", "007"])
+def test_a_chunk_with_a_number_is_listed(server, api, chunk):
+    server.answer(200, {"status": "FINISHED", "chunks_available": [chunk]})
+    assert api.status("vulnerabilities", JOB).chunks == {int(chunk)}
+
+
+@pytest.mark.parametrize("chunk", ["1/../../users", "..", None])
+def test_only_a_number_is_asked_for_as_a_chunk(server, api, chunk):
+    server.answer(200, b"[]")
+    with pytest.raises((ValueError, TypeError)):
+        api.chunk("vulnerabilities", JOB, chunk)
+    assert server.requests == []
 
 
 # The way there.
@@ -376,7 +480,7 @@ BROKEN_BODIES = {
 def test_a_body_that_breaks_off_is_asked_for_as_often_as_pytenable_repeats_a_request(server, naps, call, way):
     """pyTenable has handed the answer on by then: its own retries are over."""
     api = api_at(server.url, retries=2)
-    server.answers = [BROKEN_BODIES[way]] * 2 + [(200, {}, b'{"status": "FINISHED", "export_uuid": "j", "exports": [], "username": "u"}')]
+    server.answers = [BROKEN_BODIES[way]] * 2 + [(200, {}, b'{"status": "FINISHED", "export_uuid": "%s", "exports": [], "username": "u"}' % JOB.encode())]
     CALLS[call](api)
     assert len(server.requests) == 3
     assert naps == [1, 1]

@@ -152,3 +152,11 @@ def test_stats_count_calls_and_reset_forgets_everything(running: Running) -> Non
     assert running.http.get("/vulns/export/status").json() == {"exports": []}
     assert running.control("options")["max_running"] == 10
     assert {v["finding_id"] for v in running.truth()} == {v["finding_id"] for v in before}
+
+
+def test_a_path_that_tenable_does_not_have_is_kept_until_the_reset(running: Running) -> None:
+    for path in ("/users", "/assets/not-a-uuid", "/vulns/export/1/chunks/one"):
+        assert running.http.get(path).status_code == 404
+    assert running.control("stats")["unknown_paths"] == ["GET /users", "GET /assets/not-a-uuid", "GET /vulns/export/1/chunks/one"]
+    running.control("reset", {})
+    assert running.control("stats")["unknown_paths"] == []
