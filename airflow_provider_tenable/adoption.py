@@ -6,12 +6,14 @@ Two running jobs with the same filters are refused (409): ours is then the one t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from airflow_provider_tenable.export_jobs import ACTIVE, ExportState, Job
 from airflow_provider_tenable.filters import same_filters
 
 #: Clocks differ: a job counts as the outcome of our own lost request if it was created up to this long before it.
 _CLOCK_SKEW_SECONDS = 120.0
+_PLUGIN_OUTPUT = "include_plugin_output"
 
 
 def lost_job(jobs: Iterable[Job], state: ExportState) -> Job | None:
@@ -40,6 +42,15 @@ def running_job(jobs: Iterable[Job], state: ExportState, named: str | None) -> J
         if job.status in ACTIVE and named in (None, job.uuid) and job.uuid not in state.given_up and _is_ours(job, state) and known:
             return job
     return None
+
+
+def same_request(kept: dict[str, Any], body: dict[str, Any]) -> bool:
+    """Whether a task goes on with the export that it has asked for, now that it would ask with ``body``.
+
+    What is said about plugin output does not matter: the records are the same, and the mapping leaves out an output that
+    is not wanted. So changing ``[tenable] plugin_output`` gives up no running export; the next request has the new value.
+    """
+    return {**kept, _PLUGIN_OUTPUT: None} == {**body, _PLUGIN_OUTPUT: None}
 
 
 def _is_ours(job: Job, state: ExportState) -> bool:

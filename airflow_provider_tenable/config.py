@@ -13,6 +13,9 @@ from typing import Any
 
 SECTION = "tenable"
 
+#: Values of ``plugin_output``.
+EXCERPT, NO_OUTPUT = "excerpt", "none"
+
 
 @dataclass(frozen=True)
 class Option:
@@ -26,6 +29,8 @@ class Option:
     maximum: float | None = None
     #: What 0 means where it is allowed although it lies below the minimum.
     zero: str = ""
+    #: The values that a text may have; empty: any.
+    choices: tuple[str, ...] = ()
 
 
 #: Bounds that no deployment means to reach: beyond them, dates and time spans no longer exist, and a typing error would end a task or the DAG file.
@@ -119,6 +124,13 @@ OPTIONS: dict[str, Option] = {
         "The Security Hub product: company/product, or 'default' for the account's own default product (needed in GovCloud and China, "
         "and chosen there by itself).",
     ),
+    "plugin_output": Option(
+        "string",
+        EXCERPT,
+        "What findings hold of a plugin's output. excerpt: its first 2048 characters, except from plugins that check for "
+        "default accounts or passwords. none: nothing, and Tenable is asked to leave the output out of the export.",
+        choices=(EXCERPT, NO_OUTPUT),
+    ),
     "enable_product": Option("boolean", "False", "Whether an import may subscribe the account to the product where it is not subscribed yet."),
 }
 
@@ -154,7 +166,7 @@ def dag_params() -> dict[str, Any]:
 def get(name: str) -> Any:
     """Read an option as its own type.
 
-    :raises ConfigurationError: the value is not of the option's type, or out of its bounds.
+    :raises ConfigurationError: the value is not of the option's type, out of its bounds, or not one of its choices.
     """
     from airflow_provider_tenable._compat import conf
     from airflow_provider_tenable.exceptions import ConfigurationError
@@ -176,6 +188,8 @@ def get(name: str) -> Any:
     if option.minimum is not None and value < option.minimum:
         or_zero = f", or 0 for {option.zero}" if option.zero else ""
         raise ConfigurationError(f"Option [{SECTION}] {name} is {text[:40]}; the least it may be is {option.minimum:.12g}{or_zero}.")
+    if option.choices and value not in option.choices:
+        raise ConfigurationError(f"Option [{SECTION}] {name} is {text[:40]!r}; it must be one of {', '.join(option.choices)}.")
     if option.maximum is not None and value > option.maximum:
         raise ConfigurationError(f"Option [{SECTION}] {name} is {text[:40]}; the most it may be is {option.maximum:.12g}.")
     return value

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_tenable.adoption import lost_job, running_job
+from airflow_provider_tenable.adoption import lost_job, running_job, same_request
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
@@ -73,7 +73,7 @@ class ExportRun:
 
     def _load(self) -> ExportState:
         state = self.store.load()
-        if state is None or state.body != self.body:
+        if state is None or not same_request(state.body, self.body):
             anew = ExportState(kind=self.kind, body=self.body, started_at=self.now())
             if state is not None and state.uuid:
                 log.info("The %s export %s was asked for with another body: it is left, and a new one begins.", self.kind, state.uuid)
@@ -166,7 +166,7 @@ class ExportRun:
             return True
         self._lost_request = False
         asked_at = self.now()
-        self.state.requested_at = asked_at
+        self.state.body, self.state.requested_at = self.body, asked_at
         self.store.save(self.state)
         reached(CrashPoint.EXPORT_REQUEST_NOTED)
         try:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_tenable import config
+from airflow_provider_tenable.asff.plugin_output import finding_without_output
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.export_store import StagedExport
 from airflow_provider_tenable.findings_writer import FindingsWriter
@@ -142,6 +143,8 @@ def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
 
 
 def _refused(source: RunFolder) -> Iterator[tuple[tuple[str, str, str], bytes]]:
+    excerpt = config.get("plugin_output") == config.EXCERPT
     for line in rejected_lines(source):
         if line["finding"] and line["id"]:
-            yield (line["account"], line["region"], line["id"]), msgspec.json.encode(line["finding"])
+            finding = finding_without_output(line["finding"], excerpt=excerpt)
+            yield (line["account"], line["region"], line["id"]), msgspec.json.encode(finding)

@@ -20,7 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.staging import default_staging_uri, open_path
+from airflow_provider_tenable.private_files import keep_private
+from airflow_provider_tenable.staging import default_staging_uri, is_local, open_path
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -59,9 +60,12 @@ class RunFolder:
 
     @classmethod
     def of(cls, context: Any, staging_path: str | None = None) -> RunFolder:
-        """The folder of the run that a task's context belongs to."""
+        """The folder of the run that a task's context belongs to. On a local disk, close the DAG's folder to others."""
         dag_run = context["dag_run"]
-        return cls(staging_path or default_staging_uri(), dag_run.dag_id, dag_run.run_id)
+        run = cls(staging_path or default_staging_uri(), dag_run.dag_id, dag_run.run_id)
+        if is_local(run.dag_root):
+            keep_private(run.dag_root.path)
+        return run
 
     def beside(self, run_id: str) -> RunFolder:
         """The folder of another run of the same DAG."""

@@ -1,7 +1,8 @@
 """The files between one stage and the next.
 
-Every file appears whole or not at all: on a local disk it is written under a temporary name, flushed and renamed; an object store puts
-an object whole. Files count only when a manifest names them.
+Every file appears complete or not at all: on a local disk it is written under a temporary name, flushed and renamed; an
+object store puts an object in one piece. Files count only when a manifest names them. On a local disk only the tasks' OS
+user can read them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
+from airflow_provider_tenable.private_files import make_private_folder, private_opener
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -79,8 +81,8 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
     target = path.path
     temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
     try:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(temporary, "wb") as file:
+        make_private_folder(os.path.dirname(target))
+        with open(temporary, "wb", opener=private_opener) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -89,15 +91,32 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
     except OSError as error:
         if os.path.exists(temporary):
             os.unlink(temporary)
+        if isinstance(error, PermissionError):
+            raise _not_ours("write", path, error) from error
         raise StagingError(
             f"Cannot write {target}: {error.strerror or error}. Make room, or point [tenable] staging_path elsewhere, and clear the task."
         ) from error
 
 
+def _not_ours(what: str, path: ObjectStoragePath, error: OSError) -> StagingError:
+    return StagingError(
+        f"Cannot {what} {path.path}: {error.strerror or error} for this task's OS user (uid {os.geteuid()}). "
+        "Staged files are for one user alone: run all of Airflow's components, and tasks with run_as_user, as the user who "
+        "owns [tenable] staging_path, or change the owner of what is there. Then clear the task."
+    )
+
+
 def content_of(path: ObjectStoragePath) -> bytes:
-    """Read a file as it is now. :raises FileNotFoundError: it is not there."""
+    """Read a file as it is now.
+
+    :raises FileNotFoundError: it is not there.
+    :raises StagingError: this OS user may not read it.
+    """
     if is_local(path):
-        return bytes(path.read_bytes())
+        try:
+            return bytes(path.read_bytes())
+        except PermissionError as error:
+            raise _not_ours("read", path, error) from error
     # Opening it would look it up in listings that fsspec keeps: what another worker has put there since then would be missing, or cut to its earlier length.
     return bytes(path.fs.cat_file(path.path))
 
@@ -151,12 +170,22 @@ def read_json(path: ObjectStoragePath) -> Any:
 
 
 def names(folder: ObjectStoragePath) -> list[str]:
-    """The sorted names in a folder; empty where there is no such folder."""
+    """The sorted names in a folder; empty where there is no such folder.
+
+    :raises StagingError: this OS user may not list it.
+    """
     folder.fs.invalidate_cache()
     try:
+        if is_local(folder):
+            # fsspec takes a folder that this user may not see for one that is not there.
+            os.stat(folder.path)
         return sorted(entry.name for entry in folder.iterdir() if not entry.name.endswith(".tmp"))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except PermissionError as error:
+        if is_local(folder):
+            raise _not_ours("list", folder, error) from error
+        raise
     finally:
         # The listing was true just now; whatever asks next asks the store.
         folder.fs.invalidate_cache()

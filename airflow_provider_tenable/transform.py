@@ -27,6 +27,7 @@ from airflow_provider_tenable.asff.findings import (
     severity_id_of,
 )
 from airflow_provider_tenable.asff.identity import product_arn
+from airflow_provider_tenable.asff.plugin_output import without_output
 from airflow_provider_tenable.asff.plugins import PluginParts, decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.records import Vulnerability
 from airflow_provider_tenable.asff.resources import AssetRow, Resource, ec2_resource, other_resource, skip_reason
@@ -134,7 +135,7 @@ class Transform:
                 for records, unreadable in decode_blocks(read_blocks(part), Vulnerability):
                     self.read += len(records) + len(unreadable)
                     for data, reason in unreadable:
-                        self._reject(UNREADABLE, reason, data)
+                        self._reject(UNREADABLE, reason, without_output(data))
                     for record in records:
                         self._one(record, self.now)
                     self._forget()
@@ -148,7 +149,7 @@ class Transform:
             self.read += 1
             records, unreadable = decode_chunk(b"[" + bytes(entry.record) + b"]", Vulnerability)
             for data, reason in unreadable:
-                self._reject(UNREADABLE, reason, data)
+                self._reject(UNREADABLE, reason, without_output(data))
             for record in records:
                 self._one(record, entry.parked_at)
             self._forget()
@@ -181,7 +182,7 @@ class Transform:
                 try:
                     line = finding_json(record, self._plugin(record.plugin), resource, product, self._options, severity)
                 except UnmappableError as error:
-                    self._reject(UNMAPPABLE, str(error), msgspec.json.encode(record))
+                    self._reject(UNMAPPABLE, str(error), self._as_kept(record))
                     return
                 assert severity is not None
                 self._write(resource.account, region, line, SEVERITIES[severity], destination)
@@ -252,8 +253,22 @@ class Transform:
             self._looked_up[asset_id] = row
         return row
 
+    def _as_kept(self, record: Vulnerability) -> bytes:
+        """A record as it may lie in staging beyond this run: with its output only where a finding may have it too."""
+        if record.output is not None and not self._shows_output(record):
+            record.output = None
+        return msgspec.json.encode(record)
+
+    def _shows_output(self, record: Vulnerability) -> bool:
+        if not self._options.plugin_output:
+            return False
+        try:
+            return self._plugin(record.plugin).shows_output
+        except UnmappableError:
+            return False
+
     def _park(self, record: Vulnerability, parked_at: int) -> None:
-        encoded = msgspec.json.encode(record)
+        encoded = self._as_kept(record)
         if parked_at < self.give_up_before:
             self.skipped[GIVEN_UP] += 1
             since = times.parse(parked_at)

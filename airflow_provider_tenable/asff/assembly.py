@@ -80,12 +80,15 @@ def assembled(
     archived: bool,
     where: tuple[bytes, bytes],
     changed: bytes,
+    *,
+    output: bool,
 ) -> bytes | None:
     """The line of a finding with an id of the scheme ``port``; None where it has to be made the other way.
 
     :param severity: the JSON of ``FindingProviderFields``.
     :param where: the end of the id (:func:`id_tail`), and the entries of ``ProductFields`` between its id and those of the plugin.
     :param changed: those that say who changed its severity, and why.
+    :param output: whether the plugin's output may stand in it.
     """
     tail, fields = where
     moments = (record.first_found, record.last_found, record.last_fixed, record.resurfaced_date, record.indexed)
@@ -96,7 +99,7 @@ def assembled(
         own = limits.text(own, limits.PRODUCT_FIELD_VALUE)
     if not written or not own or len(resource.id_head) + len(tail) > _ID_BYTES:
         return None
-    output = limits.text(record.output, limits.PRODUCT_FIELD_VALUE)
+    excerpt = limits.text(record.output, limits.PRODUCT_FIELD_VALUE) if output else None
     found = with_packages(plugin, record.software_vulns) if record.software_vulns is not NULL else plugin.encoded_vulnerabilities
     return b"".join(
         (
@@ -118,8 +121,8 @@ def assembled(
             plugin.encoded_product_fields,
             resource.encoded_product_fields,
             changed,
-            _OUTPUT if output else b"",
-            _encode(output) if output else b"",
+            _OUTPUT if excerpt else b"",
+            _encode(excerpt) if excerpt else b"",
             b'},"Resources":',
             resource.encoded,
             b',"Vulnerabilities":' if found else b"",

@@ -65,10 +65,15 @@ class Finding(Struct, rename="pascal", gc=False):
 
 
 class MappingOptions(Struct, frozen=True):
-    """What the user can choose about the mapping."""
+    """What the user can choose about the mapping.
+
+    :ivar plugin_output: whether findings have an excerpt of the plugin's output (never that of plugins that print
+        credentials).
+    """
 
     accepted_risks: str = "archive"
     id_scheme: str = "port"
+    plugin_output: bool = True
 
 
 class UnmappableError(ValueError):
@@ -130,6 +135,7 @@ def finding_json(
             record.state == "FIXED" if usual else _record_state(record, options) == "ARCHIVED",
             _wheres.get(where) or _encode_where(where),
             b"" if usual else _changed_product_fields(record),
+            output=options.plugin_output and plugin.shows_output,
         )
         if line is not None and len(line) <= limits.FINDING_BYTES:
             return line
@@ -172,7 +178,7 @@ def _finding_json(record: Vulnerability, severity: int, plugin: PluginParts, res
         record_state=_record_state(record, options),
         source_url=plugin.source_url,
         remediation=plugin.remediation,
-        product_fields=_product_fields(record, plugin, resource),
+        product_fields=_product_fields(record, plugin, resource, output=options.plugin_output and plugin.shows_output),
         resources=resource.encoded,
         vulnerabilities=packages or UNSET,
     )
@@ -200,7 +206,7 @@ def _modification(record: Vulnerability) -> str:
     return "" if kind == "NONE" else kind
 
 
-def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resource) -> msgspec.Raw:
+def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resource, *, output: bool) -> msgspec.Raw:
     port = record.port or _NO_PORT
     # Far fewer than the 50 that a finding may have, and keys that fit: only the values need looking at.
     return product_fields.joined(
@@ -209,7 +215,7 @@ def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resour
         plugin.encoded_product_fields,
         resource.encoded_product_fields,
         _changed_product_fields(record),
-        product_fields.piece({"output": record.output}),
+        product_fields.piece({"output": record.output if output else None}),
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, product_fields, times
+from airflow_provider_tenable.asff.plugin_output import shows_output
 from airflow_provider_tenable.asff.records import Plugin, SoftwareVuln
 from airflow_provider_tenable.asff.salvage import salvage, salvage_items
 
@@ -27,6 +28,7 @@ class PluginParts(Struct):
     :ivar vulnerabilities: by CVE, the JSON of its entry without packages, up to its closing brace; ``encoded_vulnerabilities`` is the JSON of them all, None where
         there is no CVE.
 
+    :ivar shows_output: whether the plugin's output may stand in a finding.
     :ivar serial: no two have the same.
 
     Bytes of its findings' lines are built with it.
@@ -42,6 +44,7 @@ class PluginParts(Struct):
     vulnerabilities: dict[str, bytes]
     encoded_vulnerabilities: msgspec.Raw | None
     product_fields: dict[str, str]
+    shows_output: bool = True
     encoded_product_fields: bytes = b""
     id_text: bytes = b""
     id_field: bytes = b""
@@ -88,6 +91,7 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
         vulnerabilities=vulnerabilities,
         encoded_vulnerabilities=vulnerabilities_json(vulnerabilities.values()) if vulnerabilities else None,
         product_fields=_product_fields(plugin, len(vulnerabilities)),
+        shows_output=shows_output(plugin),
     )
 
 

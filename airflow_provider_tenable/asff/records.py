@@ -56,6 +56,8 @@ class Plugin(Struct):
     vpr_v2: Vpr | None = None
     risk_factor: str | None = None
     exploit_available: bool | None = None
+    # A text or a number counts as yes unless it says no, so these are read too.
+    checks_for_default_account: bool | str | Number | None = None
     has_patch: bool | None = None
     publication_date: str | None = None
     modification_date: str | None = None

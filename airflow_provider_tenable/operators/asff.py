@@ -141,7 +141,11 @@ class TenableToAsffOperator(BaseOperator):
                 region_routing=settings["region_routing"],
                 non_ec2_assets=settings["non_ec2_assets"],
                 product=self.product or config.get("product"),
-                options=MappingOptions(accepted_risks=settings["accepted_risks"], id_scheme=scheme),
+                options=MappingOptions(
+                    accepted_risks=settings["accepted_risks"],
+                    id_scheme=scheme,
+                    plugin_output=config.get("plugin_output") == config.EXCERPT,
+                ),
             ),
             destinations=msgspec.convert(self.plan["destinations"], list[Destination]),
             asset_parts=staged_assets(self.assets["folder"]),

@@ -155,7 +155,10 @@ class TenableExportOperator(BaseOperator):
         filters = dict(self.filters or {})
         if self.export == "vulnerabilities":
             size = int(self.chunk_size or config.get("num_assets"))
-            return {"num_assets": size, "include_unlicensed": True, "include_software_vulns": True, "filters": filters}
+            # Said only where it is not wanted: the body of a run from before the option existed stays the same.
+            output = {} if config.get("plugin_output") == config.EXCERPT else {"include_plugin_output": False}
+            shape = {"num_assets": size, "include_unlicensed": True, "include_software_vulns": True}
+            return {**shape, **output, "filters": filters}
         if self.export == "assets":
             size = int(self.chunk_size or config.get("asset_chunk_size"))
             return {"chunk_size": size, "include_open_ports": False, "include_resource_tags": True, "filters": filters}

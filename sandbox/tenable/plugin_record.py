@@ -24,6 +24,10 @@ def plugin_json(plugin: Plugin) -> str:
     return json.dumps(plugin_record(plugin))
 
 
+def checks_for_default_account(plugin: Plugin) -> bool:
+    return "Default Community" in plugin.name
+
+
 def plugin_record(plugin: Plugin) -> dict[str, Any]:
     """The plugin as a dict of JSON values."""
     rng = random.Random(f"plugin record {plugin.id}")
@@ -31,7 +35,7 @@ def plugin_record(plugin: Plugin) -> dict[str, Any]:
     year = 2017 + plugin.number % 7
     record: dict[str, Any] = {
         "bid": [rng.randint(10_000, 110_000)] if plugin.number % 3 == 0 else None,
-        "checks_for_default_account": "Default Community" in plugin.name,
+        "checks_for_default_account": checks_for_default_account(plugin),
         "checks_for_malware": False,
         "cpe": [plugin.product.cpe] if plugin.product else ([] if plugin.number % 2 else None),
         **scores_of(plugin),

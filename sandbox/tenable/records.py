@@ -9,7 +9,7 @@ from typing import Any
 from sandbox.clock import iso
 from sandbox.tenable.catalogue import SEVERITIES
 from sandbox.tenable.hosts import Host
-from sandbox.tenable.plugin_record import plugin_json
+from sandbox.tenable.plugin_record import checks_for_default_account, plugin_json
 from sandbox.tenable.vulnerabilities import FIXED, RECASTED, Vulnerability
 
 DEFAULT_NETWORK = "00000000-0000-0000-0000-000000000000"
@@ -110,7 +110,10 @@ def _output(vulnerability: Vulnerability) -> str | None:
     if dice < 16 or (vulnerability.state == FIXED and dice < 128):
         return None
     product = vulnerability.plugin.product
-    if product is None:
+    if checks_for_default_account(vulnerability.plugin):
+        # As such plugins do: the credentials that opened the door.
+        lines = ["The remote server replies to the following default community string :", "", "  public"]
+    elif product is None:
         lines = [f"Port {vulnerability.port}/{vulnerability.protocol.lower()} was found to be open."]
     else:
         lines = [

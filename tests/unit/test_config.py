@@ -26,6 +26,7 @@ EXPECTED = {
     "rejected_retention_days": 30.0,
     "id_scheme": "port",
     "product": "tenable/vulnerability-management",
+    "plugin_output": "excerpt",
     "enable_product": False,
 }
 
@@ -130,6 +131,13 @@ def test_no_number_is_so_large_that_a_date_made_of_it_fails(monkeypatch, name):
     largest = get(name) * (86400 if name.endswith("days") else 3600 if name.endswith("hours") else 60)
     datetime.now(UTC) + timedelta(seconds=largest)
     int(largest)
+
+
+@pytest.mark.parametrize("text", ["", "full", "None", "Excerpt", "excerpt,none"])
+def test_a_value_that_is_not_one_of_the_choices_is_refused_with_the_choices(monkeypatch, text):
+    put(monkeypatch, "plugin_output", text)
+    with pytest.raises(ConfigurationError, match=rf"Option \[tenable\] plugin_output is '{text}'; it must be one of excerpt, none\."):
+        get("plugin_output")
 
 
 def test_every_option_is_read_somewhere():

@@ -351,6 +351,64 @@ def test_a_chunk_that_cannot_be_decoded_three_times_starts_the_job_again():
     assert len(world.tenable.fetched) == 4
 
 
+# What is asked for, when the option that decides it has changed in between.
+
+QUIET = {**BODY, "include_plugin_output": False}
+
+
+@pytest.mark.parametrize(("before", "after"), [(BODY, QUIET), (QUIET, BODY)])
+def test_a_job_under_way_is_not_given_up_because_plugin_output_is_asked_for_otherwise(before, after):
+    world = World([status("PROCESSING", {1}), status("FINISHED", {1, 2})], body=before)
+    world.task().step()
+    world.options["body"] = after
+    state = world.finish()
+    assert world.tenable.posts == [before]
+    assert world.tenable.cancels == []
+    assert (state.body, state.complete, sorted(state.parts)) == (before, True, ["1", "2"])
+    assert world.tenable.fetched == [(state.uuid, 1), (state.uuid, 2)]
+
+
+def test_a_complete_export_stays_whatever_is_asked_of_plugin_output_now():
+    world = World()
+    first = world.finish()
+    world.options["body"] = QUIET
+    world.tenable.status = world.tenable.start = None
+    assert world.finish() == first
+
+
+def test_the_next_request_says_what_is_wanted_now():
+    world = World([status("PROCESSING", {1}), status("CANCELLED")], [status("FINISHED", {1})])
+    world.task().step()
+    world.options["body"] = QUIET
+    state = world.finish()
+    assert world.tenable.posts == [BODY, QUIET]
+    assert (state.body, state.restarts) == (QUIET, 1)
+
+
+def test_a_request_whose_answer_was_lost_is_found_under_the_other_wish_and_asked_anew_under_the_new_one():
+    world = World([status("FINISHED", {1})])
+    world.tenable.lose_answers = 1
+    world.task().step()
+    world.options["body"] = QUIET
+    state = world.finish()
+    assert (world.tenable.posts, state.body) == ([BODY], BODY)
+
+    world = World([status("FINISHED", {1})])
+    world.tenable.post_errors = [TemporaryError("503")]
+    world.task().step()
+    world.options["body"] = QUIET
+    state = world.finish()
+    assert (world.tenable.posts, state.body) == ([BODY, QUIET], QUIET)
+
+
+def test_any_other_difference_is_another_export():
+    world = World([status("PROCESSING", {1})], [status("FINISHED", {1})])
+    world.task().step()
+    world.options["body"] = {**QUIET, "num_assets": 50}
+    assert world.finish().body == world.options["body"]
+    assert len(world.tenable.posts) == 2
+
+
 # Time.
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable import assets, config, destinations, transform
-from airflow_provider_tenable.asff import findings, identity, limits, plugins, resources
+from airflow_provider_tenable.asff import findings, identity, limits, plugin_output, plugins, resources
 from airflow_provider_tenable.asff.decoding import decode_chunk
 from airflow_provider_tenable.asff.findings import PRODUCT_FIELD_PREFIX, Finding, FindingProviderFields, MappingOptions, finding_json
 from airflow_provider_tenable.asff.records import Vulnerability
@@ -158,6 +158,18 @@ def test_product_fields_are_those_of_the_code():
     # ASFF takes 50 of them.
     assert len(names("ProductFields")) == len(emitted) <= 50
     assert f"`{PRODUCT_FIELD_PREFIX}`" in section("ProductFields")
+
+
+def test_families_whose_output_is_credentials_are_those_of_the_code():
+    rows = {row[0].strip("`").lower(): row[1] for row in table("Plugin output") if len(row) == 2 and row[0].startswith("`")}
+    assert rows == plugin_output.CREDENTIAL_FAMILIES
+
+
+def test_choices_of_plugin_output_are_those_of_the_option():
+    choices = [re.findall(r"`([^`]+)`", row[0])[0] for row in table("Plugin output") if len(row) == 3]
+    assert tuple(choices) == config.OPTIONS["plugin_output"].choices
+    assert f"the first {limits.PRODUCT_FIELD_VALUE} characters" in section("Plugin output")
+    assert f"first {limits.PRODUCT_FIELD_VALUE} characters" in config.OPTIONS["plugin_output"].description
 
 
 def test_reasons_are_those_of_the_code():

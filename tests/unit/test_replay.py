@@ -156,3 +156,25 @@ def test_the_newest_version_of_each_refused_finding_is_sent_again(run_of, base):
     # Planned again, it holds the same.
     assert replay() == "run"
     assert [(each["Id"], each["UpdatedAt"]) for each in staged(base)] == [("a", "2026-01-03"), ("b", "2026-01-02")]
+
+
+def with_output(finding_id, family):
+    fields = {f"tenable/vulnerability-management/{name}": value for name, value in (("plugin_family", family), ("output", "Password : x"), ("state", "OPEN"))}
+    return msgspec.json.encode({"SchemaVersion": "2018-10-08", "Id": finding_id, "UpdatedAt": "2026-01-01", "ProductFields": fields})
+
+
+@pytest.mark.parametrize(("option", "kept"), [("excerpt", ["web"]), ("none", [])])
+def test_what_was_refused_is_sent_again_with_no_more_output_than_findings_have_today(run_of, base, monkeypatch, option, kept):
+    """It may be older than the option, or than the list of families whose output is credentials."""
+    monkeypatch.setenv("AIRFLOW__TENABLE__PLUGIN_OUTPUT", option)
+    run = run_of("run")
+    transform(run, ("web", "2026-01-01"), ("unix", "2026-01-01"))
+    receipts, part = receipts_of(run), names(run.destination(ACCOUNT, REGION))[-1]
+    for line, (finding_id, family) in enumerate([("web", "CGI abuses"), ("unix", "Default Unix Accounts")]):
+        receipts.reject(part, line, finding_id=finding_id, code="InvalidInput", message="no", finding=with_output(finding_id, family))
+    receipts.flush()
+    replay("run")
+    sent = {each["Id"]: each["ProductFields"] for each in staged(base)}
+    assert sorted(sent) == ["unix", "web"]
+    assert [name for name, fields in sent.items() if "tenable/vulnerability-management/output" in fields] == kept
+    assert all(fields["tenable/vulnerability-management/state"] == "OPEN" for fields in sent.values())

@@ -275,10 +275,8 @@ def test_the_data_is_flushed_to_disk_before_it_gets_its_name(local, tmp_path, mo
     assert steps == [("fsync", 5), ("replace", str(tmp_path / "file"))]
 
 
-@pytest.mark.parametrize("where", ["fsync", "replace", "makedirs"])
-@pytest.mark.parametrize(
-    ("number", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system"), (errno.EACCES, "Permission denied")]
-)
+@pytest.mark.parametrize("where", ["fsync", "replace", "mkdir"])
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")])
 def test_a_disk_that_does_not_take_it_is_a_staging_error_with_advice(local, tmp_path, monkeypatch, where, number, words):
     def fail(*args, **kwargs):
         raise OSError(number, os.strerror(number))
@@ -286,11 +284,24 @@ def test_a_disk_that_does_not_take_it_is_a_staging_error_with_advice(local, tmp_
     with monkeypatch.context() as patch:
         patch.setattr(os, where, fail)
         with pytest.raises(
-            StagingError, match=f"Cannot write {tmp_path}/file: {words}. Make room, or point .tenable. staging_path elsewhere, and clear the task"
+            StagingError, match=f"Cannot write {tmp_path}/run/file: {words}. Make room, or point .tenable. staging_path elsewhere, and clear the task"
         ):
-            write_whole(local / "file", b"data")
-    assert os.listdir(tmp_path) == []
-    write_whole(local / "file", b"data")
+            write_whole(local / "run" / "file", b"data")
+    assert list(tmp_path.rglob("file*")) == []
+    write_whole(local / "run" / "file", b"data")
+
+
+@pytest.mark.parametrize("where", ["fsync", "replace", "mkdir"])
+def test_a_folder_that_belongs_to_somebody_else_is_a_staging_error_that_says_so(local, tmp_path, monkeypatch, where):
+    def fail(*args, **kwargs):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, where, fail)
+        with pytest.raises(StagingError, match=rf"Cannot write {tmp_path}/run/file: Permission denied for this task's OS user \(uid {os.geteuid()}\)") as error:
+            write_whole(local / "run" / "file", b"data")
+    assert "run_as_user" in str(error.value)
+    assert list(tmp_path.rglob("file*")) == []
 
 
 @pytest.mark.parametrize("refused", [PermissionError(errno.EACCES, "Access Denied"), FileNotFoundError("The specified bucket does not exist")])

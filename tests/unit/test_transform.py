@@ -296,6 +296,77 @@ def test_a_record_that_is_parked_survives_the_way_through_the_pool(tmp_path):
     assert second.findings(A, "eu-west-1") == direct.findings(A, "eu-west-1")
 
 
+# Plugin output.
+
+SECRET = "Password : hunter2"
+CREDENTIALS = {"id": 100, "name": "n", "family": "Default Unix Accounts"}
+
+
+def test_output_of_a_parked_record_is_kept_where_a_finding_may_have_it(tmp_path):
+    world = World(tmp_path)
+    world.chunks([record("gone", output="out")])
+    assert [line["record"]["output"] for line in world.lines(world.run.parked)] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [({"plugin_output": False}, {}), ({}, {"plugin": CREDENTIALS}), ({}, {"plugin": {"id": [1]}}), ({"plugin_output": False}, {"plugin": {"id": [1]}})],
+    ids=["not wanted", "credentials", "a plugin that cannot be read", "both"],
+)
+def test_output_that_may_stand_in_no_finding_stays_in_no_file_that_outlives_the_run(tmp_path, options, change):
+    usual = {**record("x", output=SECRET), **change}
+    world = World(tmp_path, options=options)
+    old = {**usual, "asset": {"uuid": "gone-for-days"}}
+    world.transform.transform_parked(iter([parked(old, NOW - 30 * DAY)]))
+    manifest = world.chunks(
+        [
+            {**usual, "asset": {"uuid": "ec2-a"}},
+            {**usual, "asset": {"uuid": "gone"}},
+            {**usual, "asset": {"uuid": "ec2-a"}, "first_found": None, "last_found": None},
+        ]
+    )
+    assert manifest["parked"] == 1
+    assert manifest["skipped"]["asset_missing_given_up"] == 1
+    assert manifest["skipped"]["unmappable_record"] >= 1
+    kept = [*world.lines(world.run.parked), *world.lines(world.run.rejected), *world.findings(A, "eu-west-1")]
+    assert len(kept) == 4
+    assert SECRET not in json.dumps(kept)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'{"asset":{"uuid":1},"output":"Password : hunter2"}',
+        b'{"asset":null,"output":["Password : hunter2"],"plugin":{"id":1}}',
+        b'{"output" : "Password : hunter2 \\" \\\\","asset":"\xff"}',
+        b'{"asset":{"uuid":1},"x":"\\ud800","output":"a \\"b\\" Password : hunter2"}',
+        b'{"output":"Password : hunter2","x":' + b"[" * 3000 + b"]" * 3000 + b"}",
+    ],
+)
+def test_a_record_that_cannot_be_read_is_kept_without_its_output(tmp_path, wanted, broken):
+    world = World(tmp_path, options={"plugin_output": wanted})
+    world.transform.transform_parked(iter([Parked(NOW, msgspec.Raw(broken))]))
+    world.chunks(b"[" + broken + b"]")
+    lines = world.lines(world.run.rejected)
+    assert [line["code"] for line in lines] == ["unreadable_record"] * 2
+    assert "hunter2" not in json.dumps(lines)
+    assert all("asset" in line["record"] or '"x"' in line["record"] for line in lines)
+
+
+def test_records_staged_before_the_switch_give_findings_without_output(tmp_path):
+    """As a run that was transformed with the option as it was, and parked what waits, is carried on after it was changed."""
+    before = World(tmp_path / "before")
+    before.chunks([record("late", output=SECRET), record("ec2-a", output=SECRET)])
+    lines = [msgspec.json.decode(line, type=Parked) for name in names(before.run.parked) for line in read_lines(before.run.parked / name)]
+    assert SECRET in json.dumps(before.findings(A, "eu-west-1"))
+    after = World(tmp_path / "after", assets=[ec2("late"), ec2("ec2-a")], options={"plugin_output": False})
+    after.transform.transform_parked(iter(lines))
+    after.chunks([record("ec2-a", output=SECRET)])
+    assert len(after.findings(A, "eu-west-1")) == 2
+    assert SECRET not in json.dumps(after.findings(A, "eu-west-1"))
+
+
 # Other assets.
 
 

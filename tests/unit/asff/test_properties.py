@@ -285,8 +285,8 @@ def test_judges_refuse_what_is_wrong():
 
 
 MODULES_WITHOUT_AIRFLOW = [
-    "asff.assembly", "asff.decoding", "asff.findings", "asff.identity", "asff.limits", "asff.plugins", "asff.product_fields", "asff.records", "asff.resources", "asff.salvage", "asff.times",
-    "assets", "exports", "filters", "exceptions", "transform", "destinations", "importing", "import_errors", "rate", "receipts", "ledger", "watermark", "settings", "findings_writer", "staging", "packing",
+    "asff.assembly", "asff.decoding", "asff.findings", "asff.identity", "asff.limits", "asff.plugin_output", "asff.plugins", "asff.product_fields", "asff.records", "asff.resources", "asff.salvage", "asff.times",
+    "assets", "exports", "filters", "exceptions", "transform", "destinations", "importing", "import_errors", "rate", "receipts", "ledger", "watermark", "settings", "findings_writer", "private_files", "staging", "packing",
 ]  # fmt: skip
 
 
