@@ -1,4 +1,4 @@
-# make demo | make ui | make test | make lint; everything else they need they set up themselves.
+# `make help` lists the targets and the text after `##`. Each target sets up what it needs.
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 VENV ?= .venv
 AIRFLOW ?= 3.3.2
@@ -8,8 +8,14 @@ PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
 OLD = 2.11.2
 
-.PHONY: setup demo ui sandbox test unit integration faults soak mutation bench system system-old test-ui browser setup-old test-old test-celery celery mwaa mwaa-check matrix package lint format clean
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ui sandbox test unit integration faults soak mutation bench system system-old test-ui browser \
+	setup-old test-old test-celery celery mwaa mwaa-check matrix package sbom lint workflows pre-commit hooks format \
+	docs docs-links clean
 .DELETE_ON_ERROR:
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 $(UV):
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found. Try: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -27,60 +33,60 @@ $(VENV)/installed-$(AIRFLOW): $(UV) pyproject.toml $(CONSTRAINTS)
 	@$(UV) pip install -p $(PY) -c $(CONSTRAINTS) 'apache-airflow==$(AIRFLOW)' -e '.[$(EXTRAS)]'
 	@touch $@
 
-setup: $(VENV)/installed-$(AIRFLOW)
+setup: $(VENV)/installed-$(AIRFLOW) ## Install Airflow and the provider into .venv
 
-demo: setup
+demo: setup ## Run the main DAG twice, on a real Airflow and simulated services
 	@$(PY) -m sandbox.standalone.demo
 
-ui: setup
+ui: setup ## The same, left running on port 8080
 	@$(PY) -m sandbox.standalone.demo --keep
 
-sandbox: setup
+sandbox: setup ## Start only the simulated Tenable and Security Hub
 	@$(PY) -m sandbox
 
-test: unit integration test-old system faults
+test: unit integration test-old system faults ## Unit, integration, system and fault tests, on Airflow 3.3 and 2.11
 
-unit: setup
+unit: setup ## Unit tests
 	$(PY) -m pytest -n 2 tests/unit
 
-integration: setup
+integration: setup ## Operators and the complete job, without a scheduler
 	$(PY) -m pytest -n 2 tests/integration
 
 # FAULTS=full for every combination and the large numbers.
 # The system test waits most of its time, so it goes first.
-faults: setup
+faults: setup ## Crash and fault tests; FAULTS=full for all combinations
 	$(PY) -m pytest -n 2 --maxschedchunk 4 tests/system/test_crashes.py tests/faults
 
-soak: setup
+soak: setup ## Many runs in a row, to find leaks
 	$(PY) scripts/soak.py
 
-mutation: setup
+mutation: setup ## Mutation tests: change the code and count what no test notices (slow)
 	$(PY) scripts/mutation.py
 
 # In a real browser, in an environment of its own; `make AIRFLOW=2.11.2 test-ui` for the old UI. SCREENSHOTS=1 takes the pictures of docs/images/ anew.
-test-ui:
+test-ui: ## UI tests in a real browser; AIRFLOW=2.11.2 for the old UI
 	@scripts/install_chromium.sh
 	@$(MAKE) --no-print-directory VENV=.venv-ui-$(AIRFLOW) EXTRAS=test,ui browser
 
 browser: setup
 	$(PY) -m pytest -p no:anyio tests/ui
 
-system: setup
+system: setup ## The complete DAG under a real scheduler and triggerer, and `make demo`
 	$(PY) -m pytest tests/system/test_scheduler.py tests/system/test_demo.py
 
 # Two targets at a time may need it, and only one may make it.
-setup-old:
+setup-old: ## Install Airflow 2.11 into .venv-2.11.2
 	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) setup
 
-test-old: setup-old
+test-old: setup-old ## Unit and integration tests on Airflow 2.11
 	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) unit integration
 
 # The whole DAG under Airflow 2.11's scheduler, which runs one task at a time on SQLite: without the four runs that `make matrix` adds.
-system-old: setup-old
+system-old: setup-old ## The complete DAG under Airflow 2.11's scheduler
 	.venv-$(OLD)/bin/python -m pytest tests/system/test_scheduler.py -k "not backfill and not without_findings"
 
 # The set of docker-compose.yaml as processes, in an environment of its own: Celery's provider brings much that nothing else here needs.
-test-celery:
+test-celery: ## Celery tests: two workers, PostgreSQL, Redis, S3; one worker is killed
 	@$(MAKE) --no-print-directory VENV=.venv-celery EXTRAS=test,test-celery celery
 
 celery: setup
@@ -95,38 +101,86 @@ celery: setup
 	@touch $@
 
 # All of it takes some 25 minutes on 2 quiet cores; `make bench BENCH="--quick transform import"` some minutes. `make bench BENCH=--render` fills the docs.
-bench: setup .venv-peer/installed
+bench: setup .venv-peer/installed ## Compare with Tenable's own tool (25 minutes); BENCH="--quick transform" for less
 	@$(PY) -m benchmarks $(BENCH)
 
 # Amazon MWAA has no 3.3.2 yet: its newest is the default there.
 MWAA = $(if $(filter 3.3.2,$(AIRFLOW)),3.3.1,$(AIRFLOW))
 
-mwaa: $(UV)
+mwaa: $(UV) ## Build the bundle for Amazon MWAA: plugins.zip, requirements.txt, dags/
 	@$(PY) scripts/mwaa_bundle.py --airflow $(MWAA)
 
-mwaa-check: $(UV)
+mwaa-check: $(UV) ## Build the MWAA bundle and install it without an index
 	@$(PY) scripts/mwaa_bundle.py --airflow $(MWAA) --check
 
 # The versions that `make test` does not run whole; all of it: make matrix MATRIX="--sessions smoke unit integration system".
 MATRIX ?= --cells 3.0.6 3.2.1 3.3.1 3.3.2-py3.13 --jobs 2
-matrix: $(UV)
+matrix: $(UV) ## Smoke and unit tests on the remaining Airflow and Python versions
 	@$(PY) scripts/matrix.py $(MATRIX)
 
 # What goes to a package index, and what goes to CloudFormation, by the checkers of their own.
-package: $(UV)
+package: $(UV) ## Build and check the wheel, the sdist and the CloudFormation templates
 	@rm -rf dist/package
 	@$(UV) build --quiet --out-dir dist/package .
 	@$(UV) tool run --quiet twine check --strict dist/package/*.whl dist/package/*.tar.gz
 	@$(UV) tool run --quiet cfn-lint deploy/cloudformation/*.yaml && echo "deploy/cloudformation: cfn-lint finds nothing"
 
-lint: setup
+# Tools for the repository itself: one environment per group of [dependency-groups] in pyproject.toml, without Airflow.
+TOOL_GROUPS = docs tools sbom
+$(TOOL_GROUPS:%=.venv-%/installed): .venv-%/installed: $(UV) pyproject.toml
+	@echo "Installing the dependency group '$*' into .venv-$* ..."
+	@$(UV) venv --quiet --clear -p $(PY) .venv-$*
+	@$(UV) pip install --quiet -p .venv-$* --group $*
+	@touch $@
+
+# Describes an environment with nothing but the built wheel, installed with the constraints of the newest Airflow.
+# cyclonedx-py does not resolve the dynamic version in pyproject.toml, and counts extras as required. It gets a copy with
+# the wheel's version and without extras.
+WHEEL_VERSION = $(word 2,$(subst -, ,$(notdir $(wildcard dist/package/*.whl))))
+sbom: package .venv-sbom/installed ## Write a CycloneDX SBOM of the built wheel and its dependencies to dist/sbom
+	@rm -rf dist/sbom build/sbom && mkdir -p dist/sbom build/sbom
+	@sed -e 's/^dynamic = .*/version = "$(WHEEL_VERSION)"/' -e '/^\[project.optional-dependencies\]/,/^$$/d' \
+		pyproject.toml > build/sbom/pyproject.toml
+	@$(UV) venv --quiet --clear -p $(PY) .venv-wheel
+	@$(UV) pip install --quiet -p .venv-wheel -c $(CONSTRAINTS) 'apache-airflow==$(AIRFLOW)' dist/package/*.whl
+	@.venv-sbom/bin/cyclonedx-py environment --output-reproducible --mc-type library \
+		--pyproject build/sbom/pyproject.toml --output-file dist/sbom/airflow-provider-tenable.cdx.json .venv-wheel
+
+lint: setup workflows ## Ruff, strict mypy, and `make workflows`
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-format: setup
+# Both work offline: check-jsonschema ships the schemas, and zizmor skips the audits that need GitHub.
+CHECK_SCHEMA = .venv-tools/bin/check-jsonschema --builtin-schema
+workflows: .venv-tools/installed ## Check .github against GitHub's schemas and, with zizmor, for security problems
+	@$(CHECK_SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	@$(CHECK_SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
+	@$(CHECK_SCHEMA) vendor.dependabot .github/dependabot.yml
+	@$(CHECK_SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	@$(CHECK_SCHEMA) vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	@.venv-tools/bin/zizmor --quiet --offline --strict-collection .
+
+pre-commit: setup .venv-tools/installed ## Run all pre-commit hooks on all files
+	@.venv-tools/bin/pre-commit run --all-files
+
+hooks: setup .venv-tools/installed ## Install the pre-commit hooks into this clone
+	@.venv-tools/bin/pre-commit install
+
+# Always a full build: an incremental one does not repeat the warnings of unchanged pages.
+SPHINX = .venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --fresh-env \
+	-d build/doctrees -c docs
+docs: .venv-docs/installed ## Build the documentation site in build/docs and check its links
+	@rm -rf build/docs
+	@$(SPHINX) -b html . build/docs
+	@$(PY) scripts/check_site.py build/docs
+
+docs-links: .venv-docs/installed ## Check external links in the documentation (needs the Internet)
+	@$(SPHINX) -b linkcheck . build/links
+
+format: setup ## Format the code and apply ruff's fixes
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-clean:
+clean: ## Remove environments and build output
 	rm -rf .venv .venv-* .demo .airflow build dist *.egg-info
