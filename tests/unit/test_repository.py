@@ -121,6 +121,14 @@ def test_release_publishes_only_after_ci_and_attestation() -> None:
     assert not any("secrets." in path.read_text() for path in WORKFLOW_FILES)
 
 
+def test_release_does_not_wait_for_itself() -> None:
+    """CI runs within a release, where `github.workflow` is the release's name. GitHub compares groups without case."""
+    groups = {name: workflow["concurrency"]["group"].lower() for name, workflow in WORKFLOWS.items()}
+    within_release = groups["ci"].replace("${{ github.workflow }}", WORKFLOWS["release"]["name"].lower())
+    assert within_release != groups["release"]
+    assert len(set(groups.values())) == len(groups)
+
+
 def test_ci_runs_the_script_that_contributors_run() -> None:
     [job] = WORKFLOWS["ci"]["jobs"].values()
     assert [step["run"] for step in job["steps"] if "run" in step][-1] == "bash .ci/run"
