@@ -21,8 +21,8 @@ BEGIN, END = "# BEGIN airflow-provider-tenable", "# END airflow-provider-tenable
 INVENTORY = "airflow-provider-tenable.json"
 SECRETS_MANAGER = "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend"
 PARAMETER_STORE = "airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend"
-#: What a deployment begins with: everything but the sending, to the accounts that the execution role reaches.
-DAG_PARAMS = {"dry_run": True, "region_routing": "resource"}
+#: What a deployment begins with: the accounts that the execution role reaches. Its first scheduled runs send nothing anyway.
+DAG_PARAMS = {"region_routing": "resource"}
 _WATERMARK = "tenable_to_security_hub__since"
 _NOT_THE_WATERMARK = "^(?!.*__since$)"
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_tenable.config import OPTIONS
 from airflow_provider_tenable.watermark import variable_name
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -171,8 +172,11 @@ class TestOptions:
         assert set(merged) - set(theirs) == {"tenable.staging_path", "secrets.backend", "secrets.backend_kwargs"}
         assert merged["tenable.staging_path"] == self.staging
 
-    def test_first_runs_send_nothing(self) -> None:
-        assert json.loads(self.merged({})["tenable.dag_params"])["dry_run"] is True
+    def test_first_scheduled_runs_send_nothing(self) -> None:
+        merged = self.merged({})
+        assert "tenable.first_scheduled_run" not in merged
+        assert OPTIONS["first_scheduled_run"].default == "dry"
+        assert json.loads(merged["tenable.dag_params"]) == {"region_routing": "resource"}
 
     def test_new_backend_is_asked_for_our_connection_alone(self) -> None:
         kwargs = json.loads(self.merged({})["secrets.backend_kwargs"])
