@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.asset_index import MANIFEST
 from airflow_provider_tenable.asset_parts import is_part
 from airflow_provider_tenable.crash_points import CrashPoint, reached
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import DamagedFileError, StagingError
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.staging import names, read_json, remove_file
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +58,18 @@ def _named_by_runs(run: RunFolder) -> set[str]:
         if name in RunFolder.RESERVED:
             continue
         other = run.beside(name)
-        plan = read_json(other.plan) or {}
+        plan = _undamaged(other.plan)
         # The chunks of a complete run may be gone before its rejected findings are: nothing can be transformed again then.
-        if plan and ((read_json(other.ledger) or {}).get("complete") is not True or names(other.export("assets"))):
+        if plan and (_undamaged(other.ledger).get("complete") is not True or names(other.export("assets"))):
             named.update(((plan.get("assets") or {}).get("base") or {}).get("parts", []))
     return named
+
+
+def _undamaged(path: ObjectStoragePath) -> dict[str, Any]:
+    """A file of a run, empty where it is damaged or not there: a run whose plan cannot be read goes on with nothing, and its ledger does not call it complete."""
+    try:
+        value = read_json(path) or {}
+    except DamagedFileError as error:
+        log.warning("The asset index is cleaned up without regard to what that held: %s", error)
+        return {}
+    return value if isinstance(value, dict) else {}

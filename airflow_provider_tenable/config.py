@@ -41,7 +41,7 @@ OPTIONS: dict[str, Option] = {
         "string",
         "",
         "Where runs keep their files: any URI that Airflow's ObjectStoragePath opens. Every worker must see the same "
-        "place. Empty: the folder tenable_staging in AIRFLOW_HOME, which is right for one machine only.",
+        "place. A local path begins with / or ~. Empty: the folder tenable_staging in AIRFLOW_HOME, which is right for one machine only.",
         example="s3://aws_default@my-bucket/tenable",
     ),
     "schedule_hours": Option(
@@ -51,11 +51,6 @@ OPTIONS: dict[str, Option] = {
         minimum=0.25,
         maximum=_YEAR_HOURS,
         zero="no schedule",
-    ),
-    "first_scheduled_run": Option(
-        "string",
-        "dry",
-        "dry: scheduled runs are dry runs until a run that somebody triggers was complete, or the watermark is set. send: they send from the first one on.",
     ),
     # No braces in a default: Airflow formats it as a template, and does not start with one it cannot format.
     "dag_params": Option(
@@ -72,7 +67,9 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
         maximum=3600 * _YEAR_HOURS,
     ),
-    "transform_shards": Option("integer", "8", "Into how many mapped tasks the transform is split, at most.", minimum=1),
+    "transform_shards": Option(
+        "integer", "8", "Into how many mapped tasks the transform is split, at most (and never more than [core] max_map_length).", minimum=1
+    ),
     "import_tasks": Option(
         "integer",
         "128",

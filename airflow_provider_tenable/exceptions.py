@@ -65,6 +65,10 @@ class StagingError(TenableProviderError):
     """A staged file is missing, damaged, or does not match its manifest."""
 
 
+class DamagedFileError(StagingError):
+    """A staged file is there and can be read, but not what it held."""
+
+
 class LedgerError(TenableProviderError):
     """The counts of a run do not add up: something was lost or counted twice. The watermark stays."""
 

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export_jobs import ExportState, Part
 from airflow_provider_tenable.packing import Packer, pack
-from airflow_provider_tenable.parts import BLOCK_BYTES, read_part
+from airflow_provider_tenable.parts import BLOCK_BYTES, read_blocks
 from airflow_provider_tenable.staging import names, open_path, read_json, remove_file, write_json, write_whole
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ class StagedExport:
             if part.name.endswith(".parquet"):
                 read_columns(self.folder / part.name)
             else:
-                read_part(self.folder / part.name)
+                # Piece by piece: a chunk may have some GB.
+                for _ in read_blocks(self.folder / part.name):
+                    pass
         except StagingError:
             return False
         return True

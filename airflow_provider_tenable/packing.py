@@ -6,14 +6,17 @@ What people look at themselves, such as rejected findings, stays gzip; reading t
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import IO
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 #: A skippable frame's magic number and length, then CRC-32 and length of the content.
 _TRAILER = struct.Struct("<IIIQ")
 _SKIPPABLE, _SKIPPED = 0x184D2A50, 12
+_GZIP_PIECE_BYTES = 64 * 1024
 
 
 class Packer:
@@ -47,24 +50,30 @@ def pack(data: bytes) -> bytes:
     return packer.close()
 
 
-def unpacked(data: bytes, block_bytes: int) -> Iterator[bytes]:
-    """The content of a packed file, or of one compressed by gzip, so many bytes at a time.
+def unpacked(source: bytes | IO[bytes], block_bytes: int) -> Iterator[bytes]:
+    """The content of a packed file, or of one compressed by gzip, so many bytes at a time. The file itself is read in pieces too.
 
+    :param source: the file's bytes, or the file, open at its beginning and able to seek.
     :raises ValueError, OSError, EOFError, zlib.error: it is damaged; perhaps only after the last block.
     """
-    return _unpacked(data, block_bytes) if data.startswith(_ZSTD) else _gunzipped(data, block_bytes)
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    begin = file.read(len(_ZSTD))
+    file.seek(0)
+    return _unpacked(file, block_bytes) if begin == _ZSTD else _gunzipped(file, block_bytes)
 
 
-def _unpacked(data: bytes, block_bytes: int) -> Iterator[bytes]:
+def _unpacked(file: IO[bytes], block_bytes: int) -> Iterator[bytes]:
     import pyarrow as pa
 
-    if len(data) < _TRAILER.size:
+    size = file.seek(0, io.SEEK_END) - _TRAILER.size
+    if size < 0:
         raise EOFError("the file is cut off")
-    magic, skipped, crc, length = _TRAILER.unpack(data[-_TRAILER.size :])
+    file.seek(size)
+    magic, skipped, crc, length = _TRAILER.unpack(file.read(_TRAILER.size))
     if (magic, skipped) != (_SKIPPABLE, _SKIPPED):
         raise EOFError("its end is not there")
     found = 0
-    with pa.CompressedInputStream(pa.BufferReader(pa.py_buffer(data).slice(0, len(data) - _TRAILER.size)), "zstd") as stream:
+    with pa.CompressedInputStream(pa.PythonFile(file, mode="r").get_stream(0, size), "zstd") as stream:
         while block := stream.read(block_bytes):
             found = zlib.crc32(block, found)
             length -= len(block)
@@ -73,14 +82,18 @@ def _unpacked(data: bytes, block_bytes: int) -> Iterator[bytes]:
         raise ValueError("its checksum is another")
 
 
-def _gunzipped(data: bytes, block_bytes: int) -> Iterator[bytes]:
+def _gunzipped(file: IO[bytes], block_bytes: int) -> Iterator[bytes]:
     # A member after the first, or no end, is nothing that we wrote; what we wrote has a header at least.
     decompressor = zlib.decompressobj(wbits=31)
+    compressed = b""
     while not decompressor.eof:
-        block = decompressor.decompress(data, block_bytes)
-        data = decompressor.unconsumed_tail
-        if not block and not decompressor.eof:
+        # A little at a time: what the decompressor leaves of its input is copied, and handed in again.
+        compressed = compressed or file.read(_GZIP_PIECE_BYTES)
+        block = decompressor.decompress(compressed, block_bytes)
+        if not (compressed or block or decompressor.eof):
             raise EOFError("the file is cut off")
-        yield block
-    if decompressor.unused_data:
+        compressed = decompressor.unconsumed_tail
+        if block:
+            yield block
+    if decompressor.unused_data or file.read(1):
         raise ValueError("something follows its end")

@@ -18,7 +18,7 @@ from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.run_folder import RunFolder
-from airflow_provider_tenable.staging import FORMAT, names, newer_format, read_json, read_whole, remove_file, write_json, write_whole
+from airflow_provider_tenable.staging import FORMAT, LONGEST_NAME_BYTES, names, newer_format, read_json, read_whole, remove_file, write_json, write_whole
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -75,6 +75,15 @@ def _records(path: ObjectStoragePath, kind: type[Parked]) -> Iterator[Parked]:
         ) from error
 
 
+def _name_in_pool(run_id: str, rest: str) -> str:
+    """The run's id and the rest; of an id that is too long for a file's name, the beginning and a digest of all of it."""
+    room = LONGEST_NAME_BYTES - len(rest)
+    if len(run_id.encode()) <= room:
+        return run_id + rest
+    digest = hashlib.sha256(run_id.encode()).hexdigest()[:16]
+    return f"{run_id.encode()[: room - len(digest) - 1].decode(errors='ignore')}~{digest}{rest}"
+
+
 def settle_pool(run: RunFolder, parts: Iterable[str], *, done: Iterable[str]) -> None:
     """Put the run's parked parts into the pool, then remove those whose records it has read from there.
 
@@ -85,7 +94,7 @@ def settle_pool(run: RunFolder, parts: Iterable[str], *, done: Iterable[str]) ->
     for name in parts:
         content = read_whole(run.parked / name)
         stem = name.removesuffix(_ENDING)
-        name_there = f"{run.run_id}--{stem}-{hashlib.sha256(content).hexdigest()[:16]}{_ENDING}"
+        name_there = _name_in_pool(run.run_id, f"--{stem}-{hashlib.sha256(content).hexdigest()[:16]}{_ENDING}")
         write_whole(run.parked_pool / name_there, content)
         put.add(name_there)
         reached(CrashPoint.POOL_PART_PUT)

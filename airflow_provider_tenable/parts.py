@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.packing import Packer, unpacked
-from airflow_provider_tenable.staging import read_whole, write_whole
+from airflow_provider_tenable.staging import open_whole, write_whole
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -34,9 +34,10 @@ BLOCK_BYTES = 300_000
 
 
 def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:
-    """Read a compressed part, some MB at a time. :raises StagingError: missing or damaged, perhaps only after the last block."""
+    """Read a compressed part, some hundred KB at a time. :raises StagingError: missing or damaged, perhaps only after the last block."""
     try:
-        yield from unpacked(read_whole(path), BLOCK_BYTES)
+        with open_whole(path) as file:
+            yield from unpacked(file, BLOCK_BYTES)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise StagingError(f"The staged part {path} is damaged ({error}). Clear the run's tasks from the export on.") from error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_tenable import asset_garbage, asset_index, config, first_run, metrics, watermark
+from airflow_provider_tenable import asset_garbage, asset_index, config, metrics, watermark
 from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.destinations import Destination, Router, parse_destinations, resolve
@@ -21,6 +21,7 @@ from airflow_provider_tenable.parking import claim_pool, settle_pool
 from airflow_provider_tenable.run_conf import check_conf
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.settings import DEFAULTS, narrowed, parse_settings
+from airflow_provider_tenable.shards import plan_transform
 from airflow_provider_tenable.staging import is_local, names, read_json, remove, remove_file, write_json
 
 log = logging.getLogger(__name__)
@@ -29,12 +30,9 @@ log = logging.getLogger(__name__)
 def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[str, Any]:
     """Check everything a person can get wrong, and decide what the run covers. Nothing is exported or imported yet.
 
-    A run that was planned before and is not complete keeps its window, so that a cleared run goes on with what it has
-    staged. A scheduled run is a dry run as long as nobody has let the DAG send
-      (:mod:`~airflow_provider_tenable.first_run`).
+    A run that was planned before and is not complete keeps its window, so that a cleared run goes on with what it has staged.
 
-    :return: ``{"window", "settings", "destinations", "narrowed", "held_back", "asset_filters",
-        "vulnerability_filters"}``
+    :return: ``{"window", "settings", "destinations", "narrowed", "asset_filters", "vulnerability_filters"}``
     :raises ConfigurationError: a param, an option, a connection or the watermark is wrong.
     """
     run = RunFolder.of(context)
@@ -47,21 +45,10 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     source, server_now = _tenable(tenable_conn_id)
     # The moment before the first export is asked for, by the earlier of the two clocks.
     now = time.time() if server_now is None else min(time.time(), server_now)
-    before = read_json(run.plan)
     earlier = _kept_plan(run, asked)
     window = watermark.Window(**earlier["window"]) if earlier else _new_window(context, params, server_now)
     assets = asset_index.plan_assets(run, source=source, now=now, earlier=(earlier or {}).get("assets"))
     defaults = _defaults_of(context)
-    held_back = not settings.dry_run and first_run.is_held_back(
-        run,
-        run_type=_run_type(context),
-        mark=window.watermark,
-        source=source,
-        before=before if before and before["asked"] == asked else None,
-    )
-    if held_back:
-        settings = msgspec.structs.replace(settings, dry_run=True)
-        first_run.warn(run.dag_id)
     plan = {
         "asked": asked,
         "window": window.to_json(),
@@ -69,7 +56,6 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
         "destinations": msgspec.to_builtins(resolve(destinations, _identify, settings.region_routing)),
         "narrowed": narrowed(settings, defaults),
         "usual_destinations": _usual_destinations(asked, defaults),
-        "held_back": held_back,
         "assets": assets,
         "asset_filters": assets["filters"],
         "vulnerability_filters": {
@@ -80,7 +66,6 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     }
     write_json(run.plan, plan)
     reached(CrashPoint.PLAN_WRITTEN)
-    first_run.note_an_upgrade(run, mark=window.watermark, source=source)
     metrics.watermark_lag(run.dag_id, window.watermark, time.time())
     log.info("Window %s; settings %s; destinations %s.", plan["window"], plan["settings"], plan["destinations"])
     return _public(plan)
@@ -106,7 +91,7 @@ def _new_window(context: Any, params: dict[str, Any], server_now: float | None) 
     dag_run, now = context["dag_run"], time.time()
     name = watermark.variable_name(dag_run.dag_id)
     return watermark.plan_window(
-        run_type=_run_type(context),
+        run_type=str(getattr(dag_run.run_type, "value", dag_run.run_type)),
         interval=(_seconds(context.get("data_interval_start")), _seconds(context.get("data_interval_end"))),
         since=watermark.parse_moment(params.get("since"), "since"),
         until=watermark.parse_moment(params.get("until"), "until"),
@@ -118,7 +103,7 @@ def _new_window(context: Any, params: dict[str, Any], server_now: float | None) 
 
 
 def plan_shards(context: Any, vulnerabilities: dict[str, Any], assets: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Split the transform: at most ``[tenable] transform_shards`` tasks, and one more where parked records wait. The asset index is brought up to date.
+    """Split the transform (:mod:`airflow_provider_tenable.shards`), and bring the asset index up to date.
 
     :param vulnerabilities: result of the vulnerability export.
     :param assets: result of the asset export. Without it the asset index stays as it is.
@@ -128,12 +113,9 @@ def plan_shards(context: Any, vulnerabilities: dict[str, Any], assets: dict[str,
     # A run that an older version has planned keeps no index.
     if assets is not None and "assets" in plan:
         asset_index.keep_assets(run, plan["assets"])
-    count = max(1, min(config.get("transform_shards"), vulnerabilities["parts"]))
-    shards: list[dict[str, Any]] = [{"index": index, "count": count} for index in range(count)]
     # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and leaves nothing out.
     takes = plan["window"]["kind"] == watermark.INCREMENTAL and not plan["narrowed"] and not plan["settings"]["dry_run"]
-    if takes and claim_pool(run):
-        shards.append({"index": count, "count": 1, "parked": True})
+    shards = plan_transform(vulnerabilities["parts"], parked=takes and claim_pool(run) > 0)
     write_json(run.shards, {"count": len(shards)})
     reached(CrashPoint.SHARDS_PLANNED)
     return shards
@@ -198,8 +180,6 @@ def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str
         dry_run=plan["settings"]["dry_run"],
     )
     if target is not None:
-        # Before the watermark: a run that dies in between repeats both.
-        first_run.note_that_it_sends(run, plan.get("assets", {}).get("source"))
         reached(CrashPoint.BEFORE_WATERMARK)
         watermark.write_watermark(dag_id, target)
         reached(CrashPoint.WATERMARK_WRITTEN)
@@ -226,19 +206,15 @@ def remove_old_runs(context: Any) -> list[str]:
     for name in names(run.dag_root):
         if name == run.run_id or name in RunFolder.RESERVED:
             continue
-        old = run.beside(name)
-        ledger = read_json(old.ledger)
-        if not (ledger and ledger.get("complete")):
-            incomplete += [name] if old.plan.exists() else []
-        elif (last := old.ledger.stat().st_mtime) < before:
-            if last >= rejected_before and names(old.rejected):
-                _remove_bulk(old)
-            else:
-                # What says that the run is complete goes last: dying before leaves something that is looked at again.
-                for part in (old.findings, old.rejected, old.root / "assets", old.root / "vulnerabilities"):
-                    remove(part)
-                remove(old.root)
+        try:
+            old = run.beside(name)
+            if not _is_complete(old):
+                incomplete += [name] if old.plan.exists() else []
+            elif _remove_old_files(old, before, rejected_before):
                 removed.append(name)
+        except (StagingError, OSError) as error:
+            # One run that cannot be read or removed must not keep the files of all others.
+            log.warning("The clean-up passes over run %s, which keeps its files: %s", name, error)
     asset_garbage.remove_unneeded_parts(run)
     if is_local(run.root):
         free = shutil.disk_usage(run.dag_root.path).free
@@ -246,6 +222,26 @@ def remove_old_runs(context: Any) -> list[str]:
     if incomplete:
         log.info("%d runs are not complete, and keep their files until they are cleared or removed: %s.", len(incomplete), ", ".join(incomplete[:10]))
     return removed
+
+
+def _is_complete(run: RunFolder) -> bool:
+    ledger = read_json(run.ledger)
+    return isinstance(ledger, dict) and bool(ledger.get("complete"))
+
+
+def _remove_old_files(run: RunFolder, before: float, rejected_before: float) -> bool:
+    """Remove what a complete run does not need any more; whether that was all of it."""
+    last = run.ledger.stat().st_mtime
+    if last >= before:
+        return False
+    if last >= rejected_before and names(run.rejected):
+        _remove_bulk(run)
+        return False
+    # What says that the run is complete goes last: dying before leaves something that is looked at again.
+    for part in (run.findings, run.rejected, run.root / "assets", run.root / "vulnerabilities"):
+        remove(part)
+    remove(run.root)
+    return True
 
 
 def _remove_bulk(run: RunFolder) -> None:
@@ -313,11 +309,6 @@ def _tenable(conn_id: str) -> tuple[str, float | None]:
 
     with closing(TenableHook(conn_id)) as hook:
         return hook.api.identity(), hook.api.server_time()
-
-
-def _run_type(context: Any) -> str:
-    run_type = context["dag_run"].run_type
-    return str(getattr(run_type, "value", run_type))
 
 
 def _seconds(moment: Any) -> float | None:

@@ -20,6 +20,7 @@ from airflow_provider_tenable.findings_writer import FindingsWriter
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
 from airflow_provider_tenable.run_conf import check_conf
 from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.shards import plan_transform
 from airflow_provider_tenable.staging import default_staging_uri, names, read_json, remove, write_json
 
 log = logging.getLogger(__name__)
@@ -58,10 +59,10 @@ def plan_replay(context: Any) -> dict[str, Any]:
     result = {"run_id": source.run_id, "shards": [], "assets": {}, "vulnerabilities": {}, "plan": {}}
     if params.get("transform"):
         exports = {kind: _staged(source, kind) for kind in ("assets", "vulnerabilities")}
-        count = max(1, min(config.get("transform_shards"), exports["vulnerabilities"]["parts"]))
-        write_json(run.shards, {"count": count, "exported": exports["vulnerabilities"]["records"]})
+        shards = plan_transform(exports["vulnerabilities"]["parts"])
+        write_json(run.shards, {"count": len(shards), "exported": exports["vulnerabilities"]["records"]})
         shared = {name: plan[name] for name in ("window", "destinations")}
-        return {**result, **exports, "plan": {**shared, "settings": settings}, "shards": [{"index": index, "count": count} for index in range(count)]}
+        return {**result, **exports, "plan": {**shared, "settings": settings}, "shards": shards}
     staged = _stage_rejected(source, run)
     write_json(run.shards, {"count": 1, "exported": staged})
     log.info("%d rejected findings of run %s are to be sent again.", staged, source.run_id)

@@ -8,20 +8,31 @@ user can read them.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
 import uuid
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
-from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
+from airflow_provider_tenable.disk_errors import after_writing, words_of
+from airflow_provider_tenable.exceptions import ConfigurationError, DamagedFileError, StagingError
 from airflow_provider_tenable.private_files import make_private_folder, private_opener
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
 
 _REMOVALS_AT_A_TIME = 8
+
+#: What is added to a file's name until the file is complete.
+_TEMPORARY = ".{}.tmp"
+#: Bytes that a file's name may have: file systems take 255, with what is added.
+LONGEST_NAME_BYTES = 255 - len(_TEMPORARY.format("01234567"))
+
+#: A path on this machine's file system, with the scheme or without.
+_LOCAL = re.compile(r"(?P<scheme>(?:file|local):(?://)?)?(?P<path>(?![A-Za-z][A-Za-z0-9+.-]*:).*)", re.DOTALL)
 
 #: The key under which a manifest has its own checksum, and that of the format it is written in.
 _CHECKSUM = "checksum"
@@ -39,16 +50,34 @@ def newer_format(path: ObjectStoragePath, found: Any) -> StagingError:
 
 
 def open_path(uri: str) -> ObjectStoragePath:
-    """The path object of a URI, by Airflow's own object storage layer (``file://``, ``s3://conn@bucket/...``)."""
+    """The path object of a URI, by Airflow's own object storage layer (``file://``, ``s3://conn@bucket/...``).
+
+    :raises ConfigurationError: there is no file system for it, or it is relative.
+    """
     from airflow_provider_tenable._compat import ObjectStoragePath
 
+    located = _from_the_root(uri)
     try:
-        path = ObjectStoragePath(uri)
+        path = ObjectStoragePath(located)
         # Airflow 2.11 looks for the file system only when it is used.
         _ = path.fs
         return path
     except (ImportError, ValueError) as error:
         raise ConfigurationError(f"The staging path {uri!r} cannot be opened: {error}. s3:// needs the extra airflow-provider-tenable[s3].") from error
+
+
+def _from_the_root(uri: str) -> str:
+    """A local path with its ``~`` expanded. What is relative would be another folder for each process, as its working directory is."""
+    parts = _LOCAL.match(uri)
+    if parts is None:
+        return uri
+    path = os.path.expanduser(parts["path"])
+    if not os.path.isabs(path):
+        raise ConfigurationError(
+            f"The staging path {uri!r} is relative, and would be another folder for every process. "
+            "Write it from the root on, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home of the user that runs Airflow."
+        )
+    return f"{parts['scheme'] or ''}{path}"
 
 
 def default_staging_uri() -> str:
@@ -75,11 +104,11 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
             path.fs.pipe_file(path.path, data)
         except OSError as error:
             raise StagingError(
-                f"Cannot write {path}: {error.strerror or error}. Look at the bucket's name and at what the connection is allowed there, and clear the task."
+                f"Cannot write {path}: {words_of(error)}. Look at the bucket's name and at what the connection is allowed there, and clear the task."
             ) from error
         return
     target = path.path
-    temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+    temporary = target + _TEMPORARY.format(uuid.uuid4().hex[:8])
     try:
         make_private_folder(os.path.dirname(target))
         with open(temporary, "wb", opener=private_opener) as file:
@@ -89,13 +118,11 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
         reached(CrashPoint.FILE_NOT_RENAMED)
         os.replace(temporary, target)
     except OSError as error:
-        if os.path.exists(temporary):
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
         if isinstance(error, PermissionError):
             raise _not_ours("write", path, error) from error
-        raise StagingError(
-            f"Cannot write {target}: {error.strerror or error}. Make room, or point [tenable] staging_path elsewhere, and clear the task."
-        ) from error
+        raise StagingError(f"Cannot write {target}: {words_of(error)}. {after_writing(error)}") from error
 
 
 def _not_ours(what: str, path: ObjectStoragePath, error: OSError) -> StagingError:
@@ -122,11 +149,32 @@ def content_of(path: ObjectStoragePath) -> bytes:
 
 
 def read_whole(path: ObjectStoragePath) -> bytes:
-    """Read a file. :raises StagingError: it is not there."""
+    """Read a file. :raises StagingError: it is not there, or cannot be read."""
     try:
         return content_of(path)
-    except FileNotFoundError as error:
-        raise StagingError(f"The staged file {path} is gone. Clear the run's tasks from the export on.") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def open_whole(path: ObjectStoragePath) -> IO[bytes]:
+    """Open a file to read it in pieces. One of an object store comes in one request, and is in memory.
+
+    :raises StagingError: it is not there, or cannot be read.
+    """
+    if not is_local(path):
+        return io.BytesIO(read_whole(path))
+    try:
+        return open(path.path, "rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: ObjectStoragePath, error: OSError) -> StagingError:
+    if isinstance(error, FileNotFoundError):
+        return StagingError(f"The staged file {path} is gone. Clear the run's tasks from the export on.")
+    if isinstance(error, PermissionError) and is_local(path):
+        return _not_ours("read", path, error)
+    return StagingError(f"Cannot read {path}: {words_of(error)}. Correct that, and clear the task.")
 
 
 def write_json(path: ObjectStoragePath, value: Any) -> None:
@@ -147,13 +195,15 @@ def _checksum(value: Any) -> int:
 
 
 def read_json(path: ObjectStoragePath) -> Any:
-    """Read a JSON file, or None where it is not there. :raises StagingError: it cannot be decoded, or a newer version has written it."""
+    """Read a JSON file, or None where it is not there. :raises StagingError: it cannot be read or decoded, or a newer version has written it."""
     import msgspec
 
     try:
         data = content_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
     try:
         value = msgspec.json.decode(data)
         # One digit that flips would still be JSON: another end of the window, another number of records.
@@ -161,7 +211,7 @@ def read_json(path: ObjectStoragePath) -> Any:
             raise ValueError("its checksum is another")
     # msgspec's own error is a ValueError only in its newer releases.
     except (ValueError, msgspec.DecodeError) as error:
-        raise StagingError(f"The staged file {path} is damaged ({error}). Remove the run's folder and clear the run.") from error
+        raise DamagedFileError(f"The staged file {path} is damaged ({error}). Remove the run's folder and clear the run.") from error
     if isinstance(value, dict):
         written_in = value.pop(_FORMAT, FORMAT)
         if written_in > FORMAT:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from airflow_provider_tenable.disk_errors import FULL, words_of
 from airflow_provider_tenable.exceptions import ConfigurationError
 
 #: The largest answer that is not a chunk, decompressed.
@@ -106,7 +107,12 @@ def _room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in FULL:
+            raise ConfigurationError(
+                f"A chunk of an export does not fit into the worker's temporary folder {tempfile.tempdir or ''} ({words_of(error)}). "
+                "Make room there, set TMPDIR to another folder, or lower [tenable] num_assets."
+            ) from error
         raise ConfigurationError(
-            f"A chunk of an export does not fit into the worker's temporary folder {tempfile.tempdir or ''} ({error.strerror}). "
-            "Make room there, set TMPDIR to another folder, or lower [tenable] num_assets."
+            f"A chunk of an export cannot be written to the worker's temporary folder {tempfile.tempdir or ''} ({words_of(error)}). "
+            "Set TMPDIR to a folder with room for one, where the user that runs Airflow may write."
         ) from error

@@ -252,7 +252,7 @@ def test_any_byte_of_the_plan_that_flips_is_found(pipeline: Pipeline, sandbox: S
     data[len(data) * where // 100] ^= 1
     file.write_bytes(data)
     result = pipeline.run()
-    assert result.error == "StagingError"
+    assert result.error == "DamagedFileError"
     assert pipeline.watermark is None
     shutil.rmtree(pipeline.run_folder())
     pipeline.succeed(clear=True)

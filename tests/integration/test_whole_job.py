@@ -183,30 +183,31 @@ def test_fixed_routing_sends_all_findings_to_one_region(sandbox: Sandbox, variab
     assert len(held) == len(expected(sandbox.tenable("truth"), accounts=sandbox.accounts))
 
 
+@pytest.mark.parametrize("length", [30, 250], ids=lambda length: f"run ids of {length}")
 def test_a_record_whose_asset_is_not_published_yet_is_parked_and_delivered_later(
-    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
     truth = sandbox.tenable("truth")
     oracle = expected(truth, accounts=sandbox.accounts)
     asset = next(each["asset_id"] for each in truth["vulnerabilities"] if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4)
     sandbox.tenable("change", {"do": "hide_asset", "asset_id": asset, "singly": False})
-    first = Run(defaults=defaults)
+    first = Run(defaults=defaults, run_id=f"{'manual__':x<{length - 1}}0")
     first.execute()
     assert first.ledger["parked"] > 0
     assert first.ledger["exported"] == sum(first.ledger["skipped"].values()) + first.ledger["parked"] + first.ledger["findings"]
     assert len(sandbox.documents()) == len(oracle) - first.ledger["parked"]
 
-    still = Run(defaults=defaults)
+    still = Run(defaults=defaults, run_id=f"{'manual__':x<{length - 1}}1")
     still.execute()
     assert (still.ledger["unparked"], still.ledger["parked"]) == (first.ledger["parked"], first.ledger["parked"])
 
     sandbox.tenable("change", {"do": "show_asset", "asset_id": asset})
-    later = Run(defaults=defaults)
+    later = Run(defaults=defaults, run_id=f"{'manual__':x<{length - 1}}2")
     later.execute()
     assert (later.ledger["unparked"], later.ledger["parked"]) == (first.ledger["parked"], 0)
     assert delivered(sandbox.documents()) == oracle
 
-    last = Run(defaults=defaults)
+    last = Run(defaults=defaults, run_id=f"{'manual__':x<{length - 1}}3")
     last.execute()
     assert last.ledger["unparked"] == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable import asset_garbage, asset_index, asset_parts
+from airflow_provider_tenable import asset_garbage, asset_index, asset_parts, staging
 from airflow_provider_tenable.asset_index import keep_assets, plan_assets, staged_assets
 from airflow_provider_tenable.assets import AssetTable
 from airflow_provider_tenable.exceptions import StagingError
@@ -395,15 +396,67 @@ def test_parts_that_no_manifest_knows_are_removed_after_a_day(settled: World) ->
     assert other.exists()
 
 
-@pytest.mark.parametrize("damaged", ["dag/asset_index/manifest.json", "dag/one/run.json"])
-def test_nothing_is_removed_where_it_cannot_be_told_what_is_needed(settled: World, damaged: str, caplog: pytest.LogCaptureFixture) -> None:
-    orphan = settled.index / f"assets-{'1' * 64}.parquet"
+def orphaned(world: World) -> Path:
+    """A part that nothing names, from long ago."""
+    orphan = world.index / f"assets-{'1' * 64}.parquet"
     orphan.write_bytes(b"x")
     os.utime(orphan, times=(0, 0))
-    cut(settled.folder / damaged)
+    return orphan
+
+
+def damage_index(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut(world.folder / "dag/asset_index/manifest.json")
+
+
+def newer_plan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world.folder / "dag/one/run.json").write_text('{"assets": {}, "format": 99}')
+
+
+def unreadable_plan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = staging.content_of
+
+    def fails(path: Any) -> bytes:
+        if path.path.endswith("one/run.json"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(staging, "content_of", fails)
+
+
+@pytest.mark.parametrize("happen", [damage_index, newer_plan, unreadable_plan])
+def test_nothing_is_removed_where_it_cannot_be_told_what_is_needed(
+    settled: World, monkeypatch: pytest.MonkeyPatch, happen: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    orphan = orphaned(settled)
+    happen(settled, monkeypatch)
     assert asset_garbage.remove_unneeded_parts(settled.run("two")) == []
     assert "cannot be told which ones are needed" in caplog.text
     assert orphan.exists()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[1]"], ids=["cut", "empty", "a list"])
+def test_one_run_whose_plan_is_damaged_does_not_stop_the_clean_up(settled: World, content: bytes | None, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of that run can go on: each of its tasks reads the plan."""
+    orphan, plan = orphaned(settled), settled.folder / "dag/one/run.json"
+    if content is None:
+        cut(plan)
+    else:
+        plan.write_bytes(content)
+    before = remaining(settled)
+    assert asset_garbage.remove_unneeded_parts(settled.run("two")) == [orphan.name]
+    assert remaining(settled) == before - {orphan.name}
+    assert ("run.json is damaged" in caplog.text) == (content != b"[1]")
+
+
+def test_parts_that_a_run_with_a_damaged_ledger_names_stay(settled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled.whole("three", NOW + 2 * HOUR, {"c": "c3"})
+    settled.whole("four", NOW + 30 * HOUR, {"a": "a4"})
+    monkeypatch.setattr(asset_garbage, "_RETIRED_SECONDS", -1)
+    named = set(read_json(settled.run("three").plan)["assets"]["base"]["parts"])
+    write_json(settled.run("three").ledger, {"complete": True})
+    cut(settled.folder / "dag/three/ledger.json")
+    asset_garbage.remove_unneeded_parts(settled.run("four"))
+    assert named <= remaining(settled)
 
 
 def test_folders_of_the_index_and_of_parked_records_cannot_be_runs(tmp_path: Path) -> None:

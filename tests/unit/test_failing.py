@@ -16,6 +16,7 @@ RETRIED = [
     "DuplicateExportError",
     "ExportFailedError",
     "StagingError",
+    "DamagedFileError",
     "LedgerError",
     "TenableProviderError",
 ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import struct
+import tracemalloc
 import zlib
 
 import pyarrow as pa
@@ -72,3 +74,73 @@ def test_a_flipped_byte_never_changes_the_content_unseen(at):
         assert whole(damaged) == CONTENT
     except DAMAGED:
         return
+
+
+# Large files.
+
+
+class Counting(io.BytesIO):
+    """A file that notes how much is read of it at once."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.largest = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.largest = max(self.largest, len(data))
+        return data
+
+
+@pytest.mark.parametrize("compress", [pack, lambda data: gzip.compress(data, 1)], ids=["zstd", "gzip"])
+def test_a_file_is_read_in_pieces(compress):
+    content = random.Random(7).randbytes(3_000_000)
+    file = Counting(compress(content))
+    assert b"".join(unpacked(file, 100_000)) == content
+    assert file.largest <= 300_000
+
+
+@pytest.mark.parametrize("compress", [pack, lambda data: gzip.compress(data, 1)], ids=["zstd", "gzip"])
+def test_memory_does_not_grow_with_the_file(compress):
+    file = io.BytesIO(compress(random.Random(7).randbytes(20_000_000)))
+    assert next(unpacked(io.BytesIO(compress(b"what is imported late")), 10))
+    tracemalloc.start()
+    size = sum(map(len, unpacked(file, 300_000)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size == 20_000_000
+    assert peak < 2_000_000
+
+
+def test_gzip_is_read_in_linear_time(monkeypatch):
+    """What the decompressor leaves of its input is copied and handed in again: that must be a little, not the rest of the file."""
+    handed: list[int] = []
+    real = zlib.decompressobj
+
+    class Watched:
+        def __init__(self, **arguments):
+            self._real = real(**arguments)
+
+        def __getattr__(self, name):
+            return getattr(self._real, name)
+
+        def decompress(self, data, size):
+            handed.append(len(data))
+            return self._real.decompress(data, size)
+
+    monkeypatch.setattr(zlib, "decompressobj", Watched)
+    data = gzip.compress(random.Random(7).randbytes(5_000_000), 1)
+    assert sum(map(len, unpacked(data, 10_000))) == 5_000_000
+    assert sum(handed) < 6 * len(data)
+
+
+@pytest.mark.parametrize("damage", [b"x", gzip.compress(b"more"), b"\0" * 100_000], ids=["a byte", "a member", "zeros"])
+def test_something_behind_gzip_is_damage_wherever_a_piece_ends(damage):
+    with pytest.raises(ValueError, match="something follows its end"):
+        whole(gzip.compress(random.Random(7).randbytes(65_536 - 23), 0) + damage)
+
+
+def test_a_last_block_that_fills_up_is_not_the_end():
+    """All input is handed in, and some output is still to come."""
+    for size in range(2_990, 3_010):
+        assert whole(gzip.compress(b"a" * size), 100) == b"a" * size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 
 import pytest
@@ -130,3 +131,31 @@ def test_records_that_a_newer_version_parked_are_refused(run_of):
     claim_pool(run)
     with pytest.raises(StagingError, match="format 2, written by a newer version"):
         ages(run)
+
+
+@pytest.mark.parametrize("run_id", ["r" * 197, "r" * 198, "r" * 199, "r" * 200, "r" * 250, "é" * 120], ids=lambda run_id: f"{len(run_id.encode())} bytes")
+def test_a_run_with_a_long_id_parks_and_another_one_takes(run_of, run_id):
+    """Airflow takes run ids of up to 250 characters; a file's name has 255 bytes."""
+    run, other = run_of(run_id), run_of("other")
+    for _ in range(2):
+        settle_pool(run, [park(run, 1, 2)], done=[])
+    [name] = list_pool(other)
+    assert len(name.encode()) <= 255
+    claim_pool(other)
+    assert ages(other) == [1, 2]
+
+
+def test_long_run_ids_that_begin_alike_do_not_write_over_each_other(run_of):
+    for last in "ab":
+        run = run_of("r" * 249 + last)
+        settle_pool(run, [park(run, 1)], done=[])
+    assert len(list_pool(run)) == 2
+
+
+def test_a_part_is_called_as_the_released_version_calls_it_where_that_fits(run_of):
+    for length in (10, 150, 197):
+        run = run_of("r" * length)
+        part = park(run, length)
+        settle_pool(run, [part], done=[])
+        digest = hashlib.sha256((run.parked / part).read_bytes()).hexdigest()[:16]
+        assert f"{'r' * length}--part-shard-0000-{digest}.jsonl.gz" in list_pool(run)

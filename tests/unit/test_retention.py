@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import time
 from types import SimpleNamespace
@@ -36,7 +38,7 @@ def stage(context, run_id, *, days, complete=True, rejected=False):
     write_lines(run.parked, "part-shard-0000", [b"{}"])
     write_json(run.shards, {"count": 1})
     entry = {"account": ACCOUNT, "region": REGION, "aws_conn_id": "aws_default", "role_name": None, "parts": [{"name": part, "lines": 2, "bytes": 6}]}
-    write_json(run.shard_manifest(0), {"destinations": [entry], "rejected_part": None})
+    write_json(run.shard_manifest(0), {"destinations": [entry], "rejected_part": None, "parked_part": None})
     receipts = Receipts(run, ACCOUNT, REGION, [part])
     receipts.accept(part, 0)
     if rejected:
@@ -67,6 +69,56 @@ def test_failed_run_stays_and_is_named(context, caplog):
     assert "vulnerabilities" in staged(failed)
     assert "1 runs are not complete" in caplog.text
     assert "failed" in caplog.text
+
+
+def newer(run):
+    run.ledger.write_bytes(json.dumps({"complete": True, "format": 99}).encode())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda run: run.ledger.write_bytes(b""),
+        lambda run: run.ledger.write_bytes(run.ledger.read_bytes()[:-9]),
+        lambda run: run.ledger.write_bytes(run.ledger.read_bytes().replace(b"true", b"1   ")),
+        newer,
+    ],
+    ids=["empty", "cut", "changed", "newer"],
+)
+def test_a_run_whose_ledger_cannot_be_read_is_passed_over_and_all_others_are_removed(context, caplog, damage):
+    for name in ("a", "m", "z"):
+        stage(context, name, days=9)
+    damaged = RunFolder.of({"dag_run": SimpleNamespace(dag_id="dag", run_id="m")})
+    damage(damaged)
+    assert pipeline.remove_old_runs(context) == ["a", "z"]
+    assert "vulnerabilities" in staged(damaged)
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING" and record.name == pipeline.__name__]
+    assert warning.startswith("The clean-up passes over run m, which keeps its files: The staged file ")
+
+
+def test_a_ledger_that_is_not_an_object_is_not_complete(context):
+    run = stage(context, "old", days=9)
+    run.ledger.write_bytes(b"[1]")
+    assert pipeline.remove_old_runs(context) == []
+    assert "vulnerabilities" in staged(run)
+
+
+def test_a_run_that_cannot_be_removed_is_passed_over_and_all_others_are_removed(context, monkeypatch, caplog):
+    for name in ("a", "m", "z"):
+        stage(context, name, days=9)
+    real = pipeline.remove
+
+    def refuses(folder):
+        if "/m/" in folder.path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        real(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "remove", refuses)
+        assert pipeline.remove_old_runs(context) == ["a", "z"]
+    assert "passes over run m, which keeps its files: [Errno 13] Permission denied" in caplog.text
+    # Tried again by the next run.
+    assert pipeline.remove_old_runs(context) == ["m"]
 
 
 def test_rejected_findings_outlive_the_chunks_and_can_still_be_read(context):

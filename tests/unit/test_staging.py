@@ -275,33 +275,69 @@ def test_the_data_is_flushed_to_disk_before_it_gets_its_name(local, tmp_path, mo
     assert steps == [("fsync", 5), ("replace", str(tmp_path / "file"))]
 
 
+MAKE_ROOM = "Make room, or point [tenable] staging_path elsewhere, and clear the task."
+MOUNT = "Mount it for writing, or point [tenable] staging_path elsewhere, and clear the task."
+NAME = "The file system does not take this name. Trigger the run with a shorter run_id of letters, digits, - and _, or point [tenable] staging_path at another"
+OTHER = "Correct that, or point [tenable] staging_path elsewhere, and clear the task."
+WRITING = {
+    errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EFBIG: MAKE_ROOM, errno.EROFS: MOUNT,
+    errno.ENAMETOOLONG: NAME, errno.EINVAL: NAME,
+    errno.EIO: OTHER, errno.ESTALE: OTHER, errno.ENOTDIR: OTHER,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("where", ["fsync", "replace", "mkdir"])
-@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")])
-def test_a_disk_that_does_not_take_it_is_a_staging_error_with_advice(local, tmp_path, monkeypatch, where, number, words):
+@pytest.mark.parametrize("number", WRITING, ids=errno.errorcode.get)
+def test_a_disk_that_does_not_take_it_is_a_staging_error_with_advice_for_its_cause(local, tmp_path, monkeypatch, where, number):
     def fail(*args, **kwargs):
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, where, fail)
-        with pytest.raises(
-            StagingError, match=f"Cannot write {tmp_path}/run/file: {words}. Make room, or point .tenable. staging_path elsewhere, and clear the task"
-        ):
+        with pytest.raises(StagingError) as failure:
             write_whole(local / "run" / "file", b"data")
+    assert str(failure.value).startswith(f"Cannot write {tmp_path}/run/file: {os.strerror(number)}. {WRITING[number]}")
     assert list(tmp_path.rglob("file*")) == []
     write_whole(local / "run" / "file", b"data")
 
 
 @pytest.mark.parametrize("where", ["fsync", "replace", "mkdir"])
-def test_a_folder_that_belongs_to_somebody_else_is_a_staging_error_that_says_so(local, tmp_path, monkeypatch, where):
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM], ids=errno.errorcode.get)
+def test_a_folder_that_belongs_to_somebody_else_is_a_staging_error_that_says_so(local, tmp_path, monkeypatch, where, number):
     def fail(*args, **kwargs):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        raise PermissionError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, where, fail)
-        with pytest.raises(StagingError, match=rf"Cannot write {tmp_path}/run/file: Permission denied for this task's OS user \(uid {os.geteuid()}\)") as error:
+        words = rf"Cannot write {tmp_path}/run/file: {os.strerror(number)} for this task's OS user \(uid {os.geteuid()}\)"
+        with pytest.raises(StagingError, match=words) as error:
             write_whole(local / "run" / "file", b"data")
     assert "run_as_user" in str(error.value)
     assert list(tmp_path.rglob("file*")) == []
+
+
+def test_a_name_that_is_really_too_long_says_so(local):
+    with pytest.raises(
+        StagingError, match=r"Cannot write .*: File name too long\. The file system does not take this name\. Trigger the run with a shorter run_id"
+    ):
+        write_whole(local / ("x" * 256) / "run.json", b"{}")
+
+
+@pytest.mark.parametrize("read", [read_whole, read_json, read_part], ids=["file", "json", "part"])
+@pytest.mark.parametrize(("number", "advice"), [(errno.EACCES, " for this task's OS user "), (errno.EIO, ". Correct that, and clear the task.")])
+def test_a_file_that_cannot_be_read_is_a_staging_error_with_advice(local, tmp_path, monkeypatch, read, number, advice):
+    write_whole(local / "file", b"{}")
+
+    def fail(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    for name in ("builtins.open", "io.open"):
+        monkeypatch.setattr(name, fail)
+    with pytest.raises(StagingError) as failure:
+        read(local / "file")
+    monkeypatch.undo()
+    assert str(failure.value).startswith("Cannot read ")
+    assert f"{tmp_path}/file: {os.strerror(number)}{advice}" in str(failure.value)
 
 
 @pytest.mark.parametrize("refused", [PermissionError(errno.EACCES, "Access Denied"), FileNotFoundError("The specified bucket does not exist")])
@@ -366,6 +402,37 @@ def test_the_default_is_a_folder_in_airflows_home(monkeypatch, tmp_path):
     assert default_staging_uri() == f"file://{tmp_path}/home/tenable_staging"
     monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", "s3://aws_default@bucket/prefix")
     assert default_staging_uri() == "s3://aws_default@bucket/prefix"
+
+
+@pytest.mark.parametrize("uri", ["~/staged", "file://~/staged", "file:~/staged"])
+def test_a_home_is_expanded_and_not_a_folder_of_that_name(monkeypatch, tmp_path, uri):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "cwd")
+    monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", uri)
+    write_whole(open_path(default_staging_uri()) / "dag" / "file", b"x")
+    write_whole(RunFolder(default_staging_uri(), "dag", "run").plan, b"x")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == ["home/staged/dag/file", "home/staged/dag/run/run.json"]
+
+
+@pytest.mark.parametrize(
+    "uri", ["staged", "./staged", "../staged", "", "file://staged/here", "file:staged", "file://", "~nobody-of-that-name/staged", "file://localhost/x"]
+)
+def test_a_relative_path_is_refused_with_what_to_write_instead(monkeypatch, tmp_path, uri):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError) as failure:
+        open_path(uri)
+    assert str(failure.value) == (
+        f"The staging path {uri!r} is relative, and would be another folder for every process. "
+        "Write it from the root on, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home of the user that runs Airflow."
+    )
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", "file:{}"])
+def test_a_path_from_the_root_on_is_taken_as_it_is(tmp_path, form):
+    write_whole(open_path(form.format(tmp_path / "a ~b:c")) / "file", b"x")
+    assert (tmp_path / "a ~b:c" / "file").read_bytes() == b"x"
 
 
 def test_the_folder_of_a_task_follows_from_its_context(tmp_path, monkeypatch):

@@ -115,7 +115,7 @@ def test_a_worker_without_a_temporary_folder_is_told(server, session, monkeypatc
 
     monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 10)
     monkeypatch.setattr(tempfile, "TemporaryFile", none)
-    with pytest.raises(ConfigurationError, match=r"temporary folder .*\(No usable temporary directory found\)\. Make room there, set TMPDIR"):
+    with pytest.raises(ConfigurationError, match=r"cannot be written to .* \(No usable temporary directory found\)\. Set TMPDIR to a folder with room for one"):
         chunk_from(server, session, b"x" * 1_000)
 
 

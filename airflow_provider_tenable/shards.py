@@ -1,0 +1,26 @@
+"""Into how many mapped tasks a transform is split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_tenable import config
+from airflow_provider_tenable._compat import conf
+from airflow_provider_tenable.exceptions import ConfigurationError
+
+
+def plan_transform(parts: int, *, parked: bool = False) -> list[dict[str, Any]]:
+    """One task for each group of chunks, and one for parked records.
+
+    :param parts: chunks that the export has staged.
+    :param parked: whether parked records wait.
+    :return: ``{"index", "count"}`` of each task, at most ``[tenable] transform_shards`` and one; with ``parked`` in the last where that is for parked records.
+    :raises ConfigurationError: Airflow maps a task fewer times than that takes at least.
+    """
+    # With more, Airflow would fail the task that planned them.
+    largest = conf.getint("core", "max_map_length")
+    if largest < 1 + parked:
+        raise ConfigurationError(f"[core] max_map_length is {largest}; the transform takes {1 + parked} mapped tasks at least. Raise it, and clear the task.")
+    count = max(1, min(config.get("transform_shards"), parts, largest - parked))
+    shards: list[dict[str, Any]] = [{"index": index, "count": count} for index in range(count)]
+    return [*shards, {"index": count, "count": 1, "parked": True}] if parked else shards
