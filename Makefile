@@ -10,7 +10,7 @@ OLD = 2.11.2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui sandbox test unit integration faults soak mutation bench system system-old test-ui browser \
-	setup-old test-old test-celery celery mwaa mwaa-check matrix package sbom lint workflows pre-commit hooks format \
+	setup-old test-old test-celery celery mwaa mwaa-check mwaa-page matrix package sbom lint workflows pre-commit hooks format \
 	docs docs-links clean
 .DELETE_ON_ERROR:
 
@@ -107,26 +107,32 @@ bench: setup .venv-peer/installed ## Compare with Tenable's own tool (25 minutes
 # Amazon MWAA has no 3.3.2 yet: its newest is the default there.
 MWAA = $(if $(filter 3.3.2,$(AIRFLOW)),3.3.1,$(AIRFLOW))
 
+# `make mwaa INTO=folder` merges it into what an environment has; MERGE takes the further options of the command.
 mwaa: $(UV) ## Build the bundle for Amazon MWAA: plugins.zip, requirements.txt, dags/
-	@$(PY) scripts/mwaa_bundle.py --airflow $(MWAA)
+	@$(PY) scripts/mwaa_bundle.py $(if $(INTO),--into $(INTO) $(MERGE),--airflow $(MWAA))
 
 mwaa-check: $(UV) ## Build the MWAA bundle and install it without an index
 	@$(PY) scripts/mwaa_bundle.py --airflow $(MWAA) --check
+
+# The commands of docs/mwaa.md against stand-ins. The AWS CLI and moto are in .venv-aws, since the CLI pins botocore.
+mwaa-page: setup .venv-aws/installed ## Run the commands of docs/mwaa.md with the AWS CLI against stand-ins
+	$(PY) -m pytest tests/system/test_mwaa_page.py
 
 # The versions that `make test` does not run whole; all of it: make matrix MATRIX="--sessions smoke unit integration system".
 MATRIX ?= --cells 3.0.6 3.2.1 3.3.1 3.3.2-py3.13 --jobs 2
 matrix: $(UV) ## Smoke and unit tests on the remaining Airflow and Python versions
 	@$(PY) scripts/matrix.py $(MATRIX)
 
-# What goes to a package index, and what goes to CloudFormation, by the checkers of their own.
-package: $(UV) ## Build and check the wheel, the sdist and the CloudFormation templates
+# What goes to a package index and to CloudFormation, by their own checkers; and the installation lines of the docs.
+package: $(UV) ## Build and check the wheel, the sdist, the CloudFormation templates, the install lines
 	@rm -rf dist/package
 	@$(UV) build --quiet --out-dir dist/package .
 	@$(UV) tool run --quiet twine check --strict dist/package/*.whl dist/package/*.tar.gz
 	@$(UV) tool run --quiet cfn-lint deploy/cloudformation/*.yaml && echo "deploy/cloudformation: cfn-lint finds nothing"
+	@$(PY) scripts/install_lines.py
 
 # Tools for the repository itself: one environment per group of [dependency-groups] in pyproject.toml, without Airflow.
-TOOL_GROUPS = docs tools sbom
+TOOL_GROUPS = aws docs tools sbom
 $(TOOL_GROUPS:%=.venv-%/installed): .venv-%/installed: $(UV) pyproject.toml
 	@echo "Installing the dependency group '$*' into .venv-$* ..."
 	@$(UV) venv --quiet --clear -p $(PY) .venv-$*

@@ -52,6 +52,11 @@ OPTIONS: dict[str, Option] = {
         maximum=_YEAR_HOURS,
         zero="no schedule",
     ),
+    "first_scheduled_run": Option(
+        "string",
+        "dry",
+        "dry: scheduled runs are dry runs until a run that somebody triggers was complete, or the watermark is set. send: they send from the first one on.",
+    ),
     # No braces in a default: Airflow formats it as a template, and does not start with one it cannot format.
     "dag_params": Option(
         "string",

@@ -6,6 +6,7 @@ findings            = accepted + sum(rejected)
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,8 @@ from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.staging import read_json
+
+log = logging.getLogger(__name__)
 
 #: Reasons that stand for a broken record, not for a choice: they count for ``max_rejected_ratio``, as what Security Hub rejected does.
 BROKEN = frozenset({"unreadable_record", "unmappable_record"})
@@ -119,8 +122,15 @@ def check_rejected(ledger: dict[str, Any], run: RunFolder, max_ratio: float) -> 
     broken = {reason: count for reason, count in ledger["skipped"].items() if reason in BROKEN}
     reasons = Counter({**ledger["rejected"], **broken})
     rejected, of = reasons.total(), ledger["findings"] + sum(broken.values())
+    if not rejected:
+        return
     # Divided, since 0.29 * 100 is less than 29.
-    if not rejected or rejected / of <= max_ratio:
+    if rejected / of <= max_ratio:
+        # Alarms look for "findings were rejected" (deploy/cloudformation/alarms.yaml), which the error below says too.
+        counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(5))
+        log.warning(
+            "%d of %d findings were rejected, as max_rejected_ratio %g allows: %s. The report says where they are.", rejected, of, max_ratio, shown(counts)
+        )
         return
     examples = {}
     for line in rejected_lines(run):

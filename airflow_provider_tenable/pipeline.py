@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_tenable import asset_garbage, asset_index, config, metrics, watermark
+from airflow_provider_tenable import asset_garbage, asset_index, config, first_run, metrics, watermark
 from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.destinations import Destination, Router, parse_destinations, resolve
@@ -30,9 +30,12 @@ log = logging.getLogger(__name__)
 def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[str, Any]:
     """Check everything a person can get wrong, and decide what the run covers. Nothing is exported or imported yet.
 
-    A run that was planned before and is not complete keeps its window, so that a cleared run goes on with what it has staged.
+    A run that was planned before and is not complete keeps its window, so that a cleared run goes on with what it has
+    staged. A scheduled run is a dry run as long as nobody has let the DAG send
+      (:mod:`~airflow_provider_tenable.first_run`).
 
-    :return: ``{"window", "settings", "destinations", "narrowed", "asset_filters", "vulnerability_filters"}``
+    :return: ``{"window", "settings", "destinations", "narrowed", "held_back", "asset_filters",
+        "vulnerability_filters"}``
     :raises ConfigurationError: a param, an option, a connection or the watermark is wrong.
     """
     run = RunFolder.of(context)
@@ -45,10 +48,21 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     source, server_now = _tenable(tenable_conn_id)
     # The moment before the first export is asked for, by the earlier of the two clocks.
     now = time.time() if server_now is None else min(time.time(), server_now)
+    before = read_json(run.plan)
     earlier = _kept_plan(run, asked)
     window = watermark.Window(**earlier["window"]) if earlier else _new_window(context, params, server_now)
     assets = asset_index.plan_assets(run, source=source, now=now, earlier=(earlier or {}).get("assets"))
     defaults = _defaults_of(context)
+    held_back = not settings.dry_run and first_run.is_held_back(
+        run,
+        run_type=_run_type(context),
+        mark=window.watermark,
+        source=source,
+        before=before if before and before["asked"] == asked else None,
+    )
+    if held_back:
+        settings = msgspec.structs.replace(settings, dry_run=True)
+        first_run.warn(run.dag_id)
     plan = {
         "asked": asked,
         "window": window.to_json(),
@@ -56,6 +70,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
         "destinations": msgspec.to_builtins(resolve(destinations, _identify, settings.region_routing)),
         "narrowed": narrowed(settings, defaults),
         "usual_destinations": _usual_destinations(asked, defaults),
+        "held_back": held_back,
         "assets": assets,
         "asset_filters": assets["filters"],
         "vulnerability_filters": {
@@ -66,6 +81,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     }
     write_json(run.plan, plan)
     reached(CrashPoint.PLAN_WRITTEN)
+    first_run.note_an_upgrade(run, mark=window.watermark, source=source)
     metrics.watermark_lag(run.dag_id, window.watermark, time.time())
     log.info("Window %s; settings %s; destinations %s.", plan["window"], plan["settings"], plan["destinations"])
     return _public(plan)
@@ -91,7 +107,7 @@ def _new_window(context: Any, params: dict[str, Any], server_now: float | None) 
     dag_run, now = context["dag_run"], time.time()
     name = watermark.variable_name(dag_run.dag_id)
     return watermark.plan_window(
-        run_type=str(getattr(dag_run.run_type, "value", dag_run.run_type)),
+        run_type=_run_type(context),
         interval=(_seconds(context.get("data_interval_start")), _seconds(context.get("data_interval_end"))),
         since=watermark.parse_moment(params.get("since"), "since"),
         until=watermark.parse_moment(params.get("until"), "until"),
@@ -180,6 +196,8 @@ def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str
         dry_run=plan["settings"]["dry_run"],
     )
     if target is not None:
+        # Before the watermark: a run that dies in between repeats both.
+        first_run.note_that_it_sends(run, plan.get("assets", {}).get("source"))
         reached(CrashPoint.BEFORE_WATERMARK)
         watermark.write_watermark(dag_id, target)
         reached(CrashPoint.WATERMARK_WRITTEN)
@@ -309,6 +327,11 @@ def _tenable(conn_id: str) -> tuple[str, float | None]:
 
     with closing(TenableHook(conn_id)) as hook:
         return hook.api.identity(), hook.api.server_time()
+
+
+def _run_type(context: Any) -> str:
+    run_type = context["dag_run"].run_type
+    return str(getattr(run_type, "value", run_type))
 
 
 def _seconds(moment: Any) -> float | None:

@@ -28,9 +28,11 @@ def _report_of(run: RunFolder) -> str:
     if plan is None:
         return _table([("The run was not planned", "see the log of plan_run")], "Nothing was exported or imported")
     ledger, note = _ledger(run, plan)
+    if plan["settings"]["dry_run"]:
+        note = f"DRY RUN, nothing was sent. {note}"
     if ledger is None:
-        return _table([*_window_rows(plan["window"]), *_asset_rows(run, plan), *_export_rows(run)], note)
-    return _table([*_window_rows(ledger["window"]), *_asset_rows(run, plan), *_rows(ledger)], note)
+        return _table([*_held_back_rows(plan), *_window_rows(plan["window"]), *_asset_rows(run, plan), *_export_rows(run)], note)
+    return _table([*_held_back_rows(plan), *_window_rows(ledger["window"]), *_asset_rows(run, plan), *_rows(ledger)], note)
 
 
 def _ledger(run: RunFolder, plan: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
@@ -45,6 +47,14 @@ def _ledger(run: RunFolder, plan: dict[str, Any]) -> tuple[dict[str, Any] | None
         return build_ledger(run, plan, exported=sum(part["records"] for part in export["parts"].values())), "NOT COMPLETE: the watermark stays"
     except TenableProviderError as error:
         return None, f"NOT COMPLETE: {error}"
+
+
+def _held_back_rows(plan: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """Why a run that nobody asked to be dry was dry, and how to let the DAG send."""
+    if plan.get("held_back"):
+        yield "Why a dry run", "a scheduled run, and this DAG has imported nothing yet"
+        yield "To let it send", "trigger it once with dry_run off,"
+        yield "", "or set [tenable] first_scheduled_run = send"
 
 
 def _window_rows(window: dict[str, Any]) -> Iterator[tuple[str, object]]:

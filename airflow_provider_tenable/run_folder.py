@@ -12,7 +12,8 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     receipts/{account}/{region}.jsonl        what Security Hub acknowledged
     ledger.json                              the counts, which must add up
 
-Beside the runs: ``parked/`` (records that wait for their assets) and ``asset_index/``.
+Beside the runs: ``parked/`` (records that wait for their assets), ``asset_index/`` and ``deployment/`` (what is known
+  of the DAG as a whole).
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ class RunFolder:
 
     PARKED = "parked"
     ASSET_INDEX = "asset_index"
+    DEPLOYMENT = "deployment"
     #: Folders beside those of the runs.
-    RESERVED = frozenset({PARKED, ASSET_INDEX})
+    RESERVED = frozenset({PARKED, ASSET_INDEX, DEPLOYMENT})
 
     def __init__(self, base: str, dag_id: str, run_id: str) -> None:
         for name in (dag_id, run_id):
@@ -57,6 +59,7 @@ class RunFolder:
         self.parked = self.root / self.PARKED
         self.parked_pool = self.dag_root / self.PARKED
         self.asset_index = self.dag_root / self.ASSET_INDEX
+        self.sends = self.dag_root / self.DEPLOYMENT / "sends.json"
 
     @classmethod
     def of(cls, context: Any, staging_path: str | None = None) -> RunFolder:

@@ -7,6 +7,8 @@ Brings the findings of Tenable Vulnerability Management to AWS Security Hub: wha
 
 * **A scheduled run, or one triggered without `since` and `until`,** goes on from the watermark (Variable `tenable_to_security_hub__since`, unix seconds) and
   moves it when every finding was acknowledged or written down as rejected.
+* **As long as the DAG has imported nothing,** its scheduled runs are dry runs, and their report says how to let it
+  send. A run that you trigger does what its params say.
 * **A backfill** covers its data interval and never moves the watermark.
 * **Other DAGs** can wait for an import: the asset `tenable://security-hub/tenable_to_security_hub` is updated when a run is complete.
 * **After a failure** clear the failed tasks, or just wait for the next run: it covers the same again. What is delivered twice changes nothing.

@@ -59,6 +59,9 @@ extensions = ["myst_parser", "sphinxcontrib.mermaid"]
 myst_heading_anchors = 4
 myst_fence_as_directive = ["mermaid"]
 
+# GitHub builds its pages in the browser: the anchors are not in what it sends.
+linkcheck_anchors_ignore_for_url = [r"https://github\.com/.*"]
+
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_show_sourcelink = False

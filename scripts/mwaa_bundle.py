@@ -1,6 +1,7 @@
 """Build what Amazon MWAA wants for one Airflow version: ``dist/mwaa-<version>/``.
 
     python scripts/mwaa_bundle.py --airflow 3.0.6 [--form offline | plain] [--check]
+    python scripts/mwaa_bundle.py --into FOLDER [--startup] [--keep-secrets]
 
 =====================  ===================================================================================================
 ``plugins.zip``        wheels, which MWAA unpacks into /usr/local/airflow/plugins: the provider and, in the form ``offline``,
@@ -13,6 +14,8 @@
 
 What is in MWAA's image is taken to be Airflow with the Amazon provider, as MWAA's constraints pin them (``constraints/``). ``--check`` makes such an
 environment, then installs exactly these files into it without an index, and looks whether Airflow finds the provider and parses the DAG.
+
+``--into`` merges the bundle into what an environment has (``mwaa_merge.py``), and writes ``update.json``, the input of `aws mwaa update-environment`.
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -30,79 +32,12 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PLUGINS = "/usr/local/airflow/plugins"
-PYTHON = "3.12"
-#: MWAA's workers run Amazon Linux 2023 on x86-64.
-PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64", "manylinux1_x86_64")
-IMAGE = ("apache-airflow=={airflow}", "apache-airflow-providers-amazon[aiobotocore]")
+import mwaa_merge
+from mwaa_packages import IMAGE, PLUGINS, PYTHON, ROOT, BundleError, build_wheel, download, interpreter, resolve, resolve_together, run, uv
+
 NAME = "airflow-provider-tenable"
 #: The longest that MWAA lets an installation take.
 INSTALL_SECONDS = 540
-
-
-class BundleError(Exception):
-    """The bundle cannot be built, or does not work; the text says why."""
-
-
-def uv() -> str:
-    """The uv that is there: in the environment of this Python, in .venv, or on the path."""
-    for place in (str(Path(sys.executable).parent / "uv"), str(ROOT / ".venv" / "bin" / "uv"), shutil.which("uv")):
-        if place and os.access(place, os.X_OK):
-            return place
-    raise BundleError("uv was not found. Run make setup, or see https://docs.astral.sh/uv/.")
-
-
-def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
-    """Run a command; what it printed. :raises BundleError: it failed."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env, cwd=ROOT, check=False)
-    if done.returncode:
-        raise BundleError(f"{' '.join(map(str, command))} failed:\n{(done.stderr + done.stdout)[-4000:]}")
-    return done.stdout
-
-
-def interpreter() -> str:
-    """A Python of MWAA's version."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    for place in (sys.executable, shutil.which(f"python{PYTHON}"), *sorted(pyenv.glob(f"{PYTHON}.*/bin/python"))):
-        if place:
-            asked = subprocess.run([place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=False)
-            if asked.stdout.strip() == PYTHON:
-                return str(place)
-    return PYTHON
-
-
-def build_wheel(folder: Path) -> Path:
-    """The provider's wheel. By way of the source distribution: a folder `build/` of an earlier time would otherwise slip into it."""
-    run(uv(), "build", "--quiet", "--python", interpreter(), "--out-dir", folder, ROOT)
-    [wheel] = folder.glob("airflow_provider_tenable-*.whl")
-    return wheel
-
-
-def resolve(airflow: str, constraints: Path, *further: str) -> dict[str, str]:
-    """Name -> version of Airflow with the Amazon provider, and what else is asked for, under MWAA's constraints."""
-    with tempfile.TemporaryDirectory() as folder:
-        wanted = Path(folder) / "wanted.in"
-        wanted.write_text("\n".join([*(each.format(airflow=airflow) for each in IMAGE), *further]) + "\n")
-        text = run(
-            uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--constraint", constraints, "--python-version", PYTHON,
-            "--python-platform", "x86_64-manylinux_2_28", wanted,
-        )  # fmt: skip
-    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?(?:==| @ )(\S+)", text, re.M)
-    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
-
-
-def download(requirements: dict[str, str], folder: Path) -> None:
-    """The wheels of these versions, for MWAA's platform."""
-    if not requirements:
-        return
-    command = [interpreter(), "-m", "pip"]
-    if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode:
-        raise BundleError(f"{interpreter()} has no pip, which fetches the wheels.")
-    platforms = [part for platform in PLATFORMS for part in ("--platform", platform)]
-    pins = [f"{name}=={version}" for name, version in sorted(requirements.items())]
-    run(*command, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp", *platforms,
-        "--dest", folder, *pins)  # fmt: skip
 
 
 def requirements_text(form: str, version: str, further: dict[str, str]) -> str:
@@ -132,7 +67,9 @@ def build(airflow: str, form: str, target: Path) -> None:
     constraints = ROOT / "constraints" / f"mwaa-{airflow}.txt"
     if not constraints.exists():
         known = sorted(path.stem.removeprefix("mwaa-") for path in constraints.parent.glob("mwaa-*.txt"))
-        raise BundleError(f"There are no constraints for Airflow {airflow}; there are for {', '.join(known)}.")
+        raise BundleError(
+            f"There are no constraints for Airflow {airflow}; there are for {', '.join(known)}. Update an environment's Airflow by itself, first."
+        )
     shutil.rmtree(target, ignore_errors=True)
     (target / "dags").mkdir(parents=True)
     with tempfile.TemporaryDirectory() as name:
@@ -218,17 +155,54 @@ def check(target: Path) -> dict[str, object]:
         return {**found, "installed": len(set(after) - set(before)), "install_cpu_seconds": round(seconds)}
 
 
-def main() -> int:
-    """Build, and check where asked for."""
+def into(folder: Path, form: str, target: Path, *, startup: bool, keep_secrets: bool, resolve_first: bool) -> None:
+    """Build the bundle for an environment that runs, and merge it into what that has.
+
+    :raises mwaa_merge.MergeError: the environment has something that contradicts the bundle.
+    """
+    environment = mwaa_merge.read_environment(folder)
+    airflow = environment["AirflowVersion"]
+    update = mwaa_merge.update_of(environment, startup=startup, keep_secrets=keep_secrets)
+    build(airflow, form, target)
+    merged = mwaa_merge.merge_files(folder, target, startup=startup)
+    if resolve_first:
+        resolve_together(airflow, ROOT / "constraints" / f"mwaa-{airflow}.txt", merged, target / "plugins.zip")
+    # Options may hold secrets of the environment.
+    descriptor = os.open(target / "update.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(json.dumps(update, indent=1) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--airflow", default="3.3.1", help="Airflow's version on MWAA (3.3.1)")
+    parser.add_argument("--airflow", help="Airflow's version on MWAA (3.3.1)")
     parser.add_argument("--form", choices=("offline", "plain"), default="offline", help="whether the dependencies are in plugins.zip, or come from the index")
     parser.add_argument("--target", type=Path, help="folder (dist/mwaa-<version>)")
     parser.add_argument("--check", action="store_true", help="install the files into a clean environment, and see whether they work")
+    parser.add_argument("--into", type=Path, metavar="FOLDER", help="merge into an environment: folder with its environment.json and its files")
+    parser.add_argument("--startup", action="store_true", help="with --into: merge the startup script too")
+    parser.add_argument("--keep-secrets", action="store_true", help="with --into: leave the options of the secrets backend alone")
+    parser.add_argument("--no-resolve", action="store_true", help="with --into: do not look whether the requirements fit together")
     options = parser.parse_args()
-    target = options.target or ROOT / "dist" / f"mwaa-{options.airflow}"
+    if options.into and (options.airflow or options.check):
+        parser.error("--into takes the environment's own version of Airflow, and cannot be checked without its packages")
+    return options
+
+
+def main() -> int:
+    """Build, and check or merge where asked for."""
+    options = _arguments()
     try:
-        build(options.airflow, options.form, target)
+        if options.into:
+            target = options.target or ROOT / "dist" / f"mwaa-{mwaa_merge.read_environment(options.into)['Name']}"
+            into(
+                options.into, options.form, target,
+                startup=options.startup, keep_secrets=options.keep_secrets, resolve_first=not options.no_resolve,
+            )  # fmt: skip
+        else:
+            airflow = options.airflow or "3.3.1"
+            target = options.target or ROOT / "dist" / f"mwaa-{airflow}"
+            build(airflow, options.form, target)
         size = (target / "plugins.zip").stat().st_size / 1e6
         wheels = len(json.loads((target / "MANIFEST.json").read_text())["wheels"])
         print(f"Built {target}: {wheels} wheels, plugins.zip {size:.1f} MB.", flush=True)
@@ -236,7 +210,7 @@ def main() -> int:
             if options.form != "offline":
                 raise BundleError("Only the form offline can be checked without an index.")
             print(f"Installed without an index, and works: {json.dumps(check(target))}")
-    except BundleError as error:
+    except (BundleError, mwaa_merge.MergeError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -2,8 +2,15 @@
 
     AIRFLOW_URL=http://localhost:8080 AIRFLOW_USERNAME=admin AIRFLOW_PASSWORD=... python scripts/run_once.py --conf '{"severities": ["critical"]}'
 
-Works with any Airflow 3: over its REST API, with nothing but Python. A DAG that is paused is switched on for this run, and paused again after it;
-where a scheduled run is due then, it is the run that is waited for, unless params are given.
+Works with any Airflow 3: over its REST API, with nothing but Python. A paused DAG is switched on for this run and
+paused again after it, and no other run goes with it:
+
+* Switching a DAG on starts its scheduled run where one is due. Without --conf that run is the one, unless it was held
+  back as a dry run because the DAG has imported nothing yet: then a run is triggered after it. With --conf nothing is
+  started, and the message says what to do. With [tenable] schedule_hours = 0 no run is ever due.
+* A run that waits in a paused DAG would start too: nothing is started, and the message names it.
+* In a DAG that is switched on, a run that is queued or running is waited for.
+
 With AIRFLOW_TOKEN a token is used as it is; without user and token, Airflow is asked for one without a login (``simple_auth_manager_all_admins``).
 """
 
@@ -12,53 +19,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
-from typing import Any
-from urllib.error import HTTPError, URLError
+from datetime import UTC, datetime
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
-from urllib.request import ProxyHandler, Request, build_opener
+
+from airflow_api import Airflow, NotRunError
 
 SUCCESS, FAILED, NOT_RUN = 0, 1, 2
 #: Seconds in which the scheduler starts the run that is due, once the DAG is switched on.
 LONGEST_START = 60.0
-_OPENER = build_opener(ProxyHandler({})) if os.environ.get("AIRFLOW_URL", "").startswith("http://") else build_opener()
+#: A scheduled run that is due in less than this counts as due: it would start before ours.
+SOON = 120.0
 
 
-class NotRunError(Exception):
-    """The run could not be started or watched; the text says why."""
-
-
-class Airflow:
-    """The few calls of Airflow's REST API that are needed.
-
-    :param url: where the API server answers.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        self.token = ""
-
-    def log_in(self, *, token: str, username: str, password: str) -> None:
-        """Take the token, or ask for one."""
-        body = {"username": username, "password": password} if username else None
-        self.token = token or str(self.call("POST" if body else "GET", "/auth/token", body)["access_token"])
-
-    def call(self, method: str, path: str, body: Any = None, *, accept: str = "application/json") -> Any:
-        """One call. :raises NotRunError: refused, or no answer."""
-        headers = {"Accept": accept, "Content-Type": "application/json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        request = Request(self.url + path, None if body is None else json.dumps(body).encode(), headers, method=method)
-        try:
-            with _OPENER.open(request, timeout=60) as answer:
-                text = answer.read().decode()
-        except HTTPError as error:
-            detail = error.read().decode(errors="replace")[:1000]
-            raise NotRunError(f"{method} {path}: {error.code} {error.reason}. {detail}") from error
-        except (URLError, OSError) as error:
-            raise NotRunError(f"Airflow does not answer at {self.url}: {error}") from error
-        return json.loads(text) if accept == "application/json" and text else text
+class StoppedError(Exception):
+    """A signal ended this command. Not a :class:`NotRunError`, which some calls outlast."""
 
 
 def run_once(airflow: Airflow, dag_id: str, conf: dict[str, Any], *, seconds: float, poll: float = 5.0) -> int:
@@ -66,38 +44,151 @@ def run_once(airflow: Airflow, dag_id: str, conf: dict[str, Any], *, seconds: fl
 
     :param conf: params of the run.
     """
+    deadline = time.monotonic() + seconds
     dag = _wait_for_dag(airflow, dag_id, seconds=min(seconds, 300.0), poll=poll)
+    if not dag["is_paused"]:
+        _wait_for_others(airflow, dag_id, deadline=deadline, poll=poll)
+        return _wait_and_show(airflow, dag_id, _trigger(airflow, dag_id, conf), deadline=deadline, poll=poll)
+    due = _due(dag)
+    _refuse_what_would_go_with_it(airflow, dag_id, due=due, params=bool(conf))
+    known = _scheduled(airflow, dag_id)
+    ours: list[str] = []
     try:
-        run_id = _begin(airflow, dag_id, conf, paused=dag["is_paused"], poll=poll)
-        run_path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
-        state = _wait_for_run(airflow, run_path, seconds=seconds, poll=poll)
-    finally:
-        if dag["is_paused"]:
-            _pause(airflow, dag_id, True)
-    _show(airflow, run_path)
-    print(f"Run {run_id}: {state}.", flush=True)
-    return SUCCESS if state == "success" else FAILED
-
-
-def _begin(airflow: Airflow, dag_id: str, conf: dict[str, Any], *, paused: bool, poll: float) -> str:
-    """Start a run; its id. Where switching the DAG on starts its scheduled run, that is the one: otherwise it would run twice."""
-    known = _scheduled(airflow, dag_id) if paused and not conf else set()
-    run_id = "" if paused and not conf else _trigger(airflow, dag_id, conf)
-    if paused:
+        # What Airflow refuses is refused before the DAG is switched on.
+        ours += [] if due else [_trigger(airflow, dag_id, conf)]
         _pause(airflow, dag_id, False)
-    deadline = time.monotonic() + LONGEST_START
-    while not run_id and time.monotonic() < deadline:
+        if due and (started := _started_by_schedule(airflow, dag_id, known, poll=poll)):
+            status = _wait_and_show(airflow, dag_id, started, deadline=deadline, poll=poll)
+            if status != SUCCESS or not _was_held_back(airflow, dag_id, started):
+                return status
+            print("That was a dry run, since the DAG had imported nothing yet. Now for the run that was asked for.", flush=True)
+        ours += [] if ours else [_trigger(airflow, dag_id, conf)]
+        return _wait_and_show(airflow, dag_id, ours[0], deadline=deadline, poll=poll)
+    finally:
+        _try_to_leave_none_behind(airflow, dag_id, ours, poll=poll)
+
+
+def _due(dag: dict[str, Any]) -> str:
+    """From when on the scheduled run is due that switching the DAG on starts; empty where there is none."""
+    run_after = dag.get("next_dagrun_run_after")
+    if not run_after or datetime.fromisoformat(run_after).timestamp() > datetime.now(UTC).timestamp() + SOON:
+        return ""
+    return str(run_after)
+
+
+def _refuse_what_would_go_with_it(airflow: Airflow, dag_id: str, *, due: str, params: bool) -> None:
+    """:raises NotRunError: switching the DAG on would let another run go, with params of its own."""
+    if others := _active(airflow, dag_id):
+        raise NotRunError(
+            f"Run {others[0]} of {dag_id} waits in the paused DAG, and switching it on would carry that run on too. "
+            "Nothing was started. Switch the DAG on and let the run end, or mark it as failed; then call again."
+        )
+    if due and params:
+        raise NotRunError(
+            f"The scheduled run of {dag_id} is due since {due}: switching the DAG on would start it first, without the "
+            "params given here. Nothing was started. Set [tenable] schedule_hours = 0 where the DAG is only run this way; "
+            "or leave the params away, so that the scheduled run is the one; or switch the DAG on, let its scheduled run end, and call again."
+        )
+
+
+def _active(airflow: Airflow, dag_id: str) -> list[str]:
+    """The ids of the runs that are queued or running, oldest first."""
+    return [str(run["dag_run_id"]) for run in _runs(airflow, dag_id)]
+
+
+def _runs(airflow: Airflow, dag_id: str) -> list[dict[str, Any]]:
+    """The runs that are queued or running, oldest first."""
+    query = urlencode([("state", "queued"), ("state", "running"), ("order_by", "run_after"), ("limit", 20)])
+    found: list[dict[str, Any]] = airflow.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?{query}")["dag_runs"]
+    return found
+
+
+def _wait_for_others(airflow: Airflow, dag_id: str, *, deadline: float, poll: float) -> None:
+    """Wait until no run of the DAG is queued or running. :raises NotRunError: not in time."""
+    named: set[str] = set()
+    while others := _active(airflow, dag_id):
+        if time.monotonic() > deadline:
+            raise NotRunError(f"Run {others[0]} of {dag_id} has not ended. Nothing was started.")
+        if others[0] not in named:
+            named.add(others[0])
+            print(f"Waiting for the end of run {others[0]} of {dag_id}.", flush=True)
         time.sleep(poll)
-        run_id = max(_scheduled(airflow, dag_id) - known, default="")
-        if run_id:
+
+
+def _started_by_schedule(airflow: Airflow, dag_id: str, known: set[str], *, poll: float) -> str:
+    """The id of the scheduled run that the scheduler starts; empty where it starts none."""
+    deadline = time.monotonic() + LONGEST_START
+    while time.monotonic() < deadline:
+        time.sleep(poll)
+        if run_id := max(_scheduled(airflow, dag_id) - known, default=""):
             print(f"Run {run_id} of {dag_id} was started by its schedule.", flush=True)
-    return run_id or _trigger(airflow, dag_id, conf)
+            return run_id
+    return ""
 
 
 def _scheduled(airflow: Airflow, dag_id: str) -> set[str]:
     """The ids of the latest scheduled runs."""
     query = urlencode({"run_type": "scheduled", "order_by": "-run_after", "limit": 20})
     return {str(run["dag_run_id"]) for run in airflow.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?{query}")["dag_runs"]}
+
+
+def _was_held_back(airflow: Airflow, dag_id: str, run_id: str) -> bool:
+    """Whether the run was a dry run because the DAG had imported nothing before."""
+    try:
+        found = airflow.call("GET", f"{_path(dag_id, run_id)}/taskInstances/plan_run/xcomEntries/held_back")
+    except NotRunError:
+        # A DAG of an older release.
+        return False
+    return str(found.get("value")).lower() == "true"
+
+
+def _try_to_leave_none_behind(airflow: Airflow, dag_id: str, ours: list[str], *, poll: float) -> None:
+    """An API server that is restarted is asked again for a minute."""
+    for _ in range(12):
+        try:
+            _leave_none_behind(airflow, dag_id, ours)
+            return
+        except NotRunError as error:
+            print(f"  {error}", file=sys.stderr, flush=True)
+        time.sleep(poll)
+    print(f"{dag_id} could not be paused again. Look for runs of it that have not ended, and pause it.", file=sys.stderr, flush=True)
+
+
+def _leave_none_behind(airflow: Airflow, dag_id: str, ours: list[str]) -> None:
+    """Pause the DAG again, and end our run and scheduled ones that have not ended: they would stand still in the paused
+    DAG, and continue when somebody switches it on.
+
+    A run that somebody else triggered meanwhile may continue, so the DAG stays switched on for it.
+    """
+    foreign = [run for run in _runs(airflow, dag_id) if run["dag_run_id"] not in ours and run["run_type"] != "scheduled"]
+    if foreign:
+        print(
+            f"{dag_id} stays switched on: run {foreign[0]['dag_run_id']} was started meanwhile. Pause the DAG when that has ended.", file=sys.stderr, flush=True
+        )
+    else:
+        _pause(airflow, dag_id, True)
+    for run in _runs(airflow, dag_id):
+        if run in foreign:
+            continue
+        run_id = str(run["dag_run_id"])
+        if run["state"] == "queued":
+            airflow.call("DELETE", _path(dag_id, run_id))
+            print(f"Run {run_id} had not begun and was removed. The next run covers the same.", file=sys.stderr, flush=True)
+        else:
+            airflow.call("PATCH", f"{_path(dag_id, run_id)}?{urlencode({'update_mask': 'state'})}", {"state": "failed"})
+            print(f"Run {run_id} had not ended and was marked as failed. The next run covers the same.", file=sys.stderr, flush=True)
+
+
+def _path(dag_id: str, run_id: str) -> str:
+    return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _wait_and_show(airflow: Airflow, dag_id: str, run_id: str, *, deadline: float, poll: float) -> int:
+    """Wait for the end of a run, show its report; the exit status."""
+    state = _wait_for_run(airflow, _path(dag_id, run_id), deadline=deadline, poll=poll)
+    _show(airflow, _path(dag_id, run_id))
+    print(f"Run {run_id}: {state}.", flush=True)
+    return SUCCESS if state == "success" else FAILED
 
 
 def _trigger(airflow: Airflow, dag_id: str, conf: dict[str, Any]) -> str:
@@ -123,8 +214,8 @@ def _pause(airflow: Airflow, dag_id: str, paused: bool) -> None:
     airflow.call("PATCH", f"/api/v2/dags/{dag_id}?{urlencode({'update_mask': 'is_paused'})}", {"is_paused": paused})
 
 
-def _wait_for_run(airflow: Airflow, run_path: str, *, seconds: float, poll: float) -> str:
-    deadline, missed = time.monotonic() + seconds, 0
+def _wait_for_run(airflow: Airflow, run_path: str, *, deadline: float, poll: float) -> str:
+    missed = 0
     told: dict[tuple[str, int], str] = {}
     while time.monotonic() < deadline:
         try:
@@ -146,7 +237,7 @@ def _wait_for_run(airflow: Airflow, run_path: str, *, seconds: float, poll: floa
         if state in ("success", "failed"):
             return state
         time.sleep(poll)
-    raise NotRunError(f"The run did not end in {seconds:.0f} seconds. It goes on in Airflow.")
+    raise NotRunError("The run did not end in the time that was given. In a DAG that was switched on before, it goes on.")
 
 
 def _show(airflow: Airflow, run_path: str) -> None:
@@ -164,6 +255,10 @@ def _show(airflow: Airflow, run_path: str) -> None:
         print("\n".join(table), flush=True)
 
 
+def _stop(signum: int, _frame: Any) -> NoReturn:
+    raise StoppedError(f"stopped by {signal.Signals(signum).name}.")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Read the arguments, run, and give the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -172,6 +267,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--conf", default=os.environ.get("RUN_CONF") or "{}", help="params of the run, as JSON (RUN_CONF)")
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("RUN_SECONDS") or 86400), help="how long to wait (RUN_SECONDS, a day)")
     options = parser.parse_args(arguments)
+    # A container that is stopped, or Ctrl-C, leaves no run behind either.
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _stop)
     try:
         conf = json.loads(options.conf)
         if not isinstance(conf, dict):
@@ -181,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
             token=os.environ.get("AIRFLOW_TOKEN", ""), username=os.environ.get("AIRFLOW_USERNAME", ""), password=os.environ.get("AIRFLOW_PASSWORD", "")
         )
         return run_once(airflow, options.dag, conf, seconds=options.seconds)
-    except (NotRunError, ValueError) as error:
+    except (NotRunError, StoppedError, ValueError) as error:
         print(f"The DAG was not run to its end: {error}", file=sys.stderr)
         return NOT_RUN
 

@@ -114,6 +114,9 @@ class Standalone(Child):
             "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "10",
             "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "2",
             "AIRFLOW__TENABLE__DAG_PARAMS": json.dumps(params),
+            # The hubs are stand-ins, so there is nothing to protect from a first run that nobody has looked at before,
+            # and it is what is to be shown.
+            "AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN": "send",
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1,localhost",
             "PYTHONWARNINGS": "ignore",
@@ -230,9 +233,12 @@ class Standalone(Child):
         for file in sorted(folder.rglob("*.log")):
             for line in file.read_text(errors="replace").splitlines():
                 try:
-                    lines.append(str(json.loads(line).get("event", "")))
+                    entry = json.loads(line)
                 except ValueError:
                     lines.append(line)
+                else:
+                    lines.append(str(entry.get("event", "")))
+                    lines += [f"{error.get('exc_type')}: {error.get('exc_value')}" for error in entry.get("error_detail") or []]
         return "\n".join(lines)
 
     def report_of(self, run_id: str) -> str:

@@ -6,6 +6,7 @@ that are left. A pipe works wherever POSIX does; Linux's PR_SET_PDEATHSIG would 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import subprocess
@@ -73,7 +74,16 @@ def _forget() -> None:
     _watched.clear()
 
 
+def _finish() -> None:
+    """At the end of the program: let the helper end what is left, and see it gone."""
+    if _helper is not None and _helper.stdin is not None:
+        with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+            _helper.stdin.close()
+            _helper.wait(3 * _PATIENCE)
+
+
 os.register_at_fork(after_in_child=_forget)
+atexit.register(_finish)
 
 
 def main() -> None:

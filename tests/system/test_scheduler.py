@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 from sandbox.standalone import airflow_of_this_environment
 from sandbox.standalone.airflow import Standalone
 from sandbox.standalone.children import ROOT, SandboxProcess
@@ -58,6 +62,8 @@ def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def airflow(sandbox: SandboxProcess, dags: Path, statsd: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     metrics = {"STATSD_ON": "True", "STATSD_HOST": "127.0.0.1", "STATSD_PORT": str(statsd.getsockname()[1]), "STATSD_INFLUXDB_ENABLED": "True"}
     settings = {f"AIRFLOW__METRICS__{name}": value for name, value in {**metrics, "METRICS_ALLOW_LIST": "tenable"}.items()}
+    # As a new deployment has it, unlike the demo's.
+    settings["AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN"] = "dry"
     # The keys are searched for in all that Airflow writes.
     home = tmp_path_factory.mktemp("airflow")
     with airflow_of_this_environment(home, sandbox, settings={**settings, "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}) as process:
@@ -76,11 +82,40 @@ def _oracle(sandbox: SandboxProcess) -> dict[str, tuple[str, str]]:
     return expected(truth, accounts=sandbox.facts["accounts"])
 
 
-def test_dag_delivers_everything_then_only_what_changed(airflow: Standalone, sandbox: SandboxProcess) -> None:
-    lines: list[str] = []
+def _run_once(airflow: Standalone, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "AIRFLOW_URL": airflow.url}
+    return subprocess.run([sys.executable, ROOT / "scripts" / "run_once.py", *arguments], env=env, capture_output=True, text=True, timeout=600, check=False)
+
+
+def test_run_once_with_params_starts_nothing_where_switching_on_would_start_the_scheduled_run(airflow: Standalone) -> None:
+    if not AIRFLOW_V_3_0_PLUS:
+        pytest.skip("run_once.py is for Airflow 3")
+    done = _run_once(airflow, "--conf", '{"dry_run": true}')
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "The scheduled run of tenable_to_security_hub is due since" in done.stderr
+    assert airflow.runs() == []
+    assert airflow.api("GET", "/dags/tenable_to_security_hub")["is_paused"]
+
+
+def test_switching_the_dag_on_starts_a_dry_run(airflow: Standalone, sandbox: SandboxProcess) -> None:
     airflow.unpause("after_import")
     airflow.unpause()
-    first = airflow.first_run()
+    run = airflow.first_run()
+    assert airflow.wait_for(run) == "success", airflow.tail()
+    assert [each["run_type"] for each in airflow.runs()] == ["scheduled"]
+    assert (_held(sandbox), airflow.watermark()) == ({}, None)
+    assert exported(airflow.report_of(run)) > 300
+    assert "DRY RUN, nothing was sent. Complete: every record is accounted for" in airflow.report_of(run)
+    assert "tenable_to_security_hub has not imported anything yet" in airflow.log_of(run, "plan_run")
+    states = {each["task_id"]: each["state"] for each in airflow.task_instances(run)}
+    assert (states["import_findings"], states["settle"], states["advance_watermark"]) == ("success", "success", "skipped")
+    # Who waits for an import is not started.
+    assert airflow.runs("after_import") == []
+
+
+def test_dag_delivers_everything_then_only_what_changed(airflow: Standalone, sandbox: SandboxProcess) -> None:
+    lines: list[str] = []
+    first = airflow.trigger()
     assert airflow.wait_for(first, progress=lines.append) == "success", airflow.tail()
     assert "export_vulnerabilities: deferred" in lines
     assert _held(sandbox) == _oracle(sandbox)
@@ -115,9 +150,9 @@ def test_metrics_reach_statsd(airflow: Standalone, sandbox: SandboxProcess, stat
             counters[name.removeprefix("airflow.")] += int(value[:-2])
             if name == "airflow.tenable.accepted":
                 imported[labels["account"], labels["region"]] += int(value[:-2])
-    # The first run, and the second day's.
+    # The dry run, the first real one, and the second day's.
     reports = [airflow.report_of(run["dag_run_id"]) for run in airflow.runs()]
-    assert len(reports) == 2
+    assert len(reports) == 3
     assert counters["tenable.exported.vulnerabilities"] == sum(map(exported, reports)) > 0
     assert counters["tenable.accepted"] == sum(imported.values()) > len(_held(sandbox)) > 0
     assert set(imported) == {(account, region) for account in sandbox.facts["accounts"] for region in sandbox.facts["regions"]}
@@ -193,8 +228,8 @@ def _imports_told(airflow: Standalone) -> list[dict[str, Any]]:
 
 
 def test_dag_that_waits_for_imports_is_told_of_each_run_that_was_complete(airflow: Standalone) -> None:
-    # Two days, a run without findings, three days of a backfill; none of the run that failed.
-    complete = {run["dag_run_id"]: run["run_type"] for run in airflow.runs() if run["state"] == "success"}
+    # Two days, a run without findings, three days of a backfill; none of the dry run, and none of those that failed.
+    complete = {run["dag_run_id"]: run["run_type"] for run in airflow.runs() if run["state"] == "success" and run["run_type"] != "scheduled"}
     deadline = time.monotonic() + 120
     while len(_imports_told(airflow)) < len(complete) and time.monotonic() < deadline:
         time.sleep(1)

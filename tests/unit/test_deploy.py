@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import botocore.session
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 IAM = ROOT / "deploy" / "iam"
 TEMPLATE = ROOT / "deploy" / "cloudformation" / "member-role.yaml"
 EXECUTION_TEMPLATE = ROOT / "deploy" / "cloudformation" / "execution-policy.yaml"
+ALARMS = ROOT / "deploy" / "cloudformation" / "alarms.yaml"
 
 #: IAM's names of S3's object calls are not those of the API.
 S3_ACTIONS = {"ListBucket", "GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"}
@@ -46,7 +48,9 @@ def statements(path: Path) -> list[dict[str, Any]]:
         raw = role["Policies"][0]["PolicyDocument"]["Statement"] + role["AssumeRolePolicyDocument"]["Statement"]
         return [each["If"][1] if "If" in each else each for each in raw]
     if path == EXECUTION_TEMPLATE:
-        policy = template(path)["Resources"]["ExecutionPolicy"]["Properties"]["PolicyDocument"]
+        policies = [each["Properties"] for each in template(path)["Resources"].values()]
+        assert {tuple(each["Roles"][0].items()) for each in policies} == {(("Ref", "ExecutionRoleName"),)}
+        return [statement for each in policies for statement in each["PolicyDocument"]["Statement"]]
     else:
         policy = json.loads(path.read_text())
     assert policy["Version"] == "2012-10-17"
@@ -121,7 +125,7 @@ def test_role_has_one_name_everywhere() -> None:
     assert name in (ROOT / "docs" / "mwaa.md").read_text()
 
 
-@pytest.mark.parametrize("path", [TEMPLATE, EXECUTION_TEMPLATE], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [TEMPLATE, EXECUTION_TEMPLATE, ALARMS], ids=lambda path: path.name)
 def test_template_is_whole(path: Path) -> None:
     text, loaded = path.read_text(), template(path)
     names = set(loaded["Parameters"]) | set(loaded["Resources"]) | set(loaded["Conditions"])
@@ -139,21 +143,109 @@ def _filled(value: Any) -> Any:
     if "If" in value:
         return _filled(value["If"][1])
     if "Ref" in value:
-        return {"StagingPrefix": "tenable", "AWS::AccountId": "${aws:PrincipalAccount}"}[value["Ref"]]
+        keys = {f"{name}KeyArn": f"{name.upper()}_KEY_ARN" for name in ("Staging", "Environment", "Secrets")}
+        return {"StagingPrefix": "tenable", "AWS::AccountId": "${aws:PrincipalAccount}", **keys}[value["Ref"]]
     if "Sub" in value:
         names = {
             "AWS::Partition": "aws",
             "AWS::Region": "REGION",
+            "AWS::URLSuffix": "amazonaws.com",
             "AWS::AccountId": "ACCOUNT_ID",
             "StagingBucket": "STAGING_BUCKET",
             "StagingPrefix": "tenable",
+            "ConnectionsPrefix": "airflow/connections",
         }
         return re.sub(r"\$\{([\w:]+)\}", lambda match: {**names, "ImportRoleName": "TenableSecurityHubImport"}[match[1]], value["Sub"])
     return {key: _filled(each) for key, each in value.items()}
 
 
-def test_execution_template_allows_what_the_policy_file_allows() -> None:
-    assert _filled(statements(EXECUTION_TEMPLATE)) == statements(IAM / "execution-role.json")
+def test_execution_template_allows_what_the_policy_files_allow() -> None:
+    assert _filled(statements(EXECUTION_TEMPLATE)) == statements(IAM / "execution-role.json") + statements(IAM / "kms.json")
+
+
+def test_keys_of_customers_are_asked_for_and_none_is_allowed_without() -> None:
+    loaded = template(EXECUTION_TEMPLATE)
+    keys = [each for each in loaded["Resources"].values() if "kms:" in json.dumps(each)]
+    guarded = [(each["Condition"], each["Properties"]["PolicyDocument"]["Statement"][0]["Resource"]["Ref"]) for each in keys]
+    assert guarded == [("HasStagingKey", "StagingKeyArn"), ("HasEnvironmentKey", "EnvironmentKeyArn"), ("HasSecretsKey", "SecretsKeyArn")]
+    for condition, parameter in guarded:
+        assert loaded["Conditions"][condition] == {"Not": [{"Equals": [{"Ref": parameter}, ""]}]}
+        assert loaded["Parameters"][parameter]["Default"] == ""
+        pattern = re.compile(loaded["Parameters"][parameter]["AllowedPattern"])
+        assert pattern.match("arn:aws:kms:eu-west-1:123456789012:key/mrk-11111111222233334444555555555555")
+        # An alias is no key for a policy.
+        assert not pattern.match("arn:aws:kms:eu-west-1:123456789012:alias/mine")
+        assert not pattern.match("None")
+
+
+def test_keys_serve_one_service_and_all_that_it_does() -> None:
+    by_sid = {each["Sid"]: each for each in statements(IAM / "kms.json")}
+    assert all(each["Condition"]["StringEquals"]["kms:ViaService"] for each in by_sid.values())
+    # An upload in parts is decrypted, too, when it is completed.
+    assert set(actions(by_sid["UseTheKeyOfTheStagingBucket"])) == {"kms:Decrypt", "kms:GenerateDataKey"}
+    assert {"kms:Decrypt", "kms:GenerateDataKey"} <= set(actions(by_sid["UseTheKeyOfTheEnvironment"]))
+    assert actions(by_sid["UseTheKeyOfTheConnections"]) == ["kms:Decrypt"]
+
+
+def resource(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = template(ALARMS)["Resources"][name]["Properties"]
+    return found
+
+
+def test_failed_runs_are_read_from_a_metric_that_mwaa_publishes() -> None:
+    # Amazon MWAA's guide, "Apache Airflow environment metrics in CloudWatch": timers, and "DAG, Environment" as the dimensions.
+    alarm = resource("RunFailed")
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("AmazonMWAA", "DAGDurationFailed", "SampleCount")
+    assert {each["Name"]: each["Value"]["Ref"] for each in alarm["Dimensions"]} == {"Environment": "EnvironmentName", "DAG": "DagId"}
+    assert template(ALARMS)["Parameters"]["DagId"]["Default"] == "tenable_to_security_hub"
+
+
+@pytest.mark.parametrize(("lines", "alarm"), [("RejectedLines", "FindingsRejected"), ("WatermarkLines", "WatermarkOld")])
+def test_alarm_reads_what_its_filter_counts(lines: str, alarm: str) -> None:
+    counted, read = resource(lines)["MetricTransformations"][0], resource(alarm)
+    assert (counted["MetricNamespace"], counted["MetricName"]) == (read["Namespace"], read["MetricName"])
+    assert "Dimensions" not in read
+
+
+def phrase(name: str) -> str:
+    """What a filter looks for, as it stands."""
+    found = re.fullmatch('"(.+)"', resource(name)["FilterPattern"])
+    assert found
+    return found[1]
+
+
+def test_filters_find_what_the_tasks_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_tenable import ledger, watermark
+    from airflow_provider_tenable.exceptions import RejectedFindingsError
+
+    window = watermark.Window(watermark.INCREMENTAL, 0, 1_800_000_000, False, None)
+    moved, why = watermark.next_watermark(window, data_from=None, current=None, narrowed=False, dry_run=False)
+    assert moved
+    assert phrase("WatermarkLines") in f"The watermark {why}."
+    assert 'log.info("The watermark %s.", why)' in (ROOT / "airflow_provider_tenable" / "pipeline.py").read_text()
+    for stays in ({"dry_run": True, "narrowed": False}, {"dry_run": False, "narrowed": True}):
+        _, why = watermark.next_watermark(window, data_from=None, current=None, **stays)
+        assert phrase("WatermarkLines") not in f"The watermark {why}."
+
+    counts = {"findings": 100, "rejected": {"InvalidInput": 1}, "skipped": {}}
+    ledger.check_rejected(counts, None, 0.01)  # type: ignore[arg-type]
+    assert phrase("RejectedLines") in caplog.text
+    monkeypatch.setattr(ledger, "rejected_lines", lambda _: [])
+    with pytest.raises(RejectedFindingsError, match=phrase("RejectedLines")):
+        ledger.check_rejected(counts, SimpleNamespace(rejected="staging"), 0)  # type: ignore[arg-type]
+
+
+def test_watermark_alarm_waits_no_longer_than_cloudwatch_can() -> None:
+    alarm, hours = resource("WatermarkOld"), template(ALARMS)["Parameters"]["WatermarkHours"]
+    assert alarm["EvaluationPeriods"] == {"Ref": "WatermarkHours"}
+    # PutMetricAlarm: no more than seven days where the period is an hour or longer.
+    assert hours["MaxValue"] * alarm["Period"] == 604_800
+    assert alarm["TreatMissingData"] == "breaching"
+
+
+def test_alarms_tell_a_topic_where_there_is_one() -> None:
+    for name in ("RunFailed", "FindingsRejected", "WatermarkOld"):
+        assert resource(name)["AlarmActions"] == {"If": ["HasTopic", [{"Ref": "TopicArn"}], {"Ref": "AWS::NoValue"}]}
 
 
 def test_member_template_trusts_one_role() -> None:
@@ -167,5 +259,6 @@ def test_member_template_trusts_one_role() -> None:
 
 def test_trust_names_one_role() -> None:
     [statement] = statements(IAM / "member-role-trust.json")
-    assert statement["Principal"]["AWS"].endswith(":role/EXECUTION_ROLE")
+    # The whole ARN: a role that MWAA's console has made has the path service-role/.
+    assert statement["Principal"]["AWS"] == statement["Condition"]["StringEquals"]["aws:PrincipalArn"] == "EXECUTION_ROLE_ARN"
     assert "*" not in json.dumps(statement)

@@ -15,7 +15,9 @@ import botocore.session
 import pytest
 
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
-from airflow_provider_tenable.config import OPTIONS
+from airflow_provider_tenable.config import OPTIONS, dag_params
+from airflow_provider_tenable.first_run import is_held_back
+from airflow_provider_tenable.run_folder import RunFolder
 from tests.docs_examples import blocks, executable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -426,7 +428,15 @@ def test_mwaa_secrets_backend_gives_the_connection_and_never_the_watermark(numbe
     assert backend.get_variable("another") == (None if arguments["variables_prefix"] is None else "5")
 
 
-def test_mwaa_options_are_texts_and_known() -> None:
+def first_scheduled_run_is_dry(options: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether a deployment with these options of section [tenable] sends nothing when its DAG is switched on."""
+    for name, value in options.items():
+        monkeypatch.setenv(f"AIRFLOW__TENABLE__{name.upper()}", value)
+    run = RunFolder(f"file://{folder}", "tenable_to_security_hub", "scheduled__1")
+    return dag_params().get("dry_run", False) or is_held_back(run, run_type="scheduled", mark=None, source="a Tenable")
+
+
+def test_mwaa_options_are_texts_and_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [example] = [example for example in map(json.loads, blocks(DOCS / "mwaa.md", "json")) if "secrets.backend" in example]
     assert all(isinstance(value, str) for value in example.values())
     for name, value in example.items():
@@ -434,13 +444,46 @@ def test_mwaa_options_are_texts_and_known() -> None:
         assert section != "tenable" or option in OPTIONS
         if value.startswith("{"):
             json.loads(value)
-    # What makes the first run a look: were it not there, switching the DAG on would send.
-    assert json.loads(example["tenable.dag_params"])["dry_run"] is True
+    # Its first scheduled run is a look: nothing that the page sets lets it send.
+    options = {name.removeprefix("tenable."): value for name, value in example.items() if name.startswith("tenable.")}
+    assert first_scheduled_run_is_dry(options, tmp_path, monkeypatch)
 
 
-def test_a_first_run_by_the_standalone_page_sends_nothing() -> None:
+def test_a_first_run_by_the_standalone_page_sends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (DOCS / "standalone.md").read_text()
-    setup, _, later = text.partition("## First run")
-    [given] = re.findall(r"^export AIRFLOW__TENABLE__DAG_PARAMS='(.*)'$", setup, re.M)
-    assert json.loads(given) == {"dry_run": True}
-    assert "DAG_PARAMS" not in "".join(re.findall(r"^export .*$", later, re.M))
+    before, _, later = text.partition("Then let it send.")
+    assert "airflow dags unpause" in before
+    assert "__since" not in before
+    options = dict(re.findall(r"^export AIRFLOW__TENABLE__(\w+)='?(.*?)'?$", before, re.M))
+    assert first_scheduled_run_is_dry(options, tmp_path, monkeypatch)
+    assert not first_scheduled_run_is_dry({**options, "first_scheduled_run": "send"}, tmp_path, monkeypatch), "the control"
+    assert "airflow dags trigger tenable_to_security_hub\n" in later
+
+
+SWITCHING_ON = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("standalone", "docker", "mwaa", "coming-from-tvm2aws"))]
+
+
+def said_of_switching_on(page: Path) -> str:
+    """What a page says of it: a quotation, with its lines joined."""
+    match = re.search(r"^ *> \*\*Switching the DAG on(?:.*\n)(?: *>.*\n)+", page.read_text(), re.M)
+    assert match, page.name
+    return " ".join(line.strip().lstrip("> ") for line in match[0].splitlines())
+
+
+def test_every_page_says_the_same_of_switching_the_dag_on() -> None:
+    said = {said_of_switching_on(page) for page in SWITCHING_ON}
+    assert len(said) == 1
+    [text] = said
+    for words in ("starts its scheduled run at once", "so does the trigger form", "its scheduled runs are dry runs", "starts a real run"):
+        assert words in text
+    # Names as in the code; what they do, test_first_run.py, test_dags.py and tests/system/test_scheduler.py hold.
+    assert set(re.findall(r"`\[tenable\] (\w+) = \w+`", text)) == {"schedule_hours", "first_scheduled_run"} <= set(OPTIONS)
+    assert OPTIONS["first_scheduled_run"].default == "dry"
+
+
+def test_no_page_has_a_deployment_send_before_somebody_has_looked() -> None:
+    setting = re.compile(r"""(FIRST_SCHEDULED_RUN['"]?[ ]*[=:]|tenable\.first_scheduled_run['"` |:=]+)[ '"{]*send""")
+    assert setting.search("AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN: send")
+    assert setting.search('"tenable.first_scheduled_run": "send"')
+    files = [*PAGES, ROOT / "docker-compose.yaml", *(path for path in (ROOT / "deploy").rglob("*") if path.is_file())]
+    assert [path.name for path in files if setting.search(path.read_text())] == []

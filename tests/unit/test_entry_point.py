@@ -207,7 +207,7 @@ def test_production_image_is_the_default_and_has_no_sandbox(tmp_path: Path, envi
     assert "opt/airflow/dags/tenable_to_security_hub.py" in names
     assert [name for name in names if "sandbox" in name] == []
     assert sorted(name for name in names if name.startswith("opt/provider/scripts/")) == [
-        f"opt/provider/scripts/{name}" for name in ("answers.py", "component.sh", "image_install.sh", "run_once.py", "staging_bucket.py")
+        f"opt/provider/scripts/{name}" for name in ("airflow_api.py", "answers.py", "component.sh", "image_install.sh", "run_once.py", "staging_bucket.py")
     ]
     assert not [step for step in stages.steps_of("airflow") if "sandbox" in step]
 

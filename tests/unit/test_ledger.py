@@ -251,11 +251,15 @@ def ledger_of(findings, rejected, skipped=None):
         (1_000_000, 70_001, 0.07, True),
     ],
 )
-def test_the_run_fails_above_the_ratio_and_not_at_it(run, findings, rejected, ratio, fails):
+def test_the_run_fails_above_the_ratio_and_not_at_it(run, findings, rejected, ratio, fails, caplog):
     put(run)
     ledger = ledger_of(findings, {"InvalidInput": rejected} if rejected else {})
     if not fails:
         check_rejected(ledger, run, ratio)
+        # Tolerated is not silent: alarms read the log.
+        warned = f"{rejected} of {findings} findings were rejected, as max_rejected_ratio {ratio:g} allows: 'InvalidInput {rejected}'."
+        assert [record.levelname for record in caplog.records] == (["WARNING"] if rejected else [])
+        assert all(record.getMessage().startswith(warned) for record in caplog.records)
         return
     with pytest.raises(RejectedFindingsError, match=f"{rejected} of {findings} findings were rejected, more than max_rejected_ratio {ratio:g} allows"):
         check_rejected(ledger, run, ratio)

@@ -44,6 +44,8 @@ def transformed(run):
             "parked": 5,
             "findings": 1_500,
             "from_pool": False,
+            "rejected_part": None,
+            "parked_part": None,
             "severities": {A: {"high": 1_400, "critical": 100}},
             "destinations": [{"account": A, "region": REGION, "aws_conn_id": "c", "role_name": None, "parts": parts}],
         },
@@ -56,6 +58,8 @@ def transformed(run):
             "parked": 0,
             "findings": 2,
             "from_pool": True,
+            "rejected_part": None,
+            "parked_part": None,
             "severities": {B: {"info": 1, "low": 1}},
             "destinations": [{"account": B, "region": REGION, "aws_conn_id": "c", "role_name": None, "parts": [{"name": "b", "lines": 2, "bytes": 1}]}],
         },
@@ -147,6 +151,22 @@ def test_a_dry_run_says_that_none_was_sent(run):
     assert rows["Findings"] == "1,502"
     assert rows["Watermark before"] == "not set"
     assert "Watermark after" not in rows
+    assert lines(report_of(run))[0].startswith("Tenable to Security Hub. DRY RUN, nothing was sent. Complete")
+    assert "To let it send" not in rows
+
+
+def test_a_run_that_was_held_back_says_why_and_how_to_let_the_dag_send(run):
+    value = {**plan(run, dry_run=True), "held_back": True}
+    write_json(run.plan, value)
+    exported(run, "vulnerabilities", [2_000])
+    rows = dict(lines(report_of(run))[1])
+    assert rows["Why a dry run"] == "a scheduled run, and this DAG has imported nothing yet"
+    transformed(run)
+    write_json(run.ledger, {**build_ledger(run, value, exported=2_000), "complete": True})
+    title, found = lines(report_of(run))
+    assert title.startswith("Tenable to Security Hub. DRY RUN, nothing was sent. Complete")
+    assert found[0] == ("Why a dry run", "a scheduled run, and this DAG has imported nothing yet")
+    assert found[1:3] == [("To let it send", "trigger it once with dry_run off,"), ("", "or set [tenable] first_scheduled_run = send")]
 
 
 def test_a_run_that_was_not_planned(run):

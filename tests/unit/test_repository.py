@@ -66,8 +66,8 @@ def test_make_commands_in_texts_name_existing_targets(page: str) -> None:
 
 def test_dependency_groups_are_pinned_and_have_an_environment_each() -> None:
     groups = PROJECT["dependency-groups"]
-    assert set(groups) == {"docs", "tools", "sbom"}
-    assert [line for lines in groups.values() for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    assert set(groups) == {"aws", "docs", "tools", "sbom"}
+    assert [line for lines in groups.values() for line in lines if not re.fullmatch(r"[\w.-]+(\[[\w,]+\])?==[\w.]+", line)] == []
     [line] = re.findall(r"^TOOL_GROUPS = (.+)$", MAKEFILE, re.M)
     assert set(line.split()) == set(groups)
 
@@ -119,6 +119,14 @@ def test_release_publishes_only_after_ci_and_attestation() -> None:
     assert jobs["test"]["uses"] == "./.github/workflows/ci.yml"
     assert jobs["publish"]["environment"] == "pypi"
     assert not any("secrets." in path.read_text() for path in WORKFLOW_FILES)
+
+
+def test_release_does_not_wait_for_itself() -> None:
+    """CI runs within a release, where `github.workflow` is the release's name. GitHub compares groups without case."""
+    groups = {name: workflow["concurrency"]["group"].lower() for name, workflow in WORKFLOWS.items()}
+    within_release = groups["ci"].replace("${{ github.workflow }}", WORKFLOWS["release"]["name"].lower())
+    assert within_release != groups["release"]
+    assert len(set(groups.values())) == len(groups)
 
 
 def test_ci_runs_the_script_that_contributors_run() -> None:

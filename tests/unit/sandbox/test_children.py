@@ -239,3 +239,17 @@ def test_demo_empties_no_folder_that_is_not_its_own(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="not a folder of the demo"), demo.running(tmp_path, port=None, estate="tiny"):
         pytest.fail("it did not start")
     assert (tmp_path / "letters.txt").read_text() == "mine"
+
+
+def test_program_that_forgets_its_children_ends_them_without_a_warning(tree: Tree) -> None:
+    forgetful = (
+        tree.parent.read_text().replace("with Child(", "if child := Child(").replace("time.sleep(300)", "sys.stdin.readline()").replace(" as child:", ":")
+    )
+    tree.parent.write_text(forgetful)
+    command = [tree.command[0], "-W", "error", *tree.command[1:]]
+    with subprocess.Popen(command, env=tree.env, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as parent:
+        tree.wait_until_up()
+        _, said = parent.communicate("\n", timeout=40)
+    assert tree.alive() == []
+    # Its own child is forgotten with a warning; the helper is not.
+    assert "still running" not in said.replace(f"subprocess {tree.pids()[2]} is still running", "")

@@ -1,0 +1,115 @@
+"""Which packages the bundle for Amazon MWAA needs, by uv's resolver, and their wheels."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PLUGINS = "/usr/local/airflow/plugins"
+PYTHON = "3.12"
+#: MWAA's workers run Amazon Linux 2023 on x86-64.
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64", "manylinux1_x86_64")
+IMAGE = ("apache-airflow=={airflow}", "apache-airflow-providers-amazon[aiobotocore]")
+
+
+class BundleError(Exception):
+    """The bundle cannot be built, or does not work; the text says why."""
+
+
+def uv() -> str:
+    """The uv that is there: in the environment of this Python, in .venv, or on the path."""
+    for place in (str(Path(sys.executable).parent / "uv"), str(ROOT / ".venv" / "bin" / "uv"), shutil.which("uv")):
+        if place and os.access(place, os.X_OK):
+            return place
+    raise BundleError("uv was not found. Run make setup, or see https://docs.astral.sh/uv/.")
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
+    """Run a command; what it printed. :raises BundleError: it failed."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env, cwd=ROOT, check=False)
+    if done.returncode:
+        raise BundleError(f"{' '.join(map(str, command))} failed:\n{(done.stderr + done.stdout)[-4000:]}")
+    return done.stdout
+
+
+def interpreter() -> str:
+    """A Python of MWAA's version."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for place in (sys.executable, shutil.which(f"python{PYTHON}"), *sorted(pyenv.glob(f"{PYTHON}.*/bin/python"))):
+        if place:
+            asked = subprocess.run([place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=False)
+            if asked.stdout.strip() == PYTHON:
+                return str(place)
+    return PYTHON
+
+
+def build_wheel(folder: Path) -> Path:
+    """The provider's wheel. By way of the source distribution: a folder `build/` of an earlier time would otherwise slip into it."""
+    run(uv(), "build", "--quiet", "--python", interpreter(), "--out-dir", folder, ROOT)
+    [wheel] = folder.glob("airflow_provider_tenable-*.whl")
+    return wheel
+
+
+def resolve(airflow: str, constraints: Path, *further: str) -> dict[str, str]:
+    """Name -> version of Airflow with the Amazon provider, and what else is asked for, under MWAA's constraints."""
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder) / "wanted.in"
+        wanted.write_text("\n".join([*(each.format(airflow=airflow) for each in IMAGE), *further]) + "\n")
+        return _compiled(wanted, constraints)
+
+
+def resolve_together(airflow: str, constraints: Path, requirements: str, plugins: Path) -> None:
+    """Look whether merged requirements fit together, as MWAA would install them.
+
+    :param plugins: the merged plugins.zip.
+    :raises BundleError: they contradict each other, or a wheel is missing where no index is used.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with zipfile.ZipFile(plugins) as archive:
+            archive.extractall(folder / "plugins")
+        wanted = folder / "wanted.in"
+        # Airflow itself comes from an index here; what MWAA would miss is looked for below.
+        lines = [line for line in requirements.replace(PLUGINS, str(folder / "plugins")).splitlines() if line.strip() != "--no-index"]
+        asked = "\n".join([*(each.format(airflow=airflow) for each in IMAGE), *lines]) + "\n"
+        wanted.write_bytes(asked.encode("utf-8", "surrogateescape"))
+        # MWAA leaves its constraints away where the file names some.
+        own = any(option in requirements for option in ("-c ", "--constraint "))
+        found = _compiled(wanted, None if own else constraints)
+        if "--no-index" in requirements:
+            image = resolve(airflow, constraints)
+            wheels = {re.sub(r"[-_.]+", "-", path.name.split("-")[0]).lower() for path in (folder / "plugins").rglob("*.whl")}
+            missing = sorted(package for package, version in found.items() if image.get(package) != version and package not in wheels)
+            if missing:
+                raise BundleError(f"requirements.txt has --no-index, and plugins.zip no wheel of {', '.join(missing)}.")
+
+
+def _compiled(wanted: Path, constraints: Path | None) -> dict[str, str]:
+    """Name -> version of what a requirements file resolves to on MWAA's platform."""
+    bound = ("--constraint", constraints) if constraints else ()
+    text = run(
+        uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", *bound, "--python-version", PYTHON,
+        "--python-platform", "x86_64-manylinux_2_28", wanted,
+    )  # fmt: skip
+    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?(?:==| @ )(\S+)", text, re.M)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+def download(requirements: dict[str, str], folder: Path) -> None:
+    """The wheels of these versions, for MWAA's platform."""
+    if not requirements:
+        return
+    command = [interpreter(), "-m", "pip"]
+    if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode:
+        raise BundleError(f"{interpreter()} has no pip, which fetches the wheels.")
+    platforms = [part for platform in PLATFORMS for part in ("--platform", platform)]
+    pins = [f"{name}=={version}" for name, version in sorted(requirements.items())]
+    run(*command, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp", *platforms,
+        "--dest", folder, *pins)  # fmt: skip
