@@ -112,8 +112,8 @@ def floor(folder: str) -> Iterator[dict[str, Any]]:
 
     import msgspec
 
-    from airflow_provider_tenable.asff.findings import Finding
     from airflow_provider_tenable.asff.records import Vulnerability
+    from tests.unit.asff.oracle import Finding
 
     lines: list[bytes] = []
     in_memory(folder)(lines)

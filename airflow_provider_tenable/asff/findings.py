@@ -2,20 +2,22 @@
 
 Pure and deterministic: the same record gives the same bytes. Never sent: Workflow, Note, UserDefinedFields, VerificationState; they belong to
 the customer. Severity and Types go in FindingProviderFields, so that a customer's own change to them stays.
+
+What a record means is decided here; :mod:`airflow_provider_tenable.asff.assembly` joins the line.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, product_fields, times
-from airflow_provider_tenable.asff.assembly import assembled, id_tail, kept
-from airflow_provider_tenable.asff.identity import finding_id
-from airflow_provider_tenable.asff.plugins import PluginParts, vulnerabilities_json, with_packages
-from airflow_provider_tenable.asff.records import NULL, Port, Vulnerability
+from airflow_provider_tenable.asff.assembly import UnmappableError, assembled, id_piece, kept
+from airflow_provider_tenable.asff.plugins import PluginParts
+from airflow_provider_tenable.asff.records import Port, Vulnerability
 from airflow_provider_tenable.asff.resources import Resource
 
 #: Tenable's severity_id -> ASFF's label.
@@ -24,44 +26,6 @@ SEVERITY_LABELS = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 PRODUCT_FIELD_PREFIX = product_fields.PREFIX
-
-
-class Severity(Struct, rename="pascal", gc=False):
-    """``FindingProviderFields.Severity``."""
-
-    label: str
-    original: str | UnsetType = UNSET
-
-
-class FindingProviderFields(Struct, rename="pascal", gc=False):
-    """What a customer may override, as we see it."""
-
-    severity: Severity
-    types: tuple[str, ...]
-    criticality: int | UnsetType = UNSET
-
-
-class Finding(Struct, rename="pascal", gc=False):
-    """An ASFF finding, in the order in which it is written. The id stands at the front, where the import looks for it."""
-
-    schema_version: str
-    id: str
-    product_arn: str
-    generator_id: str
-    aws_account_id: str
-    created_at: str
-    updated_at: str
-    first_observed_at: str | UnsetType
-    last_observed_at: str | UnsetType
-    title: str
-    description: str
-    finding_provider_fields: FindingProviderFields
-    record_state: str
-    source_url: str
-    remediation: msgspec.Raw
-    product_fields: msgspec.Raw
-    resources: msgspec.Raw
-    vulnerabilities: msgspec.Raw | UnsetType = UNSET
 
 
 class MappingOptions(Struct, frozen=True):
@@ -74,10 +38,6 @@ class MappingOptions(Struct, frozen=True):
     accepted_risks: str = "archive"
     id_scheme: str = "port"
     plugin_output: bool = True
-
-
-class UnmappableError(ValueError):
-    """The record lacks something that a finding cannot be without, or is over a limit that cannot be cut to."""
 
 
 _NO_PORT = Port()
@@ -120,109 +80,44 @@ def finding_json(
         severity = severity_id_of(record)
     if severity is None:
         raise UnmappableError("it has no severity")
-    if options.id_scheme == "port":
-        port = record.port
-        usual = record.state in _PLAIN_STATES and record.severity_modification_type in _UNCHANGED and not record.recast_reason
-        key = (severity, record.severity, resource.criticality, plugin.types)
-        where = (record.state, port.port, port.protocol, port.service, record.source) if port else (record.state, None, None, None, record.source)
-        line = assembled(
-            record,
-            plugin,
-            resource,
-            product_arn,
-            _severities.get(key) or _encode_severity(key),
-            # Most say it in few words, and nobody has changed their severity.
-            record.state == "FIXED" if usual else _record_state(record, options) == "ARCHIVED",
-            _wheres.get(where) or _encode_where(where),
-            b"" if usual else _changed_product_fields(record),
-            output=options.plugin_output and plugin.shows_output,
-        )
-        if line is not None and len(line) <= limits.FINDING_BYTES:
-            return line
-    return _finding_json(record, severity, plugin, resource, product_arn, options)
-
-
-def _finding_json(record: Vulnerability, severity: int, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions) -> bytes:
-    first, last = times.stamp(record.first_found), times.stamp(record.last_found)
-    moments = (first, last, times.stamp(record.last_fixed), times.stamp(record.resurfaced_date), times.stamp(record.indexed))
-    known = [moment for moment in moments if moment]
-    if not known:
-        raise UnmappableError("it has no time that can be read")
-    protocol, port = (record.port.protocol, record.port.port) if record.port else (None, None)
-    try:
-        identity = finding_id(
-            options.id_scheme,
-            region=resource.region,
-            account=resource.account,
-            resource=resource.resource,
-            plugin=plugin.id,
-            protocol=protocol,
-            port=port,
-        )
-    except ValueError as error:
-        raise UnmappableError(str(error)) from None
-    packages = with_packages(plugin, record.software_vulns) if record.software_vulns is not NULL else plugin.encoded_vulnerabilities
-    finding = Finding(
-        schema_version="2018-10-08",
-        id=identity,
-        product_arn=product_arn,
-        generator_id=plugin.generator_id,
-        aws_account_id=resource.account,
-        created_at=(first or min(known))[1],
-        updated_at=max(known)[1],
-        first_observed_at=first[1] if first else UNSET,
-        last_observed_at=last[1] if last else UNSET,
-        title=plugin.title,
-        description=plugin.description,
-        finding_provider_fields=_provider_fields(severity, record.severity, resource.criticality, plugin.types),
-        record_state=_record_state(record, options),
-        source_url=plugin.source_url,
-        remediation=plugin.remediation,
-        product_fields=_product_fields(record, plugin, resource, output=options.plugin_output and plugin.shows_output),
-        resources=resource.encoded,
-        vulnerabilities=packages or UNSET,
+    port = record.port or _NO_PORT
+    # Most say their state in one of three words, and nobody has changed their severity.
+    usual = record.state in _PLAIN_STATES and record.severity_modification_type in _UNCHANGED and not record.recast_reason
+    key = (severity, record.severity, resource.criticality, plugin.types)
+    place = (options.id_scheme, record.state, port.port, port.protocol, port.service, record.source)
+    return assembled(
+        record,
+        plugin,
+        resource,
+        product_arn,
+        options.id_scheme,
+        _severities.get(key) or _encode_severity(key),
+        record.state == "FIXED" if usual else _is_archived(record, options),
+        _wheres.get(place) or _encode_where(place),
+        b"" if usual else _changed_product_fields(record),
+        options.plugin_output and plugin.shows_output,
     )
-    encoded = _encoder.encode(finding)
-    return encoded if len(encoded) <= limits.FINDING_BYTES else _shrunk(finding, plugin)
 
 
-def _provider_fields(severity: int, word: str | None, criticality: int | None, types: tuple[str, ...]) -> FindingProviderFields:
+def _provider_fields(severity: int, word: str | None, criticality: int | None, types: tuple[str, ...]) -> bytes:
+    """``FindingProviderFields``: what a customer may override, as we see it."""
     original = limits.text(word, limits.SEVERITY_ORIGINAL) or SEVERITIES[severity]
-    return FindingProviderFields(Severity(SEVERITY_LABELS[severity], original), types, UNSET if criticality is None else criticality)
+    fields: dict[str, Any] = {"Severity": {"Label": SEVERITY_LABELS[severity], "Original": original}, "Types": types}
+    return _encoder.encode(fields if criticality is None else {**fields, "Criticality": criticality})
 
 
-def _record_state(record: Vulnerability, options: MappingOptions) -> str:
-    if is_fixed(record) or (options.accepted_risks == "archive" and _modification(record) == "ACCEPTED"):
-        return "ARCHIVED"
-    return "ACTIVE"
+def _is_archived(record: Vulnerability, options: MappingOptions) -> bool:
+    return is_fixed(record) or (options.accepted_risks == "archive" and _modification(record) == "ACCEPTED")
 
 
 def _modification(record: Vulnerability) -> str:
     """RECASTED, ACCEPTED; empty where nobody changed the severity."""
-    kind = record.severity_modification_type
-    if not kind or kind == "NONE":
-        return ""
-    kind = kind.strip().upper()
+    kind = (record.severity_modification_type or "").strip().upper()
     return "" if kind == "NONE" else kind
-
-
-def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resource, *, output: bool) -> msgspec.Raw:
-    port = record.port or _NO_PORT
-    # Far fewer than the 50 that a finding may have, and keys that fit: only the values need looking at.
-    return product_fields.joined(
-        product_fields.piece({"finding_id": record.finding_id}),
-        _where_product_fields(record.state, port.port, port.protocol, port.service, record.source),
-        plugin.encoded_product_fields,
-        resource.encoded_product_fields,
-        _changed_product_fields(record),
-        product_fields.piece({"output": record.output if output else None}),
-    )
 
 
 def _changed_product_fields(record: Vulnerability) -> bytes:
     modified = _modification(record)
-    if not modified and not record.recast_reason:
-        return b""
     default = record.severity_default_id if modified else None
     return product_fields.piece(
         {
@@ -238,26 +133,21 @@ def _where_product_fields(state: str | None, port: int | str | None, protocol: s
     return product_fields.piece({"state": state, "port": number, "protocol": protocol, "service": service, "source": source})
 
 
-_wheres, _encode_where = kept(
-    lambda state, port, protocol, service, source: (id_tail(protocol, port), _where_product_fields(state, port, protocol, service, source))
-)
-_severities, _encode_severity = kept(lambda *key: _encoder.encode(_provider_fields(*key)))
+def _where(scheme: str, state: str | None, port: int | str | None, protocol: str | None, service: str | None, source: str | None) -> tuple[bytes, bytes]:
+    return id_piece(scheme, protocol, port), _where_product_fields(state, port, protocol, service, source)
 
 
-def _shrunk(finding: Finding, plugin: PluginParts) -> bytes:
-    """Make a finding fit 240 KB: first without packages, then with as many CVEs as fit (``cve_count`` tells how many there are)."""
-    finding.vulnerabilities = UNSET
-    room = limits.FINDING_BYTES - len(_encoder.encode(finding)) - 100
-    kept: list[bytes] = []
-    for entry in plugin.vulnerabilities.values():
-        # With its closing brace and a comma.
-        room -= len(entry) + 2
-        if room < 0:
-            break
-        kept.append(entry)
-    if kept:
-        finding.vulnerabilities = vulnerabilities_json(kept)
-    encoded = _encoder.encode(finding)
-    if len(encoded) > limits.FINDING_BYTES:
-        raise UnmappableError(f"it has {len(encoded)} bytes, the limit is {limits.FINDING_BYTES}")
-    return encoded
+_wheres, _encode_where = kept(_where)
+_severities, _encode_severity = kept(_provider_fields)
+
+__all__ = [
+    "PRODUCT_FIELD_PREFIX",
+    "SEVERITIES",
+    "SEVERITY_LABELS",
+    "MappingOptions",
+    "UnmappableError",
+    "finding_json",
+    "is_fixed",
+    "own_time",
+    "severity_id_of",
+]

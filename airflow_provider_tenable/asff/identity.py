@@ -31,7 +31,8 @@ ASFF_PARTITIONS = frozenset({"aws", "aws-cn", "aws-us-gov"})
 TENABLE_PRODUCT = "tenable/vulnerability-management"
 DEFAULT_PRODUCT = "default"
 
-ID_SCHEMES = ("port", "tvm2aws")
+TVM2AWS = "tvm2aws"
+ID_SCHEMES = ("port", TVM2AWS)
 
 
 def partition_of(region: str) -> str:
@@ -84,18 +85,32 @@ def protocol_of(protocol: str | None) -> str:
     return _quoted((protocol or "").strip().lower()) or "none"
 
 
+def id_head(scheme: str, *, region: str, account: str, resource: str) -> str:
+    """The beginning of an id: what is affected. The same for all findings of a resource."""
+    return f"{region}/{_quoted(resource)}/" if scheme == TVM2AWS else f"{region}/{account}/{_quoted(resource)}/"
+
+
+def id_tail(scheme: str, *, protocol: str | None, port: int | str | None) -> str:
+    """The end of an id, after the plugin: where on the resource it was found."""
+    return "" if scheme == TVM2AWS else f"/{protocol_of(protocol)}/{port_of(port)}"
+
+
+def too_long(length: int) -> str:
+    """Why a record with such an id becomes no finding."""
+    return f"its id would have {length} characters, the limit is {limits.ID}"
+
+
 def finding_id(scheme: str, *, region: str, account: str, resource: str, plugin: int, protocol: str | None, port: int | str | None) -> str:
     """The id of a finding: the same for the same vulnerability in every run, and for nothing else.
 
     ``port``: ``{region}/{account}/{resource}/{plugin}/{protocol}/{port}``; ``tvm2aws``: ``{region}/{instance}/{plugin}``.
-    Slashes inside a part are escaped, so that two different tuples never give one id.
+    Slashes inside a part are escaped, so that two different tuples never give one id. Findings are written from the same
+    two pieces, which are ASCII and need no escaping in JSON.
 
     :raises ValueError: the id is longer than Security Hub takes.
     """
-    if scheme == "tvm2aws":
-        value = f"{region}/{_quoted(resource)}/{plugin}"
-    else:
-        value = f"{region}/{account}/{_quoted(resource)}/{plugin}/{protocol_of(protocol)}/{port_of(port)}"
+    head, tail = id_head(scheme, region=region, account=account, resource=resource), id_tail(scheme, protocol=protocol, port=port)
+    value = f"{head}{plugin}{tail}"
     if len(value) > limits.ID:
-        raise ValueError(f"its id would have {len(value)} characters, the limit is {limits.ID}")
+        raise ValueError(too_long(len(value)))
     return value

@@ -11,12 +11,12 @@ from airflow_provider_tenable.asff import limits
 PREFIX = "tenable/vulnerability-management/"
 
 
+def key(name: str) -> bytes:
+    """The key of an entry, with its colon."""
+    return msgspec.json.encode(PREFIX + name) + b":"
+
+
 def piece(fields: Mapping[str, str | None]) -> bytes:
     """The entries that have a value, each with a comma before it: ``,"{prefix}{name}":"{value}"``. Values are cut to their limit."""
     entries = {PREFIX + name: text for name, value in fields.items() if (text := limits.text(value, limits.PRODUCT_FIELD_VALUE))}
     return b"," + msgspec.json.encode(entries)[1:-1] if entries else b""
-
-
-def joined(*pieces: bytes) -> msgspec.Raw:
-    """The whole object."""
-    return msgspec.Raw(b"{%b}" % b"".join(pieces)[1:])

@@ -5,13 +5,21 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, product_fields
-from airflow_provider_tenable.asff.identity import ACCOUNT, ASFF_PARTITIONS, INSTANCE, instance_arn, partition_of, region_of
+from airflow_provider_tenable.asff.identity import (
+    ACCOUNT,
+    ASFF_PARTITIONS,
+    ID_SCHEMES,
+    INSTANCE,
+    id_head,
+    instance_arn,
+    partition_of,
+    region_of,
+)
 
 
 class AssetRow(Struct):
@@ -40,6 +48,9 @@ _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 
 COLUMNS = AssetRow.__struct_fields__
 
+#: How the line of a finding begins, up to its id.
+ID_OPENING = b'{"SchemaVersion":"2018-10-08","Id":"'
+
 #: Why a record of an asset is skipped.
 NO_INSTANCE = "no_ec2_instance"
 NO_ACCOUNT = "no_aws_account"
@@ -54,7 +65,7 @@ class Resource(Struct):
     :ivar product_fields: entries of ``ProductFields`` that come from the asset.
     :ivar criticality: 0 to 100, or None.
 
-    The further ones are bytes of its findings' lines.
+    The further ones are bytes of its findings' lines; ``id_heads`` by the scheme of ids.
     """
 
     account: str
@@ -64,14 +75,17 @@ class Resource(Struct):
     product_fields: dict[str, str]
     criticality: int | None
     encoded_product_fields: bytes = b""
-    id_head: bytes = b""
+    id_heads: dict[str, bytes] = {}
     account_field: bytes = b""
 
     def __post_init__(self) -> None:
         self.encoded_product_fields = product_fields.piece(self.product_fields)
-        head = msgspec.json.encode(f"{self.region}/{self.account}/{quote(self.resource, safe='')}/")[1:-1]
-        self.id_head = b'{"SchemaVersion":"2018-10-08","Id":"' + head
+        self.id_heads = {scheme: self._id_piece(scheme) for scheme in ID_SCHEMES}
         self.account_field = b',"AwsAccountId":' + msgspec.json.encode(self.account)
+
+    def _id_piece(self, scheme: str) -> bytes:
+        head = id_head(scheme, region=self.region, account=self.account, resource=self.resource)
+        return ID_OPENING + msgspec.json.encode(head)[1:-1]
 
 
 def skip_reason(row: AssetRow) -> str | None:

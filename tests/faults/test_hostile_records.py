@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff.decoding import count_records, decode_chunk
-from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError, finding_json
+from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError
 from airflow_provider_tenable.asff.limits import FINDING_BYTES
 from airflow_provider_tenable.asff.plugins import decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.records import Vulnerability
@@ -19,6 +19,7 @@ from airflow_provider_tenable.asff.resources import AssetRow, ec2_resource
 from sandbox.aws.asff.findings import complaint
 from tests.faults import hostile
 from tests.faults.pipeline import Pipeline
+from tests.unit.asff.mapping import checked_line
 
 FULL = os.environ.get("FAULTS") == "full"
 GOOD, BAD = (1_000_000, 100_000) if FULL else (20_000, 2_000)
@@ -50,7 +51,7 @@ def test_every_hostile_record_is_a_finding_within_the_limits_or_has_a_reason(mut
     reasons = [reason for _, reason in unreadable]
     for record in records:
         try:
-            line = finding_json(record, plugin_parts(decode_plugin(bytes(record.plugin))), RESOURCE, ARN, MappingOptions())
+            line = checked_line(record, plugin_parts(decode_plugin(bytes(record.plugin))), RESOURCE, ARN, MappingOptions())
         except (UnmappableError, ValueError, RecursionError) as error:
             reasons.append(str(error))
             continue

@@ -12,10 +12,12 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable import assets, config, destinations, transform
-from airflow_provider_tenable.asff import findings, identity, limits, plugin_output, plugins, resources
+from airflow_provider_tenable.asff import assembly, findings, identity, limits, plugin_output, plugins, resources
 from airflow_provider_tenable.asff.decoding import decode_chunk
-from airflow_provider_tenable.asff.findings import PRODUCT_FIELD_PREFIX, Finding, FindingProviderFields, MappingOptions, finding_json
+from airflow_provider_tenable.asff.findings import PRODUCT_FIELD_PREFIX, MappingOptions
 from airflow_provider_tenable.asff.records import Vulnerability
+from tests.unit.asff.mapping import checked_line
+from tests.unit.asff.oracle import Finding, FindingProviderFields
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "mapping.md").read_text()
@@ -51,7 +53,8 @@ def finding_of(record, asset, options=None):
     (one,), _ = decode_chunk(json.dumps([record]).encode(), Vulnerability)
     resource = resources.ec2_resource(row) if resources.skip_reason(row) is None else resources.other_resource(row, account="111122223333", region="eu-west-1")
     arn = identity.product_arn(identity.TENABLE_PRODUCT, region=resource.region, account=resource.account)
-    return json.loads(finding_json(one, plugins.plugin_parts(plugins.decode_plugin(bytes(one.plugin))), resource, arn, options or MappingOptions()))
+    plugin = plugins.plugin_parts(plugins.decode_plugin(bytes(one.plugin)))
+    return json.loads(checked_line(one, plugin, resource, arn, options or MappingOptions()))
 
 
 def everything():
@@ -86,7 +89,7 @@ def paths_of(finding) -> set[str]:
 
 def test_top_level_fields_are_those_that_the_mapping_can_emit_and_no_others():
     documented = {re.split(r"[.\[]", name)[0] for name in names("Fields")}
-    assert documented == {field.encode_name for field in msgspec.structs.fields(Finding)}
+    assert documented == {field.encode_name for field in msgspec.structs.fields(Finding)} == {name for finding in everything() for name in finding}
 
 
 def test_provider_fields_are_those_of_the_code():
@@ -141,7 +144,7 @@ def test_severity_labels_and_words_are_those_of_the_code():
 
 
 def keys_in_code() -> set[str]:
-    """The keys that stand in the functions that make ProductFields."""
+    """The keys that stand in the functions that make ProductFields, and in the module that joins them."""
     keys: set[str] = set()
     for module in (findings, plugins, resources):
         tree = ast.parse(Path(module.__file__).read_text())
@@ -149,7 +152,7 @@ def keys_in_code() -> set[str]:
         assert functions
         dicts = [node for function in functions for node in ast.walk(function) if isinstance(node, ast.Dict)]
         keys |= {key.value for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
-    return keys
+    return keys | set(re.findall(r'product_fields\.key\("(\w+)"\)', Path(assembly.__file__).read_text()))
 
 
 def test_product_fields_are_those_of_the_code():

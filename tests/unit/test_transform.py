@@ -22,6 +22,7 @@ from airflow_provider_tenable.parts import compress, read_lines
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.staging import names, write_whole
 from airflow_provider_tenable.transform import Parked, Transform, TransformSettings
+from tests.unit.asff.mapping import RECORD
 
 A, B, C = "111111111111", "222222222222", "333333333333"
 NOW = 1_790_000_000
@@ -34,14 +35,13 @@ def ec2(asset_id, account=A, region="eu-west-1", instance="i-0123456789abcdef0")
 
 def record(asset="ec2-a", *, plugin=100, **change):
     usual = {
+        **RECORD,
         "asset": {"uuid": asset},
-        "plugin": {"id": plugin, "name": f"Plugin {plugin}", "description": "d", "cve": ["CVE-2025-0001"]},
+        "plugin": {"id": plugin, "name": f"Plugin {plugin}", "description": "d", "cve": ["CVE-2025-0001", "CVE-2025-0002"]},
         "port": {"port": 443, "protocol": "TCP"},
-        "severity_id": 3,
-        "severity": "high",
-        "state": "OPEN",
         "first_found": "2026-09-01T00:00:00Z",
         "last_found": "2026-09-02T00:00:00Z",
+        "indexed": "2026-09-02T00:10:00Z",
     }
     return {name: value for name, value in {**usual, **change}.items() if value is not None}
 
@@ -154,7 +154,7 @@ def test_with_resource_routing_each_region_has_its_hub(tmp_path):
         (record("no-region"), "no_aws_region"),
         (record("ec2-c"), "account_not_configured"),
         (record(severity_id=None, severity=None), "unmappable_record"),
-        (record(first_found=None, last_found=None), "unmappable_record"),
+        (record(first_found=None, last_found=None, indexed=None), "unmappable_record"),
         (record(plugin="no number"), "unmappable_record"),
         ({**record(), "plugin": "text"}, "unmappable_record"),
         ({**record(), "plugin": {}}, "unmappable_record"),
@@ -322,7 +322,7 @@ def test_output_that_may_stand_in_no_finding_stays_in_no_file_that_outlives_the_
         [
             {**usual, "asset": {"uuid": "ec2-a"}},
             {**usual, "asset": {"uuid": "gone"}},
-            {**usual, "asset": {"uuid": "ec2-a"}, "first_found": None, "last_found": None},
+            {**usual, "asset": {"uuid": "ec2-a"}, "first_found": None, "last_found": None, "indexed": None},
         ]
     )
     assert manifest["parked"] == 1

@@ -231,7 +231,8 @@ def test_product_fields_say_where_and_what():
 
 
 def test_product_fields_hold_nothing_empty():
-    bare = record(port={"port": None, "protocol": " ", "service": ""}, state=" ", output="\x00", source=None, plugin={"id": 1})
+    blank = {"state": " ", "output": "\x00", "source": None, "finding_id": "\n", "severity_modification_type": "", "recast_reason": " "}
+    bare = record(**blank, port={"port": None, "protocol": " ", "service": ""}, plugin={"id": 1})
     assert fields_of(bare) == {"asset_uuid": "asset-1"}
 
 
@@ -263,9 +264,11 @@ def test_output_is_cut_to_its_limit():
 
 
 def test_packages_of_the_record_stand_in_its_vulnerabilities():
-    (one,) = finding_of(record(software_vulns=[{"product": "httpd", "version": "2.4"}]))["Vulnerabilities"]
-    assert one["VulnerablePackages"] == [{"Name": "httpd", "Version": "2.4"}]
-    assert "VulnerablePackages" not in finding_of(record(software_vulns=[]))["Vulnerabilities"][0]
+    software = [{"product": "httpd", "version": "2.4"}, {"product": "openssl", "vulnerabilities": ["CVE-2024-0002"]}]
+    httpd, openssl = {"Name": "httpd", "Version": "2.4"}, {"Name": "openssl"}
+    found = finding_of(record(software_vulns=software))["Vulnerabilities"]
+    assert {each["Id"]: each["VulnerablePackages"] for each in found} == {"CVE-2024-0001": [httpd], "CVE-2024-0002": [httpd, openssl]}
+    assert not any("VulnerablePackages" in each for each in finding_of(record(software_vulns=[]))["Vulnerabilities"])
 
 
 def test_packages_without_a_cve_cost_nothing():

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mapping import DATA
+from mapping import DATA, checked_line, decode, record
 
 from airflow_provider_tenable.asff import identity
+from airflow_provider_tenable.asff.findings import MappingOptions
+from airflow_provider_tenable.asff.plugins import plugin_parts
+from airflow_provider_tenable.asff.records import Plugin
+from airflow_provider_tenable.asff.resources import Resource
 
 GOLDEN = json.loads((DATA / "golden_finding_ids.json").read_text())
 USUAL = {"region": "eu-west-1", "account": "111122223333", "resource": "i-0123456789abcdef0", "plugin": 1, "protocol": "TCP", "port": 443}
@@ -19,6 +24,15 @@ USUAL = {"region": "eu-west-1", "account": "111122223333", "resource": "i-012345
 def test_ids_cannot_be_changed(row):
     arguments = {name: value for name, value in row.items() if name not in ("id", "scheme")}
     assert identity.finding_id(row["scheme"], **arguments) == row["id"]
+
+
+@pytest.mark.parametrize("row", GOLDEN, ids=lambda row: row["id"])
+def test_ids_of_findings_are_those_of_the_table(row):
+    """The id that stands in what is sent, by the code that writes it."""
+    resource = Resource(row["account"], row["region"], row["resource"], msgspec.Raw(b"[{}]"), {"asset_uuid": "a"}, None)
+    value = record(port={"port": row["port"], "protocol": row["protocol"]}, plugin={"id": row["plugin"]})
+    line = checked_line(decode(value), plugin_parts(Plugin(id=row["plugin"])), resource, "arn:x", MappingOptions(id_scheme=row["scheme"]))
+    assert json.loads(line)["Id"] == row["id"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from asff_limits import problems
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mapping import DATA, ROW, decode, example, finding_of, line_of, record, row_of_export
+from mapping import DATA, ROW, checked_line, decode, example, finding_of, line_of, record, row_of_export
 
 from airflow_provider_tenable.asff.decoding import decode_chunk
 from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError
@@ -130,9 +130,8 @@ def outcome(value, row, options=None) -> bytes | str:
         one = decode(value)
         plugin = plugin_parts(decode_plugin(bytes(one.plugin)))
         resource = ec2_resource(row) if skip_reason(row) is None else other_resource(row, account="444455556666", region="eu-west-1")
-        from airflow_provider_tenable.asff.findings import finding_json
-
-        return finding_json(one, plugin, resource, product_arn(TENABLE_PRODUCT, region=resource.region, account=resource.account), options or MappingOptions())
+        arn = product_arn(TENABLE_PRODUCT, region=resource.region, account=resource.account)
+        return checked_line(one, plugin, resource, arn, options or MappingOptions())
     except (UnmappableError, ValueError, RecursionError) as error:
         return f"{error}"
 
