@@ -9,17 +9,18 @@
 from __future__ import annotations
 
 from airflow_provider_tenable.foreign_text import visible
+from airflow_provider_tenable.redaction import scrub
 
 
 class TenableProviderError(Exception):
     """Base of all errors this package raises on purpose. The text says what happened, to what, and what to do.
 
-    It is one line, whatever it quotes: Airflow writes it into the task's log. How long a quote may be is decided where the
+    It is one line and repeats no known secret, whatever it quotes: Airflow writes it into the task's log. How long a quote may be is decided where the
     text is made (:func:`airflow_provider_tenable.foreign_text.safe`).
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(visible(message))
+        super().__init__(visible(scrub(message)))
 
 
 class ConfigurationError(TenableProviderError):

@@ -7,6 +7,8 @@ override would reorder what a person reads (Unicode TR 36, section 3.2; CWE-117)
 
 from __future__ import annotations
 
+from airflow_provider_tenable.redaction import scrub
+
 #: Characters that are quoted of one text, if the caller asks for no other number.
 LONGEST = 300
 
@@ -18,7 +20,7 @@ def safe(value: object, limit: int = LONGEST) -> str:
 
     Runs of white space, line breaks of every kind included, become one space. Whatever else cannot be printed (control
     characters, escape sequences, bidirectional overrides, zero-width and unassigned characters, lone surrogates) is shown
-    as an escape such as ``\x1b`` or ``\u202e``.
+    as an escape such as ``\x1b`` or ``\u202e``. Known secrets are masked (:mod:`airflow_provider_tenable.redaction`).
 
     :param value: a text, bytes (read as UTF-8), or anything else, of which ``str()`` is quoted.
     :param limit: the most characters that are returned; a longer text ends with an ellipsis.
@@ -26,7 +28,7 @@ def safe(value: object, limit: int = LONGEST) -> str:
     """
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     # A body may have megabytes: no more of it is looked at than white space can be expected to take away.
-    line = visible(" ".join(text[: 8 * limit + 64].split()))
+    line = visible(" ".join(scrub(text[: 8 * limit + 64]).split()))
     return line if len(line) <= limit else line[: limit - 1].rstrip() + _ELLIPSIS
 
 

@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
+from airflow_provider_tenable.foreign_text import safe
+
+#: The most of a code that is kept: it becomes a key of the ledger, and the tag of a metric.
+LONGEST_CODE = 100
+#: The most of a message that an error or a log line quotes. Those about IAM have two ARNs and an action.
+LONGEST_MESSAGE = 1_000
+
 RETRY, HALVE, STOP, REJECT = "retry", "halve", "stop", "reject"
 
 #: Code of a refused call -> what to do. By code first, since throttling comes as 429 and as 400.
@@ -71,7 +78,7 @@ _HINTS = {
 def code_of(error: ClientError) -> str:
     """The error's code, without the namespace that some answers put before it."""
     code = str(error.response.get("Error", {}).get("Code", ""))
-    return code.rsplit("#", maxsplit=1)[-1].split(":", maxsplit=1)[0]
+    return safe(code.rsplit("#", maxsplit=1)[-1].split(":", maxsplit=1)[0], LONGEST_CODE)
 
 
 def verdict_of(error: ClientError) -> str:
@@ -88,6 +95,6 @@ def verdict_of(error: ClientError) -> str:
 def explain(error: ClientError) -> str:
     """The answer in words, with what to do about it."""
     code = code_of(error)
-    message = str(error.response.get("Error", {}).get("Message", "")).strip()
+    message = safe(error.response.get("Error", {}).get("Message") or "", LONGEST_MESSAGE)
     hint = _HINTS.get(code, "")
     return " ".join(part for part in (f"{code}: {message}".rstrip(". :") + ".", hint) if part)

@@ -17,6 +17,7 @@ import msgspec
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.parts import write_lines
+from airflow_provider_tenable.redaction import scrub
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.staging import FORMAT, content_of, newer_format, write_whole
 
@@ -150,8 +151,8 @@ class Receipts:
             "account": self.account,
             "region": self.region,
             "code": code,
-            # Security Hub's words, which may hold what no UTF-8 can carry.
-            "message": message[:2000].encode("utf-8", "replace").decode(),
+            # Security Hub's words, which may hold what no UTF-8 can carry, and may quote the request with its credentials.
+            "message": scrub(message[:4000])[:2000].encode("utf-8", "replace").decode(),
             "finding": msgspec.Raw(finding),
             # A finding that another transform has written since is another one: what was refused then does not count any more.
             "part": part,

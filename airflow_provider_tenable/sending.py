@@ -16,7 +16,18 @@ from botocore.parsers import ResponseParserError
 from airflow_provider_tenable.batching import Item
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
-from airflow_provider_tenable.import_errors import FINDING_CODES, HALVE, REJECT, RETRY, STOP, code_of, explain, verdict_of
+from airflow_provider_tenable.foreign_text import safe
+from airflow_provider_tenable.import_errors import (
+    FINDING_CODES,
+    HALVE,
+    LONGEST_CODE,
+    REJECT,
+    RETRY,
+    STOP,
+    code_of,
+    explain,
+    verdict_of,
+)
 from airflow_provider_tenable.rate import TokenBucket
 
 log = logging.getLogger(__name__)
@@ -120,7 +131,8 @@ class BatchSender:
             if entry is None:
                 outcome.accepted.append(item)
                 continue
-            code, message = str(entry.get("ErrorCode")), str(entry.get("ErrorMessage"))
+            # The code becomes a key of the ledger and the tag of a metric; the message is kept in the hub's own words.
+            code, message = safe(entry.get("ErrorCode"), LONGEST_CODE), str(entry.get("ErrorMessage"))
             verdict = FINDING_CODES.get(code)
             if verdict == STOP:
                 raise ConfigurationError(f"The import was stopped at finding {item.id}. {explain(_as_error(code, message))}")
@@ -152,7 +164,7 @@ class BatchSender:
             # The latter is no BotoCoreError.
             except (BotoCoreError, ResponseParserError) as error:
                 # Time-outs, resets, unreadable answers: the call may have been carried out, and sending it again changes nothing.
-                failure = f"{type(error).__name__}: {error}"
+                failure = f"{type(error).__name__}: {safe(error)}"
             attempt += 1
             if self._clock() - began > self.retry_seconds:
                 raise TemporaryError(f"Security Hub did not take a batch in {self.retry_seconds:.0f} seconds and {attempt} attempts. {failure}")

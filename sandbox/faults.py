@@ -43,6 +43,8 @@ COMMON_VERBS: Mapping[str, Arguments] = {
     "drip": Arguments.of("bytes", "seconds"),
     # Answer 200 with this text as it is; the call is not carried out.
     "body": Arguments.of("body", optional=("headers",)),
+    # Answer with this status and the caller's own secrets (`sandbox/repeating.py`); the call is not carried out.
+    "repeat_secrets": Arguments.of("status", optional=("form", "place")),
 }
 
 _EVERY_FAULT = frozenset({"on", "do", "times", "skip", "match", "kind"})

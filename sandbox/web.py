@@ -12,8 +12,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from sandbox.connections import SERVER_SEND, ClosedConnection, CutResponse, DrippingResponse
+from sandbox.connections import SERVER_SEND, ClosedConnection, CutResponse, DrippingResponse, PlainAnswer
 from sandbox.faults import Fault, FaultBook
+from sandbox.repeating import FORMS, one_line
 
 
 class SandboxApp(Starlette):
@@ -39,8 +40,11 @@ class SandboxApp(Starlette):
         return send_with_date
 
 
-async def with_fault(fault: Fault | None, carry_out: Callable[[], Awaitable[Response]]) -> Response:
-    """Carry a call out as the fault wants it: `COMMON_VERBS` are done here, any other verb changes nothing."""
+async def with_fault(fault: Fault | None, carry_out: Callable[[], Awaitable[Response]], secrets: str = "") -> Response:
+    """Carry a call out as the fault wants it: `COMMON_VERBS` are done here, any other verb changes nothing.
+
+    :param secrets: what the caller proves itself with, as `name=value; name=value`
+    """
     if fault is None:
         return await carry_out()
     match fault.do:
@@ -51,6 +55,8 @@ async def with_fault(fault: Fault | None, carry_out: Callable[[], Awaitable[Resp
             return _text(fault.get("body", ""), int(fault.get("status")), fault.get("headers"))
         case "body":
             return _text(fault.get("body"), 200, fault.get("headers"))
+        case "repeat_secrets":
+            return _repeating(secrets, int(fault.get("status")), str(fault.get("form", "header")), str(fault.get("place", "body")))
         case "reset":
             return ClosedConnection(reset=True)
         case "lose_answer":
@@ -73,6 +79,20 @@ async def with_fault(fault: Fault | None, carry_out: Callable[[], Awaitable[Resp
                 float(fault.get("seconds")),
             )
     return await carry_out()
+
+
+def _repeating(secrets: str, status: int, form: str, place: str) -> Response:
+    text = FORMS[form](secrets)
+    match place:
+        case "reason":
+            return PlainAnswer(_text('{"error": "see above"}', status, None), one_line(text))
+        case "location":
+            return _text("", status, {"Location": f"https://{one_line(text)}@login.example.com/?from={one_line(text)}"})
+        case "retry-after":
+            return _text('{"error": "later"}', status, {"Retry-After": one_line(text)})
+        case "header":
+            return _text('{"error": "see the header"}', status, {"X-Request": one_line(text)})
+    return _text(text, status, None)
 
 
 def _text(body: Any, status: int, headers: dict[str, str] | None) -> Response:

@@ -13,6 +13,7 @@ import requests
 
 from airflow_provider_tenable.disk_errors import FULL, words_of
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.redaction import scrub_pieces
 
 #: The largest answer that is not a chunk, decompressed.
 LARGEST_JSON_BYTES = 200_000_000
@@ -56,6 +57,11 @@ def read_chunk(response: requests.Response) -> bytes | IO[bytes]:
 
 
 def _pieces(response: requests.Response, largest: int) -> Iterator[bytes]:
+    """The body, without our own keys: it will be staged, and a gateway may answer with the request."""
+    return scrub_pieces(_bounded(response, largest))
+
+
+def _bounded(response: requests.Response, largest: int) -> Iterator[bytes]:
     size = 0
     for piece in response.iter_content(_PIECE_BYTES):
         size += len(piece)

@@ -17,9 +17,12 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
+from airflow_provider_tenable import log_guard
 from airflow_provider_tenable._compat import AirflowNotFoundException
 from airflow_provider_tenable.asff.identity import DEFAULT_PRODUCT, partition_of, product_arn
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
+from airflow_provider_tenable.foreign_text import safe
+from airflow_provider_tenable.redaction import remember
 
 #: What AWS answers when temporary credentials are over.
 EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
@@ -47,11 +50,19 @@ class SecurityHubHook(AwsBaseHook):
         self._body = threading.local()
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Session:
-        """The connection's session, or one with the assumed role."""
+        """The connection's session, or one with the assumed role.
+
+        What its clients sign with is remembered: AWS quotes requests, session token included, in some of its errors.
+        """
+        log_guard.install()
+        remember(self.conn_config.aws_secret_access_key, self.conn_config.aws_session_token)
         base = super().get_session(region_name=region_name, deferrable=deferrable)
+        base.events.register("before-sign", _remember_credentials)
         if not self.role_name:
             return base
-        return self._role_session(base, region_name)
+        session = self._role_session(base, region_name)
+        session.events.register("before-sign", _remember_credentials)
+        return session
 
     def _role_session(self, base: Session, region_name: str | None) -> Session:
         def assume() -> dict[str, Any]:
@@ -66,8 +77,12 @@ class SecurityHubHook(AwsBaseHook):
                 credentials = sts.assume_role(**self._assume_role_arguments())["Credentials"]
             except ClientError as error:
                 raise self._explained("assume the role", error) from None
+            except ResponseParserError:
+                # Its text quotes the answer, which may hold new credentials.
+                raise TemporaryError(f"Cannot assume the role (account {self.account}): the answer of STS cannot be read.") from None
             finally:
                 sts.close()
+            remember(credentials["SecretAccessKey"], credentials["SessionToken"])
             return {
                 "access_key": credentials["AccessKeyId"],
                 "secret_key": credentials["SecretAccessKey"],
@@ -119,10 +134,12 @@ class SecurityHubHook(AwsBaseHook):
         except ClientError as error:
             raise self._explained("ask AWS who the caller is", error) from None
         except (HTTPClientError, BotoConnectionError) as error:
-            raise TemporaryError(f"Cannot reach STS with connection {self.aws_conn_id!r}: {type(error).__name__}: {error}.") from None
+            raise TemporaryError(f"Cannot reach STS with connection {self.aws_conn_id!r}: {type(error).__name__}: {safe(error)}.") from None
+        except ResponseParserError:
+            raise TemporaryError(f"Cannot ask AWS who connection {self.aws_conn_id!r} is: the answer of STS cannot be read.") from None
         except BotoCoreError as error:
             raise ConfigurationError(
-                f"Cannot ask AWS who connection {self.aws_conn_id!r} is: {type(error).__name__}: {error}. Check its credentials and endpoint."
+                f"Cannot ask AWS who connection {self.aws_conn_id!r} is: {type(error).__name__}: {safe(error)}. Check its credentials and endpoint."
             ) from None
 
     def close(self) -> None:
@@ -197,7 +214,9 @@ class SecurityHubHook(AwsBaseHook):
         except ClientError as error:
             raise self._explained("look at the hub", error) from None
         except BotoCoreError as error:
-            raise TemporaryError(f"Cannot reach Security Hub in {self.region_name}: {type(error).__name__}: {error}.") from None
+            raise TemporaryError(f"Cannot reach Security Hub in {self.region_name}: {type(error).__name__}: {safe(error)}.") from None
+        except ResponseParserError:
+            raise TemporaryError(f"Cannot look at the hub in {self.region_name}: the answer of Security Hub cannot be read.") from None
 
     def _is_subscribed(self, arn: str) -> bool:
         # arn:aws:securityhub:{region}::product/a/b -> arn:aws:securityhub:{region}:{account}:product-subscription/a/b
@@ -220,3 +239,11 @@ class SecurityHubHook(AwsBaseHook):
 
         text = f"Cannot {what} (account {self.account}, Region {self.region_name}, connection {self.aws_conn_id!r}): {explain(error)}"
         return TemporaryError(text) if verdict_of(error) == RETRY else ConfigurationError(text)
+
+
+def _remember_credentials(request_signer: Any, **_: Any) -> None:
+    """Called by botocore before a request is signed, with the credentials that it is signed with."""
+    credentials = request_signer._credentials
+    if credentials is not None:
+        frozen = credentials.get_frozen_credentials()
+        remember(frozen.secret_key, frozen.token)

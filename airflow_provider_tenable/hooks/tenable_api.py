@@ -88,7 +88,7 @@ class TenableApi:
     def who_am_i(self) -> str:
         """The name of the user that the keys belong to (``GET /session``)."""
         session = self._session()
-        return str(session.get("username") or session.get("name") or session.get("uuid") or "an unnamed user")
+        return safe(session.get("username") or session.get("name") or session.get("uuid") or "an unnamed user", 100)
 
     def identity(self) -> str:
         """A digest of which Tenable this is and whose keys these are; new keys of the same user change nothing."""
@@ -128,10 +128,10 @@ class TenableApi:
         if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
             raise TemporaryError(f"Tenable's answer on {kind} export {job_uuid} holds no status.")
         return JobStatus(
-            status=answer["status"].upper(),
+            status=safe(answer["status"], 40).upper(),
             chunks=_ids(answer.get("chunks_available")),
             lost_chunks=_ids(answer.get("chunks_failed")) | _ids(answer.get("chunks_cancelled")),
-            reason=answer.get("reason") or None,
+            reason=safe(answer.get("reason") or "") or None,
             filters=answer.get("filters"),
             chunk_size=_chunk_size(answer),
             created=_seconds(answer.get("created")),
@@ -148,7 +148,7 @@ class TenableApi:
         return [
             Job(
                 uuid=job["uuid"],
-                status=str(job.get("status", "")).upper(),
+                status=safe(job.get("status", ""), 40).upper(),
                 filters=job.get("filters"),
                 chunk_size=_chunk_size(job),
                 created=_seconds(job.get("created")),
@@ -265,6 +265,7 @@ class TenableApi:
     def _sorted(self, what: str, error: APIError, *, starting: bool) -> TenableProviderError:
         response = error.response
         status = response.status_code
+        # The session has masked the keys in it.
         text = response.text[:2000]
         if starting and status in (409, 429):
             # Today a 409 with active_job_id; in 2023 a 429 that said "Duplicate export", with the job in its text or in a list of values.
@@ -272,7 +273,7 @@ class TenableApi:
             if status == 409 or "duplicate" in text.lower():
                 return DuplicateExportError(f"Cannot {what}: Tenable runs one with the same filters.", job[0] if job else None)
         kind = BY_STATUS.get(status) or (TemporaryError if status >= 500 else TenableRequestError)
-        message = f"Cannot {what}: Tenable answers {status} {response.reason or ''}".rstrip()
+        message = f"Cannot {what}: Tenable answers {status} {safe(response.reason or '', 100)}".rstrip()
         if status == 401:
             message += f". The API keys of {self._name} are not valid (any more). Generate a pair for the API user and put it into the connection"
         elif status == 403:
@@ -283,7 +284,7 @@ class TenableApi:
         elif _KEYS.search(text):
             message += ", and repeats the request with its keys, which are not shown"
         elif "html" not in response.headers.get("Content-Type", "") and text.strip():
-            message += f": {' '.join(text.split())[:300]}"
+            message += f": {safe(text)}"
         if kind is DuplicateExportError and not starting:
             kind = TemporaryError
         return kind(message + ".")

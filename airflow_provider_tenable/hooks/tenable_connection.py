@@ -12,8 +12,10 @@ import logging
 import os
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
+from airflow_provider_tenable import log_guard, redaction
+from airflow_provider_tenable._compat import mask_secret
 from airflow_provider_tenable.exceptions import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -24,12 +26,14 @@ TENABLE_HOSTS = frozenset({"cloud.tenable.com", "fedcloud.tenable.com", "cloud.t
 
 _HOST = re.compile(r"[^\s/\\<>\"'{}|^`%]+")
 _KEY = re.compile(r"[!-:<-~]+")
+# Not by urlsplit, which takes no URL that is a little wrong: requests may quote that one in its error.
+_PROXY_PASSWORD = re.compile(r"^(?:[^/]*//)?[^/@:]*:(.+)@")
 #: (connection id, host) of what this process has logged already. A triggerer reads its connections for months.
 _reported_hosts: set[tuple[str, str]] = set()
 
 
 def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
-    """Read a connection into pyTenable's arguments.
+    """Read a connection into pyTenable's arguments. From here on, logs and texts of this process are kept free of its secrets.
 
     :raises ConfigurationError: no keys, a URL or an extra that cannot be used, or plain http that nobody has allowed.
     """
@@ -45,7 +49,10 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
     if not _KEY.fullmatch(access_key) or not _KEY.fullmatch(secret_key):
         # requests would refuse the header, and quote it in its error.
         raise ConfigurationError(f"A key of connection {conn_id!r} holds blanks or characters that no Tenable key has. Copy both keys again from the API user.")
-    url, proxies = _url(connection, conn_id), _proxies(extra.get("proxies"), conn_id)
+    _keep_secret(access_key, secret_key, in_bodies=True)
+    proxies = _proxies(extra.get("proxies"), conn_id)
+    _keep_secret(*_passwords(proxies))
+    url = _url(connection, conn_id)
     allow_http = _allow_http(extra.get("allow_http"), conn_id)
     if is_plain_http(url) and not allow_http and not _stays_here(url, proxies):
         raise ConfigurationError(
@@ -60,6 +67,22 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
         "ssl_verify": _verify(extra.get("verify")),
         "proxies": proxies,
     }
+
+
+def _keep_secret(*secrets: str, in_bodies: bool = False) -> None:
+    log_guard.install()
+    redaction.remember(*secrets, in_bodies=in_bodies)
+    for form in dict.fromkeys(form for secret in secrets for form in (secret, quote(secret), json.dumps(secret)[1:-1])):
+        try:
+            mask_secret(form)
+        except Exception as error:  # noqa: BLE001 - a logging configuration without a masker, say; what we write ourselves is clean all the same
+            log.debug("Airflow cannot be asked to mask a secret (%s).", type(error).__name__)
+
+
+def _passwords(proxies: dict[str, str] | None) -> list[str]:
+    """The passwords in URLs of proxies, as they are written there and as they are sent."""
+    found = [match[1] for url in (proxies or {}).values() if (match := _PROXY_PASSWORD.search(url))]
+    return list(dict.fromkeys(form for password in found for form in (password, unquote(password))))
 
 
 def report_host(url: str, conn_id: str) -> None:

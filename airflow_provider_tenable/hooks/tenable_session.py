@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import requests
 
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.hooks.bounds import BoundedAdapter
+from airflow_provider_tenable.redaction import scrub, scrub_bytes
 
 #: The longest pause we let an answer order; pyTenable would sleep for whatever the header says.
 LONGEST_RETRY_AFTER_SECONDS = 300.0
@@ -25,6 +27,8 @@ class GuardedSession(requests.Session):
 
     * requests strips only ``Authorization`` when it follows a redirect, and Tenable's keys are in ``X-ApiKeys``: a redirect to another host, or
       to plain HTTP, is refused.
+    * an answer that repeats the keys has ``***`` there before pyTenable sees it: pyTenable logs bodies, and quotes them in errors. A body that the
+      caller streams is the caller's own.
     * an answer that trickles, or that decompresses without end, is broken off.
     * pyTenable converts ``Retry-After`` with ``float``: an HTTP date would end in a ValueError. It becomes seconds here, and is capped.
 
@@ -47,6 +51,9 @@ class GuardedSession(requests.Session):
         response = super().send(request, **kwargs)
         if not 200 <= response.status_code < 300:
             _ = response.content
+            without_keys(response)
+        elif not kwargs.get("stream"):
+            response._content = scrub_bytes(response.content)
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -57,7 +64,7 @@ class GuardedSession(requests.Session):
             parts = urlsplit(target)
             if (parts.netloc and parts.netloc != self._home.netloc) or (parts.scheme and parts.scheme != self._home.scheme):
                 raise ConfigurationError(
-                    f"{self._home.netloc} redirects to {parts.scheme or self._home.scheme}://{parts.netloc}. The API keys are not sent there. "
+                    f"{self._home.netloc} redirects to {safe(parts.scheme or self._home.scheme)}://{safe(parts.netloc)}. The API keys are not sent there. "
                     "If that is the right address, put it into the connection's URL."
                 )
         return target
@@ -71,6 +78,17 @@ class GuardedSession(requests.Session):
                 del response.headers["Retry-After"]
             else:
                 response.headers["Retry-After"] = str(min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS))
+
+
+def without_keys(response: requests.Response) -> None:
+    """Mask known secrets in an error's body, reason and headers. The body was read, and has at most some 100 KB."""
+    if isinstance(response.content, bytes):
+        # Every byte is a character and back, whatever the encoding.
+        response._content = scrub(response.content.decode("latin-1")).encode("latin-1")
+    if response.reason:
+        response.reason = scrub(response.reason if isinstance(response.reason, str) else response.reason.decode("latin-1"))
+    for name, value in response.headers.items():
+        response.headers[name] = scrub(value)
 
 
 def http_date(text: str | None) -> float | None:

@@ -25,6 +25,7 @@ from sandbox.aws.stats import Stats
 from sandbox.aws.store import FindingStore
 from sandbox.aws.throttle import Quotas
 from sandbox.aws.world import World
+from sandbox.repeating import FORMS
 from sandbox.web import SandboxApp, common_routes, with_fault
 
 _NOBODY_LISTENS = Response(status_code=400)
@@ -138,6 +139,11 @@ async def _carried_out(
             if caller.credentials.expired:
                 expired = "ExpiredToken" if name in sts.OPERATIONS else "ExpiredTokenException"
                 raise AwsError(expired, 403, "The security token included in the request is expired", plain=True)
+        if fault is not None and fault.do == "repeat_secrets":
+            text = FORMS[str(fault.get("form", "lines"))](f"secret={caller.credentials.secret_access_key}; token={caller.credentials.session_token or ''}")
+            # AWS quotes the canonical request, token included, when a signature does not match.
+            text = f"The request signature we calculated does not match. The Canonical String for this request should have been\n'POST\n/\n\n{text}'"
+            return render(AwsError(str(fault.get("code", "InvalidSignatureException")), int(fault.get("status")), text))
         return await with_fault(fault, within_quota)
     finally:
         world.stats.left(name, place)

@@ -63,6 +63,9 @@ def control_routes(world: World) -> list[Route]:
     async def show_identities(_: Request) -> Response:
         return JSONResponse(world.identities.as_json())
 
+    async def show_secrets(_: Request) -> Response:
+        return JSONResponse(world.identities.secrets())
+
     async def add_identity(request: Request) -> Response:
         try:
             body = await _object(request, "access_key_id", "secret_access_key", "account", "arn")
@@ -109,6 +112,7 @@ def control_routes(world: World) -> list[Route]:
         Route("/_sandbox/hub", set_hub, methods=["POST"]),
         Route("/_sandbox/identities", show_identities, methods=["GET"]),
         Route("/_sandbox/identities", add_identity, methods=["POST"]),
+        Route("/_sandbox/secrets", show_secrets),
         Route("/_sandbox/roles", add_role, methods=["POST"]),
         Route("/_sandbox/customer", be_customer, methods=["POST"]),
     ]

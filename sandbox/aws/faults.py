@@ -17,7 +17,11 @@ from typing import Any
 from sandbox.aws.errors import AwsError
 from sandbox.faults import COMMON_VERBS, Arguments, Fault, FaultBook
 
-_EXPIRE = {"expire_credentials": Arguments()}
+_EXPIRE = {
+    "expire_credentials": Arguments(),
+    # Refuse the call with this code and a message that repeats the caller's secret key and session token.
+    "repeat_secrets": Arguments.of("status", optional=("form", "code")),
+}
 _FINDING_VERBS = {
     "fail_findings": Arguments.of("code", optional=("message", "share", "ids_containing")),
     "poison_call": Arguments.of("ids_containing", optional=("code", "http", "message")),

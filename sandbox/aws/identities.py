@@ -144,6 +144,10 @@ class IdentityBook:
             "roles": [{"arn": role.arn, "external_id": role.external_id} for role in self._roles.values()],
         }
 
+    def secrets(self) -> list[str]:
+        """Every secret key and session token issued so far, for tests that search for them."""
+        return [secret for each in self._credentials.values() for secret in (each.secret_access_key, each.session_token) if secret]
+
 
 def _token(length: int) -> str:
     return "".join(secrets.choice(_UNIQUE) for _ in range(length))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import contextlib
 import gzip
+import html
+import re
 import zlib
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from airflow_provider_tenable.packing import unpacked
 
@@ -42,6 +45,43 @@ def _as_far_as_it_goes(data: bytes) -> bytes:
         for position in range(len(data)):
             content += reader.decompress(data[position : position + 1])
     return content
+
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}")
+
+
+def repeats(text: str, *secrets: str) -> str | None:
+    """What of a text repeats a secret, or sixteen characters of one, behind whatever encoding; None where nothing does."""
+    parts = {secret[start : start + 16].lower() for secret in secrets for start in range(len(secret) - 15)}
+    # Zeros in a row, or an account, prove nothing.
+    parts = {part for part in parts if len(set(part)) >= 7}
+    views, seen = [text], {text}
+    for view in views:
+        lower = view.lower()
+        for part in parts:
+            if part in lower:
+                return view[max(0, lower.find(part) - 40) : lower.find(part) + 60]
+        if len(views) < 100:
+            new = {
+                unquote(view),
+                html.unescape(view),
+                re.sub(r"\\+u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})", lambda found: chr(int(found[1] or found[2], 16)), view),
+                re.sub(r"\\+([\"'/\\])", r"\1", view),
+                *_from_base64(view),
+            } - seen
+            seen |= new
+            views += sorted(new)
+    return None
+
+
+def _from_base64(text: str) -> list[str]:
+    found = []
+    for run in _BASE64.findall(text):
+        for start in range(4):
+            piece = run[start : start + (len(run) - start) // 4 * 4].translate(str.maketrans("-_", "+/"))
+            with contextlib.suppress(binascii.Error):
+                found.append(base64.b64decode(piece).decode("latin-1"))
+    return [each for each in found if any(word in each for word in ("canary", "secret", "Key"))]
 
 
 def holds_secret(data: bytes, secrets: list[bytes] = _SECRETS) -> bool:

@@ -18,6 +18,8 @@ from tenable.io import TenableIO
 from airflow_provider_tenable import _compat
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
+from sandbox.repeating import FORMS
+from tests.faults.canary import repeats
 
 JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
 ARGUMENTS = {
@@ -91,6 +93,19 @@ def test_what_is_serialised_holds_no_key(connected, naps):
     shown = json.dumps(subject.serialize()) + repr(subject)
     assert ACCESS not in shown
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 409, 500])
+@pytest.mark.parametrize("form", ["header", "values", "lines", "json", "percent", "base64"])
+def test_keys_that_an_answer_repeats_reach_neither_the_event_nor_the_log(connected, naps, caplog, status, form):
+    """The event is kept in the metadata database. In the triggerer, no masker of Airflow's need be on the handler."""
+    caplog.set_level(logging.DEBUG)
+    repeated = FORMS[form](f"accessKey={ACCESS};secretKey={SECRET}").encode()
+    connected.answers = [(status, {}, repeated), (200, {}, json.dumps({"status": f"{SECRET} \n\x1b[31m"}).encode())]
+    (event,) = fire(trigger())
+    assert not repeats(json.dumps(event), ACCESS, SECRET)
+    assert all(str(value).isprintable() for value in event.values())
+    assert not repeats("\n".join(record.getMessage() for record in caplog.records), ACCESS, SECRET)
 
 
 @pytest.mark.parametrize(("interval", "slept"), [(30.0, 30.0), (10.0, 10.0), (9.9, 10.0), (0, 10.0), (-5, 10.0), (600, 600)])

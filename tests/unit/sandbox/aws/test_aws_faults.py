@@ -9,6 +9,8 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.parsers import ResponseParserError
 
+from tests.faults.canary import repeats
+
 MakeFinding = Callable[..., dict[str, Any]]
 
 IMPORT = {"on": "BatchImportFindings"}
@@ -171,3 +173,12 @@ def test_fault_that_makes_no_sense_is_refused(sandbox: Any, fault: Any) -> None:
     answer = sandbox.http.post("/_sandbox/faults", json=[fault])
     assert answer.status_code == 400
     assert sandbox.control("faults") == []
+
+
+@pytest.mark.parametrize("form", ["header", "lines", "json", "percent", "base64"])
+def test_secrets_of_the_caller_are_repeated_in_the_message(sandbox: Any, make_finding: MakeFinding, form: str) -> None:
+    sandbox.control("faults", {**IMPORT, "do": "repeat_secrets", "status": 403, "form": form})
+    with pytest.raises(ClientError) as raised:
+        sandbox.send(make_finding())
+    assert raised.value.response["Error"]["Code"] == "InvalidSignatureException"
+    assert repeats(raised.value.response["Error"]["Message"], *sandbox.control("secrets"))

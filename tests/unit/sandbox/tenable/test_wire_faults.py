@@ -7,7 +7,10 @@ import pytest
 from running_tenable import Running
 from starlette.responses import Response
 
+from sandbox.repeating import FORMS, PLACES
+from sandbox.tenable.access import ACCESS_KEY, SECRET_KEY
 from sandbox.tenable.large_chunks import swollen
+from tests.faults.canary import repeats
 
 
 def test_status_answers_without_carrying_out(running: Running) -> None:
@@ -107,3 +110,17 @@ def test_swell_leaves_an_error_and_a_chunk_without_records_as_they_are(running: 
     running.control("faults", {"on": "vulns_chunk", "do": "swell", "bytes": 5_000_000, "times": None})
     assert running.chunk("nonsense", 1).status_code == 404
     assert swollen(Response(b" [ ]"), 5_000_000, gzipped=True).body == b" [ ]"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("place", PLACES)
+def test_secrets_of_the_request_are_repeated_in_the_form_and_place_that_is_ordered(running: Running, form: str, place: str) -> None:
+    running.control("faults", {"on": "session", "do": "repeat_secrets", "status": 400, "form": form, "place": place})
+    with httpx.Client(base_url=running.url, headers=running.http.headers) as client:
+        answer = client.get("/session")
+    head = {"reason": answer.reason_phrase, "location": answer.headers.get("location"), "retry-after": answer.headers.get("retry-after")}
+    text = {"body": answer.text, "header": answer.headers.get("x-request"), **head}[place]
+    assert answer.status_code == 400
+    assert text
+    assert repeats(text, ACCESS_KEY, SECRET_KEY)
+    assert running.http.get("/session").status_code == 200
