@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sqlite3
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -182,15 +182,15 @@ def read_columns(part: ObjectStoragePath) -> dict[str, list[Any]]:
     return columns
 
 
-def read_table(part: ObjectStoragePath) -> pa.Table:
-    """An asset part as an Arrow table. :raises StagingError: it is missing or damaged; every page has a checksum."""
+def read_table(part: ObjectStoragePath, columns: Sequence[str] = COLUMNS) -> pa.Table:
+    """An asset part, or some columns of it, as an Arrow table. :raises StagingError: it is missing or damaged; every page has a checksum."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     # A part of the asset index is found missing or damaged again when the run is planned again: all assets are exported then.
     advice = f"Clear the run's tasks from {'plan_run' if '/asset_index/' in str(part) else 'the asset export'} on."
     try:
-        return pq.read_table(pa.BufferReader(content_of(part)), columns=list(COLUMNS), use_threads=False, page_checksum_verification=True)
+        return pq.read_table(pa.BufferReader(content_of(part)), columns=list(columns), use_threads=False, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise StagingError(f"The staged part {part} is gone. {advice}") from error
     except (pa.ArrowException, OSError) as error:

@@ -120,6 +120,14 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
         maximum=_CENTURY_DAYS,
     ),
+    "max_unserved_ratio": Option(
+        "float",
+        "0.5",
+        "Above this share of records of AWS assets that find no destination, or where no asset has an AWS account, a run "
+        "fails and the watermark stays. Assets that are not in AWS do not count. 1: never.",
+        minimum=0,
+        maximum=1,
+    ),
     "id_scheme": Option(
         "string",
         "port",

@@ -2,6 +2,7 @@
 
 * :class:`ConfigurationError`: change a setting, a connection, a role; a retry would fail the same way.
 * :class:`TemporaryError`: nothing to do; the task's retry, or the next run, continues where this one stopped.
+* :class:`UnservedError`: add destinations, set up Tenable's connector, or say that the rest is not meant to be served.
 * :class:`RejectedFindingsError`: look at the rejected findings of the run, fix the cause, run again.
 * :class:`StagingError`: files of the run are missing or damaged; the message says which.
 """
@@ -72,6 +73,10 @@ class DamagedFileError(StagingError):
 
 class LedgerError(TenableProviderError):
     """The counts of a run do not add up: something was lost or counted twice. The watermark stays."""
+
+
+class UnservedError(TenableProviderError):
+    """Most records of AWS assets found no destination, or no asset has an AWS account. The watermark stays."""
 
 
 class RejectedFindingsError(TenableProviderError):

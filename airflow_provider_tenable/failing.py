@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow_provider_tenable._compat import AirflowFailException
-from airflow_provider_tenable.exceptions import ConfigurationError, RejectedFindingsError
+from airflow_provider_tenable.exceptions import ConfigurationError, RejectedFindingsError, UnservedError
 
 
 @contextmanager
@@ -14,5 +14,5 @@ def fail_fast() -> Iterator[None]:
     """Turn errors that only the user can mend into Airflow's "fail without retrying". All others keep the task's retries."""
     try:
         yield
-    except (ConfigurationError, RejectedFindingsError) as error:
+    except (ConfigurationError, RejectedFindingsError, UnservedError) as error:
         raise AirflowFailException(str(error)) from error

@@ -90,7 +90,10 @@ def build_ledger(run: RunFolder, plan: dict[str, Any], *, exported: int) -> dict
         "unparked": sum(manifest["read"] for manifest in manifests if manifest["from_pool"]),
         "read": sum(manifest["read"] for manifest in manifests),
         "skipped": dict(sorted(skipped.items())),
+        "unserved": unserved_by_account(manifests),
         "parked": sum(manifest["parked"] for manifest in manifests),
+        # Of the findings, those of assets that are not EC2 instances.
+        "not_ec2": sum(manifest.get("not_ec2", 0) for manifest in manifests),
         "findings": sum(manifest["findings"] for manifest in manifests),
         "accepted": sum(entry["accepted"] for entry in destinations.values()),
         "rejected": dict(sorted(rejected.items())),
@@ -99,6 +102,16 @@ def build_ledger(run: RunFolder, plan: dict[str, Any], *, exported: int) -> dict
         "watermark": {"before": plan["window"]["watermark"]},
         "complete": False,
     }
+
+
+def unserved_by_account(manifests: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Records of AWS accounts that found no destination: account -> reason -> records. They are among the skipped ones."""
+    found: dict[str, Counter[str]] = {}
+    for manifest in manifests:
+        # A shard that an older release transformed does not have it.
+        for account, reasons in manifest.get("unserved", {}).items():
+            found.setdefault(account, Counter()).update(reasons)
+    return {account: dict(sorted(reasons.items())) for account, reasons in sorted(found.items())}
 
 
 def check_sums(ledger: dict[str, Any]) -> None:

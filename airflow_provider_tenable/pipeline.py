@@ -23,6 +23,7 @@ from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.settings import DEFAULTS, narrowed, parse_settings
 from airflow_provider_tenable.shards import plan_transform
 from airflow_provider_tenable.staging import is_local, names, read_json, remove, remove_file, write_json
+from airflow_provider_tenable.unserved import check_served
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def plan_imports(context: Any) -> list[dict[str, Any]]:
 
 
 def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
-    """Make the ledger, and fail the run if it does not add up or too much was rejected.
+    """Make the ledger, and fail the run if it does not add up, too much was rejected, or most AWS assets were not served.
 
     :return: the sums, for the XCom.
     """
@@ -168,6 +169,7 @@ def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
     reached(CrashPoint.LEDGER_WRITTEN)
     check_sums(ledger)
     check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
+    check_served(ledger, run, plan)
     if not ledger["dry_run"]:
         # Parts of the pool are not done with where the run left out accounts that others serve.
         release = not _leaves_out_accounts(run, plan)

@@ -12,6 +12,8 @@ from airflow_provider_tenable.ledger import build_ledger
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.staging import read_json
 
+#: Accounts without a destination that the table names; the ledger has all of them.
+_MOST_UNSERVED = 20
 _ORDER = ("critical", "high", "medium", "low", "info")
 
 
@@ -89,6 +91,7 @@ def _rows(ledger: dict[str, Any]) -> Iterator[tuple[str, object]]:
         yield "Parked before, tried again", ledger["unparked"]
     for reason, count in ledger["skipped"].items():
         yield f"  skipped: {reason}", count
+    yield from _unserved_rows(ledger.get("unserved", {}))
     if ledger["parked"]:
         yield "  parked: asset not there yet", ledger["parked"]
     yield "Findings", ledger["findings"]
@@ -106,6 +109,15 @@ def _rows(ledger: dict[str, Any]) -> Iterator[tuple[str, object]]:
     yield "Watermark before", _moment(watermark["before"])
     if "after" in watermark:
         yield "Watermark after", f"{_moment(watermark['after'])} ({watermark['why']})"
+
+
+def _unserved_rows(unserved: dict[str, dict[str, int]]) -> Iterator[tuple[str, object]]:
+    """The accounts with most records that found no destination."""
+    by_records = sorted(unserved.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    for account, reasons in by_records[:_MOST_UNSERVED]:
+        yield f"  not served: {account}", f"{sum(reasons.values()):,}: {', '.join(reasons)}"
+    if more := by_records[_MOST_UNSERVED:]:
+        yield f"  not served: {len(more)} more accounts", sum(sum(reasons.values()) for _, reasons in more)
 
 
 def _table(rows: list[tuple[str, object]], title: str) -> str:

@@ -30,7 +30,7 @@ from airflow_provider_tenable.asff.identity import product_arn
 from airflow_provider_tenable.asff.plugin_output import without_output
 from airflow_provider_tenable.asff.plugins import PluginParts, decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.records import Vulnerability
-from airflow_provider_tenable.asff.resources import AssetRow, Resource, ec2_resource, other_resource, skip_reason
+from airflow_provider_tenable.asff.resources import NO_REGION, AssetRow, Resource, ec2_resource, other_resource, skip_reason
 from airflow_provider_tenable.destinations import Destination, Router
 from airflow_provider_tenable.parts import read_blocks
 
@@ -74,6 +74,17 @@ class Parked(Struct, omit_defaults=True):
     format: int = 1
 
 
+class Unserved(str):
+    """The reason why a record of an AWS account found no destination, with the account. It counts like the others."""
+
+    account: str
+
+    def __new__(cls, reason: str, account: str) -> Unserved:
+        made = super().__new__(cls, reason)
+        made.account = account
+        return made
+
+
 def _state_of(state: str) -> str:
     """A record's state as the params name it. NEW, of older data, is open."""
     state = state.strip().upper()
@@ -112,7 +123,9 @@ class Transform:
         self.now = now
         self.give_up_before = give_up_before
         self.skipped: Counter[str] = Counter()
-        self.skipped_accounts: set[str] = set()
+        #: Records by account and reason.
+        self.unserved: dict[str, Counter[str]] = {}
+        self.not_ec2 = 0
         self.parked = 0
         self.read = 0
         self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
@@ -176,7 +189,9 @@ class Transform:
             if target is None:
                 self._park(record, parked_at)
             elif isinstance(target, str):
-                self.skipped[target] += 1
+                self.skipped[str(target)] += 1
+                if isinstance(target, Unserved):
+                    self.unserved.setdefault(target.account, Counter())[str(target)] += 1
             else:
                 resource, destination, region, product = target
                 try:
@@ -185,6 +200,8 @@ class Transform:
                     self._reject(UNMAPPABLE, str(error), self._as_kept(record))
                     return
                 assert severity is not None
+                if not resource.is_ec2:
+                    self.not_ec2 += 1
                 self._write(resource.account, region, line, SEVERITIES[severity], destination)
 
     @staticmethod
@@ -233,11 +250,10 @@ class Transform:
             account, region = self.router.home()
             resource = other_resource(row, account=account, region=region)
         else:
-            return reason
+            return Unserved(reason, row.owner_id or "") if reason == NO_REGION else reason
         route = self.router.route(resource.account, resource.region)
         if isinstance(route, str):
-            self.skipped_accounts.add(resource.account)
-            return route
+            return Unserved(route, resource.account)
         destination, hub = route
         return resource, destination, hub, product_arn(self.settings.product, region=hub, account=resource.account)
 
@@ -286,7 +302,10 @@ class Transform:
         return {
             "read": self.read,
             "skipped": dict(sorted(self.skipped.items())),
-            "skipped_accounts": sorted(self.skipped_accounts),
+            # Not the accounts of assets without a Region: a destination may serve those.
+            "skipped_accounts": sorted(account for account, reasons in self.unserved.items() if set(reasons) - {NO_REGION}),
+            "unserved": {account: dict(sorted(reasons.items())) for account, reasons in sorted(self.unserved.items())},
+            "not_ec2": self.not_ec2,
             "parked": self.parked,
             "findings": self.writer.findings,
         }

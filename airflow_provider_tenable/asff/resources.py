@@ -74,6 +74,7 @@ class Resource(Struct):
     encoded: msgspec.Raw
     product_fields: dict[str, str]
     criticality: int | None
+    is_ec2: bool = True
     encoded_product_fields: bytes = b""
     id_heads: dict[str, bytes] = {}
     account_field: bytes = b""
@@ -143,7 +144,7 @@ def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
         **({"Region": region} if len(region) <= limits.RESOURCE_REGION else {}),
         **({"Details": {"Other": other}} if other else {}),
     }
-    return Resource(account, region, row.id, _encode(resource), _product_fields(row), _criticality(row))
+    return Resource(account, region, row.id, _encode(resource), _product_fields(row), _criticality(row), is_ec2=False)
 
 
 def _encode(resource: dict[str, Any]) -> msgspec.Raw:

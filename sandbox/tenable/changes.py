@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sandbox.tenable.estate import Estate, quantized
-from sandbox.tenable.hosts import Host, HostState, generate_host
+from sandbox.tenable.hosts import EC2_KINDS, Host, HostState, generate_host
 from sandbox.tenable.vulnerabilities import ACCEPTED, FIXED, OPEN, RECASTED, REOPENED, Vulnerability, generate_vulnerabilities
 
 VULNERABILITY_VERBS = ("fix", "reopen", "rescan", "accept", "recast")
@@ -21,7 +21,8 @@ FOUND_AGO = 600.0
 def change(estate: Estate, order: Any, now: float) -> int:
     """Carry out a change and return how many records changed; ValueError says what is wrong with the order.
 
-    `launch` adds a host with so many `vulnerabilities`. A vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol`
+    `disconnect` takes away what Tenable's AWS connector knows of all hosts; with `agents`, the metadata that an agent reads
+    on the instance stays, which names no account. `launch` adds a host with so many `vulnerabilities`. A vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol`
     and `port`; without those, all of the host's are meant. The scan was `found_ago` seconds before now; the record is
     published now.
     """
@@ -34,6 +35,8 @@ def change(estate: Estate, order: Any, now: float) -> int:
         return _change_host(estate, _host_of(estate, order), order, now)
     if do == "launch":
         return _launch(estate, order, now)
+    if do == "disconnect":
+        return _disconnect(estate, order, now)
     if do == "inject":
         return _inject(estate, order)
     if do == "clear_injected":
@@ -41,7 +44,7 @@ def change(estate: Estate, order: Any, now: float) -> int:
         estate.injected.vulnerabilities.clear()
         estate.injected.assets.clear()
         return count
-    verbs = (*VULNERABILITY_VERBS, *HOST_VERBS, "launch", "inject", "clear_injected")
+    verbs = (*VULNERABILITY_VERBS, *HOST_VERBS, "launch", "disconnect", "inject", "clear_injected")
     raise ValueError(f"Unknown change {do!r}; there are: {', '.join(verbs)}.")
 
 
@@ -154,6 +157,17 @@ def _launch(estate: Estate, order: dict[str, Any], now: float) -> int:
     hidden = bool(order.get("hidden"))
     estate.add(host, HostState(scan, quantized(now, 3), is_hidden=hidden, is_hidden_singly=hidden), found)
     return len(found)
+
+
+def _disconnect(estate: Estate, order: dict[str, Any], now: float) -> int:
+    """No host has an AWS account any more; what was found on it stays."""
+    kind = "no_owner" if order.get("agents") else "on_prem"
+    changed = [host for host in estate.hosts.values() if host.kind in EC2_KINDS]
+    for host in changed:
+        known: dict[str, Any] = {} if kind == "no_owner" else {"account": None, "region": None, "zone": None, "instance_id": None}
+        estate.replace_host(replace(host, kind=kind, **known))
+        estate.states[host.asset_id] = replace(estate.states[host.asset_id], updated_at=quantized(now, 3))
+    return len(changed)
 
 
 def _inject(estate: Estate, order: dict[str, Any]) -> int:

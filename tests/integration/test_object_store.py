@@ -57,7 +57,7 @@ def test_runs_deliver_what_they_deliver_from_a_disk(
     assert 0 < second.ledger["exported"] < first.ledger["exported"]
     assert "Complete: every record is accounted for" in second.report
     found = keys(object_store, on_s3)
-    assert {key.split("/")[1] for key in found} == {first.run_id, second.run_id, RunFolder.ASSET_INDEX}
+    assert {key.split("/")[1] for key in found} == {first.run_id, second.run_id, RunFolder.ASSET_INDEX, RunFolder.DEPLOYMENT}
     assert {"run.json", "shards.json", "ledger.json", "assets/export.json", "vulnerabilities/export.json"} <= {
         key.partition(f"{first.run_id}/")[2] for key in found
     }
@@ -90,7 +90,7 @@ def test_completed_runs_are_removed_after_the_retention(
     write_json(new.folder.plan, {"asked": {}})
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(time=lambda: time.time() + 400 * 86400))
     assert pipeline.remove_old_runs(new.context) == [old.run_id]
-    assert {key.split("/")[1] for key in keys(object_store, on_s3)} == {failed.run_id, new.run_id, RunFolder.ASSET_INDEX}
+    assert {key.split("/")[1] for key in keys(object_store, on_s3)} == {failed.run_id, new.run_id, RunFolder.ASSET_INDEX, RunFolder.DEPLOYMENT}
     assert pipeline.remove_old_runs(new.context) == []
 
 

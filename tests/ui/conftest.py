@@ -80,6 +80,8 @@ def airflow(estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1",
         "AIRFLOW__TENABLE__DAG_PARAMS": json.dumps({**DAG_PARAMS, "destinations": destinations(estate.accounts)}),
+        # Two of the estate's three accounts are left out on purpose.
+        "AIRFLOW__TENABLE__MAX_UNSERVED_RATIO": "1",
     }
     kind = WithLogin if version("apache-airflow").startswith("2.") else Standalone
     with kind(tmp_path_factory.mktemp("airflow"), estate.process, settings=settings) as process:

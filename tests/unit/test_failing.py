@@ -8,7 +8,7 @@ from airflow_provider_tenable import exceptions
 from airflow_provider_tenable._compat import AirflowFailException
 from airflow_provider_tenable.failing import fail_fast
 
-AT_ONCE = ["ConfigurationError", "TenableAuthError", "TenableRequestError", "RejectedFindingsError"]
+AT_ONCE = ["ConfigurationError", "TenableAuthError", "TenableRequestError", "RejectedFindingsError", "UnservedError"]
 RETRIED = [
     "TemporaryError",
     "ExportNotFoundError",
