@@ -10,6 +10,7 @@ from airflow_provider_tenable.asset_index import MANIFEST
 from airflow_provider_tenable.asset_parts import is_part
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import DamagedFileError, StagingError
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.staging import names, read_json, remove_file
 
@@ -33,7 +34,7 @@ def remove_unneeded_parts(run: RunFolder) -> list[str]:
         manifest = read_json(run.asset_index / MANIFEST) or {}
         needed = {part["name"] for kind in ("full", "merged", "updates") for part in manifest.get(kind, [])} | _named_by_runs(run)
     except (StagingError, OSError, TypeError, KeyError, AttributeError) as error:
-        log.warning("No part of the asset index is removed, since it cannot be told which ones are needed: %s", error)
+        log.warning("No part of the asset index is removed, since it cannot be told which ones are needed: %s", safe(error))
         return []
     now, removed = time.time(), []
     for name in names(run.asset_index):

@@ -30,6 +30,7 @@ from airflow_provider_tenable.asset_parts import IndexPart, copy_parts, is_intac
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export_store import StagedExport, staged_parts
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.staging import names, open_path, read_json, write_json
 
@@ -154,7 +155,7 @@ def _read(run: RunFolder) -> Index | None:
         value = read_json(path)
         return None if value is None else msgspec.convert(value, Index)
     except (OSError, msgspec.ValidationError) as error:
-        raise StagingError(f"{path} cannot be read: {error}") from error
+        raise StagingError(f"{path} cannot be read: {safe(error)}") from error
 
 
 def keep_assets(run: RunFolder, plan: dict[str, Any]) -> None:

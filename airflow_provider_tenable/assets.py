@@ -15,6 +15,7 @@ from airflow_provider_tenable.asff.decoding import decode_chunk
 from airflow_provider_tenable.asff.records import Asset, AwsCloud, Cloud, Network, Ratings, Score, Tag
 from airflow_provider_tenable.asff.resources import COLUMNS, AssetRow
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.staging import content_of
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def read_table(part: ObjectStoragePath, columns: Sequence[str] = COLUMNS) -> pa.
     except FileNotFoundError as error:
         raise StagingError(f"The staged part {part} is gone. {advice}") from error
     except (pa.ArrowException, OSError) as error:
-        raise StagingError(f"The staged part {part} is damaged ({error}). {advice}") from error
+        raise StagingError(f"The staged part {part} is damaged ({safe(error)}). {advice}") from error
 
 
 def find(parts: Iterable[ObjectStoragePath], wanted: set[str]) -> dict[str, AssetRow]:

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_tenable.foreign_text import quoted, safe
+
 SECTION = "tenable"
 
 #: Values of ``plugin_output``.
@@ -172,7 +174,7 @@ def dag_params() -> dict[str, Any]:
     try:
         value = json.loads(get("dag_params") or "{}")
     except ValueError as error:
-        raise ConfigurationError(f"Option [{SECTION}] dag_params is no JSON: {error}.") from error
+        raise ConfigurationError(f"Option [{SECTION}] dag_params is no JSON: {safe(error)}.") from error
     if not isinstance(value, dict):
         raise ConfigurationError(f"Option [{SECTION}] dag_params must be a JSON object such as {OPTIONS['dag_params'].example}.")
     return value
@@ -195,7 +197,7 @@ def get(name: str) -> Any:
             raise ValueError(text)
     except ValueError as error:
         raise ConfigurationError(
-            f"Option [{SECTION}] {name} is {text!r}, which is not of type {option.type}. "
+            f"Option [{SECTION}] {name} is {quoted(text, 80)}, which is not of type {option.type}. "
             f"Set AIRFLOW__{SECTION.upper()}__{name.upper()} or the option in airflow.cfg."
         ) from error
     if option.zero and value == 0:

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export_jobs import ExportState, Part
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.packing import Packer, pack
 from airflow_provider_tenable.parts import BLOCK_BYTES, read_blocks
 from airflow_provider_tenable.staging import names, open_path, read_json, remove_file, write_json, write_whole
@@ -64,7 +65,7 @@ class StagedExport:
         try:
             return None if value is None else ExportState.from_json(value)
         except (AttributeError, KeyError, TypeError) as error:
-            raise StagingError(f"The state {self.folder / MANIFEST} is damaged ({error}). Remove the run's folder and clear the run.") from error
+            raise StagingError(f"The state {self.folder / MANIFEST} is damaged ({safe(error)}). Remove the run's folder and clear the run.") from error
 
     def save(self, state: ExportState) -> None:
         write_json(self.folder / MANIFEST, state.to_json())

@@ -25,6 +25,7 @@ from airflow_provider_tenable.exceptions import (
     TemporaryError,
 )
 from airflow_provider_tenable.export_jobs import ACTIVE, TERMINAL, ExportClient, ExportState, ExportStore, Finished, JobStatus, Part, Wait
+from airflow_provider_tenable.foreign_text import quoted, safe
 
 log = logging.getLogger(__name__)
 
@@ -135,9 +136,9 @@ class ExportRun:
         try:
             status = self.client.status(self.kind, job)
             if status.status in ("CANCELLED", "ERROR"):
-                return self._restart(f"it ended as {status.status}" + (f": {status.reason}" if status.reason else ""))
+                return self._restart(f"it ended as {status.status}" + (f": {safe(status.reason)}" if status.reason else ""))
             if status.status not in ACTIVE | TERMINAL:
-                raise TemporaryError(f"Tenable says that {self.kind} export {job} is {status.status!r}, which is no state we know.")
+                raise TemporaryError(f"Tenable says that {self.kind} export {job} is {quoted(status.status, 80)}, which is no state we know.")
             partial = self._partial(status)
             if partial:
                 return self._restart(partial)
@@ -156,9 +157,9 @@ class ExportRun:
         if status.status != "FINISHED":
             return None
         if status.lost_chunks:
-            return f"it finished without chunks {sorted(status.lost_chunks)[:10]}" + (f": {status.reason}" if status.reason else "")
+            return f"it finished without chunks {sorted(status.lost_chunks)[:10]}" + (f": {safe(status.reason)}" if status.reason else "")
         # The status of an asset job has no list of failed chunks: only the reason tells.
-        return f"it finished with the reason {status.reason!r}" if status.reason else None
+        return f"it finished with the reason {quoted(status.reason)}" if status.reason else None
 
     def _start(self) -> bool:
         """Ask for the export, or adopt the one that runs. False: not yet, look again later."""
@@ -204,7 +205,7 @@ class ExportRun:
         log.warning(
             "Tenable refuses the %s export as a duplicate of %s, whose filters or chunk size are not ours. Waiting until that one is over.",
             self.kind,
-            named or "a job it does not name",
+            safe(named, 80) if named else "a job it does not name",
         )
         return False
 
@@ -254,7 +255,7 @@ class ExportRun:
             try:
                 return self.store.put(job, chunk, data)
             except ValueError as error:
-                log.warning("Chunk %d of %s export %s cannot be decoded (fetch %d): %s", chunk, self.kind, job, attempt, error)
+                log.warning("Chunk %d of %s export %s cannot be decoded (fetch %d): %s", chunk, self.kind, job, attempt, safe(error))
         raise ExportNotFoundError(f"chunk {chunk} could not be decoded in {_CHUNK_FETCHES} fetches")
 
     def _restart(self, why: str) -> Wait:

@@ -11,6 +11,12 @@ from airflow_provider_tenable.redaction import scrub
 
 #: Characters that are quoted of one text, if the caller asks for no other number.
 LONGEST = 300
+#: The most of a code of an error that is kept: it becomes a key of the ledger, and the tag of a metric.
+LONGEST_CODE = 100
+#: The most of AWS's messages that is quoted. Those about IAM have two ARNs and an action.
+LONGEST_MESSAGE = 1_000
+#: The most of a finding's id (ASFF allows as many), or of a run's, with the DAG's before it.
+LONGEST_ID = 512
 
 _ELLIPSIS = "\u2026"
 
@@ -30,6 +36,14 @@ def safe(value: object, limit: int = LONGEST) -> str:
     # A body may have megabytes: no more of it is looked at than white space can be expected to take away.
     line = visible(" ".join(scrub(text[: 8 * limit + 64]).split()))
     return line if len(line) <= limit else line[: limit - 1].rstrip() + _ELLIPSIS
+
+
+def quoted(value: object, limit: int = LONGEST) -> str:
+    """Quote a value from outside as ``repr()`` shows it: a text in quotation marks, a param of any type.
+
+    :param limit: as for :func:`safe`.
+    """
+    return safe(repr(value), limit)
 
 
 def visible(text: str) -> str:

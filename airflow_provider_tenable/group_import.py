@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError, TenableProviderError
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.import_groups import Target
 from airflow_provider_tenable.importing import FindingsImport
 from airflow_provider_tenable.parts import read_lines
@@ -148,7 +149,7 @@ class GroupImport:
     def _failed(self, target: Target, error: Exception) -> None:
         self.progress[str(target)].error = error
         # An error of ours says all that there is to say.
-        log.error("%s: %s", target, error, exc_info=None if isinstance(error, TenableProviderError) else error)
+        log.error("%s: %s", target, _words_of(error), exc_info=None if isinstance(error, TenableProviderError) else error)
 
     def _look(self, target: Target) -> Receipts:
         """What is on record of a target."""
@@ -205,11 +206,15 @@ class GroupImport:
         if not failed:
             return
         finished = sum(each.finished for each in self.progress.values())
-        told = " ".join(f"{name}: {error}" for name, error in list(failed.items())[:_TOLD])
+        told = " ".join(f"{name}: {_words_of(error)}" for name, error in list(failed.items())[:_TOLD])
         more = "" if len(failed) <= _TOLD else f" The log has the errors of the other {len(failed) - _TOLD} too."
         text = f"{len(failed)} of {len(self.targets)} destinations failed, {finished} are delivered. Failed: {', '.join(failed)}. {told}{more}"
         only_the_user_can_mend = all(isinstance(error, ConfigurationError) for error in failed.values())
         raise (ConfigurationError if only_the_user_can_mend else TemporaryError)(text)
+
+
+def _words_of(error: Exception) -> str:
+    return str(error) if isinstance(error, TenableProviderError) else safe(error)
 
 
 def _accounted_for(receipts: Receipts) -> int:

@@ -10,6 +10,7 @@ import re
 from reprlib import Repr
 
 from airflow_provider_tenable.asff.identity import ACCOUNT, REGION
+from airflow_provider_tenable.foreign_text import safe
 
 #: IAM's rules for ``RoleName`` and ``Path`` (API reference: CreateRole). A path is at most 512 characters with the slashes at both ends, of which ours has one.
 _ROLE = re.compile(r"(?P<path>(?:[!-.0-~]+/)*)[\w+=,.@-]{1,64}", re.ASCII)
@@ -56,4 +57,4 @@ def invalid_target(*, account: object, region: object, aws_conn_id: object, role
 
 def shown(value: object) -> str:
     """A value from outside for a message: quoted, and cut in the middle where it is long."""
-    return _repr.repr(value)
+    return safe(_repr.repr(value))

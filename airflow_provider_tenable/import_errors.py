@@ -7,12 +7,7 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
-from airflow_provider_tenable.foreign_text import safe
-
-#: The most of a code that is kept: it becomes a key of the ledger, and the tag of a metric.
-LONGEST_CODE = 100
-#: The most of a message that an error or a log line quotes. Those about IAM have two ARNs and an action.
-LONGEST_MESSAGE = 1_000
+from airflow_provider_tenable.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
 
 RETRY, HALVE, STOP, REJECT = "retry", "halve", "stop", "reject"
 

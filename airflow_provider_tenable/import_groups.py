@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.identifiers import invalid_target, is_part_name, shown
 from airflow_provider_tenable.staging import read_json, write_json
 
@@ -66,7 +67,9 @@ def parse_assignment(value: Any) -> Assignment:
     try:
         return msgspec.convert(value, Assignment)
     except msgspec.ValidationError as error:
-        raise StagingError(f"This task's entry in the XCom of plan_imports cannot be read ({error}). Clear the run's tasks from plan_imports on.") from error
+        raise StagingError(
+            f"This task's entry in the XCom of plan_imports cannot be read ({safe(error)}). Clear the run's tasks from plan_imports on."
+        ) from error
 
 
 def fault_of(target: Target) -> str | None:
@@ -123,7 +126,7 @@ def read_group(run: RunFolder, number: int) -> list[Target]:
     try:
         targets = msgspec.convert(group["targets"], list[Target])
     except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise StagingError(f"{path} cannot be read ({error}). Clear the run's tasks from plan_imports on.") from error
+        raise StagingError(f"{path} cannot be read ({safe(error)}). Clear the run's tasks from plan_imports on.") from error
     for target in targets:
         if fault := fault_of(target):
             raise StagingError(f"{path} was changed after it was planned: {fault}. Nothing was imported. Clear the run's tasks from plan_imports on.")

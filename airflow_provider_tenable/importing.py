@@ -13,8 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from airflow_provider_tenable.asff import limits
 from airflow_provider_tenable.batching import Item, batches, identify
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.foreign_text import safe
-from airflow_provider_tenable.import_errors import LONGEST_MESSAGE
+from airflow_provider_tenable.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.rate import TokenBucket
 from airflow_provider_tenable.receipts import Receipts
 from airflow_provider_tenable.sending import RETRY_SECONDS, BatchSender, Outcome, Sender
@@ -126,7 +125,7 @@ class FindingsImport:
             _, code, message = outcome.rejected[-1]
             self._refuses_all = True
             raise ConfigurationError(
-                f"Security Hub refused each of the first {refused} findings, the last with {code}: {safe(message, LONGEST_MESSAGE)} The import was stopped; the refused findings are "
+                f"Security Hub refused each of the first {refused} findings, the last with {safe(code, LONGEST_CODE)}: {safe(message, LONGEST_MESSAGE)} The import was stopped; the refused findings are "
                 f"in {self.receipts.run.rejected}. Mend the cause, then clear this task."
             )
 

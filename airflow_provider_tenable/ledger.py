@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
+from airflow_provider_tenable.foreign_text import LONGEST_CODE, LONGEST_ID, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.identifiers import invalid_target, is_part_name, shown
 from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.receipts import Receipts
@@ -148,8 +149,8 @@ def check_rejected(ledger: dict[str, Any], run: RunFolder, max_ratio: float) -> 
     examples = {}
     for line in rejected_lines(run):
         if line["code"] not in examples:
-            examples[line["code"]] = f"{line['id'] or 'no id'}: {line['message']}"
-    top = "; ".join(f"{count} x {reason} (such as {examples.get(reason, 'none on record')})" for reason, count in reasons.most_common(5))
+            examples[line["code"]] = f"{safe(line['id'] or 'no id', LONGEST_ID)}: {safe(line['message'], LONGEST_MESSAGE)}"
+    top = "; ".join(f"{count} x {safe(reason, LONGEST_CODE)} (such as {examples.get(reason, 'none on record')})" for reason, count in reasons.most_common(5))
     raise RejectedFindingsError(
         f"{rejected} of {of} findings were rejected, more than max_rejected_ratio {max_ratio:g} allows: {top}. The watermark stays. "
         f"All of them are in {run.rejected}. Mend the cause and run again, or raise max_rejected_ratio to leave them on record."

@@ -57,7 +57,8 @@ def _clean(record: logging.LogRecord, *, foreign: bool) -> None:
     except Exception as error:  # noqa: BLE001 - logging itself would print the arguments as they are.
         message = f"a message that cannot be formatted ({type(error).__name__}): {record.msg}"
     message = scrub(_STS_SECRET.sub(rf"\1{MASK}", message))
-    record.msg, record.args = safe(message, LONGEST_RECORD) if foreign else visible(message), ()
+    # Lines of ours are ours: what they quote is one line already.
+    record.msg, record.args = safe(message, LONGEST_RECORD) if foreign else "\n".join(map(visible, message.split("\n"))), ()
     if record.exc_info and record.exc_info[1] is not None:
         told = "".join(traceback.format_exception(*record.exc_info))
         scrubbed = scrub(told)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_tenable.foreign_text import safe
+
 log = logging.getLogger(__name__)
 
 COUNTER, GAUGE, TIMER = "counter", "gauge", "timer"
@@ -104,7 +106,7 @@ def _send(method: str, kind: str, name: str, value: float, tags: dict[str, str])
         if metric.by:
             send(f"{name}.{labels[metric.by]}", value, tags={tag: text for tag, text in labels.items() if tag != metric.by})
     except Exception as error:  # noqa: BLE001 - metrics are a by-product: whatever is wrong with them, the task's own work counts.
-        log.warning("The metric %s could not be sent: %s: %s", name, type(error).__name__, error)
+        log.warning("The metric %s could not be sent: %s: %s", name, type(error).__name__, safe(error))
 
 
 def _plain(text: str) -> str:

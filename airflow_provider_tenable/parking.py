@@ -16,6 +16,7 @@ import msgspec
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.parts import read_lines
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.staging import FORMAT, LONGEST_NAME_BYTES, names, newer_format, read_json, read_whole, remove_file, write_json, write_whole
@@ -70,7 +71,7 @@ def _records(path: ObjectStoragePath, kind: type[Parked]) -> Iterator[Parked]:
             yield msgspec.json.decode(line, type=kind)
     except (StagingError, msgspec.DecodeError) as error:
         raise StagingError(
-            f"The parked records {path} are damaged ({error.__cause__ or error}). Move the file elsewhere, else every run will fail here, and clear the run's tasks from "
+            f"The parked records {path} are damaged ({safe(error.__cause__ or error)}). Move the file elsewhere, else every run will fail here, and clear the run's tasks from "
             "plan_shards on. A run with the param since=1 exports again what was in it."
         ) from error
 

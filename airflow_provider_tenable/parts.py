@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.packing import Packer, unpacked
 from airflow_provider_tenable.staging import open_whole, write_whole
 
@@ -39,7 +40,7 @@ def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:
         with open_whole(path) as file:
             yield from unpacked(file, BLOCK_BYTES)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise StagingError(f"The staged part {path} is damaged ({error}). Clear the run's tasks from the export on.") from error
+        raise StagingError(f"The staged part {path} is damaged ({safe(error)}). Clear the run's tasks from the export on.") from error
 
 
 def read_part(path: ObjectStoragePath) -> bytes:

@@ -15,6 +15,7 @@ from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.destinations import Destination, Router, parse_destinations, resolve
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
+from airflow_provider_tenable.foreign_text import quoted, safe
 from airflow_provider_tenable.import_groups import grouped, name_of, target_of, write_group
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, shard_manifests
 from airflow_provider_tenable.parking import claim_pool, settle_pool
@@ -84,7 +85,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     reached(CrashPoint.PLAN_WRITTEN)
     first_run.note_an_upgrade(run, mark=window.watermark, source=source)
     metrics.watermark_lag(run.dag_id, window.watermark, time.time())
-    log.info("Window %s; settings %s; destinations %s.", plan["window"], plan["settings"], plan["destinations"])
+    log.info("Window %s; settings %s; destinations %s.", plan["window"], plan["settings"], quoted(plan["destinations"], 4_000))
     return _public(plan)
 
 
@@ -234,13 +235,17 @@ def remove_old_runs(context: Any) -> list[str]:
                 removed.append(name)
         except (StagingError, OSError) as error:
             # One run that cannot be read or removed must not keep the files of all others.
-            log.warning("The clean-up passes over run %s, which keeps its files: %s", name, error)
+            log.warning("The clean-up passes over run %s, which keeps its files: %s", safe(name), safe(error))
     asset_garbage.remove_unneeded_parts(run)
     if is_local(run.root):
         free = shutil.disk_usage(run.dag_root.path).free
         log.info("Removed the files of %d runs; %.1f GB are free in %s.", len(removed), free / 1e9, run.dag_root)
     if incomplete:
-        log.info("%d runs are not complete, and keep their files until they are cleared or removed: %s.", len(incomplete), ", ".join(incomplete[:10]))
+        log.info(
+            "%d runs are not complete, and keep their files until they are cleared or removed: %s.",
+            len(incomplete),
+            ", ".join(safe(name) for name in incomplete[:10]),
+        )
     return removed
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.parts import write_lines
 from airflow_provider_tenable.redaction import scrub
 from airflow_provider_tenable.run_folder import RunFolder
@@ -106,7 +107,7 @@ class Receipts:
             return
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise StagingError(
-                f"The receipts {self.path} are damaged ({error}). Remove the file and clear the import: findings that are sent again change nothing."
+                f"The receipts {self.path} are damaged ({safe(error)}). Remove the file and clear the import: findings that are sent again change nothing."
             ) from error
 
     @property

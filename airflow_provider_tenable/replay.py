@@ -17,6 +17,7 @@ from airflow_provider_tenable.asff.plugin_output import finding_without_output
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.export_store import StagedExport
 from airflow_provider_tenable.findings_writer import FindingsWriter
+from airflow_provider_tenable.foreign_text import LONGEST_ID, quoted, safe
 from airflow_provider_tenable.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
 from airflow_provider_tenable.run_conf import check_conf
 from airflow_provider_tenable.run_folder import RunFolder
@@ -51,7 +52,9 @@ def plan_replay(context: Any) -> dict[str, Any]:
     source = _source(str(params["dag_id"]), params.get("run_id"))
     plan = read_json(source.plan)
     if plan is None:
-        raise ConfigurationError(f"There is no run {source.run_id!r} in {source.dag_root}. Runs that may be repeated: {names(source.dag_root)[-5:]}.")
+        raise ConfigurationError(
+            f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that may be repeated: {quoted(names(source.dag_root)[-5:], 1_500)}."
+        )
     # A replay that is run again begins anew: what is delivered twice changes nothing.
     remove(run.root)
     settings = {**plan["settings"], "max_rejected_ratio": params.get("max_rejected_ratio", 0.0), "dry_run": False}
@@ -65,7 +68,7 @@ def plan_replay(context: Any) -> dict[str, Any]:
         return {**result, **exports, "plan": {**shared, "settings": settings}, "shards": shards}
     staged = _stage_rejected(source, run)
     write_json(run.shards, {"count": 1, "exported": staged})
-    log.info("%d rejected findings of run %s are to be sent again.", staged, source.run_id)
+    log.info("%d rejected findings of run %s are to be sent again.", staged, safe(source.run_id))
     return result
 
 
@@ -82,11 +85,11 @@ def settle_replay(context: Any) -> dict[str, Any]:
     write_json(run.ledger, {**ledger, "complete": True})
     log.info(
         "Replay of %s: %d findings, %d accepted by Security Hub, %d rejected again %s. The watermark stays.",
-        plan["replays"],
+        safe(plan["replays"], LONGEST_ID),
         ledger["findings"],
         ledger["accepted"],
         sum(ledger["rejected"].values()),
-        ledger["rejected"] or "",
+        quoted(ledger["rejected"], 1_000) if ledger["rejected"] else "",
     )
     check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
     return {name: ledger[name] for name in ("exported", "skipped", "parked", "findings", "accepted", "rejected")}
@@ -109,7 +112,7 @@ def _has_rejected(run: RunFolder) -> bool:
     try:
         return bool(names(run.rejected)) and read_json(run.plan) is not None and next(rejected_lines(run), None) is not None
     except StagingError as error:
-        log.warning("Run %s is passed over: %s", run.run_id, error)
+        log.warning("Run %s is passed over: %s", safe(run.run_id), error)
         return False
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_tenable.exceptions import TenableProviderError
 from airflow_provider_tenable.export_store import MANIFEST
+from airflow_provider_tenable.foreign_text import safe, visible
 from airflow_provider_tenable.ledger import build_ledger
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.staging import read_json
@@ -121,12 +122,19 @@ def _unserved_rows(unserved: dict[str, dict[str, int]]) -> Iterator[tuple[str, o
 
 
 def _table(rows: list[tuple[str, object]], title: str) -> str:
-    texts = [(label, f"{value:,}" if isinstance(value, int) else str(value)) for label, value in rows]
+    # The table has lines of its own; none of its cells has.
+    texts = [(_cell(label), f"{value:,}" if isinstance(value, int) else _cell(value)) for label, value in rows]
     left = max(len(label) for label, _ in texts)
     right = max(len(text) for _, text in texts)
     line = f"+-{'-' * left}-+-{'-' * right}-+"
     body = [f"| {label:<{left}} | {text:>{right}} |" for label, text in texts]
-    return "\n".join([f"Tenable to Security Hub. {title}.", line, *body, line])
+    return "\n".join([f"Tenable to Security Hub. {visible(title)}.", line, *body, line])
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    indent = len(text) - len(text.lstrip(" "))
+    return " " * indent + safe(text, 1_000)
 
 
 def _moment(seconds: float | None) -> str:

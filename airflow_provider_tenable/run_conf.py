@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.foreign_text import quoted
 
 #: Keys that Airflow's own operators add to a conf: TriggerDagRunOperator, where OpenLineage is installed.
 _AIRFLOWS_OWN = frozenset({"openlineage"})
@@ -47,7 +48,7 @@ def _listed(given: list[str], names: list[str]) -> str:
     said = []
     for name in given[:_MOST_NAMES]:
         close = get_close_matches("".join(filter(str.isalnum, name.lower())), list(normal), n=1)
-        said.append(f"{name[:_MOST_CHARACTERS]!r}{f' (did you mean {normal[close[0]]!r}?)' if close else ''}")
+        said.append(f"{quoted(name, _MOST_CHARACTERS)}{f' (did you mean {normal[close[0]]!r}?)' if close else ''}")
     more = len(given) - len(said)
     return f"the param{'s' if len(given) > 1 else ''} {', '.join(said)}{f' and {more} more' if more else ''}"
 

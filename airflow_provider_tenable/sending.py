@@ -16,11 +16,10 @@ from botocore.parsers import ResponseParserError
 from airflow_provider_tenable.batching import Item
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
-from airflow_provider_tenable.foreign_text import safe
+from airflow_provider_tenable.foreign_text import LONGEST_CODE, LONGEST_ID, safe
 from airflow_provider_tenable.import_errors import (
     FINDING_CODES,
     HALVE,
-    LONGEST_CODE,
     REJECT,
     RETRY,
     STOP,
@@ -119,7 +118,7 @@ class BatchSender:
         counts = (answer.get("FailedCount"), answer.get("SuccessCount"))
         if counts != (len(failed), len(items) - len(failed)) or not failed.keys() <= {item.id for item in items}:
             raise TemporaryError(
-                f"Security Hub's answer does not add up: FailedCount {counts[0]}, SuccessCount {counts[1]}, but {len(failed)} failed findings of a "
+                f"Security Hub's answer does not add up: FailedCount {safe(counts[0], 40)}, SuccessCount {safe(counts[1], 40)}, but {len(failed)} failed findings of a "
                 f"batch of {len(items)}."
             )
         if not failed:
@@ -135,7 +134,7 @@ class BatchSender:
             code, message = safe(entry.get("ErrorCode"), LONGEST_CODE), str(entry.get("ErrorMessage"))
             verdict = FINDING_CODES.get(code)
             if verdict == STOP:
-                raise ConfigurationError(f"The import was stopped at finding {item.id}. {explain(_as_error(code, message))}")
+                raise ConfigurationError(f"The import was stopped at finding {safe(item.id, LONGEST_ID)}. {explain(_as_error(code, message))}")
             if verdict != REJECT and attempt < (_FINDING_RETRIES if verdict == RETRY else 1):
                 again.append(item)
             else:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from airflow_provider_tenable.asff.findings import SEVERITIES
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.foreign_text import LONGEST_MESSAGE, quoted
 
 STATES = ("open", "reopened", "fixed")
 
@@ -74,24 +75,24 @@ def _number(value: dict[str, Any], name: str, least: float, most: float, *, whol
     number = value[name]
     if isinstance(number, bool) or not isinstance(number, int if whole else (int, float)) or not least <= number <= most:
         kind = "a whole number" if whole else "a number"
-        raise ConfigurationError(f"{name} is {number!r}; it must be {kind} from {least:g} to {most:g}.")
+        raise ConfigurationError(f"{name} is {quoted(number, LONGEST_MESSAGE)}; it must be {kind} from {least:g} to {most:g}.")
     return number
 
 
 def _one(value: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
     if value[name] not in known:
-        raise ConfigurationError(f"{name} is {value[name]!r}; it must be one of {', '.join(known)}.")
+        raise ConfigurationError(f"{name} is {quoted(value[name], LONGEST_MESSAGE)}; it must be one of {', '.join(known)}.")
     return str(value[name])
 
 
 def _several(value: dict[str, Any], name: str, known: tuple[str, ...]) -> tuple[str, ...]:
     chosen = value[name]
     if not isinstance(chosen, (list, tuple)) or not chosen or not set(map(str, chosen)) <= set(known):
-        raise ConfigurationError(f"{name} is {chosen!r}; it must be a list of at least one of {', '.join(known)}.")
+        raise ConfigurationError(f"{name} is {quoted(chosen, LONGEST_MESSAGE)}; it must be a list of at least one of {', '.join(known)}.")
     return tuple(name for name in known if name in chosen)
 
 
 def _boolean(value: dict[str, Any], name: str) -> bool:
     if not isinstance(value[name], bool):
-        raise ConfigurationError(f"{name} is {value[name]!r}; it must be true or false.")
+        raise ConfigurationError(f"{name} is {quoted(value[name], LONGEST_MESSAGE)}; it must be true or false.")
     return bool(value[name])

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from airflow_provider_tenable.crash_points import CrashPoint, reached
 from airflow_provider_tenable.disk_errors import after_writing, words_of
 from airflow_provider_tenable.exceptions import ConfigurationError, DamagedFileError, StagingError
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.private_files import make_private_folder, private_opener
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def open_path(uri: str) -> ObjectStoragePath:
         _ = path.fs
         return path
     except (ImportError, ValueError) as error:
-        raise ConfigurationError(f"The staging path {uri!r} cannot be opened: {error}. s3:// needs the extra airflow-provider-tenable[s3].") from error
+        raise ConfigurationError(f"The staging path {uri!r} cannot be opened: {safe(error)}. s3:// needs the extra airflow-provider-tenable[s3].") from error
 
 
 def _from_the_root(uri: str) -> str:
@@ -211,7 +212,7 @@ def read_json(path: ObjectStoragePath) -> Any:
             raise ValueError("its checksum is another")
     # msgspec's own error is a ValueError only in its newer releases.
     except (ValueError, msgspec.DecodeError) as error:
-        raise DamagedFileError(f"The staged file {path} is damaged ({error}). Remove the run's folder and clear the run.") from error
+        raise DamagedFileError(f"The staged file {path} is damaged ({safe(error)}). Remove the run's folder and clear the run.") from error
     if isinstance(value, dict):
         written_in = value.pop(_FORMAT, FORMAT)
         if written_in > FORMAT:

@@ -32,6 +32,7 @@ from airflow_provider_tenable.asff.plugins import PluginParts, decode_plugin, pl
 from airflow_provider_tenable.asff.records import Vulnerability
 from airflow_provider_tenable.asff.resources import NO_REGION, AssetRow, Resource, ec2_resource, other_resource, skip_reason
 from airflow_provider_tenable.destinations import Destination, Router
+from airflow_provider_tenable.foreign_text import safe
 from airflow_provider_tenable.parts import read_blocks
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class Transform:
         try:
             parts: PluginParts | str = plugin_parts(decode_plugin(key))
         except (ValueError, RecursionError) as error:
-            parts = f"its plugin cannot be read: {error}"
+            parts = f"its plugin cannot be read: {safe(error)}"
         self._plugins[key] = parts
         found = None if isinstance(parts, str) else parts.encoded_vulnerabilities
         self._plugins_bytes += len(key) + (4 * len(bytes(found)) if found else 0)

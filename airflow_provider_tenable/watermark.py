@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.foreign_text import quoted
 
 INCREMENTAL, WINDOW, BACKFILL = "incremental", "window", "backfill"
 
@@ -87,7 +88,7 @@ def parse_moment(value: Any, name: str) -> int | None:
         except ValueError:
             seconds = -1
     if not 0 <= seconds < _YEAR_10000:
-        raise ConfigurationError(f"{name} is {value!r}. Give unix seconds (1790000000) or ISO 8601 (2026-11-23T00:00:00Z).")
+        raise ConfigurationError(f"{name} is {quoted(value, 80)}. Give unix seconds (1790000000) or ISO 8601 (2026-11-23T00:00:00Z).")
     return int(seconds)
 
 

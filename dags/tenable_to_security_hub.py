@@ -25,6 +25,7 @@ from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import EXPONENTIAL_BACKOFF, AirflowException, DeltaDataIntervalTimetable, Param, TriggerRule, dag, task
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable.foreign_text import quoted, safe
 from airflow_provider_tenable.import_event import announce, imported_findings
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
@@ -115,13 +116,13 @@ def with_own_defaults(params: dict[str, Param]) -> dict[str, Param]:
     """The params with the defaults of ``[tenable] dag_params``, so that a deployment needs no copy of this file."""
     for name, default in config.dag_params().items():
         if name not in params:
-            raise ConfigurationError(f"[tenable] dag_params has {name!r}, which is no param of this DAG. It knows {sorted(params)}.")
+            raise ConfigurationError(f"[tenable] dag_params has {quoted(name, 80)}, which is no param of this DAG. It knows {sorted(params)}.")
         params[name] = Param(default, description=params[name].description, **params[name].schema)
         try:
             params[name].resolve()
         except AirflowException as error:
             # Airflow would say only that the DAG may not have a schedule.
-            raise ConfigurationError(f"[tenable] dag_params has a wrong {name}: {str(error).splitlines()[0]}.") from error
+            raise ConfigurationError(f"[tenable] dag_params has a wrong {name}: {safe(str(error).splitlines()[0])}.") from error
     return params
 
 

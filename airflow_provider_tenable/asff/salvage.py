@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from airflow_provider_tenable.foreign_text import safe
+
 _T = TypeVar("_T", bound=Struct)
 
 
@@ -72,7 +74,7 @@ def _struct(value: Any, record: type[Struct], path: str) -> Struct:
             arguments[field.name] = _convert(value[field.encode_name], field.type, f"{name}.")
         except (ValueError, TypeError, OverflowError) as error:
             if field.required:
-                raise ValueError(f"{name} cannot be used: {error}") from None
+                raise ValueError(f"{name} cannot be used: {safe(error)}") from None
     return record(**arguments)
 
 

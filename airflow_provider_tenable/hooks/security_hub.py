@@ -130,7 +130,7 @@ class SecurityHubHook(AwsBaseHook):
                 verify=self.verify,
             )
             with closing(sts):
-                return str(sts.get_caller_identity()["Account"]), session.region_name
+                return safe(sts.get_caller_identity()["Account"], 40), session.region_name
         except ClientError as error:
             raise self._explained("ask AWS who the caller is", error) from None
         except (HTTPClientError, BotoConnectionError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_tenable._compat import BaseNotifier
+from airflow_provider_tenable.foreign_text import LONGEST_CODE, LONGEST_ID, safe, visible
 from airflow_provider_tenable.run_folder import RunFolder
 
 #: So many accounts, and so many reasons, are told of singly.
@@ -62,16 +63,16 @@ def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | No
     broken = {reason: number for reason, number in ledger["skipped"].items() if reason in BROKEN}
     if rejected + sum(broken.values()) <= threshold:
         return None
-    lines = [f"Run {run.run_id} of {run.dag_id}: {rejected:,} of {ledger['findings']:,} findings were rejected by Security Hub."]
+    lines = [f"Run {safe(run.run_id)} of {run.dag_id}: {rejected:,} of {ledger['findings']:,} findings were rejected by Security Hub."]
     places = {name: entry["rejected"] for name, entry in ledger["destinations"].items() if entry["rejected"]}
     worst = sorted(places.items(), key=lambda item: (-sum(item[1].values()), item[0]))
-    lines += [f"  {name}: {', '.join(f'{number:,} x {code}' for code, number in codes.items())}" for name, codes in worst[:_LONGEST_LIST]]
+    lines += [f"  {name}: {', '.join(f'{number:,} x {safe(code, LONGEST_CODE)}' for code, number in codes.items())}" for name, codes in worst[:_LONGEST_LIST]]
     if len(worst) > _LONGEST_LIST:
         lines.append(f"  and {len(worst) - _LONGEST_LIST:,} more accounts and Regions")
     lines += [f"  {number:,} records became no finding: {reason}" for reason, number in broken.items()]
     lines.append("Most of them for:")
     lines += [f"  {number:,} x {code}: {message} (such as {example})" for (code, message), number, example in _reasons(run)]
-    lines.append(f"All of them are in {run.rejected}. Once the cause is mended, tenable_replay_rejected sends them again.")
+    lines.append(f"All of them are in {visible(str(run.rejected))}. Once the cause is mended, tenable_replay_rejected sends them again.")
     return f"{rejected + sum(broken.values()):,} findings rejected by Security Hub in {run.dag_id}"[:100], "\n".join(lines)
 
 
@@ -93,9 +94,11 @@ def _reasons(run: RunFolder) -> list[tuple[tuple[str, str], int, str]]:
     for name in names(run.rejected):
         for raw in read_lines(run.rejected / name):
             line = decoder.decode(raw)
-            reason = (line.code, " ".join(line.message.split())[:_LONGEST_MESSAGE])
+            # Also what an older release has put aside, which kept codes as they came.
+            code = safe(line.code, LONGEST_CODE)
+            reason = (code, safe(line.message, _LONGEST_MESSAGE))
             if reason not in numbers and len(numbers) >= _MOST_REASONS:
-                reason = (line.code, "further messages")
+                reason = (code, "further messages")
             numbers[reason] += 1
-            examples.setdefault(reason, line.id or "a record without id")
+            examples.setdefault(reason, safe(line.id or "a record without id", LONGEST_ID))
     return [(reason, number, examples[reason]) for reason, number in numbers.most_common(_LONGEST_LIST)]

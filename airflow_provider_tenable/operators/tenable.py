@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_tenable import metrics
 from airflow_provider_tenable._compat import BaseOperator, conf
 from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable.foreign_text import quoted, safe
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.run_folder import RunFolder
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
@@ -83,7 +84,7 @@ class TenableExportOperator(BaseOperator):
     def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """The trigger has seen something new: look for ourselves. Its word is only a wake-up call."""
         if event and event.get("message"):
-            self.log.warning("The triggerer reports: %s", event["message"])
+            self.log.warning("The triggerer reports: %s", safe(event["message"], 1_000))
         return self._advance(context)
 
     def on_kill(self) -> None:
@@ -164,7 +165,7 @@ class TenableExportOperator(BaseOperator):
             return {"chunk_size": size, "include_open_ports": False, "include_resource_tags": True, "filters": filters}
         if self.export == "compliance":
             return {"num_findings": int(self.chunk_size or 5000), "filters": filters}
-        raise ConfigurationError(f"export={self.export!r} is not one of vulnerabilities, assets, compliance.")
+        raise ConfigurationError(f"export={quoted(self.export, 80)} is not one of vulnerabilities, assets, compliance.")
 
     def _result(self, folder: str, state: Any) -> dict[str, Any]:
         parts = state.parts.values()

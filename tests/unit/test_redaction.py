@@ -159,6 +159,12 @@ def test_records_of_every_library_that_sees_keys_are_cleaned(records, name):
     assert record.getMessage().isprintable()
 
 
+def test_lines_of_our_own_records_stay_lines(records):
+    """The notifier's text has several."""
+    logging.getLogger("airflow_provider_tenable.x").warning("one\n%s %s\x1b[2J", KEY, "\u2028")
+    assert records[0].getMessage() == "one\n***  \\x1b[2J"
+
+
 def test_records_of_others_are_left_alone(records):
     for name in ("root", "airflow.task", "tenablewords", "my.tenable"):
         logging.getLogger(name).error("two\nlines %s", "x")
