@@ -159,6 +159,36 @@ KNOWN_BAD = [
         "tests/unit/test_replay.py::test_a_run_whose_import_took_its_refusals_back_is_passed_over",
     ),
     Variant(
+        "the role of an import is an argument of its mapped task",
+        "pipeline.py", "\"title\": name_of(group), **shared", "\"title\": name_of(group), \"role_name\": group[0].role_name, **shared",
+        "tests/unit/test_template_safety.py::test_plan_imports_returns_numbers_and_titles_of_checked_names",
+    ),
+    Variant(
+        "an assignment is rendered",
+        "operators/security_hub.py", "\"dry_run\", \"staging_path\")", "\"dry_run\", \"staging_path\", \"assignment\")",
+        "tests/unit/test_template_safety.py::test_an_assignment_is_in_no_templated_field",
+    ),
+    Variant(
+        "what a run's params name as a role may be any text",
+        "destinations.py", "    if role is not None and not is_role_name(role):\n", "    if False:\n",
+        "tests/unit/test_destinations.py::test_a_malformed_destination_is_named_with_what_is_wrong",
+    ),
+    Variant(
+        "what a manifest names is not checked again",
+        "ledger.py", "        if fault := _fault_of(manifest):\n", "        if fault := None:\n",
+        "tests/unit/test_ledger.py::test_a_manifest_that_was_changed_is_refused_before_anything_is_made_of_its_names",
+    ),
+    Variant(
+        "what a group names is not checked again",
+        "import_groups.py", "        if fault := fault_of(target):\n", "        if fault := None:\n",
+        "tests/unit/test_import_groups.py::test_a_group_that_was_changed_is_refused_before_anything_is_made_of_its_names",
+    ),
+    Variant(
+        "what an import is given as arguments is not checked",
+        "operators/security_hub.py", "        if fault := fault_of(target):\n", "        if fault := None:\n",
+        "tests/unit/test_operators.py::test_arguments_are_checked_again_before_an_arn_or_a_connection_is_made_of_them",
+    ),
+    Variant(
         "a text is cut a byte too late",
         "asff/limits.py", "value[: limit - 1].rstrip() + ELLIPSIS", "value[:limit].rstrip() + ELLIPSIS",
         "tests/unit/asff/test_limits.py::test_text_at_the_limit_stays_and_one_over_is_cut_with_an_ellipsis",

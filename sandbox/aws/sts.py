@@ -15,7 +15,8 @@ from sandbox.aws.sigv4 import Caller
 
 API_VERSION = "2011-06-15"
 OPERATIONS = ("GetCallerIdentity", "AssumeRole")
-_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
+# A path may have any printable character of ASCII (IAM API reference: CreateRole), a name may not.
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/(?:[!-~]+/)?[\w+=,.@-]+", re.ASCII)
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
 # A role session that assumes another role gets an hour at most (role chaining).

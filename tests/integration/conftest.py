@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.standalone.airflow import connections, destinations
 from sandbox.standalone.children import SandboxProcess
+from tests.integration.dag_runs import make_database
 from tests.integration.pipeline_driver import Variables
 from tests.sandbox_driver import Sandbox
 
@@ -31,6 +32,14 @@ def sandbox(small_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         connect(monkeypatch, name, fields)
     monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", f"file://{tmp_path / 'staging'}")
     return small_sandbox
+
+
+@pytest.fixture(scope="session")
+def airflow_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """An empty database of this Airflow, to be copied."""
+    base = tmp_path_factory.getbasetemp()
+    # Each process of pytest-xdist has its own folder, below a common one.
+    return make_database(base if worker_id == "master" else base.parent)
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, name: str, fields: dict[str, Any]) -> None:

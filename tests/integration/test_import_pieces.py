@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,13 +11,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable import pipeline
-from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_PLUS, TaskDeferred
+from airflow_provider_tenable._compat import TaskDeferred
+from airflow_provider_tenable.import_groups import read_group
+from airflow_provider_tenable.links.security_hub import XCOM_KEY, console_url
 from airflow_provider_tenable.operators.security_hub import PAUSE_SECONDS, SecurityHubImportFindingsOperator
+from tests.integration.dag_runs import ROOT, DagRuns
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_two_tasks_in_many_pieces_deliver_what_six_would(
@@ -65,49 +63,50 @@ def test_two_tasks_in_many_pieces_deliver_what_six_would(
     assert run.ledger["destinations"].keys() == set(places)
 
 
-PROGRAM = """
-import runpy, sys, json
-from airflow_provider_tenable.operators import security_hub
-security_hub.PAUSE_SECONDS = 0.5
-dag = runpy.run_path(sys.argv[1])["dag"]
-run = dag.test(run_conf=json.loads(sys.argv[2]))
-print("RESULT", json.dumps({
-    "state": str(getattr(run.state, "value", run.state)),
-    "imports": sorted([each.map_index, str(each.state), each.try_number, each.rendered_map_index] for each in run.get_task_instances() if each.task_id == "import_findings"),
-}))
-"""
+def test_task_that_0_1_0_planned_and_dag_file_of_0_1_0_import_as_before(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    run = Run(defaults=defaults)
+    plan = pipeline.plan_run(run.context)
+    exports = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
+    run.transform(plan, *exports)
+    planned = pipeline.plan_imports(run.context)
+    places = [each["title"] for each in planned]
+    assert len(places) >= 3
+    [target] = read_group(run.folder, planned[0]["group"])
+    shared = {"batch_size": 100, "dry_run": False}
+    old = {"account": target.account, "region": target.region, "aws_conn_id": target.aws_conn_id, "role_name": target.role_name, **shared}
+    # The XCom of 0.1.0 under the present DAG file, and the present XCom under a DAG file of 0.1.0, which uses expand_kwargs.
+    ways: list[dict[str, Any]] = [{"assignment": old}, planned[1], {"assignment": planned[2]}]
+    for place, way in zip(places, ways, strict=False):
+        operator = SecurityHubImportFindingsOperator(task_id="import", **way)
+        assert operator.title == place
+        result = operator.execute(run.context)
+        assert f"{result['account']}/{result['region']}" == place
+        assert result["findings"] == result["accepted"] > 0
+        assert set(result) == {"account", "region", "findings", "accepted", "rejected", "calls"}
+        assert run.pushed[XCOM_KEY] == console_url(account=result["account"], region=result["region"])
+    # A task that 0.1.0 began under its own DAG file finds its receipts.
+    again = SecurityHubImportFindingsOperator(task_id="import", **old).execute(run.context)
+    assert f"{again['account']}/{again['region']}" == places[0]
+    assert sandbox.aws("stats")["calls"]["BatchImportFindings"] == sum(len(read_group(run.folder, each["group"])) for each in planned[:3])
 
 
-def test_airflow_itself_maps_no_more_than_it_may_and_carries_an_import_through_its_pieces(sandbox: Sandbox, defaults: dict[str, Any], tmp_path: Path) -> None:
+def test_airflow_itself_maps_no_more_than_it_may_and_carries_an_import_through_its_pieces(
+    sandbox: Sandbox, defaults: dict[str, Any], airflow_database: Path, tmp_path: Path
+) -> None:
     sandbox.tenable("options", {"prepare_seconds": 0})
-    env = {
-        **os.environ,
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    settings = {
         "AIRFLOW__CORE__MAX_MAP_LENGTH": "2",
-        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
         "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1",
         "AIRFLOW__TENABLE__IMPORT_MINUTES": "0.002",
     }
-
-    def python(*arguments: str) -> str:
-        done = subprocess.run([sys.executable, "-W", "ignore", *arguments], env=env, capture_output=True, text=True, timeout=900, check=False)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-        return done.stdout
-
-    python("-m", "airflow", "db", "migrate")
-    if AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_2_PLUS:
-        # To Airflow 3.0's dag.test, an asset is not active before its DAG processor has seen it.
-        python("-m", "airflow", "dags", "reserialize")
-    output = python("-c", PROGRAM, str(ROOT / "dags" / "tenable_to_security_hub.py"), json.dumps({**defaults, "batch_size": 40}))
-    result = json.loads(next(line for line in output.splitlines() if line.startswith("RESULT")).removeprefix("RESULT"))
-    assert result["state"] == "success", output[-6000:]
-    assert [each[0] for each in result["imports"]] == [0, 1]
-    assert {each[1] for each in result["imports"]} == {"success"}
+    airflow = DagRuns(tmp_path, airflow_database, [ROOT / "dags" / "tenable_to_security_hub.py"], settings)
+    [run] = airflow.run(("tenable_to_security_hub", {**defaults, "batch_size": 40}))
+    assert run.state == "success", run.errors
+    imports = run.of("import_findings")
+    assert [int(each["map_index"]) for each in imports] == [0, 1]
+    assert {each["state"] for each in imports} == {"success"}
     # Pieces use no retry up.
-    assert {each[2] for each in result["imports"]} == {1}
-    assert all(re.fullmatch(r"\d{12}/[a-z0-9-]+ and \d more", each[3]) for each in result["imports"]), result
-    assert output.count("The worker slot is handed back") >= 2
+    assert {each["try_number"] for each in imports} == {1}
+    assert all(re.fullmatch(r"\d{12}/[a-z0-9-]+ and \d more", each["rendered_map_index"]) for each in imports), imports
+    assert run.output.count("The worker slot is handed back") >= 2
     assert delivered(sandbox.documents()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts)

@@ -161,6 +161,22 @@ def test_arguments_are_checked_again_before_an_arn_or_a_connection_is_made_of_th
     assert not assigned or (operator.role_name, operator.aws_conn_id) == (None, "aws_default")
 
 
+def test_a_single_destination_is_imported_as_the_manifests_say_now(tmp_path):
+    """The transform may have been cleared without what follows it: the group file is from before then."""
+    from airflow_provider_tenable.import_groups import Target, write_group
+    from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+    from airflow_provider_tenable.run_folder import RunFolder
+    from airflow_provider_tenable.staging import write_json
+
+    run = RunFolder(f"file://{tmp_path}", "dag", "run")
+    place = {"account": "111122223333", "region": "eu-west-1", "aws_conn_id": None, "role_name": "R"}
+    write_group(run, 0, [Target(**place, parts=[("part-of-before", 7)])])
+    write_json(run.shards, {"count": 1})
+    write_json(run.shard_manifest(0), {"destinations": [{**place, "parts": [{"name": "part-of-now", "lines": 3}]}], "rejected_part": None, "parked_part": None})
+    operator = SecurityHubImportFindingsOperator(task_id="x", assignment={"group": 0, "title": "t", "batch_size": 1, "dry_run": False})
+    assert operator._targets(run, operator._assigned()) == [Target(**place, parts=[("part-of-now", 3)])]
+
+
 @every_operator
 def test_lineage_is_offered_and_empty_before_anything_was_done(operator):
     required = {name: {} for name, each in _parameters(operator).items() if each.default is inspect.Parameter.empty}

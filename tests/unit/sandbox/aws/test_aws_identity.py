@@ -102,6 +102,18 @@ def test_role_is_assumed_in_another_account(sandbox: Any) -> None:
     assert "222233334444" in sandbox.client(key=key).describe_hub()["HubArn"]
 
 
+def test_role_may_have_a_path_of_any_printable_characters(sandbox: Any) -> None:
+    role = "arn:aws:iam::111122223333:role/{{a}}|<b>&/[c]:d/TenableSecurityHubImport"
+    sandbox.control("roles", {"arn": role})
+    key, secret = "AKIASANDBOXHUB000001", "sandbox-aws-secret-000000000000000000001"
+    user = {"access_key_id": key, "secret_access_key": secret, "account": "111122223333", "arn": "arn:aws:iam::111122223333:user/tenable-importer"}
+    sandbox.control("identities", {**user, "may_assume": ["arn:aws:iam::111122223333:role/*"]})
+    identity = sandbox.client("sts", key=sandbox.assume(role)).get_caller_identity()
+    assert identity["Arn"] == "arn:aws:sts::111122223333:assumed-role/TenableSecurityHubImport/test"
+    code, _, _ = refusal(sandbox.client("sts").assume_role, RoleArn=f"{role}{{", RoleSessionName="test")
+    assert code == "ValidationError"
+
+
 @pytest.mark.parametrize("role", [f"{ROLE}Admin", "arn:aws:iam::999999999999:role/TenableSecurityHubImport"])
 def test_role_that_does_not_exist_is_denied(sandbox: Any, role: str) -> None:
     code, status, message = refusal(sandbox.client("sts").assume_role, RoleArn=role, RoleSessionName="test")
