@@ -153,7 +153,8 @@ class AssetTable:
     def _table(self) -> sqlite3.Connection:
         if self._database is None:
             # An empty name: SQLite keeps the table in memory up to the size of its cache, beyond that in a temporary file that has no name and ends with us.
-            database = sqlite3.connect("", isolation_level=None)
+            # Only one thread uses it, but the garbage collector may close a forgotten one from another.
+            database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             # Python 3.13 complains of a connection that is left to the garbage collector.
             finalize = weakref.finalize(self, database.close)
             try:
