@@ -41,6 +41,7 @@ TARGETS = {
     **{name: ["tests/unit/test_importing.py"] for name in ("batching", "sending", "importing")},
     **{name: ["tests/unit/test_exports.py"] for name in ("exports", "adoption")},
     "filters": ["tests/unit/test_filters.py"],
+    **{name: [f"tests/unit/test_{name}.py"] for name in ("run_conf", "first_run", "unserved")},
     **{f"hooks.{name}": [f"tests/unit/hooks/test_{name}.py"] for name in ("bounds", "answers")},
     # The file of the module's own tests: what it notices, all of them together notice too.
     **{f"asff.{name}": [f"tests/unit/asff/test_{name}.py"] for name in ("identity", "limits", "times", "findings", "plugins", "resources")},
@@ -90,6 +91,31 @@ KNOWN_BAD = [
         "the watermark moves when the run begins",
         "pipeline.py", "    write_json(run.plan, plan)\n", "    write_json(run.plan, plan)\n    watermark.write_watermark(context['dag_run'].dag_id, window.until)\n",
         "tests/faults/test_crashes.py::test_run_killed_at_every_boundary_is_carried_on_by_the_retry_of_its_task[plan_written]",
+    ),
+    Variant(
+        "a misspelt dry_run is a real run",
+        "run_conf.py", "    if unknown:\n", "    if False:\n",
+        "tests/unit/test_run_conf.py::test_param_that_resembles_none_is_refused_with_all_that_there_are",
+    ),
+    Variant(
+        "a scheduled run sends before anybody has looked",
+        "first_run.py", '_UNATTENDED = frozenset({"scheduled", ', "_UNATTENDED = frozenset({",
+        "tests/unit/test_first_run.py::test_run_that_nobody_asked_for_is_held_back_until_something_says_that_the_dag_sends[scheduled]",
+    ),
+    Variant(
+        "a run that is held back is so in its log only",
+        "pipeline.py", "        settings = msgspec.structs.replace(settings, dry_run=True)\n", "",
+        "tests/integration/test_first_steps.py::test_scheduled_runs_of_a_new_deployment_send_nothing_until_a_run_was_triggered",
+    ),
+    Variant(
+        "a run that is held back sends when it is cleared",
+        "pipeline.py", 'before=before if before and before["asked"] == asked else None', "before=None",
+        "tests/integration/test_first_steps.py::test_run_that_was_held_back_stays_so_when_it_is_cleared[True]",
+    ),
+    Variant(
+        "a run that leaves out most of what it is there for moves the watermark",
+        "pipeline.py", "    check_served(ledger, run, plan)\n", "",
+        "tests/integration/test_unserved.py::test_accounts_that_cannot_be_reached_are_named_with_their_records",
     ),
     Variant(
         "the watermark is the end of the run and not its beginning",
