@@ -1,6 +1,8 @@
-"""Say what an environment of Amazon MWAA has, as names for a shell: `python scripts/mwaa_environment.py FOLDER/environment.json`.
+"""Print what an Amazon MWAA environment has as shell variables.
 
-The file is the answer of `aws mwaa get-environment`. What the environment does not have is an empty text.
+    python scripts/mwaa_environment.py FOLDER/environment.json
+
+The file is the answer of `aws mwaa get-environment`. A variable is empty if the environment does not have it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import mwaa_merge
 
 
 def names_of(environment: dict[str, Any]) -> dict[str, str]:
-    """Name -> value.
+    """The variables.
 
     :param environment: the member ``Environment`` of the answer.
     """
@@ -34,10 +36,10 @@ def names_of(environment: dict[str, Any]) -> dict[str, str]:
         "STARTUP_VERSION": environment.get("StartupScriptS3ObjectVersion") or "",
         "PARTITION": role.split(":")[1],
         "ACCOUNT_ID": role.split(":")[4],
-        # Roles that the console has made have a path, which IAM's commands leave out and trust policies need.
+        # The console creates roles under a path, which trust policies need and IAM's commands do not take.
         "EXECUTION_ROLE_ARN": role,
         "EXECUTION_ROLE": role.rpartition("/")[2],
-        # Empty where the environment uses AWS's own key.
+        # Empty if the environment uses a key that AWS owns.
         "ENVIRONMENT_KEY_ARN": environment.get("KmsKey") or "",
         "TASK_LOG_GROUP": group if logs.get("Enabled") else "",
         "TASK_LOG_LEVEL": logs.get("LogLevel") or "" if logs.get("Enabled") else "",
@@ -45,7 +47,7 @@ def names_of(environment: dict[str, Any]) -> dict[str, str]:
 
 
 def main(path: Path) -> None:
-    """Print the names."""
+    """Print the variables."""
     try:
         environment = mwaa_merge.read_environment(path.parent)
     except mwaa_merge.MergeError as error:

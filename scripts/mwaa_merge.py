@@ -1,10 +1,10 @@
-"""Merge the bundle for Amazon MWAA into what an environment has, so that nothing of it is lost.
+"""Merge the bundle for Amazon MWAA into the files and options of an existing environment, without losing any of them.
 
-`scripts/mwaa_bundle.py --into FOLDER` calls this. FOLDER holds `environment.json`, the answer of `aws mwaa get-environment`, and the
-environment's `requirements.txt`, `plugins.zip` and `startup.sh`, as far as it has them.
+`scripts/mwaa_bundle.py --into FOLDER` calls this. FOLDER contains `environment.json`, the answer of
+`aws mwaa get-environment`, and those of `requirements.txt`, `plugins.zip` and `startup.sh` that the environment has.
 
-What was there stays as it was, byte for byte. Ours is a block between two marks, or wheels that an inventory lists: a second merge
-replaces them.
+Existing content stays byte for byte. Ours is a block between two markers, or wheels that an inventory lists, so that the
+next merge can replace it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NOT_THE_WATERMARK = "^(?!.*__since$)"
 
 
 class MergeError(Exception):
-    """The environment has something that contradicts the bundle; the text says what, and what to do."""
+    """The environment and the bundle contradict each other; the text says where, and what to do."""
 
 
 def without_block(text: str) -> str:
@@ -39,7 +39,7 @@ def without_block(text: str) -> str:
 def merge_requirements(theirs: str, ours: str) -> str:
     """Their requirements, then ours in a block.
 
-    ``--no-index`` only where they have it too: otherwise their packages come from an index. Whether both fit together is the resolver's to say.
+    ``--no-index`` is left out unless they have it too, since their packages come from an index. The resolver checks for conflicts.
     """
     kept = without_block(theirs)
     if kept and not kept.endswith("\n"):
@@ -50,7 +50,7 @@ def merge_requirements(theirs: str, ours: str) -> str:
 
 
 def merge_plugins(theirs: bytes | None, ours: bytes) -> bytes:
-    """Their plugins.zip with our wheels added, and those of an earlier merge taken out.
+    """Their plugins.zip with our wheels added and those of an earlier merge removed.
 
     :raises MergeError: a file of theirs has the name of one of our wheels and another content, or the archive is damaged.
     """
@@ -59,7 +59,7 @@ def merge_plugins(theirs: bytes | None, ours: bytes) -> bytes:
         new = {entry.filename: entry for entry in added.infolist()}
         for entry, data in _entries(theirs):
             if entry.filename in new and added.read(new.pop(entry.filename)) != data:
-                raise MergeError(f"The environment's plugins.zip has another {entry.filename}. Take it out there, then merge again.")
+                raise MergeError(f"The environment's plugins.zip has a different {entry.filename}. Remove it there, then merge again.")
             merged.writestr(entry, data)
         for entry in new.values():
             merged.writestr(entry, added.read(entry))
@@ -71,7 +71,7 @@ def merge_plugins(theirs: bytes | None, ours: bytes) -> bytes:
 
 
 def _entries(theirs: bytes | None) -> list[tuple[zipfile.ZipInfo, bytes]]:
-    """What their archive holds of their own."""
+    """The entries of their archive that are not ours."""
     if theirs is None:
         return []
     try:
@@ -95,11 +95,10 @@ def merge_startup(theirs: str, ours: str) -> str:
 def merge_options(theirs: dict[str, str], *, staging_path: str, keep_secrets: bool = False) -> dict[str, str]:
     """All Airflow options of the environment with ours added, since an update replaces them all.
 
-    An option that is there stays. Nothing is added that other DAGs would notice: where there is no secrets backend, the one that is
-    added is asked for our connection alone.
+    Existing options stay. Nothing is added that affects other DAGs: a secrets backend that is added looks up our connection only.
 
-    :param keep_secrets: whether the options of the secrets backend stay as they are in any case.
-    :raises MergeError: the environment's secrets backend would hide the watermark, or leaves our connection out.
+    :param keep_secrets: leave the options of the secrets backend alone.
+    :raises MergeError: the environment's secrets backend would hide the watermark, or excludes our connection.
     """
     merged = {"tenable.staging_path": staging_path, "tenable.dag_params": json.dumps(DAG_PARAMS), **theirs}
     if keep_secrets:
@@ -114,7 +113,7 @@ def merge_options(theirs: dict[str, str], *, staging_path: str, keep_secrets: bo
 
 
 def _checked_kwargs(text: str | None) -> dict[str, str]:
-    """What has to change in the options of one of Amazon's secrets backends: nothing, or the pattern that keeps the watermark out."""
+    """The options of one of Amazon's secrets backends that have to change: none, or a pattern that keeps the watermark out."""
     try:
         kwargs = json.loads(text or "{}")
     except ValueError:
@@ -124,7 +123,7 @@ def _checked_kwargs(text: str | None) -> dict[str, str]:
     connections = kwargs.get("connections_lookup_pattern")
     if kwargs.get("connections_prefix", "") is None or (connections is not None and not re.match(connections, "tenable_default")):
         raise MergeError(
-            "secrets.backend_kwargs of the environment leaves tenable_default out (connections_prefix, connections_lookup_pattern). Change that, "
+            "secrets.backend_kwargs of the environment excludes tenable_default (connections_prefix, connections_lookup_pattern). Change that, "
             "or define the connection in Airflow's UI and merge with --keep-secrets."
         )
     variables = kwargs.get("variables_lookup_pattern")
@@ -133,13 +132,13 @@ def _checked_kwargs(text: str | None) -> dict[str, str]:
     if variables is not None:
         raise MergeError(
             f"secrets.backend_kwargs of the environment has the variables_lookup_pattern {variables!r}, which matches {_WATERMARK}: the secrets "
-            "backend would be asked for the watermark. Change the pattern so that it leaves out names that end in __since."
+            "backend would be asked for the watermark. Change the pattern so that it excludes names that end in __since."
         )
     return {"secrets.backend_kwargs": json.dumps({**kwargs, "variables_lookup_pattern": _NOT_THE_WATERMARK})}
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """The environment of ``environment.json``. :raises MergeError: it is not there, or something else."""
+    """The environment in ``environment.json``. :raises MergeError: the file is missing, or something else."""
     path = folder / "environment.json"
     try:
         environment = json.loads(path.read_text())["Environment"]
@@ -152,7 +151,7 @@ def read_environment(folder: Path) -> dict[str, Any]:
 def merge_files(folder: Path, target: Path, *, startup: bool) -> str:
     """Merge the files of an environment into those of the bundle in ``target``; the merged requirements.
 
-    :param startup: whether ours goes into their startup script; otherwise theirs is left alone.
+    :param startup: add ours to their startup script; otherwise theirs is left alone.
     """
     requirements = merge_requirements(_text(folder / "requirements.txt"), _text(target / "requirements.txt"))
     _write(target / "requirements.txt", requirements)
@@ -167,7 +166,7 @@ def merge_files(folder: Path, target: Path, *, startup: bool) -> str:
 
 
 def _text(path: Path) -> str:
-    """The text of a file, empty where there is none; whatever its line ends and its encoding are, they come out again as they were."""
+    """The text of a file, empty if there is none. Line endings and bytes that are not UTF-8 survive a round trip."""
     return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
 
 
@@ -176,7 +175,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def update_of(environment: dict[str, Any], *, startup: bool, keep_secrets: bool) -> dict[str, Any]:
-    """The input of ``aws mwaa update-environment``: what changes and nothing else, so the environment keeps its version of Airflow."""
+    """The input of ``aws mwaa update-environment``: only what changes, so the environment keeps its version of Airflow."""
     bucket = str(environment["SourceBucketArn"]).rpartition(":")[2]
     update = {
         "Name": environment["Name"],

@@ -82,7 +82,14 @@ def resolve_together(airflow: str, constraints: Path, requirements: str, plugins
         wanted.write_bytes(asked.encode("utf-8", "surrogateescape"))
         # MWAA leaves its constraints away where the file names some.
         own = any(option in requirements for option in ("-c ", "--constraint "))
-        found = _compiled(wanted, None if own else constraints)
+        try:
+            found = _compiled(wanted, None if own else constraints)
+        except BundleError as error:
+            # Without the command line, whose temporary file tells nobody anything.
+            words = str(error).partition(" failed:\n")[2] or str(error)
+            raise BundleError(
+                f"The environment's requirements.txt and the provider's do not fit together on Airflow {airflow}. Nothing was changed there.\n{words}"
+            ) from error
         if "--no-index" in requirements:
             image = resolve(airflow, constraints)
             wheels = {re.sub(r"[-_.]+", "-", path.name.split("-")[0]).lower() for path in (folder / "plugins").rglob("*.whl")}

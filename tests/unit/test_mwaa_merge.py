@@ -127,7 +127,7 @@ class TestPlugins:
         assert mwaa_merge.merge_plugins(once, archive(self.ours)) == once
 
     def test_another_file_of_the_same_name_is_refused(self) -> None:
-        with pytest.raises(mwaa_merge.MergeError, match=r"has another shared-1\.0-py3-none-any\.whl"):
+        with pytest.raises(mwaa_merge.MergeError, match=r"has a different shared-1\.0-py3-none-any\.whl"):
             mwaa_merge.merge_plugins(archive({"shared-1.0-py3-none-any.whl": b"theirs"}), archive(self.ours))
 
     def test_environment_without_plugins_gets_ours(self) -> None:
@@ -208,8 +208,8 @@ class TestOptions:
         ("kwargs", "message"),
         [
             ('{"variables_lookup_pattern": ".*"}', "matches tenable_to_security_hub__since"),
-            ('{"connections_lookup_pattern": "^finance_"}', "leaves tenable_default out"),
-            ('{"connections_prefix": null}', "leaves tenable_default out"),
+            ('{"connections_lookup_pattern": "^finance_"}', "excludes tenable_default"),
+            ('{"connections_prefix": null}', "excludes tenable_default"),
             ("[]", "not a JSON object"),
             ("{", "not a JSON object"),
         ],
@@ -322,7 +322,7 @@ class TestInto:
         folder = self.folder(tmp_path)
         (folder / "plugins.zip").write_bytes(archive({"shared-1.0-py3-none-any.whl": b"theirs"}))
         assert self.run(folder, monkeypatch) == 1
-        assert "Take it out there, then merge again." in capsys.readouterr().err
+        assert "Remove it there, then merge again." in capsys.readouterr().err
 
     def test_version_is_the_environments(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SystemExit):
@@ -351,6 +351,20 @@ class TestTogether:
         assert command[command.index("--constraint") + 1].endswith("mwaa-3.0.6.txt")
         assert "/usr/local/airflow/plugins" not in command[-1]
         assert "--find-links /" in command[-1]
+
+    def test_contradiction_is_told_in_the_resolvers_words(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        def fail(*command: str | Path, env: dict[str, str] | None = None) -> str:
+            raise mwaa_packages.BundleError(f"{' '.join(map(str, command))} failed:\nBecause you require pandas==1.0 and pandas==2.1.4 ...")
+
+        (tmp_path / "plugins.zip").write_bytes(archive({}))
+        monkeypatch.setattr(mwaa_packages, "run", fail)
+        monkeypatch.setattr(mwaa_packages, "uv", lambda: "uv")
+        with pytest.raises(mwaa_packages.BundleError) as failure:
+            mwaa_packages.resolve_together("3.0.6", ROOT / "constraints" / "mwaa-3.0.6.txt", "pandas==1.0\n", tmp_path / "plugins.zip")
+        assert str(failure.value).splitlines() == [
+            "The environment's requirements.txt and the provider's do not fit together on Airflow 3.0.6. Nothing was changed there.",
+            "Because you require pandas==1.0 and pandas==2.1.4 ...",
+        ]
 
     def test_constraints_of_theirs_replace_mwaas(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         [command] = self.resolve(monkeypatch, tmp_path, "--constraint https://example.com/c.txt\nslack-sdk\n", [])
