@@ -122,8 +122,8 @@ class DagRuns:
         assert len(outcomes) == len(orders)
         return outcomes
 
-    def cells(self) -> Iterator[tuple[str, bytes]]:
-        """Every value of every row in the database, with its place."""
+    def cells(self) -> Iterator[tuple[str, str, bytes]]:
+        """Every value of every row in the database: the DAG that the row is of, if any, table and column, value."""
         with closing(sqlite3.connect(self.database)) as database:
             database.text_factory = bytes
             for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
@@ -131,8 +131,10 @@ class DagRuns:
                 rows = database.execute(f'SELECT * FROM "{table}"')
                 columns = [column[0] for column in rows.description]
                 for row in rows:
-                    for column, value in zip(columns, row, strict=True):
-                        yield f"{table}.{column}", value if isinstance(value, bytes) else str(value).encode()
+                    values = dict(zip(columns, row, strict=True))
+                    dag_id = (values.get("dag_id") or b"").decode()
+                    for column, value in values.items():
+                        yield dag_id, f"{table}.{column}", value if isinstance(value, bytes) else str(value).encode()
 
     def _python(self, *arguments: str) -> str:
         return _python(self.env, *arguments)

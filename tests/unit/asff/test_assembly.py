@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_tenable.asff import assembly, findings
 from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError
 from airflow_provider_tenable.asff.plugins import decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.resources import ec2_resource
+from airflow_provider_tenable.asff.resources import Resource, ec2_resource
 from tests.unit.asff.mapping import RECORD, ROW, checked_line, decode, line_of, record
 
 texts = st.none() | st.text(max_size=80) | st.sampled_from(["", " ", "a\tb\nc", "\x00x", 'qu"ote\\', "é\u2028", "x" * 3000])
@@ -83,3 +83,77 @@ def test_tables_of_what_is_kept_are_bounded(monkeypatch):
         assert fill((number,)) == number
         assert len(table) <= 10
     assert table == {(20,): 20, (21,): 21, (22,): 22, (23,): 23, (24,): 24}
+
+
+# Around 240 KB: the product's ARN is as long as it takes to get there to the byte.
+
+PACKAGES = [{"product": "openssl", "version": "3.0.1", "path": "/usr/lib/" + "x" * 200}]
+LIMIT = 240_000
+
+
+def with_arn(length: int, **changes) -> bytes:
+    one = decode(record(**changes))
+    plugin = plugin_parts(decode_plugin(bytes(one.plugin)))
+    return checked_line(one, plugin, ec2_resource(ROW), "a" * length, MappingOptions())
+
+
+def ids(line: bytes) -> list[str]:
+    return [each["Id"] for each in json.loads(line).get("Vulnerabilities", [])]
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_a_finding_of_240_000_bytes_is_sent_as_it_is_and_one_of_a_byte_more_without_packages(over):
+    room = LIMIT - len(with_arn(0, software_vulns=PACKAGES))
+    line = with_arn(room + over, software_vulns=PACKAGES)
+    assert ids(line) == ["CVE-2024-0001", "CVE-2024-0002"]
+    assert (len(line) == LIMIT + over) is (b"VulnerablePackages" in line) is (over <= 0)
+
+
+def test_as_many_cves_stay_as_fit_at_every_length():
+    """The oracle counts the bytes in its own way; this looks at each length at which one CVE more or less fits."""
+    cves = [f"CVE-2024-{number:04d}" for number in range(4)]
+    plugin = {"id": 1, "name": "n", "cve": cves}
+    complete = with_arn(0, plugin=plugin)
+    bare = complete.index(b',"Vulnerabilities"') + 1
+    kept: list[int] = []
+    for length in range(LIMIT - len(complete) - 2, LIMIT - bare + 1):
+        line = with_arn(length, plugin=plugin)
+        assert len(line) <= LIMIT
+        kept.append(len(ids(line)))
+        assert ids(line) == cves[: kept[-1]]
+        if kept[-1] not in (0, 4):
+            assert len(line) <= LIMIT - 80
+    assert kept == sorted(kept, reverse=True)
+    assert set(kept) == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_what_has_no_room_for_a_single_cve_is_sent_without_and_refused_a_byte_later(over):
+    plugin = {"id": 1, "name": "n", "cve": ["CVE-2024-0001"]}
+    complete = with_arn(0, plugin=plugin)
+    length = LIMIT - complete.index(b',"Vulnerabilities"') - 1 + over
+    if over:
+        with pytest.raises(UnmappableError, match="it has 240001 bytes, the limit is 240000"):
+            with_arn(length, plugin=plugin)
+    else:
+        line = with_arn(length, plugin=plugin)
+        assert (len(line), ids(line)) == (LIMIT, [])
+
+
+def test_a_finding_without_cves_over_the_limit_is_refused():
+    with pytest.raises(UnmappableError, match=r"it has 24\d{4} bytes"):
+        with_arn(LIMIT, plugin={"id": 1}, software_vulns=PACKAGES)
+
+
+@pytest.mark.parametrize(("scheme", "around"), [("port", len("eu-west-1/111122223333//1/tcp/443")), ("tvm2aws", len("eu-west-1//1"))])
+def test_an_id_of_512_characters_is_sent_and_one_of_513_is_refused(scheme, around):
+    one = decode(record(plugin={"id": 1}))
+
+    def line(length: int) -> bytes:
+        resource = Resource("111122223333", "eu-west-1", "r" * (length - around), msgspec.Raw(b"[{}]"), {"asset_uuid": "a"}, None)
+        return checked_line(one, plugin_parts(decode_plugin(b'{"id":1}')), resource, "arn:x", MappingOptions(id_scheme=scheme))
+
+    for length in (399, 400, 401, 511, 512):
+        assert len(json.loads(line(length))["Id"]) == length
+    with pytest.raises(UnmappableError, match="its id would have 513 characters, the limit is 512"):
+        line(513)
