@@ -13,6 +13,9 @@ from airflow import __version__ as _airflow_version
 from airflow.timetables.interval import DeltaDataIntervalTimetable
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from packaging.version import Version
+from collections.abc import Iterator
+from contextlib import contextmanager
+from airflow_provider_tenable.exceptions import ConfigurationError, RejectedFindingsError, UnservedError
 
 _log = logging.getLogger(__name__)
 
@@ -170,3 +173,12 @@ __all__ = [
     "pause",
     "task",
 ]
+
+
+@contextmanager
+def fail_fast() -> Iterator[None]:
+    """Turn errors that only the user can mend into Airflow's "fail without retrying". All others keep the task's retries."""
+    try:
+        yield
+    except (ConfigurationError, RejectedFindingsError, UnservedError) as error:
+        raise AirflowFailException(str(error)) from error

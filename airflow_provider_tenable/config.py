@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_tenable.foreign_text import quoted, safe
+from airflow_provider_tenable.guards.foreign_text import quoted, safe
 
 SECTION = "tenable"
 

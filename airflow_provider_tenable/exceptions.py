@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_tenable.foreign_text import visible
-from airflow_provider_tenable.redaction import scrub
+from airflow_provider_tenable.guards.foreign_text import visible
+from airflow_provider_tenable.guards.redaction import scrub
 
 
 class TenableProviderError(Exception):

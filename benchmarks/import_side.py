@@ -34,9 +34,9 @@ def hook() -> Any:
 
 def import_once(sender: Any, run: Any, parts: list[str], total: int, **arguments: Any) -> Any:
     """The import as the operator does it, from staged parts to receipts."""
-    from airflow_provider_tenable.importing import FindingsImport
-    from airflow_provider_tenable.parts import read_lines
-    from airflow_provider_tenable.receipts import Receipts
+    from airflow_provider_tenable.security_hub.importer import FindingsImport
+    from airflow_provider_tenable.security_hub.receipts import Receipts
+    from airflow_provider_tenable.staging.parts import read_lines
 
     folder = run.destination(ACCOUNT, REGION)
     receipts = Receipts(run, ACCOUNT, REGION, parts)
@@ -46,9 +46,9 @@ def import_once(sender: Any, run: Any, parts: list[str], total: int, **arguments
 
 def stage(scratch: str, lines: list[bytes]) -> tuple[Any, list[str]]:
     """Stage findings in parts, as the transform does."""
-    from airflow_provider_tenable import parts, run_folder
+    from airflow_provider_tenable.staging import layout, parts
 
-    run = run_folder.RunFolder(f"file://{scratch}", "dag", "run")
+    run = layout.RunFolder(f"file://{scratch}", "dag", "run")
     names = []
     for number in range(PARTS):
         writer = parts.PartWriter(run.destination(ACCOUNT, REGION), f"part-{number}", by_content=True, packed=True)
@@ -60,7 +60,7 @@ def stage(scratch: str, lines: list[bytes]) -> tuple[Any, list[str]]:
 
 def ours(port: int, file: str) -> Iterator[dict[str, Any]]:
     """Staged parts to receipts, without a quota."""
-    from airflow_provider_tenable.rate import TokenBucket
+    from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 
     connect(port)
     lines = Path(file).read_bytes().splitlines()

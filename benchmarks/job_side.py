@@ -44,18 +44,22 @@ def main() -> None:
     import pyarrow.parquet  # noqa: F401
     import tenable.io  # noqa: F401
 
-    from airflow_provider_tenable import assets, importing, pipeline, rate, transform, watermark  # noqa: F401
+    from airflow_provider_tenable.assets import table  # noqa: F401
     from airflow_provider_tenable.hooks import security_hub  # noqa: F401
     from airflow_provider_tenable.operators.asff import TenableToAsffOperator
     from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
     from airflow_provider_tenable.operators.tenable import TenableExportOperator
-    from airflow_provider_tenable.settings import DEFAULTS
+    from airflow_provider_tenable.run import finish, watermark
+    from airflow_provider_tenable.run import plan as plan_module
+    from airflow_provider_tenable.run.params import DEFAULTS
+    from airflow_provider_tenable.security_hub import importer, rate_limit  # noqa: F401
+    from airflow_provider_tenable.transform import shard as transform  # noqa: F401
 
     watermark.read_watermark = lambda dag_id: None
     watermark.write_watermark = lambda dag_id, value: None
     if quota == "off":
         # As it stands in `importing`, with a rate that is never reached.
-        rate.TokenBucket.__init__.__defaults__ = (1e6, 1e6)  # type: ignore[misc]
+        rate_limit.TokenBucket.__init__.__defaults__ = (1e6, 1e6)  # type: ignore[misc]
     severities = ["info", "low", "medium", "high", "critical"]
     destinations = [{"aws_conn_id": "aws_default", "accounts": [ACCOUNT], "role_name": None, "region": REGION}]
     params = {**DEFAULTS, "severities": severities, "destinations": destinations}
@@ -67,19 +71,19 @@ def main() -> None:
     }
     began, cpu = time.monotonic(), time.process_time()
     with stage("plan"):
-        plan = pipeline.plan_run(context)
+        plan = plan_module.plan_run(context)
     with stage("export"):
         exports = {
             kind: TenableExportOperator(task_id=kind, export=kind, filters={}, deferrable=False, poll_interval=1).execute(context)
             for kind in ("assets", "vulnerabilities")
         }
     with stage("transform"):
-        for shard in pipeline.plan_shards(context, exports["vulnerabilities"]):
+        for shard in plan_module.plan_shards(context, exports["vulnerabilities"]):
             TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, plan=plan, **exports).execute(context)
     with stage("import"):
-        results = [SecurityHubImportFindingsOperator(task_id="import", assignment=each).execute(context) for each in pipeline.plan_imports(context)]
+        results = [SecurityHubImportFindingsOperator(task_id="import", assignment=each).execute(context) for each in plan_module.plan_imports(context)]
     with stage("settle"):
-        pipeline.settle_run(context, exports["vulnerabilities"])
+        finish.settle_run(context, exports["vulnerabilities"])
     staged_bytes = sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(scratch) for name in names)
     print(
         json.dumps(

@@ -42,9 +42,10 @@ class CountingWriter:
 
 def transform_of(writer: Any, asset_parts: list[Any], *, routing: str = "resource") -> Any:
     """A transform of everything, to one destination."""
-    from airflow_provider_tenable.asff.findings import SEVERITIES, MappingOptions
-    from airflow_provider_tenable.destinations import Destination
-    from airflow_provider_tenable.transform import Transform, TransformSettings
+    from airflow_provider_tenable.asff.finding import MappingOptions
+    from airflow_provider_tenable.tenable_vm.records import SEVERITIES
+    from airflow_provider_tenable.transform.routing import Destination
+    from airflow_provider_tenable.transform.shard import Transform, TransformSettings
 
     return Transform(
         settings=TransformSettings(
@@ -73,7 +74,7 @@ def chunks_of(folder: str, kind: str) -> list[bytes]:
 
 def blocks_of(chunk: bytes) -> Iterator[memoryview]:
     """A chunk as it comes out of its staged part."""
-    from airflow_provider_tenable.parts import BLOCK_BYTES
+    from airflow_provider_tenable.staging.parts import BLOCK_BYTES
 
     whole = memoryview(chunk)
     return (whole[start : start + BLOCK_BYTES] for start in range(0, len(chunk), BLOCK_BYTES))
@@ -81,10 +82,11 @@ def blocks_of(chunk: bytes) -> Iterator[memoryview]:
 
 def in_memory(folder: str) -> Callable[[list[bytes] | None], CountingWriter]:
     """Transforms the raw chunks to lines, the way the operator does but without files."""
-    from airflow_provider_tenable import assets, transform
+    from airflow_provider_tenable.tenable_vm import asset_row
+    from airflow_provider_tenable.transform import shard as transform
 
     chunks = {f"{number}": chunk for number, chunk in enumerate(chunks_of(folder, "vulnerabilities"))}
-    rows = {row.id: row for chunk in chunks_of(folder, "assets") for row in assets.rows_of(chunk)}
+    rows = {row.id: row for chunk in chunks_of(folder, "assets") for row in asset_row.rows_of(chunk)}
     transform.read_blocks = lambda part: blocks_of(chunks[part])  # type: ignore[assignment, misc, index]
 
     def run(kept: list[bytes] | None = None) -> CountingWriter:
@@ -112,7 +114,7 @@ def floor(folder: str) -> Iterator[dict[str, Any]]:
 
     import msgspec
 
-    from airflow_provider_tenable.asff.records import Vulnerability
+    from airflow_provider_tenable.tenable_vm.records import Vulnerability
     from tests.unit.asff.oracle import Finding
 
     lines: list[bytes] = []
@@ -135,10 +137,11 @@ def floor(folder: str) -> Iterator[dict[str, Any]]:
 
 def staged(folder: str) -> Iterator[dict[str, Any]]:
     """The whole work of the transform task: staged chunks in, staged findings and manifest out, all on disk."""
-    from airflow_provider_tenable import assets, export_store
-    from airflow_provider_tenable.findings_writer import FindingsWriter
-    from airflow_provider_tenable.run_folder import RunFolder
-    from airflow_provider_tenable.staging import open_path
+    from airflow_provider_tenable.assets import parquet
+    from airflow_provider_tenable.export import store as export_store
+    from airflow_provider_tenable.staging.files import open_path
+    from airflow_provider_tenable.staging.layout import RunFolder
+    from airflow_provider_tenable.transform.output import FindingsWriter
 
     with tempfile.TemporaryDirectory() as scratch:
         base = open_path(f"file://{scratch}")
@@ -148,7 +151,7 @@ def staged(folder: str) -> Iterator[dict[str, Any]]:
             chunk_parts.append(base / "v" / store.put("00000000", number, chunk).name)
         for number, chunk in enumerate(chunks_of(folder, "assets")):
             part = base / f"assets-{number}.parquet"
-            part.write_bytes(assets.to_parquet(chunk)[0])
+            part.write_bytes(parquet.to_parquet(chunk)[0])
             asset_parts.append(part)
         while True:
             writer = FindingsWriter(RunFolder(f"file://{scratch}", "dag", "run"), 0)

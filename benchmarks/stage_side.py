@@ -20,15 +20,15 @@ STAGES = ("export", "transform", "import")
 
 def store_of(folder: Path, kind: str) -> Any:
     """The store of an export."""
-    from airflow_provider_tenable.export_store import StagedExport
-    from airflow_provider_tenable.staging import open_path
+    from airflow_provider_tenable.export.store import StagedExport
+    from airflow_provider_tenable.staging.files import open_path
 
     return StagedExport(open_path(f"file://{folder / kind}"), kind)
 
 
 def generate(folder: Path, vulnerabilities: int, port: int) -> int:
     """Stage generated chunks as the exports would, one at a time."""
-    from airflow_provider_tenable.export_jobs import ExportState
+    from airflow_provider_tenable.export.state import ExportState
 
     estate = Generated(vulnerabilities, accounts=(ACCOUNT,))
     for kind, chunks in (("assets", estate.asset_chunks()), ("vulnerabilities", estate.chunks())):
@@ -43,8 +43,8 @@ def export(folder: Path, vulnerabilities: int, port: int) -> int:
     """The export's state machine with the hook's session, from a server to the staging."""
     from tenable.io import TenableIO
 
-    from airflow_provider_tenable.exports import ExportRun
-    from airflow_provider_tenable.hooks.tenable_api import TenableApi
+    from airflow_provider_tenable.export.state_machine import ExportRun
+    from airflow_provider_tenable.tenable_vm.client import TenableApi
 
     api = TenableApi(TenableIO("access", "secret", url=f"http://127.0.0.1:{port}"), name="benchmark")
     store = store_of(folder / "exported", "vulnerabilities")
@@ -54,9 +54,9 @@ def export(folder: Path, vulnerabilities: int, port: int) -> int:
 
 def transform(folder: Path, vulnerabilities: int, port: int) -> int:
     """All chunks in one task."""
-    from airflow_provider_tenable.export_store import staged_parts
-    from airflow_provider_tenable.findings_writer import FindingsWriter
-    from airflow_provider_tenable.run_folder import RunFolder
+    from airflow_provider_tenable.export.store import staged_parts
+    from airflow_provider_tenable.staging.layout import RunFolder
+    from airflow_provider_tenable.transform.output import FindingsWriter
     from benchmarks.our_side import transform_of
 
     writer = FindingsWriter(RunFolder(f"file://{folder}", "dag", "run"), 0)
@@ -68,9 +68,9 @@ def transform(folder: Path, vulnerabilities: int, port: int) -> int:
 
 def import_(folder: Path, vulnerabilities: int, port: int) -> int:
     """All findings of one account in one task, without a quota."""
-    from airflow_provider_tenable.rate import TokenBucket
-    from airflow_provider_tenable.run_folder import RunFolder
-    from airflow_provider_tenable.staging import names
+    from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
+    from airflow_provider_tenable.staging.files import names
+    from airflow_provider_tenable.staging.layout import RunFolder
     from benchmarks.import_side import connect, hook, import_once
 
     connect(port)

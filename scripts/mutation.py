@@ -36,17 +36,20 @@ PACKAGE = "airflow_provider_tenable"
 
 #: Module -> the tests that must notice.
 TARGETS = {
-    "watermark": ["tests/unit/test_watermark.py"],
-    "import_errors": ["tests/unit/test_import_errors.py", "tests/unit/test_importing.py"],
-    **{name: ["tests/unit/test_importing.py"] for name in ("batching", "sending", "importing")},
-    **{name: ["tests/unit/test_exports.py"] for name in ("exports", "adoption")},
-    "filters": ["tests/unit/test_filters.py"],
-    **{name: [f"tests/unit/test_{name}.py"] for name in ("run_conf", "first_run", "unserved")},
-    **{f"hooks.{name}": [f"tests/unit/hooks/test_{name}.py"] for name in ("bounds", "answers")},
+    "run.watermark": ["tests/unit/run/test_watermark.py"],
+    "run.conf": ["tests/unit/run/test_run_conf.py"],
+    **{f"run.{name}": [f"tests/unit/run/test_{name}.py"] for name in ("first_run", "unserved")},
+    "security_hub.responses": ["tests/unit/security_hub/test_responses.py", "tests/unit/security_hub/test_importer.py"],
+    **{f"security_hub.{name}": ["tests/unit/security_hub/test_importer.py"] for name in ("batches", "sender", "importer")},
+    **{f"export.{name}": ["tests/unit/export/test_state_machine.py"] for name in ("state_machine", "reattach")},
+    "export.filter_match": ["tests/unit/export/test_filter_match.py"],
+    **{f"tenable_vm.{name}": [f"tests/unit/tenable_vm/test_{name}.py"] for name in ("bounds", "response_body", "times")},
     # The file of the module's own tests: what it notices, all of them together notice too.
-    **{f"asff.{name}": [f"tests/unit/asff/test_{name}.py"] for name in ("identity", "limits", "times", "findings", "plugins", "resources")},
-    **{f"asff.{name}": ["tests/unit/asff/test_decoding.py"] for name in ("decoding", "salvage")},
-    **{f"asff.{name}": [f"tests/unit/asff/test_{name}.py"] for name in ("assembly", "plugin_output")},
+    **{f"asff.{name}": [f"tests/unit/asff/test_{name}.py"] for name in ("identity", "limits", "plugin", "resource", "plugin_output")},
+    "asff.finding": ["tests/unit/asff/test_finding.py", "tests/unit/asff/test_finding_line.py"],
+    "asff.memo": ["tests/unit/asff/test_finding_line.py"],
+    "aws": ["tests/unit/asff/test_identity.py"],
+    **{f"tenable_vm.{name}": ["tests/unit/tenable_vm/test_decode.py"] for name in ("decode", "lenient")},
 }
 
 
@@ -64,62 +67,62 @@ class Variant:
 KNOWN_BAD = [
     Variant(
         "a finished job is taken for whole although chunks failed",
-        "exports.py", "            partial = self._partial(status)\n", "            partial = None\n",
+        "export/state_machine.py", "            partial = self._partial(status)\n", "            partial = None\n",
         "tests/faults/test_tenable_faults.py::test_broken_job_is_never_taken_for_whole[fail_chunks-[1]-vulns]",
     ),
     Variant(
         "a chunk that cannot be decoded is skipped",
-        "exports.py", "        raise ExportNotFoundError(f\"chunk {chunk} could", "        return Part('none', 0, 0)\n        raise ExportNotFoundError(f\"chunk {chunk} could",
+        "export/state_machine.py", "        raise ExportNotFoundError(f\"chunk {chunk} could", "        return Part('none', 0, 0)\n        raise ExportNotFoundError(f\"chunk {chunk} could",
         "tests/faults/test_tenable_faults.py::test_chunk_that_is_never_a_list_is_no_empty_one",
     ),
     Variant(
         "an answer that is too large ends where the bound is, as if it were complete",
-        "hooks/bounds.py", "            if self._cut:\n", "            if True:\n",
-        "tests/unit/hooks/test_bounds.py::test_an_answer_without_end_is_broken_off",
+        "tenable_vm/bounds.py", "            if self._cut:\n", "            if True:\n",
+        "tests/unit/tenable_vm/test_bounds.py::test_an_answer_without_end_is_broken_off",
     ),
     Variant(
         "a large chunk is empty for those who did not ask for a file",
-        "hooks/bounds.py", "        return piece\n\n    def read(", "        return piece if self._size < 20_000_000 else b''\n\n    def read(",
+        "tenable_vm/bounds.py", "        return piece\n\n    def read(", "        return piece if self._size < 20_000_000 else b''\n\n    def read(",
         "tests/integration/test_get_conn.py::test_pytenables_iterator_brings_every_record_of_a_large_chunk[25-plain]",
     ),
     Variant(
         "FailedFindings are ignored",
-        "sending.py", "            entry = failed.get(item.id)\n", "            entry = None\n",
+        "security_hub/sender.py", "            entry = failed.get(item.id)\n", "            entry = None\n",
         "tests/faults/test_hub_faults.py::test_finding_that_is_refused_for_good_is_on_record_and_the_others_land",
     ),
     Variant(
         "the watermark moves when the run begins",
-        "pipeline.py", "    write_json(run.plan, plan)\n", "    write_json(run.plan, plan)\n    watermark.write_watermark(context['dag_run'].dag_id, window.until)\n",
+        "run/plan.py", "    write_json(run.plan, plan)\n", "    write_json(run.plan, plan)\n    watermark.write_watermark(context['dag_run'].dag_id, window.until)\n",
         "tests/faults/test_crashes.py::test_run_killed_at_every_boundary_is_carried_on_by_the_retry_of_its_task[plan_written]",
     ),
     Variant(
         "a misspelt dry_run is a real run",
-        "run_conf.py", "    if unknown:\n", "    if False:\n",
-        "tests/unit/test_run_conf.py::test_param_that_resembles_none_is_refused_with_all_that_there_are",
+        "run/conf.py", "    if unknown:\n", "    if False:\n",
+        "tests/unit/run/test_run_conf.py::test_param_that_resembles_none_is_refused_with_all_that_there_are",
     ),
     Variant(
         "a scheduled run sends before anybody has looked",
-        "first_run.py", '_UNATTENDED = frozenset({"scheduled", ', "_UNATTENDED = frozenset({",
-        "tests/unit/test_first_run.py::test_run_that_nobody_asked_for_is_held_back_until_something_says_that_the_dag_sends[scheduled]",
+        "run/first_run.py", '_UNATTENDED = frozenset({"scheduled", ', "_UNATTENDED = frozenset({",
+        "tests/unit/run/test_first_run.py::test_run_that_nobody_asked_for_is_held_back_until_something_says_that_the_dag_sends[scheduled]",
     ),
     Variant(
         "a run that is held back is so in its log only",
-        "pipeline.py", "        settings = msgspec.structs.replace(settings, dry_run=True)\n", "",
+        "run/plan.py", "        settings = msgspec.structs.replace(settings, dry_run=True)\n", "",
         "tests/integration/test_first_steps.py::test_scheduled_runs_of_a_new_deployment_send_nothing_until_a_run_was_triggered",
     ),
     Variant(
         "a run that is held back sends when it is cleared",
-        "pipeline.py", 'before=before if before and before["asked"] == asked else None', "before=None",
+        "run/plan.py", 'before=before if before and before["asked"] == asked else None', "before=None",
         "tests/integration/test_first_steps.py::test_run_that_was_held_back_stays_so_when_it_is_cleared[True]",
     ),
     Variant(
         "a run that leaves out most of what it is there for moves the watermark",
-        "pipeline.py", "    check_served(ledger, run, plan)\n", "",
+        "run/finish.py", "    check_served(ledger, run, plan)\n", "",
         "tests/integration/test_unserved.py::test_accounts_that_cannot_be_reached_are_named_with_their_records",
     ),
     Variant(
         "the watermark is the end of the run and not its beginning",
-        "watermark.py", "    target = min(window.until, int(data_from)) if data_from is not None else window.until\n", "    import time\n    target = int(time.time())\n",
+        "run/watermark.py", "    target = min(window.until, int(data_from)) if data_from is not None else window.until\n", "    import time\n    target = int(time.time())\n",
         "tests/faults/test_state_faults.py::test_worker_whose_clock_is_wrong_skips_nothing",
     ),
     Variant(
@@ -134,59 +137,59 @@ KNOWN_BAD = [
     ),
     Variant(
         "what is fixed is active, and what is open is archived",
-        "asff/assembly.py", "if archived else", "if not archived else",
-        "tests/unit/asff/test_findings.py::test_record_state",
+        "asff/finding.py", "if archived else", "if not archived else",
+        "tests/unit/asff/test_finding.py::test_record_state",
     ),
     Variant(
         "the last of several CVEs is lost",
-        "asff/plugins.py", "vulnerabilities_json(vulnerabilities.values())", "vulnerabilities_json(list(vulnerabilities.values())[:1])",
-        "tests/unit/asff/test_assembly.py::test_joined_pieces_are_the_bytes_of_the_struct",
+        "asff/plugin.py", "vulnerabilities_json(vulnerabilities.values())", "vulnerabilities_json(list(vulnerabilities.values())[:1])",
+        "tests/unit/asff/test_finding_line.py::test_joined_pieces_are_the_bytes_of_the_struct",
     ),
     Variant(
         "a receipt is written before the call",
-        "importing.py", "                            pending.add(pool.submit(self._sender.send, batch))\n",
+        "security_hub/importer.py", "                            pending.add(pool.submit(self._sender.send, batch))\n",
         "                            self._record(Outcome(accepted=batch))\n                            self.receipts.flush()\n"
         "                            pending.add(pool.submit(self._sender.send, batch))\n",
         "tests/faults/test_hub_faults.py::test_throttling_without_end_fails_the_task_and_its_retry_resumes",
     ),
     Variant(
         "the cursor looks at the time of the scan",
-        "watermark.py", '{"indexed_at" if self.kind == INCREMENTAL else "since": self.since}', '{"since": self.since}',
+        "run/watermark.py", '{"indexed_at" if self.kind == INCREMENTAL else "since": self.since}', '{"since": self.since}',
         "tests/faults/test_state_faults.py::test_finding_that_is_published_late_is_not_lost",
     ),
     Variant(
         "what is parked is dropped",
-        "parking.py", "        write_whole(run.parked_pool / name_there, content)\n", "",
-        "tests/unit/test_parking.py::test_what_one_run_parks_the_next_one_takes",
+        "transform/waiting_records.py", "        write_whole(run.parked_pool / name_there, content)\n", "",
+        "tests/unit/transform/test_waiting_records.py::test_what_one_run_parks_the_next_one_takes",
     ),
     Variant(
         "what one pass of a run has parked the next pass writes over",
-        "parking.py", "-{hashlib.sha256(content).hexdigest()[:16]}{_ENDING}", "{_ENDING}",
-        "tests/unit/test_parking.py::test_a_later_pass_of_a_run_writes_over_nothing_that_an_earlier_one_parked",
+        "transform/waiting_records.py", "-{hashlib.sha256(content).hexdigest()[:16]}{_ENDING}", "{_ENDING}",
+        "tests/unit/transform/test_waiting_records.py::test_a_later_pass_of_a_run_writes_over_nothing_that_an_earlier_one_parked",
     ),
     Variant(
         "what was claimed is removed from the pool, read or not",
-        "pipeline.py", "done=[name for each in settled for name in each[\"pool_parts\"]]", "done=read_json(run.root / 'unparked.json') or []",
+        "run/finish.py", "done=[name for each in settled for name in each[\"pool_parts\"]]", "done=read_json(run.root / 'unparked.json') or []",
         "tests/faults/test_cleared_runs.py::test_plan_of_shards_that_is_cleared_alone_drops_no_parked_record_unread",
     ),
     Variant(
         "what an earlier pass had rejected counts for the present one",
-        "ledger.py", "if line[\"part\"] in entry[\"parts\"]:", "if True:",
-        "tests/unit/test_ledger.py::test_rejected_lines_of_an_earlier_pass_do_not_count",
+        "run/ledger.py", "if line[\"part\"] in entry[\"parts\"]:", "if True:",
+        "tests/unit/run/test_ledger.py::test_rejected_lines_of_an_earlier_pass_do_not_count",
     ),
     Variant(
         "an import that is refused everything keeps the refusals as settled",
-        "importing.py", "            self.receipts.reopen()\n", "",
-        "tests/unit/test_importing.py::test_what_was_in_flight_when_an_import_was_stopped_for_refusing_everything_is_sent_again_too",
+        "security_hub/importer.py", "            self.receipts.reopen()\n", "",
+        "tests/unit/security_hub/test_importer.py::test_what_was_in_flight_when_an_import_was_stopped_for_refusing_everything_is_sent_again_too",
     ),
     Variant(
         "a replay takes a run whose refusals were taken back",
-        "replay.py", " and next(rejected_lines(run), None) is not None\n", "\n",
-        "tests/unit/test_replay.py::test_a_run_whose_import_took_its_refusals_back_is_passed_over",
+        "run/replay.py", " and next(rejected_lines(run), None) is not None\n", "\n",
+        "tests/unit/run/test_replay.py::test_a_run_whose_import_took_its_refusals_back_is_passed_over",
     ),
     Variant(
         "the role of an import is an argument of its mapped task",
-        "pipeline.py", "\"title\": name_of(group), **shared", "\"title\": name_of(group), \"role_name\": group[0].role_name, **shared",
+        "run/plan.py", "\"title\": name_of(group), **shared", "\"title\": name_of(group), \"role_name\": group[0].role_name, **shared",
         "tests/unit/test_template_safety.py::test_plan_imports_returns_numbers_and_titles_of_checked_names",
     ),
     Variant(
@@ -196,23 +199,23 @@ KNOWN_BAD = [
     ),
     Variant(
         "what a run's params name as a role may be any text",
-        "destinations.py", "    if role is not None and not is_role_name(role):\n", "    if False:\n",
-        "tests/unit/test_destinations.py::test_a_malformed_destination_is_named_with_what_is_wrong",
+        "transform/routing.py", "    if role is not None and not is_role_name(role):\n", "    if False:\n",
+        "tests/unit/transform/test_routing.py::test_a_malformed_destination_is_named_with_what_is_wrong",
     ),
     Variant(
         "what a manifest names is not checked again",
-        "ledger.py", "        if fault := _fault_of(manifest):\n", "        if fault := None:\n",
-        "tests/unit/test_ledger.py::test_a_manifest_that_was_changed_is_refused_before_anything_is_made_of_its_names",
+        "run/ledger.py", "        if fault := _fault_of(manifest):\n", "        if fault := None:\n",
+        "tests/unit/run/test_ledger.py::test_a_manifest_that_was_changed_is_refused_before_anything_is_made_of_its_names",
     ),
     Variant(
         "what a group names is not checked again",
-        "import_groups.py", "        if fault := fault_of(target):\n", "        if fault := None:\n",
-        "tests/unit/test_import_groups.py::test_a_group_that_was_changed_is_refused_before_anything_is_made_of_its_names",
+        "security_hub/assignment.py", "        if fault := fault_of(target):\n", "        if fault := None:\n",
+        "tests/unit/security_hub/test_assignment.py::test_a_group_that_was_changed_is_refused_before_anything_is_made_of_its_names",
     ),
     Variant(
         "what an import is given as arguments is not checked",
         "operators/security_hub.py", "        if fault := fault_of(target):\n", "        if fault := None:\n",
-        "tests/unit/test_operators.py::test_arguments_are_checked_again_before_an_arn_or_a_connection_is_made_of_them",
+        "tests/unit/operators/test_operators.py::test_arguments_are_checked_again_before_an_arn_or_a_connection_is_made_of_them",
     ),
     Variant(
         "a text is cut a byte too late",

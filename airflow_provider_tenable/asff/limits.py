@@ -39,9 +39,6 @@ PACKAGE_TEXT = 512
 
 #: The largest finding (service model: 240 KB), and the largest call (partner guide: 6 MB) with room for what surrounds the findings.
 FINDING_BYTES = 240_000
-BATCH_BYTES = 5_500_000
-#: The most findings in a call.
-BATCH_FINDINGS = 100
 
 ELLIPSIS = "\u2026"
 

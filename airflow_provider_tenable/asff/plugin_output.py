@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_tenable.asff.product_fields import PREFIX
-from airflow_provider_tenable.asff.records import Plugin
+from airflow_provider_tenable.tenable_vm.records import Plugin
 
 #: Plugin families (in lower case) whose output is credentials, with what it shows. Names as in Tenable's public lists:
 #: tenable.com/plugins/nessus/families, tenable.com/plugins/nnm/families, tenable.com/plugins/families/about.

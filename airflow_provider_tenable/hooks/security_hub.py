@@ -17,12 +17,12 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from airflow_provider_tenable import log_guard
 from airflow_provider_tenable._compat import AirflowNotFoundException
-from airflow_provider_tenable.asff.identity import DEFAULT_PRODUCT, partition_of, product_arn
+from airflow_provider_tenable.aws import DEFAULT_PRODUCT, partition_of, product_arn
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
-from airflow_provider_tenable.foreign_text import safe
-from airflow_provider_tenable.redaction import remember
+from airflow_provider_tenable.guards import log_guard
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.guards.redaction import remember
 
 #: What AWS answers when temporary credentials are over.
 EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
@@ -235,7 +235,7 @@ class SecurityHubHook(AwsBaseHook):
                 raise
 
     def _explained(self, what: str, error: ClientError) -> ConfigurationError | TemporaryError:
-        from airflow_provider_tenable.import_errors import RETRY, explain, verdict_of
+        from airflow_provider_tenable.security_hub.responses import RETRY, explain, verdict_of
 
         text = f"Cannot {what} (account {self.account}, Region {self.region_name}, connection {self.aws_conn_id!r}): {explain(error)}"
         return TemporaryError(text) if verdict_of(error) == RETRY else ConfigurationError(text)

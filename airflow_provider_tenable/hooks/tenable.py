@@ -15,8 +15,8 @@ from airflow_provider_tenable.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIO
 if TYPE_CHECKING:
     from tenable.io import TenableIO
 
-    from airflow_provider_tenable.export_jobs import Job, JobStatus
-    from airflow_provider_tenable.hooks.tenable_api import TenableApi
+    from airflow_provider_tenable.tenable_vm.client import TenableApi
+    from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
 
 
 class TenableHook(BaseHook):
@@ -88,8 +88,8 @@ class TenableHook(BaseHook):
 
     @cached_property
     def api(self) -> TenableApi:
-        """The calls of :class:`~airflow_provider_tenable.hooks.tenable_api.TenableApi` on this hook's client."""
-        from airflow_provider_tenable.hooks.tenable_api import TenableApi
+        """The calls of :class:`~airflow_provider_tenable.tenable_vm.client.TenableApi` on this hook's client."""
+        from airflow_provider_tenable.tenable_vm.client import TenableApi
 
         return TenableApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}")
 
@@ -141,7 +141,7 @@ def new_client(arguments: dict[str, Any], *, retries: int) -> TenableIO:
     """Construct pyTenable's client: our user agent, our guarded session, no Box."""
     from tenable.io import TenableIO
 
-    from airflow_provider_tenable.hooks.tenable_session import GuardedSession
+    from airflow_provider_tenable.tenable_vm.session import GuardedSession
 
     arguments = dict(arguments)
     verify = arguments.pop("ssl_verify")

@@ -14,9 +14,9 @@ import re
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from airflow_provider_tenable import log_guard, redaction
 from airflow_provider_tenable._compat import mask_secret
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.guards import log_guard, redaction
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_tenable._compat import BaseOperatorLink, XCom
-from airflow_provider_tenable.asff.identity import partition_of
+from airflow_provider_tenable.aws import partition_of
 
 #: Partition -> host of its console.
 _CONSOLES = {

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_tenable._compat import BaseNotifier
-from airflow_provider_tenable.foreign_text import LONGEST_CODE, LONGEST_ID, safe, visible
-from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, safe, visible
+from airflow_provider_tenable.staging.layout import RunFolder
 
 #: So many accounts, and so many reasons, are told of singly.
 _LONGEST_LIST = 10
@@ -53,8 +53,8 @@ def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | No
 
     They hold accounts, Regions, counts, codes, Security Hub's messages and ids of findings; no finding itself.
     """
-    from airflow_provider_tenable.ledger import BROKEN
-    from airflow_provider_tenable.staging import read_json
+    from airflow_provider_tenable.run.ledger import BROKEN
+    from airflow_provider_tenable.staging.files import read_json
 
     ledger = read_json(run.ledger)
     if ledger is None:
@@ -80,8 +80,8 @@ def _reasons(run: RunFolder) -> list[tuple[tuple[str, str], int, str]]:
     """The most frequent pairs of code and message, how often each, and the id of one finding."""
     import msgspec
 
-    from airflow_provider_tenable.parts import read_lines
-    from airflow_provider_tenable.staging import names
+    from airflow_provider_tenable.staging.files import names
+    from airflow_provider_tenable.staging.parts import read_lines
 
     class Line(msgspec.Struct):
         code: str

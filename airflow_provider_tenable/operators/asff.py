@@ -8,14 +8,13 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable import metrics
-from airflow_provider_tenable._compat import BaseOperator
-from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable._compat import BaseOperator, fail_fast
 from airflow_provider_tenable.hooks.tenable import TenableHook
-from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.observability import metrics
+from airflow_provider_tenable.staging.layout import RunFolder
 
 if TYPE_CHECKING:
-    from airflow_provider_tenable.lineage import Data
+    from airflow_provider_tenable.observability.lineage import Data
 
 
 class TenableToAsffOperator(BaseOperator):
@@ -72,8 +71,8 @@ class TenableToAsffOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Transform the shard."""
-        from airflow_provider_tenable.export_store import staged_parts
-        from airflow_provider_tenable.findings_writer import FindingsWriter
+        from airflow_provider_tenable.export.store import staged_parts
+        from airflow_provider_tenable.transform.output import FindingsWriter
 
         shard, began = self.shard or {"index": 0, "count": 1}, time.monotonic()
         with fail_fast(), closing(self.hook):
@@ -83,7 +82,7 @@ class TenableToAsffOperator(BaseOperator):
             transform = self._transform(writer)
             with closing(transform.assets):
                 if shard.get("parked"):
-                    from airflow_provider_tenable.parking import claimed_parts, read_pool
+                    from airflow_provider_tenable.transform.waiting_records import claimed_parts, read_pool
 
                     pool_parts = claimed_parts(run)
                     transform.transform_parked(read_pool(run, pool_parts))
@@ -106,12 +105,12 @@ class TenableToAsffOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Lineage, for the OpenLineage provider: from the staged exports to the staged findings, with the numbers of this shard."""
-        from airflow_provider_tenable.lineage import operator_lineage
+        from airflow_provider_tenable.observability.lineage import operator_lineage
 
         return operator_lineage(*self._lineage)
 
     def _note_lineage(self, run: RunFolder, manifest: dict[str, Any]) -> None:
-        from airflow_provider_tenable.lineage import staged_data
+        from airflow_provider_tenable.observability.lineage import staged_data
 
         source = str(run.parked_pool) if manifest["from_pool"] else self.vulnerabilities["folder"]
         self._lineage = [staged_data(source, manifest["read"]), staged_data(self.assets["folder"])], [staged_data(str(run.findings), manifest["findings"])]
@@ -120,13 +119,13 @@ class TenableToAsffOperator(BaseOperator):
         import msgspec
 
         from airflow_provider_tenable import config
-        from airflow_provider_tenable.asff.findings import MappingOptions
+        from airflow_provider_tenable.asff.finding import MappingOptions
         from airflow_provider_tenable.asff.identity import ID_SCHEMES
-        from airflow_provider_tenable.asset_index import staged_assets
-        from airflow_provider_tenable.destinations import Destination
+        from airflow_provider_tenable.assets.index import staged_assets
         from airflow_provider_tenable.exceptions import ConfigurationError
-        from airflow_provider_tenable.transform import Transform, TransformSettings
-        from airflow_provider_tenable.uuids import is_uuid
+        from airflow_provider_tenable.guards.uuids import is_uuid
+        from airflow_provider_tenable.transform.routing import Destination
+        from airflow_provider_tenable.transform.shard import Transform, TransformSettings
 
         settings, window = self.plan["settings"], self.plan["window"]
         scheme = self.id_scheme or config.get("id_scheme")
@@ -158,8 +157,8 @@ class TenableToAsffOperator(BaseOperator):
         )
 
     def _lookup(self, asset_id: str) -> Any:
-        from airflow_provider_tenable.assets import row_of_details
         from airflow_provider_tenable.exceptions import TemporaryError
+        from airflow_provider_tenable.tenable_vm.asset_row import row_of_details
 
         try:
             details = self.hook.api.asset(asset_id)

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable import metrics
-from airflow_provider_tenable._compat import BaseOperator, pause
-from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable._compat import BaseOperator, fail_fast, pause
 from airflow_provider_tenable.links.security_hub import XCOM_KEY, SecurityHubFindingsLink, console_url
-from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.observability import metrics
+from airflow_provider_tenable.staging.layout import RunFolder
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
-    from airflow_provider_tenable.import_groups import Assignment, Target
-    from airflow_provider_tenable.lineage import Data
+    from airflow_provider_tenable.observability.lineage import Data
+    from airflow_provider_tenable.security_hub.assignment import Assignment, Target
 
 #: Between two pieces of an import. Not less: Airflow 3.2 and 3.3 lose tasks whose trigger fires within its first seconds.
 PAUSE_SECONDS = 30.0
@@ -118,7 +117,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         """Check the hub, then send what has no receipt yet."""
         from airflow_provider_tenable import config
         from airflow_provider_tenable.exceptions import ConfigurationError
-        from airflow_provider_tenable.group_import import GroupImport
+        from airflow_provider_tenable.security_hub.group import GroupImport
 
         with fail_fast():
             assigned = self._assigned()
@@ -169,7 +168,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
 
         Nothing of the assignment is kept in a templated field: ``dag.test`` of Airflow 2 renders the fields of a deferred task once more when it is resumed.
         """
-        from airflow_provider_tenable.import_groups import Assignment, parse_assignment
+        from airflow_provider_tenable.security_hub.assignment import Assignment, parse_assignment
 
         if self.assignment is not None:
             return parse_assignment(self.assignment)
@@ -185,7 +184,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
 
     def _targets(self, run: RunFolder, assigned: Assignment) -> list[Target]:
         from airflow_provider_tenable.exceptions import ConfigurationError
-        from airflow_provider_tenable.import_groups import Target, fault_of, read_group
+        from airflow_provider_tenable.security_hub.assignment import Target, fault_of, read_group
 
         if assigned.group is not None:
             group = read_group(run, assigned.group)
@@ -214,7 +213,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
 
     def _tell(self, run: RunFolder, dry_run: bool, target: Target, before: dict[str, Any], after: dict[str, Any], seconds: float) -> None:
         """What one account and Region's import has done so far, for metrics and lineage."""
-        from airflow_provider_tenable.lineage import security_hub_data, staged_data
+        from airflow_provider_tenable.observability.lineage import security_hub_data, staged_data
 
         metrics.imported(before, after, seconds, dag_id=run.dag_id, account=target.account, region=target.region)
         read, written = self._lineage
@@ -224,14 +223,14 @@ class SecurityHubImportFindingsOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Lineage, for the OpenLineage provider: from the staged findings to each hub, with the number of findings that it acknowledged."""
-        from airflow_provider_tenable.lineage import operator_lineage
+        from airflow_provider_tenable.observability.lineage import operator_lineage
 
         return operator_lineage(*self._lineage)
 
 
 def staged_findings(run: RunFolder, account: str, region: str) -> list[tuple[str, int]]:
     """(name, findings) of the parts that the transform's manifests name for one account and hub Region."""
-    from airflow_provider_tenable.ledger import shard_manifests
+    from airflow_provider_tenable.run.ledger import shard_manifests
 
     return [
         (part["name"], part["lines"])

@@ -8,17 +8,16 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable import metrics
-from airflow_provider_tenable._compat import BaseOperator, conf
-from airflow_provider_tenable.failing import fail_fast
-from airflow_provider_tenable.foreign_text import quoted, safe
+from airflow_provider_tenable._compat import BaseOperator, conf, fail_fast
+from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.hooks.tenable import TenableHook
-from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.observability import metrics
+from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_tenable.exports import ExportRun
-    from airflow_provider_tenable.lineage import Data
+    from airflow_provider_tenable.export.state_machine import ExportRun
+    from airflow_provider_tenable.observability.lineage import Data
 
 
 class TenableExportOperator(BaseOperator):
@@ -94,12 +93,12 @@ class TenableExportOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Lineage, for the OpenLineage provider: from Tenable's records to the staged parts, with their numbers."""
-        from airflow_provider_tenable.lineage import operator_lineage
+        from airflow_provider_tenable.observability.lineage import operator_lineage
 
         return operator_lineage(*self._lineage)
 
     def _advance(self, context: Any) -> dict[str, Any]:
-        from airflow_provider_tenable.export_jobs import Finished
+        from airflow_provider_tenable.export.state import Finished
 
         with fail_fast(), closing(self.hook):
             dag_run_folder = RunFolder.of(context, self.staging_path)
@@ -133,8 +132,8 @@ class TenableExportOperator(BaseOperator):
 
     def _export_run(self, folder: Any) -> ExportRun:
         from airflow_provider_tenable import config
-        from airflow_provider_tenable.export_store import StagedExport
-        from airflow_provider_tenable.exports import ExportRun
+        from airflow_provider_tenable.export.state_machine import ExportRun
+        from airflow_provider_tenable.export.store import StagedExport
 
         poll, timeout = self.poll_interval, self.export_timeout
         return ExportRun(
@@ -188,6 +187,6 @@ class TenableExportOperator(BaseOperator):
         }
 
     def _note_lineage(self, folder: str, records: int, size: int, files: int) -> None:
-        from airflow_provider_tenable.lineage import staged_data, tenable_data
+        from airflow_provider_tenable.observability.lineage import staged_data, tenable_data
 
         self._lineage = [tenable_data(self.hook.connection_arguments["url"], self.export, records)], [staged_data(folder, records, size, files)]

@@ -11,8 +11,8 @@ from airflow_provider_tenable._compat import BaseTrigger, TriggerEvent
 from airflow_provider_tenable.exceptions import ConfigurationError, ExportNotFoundError, TemporaryError
 
 if TYPE_CHECKING:
-    from airflow_provider_tenable.export_jobs import JobStatus
     from airflow_provider_tenable.hooks.tenable import TenableHook
+    from airflow_provider_tenable.tenable_vm.jobs import JobStatus
 
 #: Airflow 3.2 and 3.3 lose a task whose trigger fires while its worker is still reporting that it was deferred
 #: (apache/airflow#66374, #71580): no trigger fires within its first seconds.
@@ -116,6 +116,6 @@ class TenableExportTrigger(BaseTrigger):
         return {"status": status.status} if self._is_news(status) else None
 
     def _is_news(self, status: JobStatus) -> bool:
-        from airflow_provider_tenable.export_jobs import ACTIVE
+        from airflow_provider_tenable.tenable_vm.jobs import ACTIVE
 
         return status.status not in ACTIVE or len(status.chunks) > self.chunks_staged

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from airflow_provider_tenable.packing import unpacked
+from airflow_provider_tenable.staging.zstd import unpacked
 
 ACCESS_KEY = "canary-access-key-3f9d2c71b8e54a06"
 SECRET_KEY = "canary-secret-key-97aa10c4e6d3428b"

@@ -15,15 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_tenable.export_jobs import Job, JobStatus
-from airflow_provider_tenable.ledger import build_ledger, check_sums, destinations_of, rejected_lines, shard_manifests
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.parts import read_lines
-from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.run_folder import RunFolder
-from airflow_provider_tenable.settings import parse_settings
-from airflow_provider_tenable.staging import write_json
+from airflow_provider_tenable.run.ledger import build_ledger, check_sums, destinations_of, rejected_lines, shard_manifests
+from airflow_provider_tenable.run.params import parse_settings
+from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.staging.files import write_json
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
 
 _EXAMPLE = Path(__file__).parent.parent / "data" / "vulns_chunk_official_example.json"
 ACCOUNT, REGION = "111122223333", "us-east-1"
@@ -240,8 +240,8 @@ def run_hostile(tasks: Any, order: Record) -> Record:
 
     :return: counts, and how long it took.
     """
-    from airflow_provider_tenable.importing import FindingsImport
-    from airflow_provider_tenable.rate import TokenBucket
+    from airflow_provider_tenable.security_hub.importer import FindingsImport
+    from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 
     context, began = tasks.context, time.monotonic()
     tenable = GeneratedTenable(order["good"], order["bad"], order["seed"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_tenable import pipeline, replay
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.run import plan as pipeline
+from airflow_provider_tenable.run import replay
 
 DAG_ID = "tenable_replay_rejected"
 

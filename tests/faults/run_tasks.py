@@ -20,17 +20,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_tenable import crash_points, pipeline, watermark
-from airflow_provider_tenable._compat import TaskDeferred
-from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable._compat import TaskDeferred, fail_fast
 from airflow_provider_tenable.hooks.tenable import TenableHook
-from airflow_provider_tenable.importing import FindingsImport
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.report import report_of
-from airflow_provider_tenable.run_folder import RunFolder
-from airflow_provider_tenable.settings import DEFAULTS
+from airflow_provider_tenable.run import finish, retention, watermark
+from airflow_provider_tenable.run import plan as plan_module
+from airflow_provider_tenable.run.params import DEFAULTS
+from airflow_provider_tenable.run.report import report_of
+from airflow_provider_tenable.security_hub.importer import FindingsImport
+from airflow_provider_tenable.staging import crash_points
+from airflow_provider_tenable.staging.layout import RunFolder
 
 DAG_ID = "tenable_to_security_hub"
 
@@ -87,22 +88,22 @@ class Tasks:
         """All tasks. The first error ends the run, as it fails the DAG run once the task's retries are used up."""
         context = self.context
         try:
-            plan = self.once("plan_run", lambda: pipeline.plan_run(context))
+            plan = self.once("plan_run", lambda: plan_module.plan_run(context))
             assets = self.once("export_assets", lambda: self.export("assets", plan["asset_filters"]))
             found = self.once("export_vulnerabilities", lambda: self.export("vulnerabilities", plan["vulnerability_filters"]))
-            for shard in self.once("plan_shards", lambda: pipeline.plan_shards(context, found, assets)):
+            for shard in self.once("plan_shards", lambda: plan_module.plan_shards(context, found, assets)):
                 name = f"transform_{shard['index']}"
                 transform = TenableToAsffOperator(task_id=name, shard=shard, assets=assets, vulnerabilities=found, plan=plan)
                 self.once(name, lambda transform=transform: transform.execute(context))
-            for number, assignment in enumerate(self.once("plan_imports", lambda: pipeline.plan_imports(context))):
+            for number, assignment in enumerate(self.once("plan_imports", lambda: plan_module.plan_imports(context))):
                 name = f"import_findings_{number}"
                 task = SecurityHubImportFindingsOperator(task_id=name, assignment=assignment)
                 self.once(name, lambda task=task: task.execute(context))
-            self.once("settle", lambda: pipeline.settle_run(context, found))
-            self.once("advance_watermark", lambda: pipeline.advance_watermark(context, found))
+            self.once("settle", lambda: finish.settle_run(context, found))
+            self.once("advance_watermark", lambda: finish.advance_watermark(context, found))
         finally:
             logging.getLogger("airflow.task").info("%s", report_of(RunFolder.of(context)))
-        self.once("remove_old_runs", lambda: pipeline.remove_old_runs(context))
+        self.once("remove_old_runs", lambda: retention.remove_old_runs(context))
 
     def export(self, kind: str, filters: dict[str, Any]) -> Any:
         """An export; deferred ones wait in a trigger that is made anew from its serialised form each time, also after a crash."""

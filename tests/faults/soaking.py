@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_tenable.crash_points import CrashPoint
+from airflow_provider_tenable.staging.crash_points import CrashPoint
 from tests.faults import run_tasks
 from tests.faults.universe import Sandbox, differences, expected
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 
 import airflow_provider_tenable
-from airflow_provider_tenable.crash_points import CrashPoint
+from airflow_provider_tenable.staging.crash_points import CrashPoint
 from tests.faults.canary import leaks
 from tests.faults.pipeline import Pipeline, Zygote
 from tests.faults.universe import Sandbox, belongs, differences, expected, identity_of

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_tenable.asff.decoding import count_records, decode_chunk
-from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError
+from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError
 from airflow_provider_tenable.asff.limits import FINDING_BYTES
-from airflow_provider_tenable.asff.plugins import decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.records import Vulnerability
-from airflow_provider_tenable.asff.resources import AssetRow, ec2_resource
+from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
+from airflow_provider_tenable.asff.resource import ec2_resource
+from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
+from airflow_provider_tenable.tenable_vm.decode import count_records, decode_chunk
+from airflow_provider_tenable.tenable_vm.records import Vulnerability
 from sandbox.aws.asff.findings import complaint
 from tests.faults import hostile
 from tests.faults.pipeline import Pipeline

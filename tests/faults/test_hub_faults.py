@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable.import_errors import BY_CODE, FINDING_CODES, REJECT, RETRY, STOP
+from airflow_provider_tenable.security_hub.responses import BY_CODE, FINDING_CODES, REJECT, RETRY, STOP
 from tests.faults.pipeline import Pipeline
 from tests.faults.proxy import FaultProxy, http_answer
 from tests.faults.universe import Sandbox, differences, expected, identity_of
 
 #: So that "for minutes" is soon over.
-QUICK = {"airflow_provider_tenable.sending:_LONGEST_PAUSE": 0.05}
+QUICK = {"airflow_provider_tenable.security_hub.sender:_LONGEST_PAUSE": 0.05}
 IMPATIENT = 1.0
 IMPORT = "BatchImportFindings"
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from airflow_provider_tenable.crash_points import CrashPoint
+from airflow_provider_tenable.staging.crash_points import CrashPoint
 from tests.faults.canary import leaks
 from tests.faults.pipeline import Pipeline, Zygote
 from tests.faults.universe import Findings, Sandbox, belongs, differences, expected
@@ -135,7 +135,7 @@ class Deployment(RuleBasedStateMachine):
         if self.open_run is None:
             self.runs += 1
             self.open_run = f"run-{self.runs}"
-        patches = {"airflow_provider_tenable.sending:_LONGEST_PAUSE": 0.05}
+        patches = {"airflow_provider_tenable.security_hub.sender:_LONGEST_PAUSE": 0.05}
         now = float(self.sandbox.tenable("clock")["now"])
         before = self.pipeline.watermarks
         result = self.pipeline.run(self.open_run, patches=patches, clock=now - time.time() + self.clock, **order)

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("moto", reason="the store is moto's")
 
-from airflow_provider_tenable.crash_points import CrashPoint
+from airflow_provider_tenable.staging.crash_points import CrashPoint
 from tests.faults.canary import forms_of, holds_secret, leaks
 from tests.faults.pipeline import Pipeline, Zygote
 from tests.faults.test_crashes import History, attempt, begun_anew_after_a_failure
@@ -48,7 +48,7 @@ class StoredHistory(History):
         return StoredPipeline(self.zygote, self.sandbox, folder, self.store)
 
     # moto dates an object when it is put, and no older.
-    patches: ClassVar[dict[str, float]] = {"airflow_provider_tenable.asset_garbage:_ORPHANED_SECONDS": -1.0}
+    patches: ClassVar[dict[str, float]] = {"airflow_provider_tenable.assets.garbage:_ORPHANED_SECONDS": -1.0}
 
     def leave_garbage(self) -> None:
         assert isinstance(self.pipeline, StoredPipeline)

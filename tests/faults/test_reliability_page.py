@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from airflow_provider_tenable.crash_points import CrashPoint
-from airflow_provider_tenable.hooks.tenable_api import BY_STATUS
-from airflow_provider_tenable.import_errors import FINDING_CODES
+from airflow_provider_tenable.security_hub.responses import FINDING_CODES
+from airflow_provider_tenable.staging.crash_points import CrashPoint
+from airflow_provider_tenable.tenable_vm.client import BY_STATUS
 
 FOLDER = Path(__file__).parent
 PAGE = (FOLDER.parent.parent / "docs" / "reliability.md").read_text()

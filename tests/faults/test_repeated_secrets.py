@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_tenable.packing import unpacked
+from airflow_provider_tenable.staging.zstd import unpacked
 from sandbox.repeating import FORMS, PLACES
 from tests.faults.canary import ACCESS_KEY, AWS_SECRET_KEY, SECRET_KEY, repeats
 from tests.faults.pipeline import Pipeline, Result

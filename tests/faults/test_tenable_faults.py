@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable.hooks.tenable_api import BY_STATUS
+from airflow_provider_tenable.tenable_vm.client import BY_STATUS
 from tests.faults.canary import ACCESS_KEY, SECRET_KEY
 from tests.faults.pipeline import Pipeline, Result, Zygote
 from tests.faults.proxy import FaultProxy, http_answer
@@ -17,8 +17,8 @@ from tests.faults.universe import Sandbox, differences, expected
 
 #: So that "for ever" is soon over: one look that fails, two fetches of a chunk, one restart.
 IMPATIENT = {
-    "airflow_provider_tenable.exports:_FAILED_LOOKS": 1,
-    "airflow_provider_tenable.exports:_CHUNK_FETCHES": 2,
+    "airflow_provider_tenable.export.state_machine:_FAILED_LOOKS": 1,
+    "airflow_provider_tenable.export.state_machine:_CHUNK_FETCHES": 2,
 }
 
 
@@ -232,7 +232,7 @@ def test_connection_that_is_spoilt_in_a_chunk_that_goes_to_a_file_costs_no_recor
     through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox, kind: str, arguments: dict[str, Any]
 ) -> None:
     proxy.add(kind, "GET /vulns/export/.*/chunks/", **arguments)
-    through_proxy.succeed(patches={"airflow_provider_tenable.hooks.answers:CHUNK_IN_MEMORY_BYTES": 100})
+    through_proxy.succeed(patches={"airflow_provider_tenable.tenable_vm.response_body:CHUNK_IN_MEMORY_BYTES": 100})
     assert proxy.struck == 1
     assert_delivered(through_proxy, sandbox)
 
@@ -240,7 +240,7 @@ def test_connection_that_is_spoilt_in_a_chunk_that_goes_to_a_file_costs_no_recor
 def test_slow_loris_is_broken_off_at_the_deadline(through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox) -> None:
     """One byte at a time never meets the time-out between two bytes: the answer as a whole has a deadline."""
     proxy.add("bandwidth", "GET /vulns/export/.*/chunks/", amount=20)
-    result = through_proxy.run(seconds=40, patches={"airflow_provider_tenable.hooks.bounds:LONGEST_ANSWER_SECONDS": 2.0})
+    result = through_proxy.run(seconds=40, patches={"airflow_provider_tenable.tenable_vm.bounds:LONGEST_ANSWER_SECONDS": 2.0})
     assert result.succeeded, result
     assert_delivered(through_proxy, sandbox)
 
@@ -249,9 +249,9 @@ def test_gzip_bomb_is_refused_before_it_fills_the_memory(through_proxy: Pipeline
     bomb = gzip.compress(b" " * 600_000_000, compresslevel=1)
     proxy.add("answer", "GET /vulns/export/.*/chunks/", answer=http_answer(bomb, "Content-Encoding: gzip"), times=None)
     before = through_proxy.run(
-        "run-0", patches={"airflow_provider_tenable.exports:_FAILED_LOOKS": 0}, params={"dry_run": True}, env={"TENABLE_CRASH_AT": "plan_written"}
+        "run-0", patches={"airflow_provider_tenable.export.state_machine:_FAILED_LOOKS": 0}, params={"dry_run": True}, env={"TENABLE_CRASH_AT": "plan_written"}
     )
-    result = through_proxy.run(patches={"airflow_provider_tenable.hooks.answers:LARGEST_CHUNK_BYTES": 50_000_000})
+    result = through_proxy.run(patches={"airflow_provider_tenable.tenable_vm.response_body:LARGEST_CHUNK_BYTES": 50_000_000})
     assert_nothing_committed(through_proxy, sandbox, result)
     assert "Lower [tenable] num_assets" in result.message
     assert result.peak - before.peak < 150_000_000
@@ -336,7 +336,9 @@ def test_retry_of_an_export_fetches_no_chunk_twice(zygote: Zygote, small_sandbox
     small_sandbox.reset()
     ours = Pipeline(zygote, small_sandbox, pipeline.folder / "small")
     # 60 hosts in chunks of 50: two chunks.
-    assert ours.run(crash_at="chunk_staged:2", env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"}, patches={"airflow_provider_tenable.exports:_SAVE_EVERY": 1}).killed
+    assert ours.run(
+        crash_at="chunk_staged:2", env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"}, patches={"airflow_provider_tenable.export.state_machine:_SAVE_EVERY": 1}
+    ).killed
     fetched = small_sandbox.tenable("stats")["calls"].get("vulns_chunk", 0)
     ours.succeed(env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"})
     assert differences(small_sandbox.held(), expected(small_sandbox.truth(), small_sandbox.accounts)) == {}

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable.parking import list_pool, read_pool
-from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.transform.waiting_records import list_pool, read_pool
 from tests.faults.pipeline import Pipeline
 from tests.faults.universe import Sandbox
 

@@ -8,14 +8,15 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_tenable import pipeline, watermark
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.report import report_of
-from airflow_provider_tenable.run_folder import RunFolder
-from airflow_provider_tenable.settings import DEFAULTS
-from airflow_provider_tenable.staging import read_json
+from airflow_provider_tenable.run import finish, retention, watermark
+from airflow_provider_tenable.run import plan as plan_module
+from airflow_provider_tenable.run.params import DEFAULTS
+from airflow_provider_tenable.run.report import report_of
+from airflow_provider_tenable.staging.files import read_json
+from airflow_provider_tenable.staging.layout import RunFolder
 
 DAG_ID = "tenable_to_security_hub"
 _numbers = itertools.count(1)
@@ -75,15 +76,15 @@ class Run:
 
     def execute(self) -> dict[str, Any]:
         """All steps; the watermark step's result. The first failure is raised, as it would fail the DAG run."""
-        plan = pipeline.plan_run(self.context)
+        plan = plan_module.plan_run(self.context)
         assets = self.export("assets", plan["asset_filters"])
         vulnerabilities = self.export("vulnerabilities", plan["vulnerability_filters"])
         self.transform(plan, assets, vulnerabilities)
-        for number, assignment in enumerate(pipeline.plan_imports(self.context)):
+        for number, assignment in enumerate(plan_module.plan_imports(self.context)):
             SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=assignment).execute(self.context)
-        pipeline.settle_run(self.context, vulnerabilities)
-        result = pipeline.advance_watermark(self.context, vulnerabilities)
-        pipeline.remove_old_runs(self.context)
+        finish.settle_run(self.context, vulnerabilities)
+        result = finish.advance_watermark(self.context, vulnerabilities)
+        retention.remove_old_runs(self.context)
         return result
 
     def export(self, kind: str, filters: dict[str, Any], **arguments: Any) -> dict[str, Any]:
@@ -93,7 +94,7 @@ class Run:
 
     def transform(self, plan: dict[str, Any], assets: dict[str, Any], vulnerabilities: dict[str, Any]) -> None:
         """All shards."""
-        for shard in pipeline.plan_shards(self.context, vulnerabilities, assets):
+        for shard in plan_module.plan_shards(self.context, vulnerabilities, assets):
             operator = TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, assets=assets, vulnerabilities=vulnerabilities, plan=plan)
             operator.execute(self.context)
 

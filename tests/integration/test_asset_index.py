@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable import pipeline
-from airflow_provider_tenable.ledger import destinations_of, shard_manifests
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
-from airflow_provider_tenable.parts import read_lines
-from airflow_provider_tenable.staging import read_json, write_json
+from airflow_provider_tenable.run import plan as pipeline
+from airflow_provider_tenable.run.ledger import destinations_of, shard_manifests
+from airflow_provider_tenable.staging.files import read_json, write_json
+from airflow_provider_tenable.staging.parts import read_lines
 from sandbox.standalone.airflow import connections
 from tests.integration.conftest import Sandbox, connect
 from tests.integration.oracle import delivered, expected

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable._compat import AirflowFailException
+from airflow_provider_tenable._compat import AirflowFailException, fail_fast
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
-from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from tests.integration.conftest import connect
 from tests.integration.pipeline_driver import Run, Variables
@@ -218,7 +217,7 @@ class TestHub:
     @pytest.mark.usefixtures("nothing_happens")
     def test_import_compares_the_callers_account_itself(self, sandbox: Sandbox, defaults: dict[str, Any]) -> None:
         run = Run(defaults=defaults)
-        from airflow_provider_tenable.staging import write_json
+        from airflow_provider_tenable.staging.files import write_json
 
         write_json(run.folder.shards, {"count": 0})
         operator = SecurityHubImportFindingsOperator(task_id="import", account=sandbox.accounts[2], region="us-east-1")

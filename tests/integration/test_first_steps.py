@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable import pipeline
-from airflow_provider_tenable.staging import read_json, remove_file
+from airflow_provider_tenable.run import plan
+from airflow_provider_tenable.staging.files import read_json, remove_file
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
@@ -104,22 +104,22 @@ def test_run_that_was_held_back_stays_so_when_it_is_cleared(
     if complete:
         run.execute()
     else:
-        pipeline.plan_run(run.context)
+        plan.plan_run(run.context)
     monkeypatch.setenv("AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN", "send")
-    assert pipeline.plan_run(run.context)["held_back"]
+    assert plan.plan_run(run.context)["held_back"]
     assert run.execute()["why"] == "stays: dry_run"
     assert sent(sandbox) == 0
     # Another run is decided anew.
-    assert not pipeline.plan_run(scheduled(defaults, 2).context)["held_back"]
+    assert not plan.plan_run(scheduled(defaults, 2).context)["held_back"]
 
 
 def test_run_that_was_planned_to_send_does_so_when_it_is_cleared(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     variables.watermark = "1000000"
     run = scheduled(defaults)
-    pipeline.plan_run(run.context)
+    plan.plan_run(run.context)
     variables.watermark = None
     remove_file(run.folder.sends)
-    assert not pipeline.plan_run(run.context)["settings"]["dry_run"]
+    assert not plan.plan_run(run.context)["settings"]["dry_run"]
 
 
 def test_dry_run_that_the_defaults_ask_for_is_no_run_that_was_held_back(

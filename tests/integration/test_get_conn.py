@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable.export_store import StagedExport
+from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.staging.layout import RunFolder
 from tests.docs_examples import blocks, executable
 from tests.integration.pipeline_driver import Run
 from tests.sandbox_driver import Sandbox

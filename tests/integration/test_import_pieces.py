@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable import pipeline
 from airflow_provider_tenable._compat import TaskDeferred
-from airflow_provider_tenable.import_groups import read_group
 from airflow_provider_tenable.links.security_hub import XCOM_KEY, console_url
 from airflow_provider_tenable.operators.security_hub import PAUSE_SECONDS, SecurityHubImportFindingsOperator
+from airflow_provider_tenable.run import finish
+from airflow_provider_tenable.run import plan as plan_module
+from airflow_provider_tenable.security_hub.assignment import read_group
 from tests.integration.dag_runs import ROOT, DagRuns
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
@@ -27,10 +28,10 @@ def test_two_tasks_in_many_pieces_deliver_what_six_would(
     monkeypatch.setenv("AIRFLOW__TENABLE__IMPORT_TASKS", "2")
     monkeypatch.setenv("AIRFLOW__TENABLE__IMPORT_MINUTES", "1e-9")
     run = Run(defaults=defaults)
-    plan = pipeline.plan_run(run.context)
+    plan = plan_module.plan_run(run.context)
     assets, vulnerabilities = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
     run.transform(plan, assets, vulnerabilities)
-    arguments = pipeline.plan_imports(run.context)
+    arguments = plan_module.plan_imports(run.context)
     places = [f"{account}/{region}" for account in sandbox.accounts for region in sandbox.process.facts["regions"]]
     assert [sorted(each) for each in arguments] == [["batch_size", "dry_run", "group", "title"]] * 2
     # XCom holds no more than a number and a name of each.
@@ -54,7 +55,7 @@ def test_two_tasks_in_many_pieces_deliver_what_six_would(
     assert PAUSE_SECONDS >= 10
     assert min(pieces.values()) >= 3
     assert sum(result["destinations"] for result in results) == len(places)
-    pipeline.settle_run(run.context, vulnerabilities)
+    finish.settle_run(run.context, vulnerabilities)
     oracle = expected(sandbox.tenable("truth"), accounts=sandbox.accounts)
     assert delivered(sandbox.documents()) == oracle
     assert sum(result["accepted"] for result in results) == run.ledger["accepted"] == len(oracle)
@@ -65,10 +66,10 @@ def test_two_tasks_in_many_pieces_deliver_what_six_would(
 
 def test_task_that_0_1_0_planned_and_dag_file_of_0_1_0_import_as_before(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     run = Run(defaults=defaults)
-    plan = pipeline.plan_run(run.context)
+    plan = plan_module.plan_run(run.context)
     exports = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
     run.transform(plan, *exports)
-    planned = pipeline.plan_imports(run.context)
+    planned = plan_module.plan_imports(run.context)
     places = [each["title"] for each in planned]
     assert len(places) >= 3
     [target] = read_group(run.folder, planned[0]["group"])

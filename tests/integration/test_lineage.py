@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from airflow.providers.openlineage.extractors.base import DefaultExtractor
 
-from airflow_provider_tenable import pipeline
 from airflow_provider_tenable._compat import Asset
-from airflow_provider_tenable.import_event import imported_findings
-from airflow_provider_tenable.lineage import convert_asset_to_openlineage, staged_data
+from airflow_provider_tenable.observability.lineage import convert_asset_to_openlineage, staged_data
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
+from airflow_provider_tenable.run import finish
+from airflow_provider_tenable.run import plan as plan_module
+from airflow_provider_tenable.run.asset_event import imported_findings
 from tests.integration.conftest import Sandbox
 from tests.integration.pipeline_driver import Run, Variables
 
@@ -32,19 +33,21 @@ def extracted(operator: Any) -> tuple[dict[tuple[str, str], int | None], dict[tu
 
 def test_lineage_leads_from_tenable_to_each_hub_with_the_numbers_of_the_ledger(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     run = Run(defaults=defaults)
-    plan = pipeline.plan_run(run.context)
+    plan = plan_module.plan_run(run.context)
     exports, results = {}, {}
     for kind, filters in (("assets", plan["asset_filters"]), ("vulnerabilities", plan["vulnerability_filters"])):
         exports[kind] = TenableExportOperator(task_id=kind, export=kind, filters=filters, deferrable=False, poll_interval=0.1)
         assert extracted(exports[kind]) == ({}, {})
         results[kind] = exports[kind].execute(run.context)
-    [shard] = pipeline.plan_shards(run.context, results["vulnerabilities"])
+    [shard] = plan_module.plan_shards(run.context, results["vulnerabilities"])
     transform = TenableToAsffOperator(task_id="transform", shard=shard, plan=plan, **results)
     transform.execute(run.context)
-    imports = [SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=each) for number, each in enumerate(pipeline.plan_imports(run.context))]
+    imports = [
+        SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=each) for number, each in enumerate(plan_module.plan_imports(run.context))
+    ]
     for each in imports:
         each.execute(run.context)
-    pipeline.settle_run(run.context, results["vulnerabilities"])
+    finish.settle_run(run.context, results["vulnerabilities"])
     ledger = run.ledger
 
     root = run.folder.root.path
@@ -67,7 +70,7 @@ def test_lineage_leads_from_tenable_to_each_hub_with_the_numbers_of_the_ledger(s
 def test_a_dry_run_has_written_to_no_hub(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     run = Run(defaults=defaults, params={"dry_run": True})
     run.execute()
-    operator = SecurityHubImportFindingsOperator(task_id="import", assignment=pipeline.plan_imports(run.context)[0])
+    operator = SecurityHubImportFindingsOperator(task_id="import", assignment=plan_module.plan_imports(run.context)[0])
     operator.execute(run.context)
     read, written = extracted(operator)
     assert (len(read), written) == (1, {})

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable import _compat, pipeline
+from airflow_provider_tenable import _compat
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.run import plan as pipeline
 from tests.integration.conftest import Sandbox
 from tests.integration.pipeline_driver import DAG_ID, Run, Variables
 
@@ -72,7 +73,7 @@ def test_metrics_of_a_run_agree_with_its_ledger(sandbox: Sandbox, variables: Var
 def test_findings_are_counted_also_by_a_try_that_fails(
     sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_tenable.importing import FindingsImport
+    from airflow_provider_tenable.security_hub.importer import FindingsImport
 
     stats = Stats()
     monkeypatch.setattr(_compat, "Stats", stats)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable import pipeline
 from airflow_provider_tenable._compat import AirflowFailException
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
-from airflow_provider_tenable.run_folder import RunFolder
-from airflow_provider_tenable.staging import content_of, names, open_path, read_json, remove, remove_file, write_json, write_whole
+from airflow_provider_tenable.run import retention
+from airflow_provider_tenable.staging.files import content_of, names, open_path, read_json, remove, remove_file, write_json, write_whole
+from airflow_provider_tenable.staging.layout import RunFolder
 from tests.compose import ROOT
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import DAG_ID, Run, Variables
@@ -88,10 +88,10 @@ def test_completed_runs_are_removed_after_the_retention(
     write_json(failed.folder.plan, {"asked": {}})
     write_json(failed.folder.ledger, {"complete": False})
     write_json(new.folder.plan, {"asked": {}})
-    monkeypatch.setattr(pipeline, "time", SimpleNamespace(time=lambda: time.time() + 400 * 86400))
-    assert pipeline.remove_old_runs(new.context) == [old.run_id]
+    monkeypatch.setattr(retention, "time", SimpleNamespace(time=lambda: time.time() + 400 * 86400))
+    assert retention.remove_old_runs(new.context) == [old.run_id]
     assert {key.split("/")[1] for key in keys(object_store, on_s3)} == {failed.run_id, new.run_id, RunFolder.ASSET_INDEX, RunFolder.DEPLOYMENT}
-    assert pipeline.remove_old_runs(new.context) == []
+    assert retention.remove_old_runs(new.context) == []
 
 
 def test_what_another_worker_stages_after_a_listing_is_read(object_store: ObjectStore, base: str) -> None:

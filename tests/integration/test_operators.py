@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable._compat import TaskDeferred
-from airflow_provider_tenable.export_store import staged_parts
+from airflow_provider_tenable.export.store import staged_parts
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
 from airflow_provider_tenable.triggers.tenable import TenableExportTrigger

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable.staging import read_json
+from airflow_provider_tenable.staging.files import read_json
 from tests.faults.canary import holds_secret
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
@@ -63,7 +63,7 @@ def test_a_run_exported_before_the_switch_is_carried_on_without_another_export_a
     sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = Run(defaults=defaults, run_id="cleared")
-    from airflow_provider_tenable import pipeline
+    from airflow_provider_tenable.run import plan as pipeline
 
     plan = pipeline.plan_run(first.context)
     exported = first.export("vulnerabilities", plan["vulnerability_filters"])

@@ -6,8 +6,9 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_tenable import pipeline
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.run import finish
+from airflow_provider_tenable.run import plan as plan_module
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
 
@@ -16,13 +17,13 @@ DAG_FILE = Path(__file__).resolve().parent.parent.parent / "dags" / "tenable_to_
 
 def test_no_xcom_of_a_first_run_is_null(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     run = Run(defaults=defaults)
-    plan = pipeline.plan_run(run.context)
+    plan = plan_module.plan_run(run.context)
     assets, vulnerabilities = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
     run.transform(plan, assets, vulnerabilities)
-    for number, assignment in enumerate(pipeline.plan_imports(run.context)):
+    for number, assignment in enumerate(plan_module.plan_imports(run.context)):
         SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=assignment).execute(run.context)
-    settled = pipeline.settle_run(run.context, vulnerabilities)
-    results = {"plan_run": plan, "settle": settled, "advance_watermark": pipeline.advance_watermark(run.context, vulnerabilities)}
+    settled = finish.settle_run(run.context, vulnerabilities)
+    results = {"plan_run": plan, "settle": settled, "advance_watermark": finish.advance_watermark(run.context, vulnerabilities)}
     assert results["advance_watermark"]["before"] is None
 
     # A task with multiple outputs leaves one for each key of its result.
@@ -34,7 +35,7 @@ def test_no_xcom_of_a_first_run_is_null(sandbox: Sandbox, variables: Variables, 
 def test_filters_of_the_exports_hold_no_text_that_a_person_chose(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     """They are templated fields of deferred tasks, and ``dag.test`` of Airflow 2 renders these once more when they are resumed."""
     chosen = {"since": "2026-11-01T00:00:00Z", "until": "2026-11-02T00:00:00+00:00", "severities": ["critical", "low"], "states": ["fixed", "open"]}
-    plan = pipeline.plan_run(Run(defaults=defaults, params=chosen).context)
+    plan = plan_module.plan_run(Run(defaults=defaults, params=chosen).context)
     texts, left = set(), [plan["asset_filters"], plan["vulnerability_filters"]]
     while left:
         value = left.pop()

@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_tenable.asff import decoding
-from airflow_provider_tenable.asff.decoding import count_records, decode_blocks, decode_chunk
-from airflow_provider_tenable.asff.records import Vulnerability
-from airflow_provider_tenable.assets import AssetTable, to_parquet
-from airflow_provider_tenable.importing import FindingsImport
-from airflow_provider_tenable.packing import pack
-from airflow_provider_tenable.parts import read_blocks, read_lines, write_lines
-from airflow_provider_tenable.rate import TokenBucket
-from airflow_provider_tenable.receipts import Receipts
-from airflow_provider_tenable.run_folder import RunFolder
-from airflow_provider_tenable.staging import open_path, write_whole
+from airflow_provider_tenable.assets.parquet import to_parquet
+from airflow_provider_tenable.assets.table import AssetTable
+from airflow_provider_tenable.security_hub.importer import FindingsImport
+from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
+from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.staging.files import open_path, write_whole
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.parts import read_blocks, read_lines, write_lines
+from airflow_provider_tenable.staging.zstd import pack
+from airflow_provider_tenable.tenable_vm import decode
+from airflow_provider_tenable.tenable_vm.decode import count_records, decode_blocks, decode_chunk
+from airflow_provider_tenable.tenable_vm.records import Vulnerability
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ["pandas", "pyarrow", "numpy", "tenable", "boto3", "botocore", "msgspec", "requests", "openlineage"]
@@ -95,7 +96,7 @@ def chunk() -> bytes:
 @pytest.mark.parametrize("block", [1_000, 70_001, 10**9])
 @pytest.mark.parametrize("piece", [3_000, 200_000, 10**9])
 def test_a_chunk_decoded_in_pieces_gives_the_same_records(chunk, monkeypatch, block, piece):
-    monkeypatch.setattr(decoding, "PIECE_BYTES", piece)
+    monkeypatch.setattr(decode, "PIECE_BYTES", piece)
     data = chunk[: chunk.index(b'"finding_id": "400"')]
     data = data[: data.rindex(b', {"asset"')] + b"]"
     whole, _ = decode_chunk(data, Vulnerability)
@@ -106,7 +107,7 @@ def test_a_chunk_decoded_in_pieces_gives_the_same_records(chunk, monkeypatch, bl
 
 
 def test_pieces_with_records_that_cannot_be_read_lose_none(monkeypatch):
-    monkeypatch.setattr(decoding, "PIECE_BYTES", 2_000)
+    monkeypatch.setattr(decode, "PIECE_BYTES", 2_000)
     good = [record(number) for number in range(200)]
     mixed = [part for each in good for part in (each, b'{"asset": 5, "plugin": {"id": 1}}')]
     data = b" [ " + b" ,\n".join(mixed) + b" ] "
@@ -166,15 +167,15 @@ def test_memory_for_counting_records_does_not_grow_much_with_the_chunk(chunk, st
 @pytest.mark.parametrize("piece", [500, 700])
 def test_a_chunk_with_nothing_strange_in_it_is_never_searched_for_brackets(chunk, monkeypatch, piece):
     """Which takes twenty times as long as decoding it. Each record has places that look like its end."""
-    monkeypatch.setattr(decoding, "PIECE_BYTES", piece)
+    monkeypatch.setattr(decode, "PIECE_BYTES", piece)
     wrong = []
-    closed_at = decoding._closed_at
-    monkeypatch.setattr(decoding, "_closed_at", lambda *arguments: closed_at(*arguments) or wrong.append(arguments))
+    closed_at = decode._closed_at
+    monkeypatch.setattr(decode, "_closed_at", lambda *arguments: closed_at(*arguments) or wrong.append(arguments))
 
     def brackets(data):
         raise AssertionError("searched for brackets")
 
-    monkeypatch.setattr(decoding, "_split_at_brackets", brackets)
+    monkeypatch.setattr(decode, "_split_at_brackets", brackets)
     count = sum(len(decoded) for decoded, _ in decode_blocks((chunk[at : at + 500] for at in range(0, len(chunk), 500)), Vulnerability))
     assert count == 2_000
     assert wrong, "the control: none of these places was tried"

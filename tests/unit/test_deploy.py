@@ -215,14 +215,14 @@ def phrase(name: str) -> str:
 
 
 def test_filters_find_what_the_tasks_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_tenable import ledger, watermark
     from airflow_provider_tenable.exceptions import RejectedFindingsError
+    from airflow_provider_tenable.run import ledger, watermark
 
     window = watermark.Window(watermark.INCREMENTAL, 0, 1_800_000_000, False, None)
     moved, why = watermark.next_watermark(window, data_from=None, current=None, narrowed=False, dry_run=False)
     assert moved
     assert phrase("WatermarkLines") in f"The watermark {why}."
-    assert 'log.info("The watermark %s.", why)' in (ROOT / "airflow_provider_tenable" / "pipeline.py").read_text()
+    assert 'log.info("The watermark %s.", why)' in (ROOT / "airflow_provider_tenable" / "run" / "finish.py").read_text()
     for stays in ({"dry_run": True, "narrowed": False}, {"dry_run": False, "narrowed": True}):
         _, why = watermark.next_watermark(window, data_from=None, current=None, **stays)
         assert phrase("WatermarkLines") not in f"The watermark {why}."

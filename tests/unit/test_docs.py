@@ -16,8 +16,8 @@ import pytest
 
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 from airflow_provider_tenable.config import OPTIONS, dag_params
-from airflow_provider_tenable.first_run import is_held_back
-from airflow_provider_tenable.run_folder import RunFolder
+from airflow_provider_tenable.run.first_run import is_held_back
+from airflow_provider_tenable.staging.layout import RunFolder
 from tests.docs_examples import blocks, executable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -106,8 +106,8 @@ def test_every_dag_param_is_documented_with_its_default(path: Path) -> None:
 
 
 def test_json_examples_of_params_are_accepted() -> None:
-    from airflow_provider_tenable.destinations import parse_destinations
-    from airflow_provider_tenable.settings import parse_settings
+    from airflow_provider_tenable.run.params import parse_settings
+    from airflow_provider_tenable.transform.routing import parse_destinations
 
     examples = [json.loads(text) for text in blocks(DOCS / "params.md", "json")]
     assert examples
@@ -255,8 +255,8 @@ def test_example_reads_what_an_export_stages(tmp_path: Path) -> None:
 
 
 def test_example_reads_staged_assets_as_a_table(tmp_path: Path) -> None:
-    from airflow_provider_tenable.export_store import StagedExport
-    from airflow_provider_tenable.staging import open_path
+    from airflow_provider_tenable.export.store import StagedExport
+    from airflow_provider_tenable.staging.files import open_path
 
     store = StagedExport(open_path(f"file://{tmp_path}"), "assets")
     for number, ids in enumerate((["a", "b"], ["c"])):
@@ -325,7 +325,7 @@ def test_policy_examples_reach_the_tasks_when_airflow_reads_the_dag(tmp_path: Pa
 
 
 def test_import_example_is_started_by_the_asset_and_looks_at_what_was_imported(capsys: pytest.CaptureFixture[str]) -> None:
-    from airflow_provider_tenable.import_event import imported_findings
+    from airflow_provider_tenable.run.asset_event import imported_findings
 
     made = _example("after_import")()
     uri = "tenable://security-hub/tenable_to_security_hub"

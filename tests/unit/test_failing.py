@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_tenable import exceptions
-from airflow_provider_tenable._compat import AirflowFailException
-from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable._compat import AirflowFailException, fail_fast
 
 AT_ONCE = ["ConfigurationError", "TenableAuthError", "TenableRequestError", "RejectedFindingsError", "UnservedError"]
 RETRIED = [

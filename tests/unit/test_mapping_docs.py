@@ -11,11 +11,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from airflow_provider_tenable import assets, config, destinations, transform
-from airflow_provider_tenable.asff import assembly, findings, identity, limits, plugin_output, plugins, resources
-from airflow_provider_tenable.asff.decoding import decode_chunk
-from airflow_provider_tenable.asff.findings import PRODUCT_FIELD_PREFIX, MappingOptions
-from airflow_provider_tenable.asff.records import Vulnerability
+from airflow_provider_tenable import aws, config
+from airflow_provider_tenable.asff import finding as assembly
+from airflow_provider_tenable.asff import finding as findings
+from airflow_provider_tenable.asff import identity, limits, plugin_output
+from airflow_provider_tenable.asff import plugin as plugins
+from airflow_provider_tenable.asff import resource as resources
+from airflow_provider_tenable.asff.finding import PRODUCT_FIELD_PREFIX, MappingOptions
+from airflow_provider_tenable.assets import parquet
+from airflow_provider_tenable.assets import table as table_module
+from airflow_provider_tenable.tenable_vm.decode import decode_chunk
+from airflow_provider_tenable.tenable_vm.records import Vulnerability
+from airflow_provider_tenable.transform import routing, shard
 from tests.unit.asff.mapping import checked_line
 from tests.unit.asff.oracle import Finding, FindingProviderFields
 
@@ -48,11 +55,11 @@ def names(title: str) -> list[str]:
 
 
 def finding_of(record, asset, options=None):
-    part, _ = assets.to_parquet(json.dumps([asset]).encode())
-    row = assets.find([Part(part)], {asset["id"]})[asset["id"]]
+    part, _ = parquet.to_parquet(json.dumps([asset]).encode())
+    row = table_module.find([Part(part)], {asset["id"]})[asset["id"]]
     (one,), _ = decode_chunk(json.dumps([record]).encode(), Vulnerability)
     resource = resources.ec2_resource(row) if resources.skip_reason(row) is None else resources.other_resource(row, account="111122223333", region="eu-west-1")
-    arn = identity.product_arn(identity.TENABLE_PRODUCT, region=resource.region, account=resource.account)
+    arn = aws.product_arn(aws.TENABLE_PRODUCT, region=resource.region, account=resource.account)
     plugin = plugins.plugin_parts(plugins.decode_plugin(bytes(one.plugin)))
     return json.loads(checked_line(one, plugin, resource, arn, options or MappingOptions()))
 
@@ -176,7 +183,7 @@ def test_choices_of_plugin_output_are_those_of_the_option():
 
 
 def test_reasons_are_those_of_the_code():
-    modules = (resources, destinations, transform)
+    modules = (resources, routing, shard)
     reasons = {value for module in modules for name, value in vars(module).items() if name.isupper() and isinstance(value, str) and "_" in value}
     assert set(names("Why a record becomes no finding")) == reasons
     assert len(reasons) == len(names("Why a record becomes no finding")) == 11

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable.config import OPTIONS
-from airflow_provider_tenable.watermark import variable_name
+from airflow_provider_tenable.run.watermark import variable_name
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))

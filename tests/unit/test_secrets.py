@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.hooks.tenable import TenableHook
-from airflow_provider_tenable.lineage import staged_data, tenable_data
+from airflow_provider_tenable.observability.lineage import staged_data, tenable_data
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
 

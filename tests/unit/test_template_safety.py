@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable import pipeline
-from airflow_provider_tenable.asff.identity import ACCOUNT, REGION
+from airflow_provider_tenable.aws import ACCOUNT, REGION
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
-from airflow_provider_tenable.run_folder import RunFolder
-from airflow_provider_tenable.staging import write_json
+from airflow_provider_tenable.run import plan
+from airflow_provider_tenable.staging.files import write_json
+from airflow_provider_tenable.staging.layout import RunFolder
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "dags").glob("*.py"))
 DAGS = {path.stem: runpy.run_path(str(path))["dag"] for path in FILES}
@@ -98,7 +98,7 @@ def test_plan_imports_returns_numbers_and_titles_of_checked_names(context, monke
     monkeypatch.setenv("AIRFLOW__TENABLE__IMPORT_TASKS", "5")
     run = RunFolder.of(context)
     stage(run, count)
-    planned = pipeline.plan_imports(context)
+    planned = plan.plan_imports(context)
     assert len(planned) == min(count, 5)
     for entry in planned:
         assert set(entry) == {"group", "title", "batch_size", "dry_run"}
@@ -111,6 +111,6 @@ def test_plan_imports_returns_numbers_and_titles_of_checked_names(context, monke
 def test_plan_shards_returns_numbers(context, monkeypatch):
     monkeypatch.setenv("AIRFLOW__TENABLE__TRANSFORM_SHARDS", "3")
     stage(RunFolder.of(context), 1)
-    shards = pipeline.plan_shards(context, {"parts": 9, "folder": TEMPLATE, "uuid": TEMPLATE})
+    shards = plan.plan_shards(context, {"parts": 9, "folder": TEMPLATE, "uuid": TEMPLATE})
     assert len(shards) == 3
     assert all(set(each) <= {"index", "count", "parked"} and all(type(value) in (int, bool) for value in each.values()) for each in shards)

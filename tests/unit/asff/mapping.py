@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_tenable import assets
-from airflow_provider_tenable.asff.decoding import decode_chunk
-from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError, finding_json
-from airflow_provider_tenable.asff.identity import TENABLE_PRODUCT, product_arn
-from airflow_provider_tenable.asff.plugins import PluginParts, decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.records import Vulnerability
-from airflow_provider_tenable.asff.resources import AssetRow, Resource, ec2_resource
+from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError, finding_json
+from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
+from airflow_provider_tenable.asff.resource import Resource, ec2_resource
+from airflow_provider_tenable.assets import parquet, table
+from airflow_provider_tenable.aws import TENABLE_PRODUCT, product_arn
+from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
+from airflow_provider_tenable.tenable_vm.decode import decode_chunk
+from airflow_provider_tenable.tenable_vm.records import Vulnerability
 from tests.unit.asff.oracle import expected_line
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -124,8 +125,8 @@ def finding_of(value: Any, row: AssetRow = ROW, options: MappingOptions | None =
 
 def row_of_export(asset: Any) -> AssetRow:
     """An asset record, by way of the Parquet part."""
-    part, _ = assets.to_parquet(json.dumps([asset]).encode())
-    return assets.find([Part(part)], {asset["id"]})[asset["id"]]
+    part, _ = parquet.to_parquet(json.dumps([asset]).encode())
+    return table.find([Part(part)], {asset["id"]})[asset["id"]]
 
 
 def example(name: str) -> Any:

@@ -12,11 +12,12 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from airflow_provider_tenable.asff import limits, times
-from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError
-from airflow_provider_tenable.asff.plugins import PluginParts, _with_packages, decode_software
-from airflow_provider_tenable.asff.records import Vulnerability
-from airflow_provider_tenable.asff.resources import Resource
+from airflow_provider_tenable.asff import limits
+from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError
+from airflow_provider_tenable.asff.plugin import PluginParts, _with_packages, decode_software
+from airflow_provider_tenable.asff.resource import Resource
+from airflow_provider_tenable.tenable_vm import times
+from airflow_provider_tenable.tenable_vm.records import Vulnerability
 
 PREFIX = "tenable/vulnerability-management/"
 WORDS = ["info", "low", "medium", "high", "critical"]

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mapping import DATA, checked_line, decode, record
 
+from airflow_provider_tenable import aws
 from airflow_provider_tenable.asff import identity
-from airflow_provider_tenable.asff.findings import MappingOptions
-from airflow_provider_tenable.asff.plugins import plugin_parts
-from airflow_provider_tenable.asff.records import Plugin
-from airflow_provider_tenable.asff.resources import Resource
+from airflow_provider_tenable.asff.finding import MappingOptions
+from airflow_provider_tenable.asff.plugin import plugin_parts
+from airflow_provider_tenable.asff.resource import Resource
+from airflow_provider_tenable.tenable_vm.records import Plugin
 
 GOLDEN = json.loads((DATA / "golden_finding_ids.json").read_text())
 USUAL = {"region": "eu-west-1", "account": "111122223333", "resource": "i-0123456789abcdef0", "plugin": 1, "protocol": "TCP", "port": 443}
@@ -111,8 +112,8 @@ def test_tvm2aws_ids_leave_out_account_and_port():
     ],
 )
 def test_partition_follows_the_region(region, partition):
-    assert identity.partition_of(region) == partition
-    assert identity.instance_arn(region, "1" * 12, "i-1") == f"arn:{partition}:ec2:{region}:111111111111:instance/i-1"
+    assert aws.partition_of(region) == partition
+    assert aws.instance_arn(region, "1" * 12, "i-1") == f"arn:{partition}:ec2:{region}:111111111111:instance/i-1"
 
 
 def test_every_region_that_botocore_knows_is_a_region_in_its_partition():
@@ -122,15 +123,15 @@ def test_every_region_that_botocore_knows_is_a_region_in_its_partition():
     seen = 0
     for partition in session.get_available_partitions():
         for region in session.get_available_regions("ec2", partition):
-            assert identity.REGION.fullmatch(region), region
-            assert identity.partition_of(region) == partition
-            assert identity.region_of(None, f"{region}a") == region
+            assert aws.REGION.fullmatch(region), region
+            assert aws.partition_of(region) == partition
+            assert aws.region_of(None, f"{region}a") == region
             seen += 1
     assert seen >= 30
 
 
 def test_asff_names_only_these_partitions():
-    assert {"aws", "aws-cn", "aws-us-gov"} == identity.ASFF_PARTITIONS
+    assert {"aws", "aws-cn", "aws-us-gov"} == aws.ASFF_PARTITIONS
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_asff_names_only_these_partitions():
     ],
 )
 def test_region_is_taken_from_the_zone_where_only_that_is_known(region, zone, expected):
-    assert identity.region_of(region, zone) == expected
+    assert aws.region_of(region, zone) == expected
 
 
 @pytest.mark.parametrize(
@@ -169,19 +170,19 @@ def test_region_is_taken_from_the_zone_where_only_that_is_known(region, zone, ex
     ],
 )
 def test_product_arn(product, region, arn):
-    assert identity.product_arn(product, region=region, account="111122223333") == arn
+    assert aws.product_arn(product, region=region, account="111122223333") == arn
 
 
 @pytest.mark.parametrize("value", ["i-12345678", "i-15a52aebc53722bf2"])
 def test_instance_ids_of_both_lengths_are_known(value):
-    assert identity.INSTANCE.fullmatch(value)
+    assert aws.INSTANCE.fullmatch(value)
 
 
 @pytest.mark.parametrize(
     "value", ["ec244de6a6e-4004-4d20-9596-88edf73dd00d", "i-", "i-1234567", "i-123456789012345678", "i-ABCDEF12", "mi-12345678", "i-12345678\n"]
 )
 def test_what_is_no_instance_id_is_told(value):
-    assert not identity.INSTANCE.fullmatch(value)
+    assert not aws.INSTANCE.fullmatch(value)
 
 
 @pytest.mark.parametrize(
@@ -189,4 +190,4 @@ def test_what_is_no_instance_id_is_told(value):
     [("012345678901", True), ("12345678901", False), ("1234567890123", False), ("١٢٣٤٥٦٧٨٩٠١٢", False), ("a" * 64, False), ("0123 5678901", False)],
 )
 def test_account_is_twelve_ascii_digits(value, good):
-    assert bool(identity.ACCOUNT.fullmatch(value)) is good
+    assert bool(aws.ACCOUNT.fullmatch(value)) is good

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff import limits
+from airflow_provider_tenable.security_hub import batches
 
 PUBLISHED = {
     "ID": 512,
@@ -30,7 +31,6 @@ PUBLISHED = {
     "VULNERABILITY_ID": 32,
     "VENDOR_SEVERITY": 32,
     "FINDING_BYTES": 240_000,
-    "BATCH_FINDINGS": 100,
 }
 
 
@@ -39,8 +39,12 @@ def test_limit_is_the_published_one(name, value):
     assert getattr(limits, name) == value
 
 
+def test_batch_holds_as_many_findings_as_a_call_may():
+    assert batches.BATCH_FINDINGS == 100
+
+
 def test_batch_leaves_room_below_six_megabytes():
-    assert 5_000_000 <= limits.BATCH_BYTES <= 6_000_000 - 100_000
+    assert 5_000_000 <= batches.BATCH_BYTES <= 6_000_000 - 100_000
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "\n\t ", "\x00\x01", "\u00a0\u2003", "\x85"])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from airflow_provider_tenable.asff.findings import MappingOptions
+from airflow_provider_tenable.asff.finding import MappingOptions
 from airflow_provider_tenable.asff.plugin_output import CREDENTIAL_FAMILIES, finding_without_output, without_output
 from tests.unit.asff.mapping import PREFIX, finding_of, line_of, record
 

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mapping import DATA, ROW, checked_line, decode, example, finding_of, line_of, record, row_of_export
 
-from airflow_provider_tenable.asff.decoding import decode_chunk
-from airflow_provider_tenable.asff.findings import MappingOptions, UnmappableError
-from airflow_provider_tenable.asff.identity import TENABLE_PRODUCT, product_arn
-from airflow_provider_tenable.asff.plugins import decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.records import Asset, Vulnerability
-from airflow_provider_tenable.asff.resources import ec2_resource, other_resource, skip_reason
-from airflow_provider_tenable.assets import row_of
+from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError
+from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
+from airflow_provider_tenable.asff.resource import ec2_resource, other_resource, skip_reason
+from airflow_provider_tenable.aws import TENABLE_PRODUCT, product_arn
+from airflow_provider_tenable.tenable_vm.asset_row import row_of
+from airflow_provider_tenable.tenable_vm.decode import decode_chunk
+from airflow_provider_tenable.tenable_vm.records import Asset, Vulnerability
 from sandbox.aws.asff.findings import complaint
 
 QUICK = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
@@ -284,8 +284,11 @@ def test_judges_refuse_what_is_wrong():
 
 
 MODULES_WITHOUT_AIRFLOW = [
-    "asff.assembly", "asff.decoding", "asff.findings", "asff.identity", "asff.limits", "asff.plugin_output", "asff.plugins", "asff.product_fields", "asff.records", "asff.resources", "asff.salvage", "asff.times",
-    "assets", "exports", "filters", "exceptions", "transform", "destinations", "importing", "import_errors", "rate", "receipts", "ledger", "watermark", "settings", "findings_writer", "private_files", "staging", "packing",
+    "asff.finding", "asff.identity", "asff.limits", "asff.memo", "asff.plugin", "asff.plugin_output", "asff.product_fields", "asff.resource",
+    "tenable_vm.decode", "tenable_vm.lenient", "tenable_vm.records", "tenable_vm.times", "tenable_vm.asset_row", "tenable_vm.jobs",
+    "aws", "exceptions", "assets.parquet", "assets.table", "export.state", "export.state_machine", "export.filter_match", "transform.shard", "transform.routing", "transform.output",
+    "security_hub.importer", "security_hub.responses", "security_hub.rate_limit", "security_hub.receipts", "run.ledger", "run.watermark", "run.params",
+    "staging.private_files", "staging.files", "staging.zstd",
 ]  # fmt: skip
 
 

@@ -7,12 +7,13 @@ import json
 import pytest
 from mapping import DATA, Part, example, finding_of, row_of_export
 
-from airflow_provider_tenable import assets
-from airflow_provider_tenable.asff.decoding import count_records, decode_chunk
-from airflow_provider_tenable.asff.findings import MappingOptions
-from airflow_provider_tenable.asff.plugins import decode_plugin
-from airflow_provider_tenable.asff.records import Vulnerability
-from airflow_provider_tenable.asff.resources import NO_ACCOUNT, NO_INSTANCE, NO_REGION, other_resource, skip_reason
+from airflow_provider_tenable.asff.finding import MappingOptions
+from airflow_provider_tenable.asff.plugin import decode_plugin
+from airflow_provider_tenable.asff.resource import NO_ACCOUNT, NO_INSTANCE, NO_REGION, other_resource, skip_reason
+from airflow_provider_tenable.assets import parquet, table
+from airflow_provider_tenable.tenable_vm import asset_row
+from airflow_provider_tenable.tenable_vm.decode import count_records, decode_chunk
+from airflow_provider_tenable.tenable_vm.records import Vulnerability
 
 ON_PREM, WEBAPP, EC2 = example("assets_v2_chunk_official_example.json")
 SHAREPOINT, HEADER = example("vulns_chunk_official_example.json")
@@ -97,17 +98,17 @@ def test_on_prem_host_as_an_other_resource():
 
 
 def test_whole_asset_chunk_becomes_a_part_of_three_rows():
-    part, rows = assets.to_parquet((DATA / "assets_v2_chunk_official_example.json").read_bytes())
+    part, rows = parquet.to_parquet((DATA / "assets_v2_chunk_official_example.json").read_bytes())
     assert rows == 3
-    assert set(assets.find([Part(part)], {ON_PREM["id"], WEBAPP["id"], EC2["id"]})) == {ON_PREM["id"], WEBAPP["id"], EC2["id"]}
+    assert set(table.find([Part(part)], {ON_PREM["id"], WEBAPP["id"], EC2["id"]})) == {ON_PREM["id"], WEBAPP["id"], EC2["id"]}
 
 
 def test_flat_asset_of_the_v1_example_reads_as_a_v2_one_when_looked_up_singly():
     host, instance = example("assets_v1_chunk_official_example.json")
-    row = assets.row_of_details(host)
+    row = asset_row.row_of_details(host)
     assert row is not None
     assert skip_reason(row) == NO_INSTANCE
-    row = assets.row_of_details(instance)
+    row = asset_row.row_of_details(instance)
     assert row is not None
     assert skip_reason(row) is None
     assert (row.owner_id, row.region, row.availability_zone, row.instance_id) == ("891474992277", "us-east-1", "us-east-1d", "i-47b52febd53722cc3")
@@ -121,5 +122,5 @@ def test_flat_asset_of_the_v1_example_reads_as_a_v2_one_when_looked_up_singly():
 
 def test_impossible_date_of_the_v1_example_costs_no_asset():
     assert "2018-02-31" in (DATA / "assets_v1_chunk_official_example.json").read_text()
-    _, rows = assets.to_parquet((DATA / "assets_v1_chunk_official_example.json").read_bytes())
+    _, rows = parquet.to_parquet((DATA / "assets_v1_chunk_official_example.json").read_bytes())
     assert rows == 2

@@ -3,7 +3,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from local_server import local_server
+
+from tests.local_server import local_server
 
 
 @pytest.fixture

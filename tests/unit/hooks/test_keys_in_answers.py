@@ -8,15 +8,15 @@ import socket
 import traceback
 
 import pytest
-from local_server import ACCESS, SECRET
 from tenable.errors import APIError
 
-from airflow_provider_tenable import log_guard, redaction
 from airflow_provider_tenable.exceptions import TenableProviderError
-from airflow_provider_tenable.hooks import answers
+from airflow_provider_tenable.guards import log_guard, redaction
 from airflow_provider_tenable.hooks.tenable import TenableHook
+from airflow_provider_tenable.tenable_vm import response_body
 from sandbox.repeating import FORMS, PLACES, one_line
 from tests.faults.canary import repeats
+from tests.local_server import ACCESS, SECRET
 
 JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
 STATUSES = [200, 400, 401, 403, 404, 409, 429, 500, 503]
@@ -199,7 +199,7 @@ def test_a_chunk_that_repeats_the_keys_has_none(monkeypatch, server, form):
 
 @pytest.mark.parametrize("form", ["header", "values", "json", "percent", "html", "base64", "base64-of-values", "chunk"])
 def test_a_large_chunk_that_repeats_the_keys_has_none(monkeypatch, server, form):
-    monkeypatch.setattr(answers, "CHUNK_IN_MEMORY_BYTES", 100_000)
+    monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 100_000)
     hook = connected(monkeypatch, server.url)
     filling = b"abcdefghijklmnop, " * 5_000
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from local_server import ACCESS, SECRET
 
 from airflow_provider_tenable import __version__
 from airflow_provider_tenable._compat import AirflowNotFoundException, BaseHook
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.export_jobs import Job, JobStatus
 from airflow_provider_tenable.hooks.tenable import DEFAULT_URL, TenableHook, arguments_of, new_client
-from airflow_provider_tenable.hooks.tenable_session import GuardedSession
 from airflow_provider_tenable.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
+from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
+from airflow_provider_tenable.tenable_vm.session import GuardedSession
+from tests.local_server import ACCESS, SECRET
 
 JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
 

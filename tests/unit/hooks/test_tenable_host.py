@@ -6,11 +6,11 @@ import json
 import logging
 
 import pytest
-from local_server import ACCESS, SECRET, local_server, tls_files
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.hooks import tenable_connection
 from airflow_provider_tenable.hooks.tenable import TenableHook
+from tests.local_server import ACCESS, SECRET, local_server, tls_files
 
 
 @pytest.fixture(autouse=True)

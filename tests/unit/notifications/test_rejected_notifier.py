@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable.notifications.rejected import RejectedFindingsNotifier, rejected_summary
-from airflow_provider_tenable.parts import write_lines
-from airflow_provider_tenable.run_folder import RunFolder
-from airflow_provider_tenable.staging import write_json
+from airflow_provider_tenable.staging.files import write_json
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.parts import write_lines
 
 SECRET = "s3cr3t-in-the-finding"
 

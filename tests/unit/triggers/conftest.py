@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "hooks"))
 
-from local_server import local_server
+from tests.local_server import local_server
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
-from local_server import ACCESS, SECRET
 from tenable.io import TenableIO
 
 from airflow_provider_tenable import _compat
@@ -20,6 +19,7 @@ from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
 from sandbox.repeating import FORMS
 from tests.faults.canary import repeats
+from tests.local_server import ACCESS, SECRET
 
 JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
 ARGUMENTS = {

@@ -1,0 +1,170 @@
+"""ASFF resources from Tenable's assets: what a finding is about, and whose it is."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_tenable.asff import limits, product_fields
+from airflow_provider_tenable.asff.identity import ID_SCHEMES, id_head
+from airflow_provider_tenable.aws import ACCOUNT, ASFF_PARTITIONS, INSTANCE, instance_arn, partition_of, region_of
+from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
+
+# IPv4 as it is mostly written, which is how it is written back: ipaddress takes twenty times as long to say so.
+_OCTET = r"(?:0|[1-9]\d?|1\d\d|2[0-4]\d|25[0-5])"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
+
+#: How the line of a finding begins, up to its id.
+ID_OPENING = b'{"SchemaVersion":"2018-10-08","Id":"'
+
+#: Why a record of an asset is skipped.
+NO_INSTANCE = "no_ec2_instance"
+NO_ACCOUNT = "no_aws_account"
+NO_REGION = "no_aws_region"
+
+
+class Resource(Struct):
+    """A resource ready to be put into findings.
+
+    :ivar resource: what stands for the resource in a finding's id: the instance, else Tenable's asset id.
+    :ivar encoded: the JSON of ``Resources``.
+    :ivar product_fields: entries of ``ProductFields`` that come from the asset.
+    :ivar criticality: 0 to 100, or None.
+
+    The further ones are bytes of its findings' lines; ``id_heads`` by the scheme of ids.
+    """
+
+    account: str
+    region: str
+    resource: str
+    encoded: msgspec.Raw
+    product_fields: dict[str, str]
+    criticality: int | None
+    is_ec2: bool = True
+    encoded_product_fields: bytes = b""
+    id_heads: dict[str, bytes] = {}
+    account_field: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.encoded_product_fields = product_fields.piece(self.product_fields)
+        self.id_heads = {scheme: self._id_piece(scheme) for scheme in ID_SCHEMES}
+        self.account_field = b',"AwsAccountId":' + msgspec.json.encode(self.account)
+
+    def _id_piece(self, scheme: str) -> bytes:
+        head = id_head(scheme, region=self.region, account=self.account, resource=self.resource)
+        return ID_OPENING + msgspec.json.encode(head)[1:-1]
+
+
+def skip_reason(row: AssetRow) -> str | None:
+    """Why an asset is no EC2 instance that Security Hub could know; None where it is one."""
+    if not INSTANCE.fullmatch(row.instance_id or ""):
+        return NO_INSTANCE
+    if not ACCOUNT.fullmatch(row.owner_id or ""):
+        return NO_ACCOUNT
+    return None if region_of(row.region, row.availability_zone) else NO_REGION
+
+
+def ec2_resource(row: AssetRow) -> Resource:
+    """The ``AwsEc2Instance`` of an asset for which :func:`skip_reason` found nothing."""
+    region = region_of(row.region, row.availability_zone)
+    account, instance = row.owner_id, row.instance_id
+    assert region
+    assert account
+    assert instance
+    ipv4, ipv6 = _addresses(row)
+    details = {
+        # Half an instance type would be another type: one that does not fit is left out here, and is in ProductFields.
+        "Type": _whole(row.instance_type, limits.EC2_TYPE),
+        "ImageId": _whole(row.image_id, limits.EC2_IMAGE_ID),
+        "IpV4Addresses": ipv4[: limits.EC2_ADDRESSES],
+        "IpV6Addresses": ipv6[: limits.EC2_ADDRESSES],
+        "VpcId": _whole(row.vpc_id, limits.EC2_VPC_ID),
+        "SubnetId": _whole(row.subnet_id, limits.EC2_SUBNET_ID),
+    }
+    details = {name: value for name, value in details.items() if value}
+    partition = partition_of(region)
+    resource: dict[str, Any] = {
+        "Type": "AwsEc2Instance",
+        "Id": instance_arn(region, account, instance),
+        **({"Partition": partition} if partition in ASFF_PARTITIONS else {}),
+        **({"Region": region} if len(region) <= limits.RESOURCE_REGION else {}),
+        **_tags(row),
+        **({"Details": {"AwsEc2Instance": details}} if details else {}),
+    }
+    return Resource(account, region, instance, _encode(resource), _product_fields(row), _criticality(row))
+
+
+def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
+    """A resource of type ``Other`` for an asset that is no EC2 instance, under a destination's account and hub Region."""
+    ipv4, ipv6 = _addresses(row)
+    facts = {
+        "Name": row.name,
+        "IpV4Addresses": ", ".join(ipv4),
+        "IpV6Addresses": ", ".join(ipv6),
+        "InstanceId": row.instance_id,
+    }
+    other = {name: text for name, value in facts.items() if (text := limits.text(value, limits.OTHER_VALUE))}
+    resource: dict[str, Any] = {
+        "Type": "Other",
+        "Id": f"tenable-asset/{row.id}"[: limits.RESOURCE_ID],
+        **({"Region": region} if len(region) <= limits.RESOURCE_REGION else {}),
+        **({"Details": {"Other": other}} if other else {}),
+    }
+    return Resource(account, region, row.id, _encode(resource), _product_fields(row), _criticality(row), is_ec2=False)
+
+
+def _encode(resource: dict[str, Any]) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode([resource]))
+
+
+def _whole(value: str | None, limit: int) -> str | None:
+    """An identifier as it is, None where it does not fit: a part of it would name something else."""
+    value = limits.text(value, 10 * limit)
+    return value if value and len(value) <= limit else None
+
+
+def _addresses(row: AssetRow) -> tuple[list[str], list[str]]:
+    ipv4: list[str] = []
+    ipv6: list[str] = []
+    for text in msgspec.json.decode(row.addresses, type=list[str]):
+        if _IPV4.fullmatch(text):
+            ipv4.append(text)
+            continue
+        try:
+            # The zone of a link-local address (fe80::1%eth0) means something on the host only.
+            address = ipaddress.ip_address(text.partition("%")[0])
+        except ValueError:
+            # Tenable also lists prefixes (2001:DB8::/32), which are no addresses.
+            continue
+        (ipv4 if address.version == 4 else ipv6).append(str(address))
+    return list(dict.fromkeys(ipv4)), list(dict.fromkeys(ipv6))
+
+
+def _tags(row: AssetRow) -> dict[str, dict[str, str]]:
+    tags: dict[str, str] = {}
+    for key, value in msgspec.json.decode(row.resource_tags, type=dict[str, str]).items():
+        fitting = limits.text(value, limits.RESOURCE_TAG_VALUE)
+        if fitting and key.strip() and len(key) <= limits.RESOURCE_TAG_KEY and len(tags) < limits.RESOURCE_TAGS:
+            tags[key] = fitting
+    return {"Tags": tags} if tags else {}
+
+
+def _product_fields(row: AssetRow) -> dict[str, str]:
+    tags = msgspec.json.decode(row.tags, type=dict[str, list[str]])
+    return {
+        "asset_uuid": row.id,
+        "asset_name": row.instance_name or row.name or "",
+        "instance_type": row.instance_type or "",
+        "tags": ", ".join(f"{key}: {value}" for key, values in sorted(tags.items()) for value in values),
+    }
+
+
+def _criticality(row: AssetRow) -> int | None:
+    """Tenable's Asset Criticality Rating, 1 to 10, as ASFF's 0 to 100."""
+    if row.acr is None or not 0 < row.acr <= 10:
+        return None
+    return round(row.acr * 10)

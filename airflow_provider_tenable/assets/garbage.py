@@ -1,0 +1,76 @@
+"""Removing what the asset index has left behind: parts that are in it no more, and parts of updates that were killed before they were in it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_tenable.assets.index import MANIFEST
+from airflow_provider_tenable.exceptions import DamagedFileError, StagingError
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.staging.files import names, read_json, remove_file
+from airflow_provider_tenable.staging.index_files import is_part
+from airflow_provider_tenable.staging.layout import RunFolder
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+log = logging.getLogger(__name__)
+
+#: A run that is being planned may have read the manifest before this one was written, and names its parts in a moment.
+_RETIRED_SECONDS = 3600.0
+#: A part that is in no manifest is being put there, or its writer is dead.
+_ORPHANED_SECONDS = 86400.0
+
+
+def remove_unneeded_parts(run: RunFolder) -> list[str]:
+    """Remove the parts that neither the index nor the plan of any run names; complete runs may be replayed as long as their folders are there.
+
+    :return: their names.
+    """
+    try:
+        manifest = read_json(run.asset_index / MANIFEST) or {}
+        needed = {part["name"] for kind in ("full", "merged", "updates") for part in manifest.get(kind, [])} | _named_by_runs(run)
+    except (StagingError, OSError, TypeError, KeyError, AttributeError) as error:
+        log.warning("No part of the asset index is removed, since it cannot be told which ones are needed: %s", safe(error))
+        return []
+    now, removed = time.time(), []
+    for name in names(run.asset_index):
+        path = run.asset_index / name
+        if not is_part(name) or name in needed:
+            continue
+        try:
+            since = manifest.get("retired", {}).get(name)
+            if now - since > _RETIRED_SECONDS if since is not None else now - path.stat().st_mtime > _ORPHANED_SECONDS:
+                remove_file(path)
+                reached(CrashPoint.INDEX_PART_REMOVED)
+                removed.append(name)
+        except FileNotFoundError:
+            # Another run was faster.
+            continue
+    return removed
+
+
+def _named_by_runs(run: RunFolder) -> set[str]:
+    named: set[str] = set()
+    for name in names(run.dag_root):
+        if name in RunFolder.RESERVED:
+            continue
+        other = run.beside(name)
+        plan = _undamaged(other.plan)
+        # The chunks of a complete run may be gone before its rejected findings are: nothing can be transformed again then.
+        if plan and (_undamaged(other.ledger).get("complete") is not True or names(other.export("assets"))):
+            named.update(((plan.get("assets") or {}).get("base") or {}).get("parts", []))
+    return named
+
+
+def _undamaged(path: ObjectStoragePath) -> dict[str, Any]:
+    """A file of a run, empty where it is damaged or not there: a run whose plan cannot be read goes on with nothing, and its ledger does not call it complete."""
+    try:
+        value = read_json(path) or {}
+    except DamagedFileError as error:
+        log.warning("The asset index is cleaned up without regard to what that held: %s", error)
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,229 @@
+"""The asset index: the assets of the last full export, and what Tenable said has changed since. ``{staging}/{dag_id}/asset_index/``.
+
+Tenable exports assets as of a moment. With the filter ``since`` it exports those that were updated, deleted or terminated since, whatever their state (API docs:
+export assets v2). So a run needs a full export now and then only; between, it reads the index and, over it, what its own export says has changed. Of an asset that
+stands in several parts, the later row counts; a deleted or terminated one keeps its row, as in a full export.
+
+How the index is kept whole:
+
+* The parts never change (:mod:`~airflow_provider_tenable.staging.index_files`), the manifest is replaced last and at once. A process that dies in between leaves the index as it was.
+* A run's plan names the parts that the run reads. They stay as long as its folder does, so that retries, a cleared run and a replay read the same.
+* The manifest says up to which moment the index is sure to hold everything (``data_from``). The next export asks from there on, less a lag, since assets have no
+  time of publication to ask for. What is published later than that is looked up singly, or parked, until the next full export.
+* Whatever is in doubt leads to a full export: no index, an old, damaged or incomplete one, one of another version, another Tenable, another user of it.
+* Runs beside each other: one brings the index up to date only where its changes join on to what is there, and reach further. The loser's work is left out, not lost:
+  the next run asks for it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_tenable import __version__, config
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.export.store import StagedExport, staged_parts
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.staging.files import names, open_path, read_json, write_json
+from airflow_provider_tenable.staging.index_files import IndexPart, copy_parts, is_intact, merge_parts
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.tenable_vm.asset_row import COLUMNS
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+
+#: What a row means. An index that another release of the package wrote is made anew: it may have read the records otherwise.
+RELEASE = f"1 {__version__} {' '.join(COLUMNS)}"
+
+#: The lag is never less: ``since`` looks at when an asset changed, and not at when the change was published.
+_LEAST_LAG_SECONDS = 3600
+#: A full export may be ahead of our clock by this much before it counts as being in the future.
+_CLOCK_SKEW_SECONDS = 300
+#: So many updates lie in parts of their own before they are merged.
+_SINGLE_UPDATES = 16
+
+
+class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The manifest.
+
+    :ivar release: :data:`RELEASE` of who wrote it.
+    :ivar source: which Tenable, and which user of it: another one sees other assets.
+    :ivar data_from: unix seconds; every change before it is in the index.
+    :ivar full_from: the same of its full export.
+    :ivar full: the parts of the full export.
+    :ivar merged: updates that were merged, each asset once.
+    :ivar updates: later updates, in their order.
+    :ivar retired: parts that are in the index no more, and since when (unix seconds, our clock).
+    """
+
+    release: str
+    source: str
+    data_from: float
+    full_from: float
+    full: list[IndexPart]
+    merged: list[IndexPart] = []
+    updates: list[IndexPart] = []
+    retired: dict[str, float] = {}
+
+    @property
+    def parts(self) -> list[IndexPart]:
+        """All parts, in the order in which they count."""
+        return [*self.full, *self.merged, *self.updates]
+
+
+def plan_assets(run: RunFolder, *, source: str, now: float, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Decide how a run comes by its assets.
+
+    :param source: which Tenable, and which user of it.
+    :param now: unix seconds, by the earlier of our clock and Tenable's.
+    :param earlier: what the run had decided when it was planned before; it stays, where it still can.
+    :return: ``{"filters", "why", "planned_at", "source", "release", "base"}``: the filters of the asset export, and the parts of the index that it goes over, if any:
+        ``{"parts": [names], "records", "changed", "data_from", "full_from"}``.
+    """
+    if earlier is not None and _still_holds(run, earlier, source):
+        return earlier
+    plan = {"filters": {}, "why": "", "planned_at": now, "source": source, "release": RELEASE, "base": None}
+    index, why = _usable(run, source=source, now=now)
+    broken = [part.name for part in index.parts if not is_intact(run.asset_index / part.name)] if index else []
+    if index is None or broken:
+        why = f"the index is not whole: {broken[0]} is missing or damaged" if broken else why
+        log.info("All assets are exported: %s.", why)
+        return {**plan, "why": why}
+    since = max(int(index.data_from) - max(config.get("lag_seconds"), _LEAST_LAG_SECONDS), 1)
+    base = {
+        "parts": [part.name for part in index.parts],
+        "records": sum(part.records for part in index.full),
+        "changed": sum(part.records for part in [*index.merged, *index.updates]),
+        "data_from": index.data_from,
+        "full_from": index.full_from,
+    }
+    log.info("Assets that changed since %s are exported; %d are in the index, from %s.", _iso(since), base["records"], _iso(index.full_from))
+    return {**plan, "filters": {"since": since}, "why": "the index is brought up to date", "base": base}
+
+
+def _still_holds(run: RunFolder, earlier: dict[str, Any], source: str) -> bool:
+    if earlier["source"] != source or earlier["release"] != RELEASE:
+        return False
+    if earlier["base"] is None:
+        return True
+    return bool(config.get("asset_index_hours")) and all(is_intact(run.asset_index / name) for name in earlier["base"]["parts"])
+
+
+def _usable(run: RunFolder, *, source: str, now: float) -> tuple[Index | None, str]:
+    """The index, if a run may build on it, else why not. Its parts are not looked at."""
+    hours = config.get("asset_index_hours")
+    if not hours:
+        return None, "[tenable] asset_index_hours is 0"
+    index, why = _readable(run, source)
+    if index is None:
+        return None, why
+    if max(index.full_from, index.data_from) > now + _CLOCK_SKEW_SECONDS:
+        return None, f"the index is from the future ({_iso(index.data_from)}): a clock was wrong"
+    if now - index.full_from >= hours * 3600:
+        return None, f"the last full export is {(now - index.full_from) / 3600:.1f} hours old, asset_index_hours is {hours:g}"
+    return index, ""
+
+
+def _readable(run: RunFolder, source: str) -> tuple[Index | None, str]:
+    """The index of this Tenable, as old as it may be, else why there is none."""
+    try:
+        index = _read(run)
+    except StagingError as error:
+        return None, f"the index is damaged ({error})"
+    if index is None:
+        return None, "there is no index yet"
+    if index.release != RELEASE:
+        return None, "the index is of another version of this package"
+    if index.source != source:
+        return None, "the index is of another Tenable, or of another user of it"
+    return index, ""
+
+
+def _read(run: RunFolder) -> Index | None:
+    """The manifest, None where there is none. :raises StagingError: it is damaged."""
+    path = run.asset_index / MANIFEST
+    try:
+        value = read_json(path)
+        return None if value is None else msgspec.convert(value, Index)
+    except (OSError, msgspec.ValidationError) as error:
+        raise StagingError(f"{path} cannot be read: {safe(error)}") from error
+
+
+def keep_assets(run: RunFolder, plan: dict[str, Any]) -> None:
+    """Bring the index up to date with the run's asset export, which is whole. May be repeated.
+
+    :param plan: the run's ``assets``, as :func:`plan_assets` made it.
+    :raises StagingError: the export is not whole, or there is no room.
+    """
+    parts = staged_parts(str(run.export("assets")), "assets")
+    state = StagedExport(run.export("assets"), "assets").state()
+    if not config.get("asset_index_hours") or state is None or state.body.get("filters", {}) != plan["filters"]:
+        return
+    if state.data_from is None:
+        log.warning("It is not known from when on asset export %s holds everything: the index stays as it is.", state.uuid)
+        return
+    # An export that was asked for by a clock that is ahead holds no more than what was there when the run was planned.
+    data_from = min(state.data_from, plan["planned_at"])
+    records = sum(part.records for part in state.parts.values())
+    # Its age does not count here: a run that ends late must not put an old full export in the place of a later run's index.
+    current, why = _readable(run, plan["source"])
+    if plan["base"] is None:
+        if not records:
+            log.warning("Tenable exported no asset at all, which is hardly all there is: no index is made of it.")
+        elif current is not None and data_from <= current.full_from <= time.time() + _CLOCK_SKEW_SECONDS:
+            log.info("The index has a full export already that is as late as this one: it stays as it is.")
+        else:
+            _publish(run, Index(RELEASE, plan["source"], data_from, data_from, copy_parts(parts, run.asset_index)))
+    elif current is None:
+        log.info("The index stays as it is: %s.", why)
+    elif plan["filters"]["since"] > current.data_from or data_from <= current.data_from:
+        log.info("The index stays as it is: it is of %s now, and these changes are from %s on.", _iso(current.data_from), _iso(plan["filters"]["since"]))
+    else:
+        _publish(run, _updated(run, current, data_from, copy_parts(parts, run.asset_index)))
+
+
+def _updated(run: RunFolder, index: Index, data_from: float, parts: list[IndexPart]) -> Index:
+    updates, merged = [*index.updates, *parts], index.merged
+    if len(updates) > _SINGLE_UPDATES:
+        merged, updates = merge_parts([run.asset_index / part.name for part in [*merged, *updates]], run.asset_index), []
+    return msgspec.structs.replace(index, data_from=data_from, merged=merged, updates=updates)
+
+
+def _publish(run: RunFolder, index: Index) -> None:
+    """Replace the manifest. What it names no more is kept until no run can need it."""
+    try:
+        before = _read(run)
+    except StagingError:
+        before = None
+    now, there, kept = time.time(), set(names(run.asset_index)), {part.name for part in index.parts}
+    gone = {**({part.name: now for part in before.parts} if before else {}), **(before.retired if before else {})}
+    retired = {name: since for name, since in gone.items() if name in there and name not in kept}
+    write_json(run.asset_index / MANIFEST, msgspec.to_builtins(msgspec.structs.replace(index, retired=retired)))
+    reached(CrashPoint.INDEX_PUBLISHED)
+    log.info("The asset index holds everything before %s, in %d parts.", _iso(index.data_from), len(index.parts))
+
+
+def staged_assets(uri: str) -> list[ObjectStoragePath]:
+    """The parts that hold a run's assets: those of the index that its plan names, then those of its own export. Of an asset in several, the later row counts.
+
+    :param uri: the folder of the run's asset export.
+    :raises StagingError: the export is not whole.
+    """
+    folder = open_path(uri)
+    plan = read_json(folder.parent / "run.json") or {}
+    base = (plan.get("assets") or {}).get("base") or {"parts": []}
+    index = folder.parent.parent / RunFolder.ASSET_INDEX
+    return [*(index / name for name in base["parts"]), *staged_parts(uri, "assets")]
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

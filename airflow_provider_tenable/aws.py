@@ -1,0 +1,58 @@
+"""AWS's names: accounts, Regions, partitions and ARNs."""
+
+from __future__ import annotations
+
+import re
+
+ACCOUNT = re.compile(r"\d{12}", re.ASCII)
+INSTANCE = re.compile(r"i-[0-9a-f]{8,17}", re.ASCII)
+# As long as any name that AWS has given, with room: what is longer would burst the ARNs made of it.
+_REGION = r"[a-z]{2,5}(?:-[a-z]{1,16}){1,3}-\d{1,2}"
+REGION = re.compile(_REGION, re.ASCII)
+_ZONE = re.compile(rf"({_REGION})(?:[a-z]|-[a-z0-9-]+)", re.ASCII)
+
+#: Prefix of a Region -> its partition (AWS General Reference: ARN format; botocore's endpoint data).
+_PARTITIONS = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eu-isoe-": "aws-iso-e",
+    "us-isof-": "aws-iso-f",
+    "eusc-": "aws-eusc",
+}
+#: The partitions that ASFF's ``Resource.Partition`` knows under the same name.
+ASFF_PARTITIONS = frozenset({"aws", "aws-cn", "aws-us-gov"})
+
+TENABLE_PRODUCT = "tenable/vulnerability-management"
+DEFAULT_PRODUCT = "default"
+
+
+def partition_of(region: str) -> str:
+    """The partition that a Region belongs to."""
+    return next((partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix)), "aws")
+
+
+def region_of(region: str | None, zone: str | None) -> str | None:
+    """The Region, taken from the availability zone (or local zone) where only that is known."""
+    if region and REGION.fullmatch(region):
+        return region
+    match = _ZONE.fullmatch(zone or "")
+    return match[1] if match else None
+
+
+def instance_arn(region: str, account: str, instance: str) -> str:
+    """The ARN of an EC2 instance."""
+    return f"arn:{partition_of(region)}:ec2:{region}:{account}:instance/{instance}"
+
+
+def product_arn(product: str, *, region: str, account: str) -> str:
+    """The ARN of a Security Hub product in a hub's Region.
+
+    ``company/product`` has no account in its ARN; ``default`` is the account's own default product. Tenable has no product outside the
+    ``aws`` partition (user guide: third-party products by Region): the default product stands in for it there.
+    """
+    partition = partition_of(region)
+    if product == DEFAULT_PRODUCT or (product == TENABLE_PRODUCT and partition != "aws"):
+        return f"arn:{partition}:securityhub:{region}:{account}:product/{account}/default"
+    return f"arn:{partition}:securityhub:{region}::product/{product}"

@@ -1,0 +1,302 @@
+"""The state machine of a Tenable export job. No Airflow and no HTTP in here: a client, a store and a clock are handed in.
+
+Rules (Tenable API docs, export status and chunk pages):
+
+* A job goes QUEUED, PROCESSING, (READY), FINISHED, or ends as CANCELLED or ERROR. Chunks appear while it works, unordered, with gaps.
+* FINISHED does not mean whole: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that part of it is missing. Such a job, like one
+  that was cancelled, failed or expired, is started again, a few times; its chunks are dropped. A partial export is never taken for a whole one.
+* A chunk counts when it is staged, never before. What is staged is not fetched again, also not by the retry of a killed task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_tenable.exceptions import (
+    ChunkNotReadyError,
+    ConfigurationError,
+    DuplicateExportError,
+    ExportFailedError,
+    ExportNotFoundError,
+    TemporaryError,
+)
+from airflow_provider_tenable.export.reattach import lost_job, running_job, same_request
+from airflow_provider_tenable.export.state import ExportState, ExportStore, Finished, Part, Wait
+from airflow_provider_tenable.guards.foreign_text import quoted, safe
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.tenable_vm.jobs import ACTIVE, TERMINAL, ExportClient, JobStatus
+
+log = logging.getLogger(__name__)
+
+#: How often a chunk that cannot be decoded is fetched again before the whole job is started again.
+_CHUNK_FETCHES = 3
+#: How many looks in a row may fail with a temporary error before the task fails (its retry then goes on where it stood).
+_FAILED_LOOKS = 20
+#: The state is written after so many chunks; a killed task fetches at most these again.
+_SAVE_EVERY = 10
+
+
+class ExportRun:
+    """Drives one export to its end, a step at a time.
+
+    :param kind: ``assets``, ``vulnerabilities`` or ``compliance``.
+    :param body: the body of the request: filters and chunk size.
+    :param now: the clock, unix seconds.
+    :param poll_interval: seconds between two looks.
+    :param timeout: seconds after which a job is cancelled and the task fails; counted from the task's first request.
+    :param max_restarts: how often a broken job is started again.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        body: dict[str, Any],
+        client: ExportClient,
+        store: ExportStore,
+        now: Callable[[], float],
+        poll_interval: float = 30.0,
+        timeout: float = 12 * 3600.0,
+        max_restarts: int = 3,
+    ) -> None:
+        self.kind = kind
+        self.body = body
+        self.client = client
+        self.store = store
+        self.now = now
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.max_restarts = max_restarts
+        self._failed_looks = 0
+        self._lost_request = False
+        self.state = self._load()
+
+    def _load(self) -> ExportState:
+        state = self.store.load()
+        if state is None or not same_request(state.body, self.body):
+            anew = ExportState(kind=self.kind, body=self.body, started_at=self.now())
+            if state is not None and state.uuid:
+                log.info("The %s export %s was asked for with another body: it is left, and a new one begins.", self.kind, state.uuid)
+                self.store.save(anew)
+                self.store.drop(state.uuid)
+            return anew
+        if state.uuid:
+            log.info("Going on with %s export %s: %d chunks are staged.", self.kind, state.uuid, len(state.parts))
+        elif state.requested_at is not None:
+            self._lost_request = True
+        return state
+
+    @property
+    def deadline(self) -> float:
+        """Unix seconds at which the job is cancelled."""
+        return self.state.started_at + self.timeout
+
+    def step(self) -> Wait | Finished:
+        """Do what can be done now.
+
+        :raises ExportFailedError: too many restarts, or the deadline has passed.
+        :raises ConfigurationError: Tenable refuses keys, rights or the request.
+        """
+        if self.state.complete:
+            return Finished(self.state)
+        if self.now() >= self.deadline:
+            self._give_up()
+        try:
+            outcome = self._step()
+        except ConfigurationError:
+            raise
+        except TemporaryError as error:
+            if isinstance(error, ExportFailedError):
+                raise
+            self._failed_looks += 1
+            if self._failed_looks > _FAILED_LOOKS:
+                raise
+            log.warning("Look %d at the %s export failed, trying again: %s", self._failed_looks, self.kind, error)
+            return self._wait()
+        self._failed_looks = 0
+        return outcome
+
+    def cancel(self) -> None:
+        """Cancel the running job, if there is one. Errors are logged: there is nothing else to do about them."""
+        job = self.state.uuid
+        if not job or self.state.complete:
+            return
+        try:
+            self.client.cancel(self.kind, job)
+            log.info("Cancelled %s export %s.", self.kind, job)
+        except (TemporaryError, ConfigurationError) as error:
+            log.warning("Could not cancel %s export %s: %s", self.kind, job, error)
+
+    def _step(self) -> Wait | Finished:
+        if self.state.uuid is None and not self._start():
+            return self._wait()
+        job = self.state.uuid
+        assert job is not None
+        try:
+            status = self.client.status(self.kind, job)
+            if status.status in ("CANCELLED", "ERROR"):
+                return self._restart(f"it ended as {status.status}" + (f": {safe(status.reason)}" if status.reason else ""))
+            if status.status not in ACTIVE | TERMINAL:
+                raise TemporaryError(f"Tenable says that {self.kind} export {job} is {quoted(status.status, 80)}, which is no state we know.")
+            partial = self._partial(status)
+            if partial:
+                return self._restart(partial)
+            whole = self._download(job, status)
+        except ExportNotFoundError as error:
+            return self._restart(f"it or one of its chunks has expired ({error})")
+        if status.status != "FINISHED" or not whole:
+            return self._wait()
+        self.state.complete = True
+        self.store.save(self.state)
+        reached(CrashPoint.EXPORT_COMPLETE)
+        return Finished(self.state)
+
+    @staticmethod
+    def _partial(status: JobStatus) -> str | None:
+        if status.status != "FINISHED":
+            return None
+        if status.lost_chunks:
+            return f"it finished without chunks {sorted(status.lost_chunks)[:10]}" + (f": {safe(status.reason)}" if status.reason else "")
+        # The status of an asset job has no list of failed chunks: only the reason tells.
+        return f"it finished with the reason {quoted(status.reason)}" if status.reason else None
+
+    def _start(self) -> bool:
+        """Ask for the export, or adopt the one that runs. False: not yet, look again later."""
+        if self._lost_request and self._adopt_lost():
+            return True
+        self._lost_request = False
+        asked_at = self.now()
+        self.state.body, self.state.requested_at = self.body, asked_at
+        self.store.save(self.state)
+        reached(CrashPoint.EXPORT_REQUEST_NOTED)
+        try:
+            job = self.client.start(self.kind, self.body)
+        except DuplicateExportError as duplicate:
+            return self._adopt(duplicate.job_uuid, asked_at)
+        reached(CrashPoint.EXPORT_ASKED_FOR)
+        self._take(job, asked_at)
+        log.info("Asked for %s export %s.", self.kind, self.state.uuid)
+        return True
+
+    def _take(self, job: str, data_from: float | None) -> None:
+        self.state.uuid = job
+        self.state.data_from = data_from
+        self.state.parts = {}
+        self.store.save(self.state)
+        reached(CrashPoint.EXPORT_ID_KEPT)
+
+    def _adopt_lost(self) -> bool:
+        """A task died between asking and noting the job's id: find that job in Tenable's list."""
+        job = lost_job(self.client.jobs(self.kind), self.state)
+        if job is None or job.created is None:
+            return False
+        log.info("Found %s export %s, which was asked for before this task was stopped.", self.kind, job.uuid)
+        self._take(job.uuid, min(self.state.requested_at or 0.0, job.created))
+        return True
+
+    def _adopt(self, named: str | None, asked_at: float) -> bool:
+        job = running_job(self.client.jobs(self.kind), self.state, named)
+        if job is not None:
+            # The job may be older than our request: what it holds is sure only up to its own beginning.
+            self._take(job.uuid, None if job.created is None else min(asked_at, job.created))
+            log.info("Tenable already runs this %s export as %s: adopted.", self.kind, job.uuid)
+            return True
+        log.warning(
+            "Tenable refuses the %s export as a duplicate of %s, whose filters or chunk size are not ours. Waiting until that one is over.",
+            self.kind,
+            safe(named, 80) if named else "a job it does not name",
+        )
+        return False
+
+    def _download(self, job: str, status: JobStatus) -> bool:
+        """Stage what is available and not yet staged. True: nothing that is listed is missing."""
+        waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
+        began, fetched_bytes, unsaved = self.now(), 0, 0
+        try:
+            for chunk in waiting:
+                try:
+                    part = self._fetch(job, chunk)
+                    reached(CrashPoint.CHUNK_STAGED)
+                except ChunkNotReadyError:
+                    log.info("Chunk %d of %s export %s is not ready yet.", chunk, self.kind, job)
+                    continue
+                self.state.parts[str(chunk)] = part
+                fetched_bytes, unsaved = fetched_bytes + part.bytes, unsaved + 1
+                if unsaved >= _SAVE_EVERY:
+                    self.store.save(self.state)
+                    unsaved = 0
+                    self._log_progress(job, status, fetched_bytes, began)
+        finally:
+            if unsaved:
+                self.store.save(self.state)
+                self._log_progress(job, status, fetched_bytes, began)
+        return all(str(chunk) in self.state.parts for chunk in status.chunks)
+
+    def _log_progress(self, job: str, status: JobStatus, fetched_bytes: int, began: float) -> None:
+        parts = self.state.parts.values()
+        seconds = max(self.now() - began, 1e-3)
+        total = status.total_chunks or (len(status.chunks) if status.status == "FINISHED" else None)
+        log.info(
+            "%s export %s (%s): %d of %s chunks, %d records, %.1f MB staged; %.1f MB/s.",
+            self.kind.capitalize(),
+            job,
+            status.status,
+            len(parts),
+            total or f"at least {len(status.chunks)}",
+            sum(part.records for part in parts),
+            sum(part.bytes for part in parts) / 1e6,
+            fetched_bytes / 1e6 / seconds,
+        )
+
+    def _fetch(self, job: str, chunk: int) -> Part:
+        for attempt in range(1, _CHUNK_FETCHES + 1):
+            data = self.client.chunk(self.kind, job, chunk)
+            try:
+                return self.store.put(job, chunk, data)
+            except ValueError as error:
+                log.warning("Chunk %d of %s export %s cannot be decoded (fetch %d): %s", chunk, self.kind, job, attempt, safe(error))
+        raise ExportNotFoundError(f"chunk {chunk} could not be decoded in {_CHUNK_FETCHES} fetches")
+
+    def _restart(self, why: str) -> Wait:
+        job = self.state.uuid
+        assert job is not None
+        self.cancel()
+        restarts = self.state.restarts
+        if restarts >= self.max_restarts:
+            self._begin_anew()
+            raise ExportFailedError(
+                f"The {self.kind} export {job} did not become whole: {why}. It was started again {restarts} times. "
+                "Nothing was imported from it. Look at the export's state in Tenable, then clear this task."
+            )
+        log.warning("The %s export %s is given up, since %s. Starting it again.", self.kind, job, why)
+        self._begin_anew(restarts + 1, started_at=self.state.started_at)
+        return Wait(seconds=min(self.poll_interval, 1.0), job_uuid=None, chunks_staged=0)
+
+    def _give_up(self) -> None:
+        self.cancel()
+        job, staged = self.state.uuid, len(self.state.parts)
+        self._begin_anew()
+        what = f"export {job} was not whole" if job else "export could not be asked for"
+        raise ExportFailedError(
+            f"The {self.kind} {what} after {self.timeout / 3600:g} hours ({staged} chunks were staged) and has been cancelled. "
+            "Raise [tenable] export_timeout_hours if Tenable needs longer, then clear this task."
+        )
+
+    def _begin_anew(self, restarts: int = 0, *, started_at: float | None = None) -> None:
+        """Forget the job: first in the state, then its parts. A state that names parts which are gone would be taken for whole later.
+
+        :param started_at: None: what comes next, a retry of the task, has a deadline of its own.
+        """
+        job = self.state.uuid
+        given_up = [*self.state.given_up, *([job] if job else [])]
+        began = self.now() if started_at is None else started_at
+        self.state = ExportState(kind=self.kind, body=self.body, started_at=began, restarts=restarts, given_up=given_up)
+        self.store.save(self.state)
+        reached(CrashPoint.EXPORT_FORGOTTEN)
+        if job:
+            self.store.drop(job)
+
+    def _wait(self) -> Wait:
+        return Wait(seconds=self.poll_interval, job_uuid=self.state.uuid, chunks_staged=len(self.state.parts))

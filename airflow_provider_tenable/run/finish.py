@@ -1,0 +1,87 @@
+"""Ends a run: makes the ledger, checks its sums, and advances the watermark last."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import msgspec
+
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.observability import metrics
+from airflow_provider_tenable.run import first_run, watermark
+from airflow_provider_tenable.run.ledger import build_ledger, check_rejected, check_sums, shard_manifests
+from airflow_provider_tenable.run.plan import _plan_of
+from airflow_provider_tenable.run.unserved import check_served
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.staging.files import read_json, write_json
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.transform.routing import Destination, Router
+from airflow_provider_tenable.transform.waiting_records import settle_pool
+
+log = logging.getLogger(__name__)
+
+
+def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
+    """Make the ledger, and fail the run if it does not add up, too much was rejected, or most AWS assets were not served.
+
+    :return: the sums, for the XCom.
+    """
+    run = RunFolder.of(context)
+    plan = _plan_of(run)
+    ledger = build_ledger(run, plan, exported=vulnerabilities["records"])
+    write_json(run.ledger, ledger)
+    reached(CrashPoint.LEDGER_WRITTEN)
+    check_sums(ledger)
+    check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
+    check_served(ledger, run, plan)
+    if not ledger["dry_run"]:
+        # Parts of the pool are not done with where the run left out accounts that others serve.
+        release = not _leaves_out_accounts(run, plan)
+        settled = [each for each in shard_manifests(run) if release or not each["from_pool"]]
+        parts = [each["parked_part"] for each in settled if each["parked_part"]]
+        settle_pool(run, parts, done=[name for each in settled for name in each["pool_parts"]])
+    return {name: ledger[name] for name in ("exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")}
+
+
+def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
+    """Move the watermark, last of all, where the rules allow it.
+
+    :return: ``{"before", "after", "why"}``
+    """
+    run = RunFolder.of(context)
+    plan, ledger = _plan_of(run), read_json(run.ledger)
+    if ledger is None:
+        raise StagingError(f"{run.ledger} is not there: the run was not settled, and the watermark stays. Clear the run's tasks from settle on.")
+    dag_id = context["dag_run"].dag_id
+    current = watermark.parse_watermark(watermark.read_watermark(dag_id), name=watermark.variable_name(dag_id), now=time.time())
+    target, why = watermark.next_watermark(
+        watermark.Window(**plan["window"]),
+        data_from=vulnerabilities["data_from"],
+        current=current,
+        narrowed=plan["narrowed"] or _leaves_out_accounts(run, plan),
+        dry_run=plan["settings"]["dry_run"],
+    )
+    if target is not None:
+        # Before the watermark: a run that dies in between repeats both.
+        first_run.note_that_it_sends(run, plan.get("assets", {}).get("source"))
+        reached(CrashPoint.BEFORE_WATERMARK)
+        watermark.write_watermark(dag_id, target)
+        reached(CrashPoint.WATERMARK_WRITTEN)
+    # A retry finds the watermark moved by its own first attempt: what the run began with is in its plan.
+    result = {"before": plan["window"]["watermark"], "after": current if target is None else target, "why": why}
+    write_json(run.ledger, {**ledger, "watermark": result, "complete": True})
+    reached(CrashPoint.RUN_COMPLETE)
+    metrics.watermark_lag(dag_id, result["after"], time.time())
+    log.info("The watermark %s.", why)
+    return result
+
+
+def _leaves_out_accounts(run: RunFolder, plan: dict[str, Any]) -> bool:
+    """Whether the run's destinations left out an account that the DAG's own would have served."""
+    if plan["usual_destinations"] is None:
+        return False
+    router = Router(msgspec.convert(plan["usual_destinations"], list[Destination]), "resource")
+    left_out = {account for manifest in shard_manifests(run) for account in manifest["skipped_accounts"]}
+    return any(not isinstance(router.route(account, "us-east-1"), str) for account in left_out)

@@ -1,0 +1,217 @@
+"""Plans a run: checks everything that a person can get wrong, decides what the run covers, and splits its work into tasks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import closing
+from typing import Any
+
+import msgspec
+
+from airflow_provider_tenable import config
+from airflow_provider_tenable._compat import conf
+from airflow_provider_tenable.assets import index
+from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
+from airflow_provider_tenable.guards.foreign_text import quoted
+from airflow_provider_tenable.observability import metrics
+from airflow_provider_tenable.run import first_run, watermark
+from airflow_provider_tenable.run.conf import check_conf
+from airflow_provider_tenable.run.ledger import destinations_of, shard_manifests
+from airflow_provider_tenable.run.params import DEFAULTS, narrowed, parse_settings
+from airflow_provider_tenable.run.shards import plan_transform
+from airflow_provider_tenable.security_hub.assignment import grouped, name_of, target_of, write_group
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.staging.files import read_json, remove, remove_file, write_json
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.transform.routing import Destination, parse_destinations, resolve
+from airflow_provider_tenable.transform.waiting_records import claim_pool
+
+log = logging.getLogger(__name__)
+
+
+def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[str, Any]:
+    """Check everything a person can get wrong, and decide what the run covers. Nothing is exported or imported yet.
+
+    A run that was planned before and is not complete keeps its window, so that a cleared run goes on with what it has
+    staged. A scheduled run is a dry run as long as nobody has let the DAG send
+      (:mod:`~airflow_provider_tenable.run.first_run`).
+
+    :return: ``{"window", "settings", "destinations", "narrowed", "held_back", "asset_filters",
+        "vulnerability_filters"}``
+    :raises ConfigurationError: a param, an option, a connection or the watermark is wrong.
+    """
+    run = RunFolder.of(context)
+    check_conf(context, DEFAULTS)
+    watermark.check_not_hidden(run.dag_id)
+    params = dict(context["params"])
+    asked = {name: params.get(name, default) for name, default in DEFAULTS.items()}
+    settings = parse_settings(params)
+    destinations = parse_destinations(asked["destinations"])
+    source, server_now = _tenable(tenable_conn_id)
+    # The moment before the first export is asked for, by the earlier of the two clocks.
+    now = time.time() if server_now is None else min(time.time(), server_now)
+    before = read_json(run.plan)
+    earlier = _kept_plan(run, asked)
+    window = watermark.Window(**earlier["window"]) if earlier else _new_window(context, params, server_now)
+    assets = index.plan_assets(run, source=source, now=now, earlier=(earlier or {}).get("assets"))
+    defaults = _defaults_of(context)
+    held_back = not settings.dry_run and first_run.is_held_back(
+        run,
+        run_type=_run_type(context),
+        mark=window.watermark,
+        source=source,
+        before=before if before and before["asked"] == asked else None,
+    )
+    if held_back:
+        settings = msgspec.structs.replace(settings, dry_run=True)
+        first_run.warn(run.dag_id)
+    plan = {
+        "asked": asked,
+        "window": window.to_json(),
+        "settings": msgspec.to_builtins(settings),
+        "destinations": msgspec.to_builtins(resolve(destinations, _identify, settings.region_routing)),
+        "narrowed": narrowed(settings, defaults),
+        "usual_destinations": _usual_destinations(asked, defaults),
+        "held_back": held_back,
+        "assets": assets,
+        "asset_filters": assets["filters"],
+        "vulnerability_filters": {
+            "state": [state.upper() for state in settings.states],
+            "severity": list(settings.severities),
+            **window.filter,
+        },
+    }
+    write_json(run.plan, plan)
+    reached(CrashPoint.PLAN_WRITTEN)
+    first_run.note_an_upgrade(run, mark=window.watermark, source=source)
+    metrics.watermark_lag(run.dag_id, window.watermark, time.time())
+    log.info("Window %s; settings %s; destinations %s.", plan["window"], plan["settings"], quoted(plan["destinations"], 4_000))
+    return _public(plan)
+
+
+def _kept_plan(run: RunFolder, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of a run that is cleared before it was complete: its window stays. All that could be wrong and has been mended is read anew."""
+    earlier: dict[str, Any] | None = read_json(run.plan)
+    if earlier is None:
+        return None
+    complete = (read_json(run.ledger) or {}).get("complete")
+    if earlier["asked"] == asked and not complete:
+        log.info("This run was planned before: going on with its window, and with what it has staged.")
+        return earlier
+    log.info("This run was %s before: beginning anew.", "completed" if complete else "planned with other params")
+    # First what says that it is complete: dying before the rest is gone must not leave that beside a new plan.
+    remove_file(run.ledger)
+    remove(run.root)
+    return None
+
+
+def _new_window(context: Any, params: dict[str, Any], server_now: float | None) -> watermark.Window:
+    dag_run, now = context["dag_run"], time.time()
+    name = watermark.variable_name(dag_run.dag_id)
+    return watermark.plan_window(
+        run_type=_run_type(context),
+        interval=(_seconds(context.get("data_interval_start")), _seconds(context.get("data_interval_end"))),
+        since=watermark.parse_moment(params.get("since"), "since"),
+        until=watermark.parse_moment(params.get("until"), "until"),
+        watermark=watermark.parse_watermark(watermark.read_watermark(dag_run.dag_id), name=name, now=now),
+        lag=config.get("lag_seconds"),
+        now=now,
+        server_now=server_now,
+    )
+
+
+def plan_shards(context: Any, vulnerabilities: dict[str, Any], assets: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Split the transform (:mod:`airflow_provider_tenable.run.shards`), and bring the asset index up to date.
+
+    :param vulnerabilities: result of the vulnerability export.
+    :param assets: result of the asset export. Without it the asset index stays as it is.
+    """
+    run = RunFolder.of(context)
+    plan = _plan_of(run)
+    # A run that an older version has planned keeps no index.
+    if assets is not None and "assets" in plan:
+        index.keep_assets(run, plan["assets"])
+    # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and leaves nothing out.
+    takes = plan["window"]["kind"] == watermark.INCREMENTAL and not plan["narrowed"] and not plan["settings"]["dry_run"]
+    shards = plan_transform(vulnerabilities["parts"], parked=takes and claim_pool(run) > 0)
+    write_json(run.shards, {"count": len(shards)})
+    reached(CrashPoint.SHARDS_PLANNED)
+    return shards
+
+
+def plan_imports(context: Any) -> list[dict[str, Any]]:
+    """What each mapped import does: one per account and hub Region that has findings, or per group of them where those would be too many tasks.
+
+    Nothing that a person or Tenable has written is in it (see :mod:`airflow_provider_tenable.security_hub.assignment`): accounts, Regions, roles and connections are in a file.
+
+    :return: ``{"group", "title", "batch_size", "dry_run"}`` of each task; ``title`` is made of account ids and Regions that were checked.
+    """
+    run = RunFolder.of(context)
+    settings = _plan_of(run)["settings"]
+    shared = {name: settings[name] for name in ("batch_size", "dry_run")}
+    tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
+    assignments: list[dict[str, Any]] = []
+    for number, group in enumerate(grouped([target_of(entry) for entry in destinations_of(shard_manifests(run))], tasks)):
+        write_group(run, number, group)
+        assignments.append({"group": number, "title": name_of(group), **shared})
+    reached(CrashPoint.IMPORTS_PLANNED)
+    return assignments
+
+
+def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The DAG's own destinations, where the run was given others; empty where those could import nothing."""
+    if asked["destinations"] == defaults["destinations"]:
+        return None
+    try:
+        usual = resolve(parse_destinations(defaults["destinations"]), _identify, "resource")
+    except ConfigurationError as error:
+        log.info("The DAG's own destinations could not be used: %s", error)
+        return []
+    except TemporaryError as error:
+        log.warning("The DAG's own destinations cannot be looked at now, so they count as serving every account: %s", error)
+        usual = [Destination(aws_conn_id=None, accounts=(), role_name="unknown")]
+    built: list[dict[str, Any]] = msgspec.to_builtins(usual)
+    return built
+
+
+def _plan_of(run: RunFolder) -> dict[str, Any]:
+    plan: dict[str, Any] | None = read_json(run.plan)
+    if plan is None:
+        raise StagingError(
+            f"{run.plan} is not there. Was the run's folder removed, or [tenable] staging_path changed since the run began? Clear the run from plan_run on."
+        )
+    return plan
+
+
+def _public(plan: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in plan.items() if name not in ("asked", "usual_destinations", "assets")}
+
+
+def _defaults_of(context: Any) -> dict[str, Any]:
+    """The DAG's params as they stand in the DAG: what a run covers that nobody narrowed."""
+    params = context["dag"].params
+    return {name: params.get(name, default) for name, default in DEFAULTS.items()}
+
+
+def _identify(conn_id: str | None) -> tuple[str, str | None]:
+    from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
+
+    return SecurityHubHook(aws_conn_id=conn_id).identify()
+
+
+def _tenable(conn_id: str) -> tuple[str, float | None]:
+    """Which Tenable this is, and the time there."""
+    from airflow_provider_tenable.hooks.tenable import TenableHook
+
+    with closing(TenableHook(conn_id)) as hook:
+        return hook.api.identity(), hook.api.server_time()
+
+
+def _run_type(context: Any) -> str:
+    run_type = context["dag_run"].run_type
+    return str(getattr(run_type, "value", run_type))
+
+
+def _seconds(moment: Any) -> float | None:
+    return None if moment is None else float(moment.timestamp())

@@ -1,0 +1,154 @@
+"""Bringing rejected findings again, once what they were rejected for is mended: the steps of the DAG ``tenable_replay_rejected``.
+
+A replay is a run of its own: it reads the folder of the run that it repeats and writes only into its own, with its own receipts, rejected findings and ledger.
+It never touches a watermark. What Security Hub holds in the same or a newer version it ignores, so a replay can be repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from airflow_provider_tenable import config
+from airflow_provider_tenable.asff.plugin_output import finding_without_output
+from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
+from airflow_provider_tenable.export.store import StagedExport
+from airflow_provider_tenable.guards.foreign_text import LONGEST_ID, quoted, safe
+from airflow_provider_tenable.run.conf import check_conf
+from airflow_provider_tenable.run.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
+from airflow_provider_tenable.run.shards import plan_transform
+from airflow_provider_tenable.staging.files import default_staging_uri, names, read_json, remove, write_json
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.transform.output import FindingsWriter
+
+log = logging.getLogger(__name__)
+
+#: The params that are read here.
+PARAMS = frozenset({"run_id", "dag_id", "transform", "max_rejected_ratio"})
+
+
+class _Updated(msgspec.Struct):
+    UpdatedAt: str = ""
+
+
+class _Via(msgspec.Struct):
+    """What a findings' manifest wants to know of a destination."""
+
+    aws_conn_id: str | None
+    role_name: str | None
+
+
+def plan_replay(context: Any) -> dict[str, Any]:
+    """Find the run that is to be repeated, and stage what is to be sent.
+
+    :return: ``{"run_id", "shards", "assets", "vulnerabilities", "plan"}``: what the transform is mapped over (nothing where findings go out as they are).
+    :raises ConfigurationError: there is no such run, it has nothing that could be sent again, or a param is unknown.
+    """
+    check_conf(context, PARAMS)
+    params, run = context["params"], RunFolder.of(context)
+    source = _source(str(params["dag_id"]), params.get("run_id"))
+    plan = read_json(source.plan)
+    if plan is None:
+        raise ConfigurationError(
+            f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that may be repeated: {quoted(names(source.dag_root)[-5:], 1_500)}."
+        )
+    # A replay that is run again begins anew: what is delivered twice changes nothing.
+    remove(run.root)
+    settings = {**plan["settings"], "max_rejected_ratio": params.get("max_rejected_ratio", 0.0), "dry_run": False}
+    write_json(run.plan, {**plan, "settings": settings, "usual_destinations": None, "replays": f"{params['dag_id']}/{source.run_id}"})
+    result = {"run_id": source.run_id, "shards": [], "assets": {}, "vulnerabilities": {}, "plan": {}}
+    if params.get("transform"):
+        exports = {kind: _staged(source, kind) for kind in ("assets", "vulnerabilities")}
+        shards = plan_transform(exports["vulnerabilities"]["parts"])
+        write_json(run.shards, {"count": len(shards), "exported": exports["vulnerabilities"]["records"]})
+        shared = {name: plan[name] for name in ("window", "destinations")}
+        return {**result, **exports, "plan": {**shared, "settings": settings}, "shards": shards}
+    staged = _stage_rejected(source, run)
+    write_json(run.shards, {"count": 1, "exported": staged})
+    log.info("%d rejected findings of run %s are to be sent again.", staged, safe(source.run_id))
+    return result
+
+
+def settle_replay(context: Any) -> dict[str, Any]:
+    """Make the ledger of a replay.
+
+    :return: the sums, for the XCom.
+    :raises RejectedFindingsError: more than ``max_rejected_ratio`` were rejected again; the text has the top reasons.
+    """
+    run = RunFolder.of(context)
+    plan = read_json(run.plan)
+    ledger = build_ledger(run, plan, exported=read_json(run.shards)["exported"])
+    check_sums(ledger)
+    write_json(run.ledger, {**ledger, "complete": True})
+    log.info(
+        "Replay of %s: %d findings, %d accepted by Security Hub, %d rejected again %s. The watermark stays.",
+        safe(plan["replays"], LONGEST_ID),
+        ledger["findings"],
+        ledger["accepted"],
+        sum(ledger["rejected"].values()),
+        quoted(ledger["rejected"], 1_000) if ledger["rejected"] else "",
+    )
+    check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
+    return {name: ledger[name] for name in ("exported", "skipped", "parked", "findings", "accepted", "rejected")}
+
+
+def _source(dag_id: str, run_id: str | None) -> RunFolder:
+    """The run's folder; without an id, that of the latest run that has rejected findings."""
+    if run_id:
+        return RunFolder(default_staging_uri(), dag_id, run_id)
+    root = RunFolder(default_staging_uri(), dag_id, "any").dag_root
+    runs = [RunFolder(default_staging_uri(), dag_id, name) for name in names(root) if name not in RunFolder.RESERVED]
+    candidates = [run for run in runs if _has_rejected(run)]
+    if not candidates:
+        raise ConfigurationError(f"No run in {root} has rejected findings. Those of completed runs are removed after [tenable] rejected_retention_days.")
+    return max(candidates, key=lambda run: (read_json(run.plan)["window"]["until"], run.run_id))
+
+
+def _has_rejected(run: RunFolder) -> bool:
+    """Whether anything in ``rejected/`` still counts. What an import was stopped for as a whole does not: its cleared task sends it again."""
+    try:
+        return bool(names(run.rejected)) and read_json(run.plan) is not None and next(rejected_lines(run), None) is not None
+    except StagingError as error:
+        log.warning("Run %s is passed over: %s", safe(run.run_id), error)
+        return False
+
+
+def _staged(source: RunFolder, kind: str) -> dict[str, Any]:
+    state = StagedExport(source.export(kind), kind).state()
+    if state is None or not state.complete:
+        raise StagingError(
+            f"The {kind} export of run {source.run_id} is not whole, or was removed after [tenable] retention_days, so that it cannot be transformed again. "
+            f"Run {source.dag_root.name} instead, with the param since."
+        )
+    return {"folder": str(source.export(kind)), "parts": len(state.parts), "records": sum(part.records for part in state.parts.values())}
+
+
+def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
+    """Stage the newest version of each finding that Security Hub has refused; their number is returned."""
+    via = {(each["account"], each["region"]): _Via(each["aws_conn_id"], each["role_name"]) for each in destinations_of(shard_manifests(source))}
+    newest: dict[tuple[str, str, str], tuple[str, bytes]] = {}
+    for key, line in _refused(source):
+        updated = msgspec.json.decode(line, type=_Updated).UpdatedAt
+        if key not in newest or newest[key][0] < updated:
+            newest[key] = (updated, line)
+    sendable = {key: line for key, (_, line) in newest.items() if key[:2] in via}
+    if not sendable:
+        raise ConfigurationError(
+            f"Run {source.run_id} has no findings that Security Hub refused. Records that could not be mapped need transform=true, after the mapping is mended."
+        )
+    writer = FindingsWriter(run, 0)
+    for (account, region, _), line in sorted(sendable.items()):
+        writer.write(account, region, line, "rejected", via[account, region])  # type: ignore[arg-type]
+    writer.close({"read": len(sendable), "skipped": {}, "skipped_accounts": [], "parked": 0, "findings": len(sendable), "from_pool": False, "pool_parts": []})
+    return len(sendable)
+
+
+def _refused(source: RunFolder) -> Iterator[tuple[tuple[str, str, str], bytes]]:
+    excerpt = config.get("plugin_output") == config.EXCERPT
+    for line in rejected_lines(source):
+        if line["finding"] and line["id"]:
+            finding = finding_without_output(line["finding"], excerpt=excerpt)
+            yield (line["account"], line["region"], line["id"]), msgspec.json.encode(finding)

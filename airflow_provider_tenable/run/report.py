@@ -1,0 +1,143 @@
+"""The report of a run: one table in the log, whatever happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_tenable.exceptions import TenableProviderError
+from airflow_provider_tenable.export.store import MANIFEST
+from airflow_provider_tenable.guards.foreign_text import safe, visible
+from airflow_provider_tenable.run.ledger import build_ledger
+from airflow_provider_tenable.staging.files import read_json
+from airflow_provider_tenable.staging.layout import RunFolder
+
+#: Accounts without a destination that the table names; the ledger has all of them.
+_MOST_UNSERVED = 20
+_ORDER = ("critical", "high", "medium", "low", "info")
+
+
+def report_of(run: RunFolder) -> str:
+    """The report from what the run has on record: complete where it is, as far as it got where it is not."""
+    try:
+        return _report_of(run)
+    except TenableProviderError as error:
+        return _table([("The run's files cannot be read", str(error))], "NOT COMPLETE")
+
+
+def _report_of(run: RunFolder) -> str:
+    plan = read_json(run.plan)
+    if plan is None:
+        return _table([("The run was not planned", "see the log of plan_run")], "Nothing was exported or imported")
+    ledger, note = _ledger(run, plan)
+    if plan["settings"]["dry_run"]:
+        note = f"DRY RUN, nothing was sent. {note}"
+    if ledger is None:
+        return _table([*_held_back_rows(plan), *_window_rows(plan["window"]), *_asset_rows(run, plan), *_export_rows(run)], note)
+    return _table([*_held_back_rows(plan), *_window_rows(ledger["window"]), *_asset_rows(run, plan), *_rows(ledger)], note)
+
+
+def _ledger(run: RunFolder, plan: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    ledger = read_json(run.ledger)
+    if ledger and ledger["complete"]:
+        return ledger, "Complete: every record is accounted for"
+    export = read_json(run.export("vulnerabilities") / MANIFEST)
+    if not export or not export["complete"]:
+        return None, "NOT COMPLETE: the exports were not whole; nothing was imported, the watermark stays"
+    try:
+        # Counted anew: what the ledger file says may be from before a task was cleared.
+        return build_ledger(run, plan, exported=sum(part["records"] for part in export["parts"].values())), "NOT COMPLETE: the watermark stays"
+    except TenableProviderError as error:
+        return None, f"NOT COMPLETE: {error}"
+
+
+def _held_back_rows(plan: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """Why a run that nobody asked to be dry was dry, and how to let the DAG send."""
+    if plan.get("held_back"):
+        yield "Why a dry run", "a scheduled run, and this DAG has imported nothing yet"
+        yield "To let it send", "trigger it once with dry_run off,"
+        yield "", "or set [tenable] first_scheduled_run = send"
+
+
+def _window_rows(window: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    since = "the beginning" if window["since"] <= 1 else _moment(window["since"])
+    yield "Window", f"{window['kind']}: {since} to {_moment(window['until'])}"
+
+
+def _asset_rows(run: RunFolder, plan: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """Whether the assets were exported whole, or the index was brought up to date."""
+    assets, state = plan.get("assets"), read_json(run.export("assets") / MANIFEST)
+    if not assets or not state or not state["complete"]:
+        return
+    records, base = sum(part["records"] for part in state["parts"].values()), assets["base"]
+    if base is None:
+        yield "Assets", f"all {records:,} exported: {assets['why']}"
+        return
+    yield "Assets", f"{records:,} exported, changed since {_moment(assets['filters']['since'])}"
+    yield "  from the asset index", f"{base['records']:,} of {_moment(base['full_from'])}, {base['changed']:,} changes since"
+
+
+def _export_rows(run: RunFolder) -> Iterator[tuple[str, object]]:
+    for kind in ("assets", "vulnerabilities"):
+        state = read_json(run.export(kind) / MANIFEST)
+        if state:
+            records = sum(part["records"] for part in state["parts"].values())
+            yield f"Staged {kind}", f"{records:,} in {len(state['parts'])} chunks ({'whole' if state['complete'] else 'not whole'})"
+
+
+def _rows(ledger: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "Exported records", ledger["exported"]
+    if ledger["unparked"]:
+        yield "Parked before, tried again", ledger["unparked"]
+    for reason, count in ledger["skipped"].items():
+        yield f"  skipped: {reason}", count
+    yield from _unserved_rows(ledger.get("unserved", {}))
+    if ledger["parked"]:
+        yield "  parked: asset not there yet", ledger["parked"]
+    yield "Findings", ledger["findings"]
+    for account, counts in ledger["severities"].items():
+        for severity in _ORDER:
+            if severity in counts:
+                yield f"  {account} {severity}", counts[severity]
+    for name, entry in ledger["destinations"].items():
+        yield f"  to {name}", f"{entry['accepted']:,} of {entry['findings']:,} in {entry['calls']:,} call{'s' if entry['calls'] != 1 else ''}"
+    yield "Accepted by Security Hub", "dry_run: none sent" if ledger["dry_run"] else ledger["accepted"]
+    yield "Rejected", sum(ledger["rejected"].values())
+    for code, count in ledger["rejected"].items():
+        yield f"  rejected: {code}", count
+    watermark = ledger["watermark"]
+    yield "Watermark before", _moment(watermark["before"])
+    if "after" in watermark:
+        yield "Watermark after", f"{_moment(watermark['after'])} ({watermark['why']})"
+
+
+def _unserved_rows(unserved: dict[str, dict[str, int]]) -> Iterator[tuple[str, object]]:
+    """The accounts with most records that found no destination."""
+    by_records = sorted(unserved.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    for account, reasons in by_records[:_MOST_UNSERVED]:
+        yield f"  not served: {account}", f"{sum(reasons.values()):,}: {', '.join(reasons)}"
+    if more := by_records[_MOST_UNSERVED:]:
+        yield f"  not served: {len(more)} more accounts", sum(sum(reasons.values()) for _, reasons in more)
+
+
+def _table(rows: list[tuple[str, object]], title: str) -> str:
+    # The table has lines of its own; none of its cells has.
+    texts = [(_cell(label), f"{value:,}" if isinstance(value, int) else _cell(value)) for label, value in rows]
+    left = max(len(label) for label, _ in texts)
+    right = max(len(text) for _, text in texts)
+    line = f"+-{'-' * left}-+-{'-' * right}-+"
+    body = [f"| {label:<{left}} | {text:>{right}} |" for label, text in texts]
+    return "\n".join([f"Tenable to Security Hub. {visible(title)}.", line, *body, line])
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    indent = len(text) - len(text.lstrip(" "))
+    return " " * indent + safe(text, 1_000)
+
+
+def _moment(seconds: float | None) -> str:
+    if seconds is None:
+        return "not set"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") + f" ({int(seconds)})"

@@ -1,0 +1,82 @@
+"""Removes the staged files of runs that are no longer needed."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from typing import Any
+
+from airflow_provider_tenable import config
+from airflow_provider_tenable.assets import garbage
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.staging.files import is_local, names, read_json, remove
+from airflow_provider_tenable.staging.layout import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def remove_old_runs(context: Any) -> list[str]:
+    """Remove the staged files of completed runs after ``[tenable] retention_days``. Those of failed runs stay.
+
+    Of a run that has rejected findings, these and what a replay of them needs stay until ``[tenable] rejected_retention_days`` are over.
+
+    :return: the ids of the runs whose files were removed.
+    """
+    run, now = RunFolder.of(context), time.time()
+    before = now - config.get("retention_days") * 86400
+    rejected_before = now - config.get("rejected_retention_days") * 86400
+    removed, incomplete = [], []
+    for name in names(run.dag_root):
+        if name == run.run_id or name in RunFolder.RESERVED:
+            continue
+        try:
+            old = run.beside(name)
+            if not _is_complete(old):
+                incomplete += [name] if old.plan.exists() else []
+            elif _remove_old_files(old, before, rejected_before):
+                removed.append(name)
+        except (StagingError, OSError) as error:
+            # One run that cannot be read or removed must not keep the files of all others.
+            log.warning("The clean-up passes over run %s, which keeps its files: %s", safe(name), safe(error))
+    garbage.remove_unneeded_parts(run)
+    if is_local(run.root):
+        free = shutil.disk_usage(run.dag_root.path).free
+        log.info("Removed the files of %d runs; %.1f GB are free in %s.", len(removed), free / 1e9, run.dag_root)
+    if incomplete:
+        log.info(
+            "%d runs are not complete, and keep their files until they are cleared or removed: %s.",
+            len(incomplete),
+            ", ".join(safe(name) for name in incomplete[:10]),
+        )
+    return removed
+
+
+def _is_complete(run: RunFolder) -> bool:
+    ledger = read_json(run.ledger)
+    return isinstance(ledger, dict) and bool(ledger.get("complete"))
+
+
+def _remove_old_files(run: RunFolder, before: float, rejected_before: float) -> bool:
+    """Remove what a complete run does not need any more; whether that was all of it."""
+    last = run.ledger.stat().st_mtime
+    if last >= before:
+        return False
+    if last >= rejected_before and names(run.rejected):
+        _remove_bulk(run)
+        return False
+    # What says that the run is complete goes last: dying before leaves something that is looked at again.
+    for part in (run.findings, run.rejected, run.root / "assets", run.root / "vulnerabilities"):
+        remove(part)
+    remove(run.root)
+    return True
+
+
+def _remove_bulk(run: RunFolder) -> None:
+    """Remove a run's chunks and findings; plan, manifests, receipts, ledger and what was rejected stay."""
+    for folder in (run.export("assets"), run.export("vulnerabilities"), run.parked):
+        remove(folder)
+    for name in names(run.findings):
+        if not name.endswith(".json"):
+            remove(run.findings / name)

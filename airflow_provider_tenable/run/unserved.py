@@ -1,0 +1,178 @@
+"""Whether a run served the AWS assets that it is there for, or left most of their records without a destination.
+
+A run may leave records out for good: assets that are not in AWS, severities that nobody chose, a few accounts that do
+not matter. It must not leave out most of what it is there for, end green, and move the watermark past it. Two kinds of
+set-up do that. They fail a run here, after everything that has a destination was delivered:
+
+* Not one asset has an AWS account. Tenable's AWS connector, which knows the account of an instance, is not set up, or
+  the API user does not see its assets.
+* Most records of EC2 instances belong to accounts that no destination serves, or whose account Tenable does not know.
+
+Assets outside AWS never count: in many containers they are the majority. What a single run holds can mislead, for
+example on a day on which only one account is scanned. So a run that does not cover everything fails only if most of all
+instances that Tenable knows are unserved too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_tenable import config
+from airflow_provider_tenable.asff.resource import NO_ACCOUNT, NO_INSTANCE, NO_REGION, skip_reason
+from airflow_provider_tenable.assets.index import staged_assets
+from airflow_provider_tenable.assets.parquet import read_table
+from airflow_provider_tenable.aws import ACCOUNT, region_of
+from airflow_provider_tenable.exceptions import StagingError, UnservedError
+from airflow_provider_tenable.run.watermark import EVERYTHING
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
+from airflow_provider_tenable.transform.routing import NOT_CONFIGURED, NOT_REACHABLE, Destination, Router
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+log = logging.getLogger(__name__)
+
+#: Accounts that a message names; the ledger has all of them.
+_MOST_NAMED = 10
+_PLACE = ("id", "owner_id", "region", "availability_zone", "instance_id")
+
+#: What to do about each reason.
+_ADVICE = {
+    NOT_CONFIGURED: "add the account to a destination",
+    NOT_REACHABLE: "give the destination a role_name, and create that role in the account",
+    NO_REGION: "look at these assets in Tenable: they have no AWS Region",
+    NO_ACCOUNT: "set up Tenable's AWS connector for the accounts of these instances",
+}
+
+
+def check_served(ledger: dict[str, Any], run: RunFolder, plan: dict[str, Any]) -> None:
+    """Fail a run that left most records of AWS assets without a destination.
+
+    :raises UnservedError: with the accounts by id, how many records of each, and what to do.
+    """
+    ratio = config.get("max_unserved_ratio")
+    if ratio >= 1:
+        return
+    skipped, accounts = ledger["skipped"], _counting(ledger["unserved"], plan)
+    served = ledger["findings"] + skipped.get("unmappable_record", 0) - ledger["not_ec2"]
+    # What a run leaves out on purpose is as good as served.
+    served += _records(ledger["unserved"]) - _records(accounts)
+    without_account = skipped.get(NO_ACCOUNT, 0)
+    unserved = _records(accounts) + without_account
+    if not served and not accounts:
+        _check_connector(ledger, run)
+    elif unserved and unserved / (unserved + served) > ratio:
+        _check_accounts(accounts, without_account, unserved, served, ratio, run, plan)
+
+
+def _records(unserved: dict[str, dict[str, int]]) -> int:
+    return sum(sum(reasons.values()) for reasons in unserved.values())
+
+
+def _counting(unserved: dict[str, dict[str, int]], plan: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """What counts as unserved. Accounts that a run's own destinations do not list were left out on purpose."""
+    if plan.get("usual_destinations") is None:
+        return unserved
+    kept = {account: {reason: count for reason, count in reasons.items() if reason != NOT_CONFIGURED} for account, reasons in unserved.items()}
+    return {account: reasons for account, reasons in kept.items() if reasons}
+
+
+def _check_connector(ledger: dict[str, Any], run: RunFolder) -> None:
+    """Where no record of the run has an AWS account: does any asset have one?"""
+    records = sum(ledger["skipped"].get(reason, 0) for reason in (NO_INSTANCE, NO_ACCOUNT, NO_REGION))
+    if not records:
+        return
+    try:
+        assets = 0
+        for row in _places(staged_assets(str(run.export("assets")))):
+            assets += 1
+            if ACCOUNT.fullmatch(row.owner_id or ""):
+                return
+    except StagingError as error:
+        log.warning("Whether any asset has an AWS account is not known: %s", error)
+        return
+    raise UnservedError(
+        f"None of the {assets:,} assets that Tenable exports has an AWS account, so none of {records:,} records could be "
+        "brought to Security Hub. The watermark stays. Usual causes: Tenable's AWS connector is not set up (Settings > "
+        "Cloud Connectors), or the API user has no Can View on the assets that it brings. Set it up, and run the DAG again "
+        "once it has synchronised. If your assets are not in AWS on purpose, set non_ec2_assets=other to import them all "
+        "the same, or [tenable] max_unserved_ratio = 1."
+    )
+
+
+def _check_accounts(
+    accounts: dict[str, dict[str, int]], without_account: int, unserved: int, served: int, ratio: float, run: RunFolder, plan: dict[str, Any]
+) -> None:
+    """Where most records of the run's AWS assets found no destination: is it so for most instances, too?"""
+    named = _named(accounts, without_account)
+    if plan["window"]["since"] > EVERYTHING:
+        counted = _unserved_instances(run, plan)
+        if counted is not None and counted[0] <= ratio * counted[1]:
+            log.warning(
+                "%d of %d records of AWS assets found no destination (%s), but only %d of all %d instances that Tenable knows are without one.",
+                unserved,
+                unserved + served,
+                named,
+                *counted,
+            )
+            return
+    reasons = {reason for found in accounts.values() for reason in found} | ({NO_ACCOUNT} if without_account else set())
+    advice = "; ".join(_ADVICE.get(reason, f"look up {reason} in mapping.md") for reason in sorted(reasons))
+    raise UnservedError(
+        f"{unserved:,} of {unserved + served:,} records of AWS assets found no destination, more than [tenable] "
+        f"max_unserved_ratio {ratio:g} allows: {named}. What has a destination was delivered; the watermark stays. "
+        f"What to do: {advice}. Then clear the run. If these are left out on purpose, set [tenable] max_unserved_ratio "
+        "higher; 1 accepts everything."
+    )
+
+
+def _named(accounts: dict[str, dict[str, int]], without_account: int) -> str:
+    """The accounts with most records, by id."""
+    by_records = sorted(accounts.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    named = [f"{account} ({sum(reasons.values()):,}: {', '.join(reasons)})" for account, reasons in by_records[:_MOST_NAMED]]
+    if more := len(accounts) - len(named):
+        named.append(f"{more} more accounts, which ledger.json lists")
+    if without_account:
+        named.append(f"instances whose account Tenable does not know ({without_account:,}: {NO_ACCOUNT})")
+    return ", ".join(named)
+
+
+def _unserved_instances(run: RunFolder, plan: dict[str, Any]) -> tuple[int, int] | None:
+    """Of all EC2 instances that Tenable knows, those without a destination, and all. None where the run has no assets on record."""
+    router = Router(msgspec.convert(plan["destinations"], list[Destination]), plan["settings"]["region_routing"])
+    served: dict[tuple[str | None, str | None, str | None], bool] = {}
+    of_own = plan.get("usual_destinations") is not None
+    counts = Counter[bool]()
+    try:
+        for row in _places(staged_assets(str(run.export("assets")))):
+            reason = skip_reason(row)
+            if reason == NO_INSTANCE:
+                continue
+            key = (row.owner_id, row.region, row.availability_zone)
+            if key not in served:
+                route = reason or router.route(row.owner_id or "", region_of(row.region, row.availability_zone) or "")
+                served[key] = not isinstance(route, str) or (of_own and route == NOT_CONFIGURED)
+            counts[served[key]] += 1
+    except StagingError as error:
+        log.warning("How many instances have no destination is not known: %s", error)
+        return None
+    return counts[False], counts.total()
+
+
+def _places(parts: Iterable[ObjectStoragePath]) -> Iterable[AssetRow]:
+    """The assets with their account and Region. One that changed since the last full export counts twice; a share can
+    bear that.
+    """
+    for part in parts:
+        columns = read_table(part, _PLACE).to_pydict()
+        for values in zip(*(columns[name] for name in _PLACE), strict=True):
+            yield AssetRow(**dict(zip(_PLACE, values, strict=True)))
+
+
+__all__ = ["check_served"]

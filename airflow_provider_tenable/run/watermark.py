@@ -1,0 +1,224 @@
+"""The window of a run, and the watermark: up to when everything has been delivered.
+
+A run covers [since, until). What kind it is decides which filter Tenable gets, and whether the watermark may move:
+
+=============  ==============================================  =============  =========================
+kind           since, until                                    filter         moves the watermark
+=============  ==============================================  =============  =========================
+incremental    watermark less ``lag``; before the first ask    indexed_at     yes
+window         the params (what is not given: as incremental)  since          if it began at the beginning
+backfill       the data interval                               since          never
+=============  ==============================================  =============  =========================
+
+``indexed_at`` because a scan is published minutes after the time it is stamped with: a cursor on scan time loses it.
+The watermark lives in the Airflow Variable ``{dag_id}__since``, unix seconds as text, so that a person can read and set it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.guards.foreign_text import quoted
+
+INCREMENTAL, WINDOW, BACKFILL = "incremental", "window", "backfill"
+
+#: "Everything" as a filter. 0, or no filter at all, Tenable may read as its default of 30 days.
+EVERYTHING = 1
+
+#: A watermark may be ahead of our clock by this much before it counts as being in the future.
+_CLOCK_SKEW_SECONDS = 300
+
+#: Unix seconds from which on there is no date.
+_YEAR_10000 = 253402300800
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a run covers.
+
+    :ivar since: unix seconds, :data:`EVERYTHING` for all that there is.
+    :ivar until: unix seconds. Everything that Tenable had published by then is in the export.
+    :ivar bounded: whether records from ``until`` on are to be dropped: only where a person chose the bound.
+    :ivar watermark: the watermark as the run found it, None where there was none.
+    """
+
+    kind: str
+    since: int
+    until: int
+    bounded: bool
+    watermark: int | None
+
+    @property
+    def filter(self) -> dict[str, int]:
+        """The time filter for Tenable. It filters only from below."""
+        return {"indexed_at" if self.kind == INCREMENTAL else "since": self.since}
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def variable_name(dag_id: str) -> str:
+    """The Airflow Variable that holds a DAG's watermark."""
+    return f"{dag_id}__since"
+
+
+def parse_moment(value: Any, name: str) -> int | None:
+    """A param as unix seconds: a number, a numeric text, or ISO 8601 (without an offset: UTC). None and blanks are None.
+
+    :raises ConfigurationError: it is none of these.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # No number of seconds has 16 digits; a longer one need not fit into a float.
+        seconds = float(value) if abs(value) < 10**15 else -1.0
+    else:
+        text = str(value).strip()
+        try:
+            # Eight digits are a day (20261123), not a moment in 1970.
+            if re.fullmatch(r"\d{1,12}(\.\d+)?", text) and not re.fullmatch(r"\d{8}", text):
+                seconds = float(text)
+            else:
+                moment = datetime.fromisoformat(text)
+                seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except ValueError:
+            seconds = -1
+    if not 0 <= seconds < _YEAR_10000:
+        raise ConfigurationError(f"{name} is {quoted(value, 80)}. Give unix seconds (1790000000) or ISO 8601 (2026-11-23T00:00:00Z).")
+    return int(seconds)
+
+
+def parse_watermark(text: str | None, *, name: str, now: float) -> int | None:
+    """Read the Variable's text.
+
+    :raises ConfigurationError: it is not unix seconds, or lies in the future: a run from there would skip what lies between.
+    """
+    if text is None or not text.strip():
+        return None
+    mend = f"Set the Airflow Variable {name} to unix seconds, or delete it to export everything again."
+    if not re.fullmatch(r"\d{1,12}", text.strip()):
+        raise ConfigurationError(f"The watermark {text.strip()[:40]!r} in Variable {name} cannot be read. {mend}")
+    value = int(text.strip())
+    if value > now + _CLOCK_SKEW_SECONDS:
+        raise ConfigurationError(f"The watermark in Variable {name} lies in the future ({_iso(value)}). {mend}")
+    return value
+
+
+def plan_window(
+    *,
+    run_type: str,
+    interval: tuple[float | None, float | None],
+    since: int | None,
+    until: int | None,
+    watermark: int | None,
+    lag: int,
+    now: float,
+    server_now: float | None,
+) -> Window:
+    """Decide what a run covers.
+
+    :param run_type: Airflow's: scheduled, manual, backfill, ...
+    :param interval: the run's data interval in unix seconds.
+    :param since: param, unix seconds.
+    :param until: param, unix seconds.
+    :param now: our clock, before the first export is asked for.
+    :param server_now: Tenable's clock at the same moment; the earlier of the two counts.
+    :raises ConfigurationError: an empty window.
+    """
+    before_first_ask = int(now if server_now is None else min(now, server_now))
+    if run_type == "backfill" and since is None and until is None:
+        start, end = interval
+        if start is None or end is None or start >= end:
+            raise ConfigurationError(
+                "This backfill's data interval is empty, so it covers nothing. Use the DAG's own interval timetable, or give since and until."
+            )
+        return Window(BACKFILL, max(int(start), EVERYTHING), int(end), True, watermark)
+    incremental_since = EVERYTHING if watermark is None else max(watermark - lag, EVERYTHING)
+    if since is None and until is None:
+        return Window(INCREMENTAL, incremental_since, before_first_ask, False, watermark)
+    begin = incremental_since if since is None else max(since, EVERYTHING)
+    # An upper bound that lies ahead bounds nothing, and what it promises is not there yet.
+    bounded = until is not None and until <= before_first_ask
+    end = until if until is not None and bounded else before_first_ask
+    if begin >= end:
+        raise ConfigurationError(f"The window is empty: since {_iso(begin)} is not before until {_iso(end)}. Choose an earlier since or a later until.")
+    kind = BACKFILL if run_type == "backfill" else WINDOW
+    return Window(kind, begin, end, bounded, watermark)
+
+
+def next_watermark(window: Window, *, data_from: float | None, current: int | None, narrowed: bool, dry_run: bool) -> tuple[int | None, str]:
+    """Where the watermark goes after a run whose findings were all acknowledged, and why, in words. None: it stays.
+
+    :param data_from: the moment whose data the export is sure to hold (earlier than ``until`` where a running job was adopted).
+    :param current: the watermark now; another run may have moved it since this one began.
+    :param narrowed: whether params leave out records that the DAG's defaults export.
+    """
+    target = min(window.until, int(data_from)) if data_from is not None else window.until
+    if dry_run:
+        return None, "stays: dry_run"
+    if window.kind == BACKFILL:
+        return None, "stays: a backfill never moves it"
+    if narrowed:
+        return None, "stays: the run's params leave out what the DAG's defaults export"
+    if window.kind == WINDOW and window.since > EVERYTHING:
+        # `since` looks at the time of the scan. What was published late, recast or accepted in between has an older one: it is not in the window.
+        return None, "stays: a window by scan time may lack what was published late; the next incremental run covers it"
+    if current is None and window.since > EVERYTHING:
+        return None, "stays unset: the watermark was removed while the run worked, and nothing before its window is sure"
+    if current is not None and window.since > max(current, EVERYTHING):
+        return None, f"stays: it was set back to {_iso(current)} while the run worked, before this window"
+    if current is not None and target <= current:
+        return None, "stays: it is already as late as this window's end"
+    return target, f"moves to {_iso(target)}"
+
+
+def read_watermark(dag_id: str) -> str | None:
+    """The Variable's text, None where it is not set."""
+    from airflow_provider_tenable._compat import Variable
+
+    # The default is given by position: its keyword differs between Airflow 2 and 3.
+    value = Variable.get(variable_name(dag_id), None)
+    return None if value is None else str(value)
+
+
+def check_not_hidden(dag_id: str) -> None:
+    """Look whether something outside Airflow's database defines the Variable: what a run sets would not be read, and the watermark could never move.
+
+    A value in the environment of Airflow 3's API server alone is not seen from a worker; :func:`write_watermark` finds that one.
+
+    :raises ConfigurationError: naming the Variable and where it is defined.
+    """
+    from airflow_provider_tenable._compat import defined_outside_database
+
+    name = variable_name(dag_id)
+    if place := defined_outside_database(name):
+        raise ConfigurationError(
+            f"Variable {name} is defined by {place}, which hides the one that a run sets: the watermark could never move. Nothing was exported. "
+            f"Remove it there. To begin at a chosen moment, set it in Airflow's database: airflow variables set {name} 1790000000."
+        )
+
+
+def write_watermark(dag_id: str, value: int) -> None:
+    """Set the Variable, and read it back: one from the environment or a secrets backend would hide what is set.
+
+    :raises ConfigurationError: what is read back is not what was set.
+    """
+    from airflow_provider_tenable._compat import Variable
+
+    name = variable_name(dag_id)
+    Variable.set(name, str(value))
+    if read_watermark(dag_id) != str(value):
+        raise ConfigurationError(
+            f"Variable {name} was set to {value} but reads otherwise: the environment or a secrets backend defines it too. "
+            "Remove it there; the watermark must live in Airflow's database."
+        )
+
+
+def _iso(seconds: float) -> str:
+    if not 0 <= seconds < _YEAR_10000:
+        return f"{seconds:.0f}"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,133 @@
+"""Which import task serves which accounts and Regions: one each while there are tasks enough, else groups of about equal numbers of findings.
+
+A group is kept in a file of the run's folder, and XCom holds only its number. Thousands of destinations, with the names of their parts, are too much for XCom; and
+names of roles and connections, which whoever triggers a run may choose, must not reach the arguments of a mapped task: Airflow renders those of ``expand_kwargs`` as
+templates (apache/airflow#33733).
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.guards.identifiers import invalid_target, is_part_name, shown
+from airflow_provider_tenable.staging.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.staging.layout import RunFolder
+
+
+class Target(Struct, frozen=True):
+    """One account and hub Region, how to reach it, and its findings.
+
+    :ivar parts: (name, findings) of each staged part.
+    """
+
+    account: str
+    region: str
+    aws_conn_id: str | None
+    role_name: str | None
+    parts: list[tuple[str, int]]
+
+    @property
+    def findings(self) -> int:
+        """How many findings there are for it."""
+        return sum(count for _, count in self.parts)
+
+    def __str__(self) -> str:
+        return f"{self.account}/{self.region}"
+
+
+class Assignment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``plan_imports`` tells one import task.
+
+    :ivar group: the number of its group.
+    :ivar title: what the mapped task is called in the UI.
+    :ivar account: with ``region``, ``aws_conn_id`` and ``role_name``: as version 0.1.0 has planned an import into a single account and Region.
+    """
+
+    batch_size: int
+    dry_run: bool
+    group: int | None = None
+    title: str | None = None
+    account: str | None = None
+    region: str | None = None
+    aws_conn_id: str | None = None
+    role_name: str | None = None
+
+
+def parse_assignment(value: Any) -> Assignment:
+    """An entry of the XCom of ``plan_imports``. :raises StagingError: it has another form."""
+    import msgspec
+
+    try:
+        return msgspec.convert(value, Assignment)
+    except msgspec.ValidationError as error:
+        raise StagingError(
+            f"This task's entry in the XCom of plan_imports cannot be read ({safe(error)}). Clear the run's tasks from plan_imports on."
+        ) from error
+
+
+def fault_of(target: Target) -> str | None:
+    """What is wrong with a target that was read from a file, in words; None where it can be used."""
+    for name, _ in target.parts:
+        if not is_part_name(name):
+            return f"{shown(name)} is not the name of a staged part"
+    return invalid_target(account=target.account, region=target.region, aws_conn_id=target.aws_conn_id, role_name=target.role_name)
+
+
+def target_of(entry: dict[str, Any]) -> Target:
+    """A destination of :func:`~airflow_provider_tenable.run.ledger.destinations_of` as a target."""
+    return Target(entry["account"], entry["region"], entry["aws_conn_id"], entry["role_name"], list(zip(entry["parts"], entry["lines"], strict=True)))
+
+
+def grouped(targets: list[Target], tasks: int) -> list[list[Target]]:
+    """Share targets out to so many tasks at most.
+
+    None is empty, each target is in one of them, and the same targets give the same groups. The largest goes first, each to the group that has the fewest
+    findings: no group has then a third more than the best division would give it (Graham's bound), or than its largest target.
+    """
+    if len(targets) <= tasks:
+        return [[target] for target in targets]
+    groups: list[list[Target]] = [[] for _ in range(tasks)]
+    # Fewest findings, then fewest targets: those without many findings cost their preflight.
+    heap = [(0, 0, number) for number in range(tasks)]
+    for target in sorted(targets, key=lambda each: (-each.findings, each.account, each.region)):
+        findings, count, number = heap[0]
+        groups[number].append(target)
+        heapq.heapreplace(heap, (findings + target.findings, count + 1, number))
+    return [group for group in groups if group]
+
+
+def name_of(group: list[Target]) -> str:
+    """What the mapped task of a group is called in the UI."""
+    return str(group[0]) if len(group) == 1 else f"{group[0]} and {len(group) - 1} more"
+
+
+def write_group(run: RunFolder, number: int, group: list[Target]) -> None:
+    """Keep a group for its task."""
+    import msgspec
+
+    write_json(run.import_group(number), {"targets": msgspec.to_builtins(group)})
+
+
+def read_group(run: RunFolder, number: int) -> list[Target]:
+    """The targets of a group. :raises StagingError: it was not planned, or is not what was planned."""
+    import msgspec
+
+    path = run.import_group(number)
+    group = read_json(path)
+    if group is None:
+        raise StagingError(f"{path} is not there: the imports were not planned. Clear the run's tasks from plan_imports on.")
+    try:
+        targets = msgspec.convert(group["targets"], list[Target])
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise StagingError(f"{path} cannot be read ({safe(error)}). Clear the run's tasks from plan_imports on.") from error
+    for target in targets:
+        if fault := fault_of(target):
+            raise StagingError(f"{path} was changed after it was planned: {fault}. Nothing was imported. Clear the run's tasks from plan_imports on.")
+    return targets

@@ -1,0 +1,221 @@
+"""The import of several accounts and Regions by one task, a few at a time: each with a hook, receipts and a rate of its own.
+
+What one of them cannot deliver keeps none of the others from being delivered. No Airflow in here: whoever calls opens the hooks.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError, TenableProviderError
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.security_hub.assignment import Target
+from airflow_provider_tenable.security_hub.importer import FindingsImport
+from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
+from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.parts import read_lines
+
+log = logging.getLogger(__name__)
+
+#: So many failures are told in full by the error that ends the task; all of them are in its log.
+_TOLD = 5
+
+
+@dataclass
+class Progress:
+    """What is known of one target.
+
+    :ivar counts: as in the ledger: ``accepted``, ``rejected``, ``calls``.
+    """
+
+    counts: dict[str, Any] = field(default_factory=dict)
+    finished: bool = False
+    error: Exception | None = None
+
+
+class GroupImport:
+    """Imports targets until each is finished, has failed, or the time is over.
+
+    :param open_hook: target -> its hook (:class:`~airflow_provider_tenable.hooks.security_hub.SecurityHubHook`), called in the calling thread.
+    :param product: as in ``[tenable] product``.
+    :param enable_product: subscribe accounts to the product where they are not.
+    :param together: targets at the same time; each holds at most ``in_flight + 1`` batches in memory.
+    :param seconds: no batch is begun after so many seconds; None for no such end.
+    :param told: called when the import of a target ends, also where it fails: with the target, its counts before and after, and the seconds between.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        targets: list[Target],
+        *,
+        open_hook: Callable[[Target], Any],
+        product: str,
+        enable_product: bool = False,
+        batch_size: int = 100,
+        in_flight: int = 4,
+        together: int = 4,
+        dry_run: bool = False,
+        seconds: float | None = None,
+        told: Callable[[Target, dict[str, Any], dict[str, Any], float], None] = lambda target, before, after, seconds: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run_folder = run
+        self.targets = targets
+        self.progress = {str(target): Progress() for target in targets}
+        self._open_hook = open_hook
+        self._product = product
+        self._enable_product = enable_product
+        self._batch_size = batch_size
+        self._in_flight = in_flight
+        self._together = together
+        self._dry_run = dry_run
+        self._seconds = seconds
+        self._told = told
+        self._clock = clock
+        self._until: float | None = None
+        self._stopped = False
+        self._sending = 0
+        self._active: set[FindingsImport] = set()
+
+    @property
+    def findings(self) -> int:
+        """How many findings there are for all targets."""
+        return sum(target.findings for target in self.targets)
+
+    def counts(self) -> dict[str, Any]:
+        """``accepted``, ``rejected``, ``calls`` of all targets together."""
+        known = [each.counts for each in self.progress.values() if each.counts]
+        rejected: Counter[str] = sum((Counter(each["rejected"]) for each in known), Counter())
+        return {
+            "accepted": sum(each["accepted"] for each in known),
+            "rejected": dict(sorted(rejected.items())),
+            "calls": sum(each["calls"] for each in known),
+        }
+
+    def run(self) -> bool:
+        """Import until the end, or until the time is over.
+
+        :return: whether all is done; else another piece goes on behind the receipts.
+        :raises ConfigurationError: of the only target, or of all that failed; the others were delivered.
+        :raises TemporaryError: some failed, at least one of them for a passing reason; a retry resumes.
+        """
+        self._until = None if self._seconds is None else self._clock() + self._seconds
+        if len(self.targets) == 1:
+            (only,) = self.targets
+            return self._import(only, self._open_hook(only), self._look(only))
+        with ThreadPoolExecutor(max_workers=self._together, thread_name_prefix="securityhub-target") as pool:
+            try:
+                wait([pool.submit(self._try, target, hook) for target, hook in self._hooks()])
+            except BaseException:
+                self._stopped = True
+                for each in list(self._active):
+                    each.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        # Failures end the task only when all others are delivered, be it some pieces later.
+        if any(not each.finished and not each.error for each in self.progress.values()):
+            return False
+        self._raise_failures()
+        return True
+
+    def _hooks(self) -> Iterator[tuple[Target, Any]]:
+        for target in self.targets:
+            try:
+                hook = self._open_hook(target)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the other targets from being delivered
+                self._failed(target, error)
+            else:
+                yield target, hook
+
+    def _try(self, target: Target, hook: Any) -> None:
+        try:
+            receipts = self._look(target)
+            # Something is sent by every piece, so that pieces come to an end.
+            if self._stopped or (self._until is not None and self._sending and self._clock() >= self._until):
+                return
+            self._import(target, hook, receipts)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(target, error)
+
+    def _failed(self, target: Target, error: Exception) -> None:
+        self.progress[str(target)].error = error
+        # An error of ours says all that there is to say.
+        log.error("%s: %s", target, _words_of(error), exc_info=None if isinstance(error, TenableProviderError) else error)
+
+    def _look(self, target: Target) -> Receipts:
+        """What is on record of a target."""
+        receipts = Receipts(self.run_folder, target.account, target.region, [name for name, _ in target.parts])
+        progress = self.progress[str(target)]
+        progress.counts = receipts.counts()
+        progress.finished = 0 < _accounted_for(receipts) == target.findings and not self._dry_run
+        return receipts
+
+    def _import(self, target: Target, hook: Any, receipts: Receipts) -> bool:
+        """One target; whether all of it is done."""
+        progress = self.progress[str(target)]
+        if progress.finished:
+            return True
+        if _accounted_for(receipts):
+            log.info("%s: resuming: %d of %d findings are acknowledged, %d rejected.", target, receipts.accepted, target.findings, receipts.rejected.total())
+        before, began = progress.counts, self._clock()
+        try:
+            with closing(hook):
+                hook.preflight(self._product, enable_product=self._enable_product and not self._dry_run)
+                if self._dry_run:
+                    log.info("dry_run: %d findings for %s are staged and were not sent.", target.findings, target)
+                    progress.finished = True
+                else:
+                    progress.finished = self._send(target, hook, receipts)
+        finally:
+            # Also of a try that fails: what it has delivered, the next one will not send again.
+            progress.counts = receipts.counts()
+            self._told(target, before, progress.counts, self._clock() - began)
+        return progress.finished
+
+    def _send(self, target: Target, hook: Any, receipts: Receipts) -> bool:
+        # Who has called before knows not how long ago: the burst is earned anew.
+        bucket = TokenBucket(filled=0 if receipts.calls else None)
+        work = FindingsImport(sender=hook, receipts=receipts, batch_size=self._batch_size, in_flight=self._in_flight, bucket=bucket, clock=self._clock)
+        self._sending += 1
+        self._active.add(work)
+        try:
+            if self._stopped:
+                raise TemporaryError("The import was stopped.")
+            finished = work.run(self._lines(target), target.findings, until=self._until)
+            # The time may be over with the last batch.
+            return finished or _accounted_for(receipts) == target.findings
+        finally:
+            self._active.discard(work)
+
+    def _lines(self, target: Target) -> Iterator[tuple[str, Iterator[bytes]]]:
+        folder = self.run_folder.destination(target.account, target.region)
+        for name, _ in target.parts:
+            yield name, read_lines(folder / name)
+
+    def _raise_failures(self) -> None:
+        failed = {name: each.error for name, each in self.progress.items() if each.error}
+        if not failed:
+            return
+        finished = sum(each.finished for each in self.progress.values())
+        told = " ".join(f"{name}: {_words_of(error)}" for name, error in list(failed.items())[:_TOLD])
+        more = "" if len(failed) <= _TOLD else f" The log has the errors of the other {len(failed) - _TOLD} too."
+        text = f"{len(failed)} of {len(self.targets)} destinations failed, {finished} are delivered. Failed: {', '.join(failed)}. {told}{more}"
+        only_the_user_can_mend = all(isinstance(error, ConfigurationError) for error in failed.values())
+        raise (ConfigurationError if only_the_user_can_mend else TemporaryError)(text)
+
+
+def _words_of(error: Exception) -> str:
+    return str(error) if isinstance(error, TenableProviderError) else safe(error)
+
+
+def _accounted_for(receipts: Receipts) -> int:
+    return receipts.accepted + receipts.rejected.total()

@@ -1,0 +1,160 @@
+"""The import of one account's and Region's findings. No Airflow in here: a sender, receipts and a clock are handed in.
+
+A few calls are in flight; together they keep to the rate. Every finding ends as accepted or as rejected with a code, or the import stops and says why.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
+from airflow_provider_tenable.security_hub import batches as limits
+from airflow_provider_tenable.security_hub.batches import Item, batches, identify
+from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
+from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.security_hub.sender import RETRY_SECONDS, BatchSender, Outcome, Sender
+
+log = logging.getLogger(__name__)
+
+#: So many findings refused, and none accepted: it is not the findings.
+_HOPELESS = 1_000
+_FLUSH_SECONDS = 2.0
+_PROGRESS_SECONDS = 15.0
+
+
+class FindingsImport:
+    """Sends findings until every one is accounted for.
+
+    :param in_flight: calls at the same time; one alone cannot reach the rate where an answer takes more than 100 ms.
+    """
+
+    def __init__(
+        self,
+        *,
+        sender: Sender,
+        receipts: Receipts,
+        batch_size: int = limits.BATCH_FINDINGS,
+        in_flight: int = 4,
+        bucket: TokenBucket | None = None,
+        retry_seconds: float = RETRY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.receipts = receipts
+        self.batch_size = batch_size
+        self.in_flight = in_flight
+        bucket = bucket or TokenBucket(clock=clock, sleep=sleep)
+        self._sender = BatchSender(sender=sender, bucket=bucket, retry_seconds=retry_seconds, clock=clock, sleep=sleep)
+        self._clock = clock
+        self._refuses_all = False
+
+    def stop(self) -> None:
+        """End soon, from another thread: what is in flight is waited for and receipted, then :meth:`run` raises TemporaryError."""
+        self._sender.stop()
+
+    def run(self, parts: Iterable[tuple[str, Iterable[bytes]]], total: int, *, until: float | None = None) -> bool:
+        """Import the lines of all parts that have no receipt yet.
+
+        :param parts: (name, lines) of each part, always in the same order.
+        :param total: findings in all, for the progress in the log.
+        :param until: by the clock: when to begin no further batch. One is sent in any case, so that every call gets on.
+        :return: whether all was sent.
+        :raises ConfigurationError: Security Hub refuses the caller; nothing further was sent.
+        :raises TemporaryError: it could not be reached for too long; a retry resumes.
+        """
+        began = told = flushed = self._clock()
+        pending: set[Future[Outcome]] = set()
+        done: set[Future[Outcome]] = set()
+        source = batches(self._items(parts), size=self.batch_size)
+        begun = exhausted = False
+        with ThreadPoolExecutor(max_workers=self.in_flight, thread_name_prefix="securityhub-import") as pool:
+            try:
+                while True:
+                    while not exhausted and len(pending) < self.in_flight and (until is None or not begun or self._clock() < until):
+                        batch = next(source, None)
+                        if batch is None:
+                            exhausted = True
+                        else:
+                            begun = True
+                            pending.add(pool.submit(self._sender.send, batch))
+                    if not pending:
+                        return exhausted
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    while done:
+                        outcome = done.pop().result()
+                        self._record(outcome)
+                        self._stop_if_hopeless(outcome)
+                    now = self._clock()
+                    if now - flushed >= _FLUSH_SECONDS:
+                        self.receipts.flush()
+                        flushed = now
+                    if now - told >= _PROGRESS_SECONDS:
+                        self._log_progress(total, now - began)
+                        told = now
+            except BaseException:
+                # What is in flight still counts: its findings are in the hub, whatever the receipts say.
+                self._sender.stop()
+                for future in done | pending:
+                    if not future.cancel() and future.exception() is None:
+                        self._record(future.result())
+                raise
+            finally:
+                self._log_progress(total, self._clock() - began)
+                self._close()
+
+    def _items(self, parts: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[Item]:
+        for name, lines in parts:
+            for number, data in enumerate(lines):
+                if not self.receipts.is_done(name, number):
+                    yield Item(name, number, identify(data), data)
+
+    def _record(self, outcome: Outcome) -> None:
+        self.receipts.calls += outcome.calls
+        for part, first, last in _runs(outcome.accepted):
+            self.receipts.accept_all(part, first, last)
+        for item, code, message in outcome.rejected:
+            self.receipts.reject(item.part, item.line, finding_id=item.id, code=code, message=message, finding=item.data)
+
+    def _stop_if_hopeless(self, outcome: Outcome) -> None:
+        refused = self.receipts.rejected.total() if outcome.rejected else 0
+        if refused >= _HOPELESS and not self.receipts.accepted:
+            _, code, message = outcome.rejected[-1]
+            self._refuses_all = True
+            raise ConfigurationError(
+                f"Security Hub refused each of the first {refused} findings, the last with {safe(code, LONGEST_CODE)}: {safe(message, LONGEST_MESSAGE)} The import was stopped; the refused findings are "
+                f"in {self.receipts.run.rejected}. Mend the cause, then clear this task."
+            )
+
+    def _close(self) -> None:
+        self.receipts.flush()
+        if self._refuses_all:
+            # What was in flight then is on record in rejected/ too; once the cause is mended, the cleared task must send all of it again.
+            self.receipts.reopen()
+            self.receipts.flush()
+
+    def _log_progress(self, total: int, seconds: float) -> None:
+        receipts = self.receipts
+        rejected = receipts.rejected.total()
+        log.info(
+            "%s/%s: %d of %d findings accepted, %d rejected, %d calls, %.0f s.",
+            receipts.account,
+            receipts.region,
+            receipts.accepted,
+            total,
+            rejected,
+            receipts.calls,
+            seconds,
+        )
+
+
+def _runs(items: list[Item]) -> Iterator[tuple[str, int, int]]:
+    """Adjacent lines of a part as first and last: mostly all of a batch."""
+    begin = 0
+    for end in range(1, len(items) + 1):
+        if end == len(items) or items[end].line != items[end - 1].line + 1 or items[end].part != items[begin].part:
+            yield items[begin].part, items[begin].line, items[end - 1].line
+            begin = end

@@ -1,0 +1,5 @@
+"""Files and folders of a run; nothing of the field."""
+
+from airflow_provider_tenable.staging.files import names, open_path
+
+__all__ = ["names", "open_path"]

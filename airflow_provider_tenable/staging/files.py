@@ -1,0 +1,264 @@
+"""The files between one stage and the next.
+
+Every file appears complete or not at all: on a local disk it is written under a temporary name, flushed and renamed; an
+object store puts an object in one piece. Files count only when a manifest names them. On a local disk only the tasks' OS
+user can read them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import uuid
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, TYPE_CHECKING, Any
+
+from airflow_provider_tenable.disk_errors import after_writing, words_of
+from airflow_provider_tenable.exceptions import ConfigurationError, DamagedFileError, StagingError
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.staging.private_files import make_private_folder, private_opener
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+_REMOVALS_AT_A_TIME = 8
+
+#: What is added to a file's name until the file is complete.
+_TEMPORARY = ".{}.tmp"
+#: Bytes that a file's name may have: file systems take 255, with what is added.
+LONGEST_NAME_BYTES = 255 - len(_TEMPORARY.format("01234567"))
+
+#: A path on this machine's file system, with the scheme or without.
+_LOCAL = re.compile(r"(?P<scheme>(?:file|local):(?://)?)?(?P<path>(?![A-Za-z][A-Za-z0-9+.-]*:).*)", re.DOTALL)
+
+#: The key under which a manifest has its own checksum, and that of the format it is written in.
+_CHECKSUM = "checksum"
+_FORMAT = "format"
+#: The format of everything that is staged. To be raised when what this version writes would be read wrongly by an older one.
+FORMAT = 1
+
+
+def newer_format(path: ObjectStoragePath, found: Any) -> StagingError:
+    """What to say of a file that another version has written: going on with half of what it means would be worse than not at all."""
+    return StagingError(
+        f"The staged file {path} has format {found}, written by a newer version of airflow-provider-tenable; this one reads format {FORMAT}. "
+        "Install the newer version again. Or remove the file's run folder and clear the run; parked records must be moved elsewhere."
+    )
+
+
+def open_path(uri: str) -> ObjectStoragePath:
+    """The path object of a URI, by Airflow's own object storage layer (``file://``, ``s3://conn@bucket/...``).
+
+    :raises ConfigurationError: there is no file system for it, or it is relative.
+    """
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+    located = _from_the_root(uri)
+    try:
+        path = ObjectStoragePath(located)
+        # Airflow 2.11 looks for the file system only when it is used.
+        _ = path.fs
+        return path
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(f"The staging path {uri!r} cannot be opened: {safe(error)}. s3:// needs the extra airflow-provider-tenable[s3].") from error
+
+
+def _from_the_root(uri: str) -> str:
+    """A local path with its ``~`` expanded. What is relative would be another folder for each process, as its working directory is."""
+    parts = _LOCAL.match(uri)
+    if parts is None:
+        return uri
+    path = os.path.expanduser(parts["path"])
+    if not os.path.isabs(path):
+        raise ConfigurationError(
+            f"The staging path {uri!r} is relative, and would be another folder for every process. "
+            "Write it from the root on, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home of the user that runs Airflow."
+        )
+    return f"{parts['scheme'] or ''}{path}"
+
+
+def default_staging_uri() -> str:
+    """``[tenable] staging_path``, or a folder in AIRFLOW_HOME."""
+    from airflow_provider_tenable import config
+
+    configured = str(config.get("staging_path"))
+    if configured:
+        return configured
+    home = os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow"))
+    return "file://" + os.path.join(os.path.abspath(home), "tenable_staging")
+
+
+def is_local(path: ObjectStoragePath) -> bool:
+    """Whether the path lies on this machine's file system."""
+    return path.protocol in ("file", "local", "")
+
+
+def write_whole(path: ObjectStoragePath, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also when the process is killed or the disk is full."""
+    if not is_local(path):
+        try:
+            # One request, or a multipart upload that counts only once it is complete.
+            path.fs.pipe_file(path.path, data)
+        except OSError as error:
+            raise StagingError(
+                f"Cannot write {path}: {words_of(error)}. Look at the bucket's name and at what the connection is allowed there, and clear the task."
+            ) from error
+        return
+    target = path.path
+    temporary = target + _TEMPORARY.format(uuid.uuid4().hex[:8])
+    try:
+        make_private_folder(os.path.dirname(target))
+        with open(temporary, "wb", opener=private_opener) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        reached(CrashPoint.FILE_NOT_RENAMED)
+        os.replace(temporary, target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, PermissionError):
+            raise _not_ours("write", path, error) from error
+        raise StagingError(f"Cannot write {target}: {words_of(error)}. {after_writing(error)}") from error
+
+
+def _not_ours(what: str, path: ObjectStoragePath, error: OSError) -> StagingError:
+    return StagingError(
+        f"Cannot {what} {path.path}: {error.strerror or error} for this task's OS user (uid {os.geteuid()}). "
+        "Staged files are for one user alone: run all of Airflow's components, and tasks with run_as_user, as the user who "
+        "owns [tenable] staging_path, or change the owner of what is there. Then clear the task."
+    )
+
+
+def content_of(path: ObjectStoragePath) -> bytes:
+    """Read a file as it is now.
+
+    :raises FileNotFoundError: it is not there.
+    :raises StagingError: this OS user may not read it.
+    """
+    if is_local(path):
+        try:
+            return bytes(path.read_bytes())
+        except PermissionError as error:
+            raise _not_ours("read", path, error) from error
+    # Opening it would look it up in listings that fsspec keeps: what another worker has put there since then would be missing, or cut to its earlier length.
+    return bytes(path.fs.cat_file(path.path))
+
+
+def read_whole(path: ObjectStoragePath) -> bytes:
+    """Read a file. :raises StagingError: it is not there, or cannot be read."""
+    try:
+        return content_of(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def open_whole(path: ObjectStoragePath) -> IO[bytes]:
+    """Open a file to read it in pieces. One of an object store comes in one request, and is in memory.
+
+    :raises StagingError: it is not there, or cannot be read.
+    """
+    if not is_local(path):
+        return io.BytesIO(read_whole(path))
+    try:
+        return open(path.path, "rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: ObjectStoragePath, error: OSError) -> StagingError:
+    if isinstance(error, FileNotFoundError):
+        return StagingError(f"The staged file {path} is gone. Clear the run's tasks from the export on.")
+    if isinstance(error, PermissionError) and is_local(path):
+        return _not_ours("read", path, error)
+    return StagingError(f"Cannot read {path}: {words_of(error)}. Correct that, and clear the task.")
+
+
+def write_json(path: ObjectStoragePath, value: Any) -> None:
+    """Write a value as JSON, whole, with keys sorted so that the same value gives the same bytes."""
+    # Imported here and below, since operators import this module, and a DAG file that is parsed needs none of it.
+    import msgspec
+
+    if isinstance(value, dict):
+        value = {**value, _FORMAT: FORMAT}
+        value[_CHECKSUM] = _checksum(value)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1))
+
+
+def _checksum(value: Any) -> int:
+    import msgspec
+
+    return zlib.crc32(msgspec.json.encode(value, order="sorted"))
+
+
+def read_json(path: ObjectStoragePath) -> Any:
+    """Read a JSON file, or None where it is not there. :raises StagingError: it cannot be read or decoded, or a newer version has written it."""
+    import msgspec
+
+    try:
+        data = content_of(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        value = msgspec.json.decode(data)
+        # One digit that flips would still be JSON: another end of the window, another number of records.
+        if isinstance(value, dict) and value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
+            raise ValueError("its checksum is another")
+    # msgspec's own error is a ValueError only in its newer releases.
+    except (ValueError, msgspec.DecodeError) as error:
+        raise DamagedFileError(f"The staged file {path} is damaged ({safe(error)}). Remove the run's folder and clear the run.") from error
+    if isinstance(value, dict):
+        written_in = value.pop(_FORMAT, FORMAT)
+        if written_in > FORMAT:
+            raise newer_format(path, written_in)
+    return value
+
+
+def names(folder: ObjectStoragePath) -> list[str]:
+    """The sorted names in a folder; empty where there is no such folder.
+
+    :raises StagingError: this OS user may not list it.
+    """
+    folder.fs.invalidate_cache()
+    try:
+        if is_local(folder):
+            # fsspec takes a folder that this user may not see for one that is not there.
+            os.stat(folder.path)
+        return sorted(entry.name for entry in folder.iterdir() if not entry.name.endswith(".tmp"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError as error:
+        if is_local(folder):
+            raise _not_ours("list", folder, error) from error
+        raise
+    finally:
+        # The listing was true just now; whatever asks next asks the store.
+        folder.fs.invalidate_cache()
+
+
+def remove(folder: ObjectStoragePath) -> None:
+    """Remove a folder and what is in it; nothing happens where it is not there."""
+    if is_local(folder):
+        if folder.fs.exists(folder.path):
+            folder.fs.rm(folder.path, recursive=True)
+        return
+    folder.fs.invalidate_cache()
+    # Not rm(): it reads a path with *, ? or [ in it, which a run id may hold, as a pattern, and would remove the files of other runs.
+    with ThreadPoolExecutor(_REMOVALS_AT_A_TIME) as pool:
+        list(pool.map(folder.fs.rm_file, folder.fs.find(folder.path)))
+    folder.fs.invalidate_cache()
+
+
+def remove_file(path: ObjectStoragePath) -> None:
+    """Remove a file; nothing happens where it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        if is_local(path):
+            path.unlink()
+        else:
+            path.fs.rm_file(path.path)

@@ -1,0 +1,95 @@
+"""The run's folder: what one stage writes and the next one reads.
+
+Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
+
+    run.json                                 the run's plan: window, settings, destinations, parts of the asset index
+    shards.json                              into how many tasks the transform was split
+    imports/group-*.json                     which import task serves which destinations, and how it reaches them
+    assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
+    findings/shard-*.json                    manifest of one transform task
+    findings/{account}/{region}/part-*.jsonl.zst
+    rejected/part-*.jsonl.gz                 what could not become, or was not accepted as, a finding
+    receipts/{account}/{region}.jsonl        what Security Hub acknowledged
+    ledger.json                              the counts, which must add up
+
+Beside the runs: ``parked/`` (records that wait for their assets), ``asset_index/`` and ``deployment/`` (what is known
+  of the DAG as a whole).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.staging.files import default_staging_uri, is_local, open_path
+from airflow_provider_tenable.staging.private_files import keep_private
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+
+class RunFolder:
+    """The paths of one run.
+
+    :param base: URI of the staging area.
+    :param dag_id: the DAG's id.
+    :param run_id: the run's id.
+    """
+
+    PARKED = "parked"
+    ASSET_INDEX = "asset_index"
+    DEPLOYMENT = "deployment"
+    #: Folders beside those of the runs.
+    RESERVED = frozenset({PARKED, ASSET_INDEX, DEPLOYMENT})
+
+    def __init__(self, base: str, dag_id: str, run_id: str) -> None:
+        for name in (dag_id, run_id):
+            if name in ("", ".", "..", *self.RESERVED) or "/" in name or "\0" in name:
+                raise ConfigurationError(f"{name!r} cannot be the name of a staging folder. Give the run another run_id.")
+        self._base = base
+        self.dag_root = open_path(base) / dag_id
+        self.root = self.dag_root / run_id
+        self.dag_id = dag_id
+        self.run_id = run_id
+        self.plan = self.root / "run.json"
+        self.shards = self.root / "shards.json"
+        self.ledger = self.root / "ledger.json"
+        self.findings = self.root / "findings"
+        self.rejected = self.root / "rejected"
+        self.parked = self.root / self.PARKED
+        self.parked_pool = self.dag_root / self.PARKED
+        self.asset_index = self.dag_root / self.ASSET_INDEX
+        self.sends = self.dag_root / self.DEPLOYMENT / "sends.json"
+
+    @classmethod
+    def of(cls, context: Any, staging_path: str | None = None) -> RunFolder:
+        """The folder of the run that a task's context belongs to. On a local disk, close the DAG's folder to others."""
+        dag_run = context["dag_run"]
+        run = cls(staging_path or default_staging_uri(), dag_run.dag_id, dag_run.run_id)
+        if is_local(run.dag_root):
+            keep_private(run.dag_root.path)
+        return run
+
+    def beside(self, run_id: str) -> RunFolder:
+        """The folder of another run of the same DAG."""
+        return RunFolder(self._base, self.dag_root.name, run_id)
+
+    def export(self, kind: str) -> ObjectStoragePath:
+        """The folder of an export: ``assets``, ``vulnerabilities``."""
+        return self.root / kind
+
+    def destination(self, account: str, region: str) -> ObjectStoragePath:
+        """The folder of the findings of one account and region."""
+        return self.findings / account / region
+
+    def receipts(self, account: str, region: str) -> ObjectStoragePath:
+        """The receipts of one account and region."""
+        return self.root / "receipts" / account / f"{region}.jsonl"
+
+    def import_group(self, number: int) -> ObjectStoragePath:
+        """The destinations of an import task."""
+        return self.root / "imports" / f"group-{number:05d}.json"
+
+    def shard_manifest(self, index: int) -> ObjectStoragePath:
+        """The manifest of a transform task."""
+        return self.findings / f"shard-{index:04d}.json"

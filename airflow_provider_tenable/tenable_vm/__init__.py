@@ -1,0 +1,1 @@
+"""What Tenable Vulnerability Management says: the client, export jobs, record kinds, and the records themselves. No Airflow in here."""

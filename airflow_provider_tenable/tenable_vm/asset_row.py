@@ -1,0 +1,131 @@
+"""An asset as the columns that the mapping needs, from an export's record or from a single look-up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_tenable.tenable_vm.decode import decode_chunk
+from airflow_provider_tenable.tenable_vm.records import Asset, AwsCloud, Cloud, Network, Ratings, Score, Tag
+
+if TYPE_CHECKING:
+    pass
+
+
+class AssetRow(Struct):
+    """An asset, down to the columns that the mapping needs. One row of the staged Parquet parts; addresses and tags as JSON texts."""
+
+    id: str
+    owner_id: str | None = None
+    region: str | None = None
+    availability_zone: str | None = None
+    instance_id: str | None = None
+    image_id: str | None = None
+    instance_type: str | None = None
+    instance_name: str | None = None
+    vpc_id: str | None = None
+    subnet_id: str | None = None
+    name: str | None = None
+    addresses: str = "[]"
+    tags: str = "{}"
+    resource_tags: str = "{}"
+    acr: float | None = None
+
+
+COLUMNS = AssetRow.__struct_fields__
+
+
+def row_of(asset: Asset) -> AssetRow:
+    """The columns of an asset that the mapping needs."""
+    aws = (asset.cloud and asset.cloud.aws) or AwsCloud()
+    network = asset.network or Network()
+    tags: dict[str, list[str]] = {}
+    for tag in asset.tags or []:
+        if tag.key and tag.value:
+            tags.setdefault(tag.key, []).append(tag.value)
+    names = [*(network.hostnames or []), *(network.fqdns or [])]
+    return AssetRow(
+        id=asset.id,
+        owner_id=aws.owner_id,
+        region=aws.region,
+        availability_zone=aws.availability_zone,
+        instance_id=aws.ec2_instance_id,
+        image_id=aws.ec2_instance_ami_id,
+        instance_type=aws.ec2_instance_type,
+        instance_name=aws.ec2_name,
+        vpc_id=aws.vpc_id,
+        subnet_id=aws.subnet_id,
+        name=names[0] if names else None,
+        addresses=_json([*(network.ipv4s or []), *(network.ipv6s or [])]),
+        tags=_json(tags),
+        resource_tags=_json({tag.key: tag.value for tag in asset.resource_tags or [] if tag.key and tag.value}),
+        acr=_number(asset.ratings.acr.score if asset.ratings and asset.ratings.acr else None),
+    )
+
+
+def row_of_details(details: dict[str, Any]) -> AssetRow | None:
+    """The columns of one asset looked up singly. ``GET /assets/{id}`` answers in lists (``aws_ec2_instance_id: ["i-..."]``)."""
+
+    def first(name: str) -> str | None:
+        value = details.get(name)
+        value = value[0] if isinstance(value, list) and value else value
+        return value if isinstance(value, str) and value else None
+
+    def texts(*names: str) -> list[str]:
+        values = [details.get(name) for name in names]
+        return [item for value in values for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
+
+    def tags(name: str, key: str, value: str) -> list[Tag]:
+        listed = details.get(name)
+        listed = listed if isinstance(listed, list) else []
+        pairs = [(tag.get(key), tag.get(value)) for tag in listed if isinstance(tag, dict)]
+        return [Tag(*pair) for pair in pairs if all(isinstance(text, str) for text in pair)]
+
+    asset_id = details.get("id")
+    if not isinstance(asset_id, str):
+        return None
+    aws = AwsCloud(
+        owner_id=first("aws_owner_id"),
+        region=first("aws_region"),
+        availability_zone=first("aws_availability_zone"),
+        ec2_instance_id=first("aws_ec2_instance_id"),
+        ec2_instance_ami_id=first("aws_ec2_instance_ami_id"),
+        ec2_instance_type=first("aws_ec2_instance_type"),
+        ec2_name=first("aws_ec2_name"),
+        vpc_id=first("aws_vpc_id"),
+        subnet_id=first("aws_subnet_id"),
+    )
+    score = details.get("acr_score")
+    return row_of(
+        Asset(
+            id=asset_id,
+            cloud=Cloud(aws),
+            network=Network(ipv4s=texts("ipv4", "ipv4s"), ipv6s=texts("ipv6", "ipv6s"), fqdns=texts("fqdn", "fqdns"), hostnames=texts("hostname", "hostnames")),
+            ratings=Ratings(Score(score if isinstance(score, (int, float, str)) else None)),
+            tags=tags("tags", "tag_key", "tag_value") or tags("tags", "key", "value"),
+            resource_tags=tags("resource_tags", "key", "value"),
+        )
+    )
+
+
+def rows_of(data: bytes) -> list[AssetRow]:
+    """The rows of a chunk of an asset export.
+
+    :raises ValueError: the chunk is no JSON array.
+    """
+    # An asset without an id can be joined to nothing: the records that would need it find no asset, and are accounted for there.
+    assets, _ = decode_chunk(data, Asset)
+    return [row_of(asset) for asset in assets]
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,336 @@
+"""The calls of Tenable's export API that we use, over pyTenable's client, with its errors sorted by what to do next.
+
+What each status means stands in :data:`BY_STATUS`; facts from the Tenable API docs (export pages, concurrency and rate limiting).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import requests
+from tenable.errors import APIError
+
+from airflow_provider_tenable.exceptions import (
+    ChunkNotReadyError,
+    ConfigurationError,
+    DuplicateExportError,
+    ExportNotFoundError,
+    TemporaryError,
+    TenableAuthError,
+    TenableProviderError,
+    TenableRequestError,
+)
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.guards.uuids import UUID, is_uuid, same_uuid
+from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
+from airflow_provider_tenable.tenable_vm.response_body import read_bytes, read_chunk
+
+if TYPE_CHECKING:
+    from tenable.io import TenableIO
+
+_T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """Where the API of one kind of export lives. Assets v2 has a start of its own, and v1's paths for the rest."""
+
+    start: str
+    base: str
+
+
+PATHS = {
+    "assets": _Paths("assets/v2/export", "assets/export"),
+    "vulnerabilities": _Paths("vulns/export", "vulns/export"),
+    "compliance": _Paths("compliance/export", "compliance/export"),
+}
+
+#: HTTP status -> what happens. Everything that is not named is temporary from 500 on, and a refused request below.
+#: 409 and 429 on the start of an export may name the job that runs already: then they are a duplicate, and that job is adopted.
+BY_STATUS: dict[int, type[TenableProviderError]] = {
+    400: TenableRequestError,
+    401: TenableAuthError,
+    403: TenableAuthError,
+    404: ExportNotFoundError,
+    408: TemporaryError,
+    409: DuplicateExportError,
+    410: ExportNotFoundError,
+    425: TemporaryError,
+    429: TemporaryError,
+}
+
+_KEYS = re.compile(r"(?:access|secret)Key", re.IGNORECASE)
+#: Ids of chunks count up from 1; no export has a billion.
+_MOST_CHUNKS = 1_000_000_000
+
+
+class TenableApi:
+    """Calls on one pyTenable client.
+
+    :param client: pyTenable's ``TenableIO``.
+    :param name: how messages call where the client came from.
+    """
+
+    def __init__(self, client: TenableIO, *, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._reported: set[str] = set()
+
+    def who_am_i(self) -> str:
+        """The name of the user that the keys belong to (``GET /session``)."""
+        session = self._session()
+        return safe(session.get("username") or session.get("name") or session.get("uuid") or "an unnamed user", 100)
+
+    def identity(self) -> str:
+        """A digest of which Tenable this is and whose keys these are; new keys of the same user change nothing."""
+        session = self._session()
+        facts = [self._client._url, *(str(session.get(name)) for name in ("container_uuid", "uuid", "username"))]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+    def server_time(self) -> float | None:
+        """Tenable's clock, from the ``Date`` header of a cheap answer (``GET /session``)."""
+        self._session()
+        return getattr(self._client._session, "server_time", None)
+
+    def _session(self) -> dict[str, Any]:
+        session = self._json("ask who we are", self._client.get, "session")
+        if not isinstance(session, dict):
+            raise TemporaryError("Tenable's answer to the question who we are is no JSON object.")
+        return session
+
+    def start(self, kind: str, body: dict[str, Any]) -> str:
+        """Ask for an export; the job's uuid.
+
+        :raises DuplicateExportError: one with the same filters runs.
+        """
+        what = f"start the {kind} export"
+        answer = self._json(what, self._client.post, PATHS[kind].start, json=body, starting=True)
+        job = answer.get("export_uuid") if isinstance(answer, dict) else None
+        if not isinstance(job, str) or not job:
+            raise TemporaryError(f"Tenable's answer to the request to {what} holds no export_uuid.")
+        if not is_uuid(job):
+            # It would become part of URLs and of file names.
+            raise TemporaryError(f"Tenable's answer to the request to {what} has the export_uuid {safe(job, 80)!r}, which is not a UUID.")
+        return job
+
+    def status(self, kind: str, job_uuid: str) -> JobStatus:
+        """The state of a job."""
+        answer = self._json(f"look at {kind} export {job_uuid}", self._client.get, f"{_job_path(kind, job_uuid)}/status")
+        if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
+            raise TemporaryError(f"Tenable's answer on {kind} export {job_uuid} holds no status.")
+        return JobStatus(
+            status=safe(answer["status"], 40).upper(),
+            chunks=_ids(answer.get("chunks_available")),
+            lost_chunks=_ids(answer.get("chunks_failed")) | _ids(answer.get("chunks_cancelled")),
+            reason=safe(answer.get("reason") or "") or None,
+            filters=answer.get("filters"),
+            chunk_size=_chunk_size(answer),
+            created=_seconds(answer.get("created")),
+            total_chunks=answer.get("total_chunks"),
+        )
+
+    def jobs(self, kind: str) -> list[Job]:
+        """The jobs of the last days (``GET .../export/status``: the 1,000 most recent). One whose id is not a UUID is left out."""
+        answer = self._json(f"list the {kind} exports", self._client.get, f"{PATHS[kind].base}/status")
+        listed = [job for job in _list(answer.get("exports") if isinstance(answer, dict) else None) if isinstance(job, dict) and job.get("uuid")]
+        strange = [job["uuid"] for job in listed if not is_uuid(job["uuid"])]
+        if strange:
+            self._report_once("jobs", "Tenable lists %s exports whose ids are not UUIDs, such as %r. They are left alone.", kind, safe(strange[0], 80))
+        return [
+            Job(
+                uuid=job["uuid"],
+                status=safe(job.get("status", ""), 40).upper(),
+                filters=job.get("filters"),
+                chunk_size=_chunk_size(job),
+                created=_seconds(job.get("created")),
+            )
+            for job in listed
+            if is_uuid(job["uuid"])
+        ]
+
+    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes | IO[bytes]:
+        """The bytes of a chunk; a large one as a file, which the caller closes.
+
+        :raises ChunkNotReadyError: listed, but not there yet (400).
+        :raises ExportNotFoundError: expired (404, 410).
+        """
+        path = f"{_job_path(kind, job_uuid)}/chunks/{int(chunk_id)}"
+        what = f"fetch chunk {chunk_id} of {kind} export {job_uuid}"
+        try:
+            headers, body = self._call(what, lambda: self._read(read_chunk, self._client.get, path))
+        except TenableRequestError as error:
+            raise ChunkNotReadyError(str(error)) from error
+        if body == b"" and not {"content-length", "transfer-encoding"} & {name.lower() for name in headers}:
+            # A connection that dies within the head looks like this too. Empty is only what says that it is.
+            raise TemporaryError(f"Cannot {what}: Tenable's answer broke off.")
+        return body
+
+    def cancel(self, kind: str, job_uuid: str) -> None:
+        """Cancel a job. One that is over already is no error."""
+        try:
+            path = f"{_job_path(kind, job_uuid)}/cancel"
+            self._call(f"cancel {kind} export {job_uuid}", lambda: self._read(read_bytes, self._client.post, path))
+        except (TenableRequestError, ExportNotFoundError, DuplicateExportError):
+            return
+
+    def asset(self, asset_id: str) -> dict[str, Any] | None:
+        """One asset's details (``GET /assets/{id}``), None where Tenable does not know it.
+
+        Ids of assets come from records, so an id that is not a UUID is not asked for, and an answer about another asset is
+        not believed: the records that need the asset are parked, as those of an unknown one.
+        """
+        if not is_uuid(asset_id):
+            return None
+        try:
+            answer = self._json(f"look up asset {asset_id}", self._client.get, f"assets/{asset_id}")
+        except (ExportNotFoundError, TenableRequestError):
+            return None
+        if not isinstance(answer, dict):
+            return None
+        if not same_uuid(answer.get("id"), asset_id):
+            self._report_once(
+                "asset",
+                "Tenable was asked for asset %s and answers with asset %r. The answer is not used, and the records of the asset are parked. "
+                "Further answers of this kind are not logged. A proxy that caches answers can cause this.",
+                asset_id,
+                safe(answer.get("id"), 80),
+            )
+            return None
+        return answer
+
+    def _report_once(self, kind: str, text: str, *arguments: object) -> None:
+        if kind not in self._reported:
+            self._reported.add(kind)
+            log.warning(text, *arguments)
+
+    def _json(self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any) -> Any:
+        """Send a request, and decode its answer."""
+        _, data = self._call(what, lambda: self._read(read_bytes, request, path, **body), starting=starting)
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            raise TemporaryError(f"Cannot {what}: Tenable's answer is not JSON.") from None
+
+    def _read(self, read: Callable[[requests.Response], _T], request: Callable[..., requests.Response], path: str, **body: Any) -> tuple[Mapping[str, str], _T]:
+        """Send a request, and read its answer's body by ``read``; its headers, and what was read.
+
+        pyTenable repeats a request that got no answer. A streamed body that breaks off afterwards is ours to ask for again, as often and as late.
+        """
+        failures = 0
+        while True:
+            response = request(path, box=False, stream=True, **body)
+            try:
+                return response.headers, read(response)
+            except requests.exceptions.RequestException as error:
+                failures += 1
+                if failures > self._client._retries:
+                    raise
+                log.warning("The answer to %s broke off (%s): asking again.", path, _short(error))
+                time.sleep(1)
+
+    def _call(self, what: str, call: Callable[[], _T], *, starting: bool = False) -> _T:
+        try:
+            return call()
+        except APIError as error:
+            raise self._sorted(what, error, starting=starting) from None
+        except requests.exceptions.SSLError as error:
+            raise ConfigurationError(
+                f"Cannot {what}: the TLS certificate that {self._client._url} shows is not accepted ({_short(error)}). "
+                f"Set extra 'verify' of {self._name} to the path of the CA bundle that signs it."
+            ) from None
+        except requests.exceptions.ProxyError as error:
+            raise TemporaryError(f"Cannot {what}: the proxy of {self._name} does not answer ({_short(error)}).") from None
+        except requests.exceptions.RequestException as error:
+            raise TemporaryError(
+                f"Cannot {what}: {self._client._url} is not reachable ({_short(error)}). Check the URL of {self._name} and the way there."
+            ) from None
+        except OSError as error:
+            # requests says so, and not in an error of its own, where the bundle or a client certificate is not there.
+            raise ConfigurationError(
+                f"Cannot {what}: a file that the TLS settings name cannot be read ({type(error).__name__}). "
+                f"Extra 'verify' of {self._name} must be true, false, or the path of a CA bundle on the workers."
+            ) from None
+        except ValueError as error:
+            raise TemporaryError(f"Cannot {what}: Tenable's answer cannot be read ({type(error).__name__}).") from None
+
+    def _sorted(self, what: str, error: APIError, *, starting: bool) -> TenableProviderError:
+        response = error.response
+        status = response.status_code
+        # The session has masked the keys in it.
+        text = response.text[:2000]
+        if starting and status in (409, 429):
+            # Today a 409 with active_job_id; in 2023 a 429 that said "Duplicate export", with the job in its text or in a list of values.
+            job = UUID.search(text)
+            if status == 409 or "duplicate" in text.lower():
+                return DuplicateExportError(f"Cannot {what}: Tenable runs one with the same filters.", job[0] if job else None)
+        kind = BY_STATUS.get(status) or (TemporaryError if status >= 500 else TenableRequestError)
+        message = f"Cannot {what}: Tenable answers {status} {safe(response.reason or '', 100)}".rstrip()
+        if status == 401:
+            message += f". The API keys of {self._name} are not valid (any more). Generate a pair for the API user and put it into the connection"
+        elif status == 403:
+            message += (
+                f". The user behind {self._name} may not do this. It needs 'Can View' on the assets, and the right to export "
+                "(role Basic or higher; on FedRAMP, assets need an administrator)"
+            )
+        elif _KEYS.search(text):
+            message += ", and repeats the request with its keys, which are not shown"
+        elif "html" not in response.headers.get("Content-Type", "") and text.strip():
+            message += f": {safe(text)}"
+        if kind is DuplicateExportError and not starting:
+            kind = TemporaryError
+        return kind(message + ".")
+
+
+def _job_path(kind: str, job_uuid: str) -> str:
+    """The path of a job. :raises ExportNotFoundError: its id is not a UUID, so Tenable cannot know it."""
+    if not is_uuid(job_uuid):
+        raise ExportNotFoundError(f"Tenable has no {kind} export {safe(job_uuid, 80)!r}: the id of an export is a UUID.")
+    return f"{PATHS[kind].base}/{job_uuid}"
+
+
+def _ids(value: Any) -> frozenset[int]:
+    """Ids of chunks, which become part of URLs and of file names. An id that was overlooked would be a chunk that was lost.
+
+    :param value: a list of whole numbers, or of texts of digits; None for an empty one.
+    """
+    try:
+        return frozenset(_chunk_id(item) for item in value or [])
+    except (TypeError, ValueError):
+        raise TemporaryError(f"Tenable's answer on an export lists chunks that cannot be read: {safe(value, 100)}.") from None
+
+
+def _chunk_id(item: Any) -> int:
+    # int() takes more than this: a fraction becomes another chunk's number, True becomes 1.
+    if isinstance(item, str) and re.fullmatch(r"[0-9]{1,9}", item):
+        return int(item)
+    if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < _MOST_CHUNKS:
+        return item
+    raise ValueError("not the id of a chunk")
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _chunk_size(job: dict[str, Any]) -> int | None:
+    size = job.get("num_assets_per_chunk") or job.get("num_findings")
+    return size if isinstance(size, int) else None
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    return milliseconds / 1000 if isinstance(milliseconds, (int, float)) and milliseconds > 0 else None
+
+
+def _short(error: Exception) -> str:
+    """The kind of a connection error. Its text may hold a proxy's password."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return type(reason or error).__name__

@@ -1,0 +1,208 @@
+"""From the bytes of a chunk to its records, and to the reasons why some are none.
+
+A record that does not fit its types is read field by field (:mod:`airflow_provider_tenable.tenable_vm.lenient`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_tenable.tenable_vm.lenient import loads, salvage
+
+_T = TypeVar("_T", bound=Struct)
+
+
+@cache
+def _list_decoder(record: type[_T]) -> Any:
+    return msgspec.json.Decoder(list[record] | None)  # type: ignore[valid-type]
+
+
+@cache
+def _decoder(record: type[_T]) -> Any:
+    return msgspec.json.Decoder(record)
+
+
+def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]]:
+    """Decode a chunk: the records that can be used, and (bytes, reason) of those that cannot.
+
+    An empty body and ``null`` are no records (both are served in practice).
+
+    :raises ValueError: the chunk is no JSON array.
+    """
+    if not data.strip():
+        return [], []
+    try:
+        # The way of nearly every chunk: all records in one go.
+        return _list_decoder(record).decode(data) or [], []
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    records: list[_T] = []
+    unreadable: list[tuple[bytes, str]] = []
+    for raw in split_chunk(data):
+        try:
+            try:
+                records.append(_decoder(record).decode(raw))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                records.append(salvage(raw, record))
+        except (ValueError, RecursionError) as error:
+            unreadable.append((raw, str(error)))
+    return records, unreadable
+
+
+#: So much of a chunk is decoded at a time.
+PIECE_BYTES = 300_000
+# Where one record may end and the next begin, looked for in the last bytes of a piece.
+_SEAM = re.compile(rb"\}\s*,\s*(?=\{)")
+_SEAM_WITHIN = 12_000
+_SEAMS_TRIED = 10
+
+
+def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[list[_T], list[tuple[bytes, str]]]]:
+    """As :func:`decode_chunk`, a piece at a time: a chunk of hundreds of MB takes no more memory than a small one.
+
+    :param blocks: the bytes of a chunk in order, some 100 KB each.
+    :raises ValueError: the chunk is no JSON array.
+    """
+    pending, enough = bytearray(), PIECE_BYTES
+    for block in blocks:
+        pending += block
+        if len(pending) < enough:
+            continue
+        # Where no seam is found, more is read, at worst the whole chunk.
+        enough = 2 * len(pending)
+        for end, begin in _seams(pending):
+            decoded = _closed_at(pending, end, record)
+            if decoded is not None:
+                # A new one: records point into the old one.
+                pending, enough = bytearray(b"[") + pending[begin:], PIECE_BYTES
+                yield decoded
+                break
+    yield decode_chunk(bytes(pending), record)
+
+
+def _seams(data: bytearray) -> list[tuple[int, int]]:
+    """Places near the end of an array that is cut off where one record may end and the next begin, the likeliest first.
+
+    An array that is closed at a wrong one is no JSON, so a guess is good enough here: records mostly begin with the same key.
+    """
+    opening = re.match(rb"\s*\[\s*(\{\s*\"[^\"]{1,100}\")", data)
+    if not opening:
+        return []
+    seams = [(match.start() + 1, match.end()) for match in _SEAM.finditer(data, max(0, len(data) - _SEAM_WITHIN))]
+    likely = [(end, begin) for end, begin in seams if data.startswith(opening[1], begin)]
+    return (likely or seams)[: -_SEAMS_TRIED - 1 : -1]
+
+
+def _closed_at(data: bytearray, end: int, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]] | None:
+    """The records of an array that is closed at a place; None where it is no whole JSON array then."""
+    after, data[end] = data[end], ord("]")
+    piece = memoryview(data)[: end + 1]
+    try:
+        return _list_decoder(record).decode(piece) or [], []
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        msgspec.json.decode(piece, type=list[msgspec.Raw])
+        whole = True
+    except msgspec.DecodeError as error:
+        whole = not _ends_too_early(str(error), end)
+    except (UnicodeDecodeError, RecursionError):
+        whole = True
+    if whole:
+        with suppress(ValueError):
+            return decode_chunk(bytes(piece), record)
+    piece.release()
+    data[end] = after
+    return None
+
+
+_BYTE = re.compile(r"\(byte (\d+)\)$")
+
+
+def _ends_too_early(error: str, end: int) -> bool:
+    """Whether msgspec stumbles over nothing but the end: the array was closed within a record. What it says of anything before that is about the record itself."""
+    found = _BYTE.search(error)
+    return int(found[1]) >= end if found else error == "Input data was truncated"
+
+
+def split_chunk(data: bytes) -> list[bytes]:
+    """The records of a chunk, undecoded. :raises ValueError: the chunk is no JSON array."""
+    try:
+        value = msgspec.json.decode(data, type=list[msgspec.Raw] | None)
+        return [bytes(raw) for raw in value or []]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        items = _split_at_brackets(data)
+    for item in items:
+        _check(item)
+    return items
+
+
+def _check(item: bytes) -> None:
+    """:raises ValueError: it is no JSON that any parser reads."""
+    try:
+        msgspec.json.decode(item, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Nested deeper than a parser goes is no fault of the chunk: the record is one that cannot be read.
+        with suppress(RecursionError):
+            loads(item)
+
+
+def count_records(data: bytes) -> int:
+    """The number of records in a chunk. :raises ValueError: the chunk is no JSON array."""
+    if not data.strip():
+        return 0
+    try:
+        return len(msgspec.json.decode(data, type=list[msgspec.Raw] | None) or [])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # A record that only Python's own parser reads, somewhere: looked for a piece at a time.
+        whole = memoryview(data)
+        return count_blocks(bytes(whole[start : start + PIECE_BYTES]) for start in range(0, len(data), PIECE_BYTES))
+
+
+class _Anything(Struct):
+    """Of which nothing is read."""
+
+
+def count_blocks(blocks: Iterable[bytes]) -> int:
+    """As :func:`count_records`, a piece at a time.
+
+    :param blocks: the bytes of a chunk in order.
+    :raises ValueError: the chunk is no JSON array.
+    """
+    return sum(len(records) + len(unreadable) for records, unreadable in decode_blocks(blocks, _Anything))
+
+
+# A string as a whole, what separates and nests, or a string that does not end.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
+
+
+def _split_at_brackets(data: bytes) -> list[bytes]:
+    """As :func:`split_chunk`, by nothing but strings and brackets: for a chunk with a number that is none, or something nested deeper than a parser goes.
+
+    :raises ValueError: the chunk is no JSON array.
+    """
+    items: list[bytes] = []
+    depth = start = end = 0
+    for token in _TOKEN.finditer(data):
+        mark = token[0]
+        if mark == b'"' or end:
+            raise ValueError("a chunk must be a JSON array")
+        if mark in (b"[", b"{"):
+            depth += 1
+            start = token.end() if depth == 1 else start
+        elif depth == 1 and mark in (b",", b"]"):
+            items.append(data[start : token.start()].strip())
+            start = token.end()
+        if mark in (b"]", b"}"):
+            depth -= 1
+            end = token.end() if depth == 0 else end
+    if depth or not data.lstrip().startswith(b"[") or not end or data[end:].strip() or not all(items) or data[end - 1 : end] != b"]":
+        raise ValueError("a chunk must be a JSON array")
+    return items

@@ -1,0 +1,44 @@
+"""An export job as Tenable describes it, and what its state machine needs of the API. No Airflow in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import IO, Any, Protocol
+
+ACTIVE = frozenset({"QUEUED", "PROCESSING", "READY"})
+TERMINAL = frozenset({"FINISHED", "CANCELLED", "ERROR"})
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """What Tenable says of a job. ``created`` is in unix seconds, None where Tenable does not tell (assets)."""
+
+    status: str
+    chunks: frozenset[int] = frozenset()
+    lost_chunks: frozenset[int] = frozenset()
+    reason: str | None = None
+    filters: Any = None
+    chunk_size: int | None = None
+    created: float | None = None
+    total_chunks: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A line of Tenable's list of jobs; fields as in :class:`JobStatus`."""
+
+    uuid: str
+    status: str
+    filters: Any
+    chunk_size: int | None
+    created: float | None
+
+
+class ExportClient(Protocol):
+    """What the state machine needs of Tenable. Errors are those of ``exceptions``."""
+
+    def start(self, kind: str, body: dict[str, Any]) -> str: ...
+    def status(self, kind: str, job_uuid: str) -> JobStatus: ...
+    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes | IO[bytes]: ...
+    def cancel(self, kind: str, job_uuid: str) -> None: ...
+    def jobs(self, kind: str) -> list[Job]: ...

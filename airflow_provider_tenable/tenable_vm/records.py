@@ -1,0 +1,211 @@
+"""What we read of Tenable's records (API docs: vulnerability and asset export chunks).
+
+Only fields that the mapping uses are decoded. Every key may be absent or null. A record that does not fit these types is not given up:
+:func:`airflow_provider_tenable.tenable_vm.lenient.salvage` reads it field by field and leaves out what cannot be used.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_tenable.tenable_vm import times
+
+#: Beyond 64 bits nothing is a number that Tenable means, and not all that we do with numbers works there.
+Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Number = Integer | float
+
+#: What an undecoded field holds where Tenable serves none.
+NULL = msgspec.Raw(b"null")
+
+
+class Vector(Struct, gc=False):
+    """A CVSS vector; ``raw`` is its text."""
+
+    raw: str | None = None
+
+
+class Vpr(Struct, gc=False):
+    """Tenable's Vulnerability Priority Rating."""
+
+    score: Number | None = None
+
+
+class Plugin(Struct):
+    """The plugin of a vulnerability record. The same for every record of a plugin, so decoded once per chunk."""
+
+    id: Integer
+    name: str | None = None
+    family: str | None = None
+    type: str | None = None
+    synopsis: str | None = None
+    description: str | None = None
+    solution: str | None = None
+    # A list; old data has a plain string.
+    see_also: list[str] | str | None = None
+    cve: list[str] | None = None
+    cvss_base_score: Number | None = None
+    cvss_vector: Vector | None = None
+    cvss3_base_score: Number | None = None
+    cvss3_vector: Vector | None = None
+    cvss4_base_score: Number | None = None
+    cvss4_vector: Vector | None = None
+    # A percentage, 0 to 100.
+    epss_score: Number | None = None
+    vpr: Vpr | None = None
+    vpr_v2: Vpr | None = None
+    risk_factor: str | None = None
+    exploit_available: bool | None = None
+    # A text or a number counts as yes unless it says no, so these are read too.
+    checks_for_default_account: bool | str | Number | None = None
+    has_patch: bool | None = None
+    publication_date: str | None = None
+    modification_date: str | None = None
+
+
+class Port(Struct, gc=False):
+    """Where on the host. ``port`` is a number, a numeric string in some data."""
+
+    port: Integer | str | None = None
+    protocol: str | None = None
+    service: str | None = None
+
+
+class AssetRef(Struct, gc=False):
+    """The asset inside a vulnerability record: only its id is used, the rest comes from the asset export."""
+
+    uuid: str
+
+
+class Fix(Struct, gc=False):
+    """How a vulnerable package is mended."""
+
+    fix_type: str | None = None
+    value: str | None = None
+
+
+class SoftwareVuln(Struct):
+    """A vulnerable package (served with ``include_software_vulns``)."""
+
+    product: str | None = None
+    version: str | None = None
+    path: str | None = None
+    vulnerabilities: list[str] | None = None
+    fixes: list[Fix] | None = None
+
+
+class Vulnerability(Struct, kw_only=True):
+    """A record of a vulnerability export. ``plugin`` and ``software_vulns`` stay undecoded, to be decoded once for all records that share them.
+
+    The fields are in the order in which Tenable serves them: the decoder looks for a key behind the one before it.
+    """
+
+    asset: AssetRef
+    output: str | None = None
+    plugin: msgspec.Raw
+    port: Port | None = None
+    severity: str | None = None
+    severity_id: Integer | None = None
+    severity_default_id: Integer | None = None
+    severity_modification_type: str | None = None
+    recast_reason: str | None = None
+    first_found: str | Integer | None = None
+    last_found: str | Integer | None = None
+    last_fixed: str | Integer | None = None
+    state: str | None = None
+    # A text in the examples, a number in the schema.
+    indexed: str | Integer | None = None
+    source: str | None = None
+    finding_id: str | None = None
+    resurfaced_date: str | Integer | None = None
+    # A list of SoftwareVuln.
+    software_vulns: msgspec.Raw = NULL
+
+
+class AwsCloud(Struct, gc=False):
+    """``cloud.aws`` of an asset."""
+
+    owner_id: str | None = None
+    region: str | None = None
+    availability_zone: str | None = None
+    ec2_instance_id: str | None = None
+    ec2_instance_ami_id: str | None = None
+    ec2_instance_type: str | None = None
+    ec2_name: str | None = None
+    vpc_id: str | None = None
+    subnet_id: str | None = None
+
+
+class Cloud(Struct):
+    """``cloud`` of an asset."""
+
+    aws: AwsCloud | None = None
+
+
+class Network(Struct):
+    """``network`` of an asset."""
+
+    ipv4s: list[str] | None = None
+    ipv6s: list[str] | None = None
+    fqdns: list[str] | None = None
+    hostnames: list[str] | None = None
+
+
+class Score(Struct, gc=False):
+    """A rating."""
+
+    score: Number | str | None = None
+
+
+class Ratings(Struct):
+    """Tenable's ratings of an asset: the Asset Criticality Rating, 1 to 10."""
+
+    acr: Score | None = None
+
+
+class Tag(Struct, gc=False):
+    """A tag: Tenable's own, or one of the AWS resource."""
+
+    key: str | None = None
+    value: str | None = None
+
+
+class Asset(Struct):
+    """A record of an assets v2 export."""
+
+    id: str
+    types: list[str] | None = None
+    cloud: Cloud | None = None
+    network: Network | None = None
+    ratings: Ratings | None = None
+    tags: list[Tag] | None = None
+    resource_tags: list[Tag] | None = None
+
+
+#: Tenable's words in the order of severity_id.
+SEVERITIES = ("info", "low", "medium", "high", "critical")
+
+
+def severity_id_of(record: Vulnerability) -> int | None:
+    """Tenable's severity 0 to 4, after recast. The number is preferred to the word: they can disagree."""
+    if record.severity_id is not None and 0 <= record.severity_id <= 4:
+        return record.severity_id
+    word = (record.severity or "").strip().lower()
+    return SEVERITIES.index(word) if word in SEVERITIES else None
+
+
+def is_fixed(record: Vulnerability) -> bool:
+    """Whether Tenable says that the vulnerability is gone."""
+    # Compared first: nearly all say it in one of three ways.
+    state = record.state
+    return state == "FIXED" or bool(state and state not in ("OPEN", "REOPENED") and state.strip().upper() == "FIXED")
+
+
+def own_time(record: Vulnerability) -> datetime | None:
+    """The time that ``since`` looks at: last_fixed of a fixed record, else last_found."""
+    if is_fixed(record):
+        return times.parse(record.last_fixed) or times.parse(record.last_found)
+    return times.parse(record.last_found)

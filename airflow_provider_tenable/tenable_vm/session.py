@@ -1,0 +1,111 @@
+"""The HTTP session that pyTenable is given: it guards the keys, tames ``Retry-After``, and bounds how long and how large an answer may be.
+
+Bodies are requests' own business, read into memory or streamed as the caller asks for; the bounds are those of :mod:`.bounds`.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.guards.redaction import scrub, scrub_bytes
+from airflow_provider_tenable.tenable_vm.bounds import BoundedAdapter
+
+#: The longest pause we let an answer order; pyTenable would sleep for whatever the header says.
+LONGEST_RETRY_AFTER_SECONDS = 300.0
+
+
+class GuardedSession(requests.Session):
+    """A session that keeps the keys with the host they belong to.
+
+    * requests strips only ``Authorization`` when it follows a redirect, and Tenable's keys are in ``X-ApiKeys``: a redirect to another host, or
+      to plain HTTP, is refused.
+    * an answer that repeats the keys has ``***`` there before pyTenable sees it: pyTenable logs bodies, and quotes them in errors. A body that the
+      caller streams is the caller's own.
+    * an answer that trickles, or that decompresses without end, is broken off.
+    * pyTenable converts ``Retry-After`` with ``float``: an HTTP date would end in a ValueError. It becomes seconds here, and is capped.
+
+    :ivar server_time: Tenable's clock (unix seconds) as the last answer's ``Date`` header told it, else None.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._home = urlsplit(url)
+        self.server_time: float | None = None
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, BoundedAdapter())
+        self.hooks["response"].append(self._look_at)
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a request. The body of an error is read in any case.
+
+        pyTenable quotes it, outside its retries: one that breaks off must fail here, like any other connection that does.
+        """
+        response = super().send(request, **kwargs)
+        if not 200 <= response.status_code < 300:
+            _ = response.content
+            without_keys(response)
+        elif not kwargs.get("stream"):
+            response._content = scrub_bytes(response.content)
+        return response
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target is not None:
+            # requests reads the body of a redirect before it follows, and is puzzled by one that breaks off.
+            _ = resp.content
+            parts = urlsplit(target)
+            if (parts.netloc and parts.netloc != self._home.netloc) or (parts.scheme and parts.scheme != self._home.scheme):
+                raise ConfigurationError(
+                    f"{self._home.netloc} redirects to {safe(parts.scheme or self._home.scheme)}://{safe(parts.netloc)}. The API keys are not sent there. "
+                    "If that is the right address, put it into the connection's URL."
+                )
+        return target
+
+    def _look_at(self, response: requests.Response, *args: Any, **kwargs: Any) -> None:
+        self.server_time = http_date(response.headers.get("Date")) or self.server_time
+        retry_after = response.headers.get("Retry-After")
+        if retry_after is not None:
+            seconds = seconds_of(retry_after, now=self.server_time or time.time())
+            if seconds is None:
+                del response.headers["Retry-After"]
+            else:
+                response.headers["Retry-After"] = str(min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS))
+
+
+def without_keys(response: requests.Response) -> None:
+    """Mask known secrets in an error's body, reason and headers. The body was read, and has at most some 100 KB."""
+    if isinstance(response.content, bytes):
+        # Every byte is a character and back, whatever the encoding.
+        response._content = scrub(response.content.decode("latin-1")).encode("latin-1")
+    if response.reason:
+        response.reason = scrub(response.reason if isinstance(response.reason, str) else response.reason.decode("latin-1"))
+    for name, value in response.headers.items():
+        response.headers[name] = scrub(value)
+
+
+def http_date(text: str | None) -> float | None:
+    """Unix seconds of an HTTP date, None where it cannot be read."""
+    if not text:
+        return None
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def seconds_of(retry_after: str, *, now: float) -> float | None:
+    """``Retry-After`` (RFC 9110, 10.2.3: seconds or a date) as seconds from ``now``; None where it cannot be read."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        date = http_date(retry_after)
+        return None if date is None else date - now
+    return seconds if not math.isnan(seconds) else None

@@ -1,0 +1,109 @@
+"""Writes the findings, rejects and parked records of one transform task, and its manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.staging.files import write_json
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.parts import PartWriter
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.transform.routing import Destination
+
+#: Findings per part: a batch of calls that an import can resume behind, and small enough to hold.
+FINDINGS_PER_PART = 5_000
+#: Bytes of memory that all open parts of a task may take together, before the largest is closed: some 60 destinations with many findings, or thousands with few.
+OPEN_BYTES = 96_000_000
+
+
+class FindingsWriter:
+    """Collects findings per destination. Names of parts follow from the shard's number, so that a retry writes over what it had written.
+
+    :param shard: the number of the shard.
+    """
+
+    def __init__(self, run: RunFolder, shard: int) -> None:
+        self.run = run
+        self.shard = shard
+        self.findings = 0
+        self._open: dict[tuple[str, str], PartWriter] = {}
+        self._parts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._via: dict[tuple[str, str], Destination] = {}
+        self._severities: dict[str, Counter[str]] = {}
+        self._open_bytes = 0
+        self._rejected: PartWriter | None = None
+        self._parked: PartWriter | None = None
+
+    def write(self, account: str, region: str, line: bytes, severity: str, destination: Destination) -> None:
+        """Add a finding to the part of its account and hub Region."""
+        key = (account, region)
+        part = self._open.get(key)
+        if part is None:
+            number = len(self._parts.setdefault(key, []))
+            stem = f"part-{self.shard:04d}-{number:05d}"
+            # Named by content too: receipts of other findings, from before a task was cleared, must not count for these.
+            part = self._open[key] = PartWriter(self.run.destination(account, region), stem, by_content=True, packed=True)
+            self._via[key] = destination
+        self._open_bytes += part.write(line)
+        self.findings += 1
+        self._severities.setdefault(account, Counter())[severity] += 1
+        if part.lines >= FINDINGS_PER_PART:
+            self._close(key)
+        elif self._open_bytes >= OPEN_BYTES:
+            self._close(max(self._open, key=lambda each: self._open[each].held_bytes))
+
+    def reject(self, reason: str, detail: str, record: bytes) -> None:
+        """Put a record that cannot become a finding aside."""
+        if self._rejected is None:
+            self._rejected = PartWriter(self.run.rejected, f"part-shard-{self.shard:04d}")
+        # What could not be read may be no JSON: it is kept as text.
+        try:
+            kept: Any = msgspec.json.decode(record)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            kept = record.decode("utf-8", "replace")[:100_000]
+        line = {"id": None, "account": None, "region": None, "code": reason, "message": detail[:2000], "finding": None, "record": kept}
+        self._rejected.write(msgspec.json.encode(line))
+
+    def park(self, line: bytes) -> None:
+        """Keep a record for the following runs."""
+        if self._parked is None:
+            self._parked = PartWriter(self.run.parked, f"part-shard-{self.shard:04d}")
+        self._parked.write(line)
+
+    def close(self, counts: dict[str, Any]) -> dict[str, Any]:
+        """Close all parts, then write the manifest that makes them count; the manifest is returned."""
+        for key in list(self._open):
+            self._close(key)
+        reached(CrashPoint.SHARD_TRANSFORMED)
+        manifest = {
+            **counts,
+            "shard": self.shard,
+            "parked_part": self._parked.close() if self._parked else None,
+            "rejected_part": self._rejected.close() if self._rejected else None,
+            "severities": {account: dict(sorted(counter.items())) for account, counter in sorted(self._severities.items())},
+            "destinations": [
+                {
+                    "account": account,
+                    "region": region,
+                    "aws_conn_id": self._via[account, region].aws_conn_id,
+                    "role_name": self._via[account, region].role_name,
+                    "parts": parts,
+                }
+                for (account, region), parts in sorted(self._parts.items())
+            ],
+        }
+        write_json(self.run.shard_manifest(self.shard), manifest)
+        reached(CrashPoint.SHARD_MANIFEST_WRITTEN)
+        return manifest
+
+    def _close(self, key: tuple[str, str]) -> None:
+        part = self._open.pop(key)
+        self._open_bytes -= part.held_bytes
+        name = part.close()
+        reached(CrashPoint.FINDINGS_PART_WRITTEN)
+        self._parts[key].append({"name": name, "lines": part.lines, "bytes": part.raw_bytes})

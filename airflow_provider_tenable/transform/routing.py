@@ -1,0 +1,144 @@
+"""Where findings go: which connection and role serve an account, and which Region's hub gets its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from airflow_provider_tenable.aws import ACCOUNT, REGION
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.guards.identifiers import is_connection_id, is_role_name, shown
+
+DEFAULT = [{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}]
+FIXED, BY_RESOURCE = "fixed", "resource"
+
+NOT_CONFIGURED = "account_not_configured"
+NOT_REACHABLE = "account_not_reachable_without_role"
+
+_FIELDS = frozenset({"aws_conn_id", "accounts", "role_name", "region"})
+
+
+class Destination(Struct):
+    """One destination, as the DAG param gives it, with what the connection tells.
+
+    :ivar accounts: 12-digit ids; empty for all.
+    :ivar region: the hub's Region where the destination itself names one.
+    :ivar caller_account: the account of the connection's own credentials.
+    :ivar connection_region: the connection's Region.
+    """
+
+    aws_conn_id: str | None
+    accounts: tuple[str, ...]
+    role_name: str | None = None
+    region: str | None = None
+    caller_account: str = ""
+    connection_region: str | None = None
+
+    def matches(self, account: str) -> bool:
+        return not self.accounts or account in self.accounts
+
+    def hub_region(self, resource_region: str, routing: str) -> str | None:
+        """The Region whose hub gets the findings of a resource."""
+        if self.region:
+            return self.region
+        return resource_region if routing == BY_RESOURCE else self.connection_region
+
+
+def parse_destinations(value: Any) -> list[Destination]:
+    """Check the DAG param ``destinations``.
+
+    :raises ConfigurationError: naming the entry and what is wrong with it.
+    """
+    if not isinstance(value, list) or not value:
+        raise ConfigurationError(f"destinations must be a list of at least one destination such as {DEFAULT[0]}.")
+    return [_parse(entry, number) for number, entry in enumerate(value)]
+
+
+def _parse(entry: Any, number: int) -> Destination:
+    where = f"destinations[{number}]"
+    if not isinstance(entry, dict):
+        raise ConfigurationError(f"{where} must be an object such as {DEFAULT[0]}, not {type(entry).__name__}.")
+    unknown = sorted(set(entry) - _FIELDS)
+    if unknown:
+        raise ConfigurationError(f"{where} has unknown fields {unknown}. It may have {sorted(_FIELDS)}.")
+    conn_id = entry.get("aws_conn_id", "aws_default")
+    if conn_id is not None and (not isinstance(conn_id, str) or not conn_id.strip()):
+        raise ConfigurationError(f"{where}.aws_conn_id must be the id of an AWS connection, or null for the worker's own credentials.")
+    if conn_id is not None and not is_connection_id(conn_id):
+        raise ConfigurationError(
+            f"{where}.aws_conn_id is {shown(conn_id)}. Airflow allows letters, digits and _ # ! ( ) - . : / \\ in a connection id, and at most 250 of them."
+        )
+    accounts = entry.get("accounts", "*")
+    if accounts != "*" and (not isinstance(accounts, list) or not accounts):
+        raise ConfigurationError(f'{where}.accounts must be "*" or a list of account ids.')
+    for account in accounts if isinstance(accounts, list) else []:
+        if not isinstance(account, str) or not ACCOUNT.fullmatch(account):
+            raise ConfigurationError(f"{where}.accounts has {shown(account)}. An account id is a text of 12 digits, in quotes (a number loses its zeros).")
+    region = entry.get("region")
+    if region is not None and (not isinstance(region, str) or not REGION.fullmatch(region)):
+        raise ConfigurationError(f"{where}.region is {shown(region)}, which is no AWS Region such as eu-west-1.")
+    role = entry.get("role_name")
+    if role is not None and (not isinstance(role, str) or not role.strip() or role.startswith("arn:")):
+        raise ConfigurationError(f"{where}.role_name is the name of a role (with its path), not an ARN: it is assumed in each finding's own account.")
+    if role is not None and not is_role_name(role):
+        raise ConfigurationError(
+            f"{where}.role_name is {shown(role)}. IAM allows letters, digits and _ + = , . @ - in a role's name, at most 64 of them, after a path such as "
+            "team/security/ (printable ASCII characters without spaces, no slash at the beginning)."
+        )
+    return Destination(conn_id, () if accounts == "*" else tuple(accounts), role, region)
+
+
+def resolve(destinations: list[Destination], identify: Callable[[str | None], tuple[str, str | None]], routing: str) -> list[Destination]:
+    """Ask AWS who each connection is, and check that the destination can work with it.
+
+    :param identify: connection id -> (account of its credentials, its Region). Called once per connection.
+    :raises ConfigurationError: a destination that could import nothing.
+    """
+    known: dict[str | None, tuple[str, str | None]] = {}
+    for number, destination in enumerate(destinations):
+        if destination.aws_conn_id not in known:
+            known[destination.aws_conn_id] = identify(destination.aws_conn_id)
+        destination.caller_account, destination.connection_region = known[destination.aws_conn_id]
+        where = f"destinations[{number}] (connection {destination.aws_conn_id!r})"
+        if not destination.role_name and destination.accounts and destination.caller_account not in destination.accounts:
+            raise ConfigurationError(
+                f"{where} is for accounts {list(destination.accounts)}, but its credentials belong to account {destination.caller_account}, and "
+                "Security Hub takes findings only from the account itself. Name a role_name to assume in those accounts, or use their connection."
+            )
+        if not destination.region and routing == FIXED and not destination.connection_region:
+            raise ConfigurationError(
+                f"{where} has no Region. Put region into the destination or region_name into the connection's extra, or use region_routing=resource."
+            )
+    return destinations
+
+
+class Router:
+    """Finds the destination of an account.
+
+    :param routing: ``fixed`` or ``resource``.
+    """
+
+    def __init__(self, destinations: list[Destination], routing: str) -> None:
+        self.destinations = destinations
+        self.routing = routing
+
+    def route(self, account: str, resource_region: str) -> tuple[Destination, str] | str:
+        """The destination and its hub's Region, or the reason why there is none."""
+        destination = next((each for each in self.destinations if each.matches(account)), None)
+        if destination is None:
+            return NOT_CONFIGURED
+        if not destination.role_name and account != destination.caller_account:
+            return NOT_REACHABLE
+        region = destination.hub_region(resource_region, self.routing)
+        return (destination, region) if region else NOT_CONFIGURED
+
+    def home(self) -> tuple[str, str]:
+        """Account and hub Region for what belongs to no AWS account: those of the first destination."""
+        first = self.destinations[0]
+        account = first.accounts[0] if first.accounts and first.role_name else first.caller_account
+        region = first.region or first.connection_region
+        if not region:
+            raise ConfigurationError("non_ec2_assets=other needs a hub Region: put region into the first destination, or into its connection.")
+        return account, region

@@ -1,0 +1,306 @@
+"""From staged chunks to staged findings: join, map, route, write, and account for every record. No Airflow in here.
+
+A task transforms one shard: every n-th part of the vulnerability export. A piece of a part is in memory at a time, and of the assets those that it speaks of. So
+memory depends on neither export's size, nor on how large Tenable makes a chunk.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError, finding_json
+from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
+from airflow_provider_tenable.asff.plugin_output import without_output
+from airflow_provider_tenable.asff.resource import NO_REGION, Resource, ec2_resource, other_resource, skip_reason
+from airflow_provider_tenable.assets import table
+from airflow_provider_tenable.aws import product_arn
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.staging.parts import read_blocks
+from airflow_provider_tenable.tenable_vm import times
+from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
+from airflow_provider_tenable.tenable_vm.decode import decode_blocks, decode_chunk
+from airflow_provider_tenable.tenable_vm.records import SEVERITIES, Vulnerability, own_time, severity_id_of
+from airflow_provider_tenable.transform.routing import Destination, Router
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+    from airflow_provider_tenable.transform.output import FindingsWriter
+
+log = logging.getLogger(__name__)
+
+#: Plugins and resources that are kept as built; some 10 and 3 KB each.
+_KEPT = 3_000
+#: The same in bytes, for plugins of another size than any that Tenable has: what they were read from, and four times their CVEs as JSON.
+_KEPT_BYTES = 48_000_000
+
+# Reasons for which a record becomes no finding, beside those of `resources` and `destinations`.
+SEVERITY = "severity_not_chosen"
+STATE = "state_not_chosen"
+OUTSIDE_WINDOW = "outside_window"
+UNREADABLE = "unreadable_record"
+UNMAPPABLE = "unmappable_record"
+GIVEN_UP = "asset_missing_given_up"
+
+
+class TransformSettings(Struct, frozen=True):
+    """What a run's plan says about its transform."""
+
+    severities: tuple[str, ...]
+    states: tuple[str, ...]
+    until: int | None
+    region_routing: str
+    non_ec2_assets: str
+    product: str
+    options: MappingOptions
+
+
+class Parked(Struct, omit_defaults=True):
+    """A record that waits for its asset: since when (unix seconds), and the record as Tenable served it. ``format`` as of ``staging.FORMAT``."""
+
+    parked_at: int
+    record: msgspec.Raw
+    format: int = 1
+
+
+class Unserved(str):
+    """The reason why a record of an AWS account found no destination, with the account. It counts like the others."""
+
+    account: str
+
+    def __new__(cls, reason: str, account: str) -> Unserved:
+        made = super().__new__(cls, reason)
+        made.account = account
+        return made
+
+
+def _state_of(state: str) -> str:
+    """A record's state as the params name it. NEW, of older data, is open."""
+    state = state.strip().upper()
+    return "OPEN" if state == "NEW" else state
+
+
+class Transform:
+    """Transforms records and counts where each one ends.
+
+    :param lookup: asks Tenable for one asset; None where it does not know it either.
+    :param lookups: how often ``lookup`` may be called.
+    :param can_look_up: whether an asset's id is one that Tenable can be asked for. Others cost no look-up.
+    :param give_up_before: records parked before this moment (unix seconds) are given up.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: TransformSettings,
+        destinations: list[Destination],
+        asset_parts: list[ObjectStoragePath],
+        writer: FindingsWriter,
+        lookup: Callable[[str], AssetRow | None],
+        lookups: int,
+        now: int,
+        give_up_before: int,
+        can_look_up: Callable[[str], bool] = lambda asset_id: True,
+    ) -> None:
+        self.settings = settings
+        self.router = Router(destinations, settings.region_routing)
+        self.assets = table.AssetTable(asset_parts)
+        self.writer = writer
+        self.lookup = lookup
+        self.lookups_left = lookups
+        self.can_look_up = can_look_up
+        self.now = now
+        self.give_up_before = give_up_before
+        self.skipped: Counter[str] = Counter()
+        #: Records by account and reason.
+        self.unserved: dict[str, Counter[str]] = {}
+        self.not_ec2 = 0
+        self.parked = 0
+        self.read = 0
+        self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
+        self._states = frozenset(name.upper() for name in settings.states)
+        # Each is looked up for every record.
+        self._until, self._options, self._write = settings.until, settings.options, writer.write
+        self._plugins: dict[bytes, PluginParts | str] = {}
+        self._plugins_bytes = 0
+        self._by_length: dict[int, tuple[msgspec.Raw, PluginParts | str]] = {}
+        self._resources: dict[str, tuple[Resource, Destination, str, str] | str] = {}
+        self._looked_up: dict[str, AssetRow] = {}
+        self._missing: set[str] = set()
+
+    def transform_parts(self, parts: list[ObjectStoragePath]) -> None:
+        """Transform the parts of a shard."""
+        for number, part in enumerate(parts, 1):
+            # A chunk is a tree of a million small objects without cycles: looking for cycles in it costs as much as parsing it.
+            gc.disable()
+            try:
+                for records, unreadable in decode_blocks(read_blocks(part), Vulnerability):
+                    self.read += len(records) + len(unreadable)
+                    for data, reason in unreadable:
+                        self._reject(UNREADABLE, reason, without_output(data))
+                    for record in records:
+                        self._one(record, self.now)
+                    self._forget()
+            finally:
+                gc.enable()
+            log.info("%d of %d parts transformed: %d records, %d findings.", number, len(parts), self.read, self.writer.findings)
+
+    def transform_parked(self, parked: Iterator[Parked]) -> None:
+        """Try records again that waited for their assets."""
+        for entry in parked:
+            self.read += 1
+            records, unreadable = decode_chunk(b"[" + bytes(entry.record) + b"]", Vulnerability)
+            for data, reason in unreadable:
+                self._reject(UNREADABLE, reason, without_output(data))
+            for record in records:
+                self._one(record, entry.parked_at)
+            self._forget()
+
+    def _forget(self) -> None:
+        """Plugins repeat in all chunks, assets within one; both are built again rather than kept without bounds."""
+        if len(self._plugins) > _KEPT or self._plugins_bytes > _KEPT_BYTES:
+            self._plugins.clear()
+            self._by_length.clear()
+            self._plugins_bytes = 0
+        if len(self._resources) > _KEPT:
+            self._resources.clear()
+
+    def _one(self, record: Vulnerability, parked_at: int) -> None:
+        severity = severity_id_of(record)
+        if severity is not None and severity not in self._severities:
+            self.skipped[SEVERITY] += 1
+        elif record.state not in self._states and record.state and _state_of(record.state) not in self._states:
+            self.skipped[STATE] += 1
+        elif self._until is not None and not self._in_window(record, self._until):
+            self.skipped[OUTSIDE_WINDOW] += 1
+        else:
+            target = self._resources.get(record.asset.uuid) or self._resource(record.asset.uuid)
+            if target is None:
+                self._park(record, parked_at)
+            elif isinstance(target, str):
+                self.skipped[str(target)] += 1
+                if isinstance(target, Unserved):
+                    self.unserved.setdefault(target.account, Counter())[str(target)] += 1
+            else:
+                resource, destination, region, product = target
+                try:
+                    line = finding_json(record, self._plugin(record.plugin), resource, product, self._options, severity)
+                except UnmappableError as error:
+                    self._reject(UNMAPPABLE, str(error), self._as_kept(record))
+                    return
+                assert severity is not None
+                if not resource.is_ec2:
+                    self.not_ec2 += 1
+                self._write(resource.account, region, line, SEVERITIES[severity], destination)
+
+    @staticmethod
+    def _in_window(record: Vulnerability, until: int) -> bool:
+        moment = own_time(record)
+        return moment is None or moment.timestamp() < until
+
+    def _plugin(self, raw: msgspec.Raw) -> PluginParts:
+        """:raises UnmappableError: it cannot be read."""
+        # Few plugins have the same length, and comparing is cheaper than copying and hashing.
+        candidate = self._by_length.get(len(raw))
+        if candidate is not None and candidate[0] == raw:
+            parts = candidate[1]
+        else:
+            key = bytes(raw)
+            parts = self._plugins.get(key) or self._build(key)
+            # Not `raw` itself, which keeps the piece of the chunk that it stands in.
+            self._by_length[len(key)] = (msgspec.Raw(key), parts)
+        if isinstance(parts, str):
+            raise UnmappableError(parts)
+        return parts
+
+    def _build(self, key: bytes) -> PluginParts | str:
+        try:
+            parts: PluginParts | str = plugin_parts(decode_plugin(key))
+        except (ValueError, RecursionError) as error:
+            parts = f"its plugin cannot be read: {safe(error)}"
+        self._plugins[key] = parts
+        found = None if isinstance(parts, str) else parts.encoded_vulnerabilities
+        self._plugins_bytes += len(key) + (4 * len(bytes(found)) if found else 0)
+        return parts
+
+    def _resource(self, asset_id: str) -> tuple[Resource, Destination, str, str] | str | None:
+        row = self.assets.get(asset_id) or self._looked_up.get(asset_id) or self._look_up(asset_id)
+        if row is None:
+            return None
+        target = self._target(row)
+        self._resources[asset_id] = target
+        return target
+
+    def _target(self, row: AssetRow) -> tuple[Resource, Destination, str, str] | str:
+        reason = skip_reason(row)
+        if reason is None:
+            resource = ec2_resource(row)
+        elif self.settings.non_ec2_assets == "other":
+            account, region = self.router.home()
+            resource = other_resource(row, account=account, region=region)
+        else:
+            return Unserved(reason, row.owner_id or "") if reason == NO_REGION else reason
+        route = self.router.route(resource.account, resource.region)
+        if isinstance(route, str):
+            return Unserved(route, resource.account)
+        destination, hub = route
+        return resource, destination, hub, product_arn(self.settings.product, region=hub, account=resource.account)
+
+    def _look_up(self, asset_id: str) -> AssetRow | None:
+        """Tenable publishes assets and findings at different times: ask for the one that the export lacks."""
+        if asset_id in self._missing or self.lookups_left <= 0 or not self.can_look_up(asset_id):
+            return None
+        self.lookups_left -= 1
+        row = self.lookup(asset_id)
+        if row is None:
+            self._missing.add(asset_id)
+        else:
+            self._looked_up[asset_id] = row
+        return row
+
+    def _as_kept(self, record: Vulnerability) -> bytes:
+        """A record as it may lie in staging beyond this run: with its output only where a finding may have it too."""
+        if record.output is not None and not self._shows_output(record):
+            record.output = None
+        return msgspec.json.encode(record)
+
+    def _shows_output(self, record: Vulnerability) -> bool:
+        if not self._options.plugin_output:
+            return False
+        try:
+            return self._plugin(record.plugin).shows_output
+        except UnmappableError:
+            return False
+
+    def _park(self, record: Vulnerability, parked_at: int) -> None:
+        encoded = self._as_kept(record)
+        if parked_at < self.give_up_before:
+            self.skipped[GIVEN_UP] += 1
+            since = times.parse(parked_at)
+            self.writer.reject(GIVEN_UP, f"asset {record.asset.uuid} is in no export since {times.rfc3339(since) if since else parked_at}", encoded)
+            return
+        self.parked += 1
+        self.writer.park(msgspec.json.encode(Parked(parked_at, msgspec.Raw(encoded))))
+
+    def _reject(self, reason: str, detail: str, record: bytes) -> None:
+        self.skipped[reason] += 1
+        self.writer.reject(reason, detail, record)
+
+    def counts(self) -> dict[str, Any]:
+        """The counts of this shard for the ledger."""
+        return {
+            "read": self.read,
+            "skipped": dict(sorted(self.skipped.items())),
+            # Not the accounts of assets without a Region: a destination may serve those.
+            "skipped_accounts": sorted(account for account, reasons in self.unserved.items() if set(reasons) - {NO_REGION}),
+            "unserved": {account: dict(sorted(reasons.items())) for account, reasons in sorted(self.unserved.items())},
+            "not_ec2": self.not_ec2,
+            "parked": self.parked,
+            "findings": self.writer.findings,
+        }

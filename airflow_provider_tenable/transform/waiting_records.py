@@ -1,0 +1,107 @@
+"""Records that wait for their assets, between runs: ``{staging}/{dag_id}/parked/``.
+
+A run's transform parks into its own folder. Only when the run is settled are its parked records put into the pool, and the parts removed that its transform has
+read from the pool; both steps can be repeated. Dying between them leaves a record twice in the pool: it is then delivered twice, which changes nothing.
+
+A part of the pool is named by its run and by a digest of its content: no pass of any run can write over records that are not its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.staging.files import FORMAT, LONGEST_NAME_BYTES, names, newer_format, read_json, read_whole, remove_file, write_json, write_whole
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.parts import read_lines
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+    from airflow_provider_tenable.transform.shard import Parked
+
+_ENDING = ".jsonl.gz"
+
+
+def list_pool(run: RunFolder) -> list[str]:
+    """The names of the parts in the pool."""
+    return [name for name in names(run.parked_pool) if name.endswith(_ENDING)]
+
+
+def claim_pool(run: RunFolder) -> int:
+    """Note which parts of the pool this run takes, so that its retries take the same. The number of parts is returned."""
+    taken = list_pool(run)
+    write_json(run.root / "unparked.json", taken)
+    reached(CrashPoint.POOL_CLAIMED)
+    return len(taken)
+
+
+def claimed_parts(run: RunFolder) -> list[str]:
+    """The names of the parts that this run has claimed."""
+    claimed: list[str] = read_json(run.root / "unparked.json") or []
+    return claimed
+
+
+def read_pool(run: RunFolder, parts: Iterable[str]) -> Iterator[Parked]:
+    """The records in parts of the pool.
+
+    :raises StagingError: a part is gone, is damaged, or was written by a newer version.
+    """
+    from airflow_provider_tenable.transform.shard import Parked
+
+    there = set(list_pool(run))
+    for name in parts:
+        path = run.parked_pool / name
+        if name not in there:
+            raise StagingError(f"The parked records {path} are gone: another pass of a run has settled them. Clear the run's tasks from plan_shards on.")
+        for parked in _records(path, Parked):
+            if parked.format > FORMAT:
+                raise newer_format(path, parked.format)
+            yield parked
+
+
+def _records(path: ObjectStoragePath, kind: type[Parked]) -> Iterator[Parked]:
+    try:
+        for line in read_lines(path):
+            yield msgspec.json.decode(line, type=kind)
+    except (StagingError, msgspec.DecodeError) as error:
+        raise StagingError(
+            f"The parked records {path} are damaged ({safe(error.__cause__ or error)}). Move the file elsewhere, else every run will fail here, and clear the run's tasks from "
+            "plan_shards on. A run with the param since=1 exports again what was in it."
+        ) from error
+
+
+def _name_in_pool(run_id: str, rest: str) -> str:
+    """The run's id and the rest; of an id that is too long for a file's name, the beginning and a digest of all of it."""
+    room = LONGEST_NAME_BYTES - len(rest)
+    if len(run_id.encode()) <= room:
+        return run_id + rest
+    digest = hashlib.sha256(run_id.encode()).hexdigest()[:16]
+    return f"{run_id.encode()[: room - len(digest) - 1].decode(errors='ignore')}~{digest}{rest}"
+
+
+def settle_pool(run: RunFolder, parts: Iterable[str], *, done: Iterable[str]) -> None:
+    """Put the run's parked parts into the pool, then remove those whose records it has read from there.
+
+    :param parts: names of the parts in the run's own ``parked`` folder.
+    :param done: names of the parts of the pool that the run's transform has read, and that are done with.
+    """
+    put = set()
+    for name in parts:
+        content = read_whole(run.parked / name)
+        stem = name.removesuffix(_ENDING)
+        name_there = _name_in_pool(run.run_id, f"--{stem}-{hashlib.sha256(content).hexdigest()[:16]}{_ENDING}")
+        write_whole(run.parked_pool / name_there, content)
+        put.add(name_there)
+        reached(CrashPoint.POOL_PART_PUT)
+    for name in done:
+        path = run.parked_pool / name
+        # A run that is cleared may park the very same records again.
+        if name not in put:
+            remove_file(path)
+            reached(CrashPoint.POOL_PART_REMOVED)

@@ -1,0 +1,1177 @@
+"""The export's state machine against a Tenable that is played by the test, under a clock that is turned by hand."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import uuid
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_tenable.exceptions import (
+    ChunkNotReadyError,
+    ConfigurationError,
+    DuplicateExportError,
+    ExportFailedError,
+    ExportNotFoundError,
+    StagingError,
+    TemporaryError,
+    TenableAuthError,
+)
+from airflow_provider_tenable.export import store as export_store
+from airflow_provider_tenable.export.state import ExportState, Finished, Part, Wait
+from airflow_provider_tenable.export.state_machine import ExportRun
+from airflow_provider_tenable.export.store import StagedExport, staged_parts
+from airflow_provider_tenable.staging.files import open_path
+from airflow_provider_tenable.staging.parts import read_part
+from airflow_provider_tenable.tenable_vm import decode
+from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
+
+FILTERS = {"state": ["OPEN", "FIXED"], "severity": ["high", "critical"], "indexed_at": 1_790_000_000}
+BODY = {"num_assets": 100, "include_unlicensed": True, "filters": FILTERS}
+START = 1_800_000_000.0
+HOUR = 3600.0
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def content(job: str, chunk: int) -> bytes:
+    return json.dumps([{"job": job, "chunk": chunk}]).encode()
+
+
+@dataclass
+class ServerJob:
+    """A job at Tenable. ``script`` holds the answers to the status calls, the last one for ever; likewise ``answers`` of each chunk."""
+
+    uuid: str
+    filters: object
+    chunk_size: int | None
+    created: float | None
+    script: list = field(default_factory=list)
+    answers: dict = field(default_factory=dict)
+    cancelled: bool = False
+    looks: int = 0
+
+    @property
+    def status(self) -> JobStatus:
+        if self.cancelled:
+            return JobStatus("CANCELLED")
+        answer = self.script[min(self.looks, len(self.script) - 1)]
+        return answer if isinstance(answer, JobStatus) else JobStatus("PROCESSING")
+
+
+class Tenable:
+    """The other side: takes requests, keeps jobs, and does what its script says."""
+
+    def __init__(self, clock: Clock, *scripts) -> None:
+        self.clock = clock
+        self.scripts = list(scripts)
+        self.jobs_known: dict[str, ServerJob] = {}
+        self.posts: list[dict] = []
+        self.cancels: list[str] = []
+        self.fetched: list[tuple[str, int]] = []
+        self.post_errors: list[Exception | None] = []
+        self.lose_answers = 0
+
+    def add(self, script, *, filters=None, chunk_size=100, created=None, answers=None) -> ServerJob:
+        job = ServerJob(str(uuid.uuid4()), FILTERS if filters is None else filters, chunk_size, created, list(script), dict(answers or {}))
+        self.jobs_known[job.uuid] = job
+        return job
+
+    def start(self, kind, body):
+        self.posts.append(body)
+        error = self.post_errors.pop(0) if self.post_errors else None
+        if error:
+            raise error
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        script, answers = script if isinstance(script, tuple) else (script, None)
+        job = self.add(script, filters=body["filters"], chunk_size=body.get("num_assets"), created=self.clock.now, answers=answers)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise TemporaryError("504")
+        return job.uuid
+
+    def status(self, kind, job_uuid):
+        job = self.jobs_known.get(job_uuid)
+        if job is None:
+            raise ExportNotFoundError("404")
+        if job.cancelled:
+            return JobStatus("CANCELLED")
+        answer = job.script[min(job.looks, len(job.script) - 1)]
+        job.looks += 1
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def chunk(self, kind, job_uuid, chunk_id):
+        self.fetched.append((job_uuid, chunk_id))
+        answers = self.jobs_known[job_uuid].answers.get(chunk_id)
+        if not answers:
+            return content(job_uuid, chunk_id)
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return content(job_uuid, chunk_id) if answer is None else answer
+
+    def cancel(self, kind, job_uuid):
+        self.cancels.append(job_uuid)
+        job = self.jobs_known.get(job_uuid)
+        if job and job.status.status in ("QUEUED", "PROCESSING", "READY"):
+            job.cancelled = True
+
+    def jobs(self, kind):
+        return [Job(job.uuid, job.status.status, job.filters, job.chunk_size, job.created) for job in self.jobs_known.values()]
+
+
+class Store:
+    """Keeps what is saved as JSON, and files by name, as the staging area does."""
+
+    def __init__(self) -> None:
+        self.saved: str | None = None
+        self.files: dict[str, tuple[str, int, bytes]] = {}
+        self.puts: list[tuple[str, int]] = []
+
+    def load(self):
+        return None if self.saved is None else ExportState.from_json(json.loads(self.saved))
+
+    def save(self, state):
+        self.saved = json.dumps(state.to_json())
+
+    def put(self, job_uuid, chunk_id, data):
+        records = json.loads(data) if data.strip() else None
+        self.puts.append((job_uuid, chunk_id))
+        name = f"{job_uuid[:8]}-{chunk_id}"
+        self.files[name] = (job_uuid, chunk_id, data)
+        return Part(name, len(records or []), len(data))
+
+    def drop(self, job_uuid):
+        self.files = {name: file for name, file in self.files.items() if file[0] != job_uuid}
+
+
+def status(word, chunks=(), **fields):
+    return JobStatus(word, frozenset(chunks), **fields)
+
+
+def lost(*chunks):
+    return frozenset(chunks)
+
+
+WHOLE = [status("QUEUED"), status("PROCESSING", {2}), status("FINISHED", {1, 2})]
+
+
+class World:
+    def __init__(self, *scripts, store=None, **options) -> None:
+        self.clock = Clock()
+        self.tenable = Tenable(self.clock, *(scripts or (WHOLE,)))
+        self.store = store or Store()
+        self.options = {"kind": "vulnerabilities", "body": BODY, **options}
+
+    def task(self) -> ExportRun:
+        """A fresh process: all that it knows is what was stored."""
+        return ExportRun(client=self.tenable, store=self.store, now=self.clock, **self.options)
+
+    def finish(self, run: ExportRun | None = None) -> ExportState:
+        run = run or self.task()
+        while True:
+            outcome = run.step()
+            if isinstance(outcome, Finished):
+                return outcome.state
+            self.clock.now += outcome.seconds
+
+    def staged(self, state: ExportState) -> set[tuple[str, int]]:
+        return {self.store.files[part.name][:2] for part in state.parts.values()}
+
+
+# The ordinary way.
+
+
+def test_an_export_waits_through_queued_and_processing_and_ends_with_every_chunk_once():
+    world = World([status("QUEUED"), status("PROCESSING"), status("PROCESSING", {7, 3}), status("FINISHED", {3, 7, 5})])
+    state = world.finish()
+    job = next(iter(world.tenable.jobs_known))
+    assert world.staged(state) == {(job, 3), (job, 5), (job, 7)}
+    assert world.tenable.fetched == [(job, 3), (job, 7), (job, 5)]
+    assert (state.uuid, state.complete, state.restarts) == (job, True, 0)
+    assert {part.records for part in state.parts.values()} == {1}
+    assert world.tenable.posts == [BODY]
+    assert world.clock.now == START + 3 * 30
+    assert world.tenable.cancels == []
+
+
+def test_compliance_jobs_hand_out_chunks_while_they_are_ready():
+    world = World([status("READY", {1}), status("FINISHED", {1, 2})], kind="compliance")
+    assert sorted(world.finish().parts) == ["1", "2"]
+
+
+def test_a_finished_job_without_chunks_is_a_whole_empty_export():
+    state = World([status("FINISHED")]).finish()
+    assert state.complete
+    assert state.parts == {}
+
+
+def test_a_complete_export_is_not_asked_for_again():
+    world = World()
+    first = world.finish()
+    world.tenable.status = world.tenable.start = None
+    outcome = world.task().step()
+    assert isinstance(outcome, Finished)
+    assert outcome.state == first
+
+
+def test_a_wait_tells_the_job_and_how_many_chunks_are_staged():
+    run = World([status("PROCESSING", {1, 2})], poll_interval=45.0).task()
+    outcome = run.step()
+    assert outcome == Wait(45.0, run.state.uuid, 2)
+
+
+@pytest.mark.parametrize("body", [b"null", b"", b"  \n", b"[]"])
+def test_a_null_or_empty_chunk_is_no_records_and_no_failure(body):
+    world = World(([status("FINISHED", {1, 2})], {1: [body]}))
+    state = world.finish()
+    assert state.parts["1"].records == 0
+    assert state.parts["2"].records == 1
+    assert state.restarts == 0
+
+
+def test_late_and_repeated_chunk_lists_stage_each_chunk_once():
+    looks = [status("PROCESSING", {9}), status("PROCESSING"), status("PROCESSING", {9, 1}), status("FINISHED", {1, 4, 9}), status("FINISHED", {1, 4, 9})]
+    world = World(looks)
+    world.finish()
+    assert sorted(chunk for _, chunk in world.store.puts) == [1, 4, 9]
+
+
+def test_the_data_is_sure_up_to_the_moment_before_the_request():
+    world = World([status("PROCESSING")] * 5 + [status("FINISHED")])
+    assert world.finish().data_from == START
+
+
+# What ends a job before it is whole.
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        status("CANCELLED"),
+        status("CANCELLED", {1}, reason="by another job"),
+        status("ERROR"),
+        status("ERROR", {1, 2}, lost_chunks=lost(*range(3, 21))),
+        status("FINISHED", {1}, lost_chunks=lost(2)),
+        status("FINISHED", {1}, reason="1 of 2 chunks failed to process."),
+        status("FINISHED", (), reason="The export request timed out. Try again."),
+        ExportNotFoundError("410"),
+    ],
+    ids=str,
+)
+def test_a_broken_job_is_started_again_and_none_of_its_chunks_count(broken):
+    world = World([status("PROCESSING", {1, 2}), broken], [status("FINISHED", {1})])
+    state = world.finish()
+    first, second = world.tenable.jobs_known
+    assert world.staged(state) == {(second, 1)}
+    assert {file[0] for file in world.store.files.values()} == {second}
+    assert state.restarts == 1
+    assert first in world.tenable.cancels
+
+
+def test_lost_chunks_of_a_running_job_are_judged_when_it_has_finished():
+    world = World([status("PROCESSING", {1}, lost_chunks=lost(2)), status("FINISHED", {1, 2})])
+    assert world.finish().restarts == 0
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+def test_restarts_are_bounded_and_the_error_says_why_and_what_to_do(allowed):
+    world = World([status("FINISHED", {1}, lost_chunks=lost(2, 3), reason="2 of 3 chunks failed")], max_restarts=allowed)
+    with pytest.raises(ExportFailedError, match=r"finished without chunks \[2, 3\]: 2 of 3 chunks failed") as failure:
+        world.finish()
+    assert len(world.tenable.posts) == allowed + 1
+    assert f"started again {allowed} times" in str(failure.value)
+    assert "Nothing was imported" in str(failure.value)
+    assert "clear this task" in str(failure.value)
+    assert world.store.files == {}
+
+
+def test_a_task_that_is_cleared_after_too_many_restarts_asks_for_a_new_job():
+    world = World([status("ERROR", reason="An unexpected error occurred")], max_restarts=1)
+    with pytest.raises(ExportFailedError, match="ended as ERROR: An unexpected error occurred"):
+        world.finish()
+    world.tenable.scripts = [[status("FINISHED", {1})]]
+    state = world.finish()
+    assert state.complete
+    assert state.restarts == 0
+    assert len(world.tenable.posts) == 3
+
+
+def test_a_job_that_is_given_up_after_too_many_restarts_is_not_left_running():
+    world = World(([status("PROCESSING", {1})], {1: [b"[{"]}), max_restarts=0)
+    with pytest.raises(ExportFailedError, match="chunk 1 could not be decoded in 3 fetches"):
+        world.finish()
+    assert [job.cancelled for job in world.tenable.jobs_known.values()] == [True]
+
+
+def test_a_chunk_that_expires_between_chunks_starts_the_job_again_and_drops_what_was_staged():
+    world = World(([status("FINISHED", {1, 2, 3})], {2: [ExportNotFoundError("404")]}), [status("FINISHED", {1, 2})])
+    state = world.finish()
+    first, second = world.tenable.jobs_known
+    assert world.staged(state) == {(second, 1), (second, 2)}
+    assert (first, 3) not in world.tenable.fetched
+
+
+def test_a_chunk_that_is_not_ready_is_left_for_the_next_look_and_the_others_are_fetched():
+    world = World(([status("FINISHED", {1, 2, 3})], {2: [ChunkNotReadyError("400"), ChunkNotReadyError("400"), None]}))
+    run = world.task()
+    assert run.step() == Wait(30.0, run.state.uuid, 2)
+    assert sorted(run.state.parts) == ["1", "3"]
+    assert sorted(world.finish(run).parts) == ["1", "2", "3"]
+    assert run.state.restarts == 0
+
+
+def test_a_chunk_that_cannot_be_decoded_twice_is_fetched_a_third_time():
+    world = World(([status("FINISHED", {1})], {1: [b"[{", b'[{"a":', None]}))
+    state = world.finish()
+    assert state.restarts == 0
+    assert len(world.tenable.fetched) == 3
+
+
+def test_a_chunk_that_cannot_be_decoded_three_times_starts_the_job_again():
+    world = World(([status("FINISHED", {1})], {1: [b"[{", b"[{", b"[{", None]}), [status("FINISHED", {1})])
+    state = world.finish()
+    assert state.restarts == 1
+    assert len(world.tenable.fetched) == 4
+
+
+# What is asked for, when the option that decides it has changed in between.
+
+QUIET = {**BODY, "include_plugin_output": False}
+
+
+@pytest.mark.parametrize(("before", "after"), [(BODY, QUIET), (QUIET, BODY)])
+def test_a_job_under_way_is_not_given_up_because_plugin_output_is_asked_for_otherwise(before, after):
+    world = World([status("PROCESSING", {1}), status("FINISHED", {1, 2})], body=before)
+    world.task().step()
+    world.options["body"] = after
+    state = world.finish()
+    assert world.tenable.posts == [before]
+    assert world.tenable.cancels == []
+    assert (state.body, state.complete, sorted(state.parts)) == (before, True, ["1", "2"])
+    assert world.tenable.fetched == [(state.uuid, 1), (state.uuid, 2)]
+
+
+def test_a_complete_export_stays_whatever_is_asked_of_plugin_output_now():
+    world = World()
+    first = world.finish()
+    world.options["body"] = QUIET
+    world.tenable.status = world.tenable.start = None
+    assert world.finish() == first
+
+
+def test_the_next_request_says_what_is_wanted_now():
+    world = World([status("PROCESSING", {1}), status("CANCELLED")], [status("FINISHED", {1})])
+    world.task().step()
+    world.options["body"] = QUIET
+    state = world.finish()
+    assert world.tenable.posts == [BODY, QUIET]
+    assert (state.body, state.restarts) == (QUIET, 1)
+
+
+def test_a_request_whose_answer_was_lost_is_found_under_the_other_wish_and_asked_anew_under_the_new_one():
+    world = World([status("FINISHED", {1})])
+    world.tenable.lose_answers = 1
+    world.task().step()
+    world.options["body"] = QUIET
+    state = world.finish()
+    assert (world.tenable.posts, state.body) == ([BODY], BODY)
+
+    world = World([status("FINISHED", {1})])
+    world.tenable.post_errors = [TemporaryError("503")]
+    world.task().step()
+    world.options["body"] = QUIET
+    state = world.finish()
+    assert (world.tenable.posts, state.body) == ([BODY, QUIET], QUIET)
+
+
+def test_any_other_difference_is_another_export():
+    world = World([status("PROCESSING", {1})], [status("FINISHED", {1})])
+    world.task().step()
+    world.options["body"] = {**QUIET, "num_assets": 50}
+    assert world.finish().body == world.options["body"]
+    assert len(world.tenable.posts) == 2
+
+
+# Time.
+
+
+def test_a_job_that_is_processing_for_years_is_cancelled_at_its_deadline():
+    world = World([status("PROCESSING", {1})], poll_interval=86_400.0, timeout=2 * 365 * 86_400.0)
+    with pytest.raises(ExportFailedError, match=r"not whole after 17520 hours \(1 chunks were staged\)") as failure:
+        world.finish()
+    job = next(iter(world.tenable.jobs_known))
+    assert world.tenable.cancels == [job]
+    assert world.clock.now == START + 730 * 86_400
+    assert "export_timeout_hours" in str(failure.value)
+    assert world.store.files == {}
+
+
+def test_the_deadline_is_reached_at_its_second_and_not_before():
+    world = World([status("PROCESSING")], timeout=60.0, poll_interval=1.0)
+    run = world.task()
+    run.step()
+    assert run.deadline == START + 60
+    world.clock.now = START + 59.9
+    run.step()
+    world.clock.now = START + 60
+    with pytest.raises(ExportFailedError):
+        run.step()
+
+
+def test_restarts_and_retries_of_the_task_do_not_prolong_the_deadline():
+    world = World([status("PROCESSING"), status("CANCELLED")], timeout=HOUR, max_restarts=10**6)
+    with pytest.raises(ExportFailedError, match="1 hours"):  # noqa: PT012
+        while world.clock.now < START + 2 * HOUR:
+            world.clock.now += world.task().step().seconds
+    assert world.clock.now == pytest.approx(START + HOUR, abs=31)
+
+
+def test_a_retry_after_the_deadline_has_a_deadline_of_its_own():
+    world = World([status("PROCESSING")], timeout=HOUR)
+    with pytest.raises(ExportFailedError):
+        world.finish()
+    world.clock.now += 5
+    world.tenable.scripts = [[status("FINISHED", {1})]]
+    run = world.task()
+    assert run.deadline == world.clock.now - 5 + HOUR
+    assert world.finish(run).complete
+
+
+def test_the_deadline_without_any_job_names_none():
+    world = World(timeout=HOUR)
+    world.tenable.post_errors = [DuplicateExportError("409")] * 1000
+    with pytest.raises(ExportFailedError, match="vulnerabilities export could not be asked for after 1 hours") as failure:
+        world.finish()
+    assert "None" not in str(failure.value)
+    assert world.tenable.cancels == []
+
+
+# Errors of the way.
+
+
+def test_twenty_failed_looks_in_a_row_are_borne_and_the_next_one_is_raised():
+    world = World([TemporaryError("503")])
+    run = world.task()
+    for _ in range(20):
+        assert run.step() == Wait(30.0, run.state.uuid, 0)
+    with pytest.raises(TemporaryError, match="503"):
+        run.step()
+    assert world.tenable.cancels == []
+
+
+def test_a_good_look_clears_the_count_of_failed_ones():
+    world = World([*[TemporaryError("503")] * 20, status("PROCESSING"), *[TemporaryError("503")] * 20, status("FINISHED")])
+    assert world.finish().complete
+
+
+def test_failed_requests_are_bounded_and_leave_no_job():
+    world = World()
+    world.tenable.post_errors = [TemporaryError("503")] * 100
+    with pytest.raises(TemporaryError):
+        world.finish()
+    assert len(world.tenable.posts) == 21
+
+
+@pytest.mark.parametrize("error", [TenableAuthError("401"), ConfigurationError("400")])
+def test_an_error_that_only_the_user_can_mend_is_raised_at_once(error):
+    with pytest.raises(ConfigurationError):
+        World([error]).task().step()
+
+
+def test_a_state_that_nobody_knows_is_neither_whole_nor_broken():
+    world = World([status("MELTED", {1}), status("FINISHED", {1})])
+    assert world.finish().restarts == 0
+    with pytest.raises(TemporaryError, match="'MELTED', which is no state we know"):
+        World([status("MELTED", {1})]).finish()
+
+
+# Duplicates.
+
+
+def other(**change):
+    return {**FILTERS, **change}
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
+def test_a_duplicate_with_our_filters_is_adopted(named):
+    world = World()
+    job = world.tenable.add([status("FINISHED", {1})], created=START - 500, filters=other(state=["FIXED", "open"]))
+    job.script = [status("PROCESSING"), status("FINISHED", {1})]
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid if named else None)]
+    state = world.finish()
+    assert world.staged(state) == {(job.uuid, 1)}
+    assert len(world.tenable.posts) == 1
+
+
+def test_an_adopted_older_job_is_sure_only_up_to_its_own_beginning():
+    world = World()
+    job = world.tenable.add([status("PROCESSING")], created=START - 5000)
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    run = world.task()
+    run.step()
+    assert run.state.data_from == START - 5000
+
+
+def test_an_adopted_job_whose_clock_is_ahead_is_sure_only_up_to_our_request():
+    world = World()
+    job = world.tenable.add([status("PROCESSING")], created=START + 5000)
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    run = world.task()
+    run.step()
+    assert run.state.data_from == START
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"filters": other(severity=["critical"])},
+        {"filters": other(indexed_at=1)},
+        {"filters": {**FILTERS, "plugin_id": [1]}},
+        {"filters": "no JSON"},
+        {"chunk_size": 50},
+        {"created": None},
+    ],
+    ids=str,
+)
+def test_a_foreign_job_is_waited_for_and_not_adopted(foreign):
+    world = World([status("FINISHED", {1})])
+    job = world.tenable.add([status("PROCESSING")], **{"created": START, **foreign})
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid)] * 3
+    state = world.finish()
+    assert state.uuid != job.uuid
+    assert len(world.tenable.posts) == 4
+    assert world.clock.now == START + 3 * 30
+    assert world.tenable.cancels == []
+
+
+def test_an_asset_job_without_a_known_beginning_is_adopted_since_no_watermark_follows_it():
+    body = {"chunk_size": 1000, "filters": {}}
+    world = World(kind="assets", body=body)
+    job = world.tenable.add([status("PROCESSING"), status("FINISHED", {1})], filters="{}", chunk_size=None)
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    assert world.finish().uuid == job.uuid
+
+
+def test_a_job_that_is_named_is_not_swapped_for_another_one_that_would_fit():
+    world = World([status("FINISHED")])
+    fitting = world.tenable.add([status("PROCESSING")], created=START)
+    world.tenable.post_errors = [DuplicateExportError("409", "00000000-0000-0000-0000-000000000000")]
+    assert world.finish().uuid != fitting.uuid
+
+
+@pytest.mark.parametrize("over", ["FINISHED", "CANCELLED", "ERROR"])
+def test_only_a_running_duplicate_is_adopted(over):
+    world = World([status("FINISHED", {1})])
+    job = world.tenable.add([status(over, {1})], created=START)
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    assert world.finish().uuid != job.uuid
+
+
+def test_an_adopted_job_that_somebody_cancels_is_started_again():
+    world = World([status("FINISHED", {1})])
+    job = world.tenable.add([status("PROCESSING"), status("CANCELLED")], created=START)
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    state = world.finish()
+    assert state.uuid != job.uuid
+    assert state.restarts == 1
+
+
+# Death and resurrection.
+
+
+def test_the_answer_that_was_lost_with_the_task_is_found_in_the_list_of_jobs():
+    world = World()
+    start = world.tenable.start
+
+    def dies(kind, body):
+        start(kind, body)
+        raise Killed
+
+    world.tenable.start = dies
+    with pytest.raises(Killed):
+        world.task().step()
+    world.tenable.start = start
+    world.clock.now += 600
+    state = world.finish()
+    assert len(world.tenable.posts) == 1
+    assert state.data_from == START
+
+
+def test_the_answer_that_was_lost_on_the_way_costs_no_second_job():
+    world = World()
+    world.tenable.lose_answers = 1
+    start = world.tenable.start
+
+    def guarded(kind, body):
+        running = [job for job in world.tenable.jobs_known.values() if job.status.status in ("QUEUED", "PROCESSING")]
+        if running:
+            world.tenable.posts.append(body)
+            raise DuplicateExportError("409", running[0].uuid)
+        return start(kind, body)
+
+    world.tenable.start = guarded
+    assert world.finish().complete
+    assert len(world.tenable.jobs_known) == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "found"),
+    [
+        ({}, True),
+        ({"created": START - 120}, True),
+        ({"created": START - 121}, False),
+        ({"created": None}, False),
+        ({"filters": other(severity=["low"])}, False),
+        ({"chunk_size": 50}, False),
+        ({"script": [status("FINISHED", {1})]}, True),
+        ({"script": [status("CANCELLED")]}, False),
+        ({"script": [status("ERROR")]}, False),
+    ],
+    ids=str,
+)
+def test_only_our_own_lost_job_is_taken_from_the_list(job, found):
+    world = World([status("FINISHED")])
+    world.store.save(ExportState("vulnerabilities", BODY, START, requested_at=START))
+    listed = world.tenable.add(job.get("script", [status("PROCESSING"), status("FINISHED")]), created=job.get("created", START))
+    listed.created = job.get("created", START)
+    listed.filters = job.get("filters", FILTERS)
+    listed.chunk_size = job.get("chunk_size", 100)
+    state = world.finish()
+    assert (state.uuid == listed.uuid) is found
+    assert len(world.tenable.posts) == (0 if found else 1)
+
+
+def test_a_lost_job_is_looked_for_until_tenable_answers():
+    world = World([status("FINISHED")])
+    world.store.save(ExportState("vulnerabilities", BODY, START, requested_at=START))
+    job = world.tenable.add([status("FINISHED")], created=START + 1)
+    jobs, failures = world.tenable.jobs, [TemporaryError("503")] * 2
+
+    def flaky(kind):
+        if failures:
+            raise failures.pop()
+        return jobs(kind)
+
+    world.tenable.jobs = flaky
+    assert world.finish().uuid == job.uuid
+
+
+def test_a_task_that_is_killed_in_the_middle_fetches_at_most_ten_chunks_again():
+    world = World([status("FINISHED", range(1, 41))])
+    fetch, dead = world.tenable.chunk, []
+
+    def dies(kind, job, chunk):
+        if len(world.tenable.fetched) == 25 and not dead:
+            dead.append(True)
+            raise Killed
+        return fetch(kind, job, chunk)
+
+    world.tenable.chunk = dies
+    save = world.store.save
+    run = world.task()
+    with pytest.raises(Killed):  # noqa: PT012
+        # SIGKILL runs no `finally`: what is saved from here on is lost.
+        world.store.save = lambda state: save(state) if not dead else None
+        run.step()
+    world.store.save = save
+    state = world.finish()
+    assert len(state.parts) == 40
+    assert len(world.tenable.fetched) == 45
+    assert len(world.tenable.posts) == 1
+
+
+def test_an_exception_in_the_middle_keeps_every_chunk_that_was_staged():
+    world = World(([status("FINISHED", {1, 2, 3})], {3: [StagingError("disk full"), None]}))
+    with pytest.raises(StagingError):
+        world.task().step()
+    assert sorted(world.store.load().parts) == ["1", "2"]
+    world.finish()
+    assert len(world.tenable.fetched) == 4
+    assert len(world.tenable.posts) == 1
+
+
+def test_a_request_with_another_body_begins_anew_and_leaves_no_part_of_the_old_one():
+    world = World([status("PROCESSING", {1})])
+    world.task().step()
+    changed = {**BODY, "filters": other(severity=["critical"])}
+    world.options["body"] = changed
+    world.tenable.scripts = [[status("FINISHED", {1})]]
+    state = world.finish()
+    assert state.body == changed
+    assert len({file[0] for file in world.store.files.values()}) == 1
+    assert world.tenable.posts == [BODY, changed]
+
+
+# What is on record before something is done, and what the log says.
+
+
+def test_a_request_is_on_record_before_it_is_made():
+    world = World()
+    noted = []
+    world.tenable.start = lambda kind, body: (noted.append(world.store.load()), (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        world.task().step()
+    assert noted[0] is not None
+    assert (noted[0].requested_at, noted[0].uuid) == (START, None)
+
+
+def test_the_id_of_a_job_is_on_record_before_anything_else_is_asked():
+    world = World()
+
+    def dies(kind, job_uuid):
+        raise Killed
+
+    world.tenable.status = dies
+    with pytest.raises(Killed):
+        world.task().step()
+    (job,) = world.tenable.jobs_known
+    assert world.store.load().uuid == job
+
+
+def test_an_old_job_is_forgotten_on_record_before_its_parts_are_removed():
+    """Dying between the two must not leave a state that names parts which are gone."""
+    world = World([status("PROCESSING", {1})])
+    world.task().step()
+    world.options["body"] = {**BODY, "filters": other(severity=["critical"])}
+    noted = []
+    drop = world.store.drop
+    world.store.drop = lambda job: (noted.append(world.store.load().uuid), drop(job))
+    world.task()
+    assert noted == [None]
+
+
+@pytest.mark.parametrize("found", ["in the list of jobs", "as a duplicate"])
+def test_an_adopted_job_is_looked_at_in_the_same_step(found):
+    world = World()
+    job = world.tenable.add([status("FINISHED", {1}) if found == "in the list of jobs" else status("PROCESSING", {1})], created=START)
+    if found == "in the list of jobs":
+        world.store.save(ExportState(kind="vulnerabilities", body=BODY, started_at=START, requested_at=START))
+    else:
+        world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    outcome = world.task().step()
+    assert job.looks == 1
+    assert world.tenable.fetched == [(job.uuid, 1)]
+    assert isinstance(outcome, Finished) == (found == "in the list of jobs")
+
+
+def test_a_job_that_was_given_up_is_on_record_and_not_taken_from_the_list_again():
+    """It broke, the task died while it asked for the next one, and Tenable lists the broken one as finished."""
+    world = World([status("FINISHED", {1}, lost_chunks=lost(2))], WHOLE)
+    run = world.task()
+    outcome = run.step()
+    (broken,) = world.tenable.jobs_known
+    assert outcome == Wait(seconds=1.0, job_uuid=None, chunks_staged=0)
+    assert world.store.load().given_up == [broken]
+    world.tenable.post_errors = [Killed()]
+    with pytest.raises(Killed):
+        run.step()
+    state = world.finish()
+    assert state.uuid != broken
+    assert state.given_up == [broken]
+
+
+def test_a_short_poll_interval_is_kept_after_a_restart():
+    world = World([status("ERROR")], WHOLE, poll_interval=0.25)
+    assert world.task().step() == Wait(seconds=0.25, job_uuid=None, chunks_staged=0)
+
+
+def test_the_defaults_are_three_restarts_and_half_a_day_of_patience():
+    run = World().task()
+    assert (run.max_restarts, run.timeout, run.poll_interval) == (3, 43_200.0, 30.0)
+    assert run.deadline == START + 43_200
+
+
+@pytest.mark.parametrize(
+    ("final", "words"),
+    [
+        (status("PROCESSING", {1, 2}, total_chunks=9), "PROCESSING): 2 of 9 chunks, 2 records"),
+        (status("PROCESSING", {1, 2}), "PROCESSING): 2 of at least 2 chunks, 2 records"),
+        (status("FINISHED", {1, 2}), "FINISHED): 2 of 2 chunks, 2 records"),
+    ],
+)
+def test_the_log_tells_chunks_records_and_megabytes(caplog, final, words):
+    world = World(([final], {1: [json.dumps(["x" * 999_996]).encode()], 2: [json.dumps(["x" * 999_996]).encode()]}))
+    fetch = world.tenable.chunk
+    world.tenable.chunk = lambda *args: (setattr(world.clock, "now", world.clock.now + 2), fetch(*args))[1]
+    with caplog.at_level("INFO", logger="airflow_provider_tenable.export.state_machine"):
+        world.task().step()
+    assert f"({words}, 2.0 MB staged; 0.5 MB/s." in caplog.text
+
+
+def test_a_partial_job_is_given_up_with_at_most_ten_of_its_lost_chunks_named(caplog):
+    with caplog.at_level("WARNING", logger="airflow_provider_tenable.export.state_machine"):
+        World([status("FINISHED", {1}, lost_chunks=lost(*range(2, 30)))], WHOLE).finish()
+    assert f"it finished without chunks {list(range(2, 12))}" in caplog.text
+
+
+def test_a_foreign_job_is_named_in_the_log_and_an_unnamed_one_is_not(caplog):
+    for job, words in (("11111111-job", "duplicate of 11111111-job,"), (None, "duplicate of a job it does not name,")):
+        world = World()
+        world.tenable.post_errors = [DuplicateExportError("409", job)]
+        with caplog.at_level("WARNING", logger="airflow_provider_tenable.export.state_machine"):
+            world.task().step()
+        assert words in caplog.text
+        caplog.clear()
+
+
+def test_cancel_cancels_the_running_job_and_bears_its_errors():
+    world = World([status("PROCESSING")])
+    run = world.task()
+    run.cancel()
+    assert world.tenable.cancels == []
+    run.step()
+    run.cancel()
+    assert world.tenable.cancels == [run.state.uuid]
+
+    def broken(kind, job):
+        raise TenableAuthError("401")
+
+    world.tenable.cancel = broken
+    run.cancel()
+
+
+def test_a_whole_export_is_not_cancelled():
+    world = World([status("FINISHED")])
+    run = world.task()
+    run.step()
+    run.cancel()
+    assert world.tenable.cancels == []
+
+
+def operations(world):
+    """Every call after which a process can die, in order: of Tenable and of the store."""
+    return [(world.tenable, name) for name in ("start", "status", "chunk", "cancel", "jobs")] + [(world.store, name) for name in ("save", "put", "drop")]
+
+
+def die_at(world, when, after):
+    """Let the process die before or after its n-th operation, and do nothing more until it is revived."""
+    counter = {"n": 0, "dead": False}
+
+    def wrap(owner, name):
+        inner = getattr(owner, name)
+
+        def call(*args):
+            if counter["dead"]:
+                raise Killed
+            counter["n"] += 1
+            if counter["n"] != when:
+                return inner(*args)
+            if after:
+                inner(*args)
+            counter["dead"] = True
+            raise Killed
+
+        setattr(owner, name, call)
+
+    for owner, name in operations(world):
+        wrap(owner, name)
+    return counter
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_kill_at_any_operation_is_made_good_by_the_retry_with_at_most_one_more_job(after):
+    for when in range(1, 40):
+        # The first job can be decoded from its fourth fetch on: whoever forgets that it was given up would go on with it.
+        first_job = ([status("PROCESSING", {1}), status("FINISHED", {1, 2})], {2: [b"[{", b"[{", b"[{", None]})
+        world = World(first_job, [status("PROCESSING", {1}), status("FINISHED", {1, 2, 3})])
+        counter = die_at(world, when, after)
+        try:
+            state = world.finish()
+        except Killed:
+            counter["dead"] = False
+            state = world.finish()
+        jobs = {job for job, _ in world.staged(state)}
+        assert jobs == {state.uuid}, when
+        first = next(iter(world.tenable.jobs_known))
+        assert set(state.parts) == ({"1", "2"} if state.uuid == first else {"1", "2", "3"}), when
+        for chunk, part in state.parts.items():
+            assert world.store.files[part.name][2] == content(state.uuid, int(chunk)), when
+        assert len(world.tenable.jobs_known) <= 3, when
+    assert counter["n"] < 39, "the loop must reach beyond the last operation"
+
+
+# Any interleaving.
+
+
+class Chaos(Tenable):
+    """A Tenable whose jobs meet any fate, on a way that loses anything, with a task that dies anywhere."""
+
+    def __init__(self, clock, dice) -> None:
+        super().__init__(clock)
+        self.dice = dice
+        self.truth: dict[str, frozenset[int] | None] = {}
+        self.faults = True
+        self.alive = True
+        if dice.random() < 0.4:
+            self.begin(other(severity=["low"]), foreign=True)
+        if dice.random() < 0.3:
+            self.begin(FILTERS, age=dice.randrange(1, 10**6))
+
+    def begin(self, filters, *, age=0.0, foreign=False) -> ServerJob:
+        dice = self.dice
+        chunks = frozenset(dice.sample(range(1, 9), dice.randrange(5)))
+        fate = "FINISHED" if not self.faults else dice.choice(["FINISHED"] * 3 + ["lost", "reason", "CANCELLED", "ERROR", "gone", "stuck"])
+        script = [status("QUEUED")] * dice.randrange(2)
+        for _ in range(dice.randrange(3)):
+            script.append(status("PROCESSING", dice.sample(sorted(chunks), dice.randrange(len(chunks) + 1))))
+        some = frozenset(dice.sample(sorted(chunks), dice.randrange(len(chunks) + 1)))
+        script.append(
+            {
+                "FINISHED": status("FINISHED", chunks),
+                "lost": status("FINISHED", some, lost_chunks=lost(99) | (chunks - some)),
+                "reason": status("FINISHED", some, reason="1 of 9 chunks failed to process."),
+                "CANCELLED": status("CANCELLED", some),
+                "ERROR": status("ERROR", some, lost_chunks=chunks - some),
+                "gone": ExportNotFoundError("404"),
+                "stuck": status("PROCESSING", some),
+            }[fate]
+        )
+        answers = {}
+        for chunk in chunks if self.faults else ():
+            if dice.random() < 0.3:
+                answers[chunk] = [
+                    dice.choice([b"[{", b"\xff", ChunkNotReadyError("400"), ExportNotFoundError("404"), TemporaryError("500")])
+                    for _ in range(dice.randrange(1, 6))
+                ] + [None]
+        job = self.add(script, filters=filters, created=self.clock.now - age, answers=answers)
+        self.truth[job.uuid] = chunks if fate == "FINISHED" and not foreign else None
+        return job
+
+    def disturb(self, where):
+        if not self.alive:
+            raise Killed
+        if not self.faults:
+            return
+        roll = self.dice.random()
+        if roll < 0.06:
+            self.alive = False
+            raise Killed
+        if roll < 0.15 and where == "call":
+            raise TemporaryError("503")
+
+    def start(self, kind, body):
+        self.disturb("call")
+        running = [job for job in self.jobs_known.values() if job.status.status in ("QUEUED", "PROCESSING")]
+        if running and self.dice.random() < 0.7:
+            raise DuplicateExportError("409", self.dice.choice([running[0].uuid, None]))
+        job = self.begin(body["filters"])
+        self.posts.append(body)
+        self.disturb("call")
+        return job.uuid
+
+    def status(self, kind, job_uuid):
+        self.disturb("call")
+        return super().status(kind, job_uuid)
+
+    def chunk(self, kind, job_uuid, chunk_id):
+        self.disturb("call")
+        return super().chunk(kind, job_uuid, chunk_id)
+
+    def cancel(self, kind, job_uuid):
+        self.disturb("call")
+        super().cancel(kind, job_uuid)
+        self.disturb("call")
+
+    def jobs(self, kind):
+        self.disturb("call")
+        return super().jobs(kind)
+
+
+class MortalStore(Store):
+    def __init__(self, tenable) -> None:
+        super().__init__()
+        self.tenable = tenable
+
+    def save(self, state):
+        self.tenable.disturb("store")
+        super().save(state)
+        self.tenable.disturb("store")
+
+    def put(self, job_uuid, chunk_id, data):
+        self.tenable.disturb("store")
+        part = super().put(job_uuid, chunk_id, data)
+        self.tenable.disturb("store")
+        return part
+
+    def drop(self, job_uuid):
+        self.tenable.disturb("store")
+        super().drop(job_uuid)
+        self.tenable.disturb("store")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(min_value=0, max_value=2**64))
+def test_whatever_happens_an_export_ends_whole_and_of_one_job_or_with_an_error(seed):
+    dice = random.Random(seed)
+    world = World(timeout=dice.choice([600.0, 6 * HOUR]), max_restarts=dice.randrange(4))
+    world.tenable = Chaos(world.clock, dice)
+    world.store = MortalStore(world.tenable)
+    deaths = 0
+    for _ in range(12):
+        world.tenable.alive = True
+        # The last tries are in calm weather: everything must come to an end.
+        world.tenable.faults = deaths < 6
+        try:
+            state = world.finish()
+        except Killed:
+            deaths += 1
+            continue
+        except (TemporaryError, ExportFailedError):
+            deaths += 1
+            continue
+        break
+    else:
+        return
+    whole = world.tenable.truth[state.uuid]
+    assert whole is not None, "a partial, foreign or broken job was taken for whole"
+    assert {int(chunk) for chunk in state.parts} == whole
+    for chunk, part in state.parts.items():
+        assert world.store.files[part.name] == (state.uuid, int(chunk), content(state.uuid, int(chunk)))
+    assert state.data_from <= world.tenable.jobs_known[state.uuid].created
+    assert world.store.load() == state
+
+
+def test_the_chaos_above_ends_whole_more_often_than_not():
+    ended = 0
+    for seed in range(60):
+        dice = random.Random(seed)
+        world = World()
+        world.tenable = Chaos(world.clock, dice)
+        world.store = MortalStore(world.tenable)
+        for attempt in range(8):
+            world.tenable.alive = True
+            world.tenable.faults = attempt < 3
+            try:
+                ended += world.finish().complete
+            except (Killed, TemporaryError):
+                continue
+            break
+    assert ended > 40
+
+
+# The same over the real staging area.
+
+
+def real(tmp_path, kind="vulnerabilities"):
+    return StagedExport(open_path(f"file://{tmp_path}/{kind}"), kind)
+
+
+def test_the_staged_export_is_read_back_in_the_order_of_its_chunks(tmp_path):
+    world = World([status("PROCESSING", {10}), status("FINISHED", {2, 10, 1})], store=real(tmp_path))
+    state = world.finish()
+    parts = staged_parts(f"file://{tmp_path}/vulnerabilities", "vulnerabilities")
+    assert [read_part(part) for part in parts] == [content(state.uuid, chunk) for chunk in (1, 2, 10)]
+    assert [part.name for part in parts] == [f"part-{state.uuid[:8]}-{chunk:06d}.json.zst" for chunk in (1, 2, 10)]
+
+
+def test_the_parts_of_a_job_that_is_given_up_are_removed_from_disk(tmp_path):
+    world = World([status("PROCESSING", {1, 2}), status("ERROR")], [status("FINISHED", {5})], store=real(tmp_path))
+    state = world.finish()
+    assert sorted(path.name for path in (tmp_path / "vulnerabilities").iterdir()) == ["export.json", f"part-{state.uuid[:8]}-000005.json.zst"]
+
+
+def test_an_export_that_is_not_whole_cannot_be_read(tmp_path):
+    world = World([status("PROCESSING", {1})], store=real(tmp_path))
+    with pytest.raises(StagingError, match="is not whole"):
+        staged_parts(f"file://{tmp_path}/vulnerabilities", "vulnerabilities")
+    world.task().step()
+    with pytest.raises(StagingError, match=r"is not whole\. Clear its task"):
+        staged_parts(f"file://{tmp_path}/vulnerabilities", "vulnerabilities")
+
+
+@pytest.mark.parametrize("damage", [b"[]", b"{}", b'{"parts": []}', b'{"parts": {"1": {}}}', b'{"parts": {}, "unheard": 1}', b"{", b'{"kind": "\xff"}', b"7"])
+def test_a_damaged_state_is_a_staging_error_that_says_what_to_do(tmp_path, damage):
+    store = real(tmp_path)
+    (tmp_path / "vulnerabilities").mkdir()
+    (tmp_path / "vulnerabilities" / "export.json").write_bytes(damage)
+    with pytest.raises(StagingError, match=r"export\.json is damaged .* Remove the run's folder and clear the run"):
+        store.load()
+
+
+def test_a_state_survives_the_round_trip_through_disk(tmp_path):
+    store = real(tmp_path)
+    assert store.load() is None
+    state = ExportState("vulnerabilities", BODY, START, "u", START + 1, START - 1, 2, False, {"3": Part("p", 4, 5)})
+    store.save(state)
+    assert store.state() == state
+
+
+def test_the_real_store_counts_records_and_refuses_what_is_no_array(tmp_path):
+    store = real(tmp_path)
+    job = str(uuid.uuid4())
+    assert store.put(job, 1, b'[{"a": 1}, {}, null]') == Part(f"part-{job[:8]}-000001.json.zst", 3, 20)
+    assert store.put(job, 2, b"null").records == 0
+    assert store.put(job, 3, b"").records == 0
+    for broken in (b"[{", b"{}", b"7", b"[1,", b"\xff\xfe", b"<html>"):
+        with pytest.raises(ValueError):  # noqa: PT011  each decoder has words of its own
+            store.put(job, 4, broken)
+    assert not (tmp_path / "vulnerabilities" / f"part-{job[:8]}-000004.json.zst").exists()
+
+
+def test_asset_chunks_become_parquet_parts(tmp_path):
+    import pandas as pd
+
+    store = real(tmp_path, "assets")
+    job = str(uuid.uuid4())
+    part = store.put(job, 1, b'[{"id": "a"}, {"id": "b"}, {"no": "id"}]')
+    assert part == Part(f"part-{job[:8]}-000001.parquet", 2, 40)
+    assert list(pd.read_parquet(tmp_path / "assets" / part.name)["id"]) == ["a", "b"]
+
+
+def test_no_airflow_is_imported_by_the_state_machine():
+    import subprocess
+    import sys
+
+    code = "import sys; import airflow_provider_tenable.export.state_machine; sys.exit(any(name.split('.')[0] in ('airflow', 'tenable', 'boto3') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+LARGE_CHUNKS = [b"", b"null", b"[]", b'[{"a": 1}]', b"[" + b",".join(b'{"a": %d, "b": "},{"}' % number for number in range(3_000)) + b', 5, "x", []]']
+
+
+@pytest.mark.parametrize("data", LARGE_CHUNKS, ids=range(len(LARGE_CHUNKS)))
+def test_a_chunk_in_a_file_is_staged_as_one_in_memory(tmp_path, monkeypatch, data):
+    monkeypatch.setattr(export_store, "BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(decode, "PIECE_BYTES", 20_000)
+    parts = []
+    for folder, body in (("memory", data), ("file", io.BytesIO(data))):
+        store = StagedExport(open_path(f"file://{tmp_path}") / folder, "vulnerabilities")
+        parts.append((part := store.put("job", 1, body), read_part(store.folder / part.name)))
+    assert parts[0] == parts[1]
+    assert parts[0][0].bytes == len(data)
+
+
+def test_an_asset_chunk_in_a_file_is_staged_as_one_in_memory(tmp_path):
+    data = b'[{"id": "a"}, {"id": "b", "types": ["host"]}]'
+    for folder, body in (("memory", data), ("file", io.BytesIO(data))):
+        part = StagedExport(open_path(f"file://{tmp_path}") / folder, "assets").put("job", 1, body)
+        assert (part.records, part.bytes) == (2, len(data))
+    assert (tmp_path / "memory" / part.name).read_bytes() == (tmp_path / "file" / part.name).read_bytes()
+
+
+@pytest.mark.parametrize("data", [b"[1,2", b"{}", b'[{"a":1}]]', b"[" + b'{"a":1},' * 5_000])
+def test_a_chunk_in_a_file_that_is_no_array_is_not_staged(tmp_path, monkeypatch, data):
+    monkeypatch.setattr(export_store, "BLOCK_BYTES", 10_000)
+    file = io.BytesIO(data)
+    with pytest.raises(ValueError, match=r"."):
+        StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities").put("job", 1, file)
+    assert file.closed
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,226 @@
+"""Secrets are found by their value, in texts, bodies and log records."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import logging
+from urllib.parse import quote
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.guards import log_guard, redaction
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.guards.redaction import MASK, remember, scrub
+
+KEY = "0f3a9c71b8e54a06d2e1f4c8a7b6d5e4"
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch):
+    monkeypatch.setattr(redaction, "_in_texts", redaction._Known())
+    monkeypatch.setattr(redaction, "_in_bodies", redaction._Known())
+    monkeypatch.setattr(redaction, "_in_large_bodies", ())
+
+
+ENCODINGS = {
+    "as it is": lambda text: text,
+    "percent": lambda text: quote(text, safe=""),
+    "percent, all of it": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "json": lambda text: json.dumps(text)[1:-1],
+    "json with slashes": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "unicode escapes": lambda text: "".join(f"\\u{ord(char):04X}" for char in text),
+    "hex escapes": lambda text: "".join(f"\\x{ord(char):02x}" for char in text),
+    "html": html.escape,
+    "entities": lambda text: "".join(f"&#x{ord(char):x};" for char in text),
+    "upper case": str.upper,
+}
+#: What a key may be made of: whatever the header can carry, and tenable_connection lets through.
+keys = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=";"), min_size=12, max_size=64)
+
+
+@settings(max_examples=200, deadline=None)
+@given(keys, st.lists(st.sampled_from(sorted(ENCODINGS)), min_size=1, max_size=3), st.text(max_size=20), st.text(max_size=20))
+def test_a_secret_is_found_behind_any_three_encodings(key, encodings, before, after):
+    redaction._in_texts = redaction._Known()
+    remember(key)
+    text = key
+    for encoding in encodings:
+        text = ENCODINGS[encoding](text)
+    found = scrub(f"{before} {text} {after}")
+    assert MASK in found
+    assert text not in found
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(max_codepoint=0x7E, min_codepoint=0x20), max_size=50), st.text(st.characters(max_codepoint=0x7E, min_codepoint=0x20), max_size=50))
+def test_a_secret_is_found_in_base64_of_any_text_around_it(before, after):
+    redaction._in_texts = redaction._Known()
+    remember(KEY)
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        found = scrub(f"Authorization: {encode((before + KEY + after).encode()).decode()}")
+        assert MASK in found
+        for start in range(4):
+            run = found.removeprefix("Authorization: ").partition(MASK)[0][start:]
+            decoded = base64.urlsafe_b64decode(run[: len(run) // 4 * 4].translate(str.maketrans("+/", "-_")))
+            assert KEY[:4].encode() not in decoded
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=300))
+@example("&apo\u017f; &#1\u0661; %\uff11\uff12 \\u\uff11\uff12\uff13\uff14 &#x110000; &#999999;")
+def test_a_text_without_secrets_stays_as_it_is(text):
+    redaction._in_texts = redaction._Known()
+    remember(KEY)
+    assert scrub(text) == text
+
+
+def test_before_anything_is_known_texts_stay_as_they_are():
+    assert scrub(f"key {KEY} %41") == f"key {KEY} %41"
+    assert redaction.scrub_bytes(KEY.encode()) == KEY.encode()
+
+
+@pytest.mark.parametrize("text", [None, "", "a", "1234"])
+def test_what_is_too_short_is_no_secret(text):
+    remember(text)
+    assert scrub("a 1234 b") == "a 1234 b"
+
+
+def test_what_overlaps_is_masked_once():
+    remember("abcdefgh12", "12zyxwvut", "cdefg")
+    assert scrub("<abcdefgh12zyxwvut> <cdefg> <ABCDEFGH12>") == "<***> <***> <***>"
+
+
+@pytest.mark.parametrize("length", range(len(KEY) + 1))
+def test_a_secret_that_is_cut_off_with_the_text_is_masked(length):
+    remember(KEY)
+    assert scrub(f"key {KEY[:length]}") == ("key ***" if length >= 12 else f"key {KEY[:length]}")
+    assert scrub(f"key {KEY[:20]} and more") == f"key {KEY[:20]} and more"
+
+
+def test_all_that_is_quoted_goes_without_secrets():
+    remember(KEY)
+    assert safe(f"one {KEY}") == "one ***"
+    assert safe(f"one {quote(KEY)} {KEY} {'x' * 5_000}", 20) == "one *** *** " + "x" * 7 + "…"
+    assert str(ConfigurationError(f"Tenable answers {KEY}.")) == "Tenable answers ***."
+    assert safe("x" * 40 + KEY, 50) == "x" * 40 + "***"
+
+
+def test_what_came_before_an_error_of_a_body_comes_before_the_error():
+    remember(KEY, in_bodies=True)
+
+    def source():
+        yield b"some " + KEY.encode()
+        raise OSError("broken off")
+
+    pieces = redaction.scrub_pieces(source())
+    assert next(pieces) == b"some ***"
+    with pytest.raises(OSError, match="broken off"):
+        next(pieces)
+
+
+# Log records.
+
+
+@pytest.fixture
+def records():
+    factory, found = logging.getLogRecordFactory(), []
+    log_guard.install()
+    handler = logging.Handler()
+    handler.emit = found.append
+    logging.getLogger().addHandler(handler)
+    remember(KEY)
+    yield found
+    logging.getLogger().removeHandler(handler)
+    logging.setLogRecordFactory(factory)
+
+
+LOGGERS = [
+    "tenable",
+    "tenable.errors.APIError",
+    "restfly.session.X",
+    "urllib3.connectionpool",
+    "requests.sessions",
+    "botocore.parsers",
+    "airflow_provider_tenable.x",
+]
+
+
+@pytest.mark.parametrize("name", LOGGERS)
+def test_records_of_every_library_that_sees_keys_are_cleaned(records, name):
+    logging.getLogger(name).error("body=%s %s", KEY, {"X-ApiKeys": f"accessKey={KEY}\n\x1b[2J"})
+    (record,) = records
+    assert KEY not in record.getMessage()
+    assert record.getMessage().startswith("body=*** {'X-ApiKeys': 'accessKey=***")
+    assert record.getMessage().isprintable()
+
+
+def test_lines_of_our_own_records_stay_lines(records):
+    """The notifier's text has several."""
+    logging.getLogger("airflow_provider_tenable.x").warning("one\n%s %s\x1b[2J", KEY, "\u2028")
+    assert records[0].getMessage() == "one\n***  \\x1b[2J"
+
+
+def test_records_of_others_are_left_alone(records):
+    for name in ("root", "airflow.task", "tenablewords", "my.tenable"):
+        logging.getLogger(name).error("two\nlines %s", "x")
+    assert [record.args for record in records] == [("x",)] * 4
+
+
+def test_an_exception_that_shows_a_secret_becomes_a_text_without(records):
+    try:
+        raise ValueError(f"unparsed data {KEY}")
+    except ValueError:
+        logging.getLogger("urllib3.connection").warning("Failed to parse headers", exc_info=True)
+    (record,) = records
+    shown = logging.Formatter().format(record)
+    assert "ValueError: unparsed data ***" in shown
+    assert "Traceback" in shown
+    assert KEY not in shown
+    assert record.getMessage() == "Failed to parse headers (ValueError: unparsed data ***)"
+
+
+def test_an_exception_without_secrets_stays_one(records):
+    error = ValueError("nothing to hide")
+    logging.getLogger("airflow_provider_tenable.x").error("it failed", exc_info=error)
+    assert records[0].exc_info[1] is error
+
+
+def test_a_record_that_cannot_be_formatted_is_a_record_still(records):
+    logging.getLogger("tenable.x").error("%d records of " + KEY, "many")  # noqa: G003
+    assert records[0].getMessage() == "a message that cannot be formatted (TypeError): %d records of ***"
+
+
+def test_a_body_of_megabytes_is_cut(records):
+    logging.getLogger("tenable.errors.ServerError").error("body=%s", "x" * 5_000_000)
+    assert len(records[0].getMessage()) == log_guard.LONGEST_RECORD
+
+
+@pytest.mark.parametrize("answer", ["<SecretAccessKey>{}</SecretAccessKey><SessionToken>{}</SessionToken>", '{{"SecretAccessKey": "{}", "SessionToken":"{}"}}'])
+def test_credentials_that_sts_has_just_issued_are_not_logged(records, answer):
+    """Nobody knows them before botocore logs the answer at DEBUG."""
+    logging.getLogger("botocore.parsers").setLevel(logging.DEBUG)
+    logging.getLogger("botocore.parsers").debug("Response body:\n%s", answer.format("new-secret/1", "new-token==2"))
+    logging.getLogger("botocore.parsers").setLevel(logging.NOTSET)
+    assert records[0].getMessage() == "Response body: " + answer.format("***", "***")
+
+
+def test_it_is_installed_once_and_calls_the_factory_that_was_there(records):
+    first = logging.getLogRecordFactory()
+    log_guard.install()
+    assert logging.getLogRecordFactory() is first
+    calls = []
+    logging.setLogRecordFactory(lambda *args, **kwargs: (calls.append(args), logging.LogRecord(*args, **kwargs))[1])
+    log_guard.install()
+    logging.getLogger("tenable.x").error("%s", KEY)
+    assert calls[0][0] == "tenable.x"
+    assert records[-1].getMessage() == "***"
+
+
+def test_a_record_that_was_made_elsewhere_can_be_filled_in(records):
+    made = logging.makeLogRecord({"name": "tenable.x", "msg": "one %s", "args": ("two",), "levelno": logging.ERROR})
+    assert made.getMessage() == "one two"

@@ -1,0 +1,335 @@
+"""The ledger adds up, or the run fails."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
+from airflow_provider_tenable.run.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
+from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.staging.files import write_json
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.parts import write_lines
+
+A, B, REGION = "111111111111", "222222222222", "eu-west-1"
+PLAN = {"window": {"kind": "incremental", "since": 1, "until": 1_790_000_000, "bounded": False, "watermark": None}, "settings": {"dry_run": False}}
+
+
+def manifest(shard, *, read, skipped=None, parked=0, destinations=(), from_pool=False, severities=None):
+    entries = [
+        {
+            "account": account,
+            "region": region,
+            "aws_conn_id": "aws_default",
+            "role_name": None,
+            "parts": [{"name": name, "lines": lines, "bytes": 1} for name, lines in parts],
+        }
+        for account, region, parts in destinations
+    ]
+    return {
+        "shard": shard,
+        "read": read,
+        "skipped": skipped or {},
+        "skipped_accounts": [],
+        "parked": parked,
+        "findings": sum(lines for _, _, parts in destinations for _, lines in parts),
+        "from_pool": from_pool,
+        "pool_parts": [],
+        "parked_part": None,
+        "rejected_part": None,
+        "severities": severities or {},
+        "destinations": entries,
+    }
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder(f"file://{tmp_path}", "dag", "run")
+
+
+def put(run, *manifests):
+    write_json(run.shards, {"count": len(manifests)})
+    for each in manifests:
+        write_json(run.shard_manifest(each["shard"]), each)
+
+
+def receipt(run, account, region, parts, *, accepted, rejected=()):
+    receipts = Receipts(run, account, region, parts)
+    line = 0
+    for line in range(accepted):
+        receipts.accept(parts[0], line)
+    for number, code in enumerate(rejected, line + 1):
+        receipts.reject(parts[0], number, finding_id=f"id-{number}", code=code, message=f"why {code}", finding=b"{}")
+    receipts.calls = 3
+    receipts.flush()
+
+
+def two_shards(run):
+    put(
+        run,
+        manifest(
+            0,
+            read=20,
+            skipped={"severity_not_chosen": 4},
+            parked=1,
+            destinations=[(A, REGION, [("a0", 10), ("a1", 2)]), (B, "us-east-1", [("b0", 3)])],
+            severities={A: {"high": 12}, B: {"critical": 3}},
+        ),
+        manifest(
+            1,
+            read=9,
+            skipped={"severity_not_chosen": 1, "unreadable_record": 1},
+            destinations=[(A, REGION, [("a2", 7)])],
+            severities={A: {"high": 6, "critical": 1}},
+        ),
+        manifest(2, read=2, parked=1, destinations=[(A, REGION, [("a3", 1)])], from_pool=True, severities={A: {"high": 1}}),
+    )
+    receipt(run, A, REGION, ["a0", "a1", "a2", "a3"], accepted=19, rejected=["InvalidInput"])
+    receipt(run, B, "us-east-1", ["b0"], accepted=3)
+
+
+def test_a_ledger_counts_what_is_on_record(run):
+    two_shards(run)
+    ledger = build_ledger(run, PLAN, exported=29)
+    assert ledger == {
+        "window": {"since": 1, "until": 1_790_000_000, "kind": "incremental"},
+        "dry_run": False,
+        "exported": 29,
+        "unparked": 2,
+        "read": 31,
+        "skipped": {"severity_not_chosen": 5, "unreadable_record": 1},
+        "unserved": {},
+        "parked": 2,
+        "not_ec2": 0,
+        "findings": 23,
+        "accepted": 22,
+        "rejected": {"InvalidInput": 1},
+        "severities": {A: {"critical": 1, "high": 19}, B: {"critical": 3}},
+        "destinations": {
+            f"{A}/{REGION}": {"findings": 20, "accepted": 19, "rejected": {"InvalidInput": 1}, "calls": 3},
+            f"{B}/us-east-1": {"findings": 3, "accepted": 3, "rejected": {}, "calls": 3},
+        },
+        "watermark": {"before": None},
+        "complete": False,
+    }
+    check_sums(ledger)
+
+
+def test_an_empty_run_adds_up(run):
+    put(run, manifest(0, read=0))
+    ledger = build_ledger(run, PLAN, exported=0)
+    check_sums(ledger)
+    check_rejected(ledger, run, 0)
+
+
+def change(ledger, path, by):
+    for name in path[:-1]:
+        ledger = ledger[name]
+    ledger[path[-1]] += by
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (("exported",), "exported"),
+        (("unparked",), "unparked"),
+        (("read",), "were read"),
+        (("parked",), "accounted for"),
+        (("skipped", "severity_not_chosen"), "accounted for"),
+        (("findings",), "findings"),
+        (("accepted",), "all: 23 findings, but"),
+        (("rejected", "InvalidInput"), "all: 23 findings, but"),
+        (("destinations", f"{A}/{REGION}", "findings"), "the findings of the destinations are not those of the run"),
+        (("destinations", f"{A}/{REGION}", "accepted"), f"{A}/{REGION}: 20 findings, but"),
+        (("destinations", f"{B}/us-east-1", "accepted"), f"{B}/us-east-1: 3 findings, but"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("by", [1, -1])
+def test_one_record_too_many_or_too_few_anywhere_fails_the_run(run, path, words, by):
+    two_shards(run)
+    ledger = build_ledger(run, PLAN, exported=29)
+    change(ledger, path, by)
+    with pytest.raises(LedgerError, match=r"The ledger does not add up: .* The watermark stays. Clear the failed tasks") as failure:
+        check_sums(ledger)
+    assert words in str(failure.value)
+
+
+def test_a_dry_run_adds_up_although_nothing_was_delivered(run):
+    put(run, manifest(0, read=5, destinations=[(A, REGION, [("a", 5)])]))
+    plan = copy.deepcopy(PLAN)
+    plan["settings"]["dry_run"] = True
+    ledger = build_ledger(run, plan, exported=5)
+    assert ledger["accepted"] == 0
+    check_sums(ledger)
+    with pytest.raises(LedgerError):
+        check_sums({**ledger, "dry_run": False})
+    with pytest.raises(LedgerError):
+        check_sums({**ledger, "exported": 6})
+
+
+def test_a_run_that_was_not_planned_into_shards_says_so(run):
+    with pytest.raises(StagingError, match=r"shards\.json is not there: .* from plan_shards on"):
+        shard_manifests(run)
+
+
+def test_a_shard_that_was_not_transformed_is_named(run):
+    put(run, manifest(0, read=0), manifest(1, read=0), manifest(2, read=0))
+    run.shard_manifest(1).unlink()
+    with pytest.raises(StagingError, match=r"shard-0001\.json is not there: shard 1 was not transformed. Clear its task"):
+        build_ledger(run, PLAN, exported=0)
+
+
+def test_manifests_of_more_shards_than_are_planned_do_not_count(run):
+    put(run, manifest(0, read=1), manifest(1, read=1))
+    write_json(run.shards, {"count": 1})
+    assert len(shard_manifests(run)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"role_name": "{{ conn.x }}"}, "'{{ conn.x }}' is not the name of an IAM role"),
+        ({"aws_conn_id": "{{ var.value.x }}"}, "is not a connection id"),
+        ({"account": "../../other-run"}, "is not an AWS account id"),
+        ({"region": "../x"}, "is not an AWS Region"),
+        ({"parts": [{"name": "../../etc/passwd", "lines": 1}]}, "is not the name of a staged part"),
+    ],
+)
+def test_a_manifest_that_was_changed_is_refused_before_anything_is_made_of_its_names(run, change, words):
+    good = manifest(0, read=1, destinations=[(A, REGION, [("a", 1)])])
+    put(run, {**good, "destinations": [*good["destinations"], {**good["destinations"][0], **change}]})
+    with pytest.raises(StagingError, match=r"shard-0000\.json was changed after it was written: .+ Clear the task of shard 0\.") as refused:
+        shard_manifests(run)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["rejected_part", "parked_part"])
+def test_a_manifest_names_no_file_of_another_folder(run, name):
+    put(run, {**manifest(0, read=0), name: "../../other"})
+    with pytest.raises(StagingError, match=r"'\.\./\.\./other' is not the name of a staged part"):
+        shard_manifests(run)
+
+
+def test_destinations_gather_their_parts_from_all_shards_in_order(run):
+    manifests = [
+        manifest(0, read=0, destinations=[(B, REGION, [("b0", 1)]), (A, REGION, [("a0", 2)])]),
+        manifest(1, read=0, destinations=[(A, REGION, [("a1", 3)]), (A, "us-east-1", [("a2", 4)])]),
+    ]
+    found = destinations_of(manifests)
+    assert [(each["account"], each["region"], each["findings"], each["parts"]) for each in found] == [
+        (A, REGION, 5, ["a0", "a1"]),
+        (A, "us-east-1", 4, ["a2"]),
+        (B, REGION, 1, ["b0"]),
+    ]
+    assert found[0]["aws_conn_id"] == "aws_default"
+    assert "role_name" in found[0]
+
+
+# Too much rejected.
+
+
+def ledger_of(findings, rejected, skipped=None):
+    return {"findings": findings, "rejected": rejected, "skipped": skipped or {}}
+
+
+@pytest.mark.parametrize(
+    ("findings", "rejected", "ratio", "fails"),
+    [
+        (100, 1, 0.01, False),
+        (100, 2, 0.01, True),
+        (100, 29, 0.29, False),
+        (100, 30, 0.29, True),
+        (7, 7, 1, False),
+        (7, 1, 0, True),
+        (7, 0, 0, False),
+        (0, 0, 0, False),
+        (1_000_000, 70_000, 0.07, False),
+        (1_000_000, 70_001, 0.07, True),
+    ],
+)
+def test_the_run_fails_above_the_ratio_and_not_at_it(run, findings, rejected, ratio, fails, caplog):
+    put(run)
+    ledger = ledger_of(findings, {"InvalidInput": rejected} if rejected else {})
+    if not fails:
+        check_rejected(ledger, run, ratio)
+        # Tolerated is not silent: alarms read the log.
+        warned = f"{rejected} of {findings} findings were rejected, as max_rejected_ratio {ratio:g} allows: 'InvalidInput {rejected}'."
+        assert [record.levelname for record in caplog.records] == (["WARNING"] if rejected else [])
+        assert all(record.getMessage().startswith(warned) for record in caplog.records)
+        return
+    with pytest.raises(RejectedFindingsError, match=f"{rejected} of {findings} findings were rejected, more than max_rejected_ratio {ratio:g} allows"):
+        check_rejected(ledger, run, ratio)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 10_000), st.integers(0, 100))
+def test_exactly_the_ratio_is_never_too_much(hundreds, percent):
+    check_rejected(ledger_of(hundreds * 100, {"x": hundreds * percent}), None, percent / 100)
+
+
+def test_the_message_has_the_top_reasons_with_counts_and_an_example_each(run):
+    lines = [{"id": f"id-{code}-{number}", "code": code, "message": f"{code} is bad ({number})"} for code in "abcdef" for number in range(2)]
+    lines.append({"id": None, "code": "unreadable_record", "message": "not an object"})
+    put(run, {**manifest(0, read=12), "rejected_part": write_lines(run.rejected, "part-1", [json.dumps(line).encode() for line in lines])})
+    rejected = {code: 10 - number for number, code in enumerate("abcdef")}
+    with pytest.raises(RejectedFindingsError) as failure:
+        check_rejected(ledger_of(100, rejected, {"unreadable_record": 50, "severity_not_chosen": 999}), run, 0.01)
+    text = str(failure.value)
+    assert "95 of 150 findings" in text
+    assert "50 x unreadable_record (such as no id: not an object); 10 x a (such as id-a-0: a is bad (0)); 9 x b" in text
+    assert " x d " in text
+    assert " x e " not in text
+    assert "The watermark stays" in text
+    assert str(run.rejected) in text
+    assert "raise max_rejected_ratio" in text
+
+
+def test_broken_records_count_and_chosen_ones_do_not(run):
+    put(run)
+    check_rejected(ledger_of(100, {}, {"severity_not_chosen": 1000, "no_ec2_instance": 1000, "asset_missing_given_up": 1000}), run, 0)
+    for reason in ("unreadable_record", "unmappable_record"):
+        with pytest.raises(RejectedFindingsError, match=f"1 of 101 findings .*1 x {reason} .such as none on record"):
+            check_rejected(ledger_of(100, {}, {reason: 1}), run, 0)
+
+
+def rejects(run, stem, *numbers):
+    return write_lines(run.rejected, stem, [json.dumps({"id": None, "code": "unreadable_record", "message": str(number)}).encode() for number in numbers])
+
+
+def test_rejected_lines_are_those_of_the_manifests_and_of_the_receipts(run):
+    put(run)
+    assert list(rejected_lines(run)) == []
+    put(
+        run,
+        {**manifest(0, read=2), "rejected_part": rejects(run, "part-shard-0000", 1, 2)},
+        manifest(1, read=5, destinations=[(A, REGION, [("a0", 5)])]),
+    )
+    receipt(run, A, REGION, ["a0"], accepted=2, rejected=["x", "y"])
+    assert [(line["id"], line["message"]) for line in rejected_lines(run)] == [(None, "1"), (None, "2"), ("id-2", "why x"), ("id-3", "why y")]
+
+
+def test_rejected_lines_of_an_earlier_pass_do_not_count(run):
+    """A shard that rejects nothing any more; findings that another transform has written anew; a refusal that was taken back."""
+    rejects(run, "part-shard-0000", 1)
+    rejects(run, "part-shard-0007", 1)
+    receipt(run, A, REGION, ["old"], accepted=1, rejected=["x"])
+    put(run, manifest(0, read=5, destinations=[(A, REGION, [("new", 5)])]))
+    assert list(rejected_lines(run)) == []
+    receipt(run, A, REGION, ["new"], accepted=4, rejected=["y"])
+    assert [line["code"] for line in rejected_lines(run)] == ["y"]
+    receipts = Receipts(run, A, REGION, ["new"])
+    receipts.reopen()
+    receipts.flush()
+    assert list(rejected_lines(run)) == []
+
+
+def test_rejected_part_that_is_gone_is_no_empty_one(run):
+    put(run, {**manifest(0, read=2), "rejected_part": "part-shard-0000.jsonl.gz"})
+    with pytest.raises(StagingError, match="part-shard-0000"):
+        list(rejected_lines(run))

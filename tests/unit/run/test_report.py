@@ -1,0 +1,229 @@
+"""The report: golden tables for each way a run can end."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_tenable.export.state import ExportState, Part
+from airflow_provider_tenable.run.ledger import build_ledger
+from airflow_provider_tenable.run.report import report_of
+from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.staging.files import write_json
+from airflow_provider_tenable.staging.layout import RunFolder
+
+A, B, REGION = "111111111111", "222222222222", "eu-west-1"
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder(f"file://{tmp_path}", "dag", "run")
+
+
+def plan(run, *, dry_run=False, since=1, watermark=None):
+    value = {
+        "window": {"kind": "incremental", "since": since, "until": 1_795_392_000, "bounded": False, "watermark": watermark},
+        "settings": {"dry_run": dry_run},
+    }
+    write_json(run.plan, value)
+    return value
+
+
+def exported(run, kind, records, *, complete=True):
+    parts = {str(number): Part(f"p{number}", count, 10) for number, count in enumerate(records)}
+    write_json(run.export(kind) / "export.json", ExportState(kind, {}, 0.0, complete=complete, parts=parts).to_json())
+
+
+def transformed(run):
+    parts = [{"name": "a", "lines": 1_500, "bytes": 1}]
+    write_json(run.shards, {"count": 2})
+    write_json(
+        run.shard_manifest(0),
+        {
+            "read": 2_000,
+            "skipped": {"no_ec2_instance": 480, "severity_not_chosen": 15},
+            "parked": 5,
+            "findings": 1_500,
+            "from_pool": False,
+            "rejected_part": None,
+            "parked_part": None,
+            "severities": {A: {"high": 1_400, "critical": 100}},
+            "destinations": [{"account": A, "region": REGION, "aws_conn_id": "c", "role_name": None, "parts": parts}],
+        },
+    )
+    write_json(
+        run.shard_manifest(1),
+        {
+            "read": 2,
+            "skipped": {},
+            "parked": 0,
+            "findings": 2,
+            "from_pool": True,
+            "rejected_part": None,
+            "parked_part": None,
+            "severities": {B: {"info": 1, "low": 1}},
+            "destinations": [{"account": B, "region": REGION, "aws_conn_id": "c", "role_name": None, "parts": [{"name": "b", "lines": 2, "bytes": 1}]}],
+        },
+    )
+
+
+def sent(run, account, part, *, accepted, rejected=0, calls=1):
+    receipts = Receipts(run, account, REGION, [part])
+    for line in range(accepted):
+        receipts.accept(part, line)
+    for line in range(accepted, accepted + rejected):
+        receipts.reject(part, line, finding_id="i", code="InvalidInput", message="m", finding=b"{}")
+    receipts.calls = calls
+    receipts.flush()
+
+
+def lines(text):
+    """The table's rows as (label, value); its frame is checked on the way."""
+    title, top, *rows, bottom = text.split("\n")
+    assert top == bottom
+    assert {len(row) for row in rows} == {len(top)}
+    assert title.startswith("Tenable to Security Hub. ")
+    return title, [tuple(cell.rstrip() if number == 0 else cell.strip() for number, cell in enumerate(row[2:-2].split(" | "))) for row in rows]
+
+
+def test_a_complete_run(run):
+    value = plan(run, watermark=1_795_305_600, since=1_795_302_000)
+    exported(run, "vulnerabilities", [1_500, 500])
+    transformed(run)
+    sent(run, A, "a", accepted=1_499, rejected=1, calls=1_015)
+    sent(run, B, "b", accepted=2)
+    ledger = build_ledger(run, value, exported=2_000)
+    ledger["watermark"] = {"before": 1_795_305_600, "after": 1_795_392_000, "why": "moves to 2026-11-23T00:00:00Z"}
+    write_json(run.ledger, {**ledger, "complete": True})
+    title, rows = lines(report_of(run))
+    assert title == "Tenable to Security Hub. Complete: every record is accounted for."
+    assert rows == [
+        ("Window", "incremental: 2026-11-21 23:00:00 UTC (1795302000) to 2026-11-23 00:00:00 UTC (1795392000)"),
+        ("Exported records", "2,000"),
+        ("Parked before, tried again", "2"),
+        ("  skipped: no_ec2_instance", "480"),
+        ("  skipped: severity_not_chosen", "15"),
+        ("  parked: asset not there yet", "5"),
+        ("Findings", "1,502"),
+        (f"  {A} critical", "100"),
+        (f"  {A} high", "1,400"),
+        (f"  {B} low", "1"),
+        (f"  {B} info", "1"),
+        (f"  to {A}/{REGION}", "1,499 of 1,500 in 1,015 calls"),
+        (f"  to {B}/{REGION}", "2 of 2 in 1 call"),
+        ("Accepted by Security Hub", "1,501"),
+        ("Rejected", "1"),
+        ("  rejected: InvalidInput", "1"),
+        ("Watermark before", "2026-11-22 00:00:00 UTC (1795305600)"),
+        ("Watermark after", "2026-11-23 00:00:00 UTC (1795392000) (moves to 2026-11-23T00:00:00Z)"),
+    ]
+
+
+def test_the_smallest_complete_run_as_it_stands_in_the_log(run):
+    value = plan(run)
+    exported(run, "vulnerabilities", [])
+    write_json(run.shards, {"count": 0})
+    ledger = build_ledger(run, value, exported=0)
+    ledger["watermark"] = {"before": None, "after": 1_795_392_000, "why": "moves"}
+    write_json(run.ledger, {**ledger, "complete": True})
+    assert report_of(run) == "\n".join(
+        [
+            "Tenable to Security Hub. Complete: every record is accounted for.",
+            "+--------------------------+--------------------------------------------------------------------+",
+            "| Window                   | incremental: the beginning to 2026-11-23 00:00:00 UTC (1795392000) |",
+            "| Exported records         |                                                                  0 |",
+            "| Findings                 |                                                                  0 |",
+            "| Accepted by Security Hub |                                                                  0 |",
+            "| Rejected                 |                                                                  0 |",
+            "| Watermark before         |                                                            not set |",
+            "| Watermark after          |                       2026-11-23 00:00:00 UTC (1795392000) (moves) |",
+            "+--------------------------+--------------------------------------------------------------------+",
+        ]
+    )
+
+
+def test_a_dry_run_says_that_none_was_sent(run):
+    value = plan(run, dry_run=True)
+    exported(run, "vulnerabilities", [2_000])
+    transformed(run)
+    write_json(run.ledger, {**build_ledger(run, value, exported=2_000), "complete": True})
+    rows = dict(lines(report_of(run))[1])
+    assert rows["Accepted by Security Hub"] == "dry_run: none sent"
+    assert rows["Findings"] == "1,502"
+    assert rows["Watermark before"] == "not set"
+    assert "Watermark after" not in rows
+    assert lines(report_of(run))[0].startswith("Tenable to Security Hub. DRY RUN, nothing was sent. Complete")
+    assert "To let it send" not in rows
+
+
+def test_a_run_that_was_held_back_says_why_and_how_to_let_the_dag_send(run):
+    value = {**plan(run, dry_run=True), "held_back": True}
+    write_json(run.plan, value)
+    exported(run, "vulnerabilities", [2_000])
+    rows = dict(lines(report_of(run))[1])
+    assert rows["Why a dry run"] == "a scheduled run, and this DAG has imported nothing yet"
+    transformed(run)
+    write_json(run.ledger, {**build_ledger(run, value, exported=2_000), "complete": True})
+    title, found = lines(report_of(run))
+    assert title.startswith("Tenable to Security Hub. DRY RUN, nothing was sent. Complete")
+    assert found[0] == ("Why a dry run", "a scheduled run, and this DAG has imported nothing yet")
+    assert found[1:3] == [("To let it send", "trigger it once with dry_run off,"), ("", "or set [tenable] first_scheduled_run = send")]
+
+
+def test_a_run_that_was_not_planned(run):
+    assert report_of(run) == (
+        "Tenable to Security Hub. Nothing was exported or imported.\n"
+        "+-------------------------+-------------------------+\n"
+        "| The run was not planned | see the log of plan_run |\n"
+        "+-------------------------+-------------------------+"
+    )
+
+
+def test_a_run_whose_exports_are_not_whole_tells_how_far_they_got(run):
+    plan(run)
+    exported(run, "assets", [900, 100])
+    exported(run, "vulnerabilities", [1_200], complete=False)
+    title, rows = lines(report_of(run))
+    assert title == "Tenable to Security Hub. NOT COMPLETE: the exports were not whole; nothing was imported, the watermark stays."
+    assert rows[1:] == [("Staged assets", "1,000 in 2 chunks (whole)"), ("Staged vulnerabilities", "1,200 in 1 chunks (not whole)")]
+
+
+def test_a_run_without_any_export_has_only_its_window(run):
+    plan(run)
+    title, rows = lines(report_of(run))
+    assert "NOT COMPLETE" in title
+    assert [label for label, _ in rows] == ["Window"]
+
+
+def test_a_run_whose_transform_failed_says_which_shard(run):
+    plan(run)
+    exported(run, "vulnerabilities", [2_000])
+    transformed(run)
+    run.shard_manifest(1).unlink()
+    title, rows = lines(report_of(run))
+    assert "NOT COMPLETE: " in title
+    assert "shard 1 was not transformed" in title
+    assert ("Staged vulnerabilities", "2,000 in 1 chunks (whole)") in rows
+
+
+def test_a_run_whose_import_failed_counts_what_arrived_whatever_an_old_ledger_says(run):
+    value = plan(run)
+    exported(run, "vulnerabilities", [2_000])
+    transformed(run)
+    write_json(run.ledger, build_ledger(run, value, exported=2_000))
+    sent(run, A, "a", accepted=700, calls=7)
+    title, rows = lines(report_of(run))
+    assert title == "Tenable to Security Hub. NOT COMPLETE: the watermark stays."
+    assert (f"  to {A}/{REGION}", "700 of 1,500 in 7 calls") in rows
+    assert (f"  to {B}/{REGION}", "0 of 2 in 0 calls") in rows
+    assert ("Accepted by Security Hub", "700") in rows
+
+
+def test_damaged_receipts_do_not_keep_the_report_from_being_written(run, tmp_path):
+    plan(run)
+    exported(run, "vulnerabilities", [2_000])
+    transformed(run)
+    path = tmp_path / "dag" / "run" / "receipts" / A / f"{REGION}.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"{")
+    title, _ = lines(report_of(run))
+    assert "NOT COMPLETE: The receipts" in title

@@ -1,0 +1,266 @@
+"""One task that imports into several accounts and Regions, against hubs that are played by the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
+from airflow_provider_tenable.security_hub import group as group_import
+from airflow_provider_tenable.security_hub.assignment import Target, grouped
+from airflow_provider_tenable.security_hub.group import GroupImport
+from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
+from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.parts import write_lines
+
+REGION = "eu-west-1"
+
+
+class Hubs:
+    """All hubs, by account. ``trouble``: account -> what its preflight raises; ``refuse``: account -> what its calls raise."""
+
+    def __init__(self) -> None:
+        self.trouble: dict[str, Exception] = {}
+        self.refuse: dict[str, Exception] = {}
+        self.held: dict[str, Counter[str]] = {}
+        self.opened: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()
+        self.preflights: Counter[str] = Counter()
+        self.open_now = self.most_open = 0
+        self.on_call: Any = None
+        self.lock = threading.Lock()
+
+    def open(self, target: Target) -> Hook:
+        self.opened[target.account] += 1
+        return Hook(self, target.account)
+
+
+class Hook:
+    def __init__(self, hubs: Hubs, account: str) -> None:
+        self.hubs, self.account = hubs, account
+
+    def preflight(self, product: str, *, enable_product: bool) -> None:
+        with self.hubs.lock:
+            self.hubs.preflights[self.account] += 1
+            self.hubs.open_now += 1
+            self.hubs.most_open = max(self.hubs.most_open, self.hubs.open_now)
+        if self.account in self.hubs.trouble:
+            raise self.hubs.trouble[self.account]
+
+    def import_batch(self, lines: list[bytes]) -> dict[str, Any]:
+        if self.hubs.on_call:
+            self.hubs.on_call(self.account)
+        if self.account in self.hubs.refuse:
+            raise self.hubs.refuse[self.account]
+        with self.hubs.lock:
+            self.hubs.held.setdefault(self.account, Counter()).update(json.loads(line)["Id"] for line in lines)
+        return {"FailedCount": 0, "SuccessCount": len(lines), "FailedFindings": []}
+
+    def close(self) -> None:
+        with self.hubs.lock:
+            self.hubs.open_now -= self.hubs.preflights[self.account] > self.hubs.closed[self.account]
+            self.hubs.closed[self.account] += 1
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder(f"file://{tmp_path}", "dag", "run")
+
+
+def staged(run: RunFolder, number: int, findings: int) -> Target:
+    account = f"{number:012d}"
+    lines = [msgspec.json.encode({"Id": f"{account}-{each}"}) for each in range(findings)]
+    return Target(account, REGION, "aws_default", None, [(write_lines(run.destination(account, REGION), "part-1", lines), findings)])
+
+
+def work(run: RunFolder, targets: list[Target], hubs: Hubs, **options: Any) -> GroupImport:
+    return GroupImport(run, targets, open_hook=hubs.open, product="default", **options)
+
+
+def sent_once(hubs: Hubs, targets: list[Target]) -> None:
+    assert {account: dict(held) for account, held in hubs.held.items()} == {
+        each.account: {f"{each.account}-{number}": 1 for number in range(each.findings)} for each in targets
+    }
+
+
+def test_thousands_of_destinations_in_a_hundred_groups_each_with_a_rate_of_its_own(run, monkeypatch):
+    made: list[TokenBucket] = []
+    # Safe from the loss of the machine it need not be.
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+    monkeypatch.setattr(group_import, "TokenBucket", lambda **options: made.append(TokenBucket(**options)) or made[-1])
+    hubs = Hubs()
+    targets = [staged(run, number, 1 + number % 3) for number in range(2_000)]
+    groups = grouped(targets, 100)
+    assert len(groups) == 100
+    for group in groups:
+        assert len(group) == 20
+        each = work(run, group, hubs, in_flight=1)
+        assert each.run() is True
+        assert each.counts() == {"accepted": each.findings, "rejected": {}, "calls": len(group)}
+    sent_once(hubs, targets)
+    assert len(made) == len(targets)
+    assert {(bucket.rate, bucket.burst) for bucket in made} == {(10.0, 30.0)}
+    assert hubs.most_open <= 4
+    assert hubs.opened == hubs.closed == Counter({each.account: 1 for each in targets})
+    for each in targets:
+        assert Receipts(run, each.account, REGION, [each.parts[0][0]]).accepted == each.findings
+
+
+@pytest.mark.parametrize("wrong", [ConfigurationError("the role is missing"), TemporaryError("no way there"), RuntimeError("a bug")])
+def test_one_that_fails_keeps_no_other_from_being_delivered_and_is_named(run, wrong):
+    hubs = Hubs()
+    targets = [staged(run, number, 5) for number in range(12)]
+    hubs.trouble = {targets[3].account: wrong, targets[0].account: ConfigurationError("the hub is off")}
+    with pytest.raises((ConfigurationError, TemporaryError)) as failed:
+        work(run, targets, hubs).run()
+    # Only what the user alone can mend fails the task without a retry.
+    assert type(failed.value) is (ConfigurationError if isinstance(wrong, ConfigurationError) else TemporaryError)
+    assert "2 of 12 destinations failed, 10 are delivered. Failed: 000000000000/eu-west-1, 000000000003/eu-west-1." in str(failed.value)
+    assert "000000000000/eu-west-1: the hub is off" in str(failed.value)
+    assert str(wrong) in str(failed.value)
+    sent_once(hubs, [each for each in targets if each.account not in hubs.trouble])
+    hubs.trouble = {}
+    again = work(run, targets, hubs)
+    assert again.run() is True
+    assert again.counts()["accepted"] == 60
+    # Those that were finished are not even looked at again.
+    assert hubs.preflights == Counter({each.account: 2 if number in (0, 3) else 1 for number, each in enumerate(targets)})
+    sent_once(hubs, targets)
+
+
+def test_a_hook_that_cannot_be_opened_is_a_failure_of_its_own_target(run):
+    hubs = Hubs()
+    targets = [staged(run, number, 2) for number in range(3)]
+
+    def open_hook(target: Target) -> Hook:
+        if target == targets[0]:
+            raise ConfigurationError("no such connection")
+        return hubs.open(target)
+
+    with pytest.raises(ConfigurationError, match=r"1 of 3 destinations failed, 2 are delivered\. .* no such connection"):
+        GroupImport(run, targets, open_hook=open_hook, product="default").run()
+    sent_once(hubs, targets[1:])
+
+
+def test_an_error_that_names_many_tells_five_and_names_all(run):
+    hubs = Hubs()
+    targets = [staged(run, number, 1) for number in range(9)]
+    hubs.trouble = {each.account: ConfigurationError(f"wrong {each.account}") for each in targets}
+    with pytest.raises(ConfigurationError) as failed:
+        work(run, targets, hubs).run()
+    assert str(failed.value).count("wrong") == 5
+    assert all(str(each) in str(failed.value) for each in targets)
+    assert "the errors of the other 4" in str(failed.value)
+
+
+def test_the_error_of_a_single_target_is_its_own(run):
+    hubs = Hubs()
+    only = staged(run, 1, 1)
+    hubs.trouble = {only.account: ConfigurationError("exactly this")}
+    with pytest.raises(ConfigurationError, match=r"^exactly this$"):
+        work(run, [only], hubs).run()
+    assert hubs.closed == {only.account: 1}
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_an_import_in_pieces_sends_everything_once_and_every_piece_gets_on(run, count):
+    hubs = Hubs()
+    targets = [staged(run, number, 25) for number in range(count)]
+    accepted, pieces = 0, 0
+    while True:
+        piece = work(run, targets, hubs, batch_size=10, in_flight=1, together=2, seconds=1e-9)
+        done = piece.run()
+        pieces += 1
+        assert piece.counts()["accepted"] > accepted
+        accepted = piece.counts()["accepted"]
+        if done:
+            break
+    assert pieces >= 3
+    assert accepted == 25 * count
+    sent_once(hubs, targets)
+
+
+def test_a_piece_ends_by_the_clock_and_says_what_it_has(run):
+    hubs, now = Hubs(), [0.0]
+    hubs.on_call = lambda account: now.__setitem__(0, now[0] + 10)
+    only = staged(run, 1, 100)
+    piece = work(run, [only], hubs, batch_size=10, in_flight=1, seconds=45, clock=lambda: now[0])
+    assert piece.run() is False
+    assert piece.counts() == {"accepted": 50, "rejected": {}, "calls": 5}
+    rest = work(run, [only], hubs, batch_size=10, in_flight=1, clock=lambda: now[0])
+    assert rest.run() is True
+    sent_once(hubs, [only])
+
+
+def test_failures_are_told_only_when_all_others_are_delivered(run):
+    hubs = Hubs()
+    targets = [staged(run, number, 30) for number in range(3)]
+    hubs.trouble = {targets[0].account: ConfigurationError("the hub is off")}
+
+    def piece() -> bool:
+        return work(run, targets, hubs, batch_size=10, in_flight=1, together=1, seconds=1e-9).run()
+
+    # Two targets of three batches each, a batch in each piece.
+    assert [piece() for _ in range(5)] == [False] * 5
+    with pytest.raises(ConfigurationError, match="1 of 3 destinations failed, 2 are delivered"):
+        piece()
+    sent_once(hubs, targets[1:])
+
+
+def test_whoever_has_called_before_begins_without_a_burst(run, monkeypatch):
+    filled: list[float | None] = []
+    monkeypatch.setattr(group_import, "TokenBucket", lambda **options: filled.append(options["filled"]) or TokenBucket(1e6, 1e6))
+    hubs = Hubs()
+    only = staged(run, 1, 20)
+    while not work(run, [only], hubs, batch_size=10, in_flight=1, seconds=1e-9).run():
+        pass
+    assert filled == [None, 0]
+
+
+def test_a_dry_run_looks_at_every_hub_and_sends_nothing(run):
+    hubs = Hubs()
+    targets = [staged(run, number, 2) for number in range(5)]
+    dry = work(run, targets, hubs, dry_run=True)
+    assert dry.run() is True
+    assert dry.counts() == {"accepted": 0, "rejected": {}, "calls": 0}
+    assert hubs.held == {}
+    assert sorted(hubs.preflights) == [each.account for each in targets]
+
+
+def test_a_task_that_is_killed_keeps_the_receipts_of_all_that_were_under_way(run, monkeypatch):
+    hubs = Hubs()
+    targets = [staged(run, number, 400) for number in range(4)]
+    four = threading.Barrier(4, timeout=30)
+    first: Counter[str] = Counter()
+
+    def on_call(account: str) -> None:
+        with hubs.lock:
+            first[account] += 1
+            alone = first[account] == 1
+        if alone:
+            four.wait()
+
+    hubs.on_call = on_call
+    # As Airflow does it on SIGTERM: an exception in the main thread, which waits.
+
+    def killed(futures: list[Any]) -> None:
+        while len(hubs.held) < 4:
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(group_import, "wait", killed)
+    with pytest.raises(KeyboardInterrupt):
+        work(run, targets, hubs, batch_size=1, in_flight=1).run()
+    for each in targets:
+        assert Receipts(run, each.account, REGION, [each.parts[0][0]]).accepted == hubs.held[each.account].total() < 400
+    monkeypatch.undo()
+    assert work(run, targets, hubs).run() is True
+    sent_once(hubs, targets)

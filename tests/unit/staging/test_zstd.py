@@ -1,0 +1,146 @@
+"""Packed files: what comes out is what went in, and damage never goes unseen."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import struct
+import tracemalloc
+import zlib
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_tenable.staging.zstd import Packer, pack, unpacked
+
+DAMAGED = (OSError, EOFError, ValueError, zlib.error)
+
+
+def whole(data: bytes, block: int = 1000) -> bytes:
+    return b"".join(unpacked(data, block))
+
+
+@given(st.lists(st.binary(max_size=5000), max_size=20), st.integers(1, 3000))
+@settings(max_examples=100, deadline=None)
+def test_content_survives_in_pieces_of_any_size(pieces, block):
+    packer = Packer()
+    for piece in pieces:
+        packer.write(piece)
+    packed = packer.close()
+    assert whole(packed, block) == b"".join(pieces)
+    assert all(len(found) <= block for found in unpacked(packed, block))
+
+
+def test_same_content_is_the_same_file():
+    assert pack(b"content" * 1000) == pack(b"content" * 1000)
+
+
+def test_gzip_is_read_too():
+    assert whole(gzip.compress(b"content")) == b"content"
+
+
+def test_a_file_is_zstandard_to_others():
+    packed = pack(b"content" * 1000)
+    trailer = struct.calcsize("<IIIQ")
+    assert pa.Codec("zstd").decompress(packed[:-trailer], 7000, asbytes=True) == b"content" * 1000
+    # RFC 8878, 3.1.2: a frame that decoders skip.
+    assert packed[-trailer:][:8] == struct.pack("<II", 0x184D2A50, trailer - 8)
+
+
+# The same in every process: pytest names tests by it.
+CONTENT = random.Random(7).randbytes(300) + b"repeated" * 100
+PACKED = pack(CONTENT)
+
+
+@pytest.mark.parametrize("length", range(0, len(PACKED), 7))
+def test_a_file_that_is_cut_off_is_damaged(length):
+    with pytest.raises(DAMAGED):
+        whole(PACKED[:length])
+
+
+@pytest.mark.parametrize("damaged", [PACKED + b"junk", PACKED + PACKED, b"junk" + PACKED], ids=["behind", "twice", "before"])
+def test_a_file_with_something_beside_it_is_damaged(damaged):
+    with pytest.raises(DAMAGED):
+        whole(damaged)
+
+
+@pytest.mark.parametrize("at", range(0, len(PACKED), 3))
+def test_a_flipped_byte_never_changes_the_content_unseen(at):
+    damaged = PACKED[:at] + bytes([PACKED[at] ^ 0x55]) + PACKED[at + 1 :]
+    try:
+        assert whole(damaged) == CONTENT
+    except DAMAGED:
+        return
+
+
+# Large files.
+
+
+class Counting(io.BytesIO):
+    """A file that notes how much is read of it at once."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.largest = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.largest = max(self.largest, len(data))
+        return data
+
+
+@pytest.mark.parametrize("compress", [pack, lambda data: gzip.compress(data, 1)], ids=["zstd", "gzip"])
+def test_a_file_is_read_in_pieces(compress):
+    content = random.Random(7).randbytes(3_000_000)
+    file = Counting(compress(content))
+    assert b"".join(unpacked(file, 100_000)) == content
+    assert file.largest <= 300_000
+
+
+@pytest.mark.parametrize("compress", [pack, lambda data: gzip.compress(data, 1)], ids=["zstd", "gzip"])
+def test_memory_does_not_grow_with_the_file(compress):
+    file = io.BytesIO(compress(random.Random(7).randbytes(20_000_000)))
+    assert next(unpacked(io.BytesIO(compress(b"what is imported late")), 10))
+    tracemalloc.start()
+    size = sum(map(len, unpacked(file, 300_000)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size == 20_000_000
+    assert peak < 2_000_000
+
+
+def test_gzip_is_read_in_linear_time(monkeypatch):
+    """What the decompressor leaves of its input is copied and handed in again: that must be a little, not the rest of the file."""
+    handed: list[int] = []
+    real = zlib.decompressobj
+
+    class Watched:
+        def __init__(self, **arguments):
+            self._real = real(**arguments)
+
+        def __getattr__(self, name):
+            return getattr(self._real, name)
+
+        def decompress(self, data, size):
+            handed.append(len(data))
+            return self._real.decompress(data, size)
+
+    monkeypatch.setattr(zlib, "decompressobj", Watched)
+    data = gzip.compress(random.Random(7).randbytes(5_000_000), 1)
+    assert sum(map(len, unpacked(data, 10_000))) == 5_000_000
+    assert sum(handed) < 6 * len(data)
+
+
+@pytest.mark.parametrize("damage", [b"x", gzip.compress(b"more"), b"\0" * 100_000], ids=["a byte", "a member", "zeros"])
+def test_something_behind_gzip_is_damage_wherever_a_piece_ends(damage):
+    with pytest.raises(ValueError, match="something follows its end"):
+        whole(gzip.compress(random.Random(7).randbytes(65_536 - 23), 0) + damage)
+
+
+def test_a_last_block_that_fills_up_is_not_the_end():
+    """All input is handed in, and some output is still to come."""
+    for size in range(2_990, 3_010):
+        assert whole(gzip.compress(b"a" * size), 100) == b"a" * size

@@ -1,0 +1,204 @@
+"""Destinations: what a person may write, and where a finding goes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.run.params import DEFAULTS
+from airflow_provider_tenable.transform.routing import BY_RESOURCE, DEFAULT, FIXED, Destination, Router, parse_destinations, resolve
+
+A, B, C = "111111111111", "222222222222", "033333333333"
+
+
+def test_the_default_is_one_destination_for_all():
+    assert parse_destinations(DEFAULT) == [Destination("aws_default", (), None, None)]
+    assert DEFAULTS["destinations"] == DEFAULT
+
+
+def test_a_full_destination_is_read_as_it_stands():
+    entry = {"aws_conn_id": "hub", "accounts": [A, C], "role_name": "path/Role", "region": "us-gov-west-1"}
+    assert parse_destinations([entry]) == [Destination("hub", (A, C), "path/Role", "us-gov-west-1")]
+
+
+def test_what_is_left_out_has_its_default():
+    assert parse_destinations([{}]) == [Destination("aws_default", ())]
+    assert parse_destinations([{"aws_conn_id": None}])[0].aws_conn_id is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("text", "destinations[1] must be an object such as {'aws_conn_id': 'aws_default'"),
+        (None, "destinations[1] must be an object such as {'aws_conn_id': 'aws_default', 'accounts': '*', 'role_name': None, 'region': None}, not NoneType"),
+        ([], "not list"),
+        ({"acounts": "*", "zone": 1}, "destinations[1] has unknown fields ['acounts', 'zone']. It may have ['accounts', 'aws_conn_id', 'region', 'role_name']"),
+        ({"aws_conn_id": ""}, "destinations[1].aws_conn_id must be the id of an AWS connection, or null"),
+        ({"aws_conn_id": " "}, "aws_conn_id"),
+        ({"aws_conn_id": 7}, "aws_conn_id"),
+        ({"accounts": []}, 'destinations[1].accounts must be "*" or a list of account ids'),
+        ({"accounts": A}, 'must be "*" or a list'),
+        ({"accounts": None}, 'must be "*" or a list'),
+        ({"accounts": {A: 1}}, 'must be "*" or a list'),
+        (
+            {"accounts": [A, 33333333333]},
+            "destinations[1].accounts has 33333333333. An account id is a text of 12 digits, in quotes (a number loses its zeros)",
+        ),
+        ({"accounts": ["1" * 11]}, "12 digits"),
+        ({"accounts": ["1" * 13]}, "12 digits"),
+        ({"accounts": ["\u0661" * 12]}, "12 digits"),
+        ({"accounts": [A + "\n"]}, "12 digits"),
+        ({"accounts": ["*"]}, "12 digits"),
+        ({"region": "Ireland"}, "destinations[1].region is 'Ireland', which is no AWS Region such as eu-west-1"),
+        ({"region": ""}, "no AWS Region"),
+        ({"region": "eu-west-1a"}, "no AWS Region"),
+        ({"region": 1}, "no AWS Region"),
+        ({"role_name": "arn:aws:iam::111111111111:role/R"}, "destinations[1].role_name is the name of a role (with its path), not an ARN"),
+        ({"role_name": ""}, "role_name"),
+        ({"role_name": 5}, "role_name"),
+        (
+            {"role_name": "{{ conn.tenable_default.password[::-1] }}"},
+            "destinations[1].role_name is '{{ conn.tenable_default.password[::-1] }}'. IAM allows letters",
+        ),
+        ({"role_name": "/team/Role"}, "no slash at the beginning"),
+        ({"role_name": "r" * 65}, "at most 64 of them"),
+        ({"role_name": "Role\n"}, "IAM allows"),
+        (
+            {"aws_conn_id": "{{ var.value.x }}"},
+            "destinations[1].aws_conn_id is '{{ var.value.x }}'. Airflow allows letters, digits and _ # ! ( ) - . : / \\ in a",
+        ),
+        ({"aws_conn_id": "a b"}, "Airflow allows"),
+        ({"aws_conn_id": "c" * 251}, "at most 250 of them"),
+    ],
+    ids=str,
+)
+def test_a_malformed_destination_is_named_with_what_is_wrong(entry, message):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        parse_destinations([{}, entry])
+
+
+@pytest.mark.parametrize("field", ["role_name", "aws_conn_id", "region", "accounts"])
+def test_a_long_text_is_cut_in_the_message(field):
+    value = "x{" * 1_000_000
+    with pytest.raises(ConfigurationError) as failure:
+        parse_destinations([{field: [value] if field == "accounts" else value}])
+    assert len(str(failure.value)) < 600
+
+
+@pytest.mark.parametrize("value", [None, [], {}, "*", 7, DEFAULT[0]])
+def test_destinations_that_are_no_list_are_refused(value):
+    with pytest.raises(ConfigurationError, match="destinations must be a list of at least one destination such as"):
+        parse_destinations(value)
+
+
+# Resolving.
+
+
+class Aws:
+    """Who each connection is."""
+
+    def __init__(self, **known):
+        self.known, self.asked = known, []
+
+    def __call__(self, conn_id):
+        self.asked.append(conn_id)
+        return self.known[conn_id or "worker"]
+
+
+def test_each_connection_is_asked_once_and_tells_account_and_region():
+    aws = Aws(hub=(A, "eu-west-1"), worker=(B, None))
+    resolved = resolve([Destination("hub", ()), Destination("hub", (A,)), Destination(None, (), region="eu-west-2")], aws, FIXED)
+    assert aws.asked == ["hub", None]
+    assert [(each.caller_account, each.connection_region) for each in resolved] == [(A, "eu-west-1"), (A, "eu-west-1"), (B, None)]
+
+
+def test_a_destination_for_foreign_accounts_needs_a_role():
+    with pytest.raises(ConfigurationError) as failure:
+        resolve([Destination("hub", ()), Destination("hub", (B, C))], Aws(hub=(A, "eu-west-1")), FIXED)
+    text = str(failure.value)
+    assert text.startswith(f"destinations[1] (connection 'hub') is for accounts ['{B}', '{C}'], but its credentials belong to account {A}")
+    assert "Name a role_name" in text
+    resolve([Destination("hub", (B, C), role_name="R")], Aws(hub=(A, "eu-west-1")), FIXED)
+    resolve([Destination("hub", (B, A))], Aws(hub=(A, "eu-west-1")), FIXED)
+
+
+@pytest.mark.parametrize(
+    ("own", "connection", "routing", "fine"),
+    [
+        (None, None, FIXED, False),
+        (None, "", FIXED, False),
+        (None, None, BY_RESOURCE, True),
+        ("eu-west-1", None, FIXED, True),
+        (None, "eu-west-1", FIXED, True),
+    ],
+)
+def test_a_hub_needs_a_region_from_somewhere(own, connection, routing, fine):
+    destination = Destination("hub", (), region=own)
+    if fine:
+        resolve([destination], Aws(hub=(A, connection)), routing)
+        return
+    with pytest.raises(
+        ConfigurationError,
+        match=r"destinations\[0\] \(connection 'hub'\) has no Region. Put region into the destination or region_name .* region_routing=resource",
+    ):
+        resolve([destination], Aws(hub=(A, connection)), routing)
+
+
+# Routing.
+
+
+def destination(accounts=(), *, role=None, region=None, caller=A, connection="eu-west-1", conn="hub"):
+    return Destination(conn, tuple(accounts), role, region, caller, connection)
+
+
+def test_the_first_destination_that_matches_the_account_wins():
+    first, second, rest = destination([A], conn="1"), destination([A, B], role="R", conn="2"), destination(role="R", conn="3")
+    router = Router([first, second, rest], FIXED)
+    assert [router.route(account, "us-east-1")[0].aws_conn_id for account in (A, B, C)] == ["1", "2", "3"]
+
+
+def test_an_account_that_no_destination_names_is_not_configured():
+    assert Router([destination([A])], FIXED).route(B, "us-east-1") == "account_not_configured"
+
+
+def test_without_a_role_only_the_callers_own_account_is_reached():
+    router = Router([destination()], FIXED)
+    assert router.route(A, "us-east-1") == (router.destinations[0], "eu-west-1")
+    assert router.route(B, "us-east-1") == "account_not_reachable_without_role"
+    assert Router([destination(role="R")], FIXED).route(B, "us-east-1")[1] == "eu-west-1"
+
+
+def test_a_match_that_cannot_be_reached_hides_the_ones_behind_it():
+    assert Router([destination(), destination([B], role="R")], FIXED).route(B, "us-east-1") == "account_not_reachable_without_role"
+
+
+@pytest.mark.parametrize(
+    ("own", "routing", "region"),
+    [("ap-south-1", FIXED, "ap-south-1"), ("ap-south-1", BY_RESOURCE, "ap-south-1"), (None, FIXED, "eu-west-1"), (None, BY_RESOURCE, "us-east-1")],
+)
+def test_the_hub_is_the_destinations_own_then_the_routings(own, routing, region):
+    assert Router([destination(region=own)], routing).route(A, "us-east-1")[1] == region
+
+
+def test_a_hub_without_a_region_is_not_configured():
+    assert Router([destination(connection=None)], FIXED).route(A, "us-east-1") == "account_not_configured"
+
+
+@pytest.mark.parametrize(
+    ("first", "home"),
+    [
+        (destination([B], role="R"), (B, "eu-west-1")),
+        (destination(), (A, "eu-west-1")),
+        (destination(region="us-east-2"), (A, "us-east-2")),
+        (destination(region="us-east-2", connection=None), (A, "us-east-2")),
+    ],
+)
+def test_what_belongs_to_no_account_lives_with_the_first_destination(first, home):
+    assert Router([first, destination([C], role="R", region="ap-south-1")], BY_RESOURCE).home() == home
+
+
+def test_a_home_without_a_region_says_what_to_do():
+    with pytest.raises(ConfigurationError, match="non_ec2_assets=other needs a hub Region: put region into the first destination, or into its connection"):
+        Router([destination(connection=None)], BY_RESOURCE).home()
