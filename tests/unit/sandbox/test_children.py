@@ -101,7 +101,10 @@ def until(reached: Callable[[], bool], seconds: float) -> None:
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Tree]:
     made = Tree(tmp_path)
+    # Under nohup these tests would inherit an ignored SIGHUP, and wait for an end that never comes.
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield made
+    signal.signal(signal.SIGHUP, inherited)
     for pid in made.alive():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
