@@ -18,18 +18,9 @@ from airflow_provider_tenable._compat import EXPONENTIAL_BACKOFF, Param, Trigger
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.params import replay_params
 
-PARAMS: dict[str, Param] = {
-    "run_id": Param(None, type=["null", "string"], title="Run", description="Run whose rejected findings are sent again. Empty: the latest that has some."),
-    "dag_id": Param("tenable_to_security_hub", type="string", title="DAG", description="The DAG of that run."),
-    "transform": Param(
-        False,
-        type="boolean",
-        title="Transform again",
-        description="Map the run's staged chunks again, and send everything, instead of sending what is on record.",
-    ),
-    "max_rejected_ratio": Param(0.0, type="number", minimum=0, maximum=1, title="Largest share of rejected findings", description="Above it the replay fails."),
-}
+PARAMS: dict[str, Param] = replay_params()
 
 
 @dag(

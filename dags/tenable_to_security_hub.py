@@ -22,108 +22,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_tenable import config
-from airflow_provider_tenable._compat import EXPONENTIAL_BACKOFF, AirflowException, DeltaDataIntervalTimetable, Param, TriggerRule, dag, task
-from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable._compat import EXPONENTIAL_BACKOFF, DeltaDataIntervalTimetable, Param, TriggerRule, dag, task
 from airflow_provider_tenable.failing import fail_fast
-from airflow_provider_tenable.foreign_text import quoted, safe
 from airflow_provider_tenable.import_event import announce, imported_findings
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
+from airflow_provider_tenable.params import import_params
 
 DAG_ID = "tenable_to_security_hub"
 TENABLE_CONN_ID = "tenable_default"
 IMPORTED_FINDINGS = imported_findings(DAG_ID)
 
-PARAMS: dict[str, Param] = {
-    "severities": Param(
-        ["high", "critical"],
-        type="array",
-        items={"type": "string", "enum": ["info", "low", "medium", "high", "critical"]},
-        examples=["info", "low", "medium", "high", "critical"],
-        minItems=1,
-        title="Severities",
-        description="Which severities to bring. Leaving out one that the DAG's default has keeps the watermark where it is.",
-    ),
-    "states": Param(
-        ["open", "reopened", "fixed"],
-        type="array",
-        items={"type": "string", "enum": ["open", "reopened", "fixed"]},
-        examples=["open", "reopened", "fixed"],
-        minItems=1,
-        title="States",
-        description="Which states to bring. Without 'fixed', findings that were fixed stay active in Security Hub.",
-    ),
-    # No list of types for these two: Airflow 2.11's form makes a number field of it, which takes no date, and 3.3's a text area of six lines.
-    "since": Param(
-        None,
-        anyOf=[{"type": "null"}, {"type": "string"}, {"type": "integer"}],
-        title="Since",
-        description="Begin of the window: unix seconds or ISO 8601. Empty: from the watermark on.",
-    ),
-    "until": Param(
-        None,
-        anyOf=[{"type": "null"}, {"type": "string"}, {"type": "integer"}],
-        title="Until",
-        description="End of the window (exclusive): unix seconds or ISO 8601. Empty: now.",
-    ),
-    "batch_size": Param(100, type="integer", minimum=1, maximum=100, title="Batch size", description="Findings per call of BatchImportFindings, 1 to 100."),
-    "destinations": Param(
-        [{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}],
-        type="array",
-        items={"type": "object"},
-        minItems=1,
-        title="Destinations",
-        description=(
-            "Which connection serves which accounts; the first that matches a finding's account wins. With role_name, the role of that name is assumed in "
-            "the finding's own account. region: the hub's Region, else the routing decides."
-        ),
-    ),
-    "region_routing": Param(
-        "fixed",
-        type="string",
-        enum=["fixed", "resource"],
-        title="Region routing",
-        description="fixed: all findings go to the Region of the destination or its connection. resource: to the hub in the instance's own Region.",
-    ),
-    "accepted_risks": Param(
-        "archive",
-        type="string",
-        enum=["archive", "import"],
-        title="Accepted risks",
-        description="archive: findings whose risk was accepted in Tenable are archived. import: they are active like others.",
-    ),
-    "non_ec2_assets": Param(
-        "skip",
-        type="string",
-        enum=["skip", "other"],
-        title="Assets that are no EC2 instance",
-        description="skip: count and leave them out. other: import them as resources of type Other under the first destination's account.",
-    ),
-    "max_rejected_ratio": Param(
-        0.01,
-        type="number",
-        minimum=0,
-        maximum=1,
-        title="Largest share of rejected findings",
-        description="Above it the run fails and the watermark stays. Rejected findings are kept with their reasons in any case.",
-    ),
-    "dry_run": Param(False, type="boolean", title="Dry run", description="Export and map, look at the hubs, send nothing. The watermark stays."),
-}
-
-
-def with_own_defaults(params: dict[str, Param]) -> dict[str, Param]:
-    """The params with the defaults of ``[tenable] dag_params``, so that a deployment needs no copy of this file."""
-    for name, default in config.dag_params().items():
-        if name not in params:
-            raise ConfigurationError(f"[tenable] dag_params has {quoted(name, 80)}, which is no param of this DAG. It knows {sorted(params)}.")
-        params[name] = Param(default, description=params[name].description, **params[name].schema)
-        try:
-            params[name].resolve()
-        except AirflowException as error:
-            # Airflow would say only that the DAG may not have a schedule.
-            raise ConfigurationError(f"[tenable] dag_params has a wrong {name}: {safe(str(error).splitlines()[0])}.") from error
-    return params
+PARAMS: dict[str, Param] = import_params()
 
 
 def own_schedule() -> DeltaDataIntervalTimetable | None:
@@ -138,7 +49,7 @@ def own_schedule() -> DeltaDataIntervalTimetable | None:
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    params=with_own_defaults(PARAMS),
+    params=PARAMS,
     # The first delay between retries, and the longest, are Airflow's own settings: [core] default_task_retry_delay and max_task_retry_delay.
     default_args={"owner": "security", "retries": 2, "retry_exponential_backoff": EXPONENTIAL_BACKOFF},
     doc_md=__doc__,

@@ -20,7 +20,8 @@ from airflow_provider_tenable.asff.memo import _LONGEST, kept
 from airflow_provider_tenable.asff.plugin import PluginParts, vulnerabilities_json, with_packages
 from airflow_provider_tenable.asff.resource import ID_OPENING, Resource
 from airflow_provider_tenable.tenable_vm import times
-from airflow_provider_tenable.tenable_vm.records import NULL, SEVERITIES, Port, Vulnerability, is_fixed, severity_id_of
+from airflow_provider_tenable.tenable_vm.records import NULL, Port, Vulnerability, is_fixed, severity_id_of
+from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 
 _encode = msgspec.json.Encoder().encode
 _ID_CLOSING = b'","ProductArn":'

@@ -1,34 +1,162 @@
-"""The params of a run, checked: what a DAG run, a backfill or a person may choose."""
+"""The params of both DAGs, each stated once.
+
+The trigger form (:mod:`airflow_provider_tenable.run.form`), the checks below and the tables of docs/params.md are made
+from these entries. A DAG file imports this module while it is parsed, so it loads nothing heavy.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-from msgspec import Struct
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, quoted
-from airflow_provider_tenable.tenable_vm.records import SEVERITIES
+from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 
 STATES = ("open", "reopened", "fixed")
 
-DEFAULTS: dict[str, Any] = {
-    "batch_size": 100,
-    "since": None,
-    "until": None,
-    "severities": ["high", "critical"],
-    "states": list(STATES),
-    "destinations": [{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}],
-    "region_routing": "fixed",
-    "accepted_risks": "archive",
-    "non_ec2_assets": "skip",
-    "max_rejected_ratio": 0.01,
-    "dry_run": False,
+
+@dataclass(frozen=True, kw_only=True)
+class RunParam:
+    """One param of a DAG.
+
+    :ivar schema: JSON Schema of the value, as Airflow's ``Param`` takes it.
+    :ivar title: the label of its field in the trigger form.
+    :ivar help: its meaning, in the form and in docs/params.md. Backticks mark code; the form shows the text without them.
+    :ivar more: sentences for docs/params.md alone.
+    :ivar shown: the default as docs/params.md shows it; by default the value itself.
+    """
+
+    default: Any
+    schema: Mapping[str, Any]
+    title: str
+    help: str
+    more: str = ""
+    shown: str = ""
+
+
+def _choice(*values: str) -> dict[str, Any]:
+    return {"type": "string", "enum": list(values)}
+
+
+def _choices(values: Iterable[str]) -> dict[str, Any]:
+    # `examples` makes the form offer the values.
+    return {"type": "array", "items": _choice(*values), "examples": list(values), "minItems": 1}
+
+
+# No list of types: Airflow 2.11's form makes a number field of it, which takes no date, and 3.3's a text area of six lines.
+_MOMENT: Mapping[str, Any] = {"anyOf": [{"type": "null"}, {"type": "string"}, {"type": "integer"}]}
+_RATIO: Mapping[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
+_BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
+
+#: Params of ``tenable_to_security_hub``, in the order of its form.
+IMPORT: Mapping[str, RunParam] = {
+    "severities": RunParam(
+        default=["high", "critical"],
+        schema=_choices(SEVERITIES),
+        title="Severities",
+        help="Severities to import, after recast: `info`, `low`, `medium`, `high`, `critical`. "
+        "If a run leaves out one of the DAG's own defaults, the watermark stays.",
+    ),
+    "states": RunParam(
+        default=list(STATES),
+        schema=_choices(STATES),
+        title="States",
+        help="States to import: `open`, `reopened`, `fixed`. Fixed findings are archived in Security Hub; without `fixed` they stay active there.",
+    ),
+    "since": RunParam(
+        default=None,
+        schema=_MOMENT,
+        title="Since",
+        help="Start of the window: unix seconds (`1790000000`) or ISO 8601 (`2026-11-23T00:00:00Z`). Empty: continue from the watermark.",
+        more="Without an offset, a date is in UTC.",
+    ),
+    "until": RunParam(
+        default=None,
+        schema=_MOMENT,
+        title="Until",
+        help="End of the window, exclusive: unix seconds or ISO 8601. Empty: now.",
+    ),
+    "batch_size": RunParam(
+        default=100,
+        schema={"type": "integer", "minimum": 1, "maximum": 100},
+        title="Batch size",
+        help="Findings per call of BatchImportFindings, 1 to 100.",
+    ),
+    "destinations": RunParam(
+        default=[{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}],
+        schema={"type": "array", "items": {"type": "object"}, "minItems": 1},
+        title="Destinations",
+        help="Which connection is used for which accounts. The first entry that matches a finding's account is used. "
+        "With `role_name`, the role of that name is assumed in the finding's own account. "
+        "`region` is the hub's Region; without it, the routing decides.",
+        more="See [below](#destinations).",
+        shown="caller's account",
+    ),
+    "region_routing": RunParam(
+        default="fixed",
+        schema=_choice("fixed", "resource"),
+        title="Region routing",
+        help="`fixed`: all findings go to the Region of the destination or of its connection. `resource`: to the hub in the instance's own Region.",
+    ),
+    "accepted_risks": RunParam(
+        default="archive",
+        schema=_choice("archive", "import"),
+        title="Accepted risks",
+        help="`archive`: findings whose risk was accepted in Tenable are archived. `import`: they are active like others.",
+    ),
+    "non_ec2_assets": RunParam(
+        default="skip",
+        schema=_choice("skip", "other"),
+        title="Assets that are not EC2 instances",
+        help="`skip`: count them and leave them out. `other`: import them as resources of type `Other` under the first destination's account.",
+    ),
+    "max_rejected_ratio": RunParam(
+        default=0.01,
+        schema=_RATIO,
+        title="Largest share of rejected findings",
+        help="Above this share the run fails and the watermark stays. Rejected findings are kept with their reasons in any case.",
+    ),
+    "dry_run": RunParam(
+        default=False,
+        schema=_BOOLEAN,
+        title="Dry run",
+        help="Export, map and check the hubs, but send nothing. The watermark stays.",
+        more="`advance_watermark` ends as skipped, so no DAG that waits for an import starts.",
+    ),
 }
 
+#: Params of ``tenable_replay_rejected``.
+REPLAY: Mapping[str, RunParam] = {
+    "run_id": RunParam(
+        default=None,
+        schema={"type": ["null", "string"]},
+        title="Run",
+        help="Run whose rejected findings are sent again. Empty: the latest that has some.",
+    ),
+    "dag_id": RunParam(default="tenable_to_security_hub", schema={"type": "string"}, title="DAG", help="The DAG of that run."),
+    "transform": RunParam(
+        default=False,
+        schema=_BOOLEAN,
+        title="Transform again",
+        help="Map the run's staged chunks again and send everything, instead of what is on record as rejected.",
+    ),
+    "max_rejected_ratio": RunParam(
+        default=0.0,
+        schema=_RATIO,
+        title="Largest share of rejected findings",
+        help="Above this share of findings that are rejected again, the replay fails.",
+    ),
+}
 
-class Settings(Struct, frozen=True):
-    """A run's params. Names and meanings as in the DAG's form."""
+DEFAULTS: dict[str, Any] = {name: param.default for name, param in IMPORT.items()}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run's params, checked. ``destinations``, ``since`` and ``until`` have parsers of their own."""
 
     batch_size: int
     severities: tuple[str, ...]
@@ -40,22 +168,27 @@ class Settings(Struct, frozen=True):
     dry_run: bool
 
 
-def parse_settings(params: dict[str, Any]) -> Settings:
-    """Check the params once more: those of a backfill, a trigger by another DAG or ``dag.test`` do not all come through the form.
+def parse_settings(params: Mapping[str, Any]) -> Settings:
+    """Check the params again: those of a backfill, a trigger by another DAG or ``dag.test`` do not all come through the form.
 
-    :raises ConfigurationError: naming the param, what it is, and what it may be.
+    :raises ConfigurationError: naming the param, its value, and what it may be.
     """
-    value = {**DEFAULTS, **params}
-    return Settings(
-        batch_size=_number(value, "batch_size", 1, 100, whole=True),
-        severities=_several(value, "severities", SEVERITIES),
-        states=_several(value, "states", STATES),
-        region_routing=_one(value, "region_routing", ("fixed", "resource")),
-        accepted_risks=_one(value, "accepted_risks", ("archive", "import")),
-        non_ec2_assets=_one(value, "non_ec2_assets", ("skip", "other")),
-        max_rejected_ratio=_number(value, "max_rejected_ratio", 0, 1),
-        dry_run=_boolean(value, "dry_run"),
-    )
+    return Settings(**{name: checked(name, params, IMPORT) for name in Settings.__dataclass_fields__})
+
+
+def checked(name: str, params: Mapping[str, Any], table: Mapping[str, RunParam]) -> Any:
+    """One param's value by its entry in the table; its default where it is absent.
+
+    :raises ConfigurationError: naming the param, its value, and what it may be.
+    """
+    param = table[name]
+    value = params.get(name, param.default)
+    check, wanted = _rule(param.schema)
+    if not check(value):
+        raise ConfigurationError(f"{name} is {quoted(value, LONGEST_MESSAGE)}; it must be {wanted}.")
+    if param.schema["type"] == "array":
+        return tuple(known for known in param.schema["items"]["enum"] if known in value)
+    return value
 
 
 def narrowed(settings: Settings, defaults: dict[str, Any]) -> bool:
@@ -71,28 +204,46 @@ def narrowed(settings: Settings, defaults: dict[str, Any]) -> bool:
     )
 
 
-def _number(value: dict[str, Any], name: str, least: float, most: float, *, whole: bool = False) -> Any:
-    number = value[name]
-    if isinstance(number, bool) or not isinstance(number, int if whole else (int, float)) or not least <= number <= most:
-        kind = "a whole number" if whole else "a number"
-        raise ConfigurationError(f"{name} is {quoted(number, LONGEST_MESSAGE)}; it must be {kind} from {least:g} to {most:g}.")
-    return number
+def _rule(schema: Mapping[str, Any]) -> tuple[Callable[[Any], bool], str]:
+    """What a schema asks for: as a check, and in words."""
+    if schema["type"] == "array":
+        known = schema["items"]["enum"]
+        return (
+            lambda value: isinstance(value, (list, tuple)) and bool(value) and set(map(str, value)) <= set(known)
+        ), f"a list of at least one of {', '.join(known)}"
+    if "enum" in schema:
+        return lambda value: value in schema["enum"], f"one of {', '.join(schema['enum'])}"
+    if schema["type"] == "boolean":
+        return lambda value: isinstance(value, bool), "true or false"
+    if "string" in schema["type"]:
+        optional = "null" in schema["type"]
+        return lambda value: isinstance(value, str) or (optional and value is None), "a text"
+    whole, least, most = schema["type"] == "integer", schema["minimum"], schema["maximum"]
+    types = int if whole else (int, float)
+    return (
+        lambda value: isinstance(value, types) and not isinstance(value, bool) and least <= value <= most
+    ), f"{'a whole number' if whole else 'a number'} from {least:g} to {most:g}"
 
 
-def _one(value: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
-    if value[name] not in known:
-        raise ConfigurationError(f"{name} is {quoted(value[name], LONGEST_MESSAGE)}; it must be one of {', '.join(known)}.")
-    return str(value[name])
+def rows(table: Mapping[str, RunParam]) -> list[str]:
+    """The table of docs/params.md, line by line."""
+    lines = ["| param | default | meaning |", "| --- | --- | --- |"]
+    for name, param in table.items():
+        text = param.default if isinstance(param.default, str) else json.dumps(param.default)
+        shown = param.shown or ("empty" if param.default is None else f"`{text}`")
+        lines.append(f"| `{name}` | {shown} | {f'{param.help} {param.more}'.strip()} |")
+    return lines
 
 
-def _several(value: dict[str, Any], name: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    chosen = value[name]
-    if not isinstance(chosen, (list, tuple)) or not chosen or not set(map(str, chosen)) <= set(known):
-        raise ConfigurationError(f"{name} is {quoted(chosen, LONGEST_MESSAGE)}; it must be a list of at least one of {', '.join(known)}.")
-    return tuple(name for name in known if name in chosen)
-
-
-def _boolean(value: dict[str, Any], name: str) -> bool:
-    if not isinstance(value[name], bool):
-        raise ConfigurationError(f"{name} is {quoted(value[name], LONGEST_MESSAGE)}; it must be true or false.")
-    return bool(value[name])
+__all__ = [
+    "DEFAULTS",
+    "IMPORT",
+    "REPLAY",
+    "STATES",
+    "RunParam",
+    "Settings",
+    "checked",
+    "narrowed",
+    "parse_settings",
+    "rows",
+]

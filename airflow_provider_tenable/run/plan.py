@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -64,7 +65,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
         before=before if before and before["asked"] == asked else None,
     )
     if held_back:
-        settings = msgspec.structs.replace(settings, dry_run=True)
+        settings = replace(settings, dry_run=True)
         first_run.warn(run.dag_id)
     plan = {
         "asked": asked,

@@ -19,15 +19,13 @@ from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import LONGEST_ID, quoted, safe
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
+from airflow_provider_tenable.run.params import REPLAY, checked
 from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.staging.files import default_staging_uri, names, read_json, remove, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.transform.output import FindingsWriter
 
 log = logging.getLogger(__name__)
-
-#: The params that are read here.
-PARAMS = frozenset({"run_id", "dag_id", "transform", "max_rejected_ratio"})
 
 
 class _Updated(msgspec.Struct):
@@ -47,9 +45,11 @@ def plan_replay(context: Any) -> dict[str, Any]:
     :return: ``{"run_id", "shards", "assets", "vulnerabilities", "plan"}``: what the transform is mapped over (nothing where findings go out as they are).
     :raises ConfigurationError: there is no such run, it has nothing that could be sent again, or a param is unknown.
     """
-    check_conf(context, PARAMS)
-    params, run = context["params"], RunFolder.of(context)
-    source = _source(str(params["dag_id"]), params.get("run_id"))
+    check_conf(context, REPLAY)
+    run = RunFolder.of(context)
+    # Checked again: not every trigger comes through the form.
+    params = {name: checked(name, context["params"], REPLAY) for name in REPLAY}
+    source = _source(params["dag_id"], params["run_id"])
     plan = read_json(source.plan)
     if plan is None:
         raise ConfigurationError(
@@ -57,10 +57,10 @@ def plan_replay(context: Any) -> dict[str, Any]:
         )
     # A replay that is run again begins anew: what is delivered twice changes nothing.
     remove(run.root)
-    settings = {**plan["settings"], "max_rejected_ratio": params.get("max_rejected_ratio", 0.0), "dry_run": False}
+    settings = {**plan["settings"], "max_rejected_ratio": params["max_rejected_ratio"], "dry_run": False}
     write_json(run.plan, {**plan, "settings": settings, "usual_destinations": None, "replays": f"{params['dag_id']}/{source.run_id}"})
     result = {"run_id": source.run_id, "shards": [], "assets": {}, "vulnerabilities": {}, "plan": {}}
-    if params.get("transform"):
+    if params["transform"]:
         exports = {kind: _staged(source, kind) for kind in ("assets", "vulnerabilities")}
         shards = plan_transform(exports["vulnerabilities"]["parts"])
         write_json(run.shards, {"count": len(shards), "exported": exports["vulnerabilities"]["records"]})

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.tenable_vm import times
+from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 
 #: Beyond 64 bits nothing is a number that Tenable means, and not all that we do with numbers works there.
 Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -183,10 +184,6 @@ class Asset(Struct):
     ratings: Ratings | None = None
     tags: list[Tag] | None = None
     resource_tags: list[Tag] | None = None
-
-
-#: Tenable's words in the order of severity_id.
-SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 
 def severity_id_of(record: Vulnerability) -> int | None:

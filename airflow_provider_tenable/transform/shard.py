@@ -26,7 +26,8 @@ from airflow_provider_tenable.staging.parts import read_blocks
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.decode import decode_blocks, decode_chunk
-from airflow_provider_tenable.tenable_vm.records import SEVERITIES, Vulnerability, own_time, severity_id_of
+from airflow_provider_tenable.tenable_vm.records import Vulnerability, own_time, severity_id_of
+from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 from airflow_provider_tenable.transform.routing import Destination, Router
 
 if TYPE_CHECKING:

@@ -178,7 +178,7 @@ def test_airflows_statsd_client_sends_them():
         server.settimeout(60)
         settings = {"ON": "True", "HOST": "127.0.0.1", "PORT": str(server.getsockname()[1]), "INFLUXDB_ENABLED": "True"}
         allowed = {"AIRFLOW__METRICS__METRICS_ALLOW_LIST": "tenable"}
-        code = f"from airflow_provider_tenable import metrics; metrics.count('tenable.accepted', 7, **{TAGS!r})"
+        code = f"from airflow_provider_tenable.observability import metrics; metrics.count('tenable.accepted', 7, **{TAGS!r})"
         env = {**os.environ, **allowed, **{f"AIRFLOW__METRICS__STATSD_{name}": value for name, value in settings.items()}}
         subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, check=True, capture_output=True)
         line = server.recv(4096).decode()

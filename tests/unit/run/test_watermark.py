@@ -406,7 +406,7 @@ def test_variable_of_a_secrets_backend_is_found(tmp_path):
     settings = {"BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend", "BACKEND_KWARGS": json.dumps({"variables_file_path": str(secrets)})}
     env = {**os.environ, **{f"AIRFLOW__SECRETS__{name}": value for name, value in settings.items()}}
     code = (
-        "from airflow_provider_tenable import watermark\n"
+        "from airflow_provider_tenable.run import watermark\n"
         "watermark.check_not_hidden('another')\n"
         "try:\n    watermark.check_not_hidden('d')\n"
         "except Exception as error:\n    print(type(error).__name__, error)\n"

@@ -1,0 +1,7 @@
+"""The params of the DAGs' trigger forms. For copies of the DAG files, of whichever version."""
+
+from __future__ import annotations
+
+from airflow_provider_tenable.run.form import import_params, replay_params
+
+__all__ = ["import_params", "replay_params"]
