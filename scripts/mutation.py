@@ -46,7 +46,8 @@ TARGETS = {
     **{f"tenable_vm.{name}": [f"tests/unit/tenable_vm/test_{name}.py"] for name in ("bounds", "response_body", "times")},
     # The file of the module's own tests: what it notices, all of them together notice too.
     **{f"asff.{name}": [f"tests/unit/asff/test_{name}.py"] for name in ("identity", "limits", "plugin", "resource", "plugin_output")},
-    "asff.finding": ["tests/unit/asff/test_finding.py", "tests/unit/asff/test_finding_line.py"],
+    **{f"asff.{name}": ["tests/unit/asff/test_finding.py", "tests/unit/asff/test_finding_line.py"] for name in ("finding", "record_fields", "fitting")},
+    "asff.vulnerabilities": ["tests/unit/asff/test_plugin.py"],
     "asff.memo": ["tests/unit/asff/test_finding_line.py"],
     "aws": ["tests/unit/asff/test_identity.py"],
     **{f"tenable_vm.{name}": ["tests/unit/tenable_vm/test_decode.py"] for name in ("decode", "lenient")},

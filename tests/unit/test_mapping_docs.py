@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable import aws, config
-from airflow_provider_tenable.asff import finding as assembly
 from airflow_provider_tenable.asff import finding as findings
-from airflow_provider_tenable.asff import identity, limits, plugin_output
+from airflow_provider_tenable.asff import identity, limits, plugin_output, record_fields
 from airflow_provider_tenable.asff import plugin as plugins
 from airflow_provider_tenable.asff import resource as resources
-from airflow_provider_tenable.asff.finding import PRODUCT_FIELD_PREFIX, MappingOptions
+from airflow_provider_tenable.asff.finding import MappingOptions
+from airflow_provider_tenable.asff.product_fields import PREFIX as PRODUCT_FIELD_PREFIX
 from airflow_provider_tenable.assets import parquet
 from airflow_provider_tenable.assets import table as table_module
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
@@ -147,19 +147,19 @@ def test_limits_are_those_of_the_code():
 
 def test_severity_labels_and_words_are_those_of_the_code():
     (row,) = [row for row in table("Fields") if "Severity.Label" in row[0]]
-    assert ", ".join(f"{number} `{label}`" for number, label in enumerate(findings.SEVERITY_LABELS)) in row[2]
+    assert ", ".join(f"{number} `{label}`" for number, label in enumerate(record_fields.SEVERITY_LABELS)) in row[2]
 
 
 def keys_in_code() -> set[str]:
     """The keys that stand in the functions that make ProductFields, and in the module that joins them."""
     keys: set[str] = set()
-    for module in (findings, plugins, resources):
+    for module in (record_fields, plugins, resources):
         tree = ast.parse(Path(module.__file__).read_text())
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.endswith("_product_fields")]
         assert functions
         dicts = [node for function in functions for node in ast.walk(function) if isinstance(node, ast.Dict)]
         keys |= {key.value for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
-    return keys | set(re.findall(r'product_fields\.key\("(\w+)"\)', Path(assembly.__file__).read_text()))
+    return keys | set(re.findall(r'product_fields\.key\("(\w+)"\)', Path(findings.__file__).read_text()))
 
 
 def test_product_fields_are_those_of_the_code():

@@ -14,8 +14,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from airflow_provider_tenable.asff import limits
 from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError
-from airflow_provider_tenable.asff.plugin import PluginParts, _with_packages, decode_software
+from airflow_provider_tenable.asff.plugin import PluginParts
 from airflow_provider_tenable.asff.resource import Resource
+from airflow_provider_tenable.asff.vulnerabilities import _with_packages, decode_software
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 

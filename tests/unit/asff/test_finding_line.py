@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_tenable.asff import finding, memo
+from airflow_provider_tenable.asff import memo, record_fields
 from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError
 from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import Resource, ec2_resource
@@ -71,14 +71,14 @@ def test_long_texts_are_not_kept():
     value = record(state="x" * 100_000, port={"port": "9" * 1000, "protocol": "p" * 1000, "service": "s" * 1000}, severity="y" * 1000, first_found="1" * 1000)
     for chosen in (MappingOptions(), MappingOptions(id_scheme="tvm2aws")):
         outcome(value, chosen)
-    for table in (finding._times, finding._wheres, finding._severities):
+    for table in (record_fields.times_memo, record_fields.location_memo, record_fields.provider_fields_memo):
         assert sum(sys.getsizeof(text) for key in table for text in key if isinstance(text, str) and len(text) > 64) == 0
 
 
 def test_tables_of_what_is_kept_are_bounded(monkeypatch):
     made = []
-    table, fill = memo.kept(lambda number: made.append(number) or number)
-    monkeypatch.setattr(memo, "_KEPT", 10)
+    table, fill = memo.memo_table(lambda number: made.append(number) or number)
+    monkeypatch.setattr(memo, "MAX_ENTRIES", 10)
     for number in range(25):
         assert fill((number,)) == number
         assert len(table) <= 10

@@ -7,8 +7,9 @@ import json
 import msgspec
 import pytest
 
-from airflow_provider_tenable.asff import plugin as plugins
-from airflow_provider_tenable.asff.plugin import decode_plugin, decode_software, plugin_parts, with_packages
+from airflow_provider_tenable.asff import vulnerabilities
+from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
+from airflow_provider_tenable.asff.vulnerabilities import decode_software, with_packages
 from airflow_provider_tenable.tenable_vm.records import Fix, Plugin, SoftwareVuln
 
 PAGE = "https://www.tenable.com/plugins/nessus/7"
@@ -252,15 +253,15 @@ def test_plugin_itself_is_not_changed_by_a_record_with_packages():
 
 
 def test_what_is_kept_with_packages_is_bounded_and_the_same_whether_kept_or_not(monkeypatch):
-    monkeypatch.setattr(plugins, "PACKAGES_BYTES", 20_000)
+    monkeypatch.setattr(vulnerabilities, "PACKAGES_BYTES", 20_000)
     parts = plugin_parts(Plugin(id=1, cve=["CVE-2026-0001", "CVE-2026-0002"]))
-    table = plugins._Packages()
-    monkeypatch.setattr(plugins, "_packages", table)
+    table = vulnerabilities._Packages()
+    monkeypatch.setattr(vulnerabilities, "_packages", table)
     most = 0
     for number in range(500):
         software = [SoftwareVuln(product="openssl", version=f"3.0.{number % 200}", path=f"/opt/{number % 200}/lib")]
         for _ in range(2):
-            assert with_packages(parts, served(*software)) == plugins._with_packages(parts, software)
+            assert with_packages(parts, served(*software)) == vulnerabilities._with_packages(parts, software)
         most = max(most, sum(len(key) + len(bytes(built or b"")) for (_, key), built in table._built.items()))
     assert 10_000 < most <= 20_000
 

@@ -284,7 +284,8 @@ def test_judges_refuse_what_is_wrong():
 
 
 MODULES_WITHOUT_AIRFLOW = [
-    "asff.finding", "asff.identity", "asff.limits", "asff.memo", "asff.plugin", "asff.plugin_output", "asff.product_fields", "asff.resource",
+    "asff.finding", "asff.fitting", "asff.identity", "asff.limits", "asff.memo", "asff.plugin", "asff.plugin_output", "asff.product_fields",
+    "asff.record_fields", "asff.resource", "asff.vulnerabilities",
     "tenable_vm.decode", "tenable_vm.lenient", "tenable_vm.records", "tenable_vm.times", "tenable_vm.asset_row", "tenable_vm.jobs",
     "aws", "exceptions", "assets.parquet", "assets.table", "export.state", "export.state_machine", "export.filter_match", "transform.shard", "transform.routing", "transform.output",
     "security_hub.importer", "security_hub.responses", "security_hub.rate_limit", "security_hub.receipts", "run.ledger", "run.watermark", "run.params",

@@ -1,0 +1,88 @@
+"""The fields of a finding that come from the record itself, as encoded pieces of its line.
+
+Records repeat their times, ports and severities, so these pieces are encoded once and looked up in memo tables.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airflow_provider_tenable.asff import identity, limits, product_fields
+from airflow_provider_tenable.asff.memo import memo_table
+from airflow_provider_tenable.tenable_vm import times
+from airflow_provider_tenable.tenable_vm.records import Vulnerability, is_fixed
+from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
+
+#: ASFF's label for each of Tenable's severity ids, 0 to 4.
+SEVERITY_LABELS = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
+#: What follows the id in a finding's line.
+ID_CLOSING = b'","ProductArn":'
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _times(*moments: str | int | None) -> bytes:
+    """The four times of a finding, empty where none can be read.
+
+    :param moments: first_found, last_found, last_fixed, resurfaced_date, indexed.
+    """
+    first, last, *others = [times.stamp(moment) if moment else None for moment in moments]
+    known = [stamp for stamp in (first, last, *others) if stamp]
+    if not known:
+        return b""
+    created, updated = (first or min(known))[1], max(known)[1]
+    observed = (f',"FirstObservedAt":"{first[1]}"' if first else "") + (f',"LastObservedAt":"{last[1]}"' if last else "")
+    # RFC 3339 needs no escaping in JSON.
+    return f',"CreatedAt":"{created}","UpdatedAt":"{updated}"{observed},'.encode()
+
+
+def _location(scheme: str, state: str | None, port: int | str | None, protocol: str | None, service: str | None, source: str | None) -> tuple[bytes, bytes]:
+    """Where on the resource: the end of the id, and the entries of ``ProductFields`` that say so."""
+    id_tail = identity.id_tail(scheme, protocol=protocol, port=port).encode() + ID_CLOSING
+    return id_tail, _location_product_fields(state, port, protocol, service, source)
+
+
+def _location_product_fields(state: str | None, port: int | str | None, protocol: str | None, service: str | None, source: str | None) -> bytes:
+    number = None if port is None else str(port)
+    return product_fields.piece({"state": state, "port": number, "protocol": protocol, "service": service, "source": source})
+
+
+def _provider_fields(severity: int, word: str | None, criticality: int | None, types: tuple[str, ...]) -> bytes:
+    """``FindingProviderFields``: the values that a customer may override, as Tenable reports them."""
+    original = limits.text(word, limits.SEVERITY_ORIGINAL) or SEVERITIES[severity]
+    fields: dict[str, Any] = {"Severity": {"Label": SEVERITY_LABELS[severity], "Original": original}, "Types": types}
+    return _encode(fields if criticality is None else {**fields, "Criticality": criticality})
+
+
+times_memo, encode_times = memo_table(_times)
+location_memo, encode_location = memo_table(_location)
+provider_fields_memo, encode_provider_fields = memo_table(_provider_fields)
+
+
+def is_archived(record: Vulnerability, accepted_risks: str) -> bool:
+    """Whether the finding of a record is archived.
+
+    :param accepted_risks: ``archive`` or ``import``.
+    """
+    return is_fixed(record) or (accepted_risks == "archive" and _modification(record) == "ACCEPTED")
+
+
+def modification_product_fields(record: Vulnerability) -> bytes:
+    """The entries of ``ProductFields`` that say how a user of Tenable modified the severity, and why."""
+    modification = _modification(record)
+    default = record.severity_default_id if modification else None
+    return product_fields.piece(
+        {
+            "severity_modification": modification,
+            "severity_default_id": None if default is None else str(default),
+            "recast_reason": record.recast_reason,
+        }
+    )
+
+
+def _modification(record: Vulnerability) -> str:
+    """RECASTED or ACCEPTED; empty where nobody modified the severity."""
+    kind = (record.severity_modification_type or "").strip().upper()
+    return "" if kind == "NONE" else kind
