@@ -17,10 +17,20 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.asff import identity, limits, product_fields
-from airflow_provider_tenable.asff import record_fields as fields
 from airflow_provider_tenable.asff.fitting import RESOURCES, VULNERABILITIES, cut_to_fit
 from airflow_provider_tenable.asff.memo import LONGEST_TEXT
 from airflow_provider_tenable.asff.plugin import PluginParts
+from airflow_provider_tenable.asff.record_fields import (
+    ID_CLOSING,
+    encode_location,
+    encode_provider_fields,
+    encode_times,
+    is_archived,
+    location_memo,
+    modification_product_fields,
+    provider_fields_memo,
+    times_memo,
+)
 from airflow_provider_tenable.asff.resource import ID_OPENING, Resource
 from airflow_provider_tenable.asff.vulnerabilities import with_packages
 from airflow_provider_tenable.tenable_vm.records import NULL, Port, Vulnerability, severity_id_of
@@ -35,7 +45,7 @@ _PRODUCT_FIELDS = b',"ProductFields":{'
 _FINDING_ID = _PRODUCT_FIELDS + product_fields.key("finding_id")
 _OUTPUT = b"," + product_fields.key("output")
 #: JSON around an id in its first and last piece.
-_AROUND_ID = len(ID_OPENING) + len(fields.ID_CLOSING)
+_AROUND_ID = len(ID_OPENING) + len(ID_CLOSING)
 #: The two pieces of an id are this short unless a record is hostile; no plugin id makes such an id too long.
 _SHORT_ID = 400
 
@@ -73,11 +83,11 @@ def finding_json(
     port, scheme = record.port or _NO_PORT, options.id_scheme
 
     key = (record.first_found, record.last_found, record.last_fixed, record.resurfaced_date, record.indexed)
-    times = fields.times_memo.get(key) or fields.encode_times(key)
+    times = times_memo.get(key) or encode_times(key)
     if not times:
         raise UnmappableError("it has no time that can be read")
     place = (scheme, record.state, port.port, port.protocol, port.service, record.source)
-    id_tail, location = fields.location_memo.get(place) or fields.encode_location(place)
+    id_tail, location = location_memo.get(place) or encode_location(place)
     id_head = resource.id_heads[scheme]
     if len(id_head) + len(id_tail) > _SHORT_ID:
         _check_id(len(id_head) + len(plugin.id_text) + len(id_tail) - _AROUND_ID)
@@ -87,16 +97,20 @@ def finding_json(
     if record.state in _PLAIN_STATES and record.severity_modification_type in _UNMODIFIED and not record.recast_reason:
         archived, modified = record.state == "FIXED", b""
     else:
-        archived, modified = fields.is_archived(record, options.accepted_risks), fields.modification_product_fields(record)
+        archived, modified = is_archived(record, options.accepted_risks), modification_product_fields(record)
     excerpt = limits.text(record.output, limits.PRODUCT_FIELD_VALUE) if options.plugin_output and plugin.shows_output else None
     output_key, output = (_OUTPUT, _encode(excerpt)) if excerpt else (b"", b"")
-    entries = b"".join((location, plugin.encoded_product_fields, resource.encoded_product_fields, modified, output_key, output))
+    of_plugin, of_resource = plugin.encoded_product_fields, resource.encoded_product_fields
     own_id = record.finding_id
     # A UUID needs no cleaning: it is short and printable, and has no blanks. This spares a call for nearly every record.
     if not own_id or len(own_id) > LONGEST_TEXT or not own_id.isprintable() or " " in own_id:
         own_id = limits.text(own_id, limits.PRODUCT_FIELD_VALUE)
-    # Every entry begins with a comma; the first one of the object must not.
-    opening, first, entries = (_FINDING_ID, _encode(own_id), entries) if own_id else (_PRODUCT_FIELDS, b"", entries[1:])
+    if own_id:
+        opening, first = _FINDING_ID, _encode(own_id)
+    else:
+        # Every entry begins with a comma, which the first one of the object must not have.
+        opening, first = _PRODUCT_FIELDS, b"".join((location, of_plugin, of_resource, modified, output_key, output))[1:]
+        location = of_plugin = of_resource = modified = output_key = output = b""
     found = plugin.encoded_vulnerabilities if record.software_vulns is NULL else with_packages(plugin, record.software_vulns)
 
     line = b"".join(
@@ -109,12 +123,17 @@ def finding_json(
             resource.account_field,
             times,
             plugin.text_fields,
-            fields.provider_fields_memo.get(label) or fields.encode_provider_fields(label),
+            provider_fields_memo.get(label) or encode_provider_fields(label),
             _ARCHIVED if archived else _ACTIVE,
             plugin.link_fields,
             opening,
             first,
-            entries,
+            location,
+            of_plugin,
+            of_resource,
+            modified,
+            output_key,
+            output,
             RESOURCES,
             resource.encoded,
             VULNERABILITIES if found else b"",
