@@ -43,7 +43,7 @@ def tenable_replay_rejected() -> None:
         from airflow_provider_tenable import replay
 
         with fail_fast():
-            return replay.plan_replay(context)
+            return dict(replay.plan_replay(context))
 
     # Airflow maps over the whole result of a task only, not over one entry of it.
     @task
@@ -53,7 +53,7 @@ def tenable_replay_rejected() -> None:
 
     # Where nothing is transformed again, the transform is skipped, and the import goes on.
     @task(trigger_rule=TriggerRule.NONE_FAILED)
-    def plan_imports(**context: Any) -> list[dict[str, Any]]:
+    def plan_imports(**context: Any) -> list[Any]:
         """List the accounts and Regions that have findings."""
         from airflow_provider_tenable import pipeline
 
@@ -66,7 +66,7 @@ def tenable_replay_rejected() -> None:
         from airflow_provider_tenable import replay
 
         with fail_fast():
-            return replay.settle_replay(context)
+            return dict(replay.settle_replay(context))
 
     @task
     def remove_old_runs(**context: Any) -> list[str]:

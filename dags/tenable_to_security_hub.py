@@ -64,10 +64,10 @@ def tenable_to_security_hub() -> None:
         from airflow_provider_tenable import pipeline
 
         with fail_fast():
-            return pipeline.plan_run(context, tenable_conn_id=TENABLE_CONN_ID)
+            return dict(pipeline.plan_run(context, tenable_conn_id=TENABLE_CONN_ID))
 
     @task
-    def plan_shards(vulnerabilities: dict[str, Any], assets: dict[str, Any], **context: Any) -> list[dict[str, Any]]:
+    def plan_shards(vulnerabilities: Any, assets: Any, **context: Any) -> list[Any]:
         """Decide into how many tasks the transform is split, and bring the asset index up to date."""
         from airflow_provider_tenable import pipeline
 
@@ -76,7 +76,7 @@ def tenable_to_security_hub() -> None:
 
     # Where nothing was transformed there is nothing to import, which is no reason to skip the rest.
     @task
-    def plan_imports(**context: Any) -> list[dict[str, Any]]:
+    def plan_imports(**context: Any) -> list[Any]:
         """List the accounts and Regions that have findings."""
         from airflow_provider_tenable import pipeline
 
@@ -85,24 +85,24 @@ def tenable_to_security_hub() -> None:
 
     # A run without findings maps over nothing: its import is skipped, and the run goes on.
     @task(trigger_rule=TriggerRule.NONE_FAILED)
-    def settle(vulnerabilities: dict[str, Any], **context: Any) -> dict[str, Any]:
+    def settle(vulnerabilities: Any, **context: Any) -> dict[str, Any]:
         """Make the ledger. Fails if it does not add up, or if too many findings were rejected."""
         from airflow_provider_tenable import pipeline
 
         with fail_fast():
-            return pipeline.settle_run(context, vulnerabilities)
+            return dict(pipeline.settle_run(context, vulnerabilities))
 
     # Its success is what updates the asset: by then all is imported, and on record as complete.
     # One XCom and not one for each key: Airflow 3.0 takes none that is null, and the first run has no watermark before it.
     @task(outlets=[IMPORTED_FINDINGS], multiple_outputs=False)
-    def advance_watermark(vulnerabilities: dict[str, Any], **context: Any) -> dict[str, Any]:
+    def advance_watermark(vulnerabilities: Any, **context: Any) -> dict[str, Any]:
         """Move the watermark, last of all and only where nothing was left out, and tell those who wait for an import. Skipped at the end of a dry run."""
         from airflow_provider_tenable import pipeline
 
         with fail_fast():
             advanced = pipeline.advance_watermark(context, vulnerabilities)
             announce(context, IMPORTED_FINDINGS)
-        return advanced
+        return dict(advanced)
 
     @task
     def report(**context: Any) -> None:

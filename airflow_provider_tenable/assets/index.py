@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
@@ -80,7 +80,28 @@ class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [*self.full, *self.merged, *self.updates]
 
 
-def plan_assets(run: RunFolder, *, source: str, now: float, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
+class AssetBase(TypedDict):
+    """The parts of the index that a run goes over, and their numbers. ``data_from`` and ``full_from`` as in :class:`Index`."""
+
+    parts: list[str]
+    records: int
+    changed: int
+    data_from: float
+    full_from: float
+
+
+class AssetPlan(TypedDict):
+    """How a run comes by its assets: ``assets`` of its plan. ``why`` is for people; ``base`` is None for a full export."""
+
+    filters: dict[str, int]
+    why: str
+    planned_at: float
+    source: str
+    release: str
+    base: AssetBase | None
+
+
+def plan_assets(run: RunFolder, *, source: str, now: float, earlier: AssetPlan | None = None) -> AssetPlan:
     """Decide how a run comes by its assets.
 
     :param source: which Tenable, and which user of it.
@@ -91,7 +112,7 @@ def plan_assets(run: RunFolder, *, source: str, now: float, earlier: dict[str, A
     """
     if earlier is not None and _still_holds(run, earlier, source):
         return earlier
-    plan = {"filters": {}, "why": "", "planned_at": now, "source": source, "release": RELEASE, "base": None}
+    plan: AssetPlan = {"filters": {}, "why": "", "planned_at": now, "source": source, "release": RELEASE, "base": None}
     index, why = _usable(run, source=source, now=now)
     broken = [part.name for part in index.parts if not is_intact(run.asset_index / part.name)] if index else []
     if index is None or broken:
@@ -99,7 +120,7 @@ def plan_assets(run: RunFolder, *, source: str, now: float, earlier: dict[str, A
         log.info("All assets are exported: %s.", why)
         return {**plan, "why": why}
     since = max(int(index.data_from) - max(config.get("lag_seconds"), _LEAST_LAG_SECONDS), 1)
-    base = {
+    base: AssetBase = {
         "parts": [part.name for part in index.parts],
         "records": sum(part.records for part in index.full),
         "changed": sum(part.records for part in [*index.merged, *index.updates]),
@@ -110,7 +131,7 @@ def plan_assets(run: RunFolder, *, source: str, now: float, earlier: dict[str, A
     return {**plan, "filters": {"since": since}, "why": "the index is brought up to date", "base": base}
 
 
-def _still_holds(run: RunFolder, earlier: dict[str, Any], source: str) -> bool:
+def _still_holds(run: RunFolder, earlier: AssetPlan, source: str) -> bool:
     if earlier["source"] != source or earlier["release"] != RELEASE:
         return False
     if earlier["base"] is None:
@@ -158,7 +179,7 @@ def _read(run: RunFolder) -> Index | None:
         raise StagingError(f"{path} cannot be read: {safe(error)}") from error
 
 
-def keep_assets(run: RunFolder, plan: dict[str, Any]) -> None:
+def keep_assets(run: RunFolder, plan: AssetPlan) -> None:
     """Bring the index up to date with the run's asset export, which is whole. May be repeated.
 
     :param plan: the run's ``assets``, as :func:`plan_assets` made it.

@@ -14,7 +14,10 @@ from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.staging.layout import RunFolder
 
 if TYPE_CHECKING:
+    from airflow_provider_tenable.export.result import ExportResult
     from airflow_provider_tenable.observability.lineage import Data
+    from airflow_provider_tenable.run.plan_file import PublicPlan
+    from airflow_provider_tenable.transform.manifest import ShardManifest, ShardResult, ShardTask
 
 
 class TenableToAsffOperator(BaseOperator):
@@ -44,10 +47,10 @@ class TenableToAsffOperator(BaseOperator):
     def __init__(
         self,
         *,
-        shard: dict[str, Any] | None = None,
-        assets: dict[str, Any],
-        vulnerabilities: dict[str, Any],
-        plan: dict[str, Any],
+        shard: ShardTask | None = None,
+        assets: ExportResult,
+        vulnerabilities: ExportResult,
+        plan: PublicPlan,
         id_scheme: str | None = None,
         product: str | None = None,
         tenable_conn_id: str = TenableHook.default_conn_name,
@@ -69,7 +72,7 @@ class TenableToAsffOperator(BaseOperator):
         """The hook of this task's connection; only a lookup asks for it."""
         return TenableHook(self.tenable_conn_id)
 
-    def execute(self, context: Any) -> dict[str, Any]:
+    def execute(self, context: Any) -> ShardResult:
         """Transform the shard."""
         from airflow_provider_tenable.export.store import staged_parts
         from airflow_provider_tenable.transform.output import FindingsWriter
@@ -89,7 +92,7 @@ class TenableToAsffOperator(BaseOperator):
                 else:
                     parts = staged_parts(self.vulnerabilities["folder"], "vulnerabilities")
                     transform.transform_parts(parts[shard["index"] :: shard["count"]])
-            manifest = writer.close({**transform.counts(), "from_pool": bool(shard.get("parked")), "pool_parts": pool_parts})
+            manifest = writer.close(transform.counts(from_pool=bool(shard.get("parked")), pool_parts=pool_parts))
         metrics.transformed(manifest, time.monotonic() - began, run.dag_id)
         self._note_lineage(run, manifest)
         self.log.info(
@@ -101,7 +104,13 @@ class TenableToAsffOperator(BaseOperator):
             manifest["parked"],
             manifest["skipped"] or "none",
         )
-        return {name: manifest[name] for name in ("shard", "read", "findings", "parked", "skipped")}
+        return {
+            "shard": manifest["shard"],
+            "read": manifest["read"],
+            "findings": manifest["findings"],
+            "parked": manifest["parked"],
+            "skipped": manifest["skipped"],
+        }
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Lineage, for the OpenLineage provider: from the staged exports to the staged findings, with the numbers of this shard."""
@@ -109,7 +118,7 @@ class TenableToAsffOperator(BaseOperator):
 
         return operator_lineage(*self._lineage)
 
-    def _note_lineage(self, run: RunFolder, manifest: dict[str, Any]) -> None:
+    def _note_lineage(self, run: RunFolder, manifest: ShardManifest) -> None:
         from airflow_provider_tenable.observability.lineage import staged_data
 
         source = str(run.parked_pool) if manifest["from_pool"] else self.vulnerabilities["folder"]

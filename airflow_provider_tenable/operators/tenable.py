@@ -16,6 +16,8 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
 
 if TYPE_CHECKING:
+    from airflow_provider_tenable.export.result import ExportResult
+    from airflow_provider_tenable.export.state import ExportState
     from airflow_provider_tenable.export.state_machine import ExportRun
     from airflow_provider_tenable.observability.lineage import Data
 
@@ -76,11 +78,11 @@ class TenableExportOperator(BaseOperator):
         """The hook of this task's connection."""
         return TenableHook(self.tenable_conn_id)
 
-    def execute(self, context: Any) -> dict[str, Any]:
+    def execute(self, context: Any) -> ExportResult:
         """Ask for the export, or go on with the one that this run has."""
         return self._advance(context)
 
-    def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
+    def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> ExportResult:
         """The trigger has seen something new: look for ourselves. Its word is only a wake-up call."""
         if event and event.get("message"):
             self.log.warning("The triggerer reports: %s", safe(event["message"], 1_000))
@@ -97,7 +99,7 @@ class TenableExportOperator(BaseOperator):
 
         return operator_lineage(*self._lineage)
 
-    def _advance(self, context: Any) -> dict[str, Any]:
+    def _advance(self, context: Any) -> ExportResult:
         from airflow_provider_tenable.export.state import Finished
 
         with fail_fast(), closing(self.hook):
@@ -125,7 +127,7 @@ class TenableExportOperator(BaseOperator):
                     )
                 time.sleep(outcome.seconds)
 
-    def _tell_metrics(self, state: Any, dag_id: str) -> None:
+    def _tell_metrics(self, state: ExportState, dag_id: str) -> None:
         tags = {"dag_id": dag_id, "export": self.export}
         metrics.count("tenable.exported", sum(part.records for part in state.parts.values()), **tags)
         metrics.timing("tenable.duration.export", time.time() - state.started_at, **tags)
@@ -166,7 +168,7 @@ class TenableExportOperator(BaseOperator):
             return {"num_findings": int(self.chunk_size or 5000), "filters": filters}
         raise ConfigurationError(f"export={quoted(self.export, 80)} is not one of vulnerabilities, assets, compliance.")
 
-    def _result(self, folder: str, state: Any) -> dict[str, Any]:
+    def _result(self, folder: str, state: ExportState) -> ExportResult:
         parts = state.parts.values()
         records, size = sum(part.records for part in parts), sum(part.bytes for part in parts)
         self.log.info("The %s export %s is whole: %d records in %d chunks, %.1f MB.", self.export, state.uuid, records, len(parts), size / 1e6)

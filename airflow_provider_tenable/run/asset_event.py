@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_tenable._compat import AirflowSkipException, Asset, asset_of
+from airflow_provider_tenable.run.ledger import Ledger
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -32,17 +33,17 @@ def announce(context: Any, asset: Asset) -> None:
     :raises AirflowSkipException: a dry run imports nothing; a task that is skipped updates no asset.
     """
     run = RunFolder.of(context)
-    ledger = read_json(run.ledger)
+    ledger: Ledger = read_json(run.ledger)
     if ledger["dry_run"]:
         raise AirflowSkipException("dry_run: nothing was imported, so there is no event for those who wait for an import.")
     context["outlet_events"][asset].extra = event_extra(run, ledger)
 
 
-def event_extra(run: RunFolder, ledger: dict[str, Any]) -> dict[str, Any]:
+def event_extra(run: RunFolder, ledger: Ledger) -> dict[str, Any]:
     """The event's extra: ``{"dag_id", "run_id", "destinations", "ledger"}`` and, as in the ledger, ``window, watermark, exported, unparked, skipped, parked,
     findings, accepted, rejected``. ``destinations`` is their number, ``ledger`` the file's URI. Size: some hundred bytes.
     """
-    counts = {name: ledger[name] for name in _FROM_LEDGER}
+    counts = {name: value for name, value in ledger.items() if name in _FROM_LEDGER}
     return {"dag_id": run.dag_id, "run_id": run.run_id, **counts, "destinations": len(ledger["destinations"]), "ledger": str(run.ledger)}
 
 

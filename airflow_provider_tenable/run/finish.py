@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import first_run, watermark
-from airflow_provider_tenable.run.ledger import build_ledger, check_rejected, check_sums, shard_manifests
-from airflow_provider_tenable.run.plan import _plan_of
+from airflow_provider_tenable.run.ledger import Ledger, Sums, WatermarkEntry, build_ledger, check_rejected, check_sums, shard_manifests, sums_of
+from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
 from airflow_provider_tenable.run.unserved import check_served
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import read_json, write_json
@@ -23,13 +24,13 @@ from airflow_provider_tenable.transform.waiting_records import settle_pool
 log = logging.getLogger(__name__)
 
 
-def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
+def settle_run(context: Any, vulnerabilities: ExportResult) -> Sums:
     """Make the ledger, and fail the run if it does not add up, too much was rejected, or most AWS assets were not served.
 
     :return: the sums, for the XCom.
     """
     run = RunFolder.of(context)
-    plan = _plan_of(run)
+    plan = plan_of(run)
     ledger = build_ledger(run, plan, exported=vulnerabilities["records"])
     write_json(run.ledger, ledger)
     reached(CrashPoint.LEDGER_WRITTEN)
@@ -42,16 +43,17 @@ def settle_run(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
         settled = [each for each in shard_manifests(run) if release or not each["from_pool"]]
         parts = [each["parked_part"] for each in settled if each["parked_part"]]
         settle_pool(run, parts, done=[name for each in settled for name in each["pool_parts"]])
-    return {name: ledger[name] for name in ("exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")}
+    return sums_of(ledger)
 
 
-def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str, Any]:
+def advance_watermark(context: Any, vulnerabilities: ExportResult) -> WatermarkEntry:
     """Move the watermark, last of all, where the rules allow it.
 
     :return: ``{"before", "after", "why"}``
     """
     run = RunFolder.of(context)
-    plan, ledger = _plan_of(run), read_json(run.ledger)
+    plan = plan_of(run)
+    ledger: Ledger | None = read_json(run.ledger)
     if ledger is None:
         raise StagingError(f"{run.ledger} is not there: the run was not settled, and the watermark stays. Clear the run's tasks from settle on.")
     dag_id = context["dag_run"].dag_id
@@ -70,15 +72,16 @@ def advance_watermark(context: Any, vulnerabilities: dict[str, Any]) -> dict[str
         watermark.write_watermark(dag_id, target)
         reached(CrashPoint.WATERMARK_WRITTEN)
     # A retry finds the watermark moved by its own first attempt: what the run began with is in its plan.
-    result = {"before": plan["window"]["watermark"], "after": current if target is None else target, "why": why}
-    write_json(run.ledger, {**ledger, "watermark": result, "complete": True})
+    result: WatermarkEntry = {"before": plan["window"]["watermark"], "after": current if target is None else target, "why": why}
+    complete: Ledger = {**ledger, "watermark": result, "complete": True}
+    write_json(run.ledger, complete)
     reached(CrashPoint.RUN_COMPLETE)
     metrics.watermark_lag(dag_id, result["after"], time.time())
     log.info("The watermark %s.", why)
     return result
 
 
-def _leaves_out_accounts(run: RunFolder, plan: dict[str, Any]) -> bool:
+def _leaves_out_accounts(run: RunFolder, plan: RunPlan) -> bool:
     """Whether the run's destinations left out an account that the DAG's own would have served."""
     if plan["usual_destinations"] is None:
         return False

@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.guards.identifiers import invalid_target, is_part_name, shown
+from airflow_provider_tenable.run.plan_file import RunPlan
+from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.transform.manifest import ShardManifest
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,90 @@ log = logging.getLogger(__name__)
 BROKEN = frozenset({"unreadable_record", "unmappable_record"})
 
 
-def shard_manifests(run: RunFolder) -> list[dict[str, Any]]:
+class DestinationCounts(TypedDict):
+    """What became of the findings of one account and hub Region; ``rejected``: code -> findings."""
+
+    findings: int
+    accepted: int
+    rejected: dict[str, int]
+    calls: int
+
+
+class LedgerWindow(TypedDict):
+    """What the run covered, unix seconds."""
+
+    since: int
+    until: int
+    kind: str
+
+
+class WatermarkEntry(TypedDict):
+    """Where the watermark was and went; the last two are there once the run is complete."""
+
+    before: int | None
+    after: NotRequired[int | None]
+    why: NotRequired[str]
+
+
+class Ledger(TypedDict):
+    """``ledger.json``. ``destinations`` by ``account/region``; ``severities``: account -> severity -> findings."""
+
+    window: LedgerWindow
+    dry_run: bool
+    exported: int
+    unparked: int
+    read: int
+    skipped: dict[str, int]
+    unserved: dict[str, dict[str, int]]
+    parked: int
+    not_ec2: int
+    findings: int
+    accepted: int
+    rejected: dict[str, int]
+    severities: dict[str, dict[str, int]]
+    destinations: dict[str, DestinationCounts]
+    watermark: WatermarkEntry
+    complete: bool
+
+
+class Sums(TypedDict):
+    """The ledger's sums, as they go into XCom."""
+
+    exported: int
+    unparked: NotRequired[int]
+    skipped: dict[str, int]
+    parked: int
+    findings: int
+    accepted: int
+    rejected: dict[str, int]
+
+
+class Delivery(TypedDict):
+    """The staged findings of one account and hub Region, of all shards: names of the parts, and findings in each."""
+
+    account: str
+    region: str
+    aws_conn_id: str | None
+    role_name: str | None
+    findings: int
+    parts: list[str]
+    lines: list[int]
+
+
+def sums_of(ledger: Ledger) -> Sums:
+    """The part of a ledger that goes into XCom."""
+    return {
+        "exported": ledger["exported"],
+        "unparked": ledger["unparked"],
+        "skipped": ledger["skipped"],
+        "parked": ledger["parked"],
+        "findings": ledger["findings"],
+        "accepted": ledger["accepted"],
+        "rejected": ledger["rejected"],
+    }
+
+
+def shard_manifests(run: RunFolder) -> list[ShardManifest]:
     """The manifests of all transform tasks. :raises StagingError: one is missing, or names what cannot be a place for findings."""
     planned = read_json(run.shards)
     if planned is None:
@@ -43,30 +129,53 @@ def shard_manifests(run: RunFolder) -> list[dict[str, Any]]:
     return manifests
 
 
-def _fault_of(manifest: dict[str, Any]) -> str | None:
+def _fault_of(manifest: ShardManifest) -> str | None:
     """What in a manifest cannot become part of a path, an ARN or a connection look-up, in words."""
     parts = [manifest["rejected_part"], manifest["parked_part"]]
     for entry in manifest["destinations"]:
-        if fault := invalid_target(**{name: entry[name] for name in ("account", "region", "aws_conn_id", "role_name")}):
+        if fault := invalid_target(account=entry["account"], region=entry["region"], aws_conn_id=entry["aws_conn_id"], role_name=entry["role_name"]):
             return fault
         parts += [part["name"] for part in entry["parts"]]
     return next((f"{shown(name)} is not the name of a staged part" for name in parts if name is not None and not is_part_name(name)), None)
 
 
-def destinations_of(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def destinations_of(manifests: list[ShardManifest]) -> list[Delivery]:
     """One entry per account and hub Region: ``account, region, aws_conn_id, role_name, findings``, and of its parts the names and ``lines``."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], Delivery] = {}
     for manifest in manifests:
         for entry in manifest["destinations"]:
             key = (entry["account"], entry["region"])
-            target = found.setdefault(key, {**entry, "findings": 0, "parts": [], "lines": []})
+            empty: Delivery = {
+                "account": entry["account"],
+                "region": entry["region"],
+                "aws_conn_id": entry["aws_conn_id"],
+                "role_name": entry["role_name"],
+                "findings": 0,
+                "parts": [],
+                "lines": [],
+            }
+            target = found.setdefault(key, empty)
             target["findings"] += sum(part["lines"] for part in entry["parts"])
             target["parts"] += [part["name"] for part in entry["parts"]]
             target["lines"] += [part["lines"] for part in entry["parts"]]
     return [found[key] for key in sorted(found)]
 
 
-def build_ledger(run: RunFolder, plan: dict[str, Any], *, exported: int) -> dict[str, Any]:
+def targets_of(manifests: list[ShardManifest]) -> list[Target]:
+    """The same as targets of import tasks."""
+    return [
+        Target(
+            each["account"],
+            each["region"],
+            each["aws_conn_id"],
+            each["role_name"],
+            list(zip(each["parts"], each["lines"], strict=True)),
+        )
+        for each in destinations_of(manifests)
+    ]
+
+
+def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
     """Count what is on record.
 
     :param exported: records that the vulnerability export staged.
@@ -78,14 +187,19 @@ def build_ledger(run: RunFolder, plan: dict[str, Any], *, exported: int) -> dict
         skipped.update(manifest["skipped"])
         for account, counts in manifest["severities"].items():
             severities.setdefault(account, Counter()).update(counts)
-    destinations: dict[str, Any] = {}
+    destinations: dict[str, DestinationCounts] = {}
     rejected: Counter[str] = Counter()
     for entry in destinations_of(manifests):
-        counts = Receipts(run, entry["account"], entry["region"], entry["parts"]).counts()
-        destinations[f"{entry['account']}/{entry['region']}"] = {"findings": entry["findings"], **counts}
-        rejected.update(counts["rejected"])
+        delivered = Receipts(run, entry["account"], entry["region"], entry["parts"]).counts()
+        destinations[f"{entry['account']}/{entry['region']}"] = {
+            "findings": entry["findings"],
+            "accepted": delivered["accepted"],
+            "rejected": delivered["rejected"],
+            "calls": delivered["calls"],
+        }
+        rejected.update(delivered["rejected"])
     return {
-        "window": {name: plan["window"][name] for name in ("since", "until", "kind")},
+        "window": {"since": plan["window"]["since"], "until": plan["window"]["until"], "kind": plan["window"]["kind"]},
         "dry_run": plan["settings"]["dry_run"],
         "exported": exported,
         "unparked": sum(manifest["read"] for manifest in manifests if manifest["from_pool"]),
@@ -105,7 +219,7 @@ def build_ledger(run: RunFolder, plan: dict[str, Any], *, exported: int) -> dict
     }
 
 
-def unserved_by_account(manifests: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+def unserved_by_account(manifests: list[ShardManifest]) -> dict[str, dict[str, int]]:
     """Records of AWS accounts that found no destination: account -> reason -> records. They are among the skipped ones."""
     found: dict[str, Counter[str]] = {}
     for manifest in manifests:
@@ -115,23 +229,27 @@ def unserved_by_account(manifests: list[dict[str, Any]]) -> dict[str, dict[str, 
     return {account: dict(sorted(reasons.items())) for account, reasons in sorted(found.items())}
 
 
-def check_sums(ledger: dict[str, Any]) -> None:
+def check_sums(ledger: Ledger) -> None:
     """:raises LedgerError: a sum does not add up; the text has both sides."""
     wrong = []
     came, went = ledger["exported"] + ledger["unparked"], sum(ledger["skipped"].values()) + ledger["parked"] + ledger["findings"]
     if came != went or ledger["read"] != came:
         wrong.append(f"exported {ledger['exported']} + unparked {ledger['unparked']} = {came}, of which {ledger['read']} were read and {went} accounted for")
-    for name, entry in {"all": ledger, **ledger["destinations"]}.items():
-        delivered = entry["accepted"] + sum(entry["rejected"].values())
-        if delivered != entry["findings"] and not ledger["dry_run"]:
-            wrong.append(f"{name}: {entry['findings']} findings, but {delivered} accepted or rejected")
+    counted = {name: (each["findings"], each["accepted"], each["rejected"]) for name, each in ledger["destinations"].items()}
+    for name, (findings, accepted, rejected) in {
+        "all": (ledger["findings"], ledger["accepted"], ledger["rejected"]),
+        **counted,
+    }.items():
+        delivered = accepted + sum(rejected.values())
+        if delivered != findings and not ledger["dry_run"]:
+            wrong.append(f"{name}: {findings} findings, but {delivered} accepted or rejected")
     if sum(entry["findings"] for entry in ledger["destinations"].values()) != ledger["findings"]:
         wrong.append("the findings of the destinations are not those of the run")
     if wrong:
         raise LedgerError(f"The ledger does not add up: {'; '.join(wrong)}. The watermark stays. Clear the failed tasks, or the run.")
 
 
-def check_rejected(ledger: dict[str, Any], run: RunFolder, max_ratio: float) -> None:
+def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
     """:raises RejectedFindingsError: too many were rejected; the text has the top reasons with an example each."""
     broken = {reason: count for reason, count in ledger["skipped"].items() if reason in BROKEN}
     reasons = Counter({**ledger["rejected"], **broken})

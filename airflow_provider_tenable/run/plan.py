@@ -13,25 +13,28 @@ import msgspec
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.assets import index
-from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
+from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
+from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import first_run, watermark
 from airflow_provider_tenable.run.conf import check_conf
-from airflow_provider_tenable.run.ledger import destinations_of, shard_manifests
+from airflow_provider_tenable.run.ledger import shard_manifests, targets_of
 from airflow_provider_tenable.run.params import DEFAULTS, narrowed, parse_settings
+from airflow_provider_tenable.run.plan_file import PublicPlan, RunPlan, plan_of, public
 from airflow_provider_tenable.run.shards import plan_transform
-from airflow_provider_tenable.security_hub.assignment import grouped, name_of, target_of, write_group
+from airflow_provider_tenable.security_hub.assignment import AssignmentEntry, grouped, name_of, write_group
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import read_json, remove, remove_file, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.transform.manifest import ShardTask
 from airflow_provider_tenable.transform.routing import Destination, parse_destinations, resolve
 from airflow_provider_tenable.transform.waiting_records import claim_pool
 
 log = logging.getLogger(__name__)
 
 
-def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[str, Any]:
+def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> PublicPlan:
     """Check everything a person can get wrong, and decide what the run covers. Nothing is exported or imported yet.
 
     A run that was planned before and is not complete keeps its window, so that a cleared run goes on with what it has
@@ -55,7 +58,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     before = read_json(run.plan)
     earlier = _kept_plan(run, asked)
     window = watermark.Window(**earlier["window"]) if earlier else _new_window(context, params, server_now)
-    assets = index.plan_assets(run, source=source, now=now, earlier=(earlier or {}).get("assets"))
+    assets = index.plan_assets(run, source=source, now=now, earlier=earlier.get("assets") if earlier else None)
     defaults = _defaults_of(context)
     held_back = not settings.dry_run and first_run.is_held_back(
         run,
@@ -67,7 +70,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     if held_back:
         settings = replace(settings, dry_run=True)
         first_run.warn(run.dag_id)
-    plan = {
+    plan: RunPlan = {
         "asked": asked,
         "window": window.to_json(),
         "settings": msgspec.to_builtins(settings),
@@ -88,12 +91,12 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> dict[
     first_run.note_an_upgrade(run, mark=window.watermark, source=source)
     metrics.watermark_lag(run.dag_id, window.watermark, time.time())
     log.info("Window %s; settings %s; destinations %s.", plan["window"], plan["settings"], quoted(plan["destinations"], 4_000))
-    return _public(plan)
+    return public(plan)
 
 
-def _kept_plan(run: RunFolder, asked: dict[str, Any]) -> dict[str, Any] | None:
+def _kept_plan(run: RunFolder, asked: dict[str, Any]) -> RunPlan | None:
     """The plan of a run that is cleared before it was complete: its window stays. All that could be wrong and has been mended is read anew."""
-    earlier: dict[str, Any] | None = read_json(run.plan)
+    earlier: RunPlan | None = read_json(run.plan)
     if earlier is None:
         return None
     complete = (read_json(run.ledger) or {}).get("complete")
@@ -122,14 +125,14 @@ def _new_window(context: Any, params: dict[str, Any], server_now: float | None) 
     )
 
 
-def plan_shards(context: Any, vulnerabilities: dict[str, Any], assets: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+def plan_shards(context: Any, vulnerabilities: ExportResult, assets: ExportResult | None = None) -> list[ShardTask]:
     """Split the transform (:mod:`airflow_provider_tenable.run.shards`), and bring the asset index up to date.
 
     :param vulnerabilities: result of the vulnerability export.
     :param assets: result of the asset export. Without it the asset index stays as it is.
     """
     run = RunFolder.of(context)
-    plan = _plan_of(run)
+    plan = plan_of(run)
     # A run that an older version has planned keeps no index.
     if assets is not None and "assets" in plan:
         index.keep_assets(run, plan["assets"])
@@ -141,7 +144,7 @@ def plan_shards(context: Any, vulnerabilities: dict[str, Any], assets: dict[str,
     return shards
 
 
-def plan_imports(context: Any) -> list[dict[str, Any]]:
+def plan_imports(context: Any) -> list[AssignmentEntry]:
     """What each mapped import does: one per account and hub Region that has findings, or per group of them where those would be too many tasks.
 
     Nothing that a person or Tenable has written is in it (see :mod:`airflow_provider_tenable.security_hub.assignment`): accounts, Regions, roles and connections are in a file.
@@ -149,13 +152,12 @@ def plan_imports(context: Any) -> list[dict[str, Any]]:
     :return: ``{"group", "title", "batch_size", "dry_run"}`` of each task; ``title`` is made of account ids and Regions that were checked.
     """
     run = RunFolder.of(context)
-    settings = _plan_of(run)["settings"]
-    shared = {name: settings[name] for name in ("batch_size", "dry_run")}
+    settings = plan_of(run)["settings"]
     tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
-    assignments: list[dict[str, Any]] = []
-    for number, group in enumerate(grouped([target_of(entry) for entry in destinations_of(shard_manifests(run))], tasks)):
+    assignments: list[AssignmentEntry] = []
+    for number, group in enumerate(grouped(targets_of(shard_manifests(run)), tasks)):
         write_group(run, number, group)
-        assignments.append({"group": number, "title": name_of(group), **shared})
+        assignments.append({"group": number, "title": name_of(group), "batch_size": settings["batch_size"], "dry_run": settings["dry_run"]})
     reached(CrashPoint.IMPORTS_PLANNED)
     return assignments
 
@@ -174,19 +176,6 @@ def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list
         usual = [Destination(aws_conn_id=None, accounts=(), role_name="unknown")]
     built: list[dict[str, Any]] = msgspec.to_builtins(usual)
     return built
-
-
-def _plan_of(run: RunFolder) -> dict[str, Any]:
-    plan: dict[str, Any] | None = read_json(run.plan)
-    if plan is None:
-        raise StagingError(
-            f"{run.plan} is not there. Was the run's folder removed, or [tenable] staging_path changed since the run began? Clear the run from plan_run on."
-        )
-    return plan
-
-
-def _public(plan: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in plan.items() if name not in ("asked", "usual_destinations", "assets")}
 
 
 def _defaults_of(context: Any) -> dict[str, Any]:

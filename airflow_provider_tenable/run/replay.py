@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -18,14 +18,34 @@ from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import LONGEST_ID, quoted, safe
 from airflow_provider_tenable.run.conf import check_conf
-from airflow_provider_tenable.run.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
+from airflow_provider_tenable.run.ledger import Sums, build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests, sums_of
 from airflow_provider_tenable.run.params import REPLAY, checked
+from airflow_provider_tenable.run.plan_file import RunPlan, SettingsEntry, plan_of
 from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.staging.files import default_staging_uri, names, read_json, remove, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.transform.manifest import ShardTask
 from airflow_provider_tenable.transform.output import FindingsWriter
 
 log = logging.getLogger(__name__)
+
+
+class StagedFolder(TypedDict):
+    """What the transform needs to know of an export, as in its result."""
+
+    folder: str
+    parts: int
+    records: int
+
+
+class ReplayPlan(TypedDict):
+    """The XCom of ``plan_replay``; the last three are empty where findings go out as they are on record."""
+
+    run_id: str
+    shards: list[ShardTask]
+    assets: StagedFolder | dict[str, Any]
+    vulnerabilities: StagedFolder | dict[str, Any]
+    plan: dict[str, Any]
 
 
 class _Updated(msgspec.Struct):
@@ -39,7 +59,7 @@ class _Via(msgspec.Struct):
     role_name: str | None
 
 
-def plan_replay(context: Any) -> dict[str, Any]:
+def plan_replay(context: Any) -> ReplayPlan:
     """Find the run that is to be repeated, and stage what is to be sent.
 
     :return: ``{"run_id", "shards", "assets", "vulnerabilities", "plan"}``: what the transform is mapped over (nothing where findings go out as they are).
@@ -50,49 +70,58 @@ def plan_replay(context: Any) -> dict[str, Any]:
     # Checked again: not every trigger comes through the form.
     params = {name: checked(name, context["params"], REPLAY) for name in REPLAY}
     source = _source(params["dag_id"], params["run_id"])
-    plan = read_json(source.plan)
+    plan: RunPlan | None = read_json(source.plan)
     if plan is None:
         raise ConfigurationError(
             f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that may be repeated: {quoted(names(source.dag_root)[-5:], 1_500)}."
         )
     # A replay that is run again begins anew: what is delivered twice changes nothing.
     remove(run.root)
-    settings = {**plan["settings"], "max_rejected_ratio": params["max_rejected_ratio"], "dry_run": False}
+    settings: SettingsEntry = {**plan["settings"], "max_rejected_ratio": params["max_rejected_ratio"], "dry_run": False}
     write_json(run.plan, {**plan, "settings": settings, "usual_destinations": None, "replays": f"{params['dag_id']}/{source.run_id}"})
-    result = {"run_id": source.run_id, "shards": [], "assets": {}, "vulnerabilities": {}, "plan": {}}
+    result: ReplayPlan = {"run_id": source.run_id, "shards": [], "assets": {}, "vulnerabilities": {}, "plan": {}}
     if params["transform"]:
-        exports = {kind: _staged(source, kind) for kind in ("assets", "vulnerabilities")}
-        shards = plan_transform(exports["vulnerabilities"]["parts"])
-        write_json(run.shards, {"count": len(shards), "exported": exports["vulnerabilities"]["records"]})
-        shared = {name: plan[name] for name in ("window", "destinations")}
-        return {**result, **exports, "plan": {**shared, "settings": settings}, "shards": shards}
+        assets, vulnerabilities = _staged(source, "assets"), _staged(source, "vulnerabilities")
+        shards = plan_transform(vulnerabilities["parts"])
+        write_json(run.shards, {"count": len(shards), "exported": vulnerabilities["records"]})
+        shared = {"window": plan["window"], "destinations": plan["destinations"]}
+        return {
+            "run_id": source.run_id,
+            "shards": shards,
+            "assets": assets,
+            "vulnerabilities": vulnerabilities,
+            "plan": {**shared, "settings": settings},
+        }
     staged = _stage_rejected(source, run)
     write_json(run.shards, {"count": 1, "exported": staged})
     log.info("%d rejected findings of run %s are to be sent again.", staged, safe(source.run_id))
     return result
 
 
-def settle_replay(context: Any) -> dict[str, Any]:
+def settle_replay(context: Any) -> Sums:
     """Make the ledger of a replay.
 
     :return: the sums, for the XCom.
     :raises RejectedFindingsError: more than ``max_rejected_ratio`` were rejected again; the text has the top reasons.
     """
     run = RunFolder.of(context)
-    plan = read_json(run.plan)
+    plan = plan_of(run)
     ledger = build_ledger(run, plan, exported=read_json(run.shards)["exported"])
     check_sums(ledger)
     write_json(run.ledger, {**ledger, "complete": True})
     log.info(
         "Replay of %s: %d findings, %d accepted by Security Hub, %d rejected again %s. The watermark stays.",
-        safe(plan["replays"], LONGEST_ID),
+        safe(plan.get("replays"), LONGEST_ID),
         ledger["findings"],
         ledger["accepted"],
         sum(ledger["rejected"].values()),
         quoted(ledger["rejected"], 1_000) if ledger["rejected"] else "",
     )
     check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
-    return {name: ledger[name] for name in ("exported", "skipped", "parked", "findings", "accepted", "rejected")}
+    sums = sums_of(ledger)
+    # Nothing waits between replays.
+    del sums["unparked"]
+    return sums
 
 
 def _source(dag_id: str, run_id: str | None) -> RunFolder:
@@ -116,7 +145,7 @@ def _has_rejected(run: RunFolder) -> bool:
         return False
 
 
-def _staged(source: RunFolder, kind: str) -> dict[str, Any]:
+def _staged(source: RunFolder, kind: str) -> StagedFolder:
     state = StagedExport(source.export(kind), kind).state()
     if state is None or not state.complete:
         raise StagingError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 from airflow_provider_tenable.exceptions import TenableProviderError
 from airflow_provider_tenable.export.store import MANIFEST
 from airflow_provider_tenable.guards.foreign_text import safe, visible
-from airflow_provider_tenable.run.ledger import build_ledger
+from airflow_provider_tenable.run.ledger import Ledger, LedgerWindow, build_ledger
+from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -27,7 +27,7 @@ def report_of(run: RunFolder) -> str:
 
 
 def _report_of(run: RunFolder) -> str:
-    plan = read_json(run.plan)
+    plan: RunPlan | None = read_json(run.plan)
     if plan is None:
         return _table([("The run was not planned", "see the log of plan_run")], "Nothing was exported or imported")
     ledger, note = _ledger(run, plan)
@@ -38,8 +38,8 @@ def _report_of(run: RunFolder) -> str:
     return _table([*_held_back_rows(plan), *_window_rows(ledger["window"]), *_asset_rows(run, plan), *_rows(ledger)], note)
 
 
-def _ledger(run: RunFolder, plan: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    ledger = read_json(run.ledger)
+def _ledger(run: RunFolder, plan: RunPlan) -> tuple[Ledger | None, str]:
+    ledger: Ledger | None = read_json(run.ledger)
     if ledger and ledger["complete"]:
         return ledger, "Complete: every record is accounted for"
     export = read_json(run.export("vulnerabilities") / MANIFEST)
@@ -52,7 +52,7 @@ def _ledger(run: RunFolder, plan: dict[str, Any]) -> tuple[dict[str, Any] | None
         return None, f"NOT COMPLETE: {error}"
 
 
-def _held_back_rows(plan: dict[str, Any]) -> Iterator[tuple[str, object]]:
+def _held_back_rows(plan: RunPlan) -> Iterator[tuple[str, object]]:
     """Why a run that nobody asked to be dry was dry, and how to let the DAG send."""
     if plan.get("held_back"):
         yield "Why a dry run", "a scheduled run, and this DAG has imported nothing yet"
@@ -60,12 +60,12 @@ def _held_back_rows(plan: dict[str, Any]) -> Iterator[tuple[str, object]]:
         yield "", "or set [tenable] first_scheduled_run = send"
 
 
-def _window_rows(window: dict[str, Any]) -> Iterator[tuple[str, object]]:
+def _window_rows(window: LedgerWindow | WindowEntry) -> Iterator[tuple[str, object]]:
     since = "the beginning" if window["since"] <= 1 else _moment(window["since"])
     yield "Window", f"{window['kind']}: {since} to {_moment(window['until'])}"
 
 
-def _asset_rows(run: RunFolder, plan: dict[str, Any]) -> Iterator[tuple[str, object]]:
+def _asset_rows(run: RunFolder, plan: RunPlan) -> Iterator[tuple[str, object]]:
     """Whether the assets were exported whole, or the index was brought up to date."""
     assets, state = plan.get("assets"), read_json(run.export("assets") / MANIFEST)
     if not assets or not state or not state["complete"]:
@@ -86,7 +86,7 @@ def _export_rows(run: RunFolder) -> Iterator[tuple[str, object]]:
             yield f"Staged {kind}", f"{records:,} in {len(state['parts'])} chunks ({'whole' if state['complete'] else 'not whole'})"
 
 
-def _rows(ledger: dict[str, Any]) -> Iterator[tuple[str, object]]:
+def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     yield "Exported records", ledger["exported"]
     if ledger["unparked"]:
         yield "Parked before, tried again", ledger["unparked"]

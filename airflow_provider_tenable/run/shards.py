@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.transform.manifest import ShardTask
 
 
-def plan_transform(parts: int, *, parked: bool = False) -> list[dict[str, Any]]:
+def plan_transform(parts: int, *, parked: bool = False) -> list[ShardTask]:
     """One task for each group of chunks, and one for parked records.
 
     :param parts: chunks that the export has staged.
@@ -22,5 +21,5 @@ def plan_transform(parts: int, *, parked: bool = False) -> list[dict[str, Any]]:
     if largest < 1 + parked:
         raise ConfigurationError(f"[core] max_map_length is {largest}; the transform takes {1 + parked} mapped tasks at least. Raise it, and clear the task.")
     count = max(1, min(config.get("transform_shards"), parts, largest - parked))
-    shards: list[dict[str, Any]] = [{"index": index, "count": count} for index in range(count)]
+    shards: list[ShardTask] = [{"index": index, "count": count} for index in range(count)]
     return [*shards, {"index": count, "count": 1, "parked": True}] if parked else shards

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,6 +28,8 @@ from airflow_provider_tenable.assets.index import staged_assets
 from airflow_provider_tenable.assets.parquet import read_table
 from airflow_provider_tenable.aws import ACCOUNT, region_of
 from airflow_provider_tenable.exceptions import StagingError, UnservedError
+from airflow_provider_tenable.run.ledger import Ledger
+from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.run.watermark import EVERYTHING
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
@@ -51,7 +53,7 @@ _ADVICE = {
 }
 
 
-def check_served(ledger: dict[str, Any], run: RunFolder, plan: dict[str, Any]) -> None:
+def check_served(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
     """Fail a run that left most records of AWS assets without a destination.
 
     :raises UnservedError: with the accounts by id, how many records of each, and what to do.
@@ -75,7 +77,7 @@ def _records(unserved: dict[str, dict[str, int]]) -> int:
     return sum(sum(reasons.values()) for reasons in unserved.values())
 
 
-def _counting(unserved: dict[str, dict[str, int]], plan: dict[str, Any]) -> dict[str, dict[str, int]]:
+def _counting(unserved: dict[str, dict[str, int]], plan: RunPlan) -> dict[str, dict[str, int]]:
     """What counts as unserved. Accounts that a run's own destinations do not list were left out on purpose."""
     if plan.get("usual_destinations") is None:
         return unserved
@@ -83,7 +85,7 @@ def _counting(unserved: dict[str, dict[str, int]], plan: dict[str, Any]) -> dict
     return {account: reasons for account, reasons in kept.items() if reasons}
 
 
-def _check_connector(ledger: dict[str, Any], run: RunFolder) -> None:
+def _check_connector(ledger: Ledger, run: RunFolder) -> None:
     """Where no record of the run has an AWS account: does any asset have one?"""
     records = sum(ledger["skipped"].get(reason, 0) for reason in (NO_INSTANCE, NO_ACCOUNT, NO_REGION))
     if not records:
@@ -106,9 +108,7 @@ def _check_connector(ledger: dict[str, Any], run: RunFolder) -> None:
     )
 
 
-def _check_accounts(
-    accounts: dict[str, dict[str, int]], without_account: int, unserved: int, served: int, ratio: float, run: RunFolder, plan: dict[str, Any]
-) -> None:
+def _check_accounts(accounts: dict[str, dict[str, int]], without_account: int, unserved: int, served: int, ratio: float, run: RunFolder, plan: RunPlan) -> None:
     """Where most records of the run's AWS assets found no destination: is it so for most instances, too?"""
     named = _named(accounts, without_account)
     if plan["window"]["since"] > EVERYTHING:
@@ -143,7 +143,7 @@ def _named(accounts: dict[str, dict[str, int]], without_account: int) -> str:
     return ", ".join(named)
 
 
-def _unserved_instances(run: RunFolder, plan: dict[str, Any]) -> tuple[int, int] | None:
+def _unserved_instances(run: RunFolder, plan: RunPlan) -> tuple[int, int] | None:
     """Of all EC2 instances that Tenable knows, those without a destination, and all. None where the run has no assets on record."""
     router = Router(msgspec.convert(plan["destinations"], list[Destination]), plan["settings"]["region_routing"])
     served: dict[tuple[str | None, str | None, str | None], bool] = {}

@@ -17,9 +17,9 @@ The watermark lives in the Airflow Variable ``{dag_id}__since``, unix seconds as
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted
@@ -34,6 +34,16 @@ _CLOCK_SKEW_SECONDS = 300
 
 #: Unix seconds from which on there is no date.
 _YEAR_10000 = 253402300800
+
+
+class WindowEntry(TypedDict):
+    """A :class:`Window` as it is staged."""
+
+    kind: str
+    since: int
+    until: int
+    bounded: bool
+    watermark: int | None
 
 
 @dataclass(frozen=True)
@@ -57,8 +67,14 @@ class Window:
         """The time filter for Tenable. It filters only from below."""
         return {"indexed_at" if self.kind == INCREMENTAL else "since": self.since}
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    def to_json(self) -> WindowEntry:
+        return {
+            "kind": self.kind,
+            "since": self.since,
+            "until": self.until,
+            "bounded": self.bounded,
+            "watermark": self.watermark,
+        }
 
 
 def variable_name(dag_id: str) -> str:

@@ -8,7 +8,7 @@ templates (apache/airflow#33733).
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from msgspec import Struct
 
@@ -60,6 +60,15 @@ class Assignment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     role_name: str | None = None
 
 
+class AssignmentEntry(TypedDict):
+    """An :class:`Assignment` as ``plan_imports`` puts it into XCom."""
+
+    group: int
+    title: str
+    batch_size: int
+    dry_run: bool
+
+
 def parse_assignment(value: Any) -> Assignment:
     """An entry of the XCom of ``plan_imports``. :raises StagingError: it has another form."""
     import msgspec
@@ -78,11 +87,6 @@ def fault_of(target: Target) -> str | None:
         if not is_part_name(name):
             return f"{shown(name)} is not the name of a staged part"
     return invalid_target(account=target.account, region=target.region, aws_conn_id=target.aws_conn_id, role_name=target.role_name)
-
-
-def target_of(entry: dict[str, Any]) -> Target:
-    """A destination of :func:`~airflow_provider_tenable.run.ledger.destinations_of` as a target."""
-    return Target(entry["account"], entry["region"], entry["aws_conn_id"], entry["role_name"], list(zip(entry["parts"], entry["lines"], strict=True)))
 
 
 def grouped(targets: list[Target], tasks: int) -> list[list[Target]]:

@@ -11,6 +11,7 @@ from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import PartWriter
+from airflow_provider_tenable.transform.manifest import PartEntry, ShardCounts, ShardManifest
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.transform.routing import Destination
@@ -32,7 +33,7 @@ class FindingsWriter:
         self.shard = shard
         self.findings = 0
         self._open: dict[tuple[str, str], PartWriter] = {}
-        self._parts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._parts: dict[tuple[str, str], list[PartEntry]] = {}
         self._via: dict[tuple[str, str], Destination] = {}
         self._severities: dict[str, Counter[str]] = {}
         self._open_bytes = 0
@@ -75,12 +76,12 @@ class FindingsWriter:
             self._parked = PartWriter(self.run.parked, f"part-shard-{self.shard:04d}")
         self._parked.write(line)
 
-    def close(self, counts: dict[str, Any]) -> dict[str, Any]:
+    def close(self, counts: ShardCounts) -> ShardManifest:
         """Close all parts, then write the manifest that makes them count; the manifest is returned."""
         for key in list(self._open):
             self._close(key)
         reached(CrashPoint.SHARD_TRANSFORMED)
-        manifest = {
+        manifest: ShardManifest = {
             **counts,
             "shard": self.shard,
             "parked_part": self._parked.close() if self._parked else None,

@@ -10,7 +10,7 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +28,7 @@ from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.decode import decode_blocks, decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability, own_time, severity_id_of
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
+from airflow_provider_tenable.transform.manifest import ShardCounts
 from airflow_provider_tenable.transform.routing import Destination, Router
 
 if TYPE_CHECKING:
@@ -293,9 +294,11 @@ class Transform:
         self.skipped[reason] += 1
         self.writer.reject(reason, detail, record)
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self, *, from_pool: bool = False, pool_parts: list[str] | None = None) -> ShardCounts:
         """The counts of this shard for the ledger."""
         return {
+            "from_pool": from_pool,
+            "pool_parts": pool_parts or [],
             "read": self.read,
             "skipped": dict(sorted(self.skipped.items())),
             # Not the accounts of assets without a Region: a destination may serve those.

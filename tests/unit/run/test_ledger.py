@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
-from airflow_provider_tenable.run.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests
+from airflow_provider_tenable.run.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests, targets_of
+from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -229,6 +230,7 @@ def test_destinations_gather_their_parts_from_all_shards_in_order(run):
     ]
     assert found[0]["aws_conn_id"] == "aws_default"
     assert "role_name" in found[0]
+    assert targets_of(manifests)[0] == Target(A, REGION, "aws_default", None, list(zip(found[0]["parts"], found[0]["lines"], strict=True)))
 
 
 # Too much rejected.

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.security_hub.assignment import Assignment, Target, grouped, name_of, parse_assignment, read_group, target_of, write_group
+from airflow_provider_tenable.security_hub.assignment import Assignment, Target, grouped, name_of, parse_assignment, read_group, write_group
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -99,8 +99,3 @@ def test_an_assignment_is_read_as_this_version_and_as_0_1_0_wrote_it():
 def test_an_assignment_of_another_form_is_refused(value):
     with pytest.raises(StagingError, match=r"entry in the XCom of plan_imports cannot be read \(.+\)\. Clear the run's tasks from plan_imports on"):
         parse_assignment(value)
-
-
-def test_a_target_is_made_of_what_the_manifests_say():
-    entry = {"account": "000000000001", "region": "eu-west-1", "aws_conn_id": None, "role_name": "R", "parts": ["a", "b"], "lines": [2, 3], "findings": 5}
-    assert target_of(entry) == Target("000000000001", "eu-west-1", None, "R", [("a", 2), ("b", 3)])

@@ -1,0 +1,75 @@
+"""A run's plan, ``run.json``: what ``plan_run`` has decided, and what every later task goes by."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+from airflow_provider_tenable.assets.index import AssetPlan
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.run.watermark import WindowEntry
+from airflow_provider_tenable.staging.files import read_json
+from airflow_provider_tenable.staging.layout import RunFolder
+
+
+class SettingsEntry(TypedDict):
+    """The :class:`~airflow_provider_tenable.run.params.Settings` as they are staged."""
+
+    batch_size: int
+    severities: list[str]
+    states: list[str]
+    region_routing: str
+    accepted_risks: str
+    non_ec2_assets: str
+    max_rejected_ratio: float
+    dry_run: bool
+
+
+class PublicPlan(TypedDict):
+    """The XCom of ``plan_run``.
+
+    ``narrowed``: the run's params may deliver less than, or otherwise than, the DAG's own defaults would.
+    ``held_back``: a dry run that the params do not ask for. The filters are Tenable's.
+    """
+
+    window: WindowEntry
+    settings: SettingsEntry
+    destinations: list[dict[str, Any]]
+    narrowed: bool
+    held_back: NotRequired[bool]
+    asset_filters: dict[str, Any]
+    vulnerability_filters: dict[str, Any]
+
+
+class RunPlan(PublicPlan):
+    """The file.
+
+    ``asked``: the params as they were given. ``usual_destinations``: the DAG's own destinations, where the run was
+    given others. ``replays``: the run that a replay repeats, ``{dag_id}/{run_id}``.
+    """
+
+    asked: dict[str, Any]
+    usual_destinations: list[dict[str, Any]] | None
+    assets: NotRequired[AssetPlan]
+    replays: NotRequired[str]
+
+
+#: What stays out of XCom: it may be large, or it is nobody else's.
+_INTERNAL = frozenset(RunPlan.__annotations__) - frozenset(PublicPlan.__annotations__)
+
+
+def plan_of(run: RunFolder) -> RunPlan:
+    """The run's plan. :raises StagingError: the run was not planned here."""
+    plan: RunPlan | None = read_json(run.plan)
+    if plan is None:
+        raise StagingError(
+            f"{run.plan} is not there. Was the run's folder removed, or [tenable] staging_path changed since the run began? Clear the run from plan_run on."
+        )
+    return plan
+
+
+def public(plan: RunPlan) -> PublicPlan:
+    """The part of a plan that goes into XCom."""
+    return {name: value for name, value in plan.items() if name not in _INTERNAL}  # type: ignore[return-value]
+
+
+__all__ = ["PublicPlan", "RunPlan", "SettingsEntry", "WindowEntry", "plan_of", "public"]

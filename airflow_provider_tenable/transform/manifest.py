@@ -1,0 +1,76 @@
+"""What a transform task is given, and the manifest that it leaves: ``findings/shard-*.json``."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+
+class ShardTask(TypedDict):
+    """One entry of the XCom of ``plan_shards``: every ``count``-th chunk from ``index`` on.
+
+    ``parked`` marks the shard that tries parked records again.
+    """
+
+    index: int
+    count: int
+    parked: NotRequired[bool]
+
+
+class ShardCounts(TypedDict):
+    """Where the records of a shard ended.
+
+    ``skipped``: reason -> records. ``unserved``: account -> reason -> records, which are among the skipped.
+    ``pool_parts``: names of the parts of the pool of waiting records that the shard has read.
+    """
+
+    read: int
+    skipped: dict[str, int]
+    skipped_accounts: list[str]
+    # Shards of older releases lack these two.
+    unserved: NotRequired[dict[str, dict[str, int]]]
+    not_ec2: NotRequired[int]
+    parked: int
+    findings: int
+    from_pool: bool
+    pool_parts: list[str]
+
+
+class PartEntry(TypedDict):
+    """A staged part of findings; ``bytes`` before compression."""
+
+    name: str
+    lines: int
+    bytes: int
+
+
+class DestinationEntry(TypedDict):
+    """The findings of one account and hub Region, and how to reach it."""
+
+    account: str
+    region: str
+    aws_conn_id: str | None
+    role_name: str | None
+    parts: list[PartEntry]
+
+
+class ShardManifest(ShardCounts):
+    """The manifest; ``severities`` is account -> severity -> findings."""
+
+    shard: int
+    parked_part: str | None
+    rejected_part: str | None
+    severities: dict[str, dict[str, int]]
+    destinations: list[DestinationEntry]
+
+
+class ShardResult(TypedDict):
+    """The XCom of a transform task."""
+
+    shard: int
+    read: int
+    findings: int
+    parked: int
+    skipped: dict[str, int]
+
+
+__all__ = ["DestinationEntry", "PartEntry", "ShardCounts", "ShardManifest", "ShardResult", "ShardTask"]
