@@ -152,10 +152,11 @@ sbom: package .venv-sbom/installed ## Write a CycloneDX SBOM of the built wheel 
 	@.venv-sbom/bin/cyclonedx-py environment --output-reproducible --mc-type library \
 		--pyproject build/sbom/pyproject.toml --output-file dist/sbom/airflow-provider-tenable.cdx.json .venv-wheel
 
-lint: setup workflows ## Ruff, strict mypy, and `make workflows`
+lint: setup workflows ## Ruff, strict mypy, import-linter, and `make workflows`
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
 
 # Both work offline: check-jsonschema ships the schemas, and zizmor skips the audits that need GitHub.
 CHECK_SCHEMA = .venv-tools/bin/check-jsonschema --builtin-schema

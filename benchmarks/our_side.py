@@ -137,10 +137,11 @@ def floor(folder: str) -> Iterator[dict[str, Any]]:
 
 def staged(folder: str) -> Iterator[dict[str, Any]]:
     """The whole work of the transform task: staged chunks in, staged findings and manifest out, all on disk."""
-    from airflow_provider_tenable.assets import parquet
     from airflow_provider_tenable.export import store as export_store
-    from airflow_provider_tenable.staging.files import open_path
+    from airflow_provider_tenable.export.chunks import format_of
     from airflow_provider_tenable.staging.layout import RunFolder
+    from airflow_provider_tenable.staging.location import open_path
+    from airflow_provider_tenable.tenable_vm.kinds import ASSETS
     from airflow_provider_tenable.transform.output import FindingsWriter
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -151,7 +152,7 @@ def staged(folder: str) -> Iterator[dict[str, Any]]:
             chunk_parts.append(base / "v" / store.put("00000000", number, chunk).name)
         for number, chunk in enumerate(chunks_of(folder, "assets")):
             part = base / f"assets-{number}.parquet"
-            part.write_bytes(parquet.to_parquet(chunk)[0])
+            part.write_bytes(format_of(ASSETS).encode(chunk).content)
             asset_parts.append(part)
         while True:
             writer = FindingsWriter(RunFolder(f"file://{scratch}", "dag", "run"), 0)

@@ -21,7 +21,7 @@ STAGES = ("export", "transform", "import")
 def store_of(folder: Path, kind: str) -> Any:
     """The store of an export."""
     from airflow_provider_tenable.export.store import StagedExport
-    from airflow_provider_tenable.staging.files import open_path
+    from airflow_provider_tenable.staging.location import open_path
 
     return StagedExport(open_path(f"file://{folder / kind}"), kind)
 

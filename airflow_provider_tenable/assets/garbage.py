@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable.assets.index import MANIFEST
+from airflow_provider_tenable.assets.index_parts import files_of
 from airflow_provider_tenable.exceptions import DamagedFileError, StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
-from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
-from airflow_provider_tenable.staging.files import names, read_json, remove_file
-from airflow_provider_tenable.staging.index_files import is_part
+from airflow_provider_tenable.staging.files import names, read_json
+from airflow_provider_tenable.staging.index_files import MANIFEST
 from airflow_provider_tenable.staging.layout import RunFolder
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
 
 log = logging.getLogger(__name__)
-
-#: A run that is being planned may have read the manifest before this one was written, and names its parts in a moment.
-_RETIRED_SECONDS = 3600.0
-#: A part that is in no manifest is being put there, or its writer is dead.
-_ORPHANED_SECONDS = 86400.0
 
 
 def remove_unneeded_parts(run: RunFolder) -> list[str]:
@@ -33,24 +26,11 @@ def remove_unneeded_parts(run: RunFolder) -> list[str]:
     try:
         manifest = read_json(run.asset_index / MANIFEST) or {}
         needed = {part["name"] for kind in ("full", "merged", "updates") for part in manifest.get(kind, [])} | _named_by_runs(run)
+        retired = manifest.get("retired", {})
     except (StagingError, OSError, TypeError, KeyError, AttributeError) as error:
         log.warning("No part of the asset index is removed, since it cannot be told which ones are needed: %s", safe(error))
         return []
-    now, removed = time.time(), []
-    for name in names(run.asset_index):
-        path = run.asset_index / name
-        if not is_part(name) or name in needed:
-            continue
-        try:
-            since = manifest.get("retired", {}).get(name)
-            if now - since > _RETIRED_SECONDS if since is not None else now - path.stat().st_mtime > _ORPHANED_SECONDS:
-                remove_file(path)
-                reached(CrashPoint.INDEX_PART_REMOVED)
-                removed.append(name)
-        except FileNotFoundError:
-            # Another run was faster.
-            continue
-    return removed
+    return files_of(run).remove_unneeded(needed, retired)
 
 
 def _named_by_runs(run: RunFolder) -> set[str]:

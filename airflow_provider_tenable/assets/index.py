@@ -24,22 +24,20 @@ from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
-from airflow_provider_tenable import __version__, config
+from airflow_provider_tenable import __version__
+from airflow_provider_tenable.assets.index_parts import copy_parts, files_of, merge_parts
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export.store import StagedExport, staged_parts
-from airflow_provider_tenable.guards.foreign_text import safe
-from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
-from airflow_provider_tenable.staging.files import names, open_path, read_json, write_json
-from airflow_provider_tenable.staging.index_files import IndexPart, copy_parts, is_intact, merge_parts
+from airflow_provider_tenable.staging.files import read_json
+from airflow_provider_tenable.staging.index_files import IndexPart, Manifest
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.tenable_vm.asset_row import COLUMNS
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
 
 log = logging.getLogger(__name__)
-
-MANIFEST = "manifest.json"
 
 #: What a row means. An index that another release of the package wrote is made anew: it may have read the records otherwise.
 RELEASE = f"1 {__version__} {' '.join(COLUMNS)}"
@@ -52,7 +50,7 @@ _CLOCK_SKEW_SECONDS = 300
 _SINGLE_UPDATES = 16
 
 
-class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Index(Manifest, frozen=True, forbid_unknown_fields=True):
     """The manifest.
 
     :ivar release: :data:`RELEASE` of who wrote it.
@@ -62,7 +60,6 @@ class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     :ivar full: the parts of the full export.
     :ivar merged: updates that were merged, each asset once.
     :ivar updates: later updates, in their order.
-    :ivar retired: parts that are in the index no more, and since when (unix seconds, our clock).
     """
 
     release: str
@@ -72,7 +69,6 @@ class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     full: list[IndexPart]
     merged: list[IndexPart] = []
     updates: list[IndexPart] = []
-    retired: dict[str, float] = {}
 
     @property
     def parts(self) -> list[IndexPart]:
@@ -101,25 +97,35 @@ class AssetPlan(TypedDict):
     base: AssetBase | None
 
 
-def plan_assets(run: RunFolder, *, source: str, now: float, earlier: AssetPlan | None = None) -> AssetPlan:
+def plan_assets(
+    run: RunFolder,
+    *,
+    source: str,
+    now: float,
+    hours: float,
+    lag: int,
+    earlier: AssetPlan | None = None,
+) -> AssetPlan:
     """Decide how a run comes by its assets.
 
     :param source: which Tenable, and which user of it.
     :param now: unix seconds, by the earlier of our clock and Tenable's.
+    :param hours: ``[tenable] asset_index_hours``: how old the full export may be that the index goes back to; 0: there is to be no index.
+    :param lag: ``[tenable] lag_seconds``.
     :param earlier: what the run had decided when it was planned before; it stays, where it still can.
     :return: ``{"filters", "why", "planned_at", "source", "release", "base"}``: the filters of the asset export, and the parts of the index that it goes over, if any:
         ``{"parts": [names], "records", "changed", "data_from", "full_from"}``.
     """
-    if earlier is not None and _still_holds(run, earlier, source):
+    if earlier is not None and _still_holds(run, earlier, source, hours):
         return earlier
     plan: AssetPlan = {"filters": {}, "why": "", "planned_at": now, "source": source, "release": RELEASE, "base": None}
-    index, why = _usable(run, source=source, now=now)
-    broken = [part.name for part in index.parts if not is_intact(run.asset_index / part.name)] if index else []
+    index, why = _usable(run, source=source, now=now, hours=hours)
+    broken = [part.name for part in index.parts if not files_of(run).is_intact(part.name)] if index else []
     if index is None or broken:
         why = f"the index is not whole: {broken[0]} is missing or damaged" if broken else why
         log.info("All assets are exported: %s.", why)
         return {**plan, "why": why}
-    since = max(int(index.data_from) - max(config.get("lag_seconds"), _LEAST_LAG_SECONDS), 1)
+    since = max(int(index.data_from) - max(lag, _LEAST_LAG_SECONDS), 1)
     base: AssetBase = {
         "parts": [part.name for part in index.parts],
         "records": sum(part.records for part in index.full),
@@ -131,17 +137,16 @@ def plan_assets(run: RunFolder, *, source: str, now: float, earlier: AssetPlan |
     return {**plan, "filters": {"since": since}, "why": "the index is brought up to date", "base": base}
 
 
-def _still_holds(run: RunFolder, earlier: AssetPlan, source: str) -> bool:
+def _still_holds(run: RunFolder, earlier: AssetPlan, source: str, hours: float) -> bool:
     if earlier["source"] != source or earlier["release"] != RELEASE:
         return False
     if earlier["base"] is None:
         return True
-    return bool(config.get("asset_index_hours")) and all(is_intact(run.asset_index / name) for name in earlier["base"]["parts"])
+    return bool(hours) and all(map(files_of(run).is_intact, earlier["base"]["parts"]))
 
 
-def _usable(run: RunFolder, *, source: str, now: float) -> tuple[Index | None, str]:
+def _usable(run: RunFolder, *, source: str, now: float, hours: float) -> tuple[Index | None, str]:
     """The index, if a run may build on it, else why not. Its parts are not looked at."""
-    hours = config.get("asset_index_hours")
     if not hours:
         return None, "[tenable] asset_index_hours is 0"
     index, why = _readable(run, source)
@@ -157,7 +162,7 @@ def _usable(run: RunFolder, *, source: str, now: float) -> tuple[Index | None, s
 def _readable(run: RunFolder, source: str) -> tuple[Index | None, str]:
     """The index of this Tenable, as old as it may be, else why there is none."""
     try:
-        index = _read(run)
+        index = files_of(run).read_manifest(Index)
     except StagingError as error:
         return None, f"the index is damaged ({error})"
     if index is None:
@@ -169,25 +174,16 @@ def _readable(run: RunFolder, source: str) -> tuple[Index | None, str]:
     return index, ""
 
 
-def _read(run: RunFolder) -> Index | None:
-    """The manifest, None where there is none. :raises StagingError: it is damaged."""
-    path = run.asset_index / MANIFEST
-    try:
-        value = read_json(path)
-        return None if value is None else msgspec.convert(value, Index)
-    except (OSError, msgspec.ValidationError) as error:
-        raise StagingError(f"{path} cannot be read: {safe(error)}") from error
-
-
-def keep_assets(run: RunFolder, plan: AssetPlan) -> None:
+def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
     """Bring the index up to date with the run's asset export, which is whole. May be repeated.
 
     :param plan: the run's ``assets``, as :func:`plan_assets` made it.
+    :param hours: as for :func:`plan_assets`.
     :raises StagingError: the export is not whole, or there is no room.
     """
     parts = staged_parts(str(run.export("assets")), "assets")
     state = StagedExport(run.export("assets"), "assets").state()
-    if not config.get("asset_index_hours") or state is None or state.body.get("filters", {}) != plan["filters"]:
+    if not hours or state is None or state.body.get("filters", {}) != plan["filters"]:
         return
     if state.data_from is None:
         log.warning("It is not known from when on asset export %s holds everything: the index stays as it is.", state.uuid)
@@ -203,33 +199,24 @@ def keep_assets(run: RunFolder, plan: AssetPlan) -> None:
         elif current is not None and data_from <= current.full_from <= time.time() + _CLOCK_SKEW_SECONDS:
             log.info("The index has a full export already that is as late as this one: it stays as it is.")
         else:
-            _publish(run, Index(RELEASE, plan["source"], data_from, data_from, copy_parts(parts, run.asset_index)))
+            _publish(run, Index(RELEASE, plan["source"], data_from, data_from, copy_parts(files_of(run), parts)))
     elif current is None:
         log.info("The index stays as it is: %s.", why)
     elif plan["filters"]["since"] > current.data_from or data_from <= current.data_from:
         log.info("The index stays as it is: it is of %s now, and these changes are from %s on.", _iso(current.data_from), _iso(plan["filters"]["since"]))
     else:
-        _publish(run, _updated(run, current, data_from, copy_parts(parts, run.asset_index)))
+        _publish(run, _updated(run, current, data_from, copy_parts(files_of(run), parts)))
 
 
 def _updated(run: RunFolder, index: Index, data_from: float, parts: list[IndexPart]) -> Index:
     updates, merged = [*index.updates, *parts], index.merged
     if len(updates) > _SINGLE_UPDATES:
-        merged, updates = merge_parts([run.asset_index / part.name for part in [*merged, *updates]], run.asset_index), []
+        merged, updates = merge_parts(files_of(run), [run.asset_index / part.name for part in [*merged, *updates]]), []
     return msgspec.structs.replace(index, data_from=data_from, merged=merged, updates=updates)
 
 
 def _publish(run: RunFolder, index: Index) -> None:
-    """Replace the manifest. What it names no more is kept until no run can need it."""
-    try:
-        before = _read(run)
-    except StagingError:
-        before = None
-    now, there, kept = time.time(), set(names(run.asset_index)), {part.name for part in index.parts}
-    gone = {**({part.name: now for part in before.parts} if before else {}), **(before.retired if before else {})}
-    retired = {name: since for name, since in gone.items() if name in there and name not in kept}
-    write_json(run.asset_index / MANIFEST, msgspec.to_builtins(msgspec.structs.replace(index, retired=retired)))
-    reached(CrashPoint.INDEX_PUBLISHED)
+    files_of(run).publish(index)
     log.info("The asset index holds everything before %s, in %d parts.", _iso(index.data_from), len(index.parts))
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
-import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from airflow_provider_tenable.assets.parquet import read_columns
+from airflow_provider_tenable.staging.keyed_rows import KeyedRows
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
-from airflow_provider_tenable.assets.parquet import read_columns
 
 
 class AssetTable:
@@ -24,51 +23,33 @@ class AssetTable:
     """
 
     def __init__(self, parts: Iterable[ObjectStoragePath]) -> None:
-        self._parts = parts
-        self._database: sqlite3.Connection | None = None
+        self._rows = KeyedRows(parts, encoded_rows)
 
     def get(self, asset_id: str) -> AssetRow | None:
         """The row of an asset, None where the export lacks it."""
-        found = self._table().execute("SELECT line FROM assets WHERE id = ?", (asset_id,)).fetchone()
-        return None if found is None else AssetRow(*msgspec.msgpack.decode(found[0]))
+        row = self._rows.get(asset_id)
+        return None if row is None else decode_row(row)
 
     def rows(self) -> Iterator[AssetRow]:
         """All rows, by id."""
-        for (line,) in self._table().execute("SELECT line FROM assets ORDER BY id"):
-            yield AssetRow(*msgspec.msgpack.decode(line))
+        return map(decode_row, self._rows.rows())
 
     def close(self) -> None:
         """Remove the file."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        self._rows.close()
 
-    def _table(self) -> sqlite3.Connection:
-        if self._database is None:
-            # An empty name: SQLite keeps the table in memory up to the size of its cache, beyond that in a temporary file that has no name and ends with us.
-            # Only one thread uses it, but the garbage collector may close a forgotten one from another.
-            database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            # Python 3.13 complains of a connection that is left to the garbage collector.
-            finalize = weakref.finalize(self, database.close)
-            try:
-                self._fill(database)
-            except BaseException:
-                finalize()
-                raise
-            self._database = database
-        return self._database
 
-    def _fill(self, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA cache_size = -32768")
-        database.execute("CREATE TABLE assets (id TEXT PRIMARY KEY, line BLOB) WITHOUT ROWID")
-        encode = msgspec.msgpack.Encoder().encode
-        for part in self._parts:
-            columns = read_columns(part)
-            acr = [None if value is None or value != value else value for value in columns.pop("acr")]  # noqa: PLR0124 (pandas writes NaN)
-            rows = zip(*columns.values(), acr, strict=True)
-            database.execute("BEGIN")
-            database.executemany("INSERT OR REPLACE INTO assets VALUES (?, ?)", ((row[0], encode(row)) for row in rows))
-            database.execute("COMMIT")
+def encoded_rows(part: ObjectStoragePath) -> Iterator[tuple[str, bytes]]:
+    """The rows of an asset part: (id, row as MessagePack). :raises StagingError: it is missing or damaged."""
+    encode = msgspec.msgpack.Encoder().encode
+    columns = read_columns(part)
+    acr = [None if value is None or value != value else value for value in columns.pop("acr")]  # noqa: PLR0124 (pandas writes NaN)
+    return ((row[0], encode(row)) for row in zip(*columns.values(), acr, strict=True))
+
+
+def decode_row(row: bytes) -> AssetRow:
+    """A row as :func:`encoded_rows` gives it."""
+    return AssetRow(*msgspec.msgpack.decode(row))
 
 
 def find(parts: Iterable[ObjectStoragePath], wanted: set[str]) -> dict[str, AssetRow]:

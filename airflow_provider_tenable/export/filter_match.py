@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-_UPPER_CASE = frozenset({"state", "severity", "severity_modification_type"})
-#: Two names for one filter.
-_SAME = {"first_seen": "first_found", "last_seen": "last_found", "plugin_ids": "plugin_id"}
+from airflow_provider_tenable.tenable_vm.kinds import FilterNames
 
 
-def same_filters(ours: dict[str, Any], echoed: Any) -> bool:
-    """Whether a job's echoed filters mean the same as ours. An echo that cannot be read means no."""
+def same_filters(ours: dict[str, Any], echoed: Any, names: FilterNames) -> bool:
+    """Whether a job's echoed filters mean the same as ours. An echo that cannot be read means no.
+
+    :param names: the filters of the job's kind.
+    """
     if isinstance(echoed, str):
         try:
             echoed = json.loads(echoed or "{}")
@@ -23,26 +24,26 @@ def same_filters(ours: dict[str, Any], echoed: Any) -> bool:
             return False
     if echoed is None:
         echoed = {}
-    return isinstance(echoed, dict) and _canonical(ours) == _canonical(echoed)
+    return isinstance(echoed, dict) and _canonical(ours, names) == _canonical(echoed, names)
 
 
-def _canonical(filters: dict[str, Any]) -> dict[str, Any]:
+def _canonical(filters: dict[str, Any], names: FilterNames) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, given in filters.items():
         if name == "tags" and isinstance(given, dict):
-            flat.update(_canonical(given))
+            flat.update(_canonical(given, names))
             continue
-        value = _value(name, given)
+        value = _value(name, given, names)
         if not _unset(value):
-            flat[_SAME.get(name, name)] = value
+            flat[names.synonyms.get(name, name)] = value
     return flat
 
 
-def _value(name: str, value: Any) -> Any:
+def _value(name: str, value: Any, names: FilterNames) -> Any:
     if isinstance(value, dict):
-        return {key: _value(key, item) for key, item in value.items() if not _unset(_value(key, item))}
+        return {key: kept for key, item in value.items() if not _unset(kept := _value(key, item, names))}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return sorted({str(item).upper() if name in _UPPER_CASE else str(item) for item in value})
+        return sorted({str(item).upper() if name in names.upper_case else str(item) for item in value})
     return value
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from airflow_provider_tenable.export.filter_match import same_filters
 from airflow_provider_tenable.export.state import ExportState
 from airflow_provider_tenable.tenable_vm.jobs import ACTIVE, Job
+from airflow_provider_tenable.tenable_vm.kinds import KINDS, kind_of
 
 #: Clocks differ: a job counts as the outcome of our own lost request if it was created up to this long before it.
 _CLOCK_SKEW_SECONDS = 120.0
-_PLUGIN_OUTPUT = "include_plugin_output"
+#: What a request says about plugin output.
+_OUTPUT = dict.fromkeys(name for kind in KINDS.values() for name in kind.without_output)
 
 
 def lost_job(jobs: Iterable[Job], state: ExportState) -> Job | None:
@@ -38,8 +40,8 @@ def running_job(jobs: Iterable[Job], state: ExportState, named: str | None) -> J
     :param named: the job that Tenable names, None where it names none.
     """
     for job in jobs:
-        # Only assets, which no watermark follows, may come from a job whose beginning Tenable does not tell.
-        known = job.created is not None or state.kind == "assets"
+        # Where a watermark follows, the job's data must be known to be old enough.
+        known = job.created is not None or not kind_of(state.kind).moves_watermark
         if job.status in ACTIVE and named in (None, job.uuid) and job.uuid not in state.given_up and _is_ours(job, state) and known:
             return job
     return None
@@ -51,9 +53,10 @@ def same_request(kept: dict[str, Any], body: dict[str, Any]) -> bool:
     What is said about plugin output does not matter: the records are the same, and the mapping leaves out an output that
     is not wanted. So changing ``[tenable] plugin_output`` gives up no running export; the next request has the new value.
     """
-    return {**kept, _PLUGIN_OUTPUT: None} == {**body, _PLUGIN_OUTPUT: None}
+    return {**kept, **_OUTPUT} == {**body, **_OUTPUT}
 
 
 def _is_ours(job: Job, state: ExportState) -> bool:
-    ours = next((state.body[name] for name in ("num_assets", "chunk_size", "num_findings") if name in state.body), None)
-    return same_filters(state.body.get("filters", {}), job.filters) and (job.chunk_size is None or ours is None or job.chunk_size == ours)
+    kind = kind_of(state.kind)
+    ours = state.body.get(kind.size_field)
+    return same_filters(state.body.get("filters", {}), job.filters, kind.filters) and (job.chunk_size is None or ours is None or job.chunk_size == ours)

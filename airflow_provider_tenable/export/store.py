@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.export.chunks import format_of
 from airflow_provider_tenable.export.state import ExportState, Part
 from airflow_provider_tenable.guards.foreign_text import safe
-from airflow_provider_tenable.staging.files import names, open_path, read_json, remove_file, write_json, write_whole
-from airflow_provider_tenable.staging.parts import BLOCK_BYTES, read_blocks
-from airflow_provider_tenable.staging.zstd import Packer, pack
+from airflow_provider_tenable.staging.files import names, read_json, remove_file, write_json, write_whole
+from airflow_provider_tenable.staging.location import open_path
+from airflow_provider_tenable.tenable_vm.kinds import kind_of
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -22,7 +22,7 @@ MANIFEST = "export.json"
 
 
 class StagedExport:
-    """The store of one export. Asset chunks become Parquet, the others stay as Tenable served them, compressed.
+    """The store of one export.
 
     :param folder: the export's folder in the run's staging.
     :param kind: ``assets``, ``vulnerabilities`` or ``compliance``.
@@ -31,6 +31,7 @@ class StagedExport:
     def __init__(self, folder: ObjectStoragePath, kind: str) -> None:
         self.folder = folder
         self.kind = kind
+        self._format = format_of(kind_of(kind))
 
     def load(self) -> ExportState | None:
         """The state, without the parts that are gone. Those of a whole export are looked into: its task runs again only because somebody cleared it."""
@@ -46,15 +47,8 @@ class StagedExport:
         return state
 
     def _is_intact(self, part: Part) -> bool:
-        from airflow_provider_tenable.assets.parquet import read_columns
-
         try:
-            if part.name.endswith(".parquet"):
-                read_columns(self.folder / part.name)
-            else:
-                # Piece by piece: a chunk may have some GB.
-                for _ in read_blocks(self.folder / part.name):
-                    pass
+            self._format.check(self.folder / part.name)
         except StagingError:
             return False
         return True
@@ -76,45 +70,16 @@ class StagedExport:
         :raises ValueError: it is no JSON array.
         """
         # The job's id is part of the name: chunk 1 of the job that replaces a broken one is another chunk.
-        stem = f"part-{job_uuid[:8]}-{chunk_id:06d}"
-        if self.kind == "assets":
-            from airflow_provider_tenable.assets.parquet import to_parquet
-
-            whole = data if isinstance(data, bytes) else _whole(data)
-            (content, records), size, name = to_parquet(whole), len(whole), f"{stem}.parquet"
-        else:
-            (content, records, size), name = _packed(data), f"{stem}.json.zst"
-        write_whole(self.folder / name, content)
-        return Part(name=name, records=records, bytes=size)
+        name = f"part-{job_uuid[:8]}-{chunk_id:06d}{self._format.ending}"
+        chunk = self._format.encode(data)
+        write_whole(self.folder / name, chunk.content)
+        return Part(name=name, records=chunk.records, bytes=chunk.size)
 
     def drop(self, job_uuid: str) -> None:
         """Remove the parts of a job that is given up."""
         for name in names(self.folder):
             if name.startswith(f"part-{job_uuid[:8]}-"):
                 remove_file(self.folder / name)
-
-
-def _whole(file: IO[bytes]) -> bytes:
-    with file:
-        return file.read()
-
-
-def _packed(data: bytes | IO[bytes]) -> tuple[bytes, int, int]:
-    """A chunk compressed, its number of records, and its bytes. :raises ValueError: it is no JSON array."""
-    from airflow_provider_tenable.tenable_vm.decode import count_blocks, count_records
-
-    if isinstance(data, bytes):
-        return pack(data), count_records(data), len(data)
-    packer = Packer()
-
-    def packing(file: IO[bytes]) -> Iterator[bytes]:
-        while block := file.read(BLOCK_BYTES):
-            packer.write(block)
-            yield block
-
-    with data:
-        records = count_blocks(packing(data))
-        return packer.close(), records, data.tell()
 
 
 def staged_parts(uri: str, kind: str) -> list[ObjectStoragePath]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable._compat import BaseOperator, conf, fail_fast
-from airflow_provider_tenable.guards.foreign_text import quoted, safe
+from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -150,29 +150,21 @@ class TenableExportOperator(BaseOperator):
         )
 
     def _body(self) -> dict[str, Any]:
-        """The request. Every field whose default differs between Tenable's documentation and its API is stated."""
         from airflow_provider_tenable import config
-        from airflow_provider_tenable.exceptions import ConfigurationError
+        from airflow_provider_tenable.tenable_vm.kinds import kind_of
 
-        filters = dict(self.filters or {})
-        if self.export == "vulnerabilities":
-            size = int(self.chunk_size or config.get("num_assets"))
-            # Said only where it is not wanted: the body of a run from before the option existed stays the same.
-            output = {} if config.get("plugin_output") == config.EXCERPT else {"include_plugin_output": False}
-            shape = {"num_assets": size, "include_unlicensed": True, "include_software_vulns": True}
-            return {**shape, **output, "filters": filters}
-        if self.export == "assets":
-            size = int(self.chunk_size or config.get("asset_chunk_size"))
-            return {"chunk_size": size, "include_open_ports": False, "include_resource_tags": True, "filters": filters}
-        if self.export == "compliance":
-            return {"num_findings": int(self.chunk_size or 5000), "filters": filters}
-        raise ConfigurationError(f"export={quoted(self.export, 80)} is not one of vulnerabilities, assets, compliance.")
+        kind = kind_of(self.export)
+        usual = config.get(kind.size_option) if kind.size_option else kind.size
+        plugin_output = config.get("plugin_output") == config.EXCERPT
+        return kind.body(self.filters or {}, size=int(self.chunk_size or usual), plugin_output=plugin_output)
 
     def _result(self, folder: str, state: ExportState) -> ExportResult:
+        from airflow_provider_tenable.tenable_vm.kinds import kind_of
+
         parts = state.parts.values()
         records, size = sum(part.records for part in parts), sum(part.bytes for part in parts)
         self.log.info("The %s export %s is whole: %d records in %d chunks, %.1f MB.", self.export, state.uuid, records, len(parts), size / 1e6)
-        if self.export == "assets" and not records and not state.body["filters"]:
+        if kind_of(self.export).usually_some and not records and not state.body["filters"]:
             self.log.warning(
                 "Tenable exported no asset at all. The usual cause is an API user without 'Can View' on the assets: "
                 "Tenable leaves out what a user may not see, and says nothing."

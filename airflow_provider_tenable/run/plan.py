@@ -58,7 +58,14 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     before = read_json(run.plan)
     earlier = _kept_plan(run, asked)
     window = watermark.Window(**earlier["window"]) if earlier else _new_window(context, params, server_now)
-    assets = index.plan_assets(run, source=source, now=now, earlier=earlier.get("assets") if earlier else None)
+    assets = index.plan_assets(
+        run,
+        source=source,
+        now=now,
+        hours=config.get("asset_index_hours"),
+        lag=config.get("lag_seconds"),
+        earlier=earlier.get("assets") if earlier else None,
+    )
     defaults = _defaults_of(context)
     held_back = not settings.dry_run and first_run.is_held_back(
         run,
@@ -135,7 +142,7 @@ def plan_shards(context: Any, vulnerabilities: ExportResult, assets: ExportResul
     plan = plan_of(run)
     # A run that an older version has planned keeps no index.
     if assets is not None and "assets" in plan:
-        index.keep_assets(run, plan["assets"])
+        index.keep_assets(run, plan["assets"], hours=config.get("asset_index_hours"))
     # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and leaves nothing out.
     takes = plan["window"]["kind"] == watermark.INCREMENTAL and not plan["narrowed"] and not plan["settings"]["dry_run"]
     shards = plan_transform(vulnerabilities["parts"], parked=takes and claim_pool(run) > 0)

@@ -22,8 +22,9 @@ from airflow_provider_tenable.run.ledger import Sums, build_ledger, check_reject
 from airflow_provider_tenable.run.params import REPLAY, checked
 from airflow_provider_tenable.run.plan_file import RunPlan, SettingsEntry, plan_of
 from airflow_provider_tenable.run.shards import plan_transform
-from airflow_provider_tenable.staging.files import default_staging_uri, names, read_json, remove, write_json
+from airflow_provider_tenable.staging.files import names, read_json, remove, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.location import default_staging_uri
 from airflow_provider_tenable.transform.manifest import ShardTask
 from airflow_provider_tenable.transform.output import FindingsWriter
 

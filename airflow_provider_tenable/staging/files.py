@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import uuid
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_tenable.disk_errors import after_writing, words_of
-from airflow_provider_tenable.exceptions import ConfigurationError, DamagedFileError, StagingError
+from airflow_provider_tenable.exceptions import DamagedFileError, StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.private_files import make_private_folder, private_opener
@@ -32,9 +31,6 @@ _TEMPORARY = ".{}.tmp"
 #: Bytes that a file's name may have: file systems take 255, with what is added.
 LONGEST_NAME_BYTES = 255 - len(_TEMPORARY.format("01234567"))
 
-#: A path on this machine's file system, with the scheme or without.
-_LOCAL = re.compile(r"(?P<scheme>(?:file|local):(?://)?)?(?P<path>(?![A-Za-z][A-Za-z0-9+.-]*:).*)", re.DOTALL)
-
 #: The key under which a manifest has its own checksum, and that of the format it is written in.
 _CHECKSUM = "checksum"
 _FORMAT = "format"
@@ -48,48 +44,6 @@ def newer_format(path: ObjectStoragePath, found: Any) -> StagingError:
         f"The staged file {path} has format {found}, written by a newer version of airflow-provider-tenable; this one reads format {FORMAT}. "
         "Install the newer version again. Or remove the file's run folder and clear the run; parked records must be moved elsewhere."
     )
-
-
-def open_path(uri: str) -> ObjectStoragePath:
-    """The path object of a URI, by Airflow's own object storage layer (``file://``, ``s3://conn@bucket/...``).
-
-    :raises ConfigurationError: there is no file system for it, or it is relative.
-    """
-    from airflow_provider_tenable._compat import ObjectStoragePath
-
-    located = _from_the_root(uri)
-    try:
-        path = ObjectStoragePath(located)
-        # Airflow 2.11 looks for the file system only when it is used.
-        _ = path.fs
-        return path
-    except (ImportError, ValueError) as error:
-        raise ConfigurationError(f"The staging path {uri!r} cannot be opened: {safe(error)}. s3:// needs the extra airflow-provider-tenable[s3].") from error
-
-
-def _from_the_root(uri: str) -> str:
-    """A local path with its ``~`` expanded. What is relative would be another folder for each process, as its working directory is."""
-    parts = _LOCAL.match(uri)
-    if parts is None:
-        return uri
-    path = os.path.expanduser(parts["path"])
-    if not os.path.isabs(path):
-        raise ConfigurationError(
-            f"The staging path {uri!r} is relative, and would be another folder for every process. "
-            "Write it from the root on, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home of the user that runs Airflow."
-        )
-    return f"{parts['scheme'] or ''}{path}"
-
-
-def default_staging_uri() -> str:
-    """``[tenable] staging_path``, or a folder in AIRFLOW_HOME."""
-    from airflow_provider_tenable import config
-
-    configured = str(config.get("staging_path"))
-    if configured:
-        return configured
-    home = os.path.expanduser(os.environ.get("AIRFLOW_HOME", "~/airflow"))
-    return "file://" + os.path.join(os.path.abspath(home), "tenable_staging")
 
 
 def is_local(path: ObjectStoragePath) -> bool:

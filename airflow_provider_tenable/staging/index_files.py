@@ -1,112 +1,163 @@
-"""The parts of the asset index: Parquet files of many rows, named by a digest of their content, so that no part ever changes under its name."""
+"""The files of an index that is kept between runs: parts that never change, and a manifest that is replaced last.
+
+* A part is named by a digest of its content, so no part ever changes under its name, and a damaged one is noticed.
+* The manifest names the parts that count, and is replaced last and at once: a process that dies before leaves the index as it was.
+* A part that the manifest no longer names is *retired*: runs that were planned before may still read it. It is removed later.
+
+What the rows mean, and which parts a manifest and the runs need, is the business of whose index it is.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
+import logging
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from airflow_provider_tenable.assets.parquet import read_table
-from airflow_provider_tenable.assets.table import AssetTable
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
-from airflow_provider_tenable.staging.files import content_of, write_whole
-from airflow_provider_tenable.tenable_vm.asset_row import COLUMNS, AssetRow
+from airflow_provider_tenable.staging.files import content_of, names, read_json, remove_file, write_json, write_whole
+from airflow_provider_tenable.staging.keyed_rows import KeyedRows
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from airflow_provider_tenable._compat import ObjectStoragePath
 
-#: Rows of a part. Some 10 MB of Arrow; every transform task reads all parts, one after the other.
-PART_ROWS = 20_000
+log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"assets-([0-9a-f]{64})\.parquet")
+MANIFEST = "manifest.json"
+#: Rows of a part. Of assets, some 10 MB of Arrow; every transform task reads all parts, one after the other.
+PART_ROWS = 20_000
+#: A run that is being planned may have read the manifest before this one was written, and names its parts in a moment.
+_RETIRED_SECONDS = 3600.0
+#: A part that is in no manifest is being put there, or its writer is dead.
+_ORPHANED_SECONDS = 86400.0
 
 
 class IndexPart(msgspec.Struct, frozen=True):
-    """A part of the index: file name, number of rows."""
+    """A part of an index: file name, number of rows."""
 
     name: str
     records: int
 
 
-def is_part(name: str) -> bool:
-    """Whether a file of the index's folder is a part, by its name."""
-    return _NAME.fullmatch(name) is not None
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every index says of itself; each kind of index adds its own.
 
-
-def is_intact(path: ObjectStoragePath) -> bool:
-    """Whether a part is there and holds what its name says."""
-    named = _NAME.fullmatch(path.name)
-    try:
-        return named is not None and hashlib.sha256(content_of(path)).hexdigest() == named[1]
-    except OSError:
-        return False
-
-
-def copy_parts(parts: Iterable[ObjectStoragePath], folder: ObjectStoragePath) -> list[IndexPart]:
-    """Put the rows of an export's parts into parts of the index, in their order.
-
-    :raises StagingError: a part of the export is missing or damaged, or there is no room.
+    :ivar retired: parts that are in the index no more, and since when (unix seconds, our clock).
     """
-    return [_write(table, folder) for table in _regrouped(read_table(part) for part in parts)]
+
+    retired: dict[str, float] = {}
+
+    @property
+    def parts(self) -> list[IndexPart]:
+        """All parts, in the order in which they count."""
+        raise NotImplementedError
 
 
-def merge_parts(parts: Iterable[ObjectStoragePath], folder: ObjectStoragePath) -> list[IndexPart]:
-    """Put the rows of several parts into as few as they need, each asset once: of one that stands in several, the latest row.
+_M = TypeVar("_M", bound=Manifest)
 
-    :raises StagingError: a part is missing or damaged, or there is no room.
+
+class IndexFiles:
+    """The files of one index.
+
+    :param folder: where they are.
+    :param content: what the names of the parts begin with, such as ``assets``.
     """
-    with closing(AssetTable(parts)) as table:
-        rows = table.rows()
-        # iter(callable, sentinel): batches until one is empty.
-        batches: Iterator[list[AssetRow]] = iter(lambda: list(itertools.islice(rows, PART_ROWS)), [])
-        return [_write(_table_of(batch), folder) for batch in batches]
 
+    def __init__(self, folder: ObjectStoragePath, content: str) -> None:
+        self.folder = folder
+        self._content = content
+        self._part_name = re.compile(rf"{re.escape(content)}-([0-9a-f]{{64}})\.parquet")
 
-def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    import pyarrow as pa
+    def is_part(self, name: str) -> bool:
+        """Whether a file of the folder is a part, by its name."""
+        return self._part_name.fullmatch(name) is not None
 
-    waiting: list[Any] = []
-    for table in tables:
-        waiting.append(_uniform(table))
-        if sum(each.num_rows for each in waiting) >= PART_ROWS:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if sum(each.num_rows for each in waiting):
-        yield pa.concat_tables(waiting)
+    def is_intact(self, name: str) -> bool:
+        """Whether a part is there and holds what its name says."""
+        named = self._part_name.fullmatch(name)
+        try:
+            return named is not None and hashlib.sha256(content_of(self.folder / name)).hexdigest() == named[1]
+        except OSError:
+            return False
 
+    def put(self, content: bytes, records: int) -> IndexPart:
+        """Write a part. It counts once a manifest names it.
 
-def _schema() -> pa.Schema:
-    import pyarrow as pa
+        :raises StagingError: there is no room.
+        """
+        part = IndexPart(f"{self._content}-{hashlib.sha256(content).hexdigest()}.parquet", records)
+        write_whole(self.folder / part.name, content)
+        reached(CrashPoint.INDEX_PART_WRITTEN)
+        return part
 
-    return pa.schema([(column, pa.float64() if column == "acr" else pa.string()) for column in COLUMNS])
+    def merge(
+        self,
+        parts: Iterable[ObjectStoragePath],
+        *,
+        read: Callable[[ObjectStoragePath], Iterable[tuple[str, bytes]]],
+        encode: Callable[[list[bytes]], bytes],
+        prefer: Callable[[bytes, bytes], bool] | None = None,
+    ) -> list[IndexPart]:
+        """Put the rows of several parts into as few as they need, each key once, in the order of the keys.
 
+        :param read: the rows of a part: (key, row as bytes).
+        :param encode: the content of a part that holds the given rows.
+        :param prefer: as for :class:`~airflow_provider_tenable.staging.keyed_rows.KeyedRows`.
+        :raises StagingError: a part is missing or damaged, or there is no room.
+        """
+        with closing(KeyedRows(parts, read, prefer)) as table:
+            rows = table.rows()
+            # iter(callable, sentinel): batches until one is empty.
+            batches: Iterator[list[bytes]] = iter(lambda: list(itertools.islice(rows, PART_ROWS)), [])
+            return [self.put(encode(batch), len(batch)) for batch in batches]
 
-def _uniform(table: pa.Table) -> pa.Table:
-    """The table in the index's own types: the releases of pandas differ in how they write texts, and in what they note beside them."""
-    return table.select(list(COLUMNS)).replace_schema_metadata(None).cast(_schema())
+    def read_manifest(self, kind: type[_M]) -> _M | None:
+        """The manifest, None where there is none. :raises StagingError: it is damaged, or not of this kind."""
+        path = self.folder / MANIFEST
+        try:
+            value = read_json(path)
+            return None if value is None else msgspec.convert(value, kind)
+        except (OSError, msgspec.ValidationError) as error:
+            raise StagingError(f"{path} cannot be read: {safe(error)}") from error
 
+    def publish(self, manifest: Manifest) -> None:
+        """Replace the manifest. The parts that it no longer names are retired."""
+        try:
+            before = self.read_manifest(type(manifest))
+        except StagingError:
+            before = None
+        now, there, named = time.time(), set(names(self.folder)), {part.name for part in manifest.parts}
+        gone = {**({part.name: now for part in before.parts} if before else {}), **(before.retired if before else {})}
+        retired = {name: since for name, since in gone.items() if name in there and name not in named}
+        write_json(self.folder / MANIFEST, msgspec.to_builtins(msgspec.structs.replace(manifest, retired=retired)))
+        reached(CrashPoint.INDEX_PUBLISHED)
 
-def _table_of(rows: list[AssetRow]) -> pa.Table:
-    import pyarrow as pa
+    def remove_unneeded(self, needed: Collection[str], retired: Mapping[str, float]) -> list[str]:
+        """Remove parts that were retired, or that no manifest ever named, long enough ago.
 
-    return pa.table({column: [getattr(row, column) for row in rows] for column in COLUMNS}, schema=_schema())
-
-
-def _write(table: pa.Table, folder: ObjectStoragePath) -> IndexPart:
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, write_page_checksum=True)
-    content = buffer.getvalue()
-    part = IndexPart(f"assets-{hashlib.sha256(content).hexdigest()}.parquet", table.num_rows)
-    write_whole(folder / part.name, content)
-    reached(CrashPoint.INDEX_PART_WRITTEN)
-    return part
+        :param needed: the parts to keep: those of the manifest, and of every run that may read them again.
+        :param retired: the manifest's.
+        :return: the names of the removed parts.
+        """
+        now, removed = time.time(), []
+        for name in names(self.folder):
+            if not self.is_part(name) or name in needed:
+                continue
+            path, since = self.folder / name, retired.get(name)
+            try:
+                if now - since > _RETIRED_SECONDS if since is not None else now - path.stat().st_mtime > _ORPHANED_SECONDS:
+                    remove_file(path)
+                    reached(CrashPoint.INDEX_PART_REMOVED)
+                    removed.append(name)
+            except FileNotFoundError:
+                # Another run was faster.
+                continue
+        return removed

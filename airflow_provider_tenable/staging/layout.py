@@ -21,7 +21,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.staging.files import default_staging_uri, is_local, open_path
+from airflow_provider_tenable.staging.files import is_local
+from airflow_provider_tenable.staging.location import default_staging_uri, open_path
 from airflow_provider_tenable.staging.private_files import keep_private
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import requests
@@ -30,6 +29,7 @@ from airflow_provider_tenable.exceptions import (
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.uuids import UUID, is_uuid, same_uuid
 from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
+from airflow_provider_tenable.tenable_vm.kinds import ECHOED_SIZES, kind_of
 from airflow_provider_tenable.tenable_vm.response_body import read_bytes, read_chunk
 
 if TYPE_CHECKING:
@@ -39,20 +39,6 @@ _T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class _Paths:
-    """Where the API of one kind of export lives. Assets v2 has a start of its own, and v1's paths for the rest."""
-
-    start: str
-    base: str
-
-
-PATHS = {
-    "assets": _Paths("assets/v2/export", "assets/export"),
-    "vulnerabilities": _Paths("vulns/export", "vulns/export"),
-    "compliance": _Paths("compliance/export", "compliance/export"),
-}
 
 #: HTTP status -> what happens. Everything that is not named is temporary from 500 on, and a refused request below.
 #: 409 and 429 on the start of an export may name the job that runs already: then they are a duplicate, and that job is adopted.
@@ -113,7 +99,7 @@ class TenableApi:
         :raises DuplicateExportError: one with the same filters runs.
         """
         what = f"start the {kind} export"
-        answer = self._json(what, self._client.post, PATHS[kind].start, json=body, starting=True)
+        answer = self._json(what, self._client.post, kind_of(kind).start_path, json=body, starting=True)
         job = answer.get("export_uuid") if isinstance(answer, dict) else None
         if not isinstance(job, str) or not job:
             raise TemporaryError(f"Tenable's answer to the request to {what} holds no export_uuid.")
@@ -140,7 +126,7 @@ class TenableApi:
 
     def jobs(self, kind: str) -> list[Job]:
         """The jobs of the last days (``GET .../export/status``: the 1,000 most recent). One whose id is not a UUID is left out."""
-        answer = self._json(f"list the {kind} exports", self._client.get, f"{PATHS[kind].base}/status")
+        answer = self._json(f"list the {kind} exports", self._client.get, f"{kind_of(kind).path}/status")
         listed = [job for job in _list(answer.get("exports") if isinstance(answer, dict) else None) if isinstance(job, dict) and job.get("uuid")]
         strange = [job["uuid"] for job in listed if not is_uuid(job["uuid"])]
         if strange:
@@ -294,7 +280,7 @@ def _job_path(kind: str, job_uuid: str) -> str:
     """The path of a job. :raises ExportNotFoundError: its id is not a UUID, so Tenable cannot know it."""
     if not is_uuid(job_uuid):
         raise ExportNotFoundError(f"Tenable has no {kind} export {safe(job_uuid, 80)!r}: the id of an export is a UUID.")
-    return f"{PATHS[kind].base}/{job_uuid}"
+    return f"{kind_of(kind).path}/{job_uuid}"
 
 
 def _ids(value: Any) -> frozenset[int]:
@@ -322,7 +308,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _chunk_size(job: dict[str, Any]) -> int | None:
-    size = job.get("num_assets_per_chunk") or job.get("num_findings")
+    size = next((job[name] for name in ECHOED_SIZES if job.get(name)), None)
     return size if isinstance(size, int) else None
 
 

@@ -69,7 +69,7 @@ def test_part_that_is_lost_after_the_plan_fails_with_advice_and_the_cleared_run_
 
 def test_run_that_failed_finds_its_parts_when_it_is_carried_on_days_later(pipeline: Pipeline, sandbox: Sandbox) -> None:
     """By then the index has been rebuilt, and what it named no more was removed."""
-    soon = {"airflow_provider_tenable.assets.garbage:_RETIRED_SECONDS": -1.0}
+    soon = {"airflow_provider_tenable.staging.index_files:_RETIRED_SECONDS": -1.0}
     pipeline.succeed("run-1")
     sandbox.advance(2 * HOUR)
     rescan(sandbox)

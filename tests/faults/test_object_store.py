@@ -48,7 +48,7 @@ class StoredHistory(History):
         return StoredPipeline(self.zygote, self.sandbox, folder, self.store)
 
     # moto dates an object when it is put, and no older.
-    patches: ClassVar[dict[str, float]] = {"airflow_provider_tenable.assets.garbage:_ORPHANED_SECONDS": -1.0}
+    patches: ClassVar[dict[str, float]] = {"airflow_provider_tenable.staging.index_files:_ORPHANED_SECONDS": -1.0}
 
     def leave_garbage(self) -> None:
         assert isinstance(self.pipeline, StoredPipeline)

@@ -14,8 +14,9 @@ import pytest
 from airflow_provider_tenable._compat import AirflowFailException
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.run import retention
-from airflow_provider_tenable.staging.files import content_of, names, open_path, read_json, remove, remove_file, write_json, write_whole
+from airflow_provider_tenable.staging.files import content_of, names, read_json, remove, remove_file, write_json, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.location import open_path
 from tests.compose import ROOT
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import DAG_ID, Run, Variables

@@ -12,18 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_tenable.assets.parquet import to_parquet
 from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.security_hub.importer import FindingsImport
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.receipts import Receipts
-from airflow_provider_tenable.staging.files import open_path, write_whole
+from airflow_provider_tenable.staging.files import write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.staging.parts import read_blocks, read_lines, write_lines
 from airflow_provider_tenable.staging.zstd import pack
 from airflow_provider_tenable.tenable_vm import decode
 from airflow_provider_tenable.tenable_vm.decode import count_records, decode_blocks, decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
+from tests.unit.assets.parts import to_parquet
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ["pandas", "pyarrow", "numpy", "tenable", "boto3", "botocore", "msgspec", "requests", "openlineage"]

@@ -261,7 +261,7 @@ def test_example_reads_what_an_export_stages(tmp_path: Path) -> None:
 
 def test_example_reads_staged_assets_as_a_table(tmp_path: Path) -> None:
     from airflow_provider_tenable.export.store import StagedExport
-    from airflow_provider_tenable.staging.files import open_path
+    from airflow_provider_tenable.staging.location import open_path
 
     store = StagedExport(open_path(f"file://{tmp_path}"), "assets")
     for number, ids in enumerate((["a", "b"], ["c"])):

@@ -18,13 +18,13 @@ from airflow_provider_tenable.asff import plugin as plugins
 from airflow_provider_tenable.asff import resource as resources
 from airflow_provider_tenable.asff.finding import MappingOptions
 from airflow_provider_tenable.asff.product_fields import PREFIX as PRODUCT_FIELD_PREFIX
-from airflow_provider_tenable.assets import parquet
 from airflow_provider_tenable.assets import table as table_module
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 from airflow_provider_tenable.transform import routing, shard
 from tests.unit.asff.mapping import checked_line
 from tests.unit.asff.oracle import Finding, FindingProviderFields
+from tests.unit.assets.parts import to_parquet
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "mapping.md").read_text()
@@ -55,7 +55,7 @@ def names(title: str) -> list[str]:
 
 
 def finding_of(record, asset, options=None):
-    part, _ = parquet.to_parquet(json.dumps([asset]).encode())
+    part, _ = to_parquet(json.dumps([asset]).encode())
     row = table_module.find([Part(part)], {asset["id"]})[asset["id"]]
     (one,), _ = decode_chunk(json.dumps([record]).encode(), Vulnerability)
     resource = resources.ec2_resource(row) if resources.skip_reason(row) is None else resources.other_resource(row, account="111122223333", region="eu-west-1")

@@ -14,12 +14,13 @@ from typing import Any
 from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError, finding_json
 from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import Resource, ec2_resource
-from airflow_provider_tenable.assets import parquet, table
+from airflow_provider_tenable.assets import table
 from airflow_provider_tenable.aws import TENABLE_PRODUCT, product_arn
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 from tests.unit.asff.oracle import expected_line
+from tests.unit.assets.parts import to_parquet
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 PREFIX = "tenable/vulnerability-management/"
@@ -125,7 +126,7 @@ def finding_of(value: Any, row: AssetRow = ROW, options: MappingOptions | None =
 
 def row_of_export(asset: Any) -> AssetRow:
     """An asset record, by way of the Parquet part."""
-    part, _ = parquet.to_parquet(json.dumps([asset]).encode())
+    part, _ = to_parquet(json.dumps([asset]).encode())
     return table.find([Part(part)], {asset["id"]})[asset["id"]]
 
 

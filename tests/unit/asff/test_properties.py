@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from itertools import pairwise, permutations
 
 import pytest
@@ -281,30 +279,3 @@ def test_judges_refuse_what_is_wrong():
     ):
         line = json.dumps({**good, **change}, separators=(",", ":")).encode()
         assert problems(line), change
-
-
-MODULES_WITHOUT_AIRFLOW = [
-    "asff.finding", "asff.fitting", "asff.identity", "asff.limits", "asff.memo", "asff.plugin", "asff.plugin_output", "asff.product_fields",
-    "asff.record_fields", "asff.resource", "asff.vulnerabilities",
-    "tenable_vm.decode", "tenable_vm.lenient", "tenable_vm.records", "tenable_vm.times", "tenable_vm.asset_row", "tenable_vm.jobs",
-    "aws", "exceptions", "assets.parquet", "assets.table", "export.state", "export.state_machine", "export.filter_match", "transform.shard", "transform.routing", "transform.output",
-    "security_hub.importer", "security_hub.responses", "security_hub.rate_limit", "security_hub.receipts", "run.ledger", "run.watermark", "run.params",
-    "staging.private_files", "staging.files", "staging.zstd",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("module", MODULES_WITHOUT_AIRFLOW)
-def test_module_imports_no_airflow(module):
-    banned = ["airflow", "boto3", "botocore"] if module.startswith("asff.") else ["airflow"]
-    code = f"import sys, airflow_provider_tenable.{module}; print(sorted(set({banned}) & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_every_asff_module_is_checked_for_its_imports():
-    from pathlib import Path
-
-    import airflow_provider_tenable.asff as package
-
-    names = {f"asff.{path.stem}" for path in Path(package.__file__).parent.glob("*.py")} - {"asff.__init__"}
-    assert names == {each for each in MODULES_WITHOUT_AIRFLOW if each.startswith("asff.")}

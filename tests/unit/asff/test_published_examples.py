@@ -10,10 +10,11 @@ from mapping import DATA, Part, example, finding_of, row_of_export
 from airflow_provider_tenable.asff.finding import MappingOptions
 from airflow_provider_tenable.asff.plugin import decode_plugin
 from airflow_provider_tenable.asff.resource import NO_ACCOUNT, NO_INSTANCE, NO_REGION, other_resource, skip_reason
-from airflow_provider_tenable.assets import parquet, table
+from airflow_provider_tenable.assets import table
 from airflow_provider_tenable.tenable_vm import asset_row
 from airflow_provider_tenable.tenable_vm.decode import count_records, decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
+from tests.unit.assets.parts import to_parquet
 
 ON_PREM, WEBAPP, EC2 = example("assets_v2_chunk_official_example.json")
 SHAREPOINT, HEADER = example("vulns_chunk_official_example.json")
@@ -98,7 +99,7 @@ def test_on_prem_host_as_an_other_resource():
 
 
 def test_whole_asset_chunk_becomes_a_part_of_three_rows():
-    part, rows = parquet.to_parquet((DATA / "assets_v2_chunk_official_example.json").read_bytes())
+    part, rows = to_parquet((DATA / "assets_v2_chunk_official_example.json").read_bytes())
     assert rows == 3
     assert set(table.find([Part(part)], {ON_PREM["id"], WEBAPP["id"], EC2["id"]})) == {ON_PREM["id"], WEBAPP["id"], EC2["id"]}
 
@@ -122,5 +123,5 @@ def test_flat_asset_of_the_v1_example_reads_as_a_v2_one_when_looked_up_singly():
 
 def test_impossible_date_of_the_v1_example_costs_no_asset():
     assert "2018-02-31" in (DATA / "assets_v1_chunk_official_example.json").read_text()
-    _, rows = parquet.to_parquet((DATA / "assets_v1_chunk_official_example.json").read_bytes())
+    _, rows = to_parquet((DATA / "assets_v1_chunk_official_example.json").read_bytes())
     assert rows == 2

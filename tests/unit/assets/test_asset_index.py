@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_tenable import config
 from airflow_provider_tenable.assets import garbage, index
 from airflow_provider_tenable.assets.index import keep_assets, plan_assets, staged_assets
+from airflow_provider_tenable.assets.index_parts import files_of
 from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export.state import ExportState
@@ -39,7 +41,7 @@ class World:
     def plan(self, name: str, now: float = NOW, source: str = SOURCE) -> dict[str, Any]:
         run = self.run(name)
         earlier = (read_json(run.plan) or {}).get("assets")
-        plan = plan_assets(run, source=source, now=now, earlier=earlier)
+        plan = plan_assets(run, source=source, now=now, hours=config.get("asset_index_hours"), lag=config.get("lag_seconds"), earlier=earlier)
         write_json(run.plan, {"assets": plan})
         return plan
 
@@ -54,7 +56,7 @@ class World:
 
     def keep(self, name: str) -> None:
         run = self.run(name)
-        keep_assets(run, read_json(run.plan)["assets"])
+        keep_assets(run, read_json(run.plan)["assets"], hours=config.get("asset_index_hours"))
 
     def whole(self, name: str, now: float, assets: dict[str, str], **more: Any) -> dict[str, Any]:
         """A run from its plan to the index."""
@@ -350,17 +352,18 @@ def test_export_of_many_small_chunks_becomes_few_parts(world: World, monkeypatch
 
 def test_parts_are_named_by_their_content(settled: World) -> None:
     for part in settled.parts():
-        assert index_files.is_intact(settled.run("x").asset_index / part.name)
+        assert files_of(settled.run("x")).is_intact(part.name)
     copy = settled.parts()[0].rename(settled.index / f"assets-{'0' * 64}.parquet")
-    assert not index_files.is_intact(settled.run("x").asset_index / copy.name)
-    assert not index_files.is_intact(settled.run("x").asset_index / "manifest.json")
+    assert not files_of(settled.run("x")).is_intact(copy.name)
+    assert not files_of(settled.run("x")).is_intact("manifest.json")
 
 
 # Garbage.
 
 
 def remaining(world: World) -> set[str]:
-    return {name for name in names(world.run("x").asset_index) if index_files.is_part(name)}
+    files = files_of(world.run("x"))
+    return {name for name in names(files.folder) if files.is_part(name)}
 
 
 def test_retired_parts_stay_while_a_run_names_them(settled: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,7 +373,7 @@ def test_retired_parts_stay_while_a_run_names_them(settled: World, monkeypatch: 
     retired = old - {part["name"] for part in settled.manifest["full"]}
     assert set(settled.manifest["retired"]) == retired == old
     assert garbage.remove_unneeded_parts(settled.run("four")) == []
-    monkeypatch.setattr(garbage, "_RETIRED_SECONDS", -1)
+    monkeypatch.setattr(index_files, "_RETIRED_SECONDS", -1)
     # The third run names those of the full export and of the first update; that of its own nobody names.
     named = set(read_json(settled.run("three").plan)["assets"]["base"]["parts"])
     assert set(garbage.remove_unneeded_parts(settled.run("four"))) == retired - named
@@ -452,7 +455,7 @@ def test_one_run_whose_plan_is_damaged_does_not_stop_the_clean_up(settled: World
 def test_parts_that_a_run_with_a_damaged_ledger_names_stay(settled: World, monkeypatch: pytest.MonkeyPatch) -> None:
     settled.whole("three", NOW + 2 * HOUR, {"c": "c3"})
     settled.whole("four", NOW + 30 * HOUR, {"a": "a4"})
-    monkeypatch.setattr(garbage, "_RETIRED_SECONDS", -1)
+    monkeypatch.setattr(index_files, "_RETIRED_SECONDS", -1)
     named = set(read_json(settled.run("three").plan)["assets"]["base"]["parts"])
     write_json(settled.run("three").ledger, {"complete": True})
     cut(settled.folder / "dag/three/ledger.json")

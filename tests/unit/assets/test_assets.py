@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff.resource import ec2_resource
-from airflow_provider_tenable.assets.parquet import to_parquet
 from airflow_provider_tenable.assets.table import find
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.tenable_vm.asset_row import COLUMNS, AssetRow, row_of, row_of_details
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Asset
+from tests.unit.assets.parts import to_parquet
 
 FULL = {
     "id": "a",

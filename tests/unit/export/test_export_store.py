@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_tenable.export.state import ExportState
 from airflow_provider_tenable.export.store import StagedExport
-from airflow_provider_tenable.staging.files import open_path
+from airflow_provider_tenable.staging.location import open_path
 
 JOB = "11111111-2222-4333-8444-555555555555"
 

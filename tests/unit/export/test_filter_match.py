@@ -10,11 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_tenable.export.filter_match import same_filters
+from airflow_provider_tenable.export import filter_match
+from airflow_provider_tenable.tenable_vm.kinds import VULNERABILITIES
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "data"
 JOBS = json.loads((DATA / "vulns_export_jobs_official_example.json").read_text())["exports"]
 STATUS = json.loads((DATA / "vulns_export_status_official_example.json").read_text())
+
+
+def same_filters(ours, echoed):
+    return filter_match.same_filters(ours, echoed, VULNERABILITIES.filters)
+
 
 #: What was asked for, by the example's uuid.
 ASKED = {

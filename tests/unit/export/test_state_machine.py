@@ -22,11 +22,11 @@ from airflow_provider_tenable.exceptions import (
     TemporaryError,
     TenableAuthError,
 )
-from airflow_provider_tenable.export import store as export_store
+from airflow_provider_tenable.export import chunks
 from airflow_provider_tenable.export.state import ExportState, Finished, Part, Wait
 from airflow_provider_tenable.export.state_machine import ExportRun
 from airflow_provider_tenable.export.store import StagedExport, staged_parts
-from airflow_provider_tenable.staging.files import open_path
+from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.staging.parts import read_part
 from airflow_provider_tenable.tenable_vm import decode
 from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
@@ -1149,7 +1149,7 @@ LARGE_CHUNKS = [b"", b"null", b"[]", b'[{"a": 1}]', b"[" + b",".join(b'{"a": %d,
 
 @pytest.mark.parametrize("data", LARGE_CHUNKS, ids=range(len(LARGE_CHUNKS)))
 def test_a_chunk_in_a_file_is_staged_as_one_in_memory(tmp_path, monkeypatch, data):
-    monkeypatch.setattr(export_store, "BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 10_000)
     monkeypatch.setattr(decode, "PIECE_BYTES", 20_000)
     parts = []
     for folder, body in (("memory", data), ("file", io.BytesIO(data))):
@@ -1169,7 +1169,7 @@ def test_an_asset_chunk_in_a_file_is_staged_as_one_in_memory(tmp_path):
 
 @pytest.mark.parametrize("data", [b"[1,2", b"{}", b'[{"a":1}]]', b"[" + b'{"a":1},' * 5_000])
 def test_a_chunk_in_a_file_that_is_no_array_is_not_staged(tmp_path, monkeypatch, data):
-    monkeypatch.setattr(export_store, "BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 10_000)
     file = io.BytesIO(data)
     with pytest.raises(ValueError, match=r"."):
         StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities").put("job", 1, file)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.staging import files
-from airflow_provider_tenable.staging.files import default_staging_uri, is_local, names, open_path, read_json, read_whole, remove, write_json, write_whole
+from airflow_provider_tenable.staging.files import is_local, names, read_json, read_whole, remove, write_json, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.location import default_staging_uri, open_path
 from airflow_provider_tenable.staging.parts import PartWriter, compress, read_lines, read_part, write_lines
 
 

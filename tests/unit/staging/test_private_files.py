@@ -18,8 +18,9 @@ from airflow_provider_tenable.export.state import ExportState
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.security_hub.assignment import Target, write_group
 from airflow_provider_tenable.security_hub.receipts import Receipts
-from airflow_provider_tenable.staging.files import open_path, read_json, read_whole, write_json, write_whole
+from airflow_provider_tenable.staging.files import read_json, read_whole, write_json, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.transform.output import FindingsWriter
 from airflow_provider_tenable.transform.waiting_records import claim_pool, settle_pool
 
@@ -191,7 +192,8 @@ def test_folders_that_two_tasks_make_at_once_are_no_error(tmp_path, monkeypatch)
 _AS_ANOTHER_USER = """
     import os, sys
     from airflow_provider_tenable.exceptions import StagingError
-    from airflow_provider_tenable.staging.files import names, open_path, read_json, read_whole, write_whole
+    from airflow_provider_tenable.staging.files import names, read_json, read_whole, write_whole
+    from airflow_provider_tenable.staging.location import open_path
 
     folder = open_path(sys.argv[1])
     # Read once by root, so that every module is imported while the interpreter's own files can be read.

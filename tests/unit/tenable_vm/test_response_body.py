@@ -13,7 +13,7 @@ import requests
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.export.store import StagedExport
-from airflow_provider_tenable.staging.files import open_path
+from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.tenable_vm import response_body
 from airflow_provider_tenable.tenable_vm.response_body import read_bytes, read_chunk
 from airflow_provider_tenable.tenable_vm.session import GuardedSession

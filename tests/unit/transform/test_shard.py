@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff.finding import MappingOptions
-from airflow_provider_tenable.assets.parquet import to_parquet
 from airflow_provider_tenable.staging.files import names, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import compress, read_lines
@@ -24,6 +23,7 @@ from airflow_provider_tenable.transform.output import FindingsWriter
 from airflow_provider_tenable.transform.routing import Destination
 from airflow_provider_tenable.transform.shard import Parked, Transform, TransformSettings
 from tests.unit.asff.mapping import RECORD
+from tests.unit.assets.parts import to_parquet
 
 A, B, C = "111111111111", "222222222222", "333333333333"
 NOW = 1_790_000_000

@@ -1,0 +1,95 @@
+"""How the chunks of a kind lie in staging: as Tenable serves them, compressed, or as the rows of a Parquet part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+
+from airflow_provider_tenable.staging.parts import BLOCK_BYTES, read_blocks
+from airflow_provider_tenable.staging.zstd import Packer, pack
+from airflow_provider_tenable.tenable_vm.kinds import RecordKind, Table
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+
+class Encoded(NamedTuple):
+    """A chunk as it is staged: the file's content, the number of records in it, and the bytes that Tenable served."""
+
+    content: bytes
+    records: int
+    size: int
+
+
+class ChunkFormat(Protocol):
+    """A format of staged chunks."""
+
+    @property
+    def ending(self) -> str:
+        """What the name of a part ends with."""
+
+    def encode(self, data: bytes | IO[bytes]) -> Encoded:
+        """Encode a chunk. A file, which holds a large one, is closed.
+
+        :raises ValueError: the chunk is not a JSON array.
+        """
+
+    def check(self, part: ObjectStoragePath) -> None:
+        """Read a part. :raises StagingError: it is missing or damaged."""
+
+
+class AsServed:
+    """The bytes as Tenable serves them, compressed piece by piece: a chunk may have some GB."""
+
+    ending = ".json.zst"
+
+    def encode(self, data: bytes | IO[bytes]) -> Encoded:
+        from airflow_provider_tenable.tenable_vm.decode import count_blocks, count_records
+
+        if isinstance(data, bytes):
+            return Encoded(pack(data), count_records(data), len(data))
+        packer = Packer()
+
+        def packing(file: IO[bytes]) -> Iterator[bytes]:
+            while block := file.read(BLOCK_BYTES):
+                packer.write(block)
+                yield block
+
+        with data:
+            records = count_blocks(packing(data))
+            return Encoded(packer.close(), records, data.tell())
+
+    def check(self, part: ObjectStoragePath) -> None:
+        for _ in read_blocks(part):
+            pass
+
+
+@dataclass(frozen=True)
+class AsRows:
+    """The rows of a Parquet part."""
+
+    table: Table
+    ending = ".parquet"
+
+    def encode(self, data: bytes | IO[bytes]) -> Encoded:
+        from airflow_provider_tenable.staging.parquet import encode_rows
+
+        whole = data if isinstance(data, bytes) else _read(data)
+        rows = self.table.rows_of(whole)
+        return Encoded(encode_rows(rows, self.table.row), len(rows), len(whole))
+
+    def check(self, part: ObjectStoragePath) -> None:
+        from airflow_provider_tenable.staging.parquet import read_table
+
+        read_table(part)
+
+
+def format_of(kind: RecordKind) -> ChunkFormat:
+    """How the chunks of a kind are staged."""
+    return AsServed() if kind.table is None else AsRows(kind.table)
+
+
+def _read(file: IO[bytes]) -> bytes:
+    with file:
+        return file.read()

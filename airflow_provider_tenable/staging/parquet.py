@@ -1,0 +1,71 @@
+"""Rows as Parquet parts, with a checksum on every page, and back."""
+
+from __future__ import annotations
+
+import io
+import typing
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.staging.files import content_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from airflow_provider_tenable._compat import ObjectStoragePath
+
+_CLEAR_EXPORT = "Clear the run's tasks from the export on."
+
+
+def number_columns(row: type[msgspec.Struct]) -> list[str]:
+    """The columns of a row that hold numbers (64-bit floats); all others hold texts."""
+    return [field.name for field in msgspec.structs.fields(row) if float in (field.type, *typing.get_args(field.type))]
+
+
+def encode_rows(rows: Sequence[msgspec.Struct], row: type[msgspec.Struct]) -> bytes:
+    """A Parquet part of rows, with the types that pandas gives them: users read these parts with pandas.
+
+    :param row: the type of the rows. Its fields are texts or floats, each of which may be None.
+    """
+    import pandas as pd
+
+    columns, numbers = list(row.__struct_fields__), number_columns(row)
+    frame = pd.DataFrame.from_records([msgspec.structs.astuple(each) for each in rows], columns=columns)
+    frame[numbers] = frame[numbers].astype("float64")
+    texts = [column for column in columns if column not in numbers]
+    frame[texts] = frame[texts].astype("string")
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, engine="pyarrow", index=False, write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def encode_table(table: pa.Table) -> bytes:
+    """A Parquet part of an Arrow table."""
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def read_table(part: ObjectStoragePath, columns: Sequence[str] | None = None, *, advice: str = _CLEAR_EXPORT) -> pa.Table:
+    """A part as an Arrow table.
+
+    :param columns: which columns to read, and in which order; None for all.
+    :param advice: what the error says to do.
+    :raises StagingError: the part is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = None if columns is None else list(columns)
+    try:
+        return pq.read_table(pa.BufferReader(content_of(part)), columns=wanted, use_threads=False, page_checksum_verification=True)
+    except FileNotFoundError as error:
+        raise StagingError(f"The staged part {part} is gone. {advice}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise StagingError(f"The staged part {part} is damaged ({safe(error)}). {advice}") from error

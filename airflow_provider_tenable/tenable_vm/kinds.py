@@ -1,0 +1,156 @@
+"""The kinds of records that Tenable exports, each described once: where its API is, how it is asked for, what a record is, and how it is staged.
+
+A further kind is a further entry of :data:`KINDS`; the client, the export, its staging and the operator read what they need from here.
+
+Sources: the API documentation of the exports (``developer.tenable.com/reference``: exports-vulns-request-export,
+export-assets-v2, io-exports-compliance-create) and the examples in ``tests/data``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from msgspec import Struct
+
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.guards.foreign_text import quoted
+from airflow_provider_tenable.tenable_vm.asset_row import AssetRow, rows_of
+from airflow_provider_tenable.tenable_vm.records import Asset, Vulnerability
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class FilterNames:
+    """How Tenable echoes the filters of a job.
+
+    :ivar upper_case: filters whose values are echoed in upper case.
+    :ivar synonyms: two names for one filter: the other name -> the name that stands for both.
+    """
+
+    upper_case: frozenset[str]
+    synonyms: Mapping[str, str]
+
+
+#: The filters of all kinds; none of them means two things.
+_FILTERS = FilterNames(
+    frozenset({"state", "severity", "severity_modification_type"}),
+    MappingProxyType({"first_seen": "first_found", "last_seen": "last_found", "plugin_ids": "plugin_id"}),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A kind whose records are staged as rows of a table.
+
+    :ivar row: a row; its fields are the columns.
+    :ivar rows_of: the rows of a chunk. Raises ``ValueError`` where the chunk is not a JSON array.
+    """
+
+    row: type[Struct]
+    rows_of: Callable[[bytes], Sequence[Struct]]
+
+
+@dataclass(frozen=True)
+class RecordKind:
+    """A kind of record.
+
+    :ivar name: what the operator's ``export``, the staged folder and the XCom call it.
+    :ivar start_path: where an export is asked for.
+    :ivar path: the list of jobs, a job, its chunks and its end are below this.
+    :ivar size_field: the field of the request that says how large a chunk is.
+    :ivar echoed_size: the field in which Tenable says the same of a job.
+    :ivar size: the size where neither the user nor an option says one.
+    :ivar size_option: the option of ``[tenable]`` that says it; None: there is none.
+    :ivar switches: further fields of every request. Each field whose default differs between Tenable's documentation and its API is stated.
+    :ivar without_output: what is added where plugin output is not wanted. Only then, so that the body of a run that was
+        planned before the option existed stays the same.
+    :ivar filters: how Tenable echoes its filters.
+    :ivar record: how a record is decoded; None: so far nothing reads it.
+    :ivar table: how its chunks become rows; None: they are staged as Tenable serves them, compressed.
+    :ivar moves_watermark: whether the run's watermark depends on when the data of a job is from. A job whose beginning
+        Tenable does not tell may only be adopted where it does not.
+    :ivar usually_some: whether a full export without any record hints at missing permissions.
+    """
+
+    name: str
+    start_path: str
+    path: str
+    size_field: str
+    echoed_size: str
+    size: int
+    size_option: str | None = None
+    switches: Mapping[str, bool] = field(default_factory=_nothing)
+    without_output: Mapping[str, bool] = field(default_factory=_nothing)
+    filters: FilterNames = _FILTERS
+    record: type[Struct] | None = None
+    table: Table | None = None
+    moves_watermark: bool = True
+    usually_some: bool = False
+
+    def body(self, filters: Mapping[str, Any], *, size: int, plugin_output: bool = True) -> dict[str, Any]:
+        """The body of the request for an export.
+
+        :param filters: Tenable's filters.
+        :param size: assets (compliance: findings) per chunk.
+        """
+        left_out = {} if plugin_output else self.without_output
+        return {self.size_field: size, **self.switches, **left_out, "filters": dict(filters)}
+
+
+VULNERABILITIES = RecordKind(
+    name="vulnerabilities",
+    start_path="vulns/export",
+    path="vulns/export",
+    size_field="num_assets",
+    echoed_size="num_assets_per_chunk",
+    size=100,
+    size_option="num_assets",
+    switches=MappingProxyType({"include_unlicensed": True, "include_software_vulns": True}),
+    without_output=MappingProxyType({"include_plugin_output": False}),
+    record=Vulnerability,
+)
+
+ASSETS = RecordKind(
+    name="assets",
+    # Assets v2 has a start of its own, and v1's paths for the rest.
+    start_path="assets/v2/export",
+    path="assets/export",
+    size_field="chunk_size",
+    echoed_size="num_assets_per_chunk",
+    size=1_000,
+    size_option="asset_chunk_size",
+    switches=MappingProxyType({"include_open_ports": False, "include_resource_tags": True}),
+    record=Asset,
+    table=Table(AssetRow, rows_of),
+    moves_watermark=False,
+    usually_some=True,
+)
+
+COMPLIANCE = RecordKind(
+    name="compliance",
+    start_path="compliance/export",
+    path="compliance/export",
+    size_field="num_findings",
+    echoed_size="num_findings",
+    size=5_000,
+)
+
+#: All kinds, by name.
+KINDS: Mapping[str, RecordKind] = MappingProxyType({kind.name: kind for kind in (VULNERABILITIES, ASSETS, COMPLIANCE)})
+
+#: The fields in which Tenable says how large a job's chunks are. Whichever is there counts: none of them means two things.
+ECHOED_SIZES = tuple(dict.fromkeys(kind.echoed_size for kind in KINDS.values()))
+
+
+def kind_of(name: str) -> RecordKind:
+    """The kind of a name. :raises ConfigurationError: there is none."""
+    kind = KINDS.get(name)
+    if kind is None:
+        raise ConfigurationError(f"export={quoted(name, 80)} is not one of {', '.join(KINDS)}.")
+    return kind
