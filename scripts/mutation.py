@@ -47,7 +47,7 @@ TARGETS = {
     # The file of the module's own tests: what it notices, all of them together notice too.
     **{f"asff.{name}": [f"tests/unit/asff/test_{name}.py"] for name in ("identity", "limits", "plugin", "resource", "plugin_output")},
     **{f"asff.{name}": ["tests/unit/asff/test_finding.py", "tests/unit/asff/test_finding_line.py"] for name in ("finding", "record_fields", "fitting")},
-    "asff.vulnerabilities": ["tests/unit/asff/test_plugin.py"],
+    **{f"asff.{name}": ["tests/unit/asff/test_plugin.py"] for name in ("vulnerabilities", "packages")},
     "asff.memo": ["tests/unit/asff/test_finding_line.py"],
     "aws": ["tests/unit/asff/test_identity.py"],
     **{f"tenable_vm.{name}": ["tests/unit/tenable_vm/test_decode.py"] for name in ("decode", "lenient")},

@@ -82,7 +82,7 @@ def finding_json(
         raise UnmappableError("it has no severity")
     port, scheme = record.port or _NO_PORT, options.id_scheme
 
-    key = (record.first_found, record.last_found, record.last_fixed, record.resurfaced_date, record.indexed)
+    key = (record.first_found, record.last_found, record.last_fixed, record.resurfaced_date, record.indexed, record.indexed_at)
     times = times_memo.get(key) or encode_times(key)
     if not times:
         raise UnmappableError("it has no time that can be read")
@@ -142,7 +142,7 @@ def finding_json(
         )
     )
     if len(line) > limits.FINDING_BYTES:
-        line = cut_to_fit(line, found, plugin)
+        line = cut_to_fit(line, found, plugin, record.software_vulns)
         if len(line) > limits.FINDING_BYTES:
             raise UnmappableError(f"it has {len(line)} bytes, the limit is {limits.FINDING_BYTES}")
     return line

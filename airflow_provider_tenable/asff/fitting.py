@@ -1,32 +1,59 @@
-"""Cuts a finding that is larger than Security Hub accepts (240 KB)."""
+"""Cuts a finding that is larger than Security Hub accepts (240 KB).
+
+Only ``Vulnerabilities`` can be that large: the other fields have limits of their own. What is worth least is given up
+first: the packages of later CVEs, then their scores, which repeat those of the first one, then the packages of the first
+CVE, and CVE ids last.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
-from airflow_provider_tenable.asff import limits
+from airflow_provider_tenable.asff import limits, product_fields
+from airflow_provider_tenable.asff.packages import decode_software, packages_of
 from airflow_provider_tenable.asff.plugin import PluginParts
-from airflow_provider_tenable.asff.vulnerabilities import vulnerabilities_json
+from airflow_provider_tenable.asff.vulnerabilities import EntryPieces, vulnerabilities_json
 
 #: The keys around a finding's resources, as they stand in its line.
 RESOURCES = b'},"Resources":'
 VULNERABILITIES = b',"Vulnerabilities":'
-#: Bytes left free in a finding that was cut.
+#: Bytes left free for the key of ``Vulnerabilities``, its brackets, and ``cve_kept``.
 _SPARE = 100
 
 
-def cut_to_fit(line: bytes, found: msgspec.Raw | None, plugin: PluginParts) -> bytes:
-    """A finding without packages, and with as many CVEs as fit. It may still be too large, if its other fields are.
+def cut_to_fit(line: bytes, found: msgspec.Raw | None, plugin: PluginParts, software: msgspec.Raw) -> bytes:
+    """A finding with as much of its ``Vulnerabilities`` as fits. It may still be too large, if its other fields are.
+
+    ``cve_kept`` in ``ProductFields`` says how many CVEs are left, where some are and some are not.
 
     :param found: the JSON of its ``Vulnerabilities``.
+    :param software: ``software_vulns`` of the record, undecoded.
     """
     bare = line[: -1 - (len(VULNERABILITIES) + len(found) if found else 0)]
-    room = limits.FINDING_BYTES - len(bare) - 1 - _SPARE
-    fitting: list[bytes] = []
-    for entry in plugin.vulnerabilities.values():
-        # With its closing brace and a comma.
-        room -= len(entry) + 2
+    entries = plugin.cve_entries.pieces(packages_of(decode_software(bytes(software))))
+    fitting = _most_worth(entries, limits.FINDING_BYTES - len(bare) - 1 - _SPARE)
+    if 0 < len(fitting) < len(entries):
+        # Texts hold no such key: their quotes are escaped.
+        before, after = bare.split(RESOURCES, 1)
+        bare = before + _cut_product_fields(len(fitting)) + RESOURCES + after
+    kept = vulnerabilities_json(fitting)
+    return bare + (VULNERABILITIES + bytes(kept) if kept else b"") + b"}"
+
+
+def _most_worth(entries: list[EntryPieces], room: int) -> list[tuple[bytes, ...]]:
+    """The pieces of entries that fit into a number of bytes, from those that are worth most."""
+    first, later = range(min(1, len(entries))), range(1, len(entries))
+    opening, details, packages = range(3)
+    worth = ((first, opening), (first, details), (later, opening), (first, packages), (later, details), (later, packages))
+    fitting: list[list[bytes]] = [[] for _ in entries]
+    for number, piece in ((number, piece) for numbers, piece in worth for number in numbers):
+        # An entry has a closing brace and a comma, too.
+        room -= len(entries[number][piece]) + (2 if piece == opening else 0)
         if room < 0:
             break
-        fitting.append(entry)
-    return bare + (VULNERABILITIES + bytes(vulnerabilities_json(fitting)) if fitting else b"") + b"}"
+        fitting[number].append(entries[number][piece])
+    return [tuple(pieces) for pieces in fitting if pieces]
+
+
+def _cut_product_fields(kept: int) -> bytes:
+    return product_fields.piece({"cve_kept": str(kept)})

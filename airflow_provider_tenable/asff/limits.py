@@ -1,14 +1,15 @@
 """The limits of the AWS Security Finding Format that a finding is cut to.
 
 Numbers from the Security Hub user guide (attributes of the finding format, May 2022: the last public text with a length for each field), the
-service model, and the service's own public error messages. Lengths are characters, sizes are UTF-8 bytes.
+service model, and the service's own public error messages. Sizes are UTF-8 bytes. Lengths are UTF-16 code units: AWS does not say
+what it counts as a character, and a text never has more code points than UTF-16 units.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from contextlib import suppress
+from html.entities import html5
 
 ID = 512
 TITLE = 256
@@ -49,12 +50,17 @@ _ASCII_CONTROLS = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
 _CONTROL = dict.fromkeys((*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)))
 
 
+def length(value: str) -> int:
+    """The length of a text in UTF-16 code units: characters beyond the Basic Multilingual Plane, such as emoji, count twice."""
+    return len(value) if value.isascii() else len(value.encode("utf-16-le", "surrogatepass")) // 2
+
+
 def text(value: str | None, limit: int) -> str | None:
-    """A text that fits: control characters dropped, cut to ``limit`` characters with an ellipsis; None where nothing but blanks is left."""
+    """A text that fits: without control characters, cut to ``limit`` with an ellipsis; None if only blanks are left."""
     if not value:
         return None
-    # The way of nearly every text: it fits, and what is printable (or an end of a line) needs no cleaning. All blanks but the space are unprintable.
-    if len(value) <= limit and (value.isprintable() or _is_clean(value)):
+    # Nearly every text takes this path: it fits, and is printable except for line ends. Blanks other than the space are not printable.
+    if len(value) <= limit and (value.isascii() or length(value) <= limit) and (value.isprintable() or _is_clean(value)):
         return value.strip() or None
     # Output may be megabytes long: look at no more of it than is needed, unless most of that is dropped.
     start = value[: 4 * limit + 64]
@@ -62,7 +68,13 @@ def text(value: str | None, limit: int) -> str | None:
     value = fitting if len(fitting) > limit or len(start) == len(value) else value.translate(_CONTROL).strip()
     if not value:
         return None
-    return value if len(value) <= limit else value[: limit - 1].rstrip() + ELLIPSIS
+    return value if length(value) <= limit else beginning(value, limit - 1).rstrip() + ELLIPSIS
+
+
+def beginning(value: str, units: int) -> str:
+    """As much of a text as fits, in complete characters."""
+    # A surrogate pair that the cut halves leaves a lone surrogate, which the decoder drops.
+    return value[:units] if value.isascii() else value[:units].encode("utf-16-le", "surrogatepass")[: 2 * units].decode("utf-16-le", "ignore")
 
 
 def _is_clean(value: str) -> bool:
@@ -71,14 +83,27 @@ def _is_clean(value: str) -> bool:
     return not _CONTROLS.search(value)
 
 
+# Complete entities only. HTML also knows some without a semicolon, but those are URL parameters in Tenable's prose (``?a=1&copy=2``).
+_ENTITY = re.compile(r"&(?:#\d{1,16}|#[xX][0-9a-fA-F]{1,16}|[A-Za-z][A-Za-z0-9]{1,31});", re.ASCII)
+
+
 def prose(value: str | None, limit: int) -> str | None:
     """As :func:`text`, with HTML entities decoded first: cutting first could cut an entity in two."""
-    if not value:
-        return None
-    # ValueError: a number of thousands of digits, which is no character.
-    with suppress(ValueError):
-        value = html.unescape(value) if "&" in value else value
-    return text(value, limit)
+    return text(_ENTITY.sub(_character, value) if value and "&" in value else value, limit)
+
+
+def _character(entity: re.Match[str]) -> str:
+    found = entity[0]
+    return html.unescape(found) if found[1] == "#" else html5.get(found[1:], found)
+
+
+_PLACEHOLDERS = frozenset({"n/a", "none"})
+
+
+def advice(value: str | None, limit: int) -> str | None:
+    """As :func:`prose`; None for the placeholders that Tenable's plugins have in place of a description or solution."""
+    found = prose(value, limit)
+    return None if found and found.lower().rstrip(" .") in _PLACEHOLDERS else found
 
 
 # Security Hub checks addresses against a schema's format "url": no bare host name, no private address, nothing but a path behind the host.
@@ -91,4 +116,4 @@ def url(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     value = value.strip()
-    return value if len(value) <= URL and value.isprintable() and _URL.fullmatch(value) else None
+    return value if length(value) <= URL and value.isprintable() and _URL.fullmatch(value) else None

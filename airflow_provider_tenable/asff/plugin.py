@@ -10,10 +10,12 @@ from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, product_fields
 from airflow_provider_tenable.asff.plugin_output import shows_output
-from airflow_provider_tenable.asff.vulnerabilities import cve_entries, vulnerabilities_json
+from airflow_provider_tenable.asff.vulnerabilities import CveEntries, cve_entries, vulnerabilities_json
 from airflow_provider_tenable.tenable_vm.lenient import salvage
 from airflow_provider_tenable.tenable_vm.records import Plugin
 
+#: Families of passive plugins have ids from here on (Tenable's public plugin lists).
+_FIRST_PASSIVE_FAMILY = 1_000_000
 _TYPE = "Software and Configuration Checks/Vulnerabilities"
 _decoder = msgspec.json.Decoder(Plugin)
 
@@ -21,8 +23,7 @@ _decoder = msgspec.json.Decoder(Plugin)
 class PluginParts(Struct):
     """What a plugin gives to each of its findings.
 
-    :ivar vulnerabilities: by CVE, the JSON of its entry without packages, up to its closing brace.
-    :ivar encoded_vulnerabilities: the JSON of all entries; None where there is no CVE.
+    :ivar encoded_vulnerabilities: the JSON of ``Vulnerabilities`` without packages; None where there is no CVE.
     :ivar shows_output: whether the plugin's output may stand in a finding.
     :ivar serial: a number that no other object has.
 
@@ -36,7 +37,7 @@ class PluginParts(Struct):
     types: tuple[str, ...]
     source_url: str
     remediation: msgspec.Raw
-    vulnerabilities: dict[str, bytes]
+    cve_entries: CveEntries
     encoded_vulnerabilities: msgspec.Raw | None
     product_fields: dict[str, str]
     shows_output: bool = True
@@ -65,29 +66,35 @@ def decode_plugin(data: bytes) -> Plugin:
 
 def plugin_parts(plugin: Plugin) -> PluginParts:
     """Build a plugin's part of its findings."""
-    page = f"https://www.tenable.com/plugins/nessus/{plugin.id}"
+    page = _page(plugin)
     title = limits.prose(plugin.name, limits.TITLE) or f"Tenable plugin {plugin.id}"
     see_also = [plugin.see_also] if isinstance(plugin.see_also, str) else plugin.see_also or []
-    # Old data has several addresses in one text, a line each.
+    # Old data has several addresses in one text, one per line.
     urls = list(dict.fromkeys(address for item in see_also for line in item.split() if (address := limits.url(line))))
     recommendation = {
-        "Text": limits.prose(plugin.solution, limits.RECOMMENDATION_TEXT),
+        "Text": limits.advice(plugin.solution, limits.RECOMMENDATION_TEXT),
         "Url": urls[0] if urls else page,
     }
-    vulnerabilities = cve_entries(plugin, urls[: limits.REFERENCE_URLS], page)
+    entries = cve_entries(plugin, urls[: limits.REFERENCE_URLS], page)
     return PluginParts(
         id=plugin.id,
         generator_id=str(plugin.id),
         title=title,
-        description=limits.prose(plugin.description, limits.DESCRIPTION) or limits.prose(plugin.synopsis, limits.DESCRIPTION) or title,
-        types=(f"{_TYPE}/CVE" if vulnerabilities else _TYPE,),
+        description=limits.advice(plugin.description, limits.DESCRIPTION) or limits.advice(plugin.synopsis, limits.DESCRIPTION) or title,
+        types=(f"{_TYPE}/CVE" if entries.openings else _TYPE,),
         source_url=page,
         remediation=_encoded({"Recommendation": {name: value for name, value in recommendation.items() if value}}),
-        vulnerabilities=vulnerabilities,
-        encoded_vulnerabilities=vulnerabilities_json(vulnerabilities.values()) if vulnerabilities else None,
-        product_fields=_product_fields(plugin, len(vulnerabilities)),
+        cve_entries=entries,
+        encoded_vulnerabilities=vulnerabilities_json(entries.pieces([])),
+        product_fields=_product_fields(plugin, len(entries.openings)),
         shows_output=shows_output(plugin),
     )
+
+
+def _page(plugin: Plugin) -> str:
+    """The plugin's public page. Plugins of Nessus Network Monitor, which are known by their families, have theirs elsewhere."""
+    kind = "nnm" if plugin.family_id is not None and plugin.family_id >= _FIRST_PASSIVE_FAMILY else "nessus"
+    return f"https://www.tenable.com/plugins/{kind}/{plugin.id}"
 
 
 def _product_fields(plugin: Plugin, cves: int) -> dict[str, str]:

@@ -26,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 def _times(*moments: str | int | None) -> bytes:
     """The four times of a finding, empty where none can be read.
 
-    :param moments: first_found, last_found, last_fixed, resurfaced_date, indexed.
+    :param moments: first_found, last_found, last_fixed, resurfaced_date, indexed, indexed_at.
     """
     first, last, *others = [times.stamp(moment) if moment else None for moment in moments]
     known = [stamp for stamp in (first, last, *others) if stamp]

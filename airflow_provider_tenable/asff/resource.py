@@ -18,6 +18,9 @@ from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 _OCTET = r"(?:0|[1-9]\d?|1\d\d|2[0-4]\d|25[0-5])"
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 
+# The characters of AWS tags (letters and digits of any script), without the prefix that AWS keeps for itself.
+_TAG_KEY = re.compile(r"(?!aws:)[\w .:/=+@-]+", re.IGNORECASE)
+
 #: How the line of a finding begins, up to its id.
 ID_OPENING = b'{"SchemaVersion":"2018-10-08","Id":"'
 
@@ -110,7 +113,7 @@ def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
     other = {name: text for name, value in facts.items() if (text := limits.text(value, limits.OTHER_VALUE))}
     resource: dict[str, Any] = {
         "Type": "Other",
-        "Id": f"tenable-asset/{row.id}"[: limits.RESOURCE_ID],
+        "Id": limits.beginning(f"tenable-asset/{row.id}", limits.RESOURCE_ID),
         **({"Region": region} if len(region) <= limits.RESOURCE_REGION else {}),
         **({"Details": {"Other": other}} if other else {}),
     }
@@ -124,7 +127,7 @@ def _encode(resource: dict[str, Any]) -> msgspec.Raw:
 def _whole(value: str | None, limit: int) -> str | None:
     """An identifier as it is, None where it does not fit: a part of it would name something else."""
     value = limits.text(value, 10 * limit)
-    return value if value and len(value) <= limit else None
+    return value if value and limits.length(value) <= limit else None
 
 
 def _addresses(row: AssetRow) -> tuple[list[str], list[str]]:
@@ -148,9 +151,14 @@ def _tags(row: AssetRow) -> dict[str, dict[str, str]]:
     tags: dict[str, str] = {}
     for key, value in msgspec.json.decode(row.resource_tags, type=dict[str, str]).items():
         fitting = limits.text(value, limits.RESOURCE_TAG_VALUE)
-        if fitting and key.strip() and len(key) <= limits.RESOURCE_TAG_KEY and len(tags) < limits.RESOURCE_TAGS:
+        if fitting and _is_tag_key(key) and len(tags) < limits.RESOURCE_TAGS:
             tags[key] = fitting
     return {"Tags": tags} if tags else {}
+
+
+def _is_tag_key(key: str) -> bool:
+    """Whether AWS is sure to accept a tag's key. One that it refuses would cost the finding."""
+    return bool(key.strip()) and limits.length(key) <= limits.RESOURCE_TAG_KEY and _TAG_KEY.fullmatch(key) is not None
 
 
 def _product_fields(row: AssetRow) -> dict[str, str]:

@@ -2,39 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits
+from airflow_provider_tenable.asff.packages import Package, decode_software, packages_of
 from airflow_provider_tenable.tenable_vm import times
-from airflow_provider_tenable.tenable_vm.lenient import salvage_items
-from airflow_provider_tenable.tenable_vm.records import Plugin, SoftwareVuln
+from airflow_provider_tenable.tenable_vm.records import Plugin, Vector
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.asff.plugin import PluginParts
 
-_software_decoder = msgspec.json.Decoder(list[SoftwareVuln] | None)
-
 #: Bytes of encoded ``Vulnerabilities`` with packages that are kept for reuse.
 PACKAGES_BYTES = 16_000_000
 
+#: An entry in three pieces of JSON, up to its closing brace: its id; its scores, addresses and vendor; its packages.
+EntryPieces = tuple[bytes, bytes, bytes]
+_SEPARATORS = re.compile(r"[\s,;]+")
 
-def cve_entries(plugin: Plugin, urls: list[str], page: str) -> dict[str, bytes]:
-    """By CVE, the JSON of its entry without packages, up to its closing brace."""
-    shared = {
-        "Cvss": _cvss(plugin),
-        "ReferenceUrls": urls,
-        "Vendor": _vendor(plugin, page),
-        "FixAvailable": _yes_no(plugin.has_patch),
-        "ExploitAvailable": _yes_no(plugin.exploit_available),
-        "EpssScore": _epss(plugin.epss_score),
-    }
-    # There is a vendor in any case.
-    tail = msgspec.json.encode({name: value for name, value in shared.items() if value not in (None, [], {})})[1:-1]
-    ids = [stripped for cve in plugin.cve or [] if (stripped := cve.strip()) and len(stripped) <= limits.VULNERABILITY_ID]
-    return {cve: b'{"Id":%b,%b' % (msgspec.json.encode(cve), tail) for cve in ids}
+
+class CveEntries(Struct):
+    """The entries of a plugin's CVEs. All share their details, but only the first has the addresses.
+
+    :ivar openings: by CVE, the JSON of its id, from the opening brace on.
+    :ivar first: the details of the first entry, as the plugin has them, and with a fix that only the record names.
+    :ivar later: the same of the other entries.
+    """
+
+    openings: dict[str, bytes]
+    first: tuple[bytes, bytes]
+    later: tuple[bytes, bytes]
+
+    def pieces(self, packages: list[Package]) -> list[EntryPieces]:
+        """The entries with the packages of a record: each CVE has those that it was found in."""
+        entries: list[EntryPieces] = []
+        for cve, opening in self.openings.items():
+            # A package that names no CVE belongs to all of the plugin's.
+            own = [package for package in packages if not package.cves or cve in package.cves]
+            details = (self.later if entries else self.first)[any(package.has_fix for package in own)]
+            shown = b",".join(package.encoded for package in own[: limits.PACKAGES])
+            entries.append((opening, details, b',"VulnerablePackages":[%b]' % shown if shown else b""))
+        return entries
+
+
+def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
+    """The entries of a plugin's CVEs.
+
+    :param urls: the plugin's addresses.
+    :param page: the plugin's page.
+    """
+    texts = [plugin.cve] if isinstance(plugin.cve, str) else plugin.cve or []
+    ids = [cve for text in texts for cve in _SEPARATORS.split(text) if cve and limits.length(cve) <= limits.VULNERABILITY_ID]
+    own_fix, cvss, vendor = _yes_no(plugin.has_patch), _cvss(plugin), _vendor(plugin, page)
+
+    def details(reference_urls: list[str], fix: str | None) -> bytes:
+        fields = {
+            "Cvss": cvss,
+            "ReferenceUrls": reference_urls,
+            "Vendor": vendor,
+            "FixAvailable": fix,
+            "ExploitAvailable": _yes_no(plugin.exploit_available),
+            "EpssScore": _epss(plugin.epss_score),
+        }
+        return b"," + msgspec.json.encode({name: value for name, value in fields.items() if value not in (None, [])})[1:-1]
+
+    return CveEntries(
+        openings={cve: b'{"Id":' + msgspec.json.encode(cve) for cve in ids},
+        first=(details(urls, own_fix), details(urls, "YES")),
+        later=(details([], own_fix), details([], "YES")),
+    )
 
 
 def _cvss(plugin: Plugin) -> list[dict[str, Any]]:
@@ -47,10 +87,16 @@ def _cvss(plugin: Plugin) -> list[dict[str, Any]]:
     for usual_version, score, vector in versions:
         if score is None or not 0 <= score <= 10:
             continue
-        raw = limits.text(vector.raw if vector else None, limits.PRODUCT_FIELD_VALUE)
+        raw = _raw(vector)
         version = raw[5:8] if raw and raw.startswith("CVSS:3.") else usual_version
         scores.append({"Version": version, "BaseScore": float(score), **({"BaseVector": raw} if raw else {}), "Source": "Tenable"})
     return scores
+
+
+def _raw(vector: Vector | str | None) -> str | None:
+    """A vector's text, without the prefix that only Tenable writes."""
+    raw = vector.raw if isinstance(vector, Vector) else vector
+    return limits.text(raw.strip().removeprefix("CVSS2#") if raw else None, limits.PRODUCT_FIELD_VALUE)
 
 
 def _vendor(plugin: Plugin, page: str) -> dict[str, str]:
@@ -75,30 +121,22 @@ def _yes_no(value: bool | None) -> str | None:
     return None if value is None else "YES" if value else "NO"
 
 
-def decode_software(data: bytes) -> list[SoftwareVuln]:
-    """Read ``software_vulns`` of a record, without the items that cannot be used."""
-    try:
-        return _software_decoder.decode(data) or []
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return salvage_items(data, SoftwareVuln)
-    except RecursionError:
-        # Nested as nothing of Tenable's is: the finding goes without its packages.
-        return []
+def vulnerabilities_json(entries: Sequence[tuple[bytes, ...]]) -> msgspec.Raw | None:
+    """``Vulnerabilities`` of its entries, given in pieces up to the closing brace; None where there is no entry."""
+    return msgspec.Raw(b"[%b}]" % b"},".join(map(b"".join, entries))) if entries else None
 
 
 def with_packages(parts: PluginParts, software: msgspec.Raw) -> msgspec.Raw | None:
-    """``Vulnerabilities`` with the packages of one record: each CVE gets the packages it was found in.
+    """``Vulnerabilities`` with the packages of one record.
 
     :param software: ``software_vulns`` of the record, undecoded.
     """
-    if not parts.vulnerabilities:
-        return None
     # Hosts have the same package again and again.
-    return _packages.get(parts, bytes(software))
+    return _memo.get(parts, bytes(software)) if parts.cve_entries.openings else None
 
 
-class _Packages:
-    """What was built with packages, some MB of it: a tenant may have as many paths and versions of a package as it has hosts."""
+class _PackagesMemo:
+    """What was built with packages, some MB of it: a tenant may have as many paths and versions of a package as hosts."""
 
     def __init__(self) -> None:
         self._built: dict[tuple[int, bytes], msgspec.Raw | None] = {}
@@ -108,8 +146,8 @@ class _Packages:
         key = (parts.serial, software)
         if key in self._built:
             return self._built[key]
-        built = _with_packages(parts, decode_software(software))
-        self._bytes += len(key[1]) + (len(bytes(built)) if built else 0)
+        built = _with_packages(parts, software)
+        self._bytes += len(software) + (len(bytes(built)) if built else 0)
         if self._bytes > PACKAGES_BYTES:
             self._built.clear()
             self._bytes = 0
@@ -118,27 +156,9 @@ class _Packages:
         return built
 
 
-_packages = _Packages()
+_memo = _PackagesMemo()
 
 
-def _with_packages(parts: PluginParts, software: list[SoftwareVuln]) -> msgspec.Raw | None:
-    packages = [(frozenset(item.vulnerabilities or ()), msgspec.json.encode(package)) for item in software if (package := _package(item))]
-    if not packages:
-        return parts.encoded_vulnerabilities
-    vulnerabilities = []
-    for cve, entry in parts.vulnerabilities.items():
-        # A package that names no CVE belongs to all of the plugin's.
-        own = [package for cves, package in packages if not cves or cve in cves][: limits.PACKAGES]
-        vulnerabilities.append(b'%b,"VulnerablePackages":[%b]' % (entry, b",".join(own)) if own else entry)
-    return vulnerabilities_json(vulnerabilities)
-
-
-def vulnerabilities_json(entries: Iterable[bytes]) -> msgspec.Raw:
-    """``Vulnerabilities`` of the JSON of its entries, each up to its closing brace; there is one at least."""
-    return msgspec.Raw(b"[%b}]" % b"},".join(entries))
-
-
-def _package(item: SoftwareVuln) -> dict[str, str]:
-    fixed_in = next((fix.value for fix in item.fixes or [] if fix.fix_type == "version" and fix.value), None)
-    facts = {"Name": item.product, "Version": item.version, "FilePath": item.path, "FixedInVersion": fixed_in}
-    return {name: text for name, value in facts.items() if (text := limits.text(value, limits.PACKAGE_TEXT))}
+def _with_packages(parts: PluginParts, software: bytes) -> msgspec.Raw | None:
+    packages = packages_of(decode_software(software))
+    return vulnerabilities_json(parts.cve_entries.pieces(packages)) if packages else parts.encoded_vulnerabilities

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: What a row means. An index that another release of the package wrote is made anew: it may have read the records otherwise.
-RELEASE = f"1 {__version__} {' '.join(COLUMNS)}"
+RELEASE = f"2 {__version__} {' '.join(COLUMNS)}"
 
 #: The lag is never less: ``since`` looks at when an asset changed, and not at when the change was published.
 _LEAST_LAG_SECONDS = 3600

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Asset, AwsCloud, Cloud, Network, Ratings, Score, Tag
-
-if TYPE_CHECKING:
-    pass
 
 
 class AssetRow(Struct):
@@ -45,7 +42,7 @@ def row_of(asset: Asset) -> AssetRow:
     for tag in asset.tags or []:
         if tag.key and tag.value:
             tags.setdefault(tag.key, []).append(tag.value)
-    names = [*(network.hostnames or []), *(network.fqdns or [])]
+    addresses = [*(network.ipv4s or []), *(network.ipv6s or [])]
     return AssetRow(
         id=asset.id,
         owner_id=aws.owner_id,
@@ -57,12 +54,18 @@ def row_of(asset: Asset) -> AssetRow:
         instance_name=aws.ec2_name,
         vpc_id=aws.vpc_id,
         subnet_id=aws.subnet_id,
-        name=names[0] if names else None,
-        addresses=_json([*(network.ipv4s or []), *(network.ipv6s or [])]),
+        name=_name_of(asset, network, addresses),
+        addresses=_json(addresses),
         tags=_json(tags),
         resource_tags=_json({tag.key: tag.value for tag in asset.resource_tags or [] if tag.key and tag.value}),
         acr=_number(asset.ratings.acr.score if asset.ratings and asset.ratings.acr else None),
     )
+
+
+def _name_of(asset: Asset, network: Network, addresses: list[str]) -> str | None:
+    """The best name of an asset: hostname, FQDN, NetBIOS name, agent name, display name, else an address."""
+    sources = (network.hostnames, network.fqdns, network.netbios_names, asset.agent_names, [asset.name or ""], addresses)
+    return next((name for names in sources for name in names or [] if name.strip()), None)
 
 
 def row_of_details(details: dict[str, Any]) -> AssetRow | None:
@@ -97,13 +100,22 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
         vpc_id=first("aws_vpc_id"),
         subnet_id=first("aws_subnet_id"),
     )
-    score = details.get("acr_score")
+    # The newer score first: the older one may be null, or another number.
+    score = next((number for name in ("acr_score_v3", "acr_score") if (number := _number(details.get(name))) is not None), None)
     return row_of(
         Asset(
             id=asset_id,
             cloud=Cloud(aws),
-            network=Network(ipv4s=texts("ipv4", "ipv4s"), ipv6s=texts("ipv6", "ipv6s"), fqdns=texts("fqdn", "fqdns"), hostnames=texts("hostname", "hostnames")),
-            ratings=Ratings(Score(score if isinstance(score, (int, float, str)) else None)),
+            name=first("name"),
+            agent_names=texts("agent_name", "agent_names"),
+            network=Network(
+                ipv4s=texts("ipv4", "ipv4s"),
+                ipv6s=texts("ipv6", "ipv6s"),
+                fqdns=texts("fqdn", "fqdns"),
+                hostnames=texts("hostname", "hostnames"),
+                netbios_names=texts("netbios_name", "netbios_names"),
+            ),
+            ratings=Ratings(Score(score)),
             tags=tags("tags", "tag_key", "tag_value") or tags("tags", "key", "value"),
             resource_tags=tags("resource_tags", "key", "value"),
         )

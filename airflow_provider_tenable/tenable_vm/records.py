@@ -41,19 +41,21 @@ class Plugin(Struct):
     id: Integer
     name: str | None = None
     family: str | None = None
+    family_id: Integer | None = None
     type: str | None = None
     synopsis: str | None = None
     description: str | None = None
     solution: str | None = None
     # A list; old data has a plain string.
     see_also: list[str] | str | None = None
-    cve: list[str] | None = None
+    # A list; some data has them in one text.
+    cve: list[str] | str | None = None
     cvss_base_score: Number | None = None
-    cvss_vector: Vector | None = None
+    cvss_vector: Vector | str | None = None
     cvss3_base_score: Number | None = None
-    cvss3_vector: Vector | None = None
+    cvss3_vector: Vector | str | None = None
     cvss4_base_score: Number | None = None
-    cvss4_vector: Vector | None = None
+    cvss4_vector: Vector | str | None = None
     # A percentage, 0 to 100.
     epss_score: Number | None = None
     vpr: Vpr | None = None
@@ -82,7 +84,11 @@ class AssetRef(Struct, gc=False):
 
 
 class Fix(Struct, gc=False):
-    """How a vulnerable package is mended."""
+    """A fix of a vulnerable package.
+
+    :ivar fix_type: ``version`` for applications, else the package manager (``rpm``, ``deb``, ...).
+    :ivar value: the fixed version; of a package manager a purl.
+    """
 
     fix_type: str | None = None
     value: str | None = None
@@ -91,11 +97,16 @@ class Fix(Struct, gc=False):
 class SoftwareVuln(Struct):
     """A vulnerable package (served with ``include_software_vulns``)."""
 
+    # A purl or a CPE.
+    identifier: str | None = None
+    path: str | None = None
     product: str | None = None
     version: str | None = None
-    path: str | None = None
     vulnerabilities: list[str] | None = None
     fixes: list[Fix] | None = None
+    # Whether it is not certain that the vulnerability applies, and why.
+    potential: bool | None = None
+    potential_reasons: list[str] | None = None
 
 
 class Vulnerability(Struct, kw_only=True):
@@ -122,6 +133,8 @@ class Vulnerability(Struct, kw_only=True):
     source: str | None = None
     finding_id: str | None = None
     resurfaced_date: str | Integer | None = None
+    # What other exports of Tenable name the time that stands in `indexed` here.
+    indexed_at: str | Integer | None = None
     # A list of SoftwareVuln.
     software_vulns: msgspec.Raw = NULL
 
@@ -153,6 +166,7 @@ class Network(Struct):
     ipv6s: list[str] | None = None
     fqdns: list[str] | None = None
     hostnames: list[str] | None = None
+    netbios_names: list[str] | None = None
 
 
 class Score(Struct, gc=False):
@@ -179,6 +193,8 @@ class Asset(Struct):
 
     id: str
     types: list[str] | None = None
+    agent_names: list[str] | None = None
+    name: str | None = None
     cloud: Cloud | None = None
     network: Network | None = None
     ratings: Ratings | None = None

@@ -136,8 +136,11 @@ def asset_details(host: Host, state: HostState) -> dict[str, Any]:
             }
             for tag in flat["tags"]
         ],
-        "acr_score": str(host.acr) if host.acr else None,
+        # Newer answers have scores under new names, where the old ones may be null or differ.
+        "acr_score": str(host.acr) if host.acr and host.number % 2 == 0 else None,
+        "acr_score_v3": float(host.acr) if host.acr and host.number % 2 else None,
         "exposure_score": 100 * host.acr - 56 if host.acr else None,
+        "name": f"{host.name} (display name)",
         "interfaces": [{"name": "eth0", "fqdn": [], "mac_address": [host.mac], "ipv4": list(host.ipv4s), "ipv6": list(host.ipv6s)}],
         "network_id": [DEFAULT_NETWORK],
         "ipv4": list(host.ipv4s),

@@ -126,6 +126,8 @@ def generate_host(rng: random.Random, number: int, kind: str, *, accounts: tuple
             ("cost-centre", f"cc-{rng.randint(100, 999)}"),
             ("empty", ""),
         )[: rng.randint(1, 3)]
+        # AWS's own tags stand among the others.
+        + ((("aws:autoscaling:groupName", f"{environment}-{role}"),) if number % 6 == 0 else ())
         if is_ec2
         else (),
         created_at=created_at,

@@ -142,7 +142,12 @@ def _software(vulnerability: Vulnerability) -> list[dict[str, Any]] | None:
         "vendor": product.vendor,
         "categories": ["SYSTEM"],
         "vulnerabilities": list(plugin.cves),
-        "fixes": [{"fix_type": "version", "value": product.fixed}],
-        "potential": False,
+        # A package manager's fix is a purl, an application's a version (API docs: `software_vulns[].fixes`).
+        "fixes": [
+            {"fix_type": "deb", "value": f"pkg:deb/ubuntu/{name}@{product.fixed}?arch=amd64"} if is_purl else {"fix_type": "version", "value": product.fixed}
+        ],
+        "potential": is_purl and plugin.number % 4 == 0,
     }
+    if software["potential"]:
+        software["potential_reasons"] = ["Backported"]
     return [software]

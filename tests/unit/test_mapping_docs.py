@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_tenable import aws, config
 from airflow_provider_tenable.asff import finding as findings
-from airflow_provider_tenable.asff import identity, limits, plugin_output, record_fields
+from airflow_provider_tenable.asff import fitting, identity, limits, plugin_output, record_fields
 from airflow_provider_tenable.asff import plugin as plugins
 from airflow_provider_tenable.asff import resource as resources
 from airflow_provider_tenable.asff.finding import MappingOptions
@@ -65,12 +65,13 @@ def finding_of(record, asset, options=None):
 
 
 def everything():
-    """Findings that have every field that the mapping can give: of an EC2 instance, and of another asset."""
+    """Findings that have every field that the mapping can give: of an EC2 instance, of another asset, and one that was cut."""
     ec2 = {**ASSETS[2], "ratings": {"acr": {"score": 9}}, "network": {"ipv4s": ["10.0.0.1"], "ipv6s": ["2001:db8::1"], "hostnames": ["h"]}}
     record = {**RECORDS[0], "severity_modification_type": "RECASTED", "recast_reason": "because"}
     record["software_vulns"] = [{**record["software_vulns"][0], "vulnerabilities": None}]
     other = {**ASSETS[1], "network": {"ipv4s": ["10.0.0.1"], "ipv6s": ["2001:db8::1"], "hostnames": ["h"]}, "ratings": {"acr": {"score": 9}}}
-    return finding_of(record, ec2), finding_of(record, other)
+    cut = {**record, "plugin": {**record["plugin"], "cve": [f"CVE-2024-{number}" for number in range(12_000)]}}
+    return finding_of(record, ec2), finding_of(record, other), finding_of(cut, ec2)
 
 
 def paths_of(finding) -> set[str]:
@@ -105,7 +106,7 @@ def test_provider_fields_are_those_of_the_code():
 
 
 def test_table_has_every_path_that_full_findings_have_and_no_other():
-    ec2, other = everything()
+    ec2, other, _ = everything()
     assert sorted(names("Fields")) == sorted(paths_of(ec2) | paths_of(other))
 
 
@@ -145,6 +146,14 @@ def test_limits_are_those_of_the_code():
     assert f"{limits.PRODUCT_FIELD_VALUE} characters" in section("ProductFields")
 
 
+def test_order_in_which_a_large_finding_is_cut_is_that_of_the_code():
+    steps = re.findall(r"^\d\. (.*)", section("Fields"), flags=re.MULTILINE)
+    assert [step.split(" ")[0] + " " + step.split(" ")[1] for step in steps] == ["the packages", "scores, vendor", "the packages", "CVEs, from"]
+    *_, cut = everything()
+    kept = cut["ProductFields"][f"{PRODUCT_FIELD_PREFIX}cve_kept"]
+    assert int(kept) == len(cut["Vulnerabilities"]) < 12_000
+
+
 def test_severity_labels_and_words_are_those_of_the_code():
     (row,) = [row for row in table("Fields") if "Severity.Label" in row[0]]
     assert ", ".join(f"{number} `{label}`" for number, label in enumerate(record_fields.SEVERITY_LABELS)) in row[2]
@@ -153,7 +162,7 @@ def test_severity_labels_and_words_are_those_of_the_code():
 def keys_in_code() -> set[str]:
     """The keys that stand in the functions that make ProductFields, and in the module that joins them."""
     keys: set[str] = set()
-    for module in (record_fields, plugins, resources):
+    for module in (record_fields, plugins, resources, fitting):
         tree = ast.parse(Path(module.__file__).read_text())
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.endswith("_product_fields")]
         assert functions

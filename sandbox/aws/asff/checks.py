@@ -54,7 +54,8 @@ def text_check(rule: Text) -> Check:
         if type(value) is not str:
             errors.append(f"{path} should be string")
             return
-        length = len(value)
+        # The service does not say what a character is: the larger of code points and UTF-16 units counts here.
+        length = len(value) if value.isascii() else len(value.encode("utf-16-le", "surrogatepass")) // 2
         if length < shortest:
             errors.append(f"{path} should NOT be shorter than {shortest} characters")
         elif length > longest:

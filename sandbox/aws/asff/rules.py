@@ -16,6 +16,7 @@ LONGEST_STRING = 32_767
 LARGEST_FINDING = 240_000
 
 TYPE_PATTERN = "^([^/]+)(/[^/]+){0,2}$"
+TAG_KEY_PATTERN = r"^(?![aA][wW][sS]:)[\w .:/=+@-]+$"
 TYPE_NAMESPACES = (
     "Software and Configuration Checks",
     "TTPs",
@@ -121,7 +122,8 @@ RULES: Mapping[str, Rule] = {
     "Resource.Type": Text(256),
     "Resource.Id": Text(512),
     "Resource.Region": Text(16),
-    "Resource.Tags": Pairs(50, Text(128), Text(256)),
+    # The characters of AWS tags, without the prefix that AWS keeps for itself: the service may refuse other keys.
+    "Resource.Tags": Pairs(50, Text(128, pattern=TAG_KEY_PATTERN), Text(256)),
     "ResourceDetails.Other": Pairs(50, Text(128), Text(1024)),
     "AwsEc2InstanceDetails.Type": Text(16),
     "AwsEc2InstanceDetails.ImageId": Text(64),

@@ -25,7 +25,8 @@ def _validator() -> tuple[ParamValidator, Any]:
 
 
 def _text(value: Any, longest: int, where: str) -> list[str]:
-    if not isinstance(value, str) or not value.strip() or len(value) > longest:
+    # Never fewer than the code points.
+    if not isinstance(value, str) or not value.strip() or len(value.encode("utf-16-le")) > 2 * longest:
         return [f"{where}: {str(value)[:80]!r} is no text of 1 to {longest} characters"]
     return []
 
@@ -93,6 +94,8 @@ def _resources(finding: dict[str, Any]) -> list[str]:
         found.append(f"{len(tags)} Tags")
     for key, value in tags.items():
         found += _text(key, 128, "Tags key") + _text(value, 256, "Tags value")
+        if key.lower().startswith("aws:") or not all(char.isalnum() or char in " _.:/=+-@" for char in key):
+            found.append(f"Tags key {key!r}")
     details = resource.get("Details", {"Other": {"-": "-"}})
     if len(details) != 1 or not all(details.values()):
         found.append(f"Details {details}")
@@ -111,7 +114,8 @@ def _vulnerabilities(finding: dict[str, Any]) -> list[str]:
     found = [] if finding.get("Vulnerabilities", ["-"]) else ["Vulnerabilities is empty"]
     for each in finding.get("Vulnerabilities", []):
         found += _text(each["Id"], 32, "Vulnerability.Id")
-        vendor = each["Vendor"]
+        # What was cut to 240 KB keeps only the id of later CVEs.
+        vendor = each.get("Vendor", {"Name": "-"})
         found += _text(vendor["Name"], 32, "Vendor.Name") + _text(vendor.get("VendorSeverity", "-"), 32, "VendorSeverity")
         found += [f"{name} {value}" for name, value in vendor.items() if name.endswith("At") and not TIMESTAMP.fullmatch(value)]
         if not 0 <= each.get("EpssScore", 0) <= 1 or {each.get("FixAvailable", "NO"), each.get("ExploitAvailable", "NO")} - {"YES", "NO"}:

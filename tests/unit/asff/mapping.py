@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def _compare_with_record(finding: dict[str, Any], value: Any, row: AssetRow) -> 
     if modification in (None, "NONE") and (state is None or isinstance(state, str)):
         assert finding["RecordState"] == ("ARCHIVED" if (state or "").strip().upper() == "FIXED" else "ACTIVE")
     cves = value["plugin"].get("cve")
-    if isinstance(cves, list) and all(isinstance(cve, str) and 0 < len(cve.strip()) <= 32 for cve in cves) and len(cves) < 100:
+    if isinstance(cves, list) and all(isinstance(cve, str) and re.fullmatch(r"CVE-[0-9-]{1,20}", cve.strip(), re.ASCII) for cve in cves) and len(cves) < 100:
         assert [each["Id"] for each in finding.get("Vulnerabilities", [])] == list(dict.fromkeys(cve.strip() for cve in cves))
 
 

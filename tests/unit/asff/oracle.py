@@ -7,18 +7,19 @@ state, severity, times, product fields, CVEs) is worked out by code of its own. 
 from __future__ import annotations
 
 from datetime import datetime
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from airflow_provider_tenable.asff import limits
 from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError
+from airflow_provider_tenable.asff.packages import decode_software
 from airflow_provider_tenable.asff.plugin import PluginParts
 from airflow_provider_tenable.asff.resource import Resource
-from airflow_provider_tenable.asff.vulnerabilities import _with_packages, decode_software
 from airflow_provider_tenable.tenable_vm import times
-from airflow_provider_tenable.tenable_vm.records import Vulnerability
+from airflow_provider_tenable.tenable_vm.records import SoftwareVuln, Vulnerability
 
 PREFIX = "tenable/vulnerability-management/"
 WORDS = ["info", "low", "medium", "high", "critical"]
@@ -41,6 +42,19 @@ class FindingProviderFields(Struct, rename="pascal", gc=False):
     criticality: int | UnsetType = UNSET
 
 
+class CveEntry(Struct, rename="pascal", omit_defaults=True):
+    """An entry of ``Vulnerabilities``."""
+
+    id: str
+    cvss: list[dict[str, Any]] | None = None
+    reference_urls: list[str] | None = None
+    vendor: dict[str, str] | None = None
+    fix_available: str | None = None
+    exploit_available: str | None = None
+    epss_score: float | None = None
+    vulnerable_packages: list[dict[str, str]] | None = None
+
+
 class Finding(Struct, rename="pascal", gc=False):
     """An ASFF finding, in the order in which it is written. The id stands at the front, where the import looks for it."""
 
@@ -61,7 +75,7 @@ class Finding(Struct, rename="pascal", gc=False):
     remediation: msgspec.Raw
     product_fields: dict[str, str]
     resources: msgspec.Raw
-    vulnerabilities: msgspec.Raw | UnsetType = UNSET
+    vulnerabilities: list[CveEntry] | UnsetType = UNSET
 
 
 def expected_line(record: Vulnerability, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions) -> bytes:
@@ -93,10 +107,10 @@ def expected_line(record: Vulnerability, plugin: PluginParts, resource: Resource
         remediation=plugin.remediation,
         product_fields=_product_fields(record, plugin, resource, options),
         resources=resource.encoded,
-        vulnerabilities=_vulnerabilities(record, plugin),
+        vulnerabilities=_vulnerabilities(record, plugin) or UNSET,
     )
     line = msgspec.json.encode(finding)
-    return line if len(line) <= LARGEST else _that_fits(finding, plugin)
+    return line if len(line) <= LARGEST else _that_fits(finding)
 
 
 def _severity(record: Vulnerability) -> int:
@@ -110,7 +124,7 @@ def _severity(record: Vulnerability) -> int:
 
 def _times(record: Vulnerability) -> tuple[str, str, str | UnsetType, str | UnsetType]:
     first, last = times.parse(record.first_found), times.parse(record.last_found)
-    others = [times.parse(each) for each in (record.last_fixed, record.resurfaced_date, record.indexed)]
+    others = [times.parse(each) for each in (record.last_fixed, record.resurfaced_date, record.indexed, record.indexed_at)]
     known: list[datetime] = [moment for moment in (first, last, *others) if moment]
     if not known:
         raise UnmappableError("it has no time that can be read")
@@ -164,27 +178,88 @@ def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resour
     return {PREFIX + name: text for name, value in fields.items() if (text := limits.text(value, 2048))}
 
 
-def _vulnerabilities(record: Vulnerability, plugin: PluginParts) -> msgspec.Raw | UnsetType:
-    if not plugin.vulnerabilities:
-        return UNSET
-    with_packages = _with_packages(plugin, decode_software(bytes(record.software_vulns)))
-    # What has packages is longer than what has none, which is put together here.
-    without = b"[%b]" % b",".join(entry + b"}" for entry in plugin.vulnerabilities.values())
-    assert with_packages is not None
-    return with_packages if len(bytes(with_packages)) > len(without) else msgspec.Raw(without)
+def _vulnerabilities(record: Vulnerability, plugin: PluginParts) -> list[CveEntry]:
+    if plugin.encoded_vulnerabilities is None:
+        return []
+    entries = msgspec.json.decode(plugin.encoded_vulnerabilities, type=list[CveEntry])
+    for item in decode_software(bytes(record.software_vulns)):
+        package = {name: text for name, value in _package(item).items() if (text := limits.text(value, 512))}
+        for entry in entries if package else []:
+            if item.vulnerabilities and entry.id not in item.vulnerabilities:
+                continue
+            if any(fix.value for fix in item.fixes or []):
+                entry.fix_available = "YES"
+            entry.vulnerable_packages = [*(entry.vulnerable_packages or []), package][:20]
+    return entries
 
 
-def _that_fits(finding: Finding, plugin: PluginParts) -> bytes:
-    """Without packages, and with the CVEs from the first on that fit, 100 bytes spared."""
+def _package(item: SoftwareVuln) -> dict[str, str | None]:
+    """Name by name, from the package's own purl where it has one, else from that of its first fix that has one."""
+    own, fixed_in, fix_kind, fix = _purl(item.identifier), None, None, None
+    for each in item.fixes or []:
+        purl = _purl(each.value)
+        if purl and not fix:
+            fix, fix_kind = purl, each.fix_type
+        if not fixed_in:
+            fixed_in = purl[1] if purl else each.value if each.fix_type == "version" else None
+    manager = fix_kind or (own or fix or (None,))[0]
+    installed = (own and own[1]) or item.version or ""
+    is_split = bool(own or fix) and (manager or "").lower() in ("rpm", "deb") and "-" in installed
+    why = ", ".join(item.potential_reasons or [])
+    why = f" ({why})" if why.strip() else ""
+    return {
+        "Name": item.product,
+        "Version": item.version,
+        "Epoch": _qualifier("epoch", own, fix),
+        "Release": installed.split("-")[-1] if is_split else None,
+        "Architecture": _qualifier("arch", own, fix),
+        "PackageManager": manager,
+        "FilePath": item.path,
+        "FixedInVersion": fixed_in,
+        "Remediation": f"Potential finding{why}: confirm that this package is affected before you change it." if item.potential else None,
+    }
+
+
+def _qualifier(name: str, *purls: tuple[str, str | None, dict[str, str]] | None) -> str | None:
+    return next((purl[2][name] for purl in purls if purl and name in purl[2]), None)
+
+
+def _purl(value: str | None) -> tuple[str, str | None, dict[str, str]] | None:
+    if not (value or "").startswith("pkg:"):
+        return None
+    assert value
+    body, _, query = value.split("#")[0].partition("?")
+    kind, *rest = body[len("pkg:") :].lstrip("/").split("/")
+    _name, at, version = rest[-1].rpartition("@") if rest else ("", "", "")
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    return kind, unquote(version) if at else None, {key: unquote(text) for key, equals, text in pairs if equals}
+
+
+def _that_fits(finding: Finding) -> bytes:
+    """Gives up one piece after the other, the least worth first, until the finding has 100 bytes to spare."""
+    entries = finding.vulnerabilities or []
     finding.vulnerabilities = UNSET
     bare = len(msgspec.json.encode(finding))
-    entries: list[bytes] = []
-    for entry in plugin.vulnerabilities.values():
-        if bare + 100 + sum(len(each) + 1 for each in entries) + len(entry) + 2 > LARGEST:
+    total, sizes = bare + 100, [len(msgspec.json.encode(entry)) + 1 for entry in entries]
+    total += sum(sizes)
+    later = list(range(len(entries) - 1, 0, -1))
+    steps = [(later, "packages"), (later, "details"), ([0], "packages"), (later, "id"), ([0], "details"), ([0], "id")]
+    gone: set[int] = set()
+    for number, what in ((number, what) for numbers, what in steps for number in numbers if number < len(entries)):
+        if total <= LARGEST:
             break
-        entries.append(entry + b"}")
-    if entries:
-        finding.vulnerabilities = msgspec.Raw(b"[%b]" % b",".join(entries))
+        if what == "packages":
+            entries[number].vulnerable_packages = None
+        elif what == "details":
+            entries[number] = CveEntry(entries[number].id)
+        else:
+            gone.add(number)
+        size = 0 if number in gone else len(msgspec.json.encode(entries[number])) + 1
+        total, sizes[number] = total - sizes[number] + size, size
+    left = [entry for number, entry in enumerate(entries) if number not in gone]
+    if left and len(left) < len(entries):
+        finding.product_fields[f"{PREFIX}cve_kept"] = str(len(left))
+    finding.vulnerabilities = left or UNSET
     line = msgspec.json.encode(finding)
     if len(line) > LARGEST:
         raise UnmappableError(f"it has {len(line)} bytes, the limit is {LARGEST}")

@@ -275,45 +275,82 @@ def test_packages_without_a_cve_cost_nothing():
     assert "Vulnerabilities" not in finding_of({**plugin_record(), "software_vulns": [{"product": "httpd"}]})
 
 
-def test_finding_over_240_kilobytes_loses_packages_first():
-    cves = [f"CVE-2024-{number:05d}" for number in range(100)]
-    packages = [{"product": "p" * 512, "path": "f" * 512, "version": "v"} for _ in range(20)]
-    line = line_of({**plugin_record(cve=cves), "software_vulns": packages})
-    assert len(line) <= 240_000
-    assert [each["Id"] for each in json.loads(line)["Vulnerabilities"]] == cves
+SCORES = {
+    "cvss_base_score": 7.5,
+    "cvss_vector": {"raw": "AV:N/AC:L/Au:N/C:P/I:P/A:P"},
+    "cvss3_base_score": 9.8,
+    "cvss3_vector": {"raw": "AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"},
+    "has_patch": True,
+    "epss_score": 1.5,
+}
+PACKAGES = [{"product": "p" * 512, "path": "f" * 512, "version": str(number)} for number in range(20)]
+
+
+def cves(number: int) -> list[str]:
+    return [f"CVE-2024-{each:05d}" for each in range(number)]
+
+
+def shown(line: bytes, name: str) -> list[str]:
+    """The CVEs whose entries have a field."""
+    return [each["Id"] for each in json.loads(line)["Vulnerabilities"] if name in each]
+
+
+def test_350_cves_with_20_addresses_fit():
+    line = line_of(plugin_record(cve=cves(350), see_also=[f"https://example.com/{number}/" + "x" * 100 for number in range(20)], **SCORES))
+    assert shown(line, "Cvss") == cves(350)
+    assert shown(line, "ReferenceUrls") == cves(1)
+    assert "cve_kept" not in str(line)
+
+
+def test_finding_over_240_kilobytes_loses_the_packages_of_later_cves_first():
+    line = line_of({**plugin_record(cve=cves(100), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES})
+    with_packages = shown(line, "VulnerablePackages")
+    assert 5 < len(with_packages) < 20
+    assert with_packages == cves(len(with_packages))
+    assert shown(line, "Cvss") == shown(line, "Vendor") == cves(100)
+    assert shown(line, "ReferenceUrls") == cves(1)
+    one = len(json.dumps(json.loads(line)["Vulnerabilities"][0]["VulnerablePackages"])) + 30
+    assert 240_000 - one - 100 < len(line) <= 240_000
+
+
+def test_scores_of_later_cves_are_given_up_before_the_packages_of_the_first():
+    line = line_of({**plugin_record(cve=cves(3_000), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES})
+    scored = shown(line, "Cvss")
+    assert 300 < len(scored) < 600
+    assert scored == shown(line, "Vendor") == shown(line, "EpssScore") == cves(len(scored))
+    assert shown(line, "VulnerablePackages") == shown(line, "ReferenceUrls") == cves(1)
+    assert shown(line, "Id") == cves(3_000)
+    assert 239_000 < len(line) <= 240_000
+
+
+def test_packages_of_the_first_cve_are_given_up_before_any_cve():
+    line = line_of({**plugin_record(cve=cves(9_300), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES})
+    assert shown(line, "Id") == cves(9_300)
     assert b"VulnerablePackages" not in line
+    assert shown(line, "ReferenceUrls") == cves(1)
 
 
-def test_finding_over_240_kilobytes_keeps_as_many_cves_as_fit_and_tells_how_many_there_are():
-    cves = [f"CVE-2024-{number:05d}" for number in range(10_000)]
-    line = line_of(plugin_record(cve=cves, see_also=["https://example.com/" + "x" * 500]))
+def test_cves_are_given_up_last_and_those_that_are_left_are_counted():
+    line = line_of({**plugin_record(cve=cves(10_000), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES})
     finding = json.loads(line)
-    kept = [each["Id"] for each in finding["Vulnerabilities"]]
-    one = len(json.dumps(finding["Vulnerabilities"][0], separators=(",", ":"))) + 1
-    assert kept == cves[: len(kept)]
-    assert 240_000 - 2 * one - 100 < len(line) <= 240_000
-    assert finding["ProductFields"][f"{PREFIX}cve_count"] == "10000"
+    kept = shown(line, "Id")
+    assert 9_300 < len(kept) < 10_000
+    assert kept == cves(len(kept))
+    assert shown(line, "Cvss") == shown(line, "ReferenceUrls") == cves(1)
+    assert 240_000 - 130 < len(line) <= 240_000
+    fields = finding["ProductFields"]
+    assert (fields[f"{PREFIX}cve_count"], fields[f"{PREFIX}cve_kept"]) == ("10000", str(len(kept)))
     assert finding["FindingProviderFields"]["Types"] == ["Software and Configuration Checks/Vulnerabilities/CVE"]
 
 
-def test_finding_at_the_limit_is_sent_whole():
-    def line(reference: int, cves: int) -> bytes:
-        return line_of(plugin_record(cve=[f"CVE-{number:05d}" for number in range(cves)], see_also=["https://example.com/" + "x" * reference]))
-
-    base = len(line(0, 400))
-    step = (240_000 - base) // 401
-    assert len(json.loads(line(step, 400))["Vulnerabilities"]) == 400
-    assert len(line(step, 400)) > 240_000 - 401
-    assert len(json.loads(line(step + 1, 400))["Vulnerabilities"]) < 400
-
-
 def test_longest_texts_everywhere_stay_below_the_limit():
-    resource_tags = json.dumps({f"{number:03d}" + "🙂" * 125: "🙂" * 256 for number in range(50)})
-    row = msgspec.structs.replace(ROW, resource_tags=resource_tags, tags=json.dumps({"🙂": ["🙂" * 2048]}), name="🙂" * 2048, instance_type="🙂" * 2048)
-    everything = dict.fromkeys(("finding_id", "source", "output", "recast_reason", "severity_modification_type", "severity"), "🙂" * 2048)
-    port = {"port": "443", "protocol": "TCP", "service": "🙂" * 2048}
-    line = line_of(record(**everything, port=port, plugin={"id": 1, **dict.fromkeys(("family", "type", "name", "description", "solution"), "🙂" * 2048)}), row)
-    assert 170_000 < len(line) <= 240_000
+    # Three bytes per UTF-16 unit is the most that there is.
+    resource_tags = json.dumps({f"{number:03d}" + "漢" * 125: "漢" * 256 for number in range(50)})
+    row = msgspec.structs.replace(ROW, resource_tags=resource_tags, tags=json.dumps({"漢": ["漢" * 2048]}), name="漢" * 2048, instance_type="漢" * 2048)
+    everything = dict.fromkeys(("finding_id", "source", "output", "recast_reason", "severity_modification_type", "severity"), "漢" * 2048)
+    port = {"port": "443", "protocol": "TCP", "service": "漢" * 2048}
+    line = line_of(record(**everything, port=port, plugin={"id": 1, **dict.fromkeys(("family", "type", "name", "description", "solution"), "漢" * 2048)}), row)
+    assert 130_000 < len(line) <= 240_000
 
 
 def test_finding_that_no_cut_makes_fit_is_unmappable():

@@ -56,7 +56,39 @@ def test_blank_text_is_nothing(value):
 def test_text_at_the_limit_stays_and_one_over_is_cut_with_an_ellipsis():
     assert limits.text("x" * 10, 10) == "x" * 10
     assert limits.text("x" * 11, 10) == "x" * 9 + "…"
-    assert limits.text("🙂" * 11, 10) == "🙂" * 9 + "…"
+    assert limits.text("é" * 11, 10) == "é" * 9 + "…"
+
+
+def utf16(value: str) -> int:
+    return len(value.encode("utf-16-le")) // 2
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "expected"),
+    [
+        ("🙂" * 5, 10, "🙂" * 5),
+        ("🙂" * 6, 10, "🙂" * 4 + "…"),
+        ("🙂" * 6, 11, "🙂" * 5 + "…"),
+        ("x" + "🙂" * 5, 10, "x🙂🙂🙂🙂…"),
+        ("x" * 9 + "🙂", 10, "x" * 9 + "…"),
+        ("x" * 8 + "🙂", 10, "x" * 8 + "🙂"),
+        ("\x00" * 50 + "🙂" * 5, 10, "🙂" * 5),
+        ("🙂" * 100_000, 3, "🙂…"),
+        ("🙂🙂", 1, "…"),
+        ("a 🙂b", 4, "a…"),
+    ],
+)
+def test_characters_beyond_the_basic_plane_count_twice_and_are_never_halved(value, limit, expected):
+    """AWS does not say what a character is: neither code points nor UTF-16 units may pass the limit."""
+    assert limits.text(value, limit) == expected
+    assert utf16(expected) <= limit
+    assert limits.prose(value, limit) == expected
+
+
+def test_address_is_measured_in_utf16_units_too():
+    start = "https://example.com/"
+    assert limits.url(start + "🙂" * ((2048 - len(start)) // 2)) is not None
+    assert limits.url(start + "🙂" * ((2048 - len(start)) // 2 + 1)) is None
 
 
 def test_no_blank_stands_before_the_ellipsis():
@@ -114,7 +146,7 @@ def test_text_fits_and_is_idempotent(value, limit):
     cut = limits.text(value, limit)
     if cut is None:
         return
-    assert 1 <= len(cut) <= limit
+    assert 1 <= utf16(cut) <= limit
     assert cut == cut.strip() != ""
     assert limits.text(cut, limit) == cut
     cut.encode()
@@ -125,7 +157,7 @@ def test_text_fits_and_is_idempotent(value, limit):
 def test_cut_text_is_a_prefix_of_whole_characters(value, limit):
     cut = limits.text(value, limit)
     assert cut is not None
-    if len(value.strip()) <= limit:
+    if utf16(value.strip()) <= limit:
         assert cut == value.strip()
     else:
         assert cut[-1] == "…"

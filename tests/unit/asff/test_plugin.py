@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable.asff import vulnerabilities
+from airflow_provider_tenable.asff.packages import decode_software
 from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.vulnerabilities import decode_software, with_packages
+from airflow_provider_tenable.asff.vulnerabilities import with_packages
 from airflow_provider_tenable.tenable_vm.records import Fix, Plugin, SoftwareVuln
 
 PAGE = "https://www.tenable.com/plugins/nessus/7"
@@ -69,7 +70,7 @@ def test_description_falls_back_to_synopsis_then_title():
 
 def test_type_says_cve_only_where_there_is_one():
     assert parts_of(cve=["CVE-2024-1"]).types == ("Software and Configuration Checks/Vulnerabilities/CVE",)
-    for nothing in (None, [], ["", " "], ["x" * 33], "CVE-2024-1"):
+    for nothing in (None, [], ["", " "], ["x" * 33], "x" * 33, 5):
         assert parts_of(cve=nothing).types == ("Software and Configuration Checks/Vulnerabilities",)
         assert vulnerabilities_of(cve=nothing) is None
 
@@ -221,6 +222,99 @@ def test_at_most_twenty_packages_and_their_texts_are_cut():
     assert found[0]["Name"] == "p" * 511 + "…"
 
 
+def package_of(**item):
+    (package,) = packages_of([SoftwareVuln(product="p", **item)])["CVE-1"]
+    del package["Name"]
+    return package
+
+
+def test_fix_of_a_package_manager_is_its_version_in_the_purl():
+    found = package_of(
+        version="9.9.4-61.el7",
+        identifier="pkg:rpm/centos/examplelib-libs@9.9.4-61.el7",
+        fixes=[Fix("rpm", "pkg:rpm/centos/examplelib-libs@9.9.4-74.el7_6.1")],
+        potential=False,
+    )
+    assert found == {"Version": "9.9.4-61.el7", "Release": "61.el7", "PackageManager": "rpm", "FixedInVersion": "9.9.4-74.el7_6.1"}
+
+
+def test_potential_package_is_marked_with_the_reasons():
+    found = package_of(
+        version="1.2-3",
+        identifier="pkg:deb/debian/libexample1@1.2-3",
+        fixes=[Fix("deb", "pkg:deb/debian/libexample1@1.2-3%2Bdeb12u1?arch=amd64&epoch=2")],
+        potential=True,
+        potential_reasons=["Backported", "Managed"],
+    )
+    assert found == {
+        "Version": "1.2-3",
+        "Epoch": "2",
+        "Release": "3",
+        "Architecture": "amd64",
+        "PackageManager": "deb",
+        "FixedInVersion": "1.2-3+deb12u1",
+        "Remediation": "Potential finding (Backported, Managed): confirm that this package is affected before you change it.",
+    }
+    for reasons in (None, [], [" "]):
+        assert package_of(potential=True, potential_reasons=reasons)["Remediation"].startswith("Potential finding: confirm")
+    assert package_of(potential=None, potential_reasons=["Managed"]) == {}
+
+
+def test_qualifiers_of_the_installed_package_count_before_those_of_the_fix():
+    found = package_of(identifier="pkg:rpm/x/p@1-1?arch=aarch64&epoch=1", fixes=[Fix("rpm", "pkg:rpm/x/p@2-2?arch=noarch&epoch=2&distro=el7")])
+    assert found == {"Epoch": "1", "Release": "1", "Architecture": "aarch64", "PackageManager": "rpm", "FixedInVersion": "2-2"}
+
+
+def test_package_manager_of_the_installed_package_is_known_without_a_fix():
+    assert package_of(identifier="pkg:npm/%40scope/p@1.0-rc.1", version="1.0-rc.1") == {"Version": "1.0-rc.1", "PackageManager": "npm"}
+    assert package_of(identifier="pkg:rpm/x/p", version="1-2.el9") == {"Version": "1-2.el9", "Release": "2.el9", "PackageManager": "rpm"}
+    assert package_of(identifier="cpe:2.3:a:example:server:2.4.58:*", version="2.4-58") == {"Version": "2.4-58"}
+
+
+@pytest.mark.parametrize(
+    ("fixes", "version"),
+    [
+        ([Fix("kb", "5002113"), Fix("version", "2.5")], "2.5"),
+        ([Fix("rpm", "pkg:rpm/x/p"), Fix("version", "2.5")], "2.5"),
+        ([Fix("rpm", "pkg:rpm/x/p@"), Fix("version", "")], None),
+        ([Fix("npm", "pkg:npm/@scope/p")], None),
+        ([Fix("npm", "pkg:npm/@scope/p@1.2#lib/x")], "1.2"),
+        ([Fix("version", "pkg:rpm/x/p@2?arch=noarch")], "2"),
+        ([Fix("rpm", "not a purl")], None),
+        ([Fix("rpm", "pkg:")], None),
+        ([Fix(None, "pkg:rpm/x/p@3?arch&=&x=%ff")], "3"),
+        ([Fix("version", None)], None),
+    ],
+)
+def test_fixed_version_is_the_first_that_can_be_read(fixes, version):
+    assert package_of(fixes=fixes).get("FixedInVersion") == version
+
+
+@pytest.mark.parametrize(("own", "expected"), [(True, "YES"), (False, "YES"), (None, "YES")])
+def test_fix_that_the_record_names_is_available_whatever_the_plugin_says(own, expected):
+    software = [SoftwareVuln(product="p", vulnerabilities=["CVE-2"], fixes=[Fix("kb", "5")])]
+    parts = parts_of(cve=["CVE-1", "CVE-2"], has_patch=own, see_also="https://a.example/")
+    one, two = json.loads(bytes(with_packages(parts, served(*software)) or b""))
+    assert one.get("FixAvailable") == {True: "YES", False: "NO", None: None}[own]
+    assert two["FixAvailable"] == expected
+    assert list(two) == ["Id", "Vendor", "FixAvailable", "VulnerablePackages"]
+    for nothing in ([], [Fix("kb", "")], [Fix("version", None)]):
+        found = with_packages(parts, served(SoftwareVuln(product="p", fixes=nothing)))
+        assert {each.get("FixAvailable") for each in json.loads(bytes(found or b""))} == {one.get("FixAvailable")}
+
+
+def test_fix_that_counts_may_be_beyond_the_packages_that_are_shown():
+    software = [SoftwareVuln(product="p")] * 20 + [SoftwareVuln(product="q", fixes=[Fix("version", "2")])]
+    found = json.loads(bytes(with_packages(parts_of(cve=["CVE-1"]), served(*software)) or b""))
+    assert found[0]["FixAvailable"] == "YES"
+
+
+def test_addresses_stand_with_the_first_cve_only():
+    first, *later = vulnerabilities_of(cve=["CVE-1", "CVE-2", "CVE-3"], see_also=["https://a.example/"], cvss3_base_score=5)
+    assert first.pop("ReferenceUrls") == ["https://a.example/"]
+    assert [{**each, "Id": "CVE-1"} for each in later] == [first, first]
+
+
 def test_packages_without_a_cve_have_no_place():
     assert with_packages(parts_of(), served(SoftwareVuln(product="httpd"))) is None
 
@@ -247,21 +341,21 @@ def test_packages_that_cannot_be_read_cost_these_packages_only(data, names):
 
 def test_plugin_itself_is_not_changed_by_a_record_with_packages():
     parts = parts_of(cve=["CVE-1"])
-    before = dict(parts.vulnerabilities), bytes(parts.encoded_vulnerabilities or b"")
-    with_packages(parts, served(SoftwareVuln(product="httpd")))
-    assert (parts.vulnerabilities, bytes(parts.encoded_vulnerabilities or b"")) == before
+    before = parts.cve_entries.pieces([]), bytes(parts.encoded_vulnerabilities or b"")
+    with_packages(parts, served(SoftwareVuln(product="httpd", fixes=[Fix("version", "2")])))
+    assert (parts.cve_entries.pieces([]), bytes(parts.encoded_vulnerabilities or b"")) == before
 
 
 def test_what_is_kept_with_packages_is_bounded_and_the_same_whether_kept_or_not(monkeypatch):
     monkeypatch.setattr(vulnerabilities, "PACKAGES_BYTES", 20_000)
     parts = plugin_parts(Plugin(id=1, cve=["CVE-2026-0001", "CVE-2026-0002"]))
-    table = vulnerabilities._Packages()
-    monkeypatch.setattr(vulnerabilities, "_packages", table)
+    table = vulnerabilities._PackagesMemo()
+    monkeypatch.setattr(vulnerabilities, "_memo", table)
     most = 0
     for number in range(500):
         software = [SoftwareVuln(product="openssl", version=f"3.0.{number % 200}", path=f"/opt/{number % 200}/lib")]
         for _ in range(2):
-            assert with_packages(parts, served(*software)) == vulnerabilities._with_packages(parts, software)
+            assert with_packages(parts, served(*software)) == vulnerabilities._with_packages(parts, bytes(served(*software)))
         most = max(most, sum(len(key) + len(bytes(built or b"")) for (_, key), built in table._built.items()))
     assert 10_000 < most <= 20_000
 

@@ -54,6 +54,17 @@ times = st.one_of(
     st.sampled_from(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "", None, "now"]),
 )
 texts = st.text(max_size=30) | st.sampled_from(["x" * 3000, "&amp;" * 900, "\n\n", "\u2028", "\ufeff", "🙂" * 1100, "ends with blank ", None])
+purls = st.sampled_from(
+    [
+        "pkg:rpm/a/b@1:2.0-3.el9?arch=x86_64&epoch=1",
+        "pkg:deb/a/b@1-2%2Bu1?arch=amd64",
+        "pkg:npm/@s/n",
+        "pkg:npm/%40s/n@1-x#p",
+        "pkg:",
+        "pkg:rpm",
+        "pkg:a/b@?=&x",
+    ]
+)
 scores = st.floats(-1, 11) | st.integers(-1, 101) | st.none()
 
 plugins = st.fixed_dictionaries(
@@ -61,9 +72,10 @@ plugins = st.fixed_dictionaries(
     optional={
         **dict.fromkeys(("name", "family", "type", "synopsis", "description", "solution", "risk_factor"), texts),
         "see_also": st.lists(st.sampled_from(["https://example.com/a", "http://localhost/", "http://10.0.0.1/x", "https://a b", "h"]) | texts, max_size=30),
-        "cve": st.lists(st.sampled_from([f"CVE-2024-{number}" for number in range(50)]) | texts, max_size=60),
+        "cve": st.lists(st.sampled_from([f"CVE-2024-{number}" for number in range(50)]) | texts, max_size=60) | st.just("CVE-2024-1, CVE-2024-2"),
+        "family_id": st.sampled_from([11, 1_000_007, "1000007", -1, None]),
         **dict.fromkeys(("cvss_base_score", "cvss3_base_score", "cvss4_base_score", "epss_score"), scores),
-        **{name: st.fixed_dictionaries({}, optional={"raw": texts}) for name in ("cvss_vector", "cvss3_vector", "cvss4_vector")},
+        **{name: st.fixed_dictionaries({}, optional={"raw": texts}) | texts for name in ("cvss_vector", "cvss3_vector", "cvss4_vector")},
         "vpr": st.fixed_dictionaries({}, optional={"score": scores}),
         "exploit_available": st.booleans() | st.none(),
         "has_patch": st.booleans() | st.none(),
@@ -80,18 +92,28 @@ believable = st.fixed_dictionaries(
         **dict.fromkeys(("output", "severity", "recast_reason", "source", "finding_id"), texts),
         "severity_modification_type": st.sampled_from(["NONE", "RECASTED", "ACCEPTED", "accepted", "", "x" * 5000]),
         "severity_default_id": st.integers(0, 4),
-        **dict.fromkeys(("last_found", "last_fixed", "resurfaced_date", "indexed"), times),
+        **dict.fromkeys(("last_found", "last_fixed", "resurfaced_date", "indexed", "indexed_at"), times),
         "state": st.sampled_from(["OPEN", "REOPENED", "FIXED", "NEW", "fixed", "", None]),
         "software_vulns": st.lists(
             st.fixed_dictionaries(
-                {}, optional={"product": texts, "version": texts, "path": texts, "vulnerabilities": st.lists(st.sampled_from(["CVE-2024-1", "CVE-2024-2"]))}
+                {},
+                optional={
+                    **dict.fromkeys(("product", "version", "path"), texts),
+                    "vulnerabilities": st.lists(st.sampled_from(["CVE-2024-1", "CVE-2024-2"])),
+                    "identifier": purls | texts,
+                    "fixes": st.lists(
+                        st.fixed_dictionaries({}, optional={"fix_type": st.sampled_from(["version", "rpm", "deb", "kb", None]), "value": purls | texts})
+                    ),
+                    "potential": st.booleans() | st.none(),
+                    "potential_reasons": st.lists(st.sampled_from(["Backported", "", "x" * 600])) | st.none(),
+                },
             ),
             max_size=25,
         ),
     },
 )
 addresses = st.lists(st.ip_addresses().map(str) | st.sampled_from(["2001:DB8::/32", "fe80::1%eth0", "", "x"]), max_size=25)
-tags = st.lists(st.fixed_dictionaries({"key": texts, "value": texts}), max_size=60)
+tags = st.lists(st.fixed_dictionaries({"key": texts | st.sampled_from(["aws:x", "a#b", "Größe", "a" * 128]), "value": texts}), max_size=60)
 assets = st.fixed_dictionaries(
     {"id": st.just("asset-1")},
     optional={

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_tenable.asff.packages import decode_software
 from airflow_provider_tenable.asff.plugin import decode_plugin
-from airflow_provider_tenable.asff.vulnerabilities import decode_software
 from airflow_provider_tenable.tenable_vm import decode
 from airflow_provider_tenable.tenable_vm.decode import count_records, decode_blocks, decode_chunk, split_chunk
 from airflow_provider_tenable.tenable_vm.lenient import loads, salvage
