@@ -5,6 +5,7 @@ Rules (Tenable API docs, export status and chunk pages):
 * A job goes QUEUED, PROCESSING, (READY), FINISHED, or ends as CANCELLED or ERROR. Chunks appear while it works, unordered, with gaps.
 * FINISHED does not mean whole: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that part of it is missing. Such a job, like one
   that was cancelled, failed or expired, is started again, a few times; its chunks are dropped. A partial export is never taken for a whole one.
+* What an error of the client leads to, and how often: :mod:`airflow_provider_tenable.tenable_vm.retry`.
 * A chunk counts when it is staged, never before. What is staged is not fetched again, also not by the retry of a killed task.
 """
 
@@ -26,14 +27,11 @@ from airflow_provider_tenable.export.reattach import lost_job, running_job, same
 from airflow_provider_tenable.export.state import ExportState, ExportStore, Finished, Part, Wait
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.tenable_vm import retry
 from airflow_provider_tenable.tenable_vm.jobs import ACTIVE, TERMINAL, ExportClient, JobStatus
 
 log = logging.getLogger(__name__)
 
-#: How often a chunk that cannot be decoded is fetched again before the whole job is started again.
-_CHUNK_FETCHES = 3
-#: How many looks in a row may fail with a temporary error before the task fails (its retry then goes on where it stood).
-_FAILED_LOOKS = 20
 #: The state is written after so many chunks; a killed task fetches at most these again.
 _SAVE_EVERY = 10
 
@@ -59,7 +57,7 @@ class ExportRun:
         now: Callable[[], float],
         poll_interval: float = 30.0,
         timeout: float = 12 * 3600.0,
-        max_restarts: int = 3,
+        max_restarts: int = retry.RESTARTS,
     ) -> None:
         self.kind = kind
         self.body = body
@@ -69,7 +67,7 @@ class ExportRun:
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.max_restarts = max_restarts
-        self._failed_looks = 0
+        self._failed_polls = 0
         self._lost_request = False
         self.state = self._load()
 
@@ -110,12 +108,12 @@ class ExportRun:
         except TemporaryError as error:
             if isinstance(error, ExportFailedError):
                 raise
-            self._failed_looks += 1
-            if self._failed_looks > _FAILED_LOOKS:
+            self._failed_polls += 1
+            if self._failed_polls > retry.FAILED_POLLS:
                 raise
-            log.warning("Look %d at the %s export failed, trying again: %s", self._failed_looks, self.kind, error)
+            log.warning("Look %d at the %s export failed, trying again: %s", self._failed_polls, self.kind, error)
             return self._wait()
-        self._failed_looks = 0
+        self._failed_polls = 0
         return outcome
 
     def cancel(self) -> None:
@@ -251,13 +249,13 @@ class ExportRun:
         )
 
     def _fetch(self, job: str, chunk: int) -> Part:
-        for attempt in range(1, _CHUNK_FETCHES + 1):
+        for attempt in range(1, retry.CHUNK_FETCHES + 1):
             data = self.client.chunk(self.kind, job, chunk)
             try:
                 return self.store.put(job, chunk, data)
             except ValueError as error:
                 log.warning("Chunk %d of %s export %s cannot be decoded (fetch %d): %s", chunk, self.kind, job, attempt, safe(error))
-        raise ExportNotFoundError(f"chunk {chunk} could not be decoded in {_CHUNK_FETCHES} fetches")
+        raise ExportNotFoundError(f"chunk {chunk} could not be decoded in {retry.CHUNK_FETCHES} fetches")
 
     def _restart(self, why: str) -> Wait:
         job = self.state.uuid

@@ -11,6 +11,7 @@ from airflow_provider_tenable._compat import AirflowNotFoundException, BaseHook
 from airflow_provider_tenable.exceptions import ConfigurationError, TenableProviderError
 from airflow_provider_tenable.hooks.tenable_connection import DEFAULT_URL, TENABLE_HOSTS, arguments_of, is_loopback, is_plain_http, report_host
 from airflow_provider_tenable.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
+from airflow_provider_tenable.tenable_vm.retry import REPEATS
 
 if TYPE_CHECKING:
     from tenable.io import TenableIO
@@ -26,7 +27,7 @@ class TenableHook(BaseHook):
         extras ``verify`` (true, false or the path of a CA bundle), ``proxies`` (object of URLs by scheme), ``timeout``
         (seconds) and ``allow_http`` (true: plain http to a host other than this machine). Without keys in the
         connection, the environment variables ``TIO_ACCESS_KEY`` and ``TIO_SECRET_KEY`` are used.
-    :param retries: how often pyTenable repeats a request that met 429, 502, 503, 504 or a broken connection.
+    :param retries: how often a request is repeated that met 429, 501, 502, 503, 504 or a broken connection.
     """
 
     conn_name_attr = "tenable_conn_id"
@@ -34,7 +35,7 @@ class TenableHook(BaseHook):
     conn_type = "tenable"
     hook_name = "Tenable Vulnerability Management"
 
-    def __init__(self, tenable_conn_id: str = default_conn_name, *, retries: int = 5) -> None:
+    def __init__(self, tenable_conn_id: str = default_conn_name, *, retries: int = REPEATS) -> None:
         super().__init__()
         self.tenable_conn_id = tenable_conn_id
         self.retries = retries
@@ -91,7 +92,7 @@ class TenableHook(BaseHook):
         """The calls of :class:`~airflow_provider_tenable.tenable_vm.client.TenableApi` on this hook's client."""
         from airflow_provider_tenable.tenable_vm.client import TenableApi
 
-        return TenableApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}")
+        return TenableApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}", repeats=self.retries)
 
     def close(self) -> None:
         """Close the client's connections."""

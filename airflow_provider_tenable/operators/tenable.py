@@ -13,6 +13,7 @@ from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.tenable_vm.retry import RESTARTS
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class TenableExportOperator(BaseOperator):
         staging_path: str | None = None,
         poll_interval: float | None = None,
         export_timeout: float | None = None,
-        max_restarts: int = 3,
+        max_restarts: int = RESTARTS,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:

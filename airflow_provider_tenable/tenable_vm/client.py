@@ -1,6 +1,6 @@
 """The calls of Tenable's export API that we use, over pyTenable's client, with its errors sorted by what to do next.
 
-What each status means stands in :data:`BY_STATUS`; facts from the Tenable API docs (export pages, concurrency and rate limiting).
+What each status means, and how often what is repeated: :mod:`airflow_provider_tenable.tenable_vm.retry`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import hashlib
 import json
 import logging
 import re
-import time
 from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import requests
 from tenable.errors import APIError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
@@ -22,15 +22,16 @@ from airflow_provider_tenable.exceptions import (
     DuplicateExportError,
     ExportNotFoundError,
     TemporaryError,
-    TenableAuthError,
     TenableProviderError,
     TenableRequestError,
 )
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.uuids import UUID, is_uuid, same_uuid
+from airflow_provider_tenable.tenable_vm.http_time import http_date
 from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
 from airflow_provider_tenable.tenable_vm.kinds import ECHOED_SIZES, kind_of
 from airflow_provider_tenable.tenable_vm.response_body import read_bytes, read_chunk
+from airflow_provider_tenable.tenable_vm.retry import REPEAT_SECONDS, REPEATS, rule_of
 
 if TYPE_CHECKING:
     from tenable.io import TenableIO
@@ -40,23 +41,24 @@ _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 
-#: HTTP status -> what happens. Everything that is not named is temporary from 500 on, and a refused request below.
-#: 409 and 429 on the start of an export may name the job that runs already: then they are a duplicate, and that job is adopted.
-BY_STATUS: dict[int, type[TenableProviderError]] = {
-    400: TenableRequestError,
-    401: TenableAuthError,
-    403: TenableAuthError,
-    404: ExportNotFoundError,
-    408: TemporaryError,
-    409: DuplicateExportError,
-    410: ExportNotFoundError,
-    425: TemporaryError,
-    429: TemporaryError,
-}
-
 _KEYS = re.compile(r"(?:access|secret)Key", re.IGNORECASE)
 #: Ids of chunks count up from 1; no export has a billion.
 _MOST_CHUNKS = 1_000_000_000
+
+
+class _BrokenBodyError(Exception):
+    """The body of an answer broke off: unlike a request that fails, nobody has repeated it yet."""
+
+    def __init__(self, path: str, error: requests.exceptions.RequestException) -> None:
+        super().__init__(path)
+        self.path = path
+        self.error = error
+
+
+def _report_broken_body(state: RetryCallState) -> None:
+    broken = state.outcome and state.outcome.exception()
+    if isinstance(broken, _BrokenBodyError):
+        log.warning("The answer to %s broke off (%s): asking again.", broken.path, _short(broken.error))
 
 
 class TenableApi:
@@ -64,34 +66,36 @@ class TenableApi:
 
     :param client: pyTenable's ``TenableIO``.
     :param name: how messages call where the client came from.
+    :param repeats: how often a request whose answer breaks off is repeated: as often as the client repeats one that fails.
     """
 
-    def __init__(self, client: TenableIO, *, name: str) -> None:
+    def __init__(self, client: TenableIO, *, name: str, repeats: int = REPEATS) -> None:
         self._client = client
         self._name = name
+        self._repeats = repeats
         self._reported: set[str] = set()
 
     def who_am_i(self) -> str:
         """The name of the user that the keys belong to (``GET /session``)."""
-        session = self._session()
+        session, _ = self._session()
         return safe(session.get("username") or session.get("name") or session.get("uuid") or "an unnamed user", 100)
 
     def identity(self) -> str:
         """A digest of which Tenable this is and whose keys these are; new keys of the same user change nothing."""
-        session = self._session()
+        session, _ = self._session()
         facts = [self._client._url, *(str(session.get(name)) for name in ("container_uuid", "uuid", "username"))]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
     def server_time(self) -> float | None:
-        """Tenable's clock, from the ``Date`` header of a cheap answer (``GET /session``)."""
-        self._session()
-        return getattr(self._client._session, "server_time", None)
+        """Tenable's clock (unix seconds), from the ``Date`` header of a cheap answer (``GET /session``); None without one."""
+        _, headers = self._session()
+        return http_date(headers.get("Date"))
 
-    def _session(self) -> dict[str, Any]:
-        session = self._json("ask who we are", self._client.get, "session")
+    def _session(self) -> tuple[dict[str, Any], Mapping[str, str]]:
+        session, headers = self._answer("ask who we are", self._client.get, "session")
         if not isinstance(session, dict):
             raise TemporaryError("Tenable's answer to the question who we are is no JSON object.")
-        return session
+        return session, headers
 
     def start(self, kind: str, body: dict[str, Any]) -> str:
         """Ask for an export; the job's uuid.
@@ -200,9 +204,12 @@ class TenableApi:
 
     def _json(self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any) -> Any:
         """Send a request, and decode its answer."""
-        _, data = self._call(what, lambda: self._read(read_bytes, request, path, **body), starting=starting)
+        return self._answer(what, request, path, starting=starting, **body)[0]
+
+    def _answer(self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any) -> tuple[Any, Mapping[str, str]]:
+        headers, data = self._call(what, lambda: self._read(read_bytes, request, path, **body), starting=starting)
         try:
-            return json.loads(data)
+            return json.loads(data), headers
         except (ValueError, RecursionError):
             raise TemporaryError(f"Cannot {what}: Tenable's answer is not JSON.") from None
 
@@ -211,17 +218,25 @@ class TenableApi:
 
         pyTenable repeats a request that got no answer. A streamed body that breaks off afterwards is ours to ask for again, as often and as late.
         """
-        failures = 0
-        while True:
+
+        def once() -> tuple[Mapping[str, str], _T]:
             response = request(path, box=False, stream=True, **body)
             try:
                 return response.headers, read(response)
             except requests.exceptions.RequestException as error:
-                failures += 1
-                if failures > self._client._retries:
-                    raise
-                log.warning("The answer to %s broke off (%s): asking again.", path, _short(error))
-                time.sleep(1)
+                raise _BrokenBodyError(path, error) from None
+
+        repeated = Retrying(
+            retry=retry_if_exception_type(_BrokenBodyError),
+            stop=stop_after_attempt(1 + self._repeats),
+            wait=wait_fixed(REPEAT_SECONDS),
+            before_sleep=_report_broken_body,
+            reraise=True,
+        )
+        try:
+            return repeated(once)
+        except _BrokenBodyError as broken:
+            raise broken.error from None
 
     def _call(self, what: str, call: Callable[[], _T], *, starting: bool = False) -> _T:
         try:
@@ -258,7 +273,7 @@ class TenableApi:
             job = UUID.search(text)
             if status == 409 or "duplicate" in text.lower():
                 return DuplicateExportError(f"Cannot {what}: Tenable runs one with the same filters.", job[0] if job else None)
-        kind = BY_STATUS.get(status) or (TemporaryError if status >= 500 else TenableRequestError)
+        kind = rule_of(status).error
         message = f"Cannot {what}: Tenable answers {status} {safe(response.reason or '', 100)}".rstrip()
         if status == 401:
             message += f". The API keys of {self._name} are not valid (any more). Generate a pair for the API user and put it into the connection"

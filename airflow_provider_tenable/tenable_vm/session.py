@@ -5,8 +5,6 @@ Bodies are requests' own business, read into memory or streamed as the caller as
 
 from __future__ import annotations
 
-import email.utils
-import math
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,9 +15,8 @@ from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.redaction import scrub, scrub_bytes
 from airflow_provider_tenable.tenable_vm.bounds import BoundedAdapter
-
-#: The longest pause we let an answer order; pyTenable would sleep for whatever the header says.
-LONGEST_RETRY_AFTER_SECONDS = 300.0
+from airflow_provider_tenable.tenable_vm.http_time import http_date, seconds_of
+from airflow_provider_tenable.tenable_vm.retry import LONGEST_RETRY_AFTER_SECONDS
 
 
 class GuardedSession(requests.Session):
@@ -31,17 +28,13 @@ class GuardedSession(requests.Session):
       caller streams is the caller's own.
     * an answer that trickles, or that decompresses without end, is broken off.
     * pyTenable converts ``Retry-After`` with ``float``: an HTTP date would end in a ValueError. It becomes seconds here, and is capped.
-
-    :ivar server_time: Tenable's clock (unix seconds) as the last answer's ``Date`` header told it, else None.
     """
 
     def __init__(self, url: str) -> None:
         super().__init__()
         self._home = urlsplit(url)
-        self.server_time: float | None = None
         for scheme in ("https://", "http://"):
             self.mount(scheme, BoundedAdapter())
-        self.hooks["response"].append(self._look_at)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a request. The body of an error is read in any case.
@@ -49,6 +42,7 @@ class GuardedSession(requests.Session):
         pyTenable quotes it, outside its retries: one that breaks off must fail here, like any other connection that does.
         """
         response = super().send(request, **kwargs)
+        tame_retry_after(response)
         if not 200 <= response.status_code < 300:
             _ = response.content
             without_keys(response)
@@ -69,15 +63,17 @@ class GuardedSession(requests.Session):
                 )
         return target
 
-    def _look_at(self, response: requests.Response, *args: Any, **kwargs: Any) -> None:
-        self.server_time = http_date(response.headers.get("Date")) or self.server_time
-        retry_after = response.headers.get("Retry-After")
-        if retry_after is not None:
-            seconds = seconds_of(retry_after, now=self.server_time or time.time())
-            if seconds is None:
-                del response.headers["Retry-After"]
-            else:
-                response.headers["Retry-After"] = str(min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS))
+
+def tame_retry_after(response: requests.Response) -> None:
+    """Make ``Retry-After`` what pyTenable can read: seconds, by the server's own clock, and not too many."""
+    given = response.headers.get("Retry-After")
+    if given is None:
+        return
+    seconds = seconds_of(given, now=http_date(response.headers.get("Date")) or time.time())
+    if seconds is None:
+        del response.headers["Retry-After"]
+    else:
+        response.headers["Retry-After"] = str(min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS))
 
 
 def without_keys(response: requests.Response) -> None:
@@ -89,23 +85,3 @@ def without_keys(response: requests.Response) -> None:
         response.reason = scrub(response.reason if isinstance(response.reason, str) else response.reason.decode("latin-1"))
     for name, value in response.headers.items():
         response.headers[name] = scrub(value)
-
-
-def http_date(text: str | None) -> float | None:
-    """Unix seconds of an HTTP date, None where it cannot be read."""
-    if not text:
-        return None
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def seconds_of(retry_after: str, *, now: float) -> float | None:
-    """``Retry-After`` (RFC 9110, 10.2.3: seconds or a date) as seconds from ``now``; None where it cannot be read."""
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        date = http_date(retry_after)
-        return None if date is None else date - now
-    return seconds if not math.isnan(seconds) else None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from airflow_provider_tenable.security_hub.responses import FINDING_CODES
 from airflow_provider_tenable.staging.crash_points import CrashPoint
-from airflow_provider_tenable.tenable_vm.client import BY_STATUS
+from airflow_provider_tenable.tenable_vm.retry import BY_STATUS
 
 FOLDER = Path(__file__).parent
 PAGE = (FOLDER.parent.parent / "docs" / "reliability.md").read_text()

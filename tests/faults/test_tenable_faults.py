@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable.tenable_vm.client import BY_STATUS
+from airflow_provider_tenable.tenable_vm.retry import BY_STATUS
 from tests.faults.canary import ACCESS_KEY, SECRET_KEY
 from tests.faults.pipeline import Pipeline, Result, Zygote
 from tests.faults.proxy import FaultProxy, http_answer
@@ -17,8 +17,8 @@ from tests.faults.universe import Sandbox, differences, expected
 
 #: So that "for ever" is soon over: one look that fails, two fetches of a chunk, one restart.
 IMPATIENT = {
-    "airflow_provider_tenable.export.state_machine:_FAILED_LOOKS": 1,
-    "airflow_provider_tenable.export.state_machine:_CHUNK_FETCHES": 2,
+    "airflow_provider_tenable.tenable_vm.retry:FAILED_POLLS": 1,
+    "airflow_provider_tenable.tenable_vm.retry:CHUNK_FETCHES": 2,
 }
 
 
@@ -83,6 +83,7 @@ TABLE: list[tuple[str, dict[str, Any], str]] = [
     ("vulns_export", {"status": 502}, GOES_ON),
     ("vulns_chunk", {"status": 503, "times": 2}, GOES_ON),
     ("vulns_status", {"status": 504}, GOES_ON),
+    ("vulns_status", {"status": 501}, GOES_ON),
     ("assets_chunk", {"status": 503}, GOES_ON),
     ("session", {"status": 503}, GOES_ON),
 ]
@@ -249,7 +250,7 @@ def test_gzip_bomb_is_refused_before_it_fills_the_memory(through_proxy: Pipeline
     bomb = gzip.compress(b" " * 600_000_000, compresslevel=1)
     proxy.add("answer", "GET /vulns/export/.*/chunks/", answer=http_answer(bomb, "Content-Encoding: gzip"), times=None)
     before = through_proxy.run(
-        "run-0", patches={"airflow_provider_tenable.export.state_machine:_FAILED_LOOKS": 0}, params={"dry_run": True}, env={"TENABLE_CRASH_AT": "plan_written"}
+        "run-0", patches={"airflow_provider_tenable.tenable_vm.retry:FAILED_POLLS": 0}, params={"dry_run": True}, env={"TENABLE_CRASH_AT": "plan_written"}
     )
     result = through_proxy.run(patches={"airflow_provider_tenable.tenable_vm.response_body:LARGEST_CHUNK_BYTES": 50_000_000})
     assert_nothing_committed(through_proxy, sandbox, result)

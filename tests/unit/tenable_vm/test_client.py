@@ -30,7 +30,7 @@ HTML = b"<html><body><h1>nginx says no</h1></body></html>"
 
 def api_at(url, *, retries=0, **options):
     arguments = {"access_key": ACCESS, "secret_key": SECRET, "url": url, "timeout": 5, "ssl_verify": True, "proxies": None, **options}
-    return TenableApi(new_client(arguments, retries=retries), name="connection 'tenable_default'")
+    return TenableApi(new_client(arguments, retries=retries), name="connection 'tenable_default'", repeats=retries)
 
 
 @pytest.fixture
@@ -320,6 +320,11 @@ def test_an_answer_that_is_no_object_is_temporary(server, api, answer):
 def test_tenables_clock_is_read_from_its_answer(server, api):
     server.answers = [lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 14:02:03 GMT\r\nContent-Length: 2\r\n\r\n{}")]
     assert api.server_time() == 1_795_442_523
+
+
+def test_an_answer_without_a_readable_date_tells_no_time(server, api):
+    server.answers = [lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nDate: long ago\r\nContent-Length: 2\r\n\r\n{}")]
+    assert api.server_time() is None
 
 
 @pytest.mark.parametrize(("answer", "details"), [({"id": ASSET}, {"id": ASSET}), ({"id": ASSET.upper()}, {"id": ASSET.upper()}), ([], None), (None, None)])

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.tenable_vm.session import GuardedSession, http_date, seconds_of
+from airflow_provider_tenable.tenable_vm.http_time import http_date, seconds_of
+from airflow_provider_tenable.tenable_vm.session import GuardedSession
 from tests.local_server import ACCESS
 
 NOW = 1_800_000_000.0
@@ -136,26 +137,21 @@ def _dated(handler, date, retry):
     handler.end_headers()
 
 
-def test_the_servers_clock_is_that_of_its_last_answer(server, session):
-    assert session.server_time is None
-    for moment in (1_700_000_000, 1_600_000_000):
-        server.answers = [lambda handler, moment=moment: _dated(handler, moment, moment)]
-        session.get(server.url)
-        assert session.server_time == moment
-
-
-def test_an_answer_without_a_readable_date_leaves_the_clock(server, session):
-    session.server_time = 5.0
+def test_no_earlier_answer_counts_for_the_clock_of_a_later_one(server, session):
+    """Hours may lie between two answers of a connection."""
+    long_ago = 1_600_000_000
+    server.answers = [lambda handler: _dated(handler, long_ago, long_ago)]
+    session.get(server.url)
 
     def undated(handler):
-        handler.send_response_only(200)
+        handler.send_response_only(429)
         handler.send_header("Date", "long ago")
+        handler.send_header("Retry-After", email.utils.formatdate(time.time() + 42, usegmt=True))
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
     server.answers = [undated]
-    session.get(server.url)
-    assert session.server_time == 5.0
+    assert 30 <= float(session.get(server.url).headers["Retry-After"]) <= 42
 
 
 @settings(max_examples=150, deadline=None)
