@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from packaging.version import Version
 from collections.abc import Iterator
 from contextlib import contextmanager
-from airflow_provider_tenable.exceptions import ConfigurationError, RejectedFindingsError, UnservedError
+from airflow_provider_tenable.exceptions import ConfigurationError, IncompleteRunError, RejectedFindingsError, UnservedError
 
 _log = logging.getLogger(__name__)
 
@@ -180,5 +180,5 @@ def fail_fast() -> Iterator[None]:
     """Turn errors that only the user can mend into Airflow's "fail without retrying". All others keep the task's retries."""
     try:
         yield
-    except (ConfigurationError, RejectedFindingsError, UnservedError) as error:
+    except (ConfigurationError, IncompleteRunError, RejectedFindingsError, UnservedError) as error:
         raise AirflowFailException(str(error)) from error

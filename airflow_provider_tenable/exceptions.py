@@ -75,6 +75,10 @@ class LedgerError(TenableProviderError):
     """The counts of a run do not add up: something was lost or counted twice. The watermark stays."""
 
 
+class IncompleteRunError(TenableProviderError):
+    """A run has ended without being complete: a task failed, or somebody stopped it. The watermark stays."""
+
+
 class UnservedError(TenableProviderError):
     """Most records of AWS assets found no destination, or no asset has an AWS account. The watermark stays."""
 

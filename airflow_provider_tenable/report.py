@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from airflow_provider_tenable.run.report import report_of
+from airflow_provider_tenable.run.report import report_of, report_run
 
-__all__ = ["report_of"]
+__all__ = ["report_of", "report_run"]

@@ -13,7 +13,7 @@ Brings the findings of Tenable Vulnerability Management to AWS Security Hub: wha
 * **Other DAGs** can wait for an import: the asset `tenable://security-hub/tenable_to_security_hub` is updated when a run is complete.
 * **After a failure** clear the failed tasks, or just wait for the next run: it covers the same again. What is delivered twice changes nothing.
 
-The task `report` shows, whatever happened, where every record ended.
+The task `report` shows, whatever happened, where every record ended. It fails unless the run is complete.
 """
 
 from __future__ import annotations
@@ -106,13 +106,11 @@ def tenable_to_security_hub() -> None:
 
     @task
     def report(**context: Any) -> None:
-        """Log where every record ended, whatever happened."""
-        import logging
+        """Log where every record ended, whatever happened. Fails unless the run is complete, and so decides the run's state."""
+        from airflow_provider_tenable.report import report_run
 
-        from airflow_provider_tenable.report import report_of
-        from airflow_provider_tenable.run_folder import RunFolder
-
-        logging.getLogger("airflow.task").info("%s", report_of(RunFolder.of(context)))
+        with fail_fast():
+            report_run(context)
 
     @task
     def remove_old_runs(**context: Any) -> list[str]:
@@ -159,8 +157,9 @@ def tenable_to_security_hub() -> None:
 
     transform >> imports
     import_findings >> settled >> advanced
-    # Teardowns run whatever happened before them, and do not decide whether the run failed.
-    advanced >> [report().as_teardown(), remove_old_runs().as_teardown()]
+    # Teardowns run whatever happened before them. The report alone decides the run's state: the tasks of a run that a
+    # person marks as failed are skipped, which Airflow would take for success.
+    advanced >> [report().as_teardown(on_failure_fail_dagrun=True), remove_old_runs().as_teardown()]
 
 
 dag = tenable_to_security_hub()

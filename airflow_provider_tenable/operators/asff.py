@@ -79,6 +79,7 @@ class TenableToAsffOperator(BaseOperator):
 
         shard, began = self.shard or {"index": 0, "count": 1}, time.monotonic()
         with fail_fast(), closing(self.hook):
+            self._check_inputs()
             run = RunFolder.of(context, self.staging_path)
             pool_parts: list[str] = []
             writer = FindingsWriter(run, shard["index"])
@@ -111,6 +112,14 @@ class TenableToAsffOperator(BaseOperator):
             "parked": manifest["parked"],
             "skipped": manifest["skipped"],
         }
+
+    def _check_inputs(self) -> None:
+        """Refuse to begin without the result of an earlier task."""
+        from airflow_provider_tenable.run.handover import required
+
+        required(self.plan, "plan_run")
+        required(self.assets, "export_assets")
+        required(self.vulnerabilities, "export_vulnerabilities")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Lineage, for the OpenLineage provider: from the staged exports to the staged findings, with the numbers of this shard."""

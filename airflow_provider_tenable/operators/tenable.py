@@ -47,6 +47,8 @@ class TenableExportOperator(BaseOperator):
     ui_color = "#d5e8f7"
     #: What was read and written, once the task knows.
     _lineage: tuple[list[Data], list[Data]] = ([], [])
+    #: Whether there were filters before they were rendered.
+    _has_filters = False
 
     def __init__(
         self,
@@ -79,6 +81,11 @@ class TenableExportOperator(BaseOperator):
         """The hook of this task's connection."""
         return TenableHook(self.tenable_conn_id)
 
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """As Airflow does it. Filters that come from another task are None afterwards where that task has left none."""
+        self._has_filters = self._has_filters or self.filters is not None
+        super().render_template_fields(context, jinja_env)
+
     def execute(self, context: Any) -> ExportResult:
         """Ask for the export, or go on with the one that this run has."""
         return self._advance(context)
@@ -104,6 +111,7 @@ class TenableExportOperator(BaseOperator):
         from airflow_provider_tenable.export.state import Finished
 
         with fail_fast(), closing(self.hook):
+            self._check_filters()
             dag_run_folder = RunFolder.of(context, self.staging_path)
             folder = dag_run_folder.export(self.export)
             run = self._run = self._export_run(folder)
@@ -127,6 +135,17 @@ class TenableExportOperator(BaseOperator):
                         method_name="execute_complete",
                     )
                 time.sleep(outcome.seconds)
+
+    def _check_filters(self) -> None:
+        """Refuse to export everything where the task that makes the filters has made none."""
+        from airflow_provider_tenable.exceptions import ConfigurationError
+
+        if self._has_filters and self.filters is None:
+            raise ConfigurationError(
+                f"The filters of {self.task_id} have no value: the task that makes them (plan_run in "
+                "tenable_to_security_hub) was marked as success without having run, or its XCom was deleted. Nothing "
+                "was exported. Clear that task, together with the tasks after it."
+            )
 
     def _tell_metrics(self, state: ExportState, dag_id: str) -> None:
         tags = {"dag_id": dag_id, "export": self.export}

@@ -8,15 +8,15 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import first_run, watermark
+from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.ledger import Ledger, Sums, WatermarkEntry, build_ledger, check_rejected, check_sums, shard_manifests, sums_of
 from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
 from airflow_provider_tenable.run.unserved import check_served
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
-from airflow_provider_tenable.staging.files import read_json, write_json
+from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.transform.routing import Destination, Router
 from airflow_provider_tenable.transform.waiting_records import settle_pool
@@ -24,13 +24,22 @@ from airflow_provider_tenable.transform.waiting_records import settle_pool
 log = logging.getLogger(__name__)
 
 
-def settle_run(context: Any, vulnerabilities: ExportResult) -> Sums:
+def settle_run(context: Any, vulnerabilities: ExportResult | None) -> Sums:
     """Make the ledger, and fail the run if it does not add up, too much was rejected, or most AWS assets were not served.
 
     :return: the sums, for the XCom.
     """
     run = RunFolder.of(context)
-    plan = plan_of(run)
+    return sums_of(_settle(run, plan_of(run), required(vulnerabilities, "export_vulnerabilities")))
+
+
+def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Ledger:
+    """Count what is on record, check it, and put parked records into the pool. May be repeated.
+
+    :raises LedgerError: the sums do not add up.
+    :raises RejectedFindingsError: too much was rejected.
+    :raises UnservedError: most AWS assets were not served.
+    """
     ledger = build_ledger(run, plan, exported=vulnerabilities["records"])
     write_json(run.ledger, ledger)
     reached(CrashPoint.LEDGER_WRITTEN)
@@ -43,24 +52,26 @@ def settle_run(context: Any, vulnerabilities: ExportResult) -> Sums:
         settled = [each for each in shard_manifests(run) if release or not each["from_pool"]]
         parts = [each["parked_part"] for each in settled if each["parked_part"]]
         settle_pool(run, parts, done=[name for each in settled for name in each["pool_parts"]])
-    return sums_of(ledger)
+    return ledger
 
 
-def advance_watermark(context: Any, vulnerabilities: ExportResult) -> WatermarkEntry:
+def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> WatermarkEntry:
     """Move the watermark, last of all, where the rules allow it.
 
+    Settles the run once more before that: somebody may have marked ``settle`` as success, or cleared an earlier task
+    without it. What is on record decides, not the state of a task.
+
     :return: ``{"before", "after", "why"}``
+    :raises ConfigurationError: the vulnerability export has no result. Otherwise as :func:`settle_run`.
     """
-    run = RunFolder.of(context)
+    run, exported = RunFolder.of(context), required(vulnerabilities, "export_vulnerabilities")
     plan = plan_of(run)
-    ledger: Ledger | None = read_json(run.ledger)
-    if ledger is None:
-        raise StagingError(f"{run.ledger} is not there: the run was not settled, and the watermark stays. Clear the run's tasks from settle on.")
+    ledger = _settle(run, plan, exported)
     dag_id = context["dag_run"].dag_id
     current = watermark.parse_watermark(watermark.read_watermark(dag_id), name=watermark.variable_name(dag_id), now=time.time())
     target, why = watermark.next_watermark(
         watermark.Window(**plan["window"]),
-        data_from=vulnerabilities["data_from"],
+        data_from=exported["data_from"],
         current=current,
         narrowed=plan["narrowed"] or _leaves_out_accounts(run, plan),
         dry_run=plan["settings"]["dry_run"],

@@ -19,6 +19,7 @@ from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import first_run, watermark
 from airflow_provider_tenable.run.conf import check_conf
+from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.ledger import shard_manifests, targets_of
 from airflow_provider_tenable.run.params import DEFAULTS, narrowed, parse_settings
 from airflow_provider_tenable.run.plan_file import PublicPlan, RunPlan, plan_of, public
@@ -132,12 +133,14 @@ def _new_window(context: Any, params: dict[str, Any], server_now: float | None) 
     )
 
 
-def plan_shards(context: Any, vulnerabilities: ExportResult, assets: ExportResult | None = None) -> list[ShardTask]:
+def plan_shards(context: Any, vulnerabilities: ExportResult | None, assets: ExportResult | None = None) -> list[ShardTask]:
     """Split the transform (:mod:`airflow_provider_tenable.run.shards`), and bring the asset index up to date.
 
     :param vulnerabilities: result of the vulnerability export.
     :param assets: result of the asset export. Without it the asset index stays as it is.
+    :raises ConfigurationError: the vulnerability export has no result.
     """
+    exported = required(vulnerabilities, "export_vulnerabilities")
     run = RunFolder.of(context)
     plan = plan_of(run)
     # A run that an older version has planned keeps no index.
@@ -145,7 +148,7 @@ def plan_shards(context: Any, vulnerabilities: ExportResult, assets: ExportResul
         index.keep_assets(run, plan["assets"], hours=config.get("asset_index_hours"))
     # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and leaves nothing out.
     takes = plan["window"]["kind"] == watermark.INCREMENTAL and not plan["narrowed"] and not plan["settings"]["dry_run"]
-    shards = plan_transform(vulnerabilities["parts"], parked=takes and claim_pool(run) > 0)
+    shards = plan_transform(exported["parts"], parked=takes and claim_pool(run) > 0)
     write_json(run.shards, {"count": len(shards)})
     reached(CrashPoint.SHARDS_PLANNED)
     return shards

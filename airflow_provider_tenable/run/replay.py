@@ -18,6 +18,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import LONGEST_ID, quoted, safe
 from airflow_provider_tenable.run.conf import check_conf
+from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.ledger import Sums, build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests, sums_of
 from airflow_provider_tenable.run.params import REPLAY, checked
 from airflow_provider_tenable.run.plan_file import RunPlan, SettingsEntry, plan_of
@@ -107,7 +108,7 @@ def settle_replay(context: Any) -> Sums:
     """
     run = RunFolder.of(context)
     plan = plan_of(run)
-    ledger = build_ledger(run, plan, exported=read_json(run.shards)["exported"])
+    ledger = build_ledger(run, plan, exported=required(read_json(run.shards), "plan_replay")["exported"])
     check_sums(ledger)
     write_json(run.ledger, {**ledger, "complete": True})
     log.info(

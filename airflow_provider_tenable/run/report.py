@@ -2,46 +2,72 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
-from airflow_provider_tenable.exceptions import TenableProviderError
+from airflow_provider_tenable.exceptions import IncompleteRunError, TenableProviderError
 from airflow_provider_tenable.export.store import MANIFEST
 from airflow_provider_tenable.guards.foreign_text import safe, visible
-from airflow_provider_tenable.run.ledger import Ledger, LedgerWindow, build_ledger
+from airflow_provider_tenable.run.ledger import Ledger, LedgerWindow, build_ledger, check_sums, sums_of
 from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
 #: Accounts without a destination that the table names; the ledger has all of them.
 _MOST_UNSERVED = 20
+_COMPLETE = "Complete: every record is accounted for"
 _ORDER = ("critical", "high", "medium", "low", "info")
+
+
+def report_run(context: Any) -> None:
+    """Log the report, and fail where the run is not complete: this task decides the state of the run.
+
+    A run that somebody marks as failed skips its tasks, and Airflow takes that for success where none of them failed.
+
+    :raises IncompleteRunError: the run is not complete.
+    """
+    run = RunFolder.of(context)
+    report, complete = _report(run)
+    logging.getLogger("airflow.task").info("%s", report)
+    if not complete:
+        raise IncompleteRunError(
+            f"Run {safe(run.run_id)} is not complete, so it failed: the table above says how far it came. The watermark "
+            "stays. Clear the tasks that failed or were skipped, or wait for the next run, which covers the same again."
+        )
 
 
 def report_of(run: RunFolder) -> str:
     """The report from what the run has on record: complete where it is, as far as it got where it is not."""
+    return _report(run)[0]
+
+
+def _report(run: RunFolder) -> tuple[str, bool]:
+    """The report, and whether the run is complete."""
     try:
         return _report_of(run)
     except TenableProviderError as error:
-        return _table([("The run's files cannot be read", str(error))], "NOT COMPLETE")
+        return _table([("The run's files cannot be read", str(error))], "NOT COMPLETE"), False
 
 
-def _report_of(run: RunFolder) -> str:
+def _report_of(run: RunFolder) -> tuple[str, bool]:
     plan: RunPlan | None = read_json(run.plan)
     if plan is None:
-        return _table([("The run was not planned", "see the log of plan_run")], "Nothing was exported or imported")
+        return _table([("The run was not planned", "see the log of plan_run")], "Nothing was exported or imported"), False
     ledger, note = _ledger(run, plan)
+    complete = note == _COMPLETE
     if plan["settings"]["dry_run"]:
         note = f"DRY RUN, nothing was sent. {note}"
     if ledger is None:
-        return _table([*_held_back_rows(plan), *_window_rows(plan["window"]), *_asset_rows(run, plan), *_export_rows(run)], note)
-    return _table([*_held_back_rows(plan), *_window_rows(ledger["window"]), *_asset_rows(run, plan), *_rows(ledger)], note)
+        return _table([*_held_back_rows(plan), *_window_rows(plan["window"]), *_asset_rows(run, plan), *_export_rows(run)], note), complete
+    return _table([*_held_back_rows(plan), *_window_rows(ledger["window"]), *_asset_rows(run, plan), *_rows(ledger)], note), complete
 
 
 def _ledger(run: RunFolder, plan: RunPlan) -> tuple[Ledger | None, str]:
     ledger: Ledger | None = read_json(run.ledger)
     if ledger and ledger["complete"]:
-        return ledger, "Complete: every record is accounted for"
+        return _complete(run, plan, ledger)
     export = read_json(run.export("vulnerabilities") / MANIFEST)
     if not export or not export["complete"]:
         return None, "NOT COMPLETE: the exports were not whole; nothing was imported, the watermark stays"
@@ -50,6 +76,18 @@ def _ledger(run: RunFolder, plan: RunPlan) -> tuple[Ledger | None, str]:
         return build_ledger(run, plan, exported=sum(part["records"] for part in export["parts"].values())), "NOT COMPLETE: the watermark stays"
     except TenableProviderError as error:
         return None, f"NOT COMPLETE: {error}"
+
+
+def _complete(run: RunFolder, plan: RunPlan, ledger: Ledger) -> tuple[Ledger, str]:
+    """A ledger that says it is complete, against what is on record: a task may have been cleared and marked since."""
+    try:
+        counted = build_ledger(run, plan, exported=ledger["exported"])
+        check_sums(counted)
+    except TenableProviderError as error:
+        return ledger, f"NOT COMPLETE any more, although the run was: {error}"
+    if sums_of(counted) != sums_of(ledger):
+        return counted, "NOT COMPLETE any more, although the run was: what is on record has changed since"
+    return ledger, _COMPLETE
 
 
 def _held_back_rows(plan: RunPlan) -> Iterator[tuple[str, object]]:

@@ -215,7 +215,7 @@ def test_failed_run_still_reports_and_keeps_the_watermark(airflow: Standalone, s
     )
     assert airflow.wait_for(run) == "failed"
     states = {each["task_id"]: each["state"] for each in airflow.task_instances(run)}
-    assert states["report"] == "success"
+    assert states["report"] == "failed"
     assert states["advance_watermark"] == "upstream_failed"
     assert "NOT COMPLETE" in airflow.report_of(run)
     assert airflow.watermark() == before

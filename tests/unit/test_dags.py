@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,6 +63,25 @@ def test_delays_between_retries_double():
         delays.append((TaskInstance.next_retry_datetime(tried) - ended).total_seconds())
     first = task.retry_delay.total_seconds()
     assert first <= delays[0] < 2 * first <= delays[1] < 4 * first
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task instance, as far as Airflow's rule looks at it."""
+
+    task_id: str
+    state: str
+
+
+@pytest.mark.parametrize("report", ["success", "failed"])
+def test_the_report_alone_decides_the_state_of_a_run(report: str):
+    """By Airflow's own rule. Of a run that is marked as failed, the tasks are skipped and only the teardowns run."""
+    from airflow.models.dagrun import DagRun
+
+    dag = DAGS["tenable_to_security_hub"]
+    states = {task.task_id: "skipped" for task in dag.tasks} | {"report": report, "remove_old_runs": "success"}
+    deciding = DagRun._tis_for_dagrun_state(None, dag=dag, tis=[Ended(*each) for each in states.items()])
+    assert {(each.task_id, each.state) for each in deciding} == {("report", report)}
 
 
 MAIN = next(path for path in FILES if path.stem == "tenable_to_security_hub")

@@ -27,7 +27,7 @@ DOORS = {
         "settle_run",
     },
     "replay": {"plan_replay", "settle_replay"},
-    "report": {"report_of"},
+    "report": {"report_of", "report_run"},
     "run_folder": {"RunFolder"},
 }
 

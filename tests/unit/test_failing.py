@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_tenable import exceptions
 from airflow_provider_tenable._compat import AirflowFailException, fail_fast
 
-AT_ONCE = ["ConfigurationError", "TenableAuthError", "TenableRequestError", "RejectedFindingsError", "UnservedError"]
+AT_ONCE = ["ConfigurationError", "TenableAuthError", "TenableRequestError", "RejectedFindingsError", "UnservedError", "IncompleteRunError"]
 RETRIED = [
     "TemporaryError",
     "ExportNotFoundError",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from airflow_provider_tenable.exceptions import IncompleteRunError
 from airflow_provider_tenable.export.state import ExportState, Part
 from airflow_provider_tenable.run.ledger import build_ledger
-from airflow_provider_tenable.run.report import report_of
+from airflow_provider_tenable.run.report import report_of, report_run
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -227,3 +230,34 @@ def test_damaged_receipts_do_not_keep_the_report_from_being_written(run, tmp_pat
     path.write_bytes(b"{")
     title, _ = lines(report_of(run))
     assert "NOT COMPLETE: The receipts" in title
+
+
+def context_of(run, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", str(run.dag_root.parent))
+    return {"dag_run": SimpleNamespace(dag_id="dag", run_id="run")}
+
+
+def test_report_of_a_run_that_was_not_planned_fails(run, monkeypatch):
+    with pytest.raises(IncompleteRunError, match=r"Run run is not complete, so it failed: .*The watermark stays"):
+        report_run(context_of(run, monkeypatch))
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_report_fails_exactly_where_the_ledger_is_not_complete(run, monkeypatch, caplog, complete):
+    caplog.set_level("INFO")
+    planned = plan(run, watermark=1_700_000_000)
+    exported(run, "vulnerabilities", [2_000])
+    transformed(run)
+    sent(run, A, "a", accepted=1_500)
+    sent(run, B, "b", accepted=2)
+    ledger = build_ledger(run, planned, exported=2_000)
+    watermark = {"before": 1, "after": 2, "why": "moves"}
+    write_json(run.ledger, {**ledger, "watermark": watermark, "complete": complete})
+    try:
+        report_run(context_of(run, monkeypatch))
+    except IncompleteRunError:
+        assert not complete
+        assert "NOT COMPLETE" in caplog.text
+    else:
+        assert complete
+        assert "Complete: every record is accounted for" in caplog.text
