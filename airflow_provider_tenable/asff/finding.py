@@ -11,6 +11,7 @@ among records. Nothing else writes findings. The tests hold a second, independen
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 
 import msgspec
@@ -61,11 +62,13 @@ class MappingOptions(Struct, frozen=True):
     :ivar id_scheme: ``port`` or ``tvm2aws``.
     :ivar plugin_output: whether findings have an excerpt of the plugin's output (never that of plugins that print
         credentials).
+    :ivar latest: Tenable's clock, or somewhat later; times after it are ignored. None where it is not known.
     """
 
     accepted_risks: str = "archive"
     id_scheme: str = "port"
     plugin_output: bool = True
+    latest: datetime | None = None
 
 
 def finding_json(
@@ -82,10 +85,10 @@ def finding_json(
         raise UnmappableError("it has no severity")
     port, scheme = record.port or _NO_PORT, options.id_scheme
 
-    key = (record.first_found, record.last_found, record.last_fixed, record.resurfaced_date, record.indexed, record.indexed_at)
+    key = (options.latest, record.first_found, record.last_found, record.last_fixed, record.resurfaced_date, record.indexed, record.indexed_at)
     times = times_memo.get(key) or encode_times(key)
     if not times:
-        raise UnmappableError("it has no time that can be read")
+        raise UnmappableError("it has no time that can be read and is not in the future")
     place = (scheme, record.state, port.port, port.protocol, port.service, record.source)
     id_tail, location = location_memo.get(place) or encode_location(place)
     id_head = resource.id_heads[scheme]

@@ -5,6 +5,7 @@ Records repeat their times, ports and severities, so these pieces are encoded on
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -23,12 +24,19 @@ ID_CLOSING = b'","ProductArn":'
 _encode = msgspec.json.Encoder().encode
 
 
-def _times(*moments: str | int | None) -> bytes:
+def _times(latest: datetime | None, *moments: str | int | None) -> bytes:
     """The four times of a finding, empty where none can be read.
 
+    A scanner's clock may be ahead. Security Hub ignores every update that is not newer than what it holds, so a time in
+    the future would freeze the finding, its fix included. The index time comes from Tenable's own clock, and no other
+    event of the record can be later: a later time counts as the index time.
+
+    :param latest: Tenable's clock. Times after it are ignored, so that a nonsensical index time does no harm.
     :param moments: first_found, last_found, last_fixed, resurfaced_date, indexed, indexed_at.
     """
-    first, last, *others = [times.stamp(moment) if moment else None for moment in moments]
+    stamps = [stamp if stamp and (latest is None or stamp[0] <= latest) else None for stamp in map(_stamp, moments)]
+    indexed = max((stamp for stamp in stamps[-2:] if stamp), default=None)
+    first, last, *others = [min(stamp, indexed) if stamp and indexed else stamp for stamp in stamps]
     known = [stamp for stamp in (first, last, *others) if stamp]
     if not known:
         return b""
@@ -36,6 +44,10 @@ def _times(*moments: str | int | None) -> bytes:
     observed = (f',"FirstObservedAt":"{first[1]}"' if first else "") + (f',"LastObservedAt":"{last[1]}"' if last else "")
     # RFC 3339 needs no escaping in JSON.
     return f',"CreatedAt":"{created}","UpdatedAt":"{updated}"{observed},'.encode()
+
+
+def _stamp(moment: str | int | None) -> tuple[datetime, str] | None:
+    return times.stamp(moment) if moment else None
 
 
 def _location(scheme: str, state: str | None, port: int | str | None, protocol: str | None, service: str | None, source: str | None) -> tuple[bytes, bytes]:

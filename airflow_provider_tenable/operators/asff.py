@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from airflow_provider_tenable.observability.lineage import Data
     from airflow_provider_tenable.run.plan_file import PublicPlan
     from airflow_provider_tenable.transform.manifest import ShardManifest, ShardResult, ShardTask
+
+
+#: How far the clocks of two workers may differ.
+_CLOCK_SKEW_SECONDS = 3600
 
 
 class TenableToAsffOperator(BaseOperator):
@@ -162,6 +167,7 @@ class TenableToAsffOperator(BaseOperator):
                     accepted_risks=settings["accepted_risks"],
                     id_scheme=scheme,
                     plugin_output=config.get("plugin_output") == config.EXCERPT,
+                    latest=datetime.fromtimestamp(now + max(self.plan.get("clock_ahead", 0.0), 0.0) + _CLOCK_SKEW_SECONDS, UTC),
                 ),
             ),
             destinations=msgspec.convert(self.plan["destinations"], list[Destination]),

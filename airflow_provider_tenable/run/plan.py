@@ -86,6 +86,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         "narrowed": narrowed(settings, defaults),
         "usual_destinations": _usual_destinations(asked, defaults),
         "held_back": held_back,
+        "clock_ahead": 0.0 if server_now is None else round(server_now - time.time(), 3),
         "assets": assets,
         "asset_filters": assets["filters"],
         "vulnerability_filters": {

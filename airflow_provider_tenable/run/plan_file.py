@@ -28,7 +28,8 @@ class PublicPlan(TypedDict):
     """The XCom of ``plan_run``.
 
     ``narrowed``: the run's params may deliver less than, or otherwise than, the DAG's own defaults would.
-    ``held_back``: a dry run that the params do not ask for. The filters are Tenable's.
+    ``held_back``: a dry run that the params do not ask for. ``clock_ahead``: by how many seconds Tenable's clock was
+    ahead of the worker's. The filters are Tenable's.
     """
 
     window: WindowEntry
@@ -36,6 +37,7 @@ class PublicPlan(TypedDict):
     destinations: list[dict[str, Any]]
     narrowed: bool
     held_back: NotRequired[bool]
+    clock_ahead: NotRequired[float]
     asset_filters: dict[str, Any]
     vulnerability_filters: dict[str, Any]
 

@@ -218,7 +218,10 @@ def is_fixed(record: Vulnerability) -> bool:
 
 
 def own_time(record: Vulnerability) -> datetime | None:
-    """The time that ``since`` looks at: last_fixed of a fixed record, else last_found."""
-    if is_fixed(record):
-        return times.parse(record.last_fixed) or times.parse(record.last_found)
-    return times.parse(record.last_found)
+    """The time that ``since`` looks at: last_fixed of a fixed record, else last_found.
+
+    A time after the index time, which only a scanner whose clock is ahead reports, counts as the index time.
+    """
+    moment = (times.parse(record.last_fixed) if is_fixed(record) else None) or times.parse(record.last_found)
+    indexed = times.parse(record.indexed) or times.parse(record.indexed_at)
+    return min(moment, indexed) if moment and indexed else moment

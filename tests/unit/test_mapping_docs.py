@@ -237,6 +237,7 @@ def test_first_worked_example_is_what_the_mapping_gives():
 
 def test_second_worked_example_is_what_the_mapping_gives():
     record = {**RECORDS[0], "asset": {"uuid": ASSETS[2]["id"]}, "state": "FIXED", "last_fixed": "2025-01-01T00:00:00.000Z"}
+    record["indexed"] = "2025-01-01T00:05:00.000Z"
     finding = finding_of(record, ASSETS[2])
     assert len(finding["Vulnerabilities"]) == 3
     shown = {**{name: finding[name] for name in examples()[1]}, "Vulnerabilities": finding["Vulnerabilities"][:1]}

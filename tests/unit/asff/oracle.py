@@ -84,7 +84,7 @@ def expected_line(record: Vulnerability, plugin: PluginParts, resource: Resource
     :raises UnmappableError: with the reason that it must give.
     """
     severity = _severity(record)
-    created, updated, first, last = _times(record)
+    created, updated, first, last = _times(record, options.latest)
     finding = Finding(
         schema_version="2018-10-08",
         id=_id(record, plugin, resource, options.id_scheme),
@@ -122,12 +122,22 @@ def _severity(record: Vulnerability) -> int:
     return WORDS.index(word)
 
 
-def _times(record: Vulnerability) -> tuple[str, str, str | UnsetType, str | UnsetType]:
-    first, last = times.parse(record.first_found), times.parse(record.last_found)
-    others = [times.parse(each) for each in (record.last_fixed, record.resurfaced_date, record.indexed, record.indexed_at)]
-    known: list[datetime] = [moment for moment in (first, last, *others) if moment]
+def _times(record: Vulnerability, latest: datetime | None) -> tuple[str, str, str | UnsetType, str | UnsetType]:
+    def read(value: str | int | None) -> datetime | None:
+        moment = times.parse(value)
+        return None if moment and latest and moment > latest else moment
+
+    indexed = [moment for moment in (read(record.indexed), read(record.indexed_at)) if moment]
+
+    def counted(value: str | int | None) -> datetime | None:
+        moment = read(value)
+        return max(indexed) if moment and indexed and moment > max(indexed) else moment
+
+    first, last = counted(record.first_found), counted(record.last_found)
+    others = [counted(each) for each in (record.last_fixed, record.resurfaced_date)]
+    known: list[datetime] = [moment for moment in (first, last, *others, *indexed) if moment]
     if not known:
-        raise UnmappableError("it has no time that can be read")
+        raise UnmappableError("it has no time that can be read and is not in the future")
     written = [times.rfc3339(moment) if moment else UNSET for moment in (first, last)]
     return times.rfc3339(first or min(known)), times.rfc3339(max(known)), written[0], written[1]
 

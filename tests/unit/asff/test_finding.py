@@ -75,7 +75,9 @@ def test_times_are_first_found_last_found_and_the_latest():
 
 @pytest.mark.parametrize("latest", ["last_found", "last_fixed", "resurfaced_date", "indexed"])
 def test_updated_at_is_the_maximum(latest):
+    """Of what happened, where the record has no index time, which nothing can be later than."""
     times = dict.fromkeys(("last_found", "last_fixed", "resurfaced_date", "indexed"), "2024-03-01T00:00:00Z")
+    times["indexed"] = times["indexed"] if latest == "indexed" else None
     assert finding_of(record(**{**times, latest: "2024-03-01T00:00:00.001Z"}))["UpdatedAt"] == "2024-03-01T00:00:00.001Z"
 
 
@@ -84,7 +86,7 @@ def test_times_are_compared_as_moments_and_not_as_texts():
 
 
 def test_created_at_is_never_after_updated_at():
-    finding = finding_of(record(first_found="2025-01-01T00:00:00Z"))
+    finding = finding_of(record(first_found="2025-01-01T00:00:00Z", indexed=None))
     assert finding["CreatedAt"] == finding["UpdatedAt"] == "2025-01-01T00:00:00.000Z"
 
 

@@ -71,11 +71,11 @@ def test_ec2_example_without_a_cve_becomes_the_golden_finding():
 
 
 def test_ec2_example_fixed_is_the_golden_finding_archived():
-    fixed = {**of_ec2(SHAREPOINT), "state": "FIXED", "last_fixed": "2025-01-01T00:00:00.000Z", "output": None}
+    fixed = {**of_ec2(SHAREPOINT), "state": "FIXED", "last_fixed": "2025-01-01T00:00:00.000Z", "indexed": "2025-01-01T00:05:00Z", "output": None}
     golden = example("golden_finding_ec2.json")
     fields = {**golden["ProductFields"], "tenable/vulnerability-management/state": "FIXED"}
     del fields["tenable/vulnerability-management/output"]
-    expected = {**golden, "RecordState": "ARCHIVED", "UpdatedAt": "2025-01-01T00:00:00.000Z", "ProductFields": fields}
+    expected = {**golden, "RecordState": "ARCHIVED", "UpdatedAt": "2025-01-01T00:05:00.000Z", "ProductFields": fields}
     assert finding_of(fixed, row_of_export(EC2)) == expected
 
 

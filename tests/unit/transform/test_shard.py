@@ -207,10 +207,13 @@ def test_an_account_without_a_role_is_counted_and_named(tmp_path):
         ({"state": "FIXED", "last_fixed": None, "last_found": "2026-09-21T14:13:20Z"}, False),
         ({"state": "OPEN", "last_fixed": "2026-12-01T00:00:00Z"}, True),
         ({"last_found": None}, True),
+        # A scanner's clock was ahead.
+        ({"last_found": "2026-09-30T00:00:00Z", "indexed": "2026-09-21T14:13:19Z"}, True),
     ],
     ids=str,
 )
 def test_the_windows_upper_bound_is_exclusive_and_looks_at_the_records_own_time(tmp_path, change, inside):
+    change = {"indexed": "2026-12-01T00:10:00Z", **change}
     manifest = World(tmp_path, until=NOW).chunks([record(**change)])
     assert manifest["skipped"] == ({} if inside else {"outside_window": 1})
     tmp = World(tmp_path / "unbounded")
