@@ -27,6 +27,9 @@ class RunParam:
     :ivar help: its meaning, in the form and in docs/params.md. Backticks mark code; the form shows the text without them.
     :ivar more: sentences for docs/params.md alone.
     :ivar shown: the default as docs/params.md shows it; by default the value itself.
+    :ivar covers: whether a run with the first value delivers all that one with the second does, in the same way.
+        None: the param does not shape what is delivered, or (``since``, ``until``, ``dry_run``) decides otherwise
+        about the watermark (:mod:`airflow_provider_tenable.run.watermark`).
     """
 
     default: Any
@@ -35,6 +38,7 @@ class RunParam:
     help: str
     more: str = ""
     shown: str = ""
+    covers: Callable[[Any, Any], bool] | None = None
 
 
 def _choice(*values: str) -> dict[str, Any]:
@@ -44,6 +48,26 @@ def _choice(*values: str) -> dict[str, Any]:
 def _choices(values: Iterable[str]) -> dict[str, Any]:
     # `examples` makes the form offer the values.
     return {"type": "array", "items": _choice(*values), "examples": list(values), "minItems": 1}
+
+
+def _all_of(asked: Any, usual: Any) -> bool:
+    return set(usual) <= set(asked)
+
+
+def _same(asked: Any, usual: Any) -> bool:
+    return bool(asked == usual)
+
+
+def _same_places(asked: Any, usual: Any) -> bool:
+    """Whether the destinations begin with the usual ones: the first that matches counts, so more at the end change nothing."""
+    from airflow_provider_tenable.transform.routing import parse_destinations
+
+    try:
+        wanted = parse_destinations(usual)
+    except ConfigurationError:
+        # The DAG's own could deliver nothing, so nothing is known of what they would cover.
+        return False
+    return parse_destinations(asked)[: len(wanted)] == wanted
 
 
 # No list of types: Airflow 2.11's form makes a number field of it, which takes no date, and 3.3's a text area of six lines.
@@ -59,12 +83,14 @@ IMPORT: Mapping[str, RunParam] = {
         title="Severities",
         help="Severities to import, after recast: `info`, `low`, `medium`, `high`, `critical`. "
         "If a run leaves out one of the DAG's own defaults, the watermark stays.",
+        covers=_all_of,
     ),
     "states": RunParam(
         default=list(STATES),
         schema=_choices(STATES),
         title="States",
         help="States to import: `open`, `reopened`, `fixed`. Fixed findings are archived in Security Hub; without `fixed` they stay active there.",
+        covers=_all_of,
     ),
     "since": RunParam(
         default=None,
@@ -94,24 +120,28 @@ IMPORT: Mapping[str, RunParam] = {
         "`region` is the hub's Region; without it, the routing decides.",
         more="See [below](#destinations).",
         shown="caller's account",
+        covers=_same_places,
     ),
     "region_routing": RunParam(
         default="fixed",
         schema=_choice("fixed", "resource"),
         title="Region routing",
         help="`fixed`: all findings go to the Region of the destination or of its connection. `resource`: to the hub in the instance's own Region.",
+        covers=_same,
     ),
     "accepted_risks": RunParam(
         default="archive",
         schema=_choice("archive", "import"),
         title="Accepted risks",
         help="`archive`: findings whose risk was accepted in Tenable are archived. `import`: they are active like others.",
+        covers=_same,
     ),
     "non_ec2_assets": RunParam(
         default="skip",
         schema=_choice("skip", "other"),
         title="Assets that are not EC2 instances",
         help="`skip`: count them and leave them out. `other`: import them as resources of type `Other` under the first destination's account.",
+        covers=lambda asked, usual: asked in (usual, "other"),
     ),
     "max_rejected_ratio": RunParam(
         default=0.01,
@@ -191,17 +221,17 @@ def checked(name: str, params: Mapping[str, Any], table: Mapping[str, RunParam])
     return value
 
 
-def narrowed(settings: Settings, defaults: dict[str, Any]) -> bool:
-    """Whether a run leaves out records, or kinds of assets, that the DAG's own defaults export: then the watermark may not pass them.
+def departures(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """The params by which a run may deliver less than the DAG's own defaults would, or otherwise. It must not move the watermark.
 
+    :param asked: the run's params.
     :param defaults: the DAG's params as they stand in the DAG.
     """
-    usual = parse_settings(defaults)
-    return not (
-        set(usual.severities) <= set(settings.severities)
-        and set(usual.states) <= set(settings.states)
-        and settings.non_ec2_assets in (usual.non_ec2_assets, "other")
-    )
+    return [
+        name
+        for name, param in IMPORT.items()
+        if param.covers is not None and not param.covers(asked.get(name, param.default), defaults.get(name, param.default))
+    ]
 
 
 def _rule(schema: Mapping[str, Any]) -> tuple[Callable[[Any], bool], str]:
@@ -243,7 +273,7 @@ __all__ = [
     "RunParam",
     "Settings",
     "checked",
-    "narrowed",
+    "departures",
     "parse_settings",
     "rows",
 ]

@@ -21,7 +21,7 @@ from airflow_provider_tenable.run import first_run, watermark
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.ledger import shard_manifests, targets_of
-from airflow_provider_tenable.run.params import DEFAULTS, narrowed, parse_settings
+from airflow_provider_tenable.run.params import DEFAULTS, departures, parse_settings
 from airflow_provider_tenable.run.plan_file import PublicPlan, RunPlan, plan_of, public
 from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.security_hub.assignment import AssignmentEntry, grouped, name_of, write_group
@@ -68,6 +68,9 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         earlier=earlier.get("assets") if earlier else None,
     )
     defaults = _defaults_of(context)
+    departing = departures(asked, defaults)
+    if departing:
+        log.info("The watermark will stay: %s differ from the DAG's own defaults.", ", ".join(departing))
     held_back = not settings.dry_run and first_run.is_held_back(
         run,
         run_type=_run_type(context),
@@ -83,7 +86,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         "window": window.to_json(),
         "settings": msgspec.to_builtins(settings),
         "destinations": msgspec.to_builtins(resolve(destinations, _identify, settings.region_routing)),
-        "narrowed": narrowed(settings, defaults),
+        "narrowed": bool(departing),
         "usual_destinations": _usual_destinations(asked, defaults),
         "held_back": held_back,
         "clock_ahead": 0.0 if server_now is None else round(server_now - time.time(), 3),

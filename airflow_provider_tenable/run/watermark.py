@@ -171,7 +171,7 @@ def next_watermark(window: Window, *, data_from: float | None, current: int | No
 
     :param data_from: the moment whose data the export is sure to hold (earlier than ``until`` where a running job was adopted).
     :param current: the watermark now; another run may have moved it since this one began.
-    :param narrowed: whether params leave out records that the DAG's defaults export.
+    :param narrowed: whether params may deliver less than the DAG's own defaults would, or otherwise.
     """
     target = min(window.until, int(data_from)) if data_from is not None else window.until
     if dry_run:
@@ -179,7 +179,7 @@ def next_watermark(window: Window, *, data_from: float | None, current: int | No
     if window.kind == BACKFILL:
         return None, "stays: a backfill never moves it"
     if narrowed:
-        return None, "stays: the run's params leave out what the DAG's defaults export"
+        return None, "stays: the run's params deliver less than the DAG's own defaults, or otherwise"
     if window.kind == WINDOW and window.since > EVERYTHING:
         # `since` looks at the time of the scan. What was published late, recast or accepted in between has an older one: it is not in the window.
         return None, "stays: a window by scan time may lack what was published late; the next incremental run covers it"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.run.params import DEFAULTS, Settings, narrowed, parse_settings
+from airflow_provider_tenable.run.params import DEFAULTS, IMPORT, Settings, departures, parse_settings
 
 
 def test_the_defaults_are_those_of_the_contract():
@@ -65,26 +65,52 @@ def test_a_wrong_param_is_named_with_its_value_and_what_it_may_be(name, value, m
         parse_settings({name: value})
 
 
+HERE = {"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}
+
+
 @pytest.mark.parametrize(
-    ("params", "is_narrowed"),
+    ("params", "departing"),
     [
-        ({}, False),
-        ({"severities": ["critical"]}, True),
-        ({"severities": ["high"]}, True),
-        ({"severities": ["info", "low", "medium"]}, True),
-        ({"severities": ["medium", "high", "critical"]}, False),
-        ({"states": ["open", "reopened"]}, True),
-        ({"states": ["fixed", "reopened", "open"]}, False),
-        ({"non_ec2_assets": "other"}, False),
-        ({"batch_size": 1, "accepted_risks": "import", "max_rejected_ratio": 1}, False),
+        ({}, []),
+        ({"severities": ["critical"]}, ["severities"]),
+        ({"severities": ["high"]}, ["severities"]),
+        ({"severities": ["info", "low", "medium"]}, ["severities"]),
+        ({"severities": ["medium", "high", "critical"]}, []),
+        ({"states": ["open", "reopened"]}, ["states"]),
+        ({"states": ["fixed", "reopened", "open"]}, []),
+        ({"non_ec2_assets": "other"}, []),
+        ({"batch_size": 1, "max_rejected_ratio": 1, "since": 5, "until": 6, "dry_run": True}, []),
+        ({"accepted_risks": "import"}, ["accepted_risks"]),
+        ({"region_routing": "resource"}, ["region_routing"]),
+        ({"destinations": [{**HERE, "region": "eu-west-1"}]}, ["destinations"]),
+        ({"destinations": [{**HERE, "role_name": "Import"}]}, ["destinations"]),
+        ({"destinations": [{**HERE, "aws_conn_id": "aws_other"}]}, ["destinations"]),
+        ({"destinations": [{**HERE, "accounts": ["111122223333"]}]}, ["destinations"]),
+        ({"destinations": [{"accounts": "*"}]}, []),
+        ({"destinations": [HERE, {**HERE, "accounts": ["111122223333"]}]}, []),
+        ({"destinations": [{**HERE, "accounts": ["111122223333"]}, HERE]}, ["destinations"]),
+        ({"accepted_risks": "import", "severities": ["low"]}, ["severities", "accepted_risks"]),
     ],
     ids=str,
 )
-def test_a_run_is_narrowed_exactly_where_it_leaves_something_out(params, is_narrowed):
-    assert narrowed(parse_settings(params), DEFAULTS) is is_narrowed
+def test_a_run_departs_from_the_defaults_exactly_where_it_may_deliver_less_or_otherwise(params, departing):
+    assert departures({**DEFAULTS, **params}, DEFAULTS) == departing
+
+
+def test_every_param_that_shapes_what_is_delivered_says_what_covers_it():
+    assert {name for name, param in IMPORT.items() if param.covers is None} == {
+        "since",
+        "until",
+        "batch_size",
+        "max_rejected_ratio",
+        "dry_run",
+    }
 
 
 def test_the_dags_own_defaults_are_the_measure():
-    own = {**DEFAULTS, "severities": ["critical"], "non_ec2_assets": "other"}
-    assert not narrowed(parse_settings({"severities": ["critical"], "non_ec2_assets": "other"}), own)
-    assert narrowed(parse_settings({"severities": ["critical"], "non_ec2_assets": "skip"}), own)
+    own = {**DEFAULTS, "severities": ["critical"], "non_ec2_assets": "other", "accepted_risks": "import"}
+    assert departures(own, own) == []
+    assert departures({**own, "non_ec2_assets": "skip"}, own) == ["non_ec2_assets"]
+    assert departures({**own, "accepted_risks": "archive"}, own) == ["accepted_risks"]
+    # Defaults that could deliver nothing cover nothing.
+    assert departures(DEFAULTS, {**DEFAULTS, "destinations": "none"}) == ["destinations"]

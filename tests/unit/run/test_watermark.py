@@ -258,7 +258,7 @@ def test_an_adopted_older_job_moves_it_only_to_its_own_beginning():
     ("change", "why"),
     [
         ({"dry_run": True}, "stays: dry_run"),
-        ({"narrowed": True}, "stays: the run's params leave out"),
+        ({"narrowed": True}, "stays: the run's params deliver less than the DAG's own defaults, or otherwise"),
         ({"window": Window(BACKFILL, 1, NOW, True, 5), "current": 5}, "stays: a backfill never moves it"),
         ({"window": Window(BACKFILL, 1, NOW, True, None), "current": None}, "stays: a backfill never moves it"),
         ({"window": Window(WINDOW, 2, NOW, False, NOW - DAY)}, "stays: a window by scan time"),
