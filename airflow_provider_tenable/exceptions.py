@@ -36,6 +36,10 @@ class TenableRequestError(ConfigurationError):
     """Tenable refuses the request itself (400, 415, 422): a filter or an option is not valid."""
 
 
+class UnmappableError(ValueError):
+    """A record lacks something that a finding requires, or exceeds a limit that no cut can meet. It is put aside and counted; the run continues."""
+
+
 class TemporaryError(TenableProviderError):
     """The other side, or the way to it, is out of order for now (429, 5xx, time-outs, broken answers)."""
 

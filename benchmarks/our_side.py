@@ -43,6 +43,7 @@ class CountingWriter:
 def transform_of(writer: Any, asset_parts: list[Any], *, routing: str = "resource") -> Any:
     """A transform of everything, to one destination."""
     from airflow_provider_tenable.asff.finding import MappingOptions
+    from airflow_provider_tenable.asff.mapper import AsffMapper
     from airflow_provider_tenable.tenable_vm.records import SEVERITIES
     from airflow_provider_tenable.transform.routing import Destination
     from airflow_provider_tenable.transform.shard import Transform, TransformSettings
@@ -54,9 +55,8 @@ def transform_of(writer: Any, asset_parts: list[Any], *, routing: str = "resourc
             until=None,
             region_routing=routing,
             non_ec2_assets="skip",
-            product="tenable/vulnerability-management",
-            options=MappingOptions(),
         ),
+        mapper=AsffMapper(MappingOptions(), "tenable/vulnerability-management"),
         destinations=[Destination("aws_default", ACCOUNTS, "TenableSecurityHubImport", None, ACCOUNTS[0], "us-east-1")],
         asset_parts=asset_parts,
         writer=writer,

@@ -34,6 +34,7 @@ from airflow_provider_tenable.asff.record_fields import (
 )
 from airflow_provider_tenable.asff.resource import ID_OPENING, Resource
 from airflow_provider_tenable.asff.vulnerabilities import with_packages
+from airflow_provider_tenable.exceptions import UnmappableError
 from airflow_provider_tenable.tenable_vm.records import NULL, Port, Vulnerability, severity_id_of
 
 _encode = msgspec.json.Encoder().encode
@@ -49,10 +50,6 @@ _OUTPUT = b"," + product_fields.key("output")
 _AROUND_ID = len(ID_OPENING) + len(ID_CLOSING)
 #: The two pieces of an id are this short unless a record is hostile; no plugin id makes such an id too long.
 _SHORT_ID = 400
-
-
-class UnmappableError(ValueError):
-    """A record lacks something that a finding requires, or exceeds a limit that no cut can meet."""
 
 
 class MappingOptions(Struct, frozen=True):
@@ -159,3 +156,6 @@ def _check_id(length: int) -> None:
 @lru_cache(maxsize=1024)
 def _encoded_arn(product_arn: str) -> bytes:
     return _encode(product_arn)
+
+
+__all__ = ["MappingOptions", "UnmappableError", "finding_json"]

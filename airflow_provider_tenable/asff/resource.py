@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, product_fields
 from airflow_provider_tenable.asff.identity import ID_SCHEMES, id_head
-from airflow_provider_tenable.aws import ACCOUNT, ASFF_PARTITIONS, INSTANCE, instance_arn, partition_of, region_of
+from airflow_provider_tenable.aws import ASFF_PARTITIONS, instance_arn, partition_of, region_of
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 
 # IPv4 as it is mostly written, which is how it is written back: ipaddress takes twenty times as long to say so.
@@ -23,11 +23,6 @@ _TAG_KEY = re.compile(r"(?!aws:)[\w .:/=+@-]+", re.IGNORECASE)
 
 #: How the line of a finding begins, up to its id.
 ID_OPENING = b'{"SchemaVersion":"2018-10-08","Id":"'
-
-#: Why a record of an asset is skipped.
-NO_INSTANCE = "no_ec2_instance"
-NO_ACCOUNT = "no_aws_account"
-NO_REGION = "no_aws_region"
 
 
 class Resource(Struct):
@@ -62,17 +57,8 @@ class Resource(Struct):
         return ID_OPENING + msgspec.json.encode(head)[1:-1]
 
 
-def skip_reason(row: AssetRow) -> str | None:
-    """Why an asset is no EC2 instance that Security Hub could know; None where it is one."""
-    if not INSTANCE.fullmatch(row.instance_id or ""):
-        return NO_INSTANCE
-    if not ACCOUNT.fullmatch(row.owner_id or ""):
-        return NO_ACCOUNT
-    return None if region_of(row.region, row.availability_zone) else NO_REGION
-
-
 def ec2_resource(row: AssetRow) -> Resource:
-    """The ``AwsEc2Instance`` of an asset for which :func:`skip_reason` found nothing."""
+    """The ``AwsEc2Instance`` of an asset whose instance, account and Region are known (``assets/account.py``)."""
     region = region_of(row.region, row.availability_zone)
     account, instance = row.owner_id, row.instance_id
     assert region

@@ -144,6 +144,7 @@ class TenableToAsffOperator(BaseOperator):
         from airflow_provider_tenable import config
         from airflow_provider_tenable.asff.finding import MappingOptions
         from airflow_provider_tenable.asff.identity import ID_SCHEMES
+        from airflow_provider_tenable.asff.mapper import AsffMapper
         from airflow_provider_tenable.assets.index import staged_assets
         from airflow_provider_tenable.exceptions import ConfigurationError
         from airflow_provider_tenable.guards.uuids import is_uuid
@@ -162,13 +163,15 @@ class TenableToAsffOperator(BaseOperator):
                 until=window["until"] if window["bounded"] else None,
                 region_routing=settings["region_routing"],
                 non_ec2_assets=settings["non_ec2_assets"],
-                product=self.product or config.get("product"),
-                options=MappingOptions(
+            ),
+            mapper=AsffMapper(
+                MappingOptions(
                     accepted_risks=settings["accepted_risks"],
                     id_scheme=scheme,
                     plugin_output=config.get("plugin_output") == config.EXCERPT,
                     latest=datetime.fromtimestamp(now + max(self.plan.get("clock_ahead", 0.0), 0.0) + _CLOCK_SKEW_SECONDS, UTC),
                 ),
+                product=self.product or config.get("product"),
             ),
             destinations=msgspec.convert(self.plan["destinations"], list[Destination]),
             asset_parts=staged_assets(self.assets["folder"]),

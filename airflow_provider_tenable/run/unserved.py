@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provider_tenable import config
-from airflow_provider_tenable.asff.resource import NO_ACCOUNT, NO_INSTANCE, NO_REGION, skip_reason
+from airflow_provider_tenable.assets.account import NO_ACCOUNT, NO_INSTANCE, NO_REGION, skip_reason
 from airflow_provider_tenable.assets.index import staged_assets
 from airflow_provider_tenable.assets.parquet import read_table
 from airflow_provider_tenable.aws import ACCOUNT, region_of

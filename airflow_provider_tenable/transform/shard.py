@@ -10,18 +10,14 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError, finding_json
-from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.plugin_output import without_output
-from airflow_provider_tenable.asff.resource import NO_REGION, Resource, ec2_resource, other_resource, skip_reason
 from airflow_provider_tenable.assets import table
-from airflow_provider_tenable.aws import product_arn
-from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.assets.account import NO_REGION, skip_reason
+from airflow_provider_tenable.exceptions import UnmappableError
 from airflow_provider_tenable.staging.parts import read_blocks
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
@@ -29,6 +25,8 @@ from airflow_provider_tenable.tenable_vm.decode import decode_blocks, decode_chu
 from airflow_provider_tenable.tenable_vm.records import Vulnerability, own_time, severity_id_of
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 from airflow_provider_tenable.transform.manifest import ShardCounts
+from airflow_provider_tenable.transform.mapper import Mapper, PluginT, ResourceT
+from airflow_provider_tenable.transform.plugin_memo import PluginMemo
 from airflow_provider_tenable.transform.routing import Destination, Router
 
 if TYPE_CHECKING:
@@ -37,12 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Plugins and resources that are kept as built; some 10 and 3 KB each.
+#: Resources that are kept as built; some 3 KB each.
 _KEPT = 3_000
-#: The same in bytes, for plugins of another size than any that Tenable has: what they were read from, and four times their CVEs as JSON.
-_KEPT_BYTES = 48_000_000
 
-# Reasons for which a record becomes no finding, beside those of `resources` and `destinations`.
+# Reasons for which a record becomes no finding, besides those of `assets.account` and `routing`.
 SEVERITY = "severity_not_chosen"
 STATE = "state_not_chosen"
 OUTSIDE_WINDOW = "outside_window"
@@ -59,8 +55,6 @@ class TransformSettings(Struct, frozen=True):
     until: int | None
     region_routing: str
     non_ec2_assets: str
-    product: str
-    options: MappingOptions
 
 
 class Parked(Struct, omit_defaults=True):
@@ -88,9 +82,10 @@ def _state_of(state: str) -> str:
     return "OPEN" if state == "NEW" else state
 
 
-class Transform:
+class Transform(Generic[PluginT, ResourceT]):
     """Transforms records and counts where each one ends.
 
+    :param mapper: the output format.
     :param lookup: asks Tenable for one asset; None where it does not know it either.
     :param lookups: how often ``lookup`` may be called.
     :param can_look_up: whether an asset's id is one that Tenable can be asked for. Others cost no look-up.
@@ -101,6 +96,7 @@ class Transform:
         self,
         *,
         settings: TransformSettings,
+        mapper: Mapper[PluginT, ResourceT],
         destinations: list[Destination],
         asset_parts: list[ObjectStoragePath],
         writer: FindingsWriter,
@@ -111,6 +107,7 @@ class Transform:
         can_look_up: Callable[[str], bool] = lambda asset_id: True,
     ) -> None:
         self.settings = settings
+        self.mapper = mapper
         self.router = Router(destinations, settings.region_routing)
         self.assets = table.AssetTable(asset_parts)
         self.writer = writer
@@ -128,11 +125,9 @@ class Transform:
         self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
         self._states = frozenset(name.upper() for name in settings.states)
         # Each is looked up for every record.
-        self._until, self._options, self._write = settings.until, settings.options, writer.write
-        self._plugins: dict[bytes, PluginParts | str] = {}
-        self._plugins_bytes = 0
-        self._by_length: dict[int, tuple[msgspec.Raw, PluginParts | str]] = {}
-        self._resources: dict[str, tuple[Resource, Destination, str, str] | str] = {}
+        self._until, self._map, self._write = settings.until, mapper.finding, writer.write
+        self._plugins = PluginMemo(mapper.plugin, mapper.weight)
+        self._resources: dict[str, tuple[ResourceT, Destination, str, str] | str] = {}
         self._looked_up: dict[str, AssetRow] = {}
         self._missing: set[str] = set()
 
@@ -145,7 +140,7 @@ class Transform:
                 for records, unreadable in decode_blocks(read_blocks(part), Vulnerability):
                     self.read += len(records) + len(unreadable)
                     for data, reason in unreadable:
-                        self._reject(UNREADABLE, reason, without_output(data))
+                        self._reject(UNREADABLE, reason, self.mapper.without_output(data))
                     for record in records:
                         self._one(record, self.now)
                     self._forget()
@@ -159,17 +154,14 @@ class Transform:
             self.read += 1
             records, unreadable = decode_chunk(b"[" + bytes(entry.record) + b"]", Vulnerability)
             for data, reason in unreadable:
-                self._reject(UNREADABLE, reason, without_output(data))
+                self._reject(UNREADABLE, reason, self.mapper.without_output(data))
             for record in records:
                 self._one(record, entry.parked_at)
             self._forget()
 
     def _forget(self) -> None:
         """Plugins repeat in all chunks, assets within one; both are built again rather than kept without bounds."""
-        if len(self._plugins) > _KEPT or self._plugins_bytes > _KEPT_BYTES:
-            self._plugins.clear()
-            self._by_length.clear()
-            self._plugins_bytes = 0
+        self._plugins.forget_if_full()
         if len(self._resources) > _KEPT:
             self._resources.clear()
 
@@ -192,7 +184,7 @@ class Transform:
             else:
                 resource, destination, region, product = target
                 try:
-                    line = finding_json(record, self._plugin(record.plugin), resource, product, self._options, severity)
+                    line = self._map(record, self._plugins.get(record.plugin), resource, product, severity)
                 except UnmappableError as error:
                     self._reject(UNMAPPABLE, str(error), self._as_kept(record))
                     return
@@ -206,32 +198,7 @@ class Transform:
         moment = own_time(record)
         return moment is None or moment.timestamp() < until
 
-    def _plugin(self, raw: msgspec.Raw) -> PluginParts:
-        """:raises UnmappableError: it cannot be read."""
-        # Few plugins have the same length, and comparing is cheaper than copying and hashing.
-        candidate = self._by_length.get(len(raw))
-        if candidate is not None and candidate[0] == raw:
-            parts = candidate[1]
-        else:
-            key = bytes(raw)
-            parts = self._plugins.get(key) or self._build(key)
-            # Not `raw` itself, which keeps the piece of the chunk that it stands in.
-            self._by_length[len(key)] = (msgspec.Raw(key), parts)
-        if isinstance(parts, str):
-            raise UnmappableError(parts)
-        return parts
-
-    def _build(self, key: bytes) -> PluginParts | str:
-        try:
-            parts: PluginParts | str = plugin_parts(decode_plugin(key))
-        except (ValueError, RecursionError) as error:
-            parts = f"its plugin cannot be read: {safe(error)}"
-        self._plugins[key] = parts
-        found = None if isinstance(parts, str) else parts.encoded_vulnerabilities
-        self._plugins_bytes += len(key) + (4 * len(bytes(found)) if found else 0)
-        return parts
-
-    def _resource(self, asset_id: str) -> tuple[Resource, Destination, str, str] | str | None:
+    def _resource(self, asset_id: str) -> tuple[ResourceT, Destination, str, str] | str | None:
         row = self.assets.get(asset_id) or self._looked_up.get(asset_id) or self._look_up(asset_id)
         if row is None:
             return None
@@ -239,20 +206,20 @@ class Transform:
         self._resources[asset_id] = target
         return target
 
-    def _target(self, row: AssetRow) -> tuple[Resource, Destination, str, str] | str:
+    def _target(self, row: AssetRow) -> tuple[ResourceT, Destination, str, str] | str:
         reason = skip_reason(row)
         if reason is None:
-            resource = ec2_resource(row)
+            resource = self.mapper.ec2_resource(row)
         elif self.settings.non_ec2_assets == "other":
             account, region = self.router.home()
-            resource = other_resource(row, account=account, region=region)
+            resource = self.mapper.other_resource(row, account=account, region=region)
         else:
             return Unserved(reason, row.owner_id or "") if reason == NO_REGION else reason
         route = self.router.route(resource.account, resource.region)
         if isinstance(route, str):
             return Unserved(route, resource.account)
         destination, hub = route
-        return resource, destination, hub, product_arn(self.settings.product, region=hub, account=resource.account)
+        return resource, destination, hub, self.mapper.product(resource, region=hub)
 
     def _look_up(self, asset_id: str) -> AssetRow | None:
         """Tenable publishes assets and findings at different times: ask for the one that the export lacks."""
@@ -273,10 +240,8 @@ class Transform:
         return msgspec.json.encode(record)
 
     def _shows_output(self, record: Vulnerability) -> bool:
-        if not self._options.plugin_output:
-            return False
         try:
-            return self._plugin(record.plugin).shows_output
+            return self.mapper.shows_output(self._plugins.get(record.plugin))
         except UnmappableError:
             return False
 

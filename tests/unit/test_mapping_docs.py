@@ -18,6 +18,7 @@ from airflow_provider_tenable.asff import plugin as plugins
 from airflow_provider_tenable.asff import resource as resources
 from airflow_provider_tenable.asff.finding import MappingOptions
 from airflow_provider_tenable.asff.product_fields import PREFIX as PRODUCT_FIELD_PREFIX
+from airflow_provider_tenable.assets import account
 from airflow_provider_tenable.assets import table as table_module
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
@@ -58,7 +59,7 @@ def finding_of(record, asset, options=None):
     part, _ = to_parquet(json.dumps([asset]).encode())
     row = table_module.find([Part(part)], {asset["id"]})[asset["id"]]
     (one,), _ = decode_chunk(json.dumps([record]).encode(), Vulnerability)
-    resource = resources.ec2_resource(row) if resources.skip_reason(row) is None else resources.other_resource(row, account="111122223333", region="eu-west-1")
+    resource = resources.ec2_resource(row) if account.skip_reason(row) is None else resources.other_resource(row, account="111122223333", region="eu-west-1")
     arn = aws.product_arn(aws.TENABLE_PRODUCT, region=resource.region, account=resource.account)
     plugin = plugins.plugin_parts(plugins.decode_plugin(bytes(one.plugin)))
     return json.loads(checked_line(one, plugin, resource, arn, options or MappingOptions()))
@@ -192,7 +193,7 @@ def test_choices_of_plugin_output_are_those_of_the_option():
 
 
 def test_reasons_are_those_of_the_code():
-    modules = (resources, routing, shard)
+    modules = (account, routing, shard)
     reasons = {value for module in modules for name, value in vars(module).items() if name.isupper() and isinstance(value, str) and "_" in value}
     assert set(names("Why a record becomes no finding")) == reasons
     assert len(reasons) == len(names("Why a record becomes no finding")) == 11

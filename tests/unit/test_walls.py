@@ -57,7 +57,8 @@ CROSSINGS = [
     ("no-format", "assets/table.py", "from airflow_provider_tenable.asff import resource"),
     ("no-format", "export/chunks.py", "from airflow_provider_tenable import asff"),
     # By way of another room.
-    ("no-format", "export/state.py", "from airflow_provider_tenable.transform import shard"),
+    ("no-format", "export/state.py", "from airflow_provider_tenable.operators import asff"),
+    ("no-format", "transform/shard.py", "from airflow_provider_tenable.asff.finding import finding_json"),
     ("security-hub", "security_hub/batches.py", "from airflow_provider_tenable.tenable_vm import records"),
     ("security-hub", "security_hub/group.py", "from airflow_provider_tenable.asff.limits import problems"),
     ("security-hub", "security_hub/sender.py", "from airflow_provider_tenable.transform.output import FINDINGS_PER_PART"),

@@ -14,7 +14,8 @@ from mapping import DATA, ROW, checked_line, decode, example, finding_of, line_o
 
 from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError
 from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
-from airflow_provider_tenable.asff.resource import ec2_resource, other_resource, skip_reason
+from airflow_provider_tenable.asff.resource import ec2_resource, other_resource
+from airflow_provider_tenable.assets.account import skip_reason
 from airflow_provider_tenable.aws import TENABLE_PRODUCT, product_arn
 from airflow_provider_tenable.tenable_vm.asset_row import row_of
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk

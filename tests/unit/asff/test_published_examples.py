@@ -9,8 +9,9 @@ from mapping import DATA, Part, example, finding_of, row_of_export
 
 from airflow_provider_tenable.asff.finding import MappingOptions
 from airflow_provider_tenable.asff.plugin import decode_plugin
-from airflow_provider_tenable.asff.resource import NO_ACCOUNT, NO_INSTANCE, NO_REGION, other_resource, skip_reason
+from airflow_provider_tenable.asff.resource import other_resource
 from airflow_provider_tenable.assets import table
+from airflow_provider_tenable.assets.account import NO_ACCOUNT, NO_INSTANCE, NO_REGION, skip_reason
 from airflow_provider_tenable.tenable_vm import asset_row
 from airflow_provider_tenable.tenable_vm.decode import count_records, decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from mapping import ACCOUNT, INSTANCE, REGION, ROW
 
-from airflow_provider_tenable.asff.resource import NO_ACCOUNT, NO_INSTANCE, NO_REGION, ec2_resource, other_resource, skip_reason
+from airflow_provider_tenable.asff.resource import ec2_resource, other_resource
+from airflow_provider_tenable.assets.account import NO_ACCOUNT, NO_INSTANCE, NO_REGION, skip_reason
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 
 

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff.finding import MappingOptions
+from airflow_provider_tenable.asff.mapper import AsffMapper
 from airflow_provider_tenable.staging.files import names, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import compress, read_lines
 from airflow_provider_tenable.tenable_vm.asset_row import row_of_details
-from airflow_provider_tenable.transform import output
+from airflow_provider_tenable.transform import output, plugin_memo
 from airflow_provider_tenable.transform import shard as module
 from airflow_provider_tenable.transform.output import FindingsWriter
 from airflow_provider_tenable.transform.routing import Destination
@@ -72,13 +73,14 @@ class World:
             "until": None,
             "region_routing": "fixed",
             "non_ec2_assets": "skip",
-            "product": "tenable/vulnerability-management",
         }
+        product = change.pop("product", "tenable/vulnerability-management")
         give_up = change.pop("give_up_before", NOW - 7 * DAY)
         self.asked: list[str] = []
         self.writer = FindingsWriter(self.run, shard)
         self.transform = Transform(
-            settings=TransformSettings(**{**usual, **change}, options=MappingOptions(**options)),
+            settings=TransformSettings(**{**usual, **change}),
+            mapper=AsffMapper(MappingOptions(**options), product),
             destinations=destinations,
             asset_parts=self.asset_parts,
             writer=self.writer,
@@ -421,6 +423,7 @@ def test_forgetting_what_was_built_changes_nothing(tmp_path, monkeypatch):
     results = []
     for kept in (5_000, 0):
         monkeypatch.setattr(module, "_KEPT", kept)
+        monkeypatch.setattr(plugin_memo, "MAX_ENTRIES", kept)
         world = World(tmp_path / str(kept))
         world.transform.transform_parked(iter(records))
         manifest = world.close()
@@ -501,7 +504,7 @@ def test_a_hostile_record_ends_somewhere_and_costs_no_other(tmp_path, hostile):
 
 
 def test_plugins_are_kept_by_their_bytes_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_KEPT_BYTES", 50_000)
+    monkeypatch.setattr(plugin_memo, "MAX_BYTES", 50_000)
     world = World(tmp_path)
     manifest = world.chunks(*[[{**record(), "plugin": {"id": number, "name": "n" * 20_000}}] for number in range(1, 30)])
     assert manifest["findings"] == 29

@@ -1,0 +1,49 @@
+"""ASFF as an output format of the transform (``transform/mapper.py`` says what one is)."""
+
+from __future__ import annotations
+
+from airflow_provider_tenable import aws
+from airflow_provider_tenable.asff import plugin_output, resource
+from airflow_provider_tenable.asff.finding import MappingOptions, finding_json
+from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
+from airflow_provider_tenable.asff.resource import Resource
+from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
+from airflow_provider_tenable.tenable_vm.records import Vulnerability
+
+
+class AsffMapper:
+    """Maps records to AWS Security Finding Format.
+
+    :param options: what the user can choose about the mapping.
+    :param product: ``company/product`` or ``default``.
+    """
+
+    def __init__(self, options: MappingOptions, product: str) -> None:
+        self._options = options
+        self._product = product
+
+    def plugin(self, data: bytes) -> PluginParts:
+        return plugin_parts(decode_plugin(data))
+
+    def weight(self, plugin: PluginParts) -> int:
+        # Four times the CVEs as JSON.
+        found = plugin.encoded_vulnerabilities
+        return 4 * len(bytes(found)) if found else 0
+
+    def shows_output(self, plugin: PluginParts) -> bool:
+        return self._options.plugin_output and plugin.shows_output
+
+    def without_output(self, record: bytes) -> bytes:
+        return plugin_output.without_output(record)
+
+    def ec2_resource(self, row: AssetRow) -> Resource:
+        return resource.ec2_resource(row)
+
+    def other_resource(self, row: AssetRow, *, account: str, region: str) -> Resource:
+        return resource.other_resource(row, account=account, region=region)
+
+    def product(self, resource: Resource, *, region: str) -> str:
+        return aws.product_arn(self._product, region=region, account=resource.account)
+
+    def finding(self, record: Vulnerability, plugin: PluginParts, resource: Resource, product: str, severity: int | None) -> bytes:
+        return finding_json(record, plugin, resource, product, self._options, severity)
