@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 INSTANCE = re.compile(r"i-[0-9a-f]{8,17}", re.ASCII)
@@ -26,6 +27,18 @@ ASFF_PARTITIONS = frozenset({"aws", "aws-cn", "aws-us-gov"})
 
 TENABLE_PRODUCT = "tenable/vulnerability-management"
 DEFAULT_PRODUCT = "default"
+
+
+class Caller(NamedTuple):
+    """Whose some credentials are.
+
+    :ivar region: the Region of the session or connection; None where none is set.
+    :ivar partition: the partition of the credentials; empty where it is unknown.
+    """
+
+    account: str
+    region: str | None
+    partition: str = ""
 
 
 def partition_of(region: str) -> str:

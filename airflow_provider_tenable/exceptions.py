@@ -28,6 +28,10 @@ class ConfigurationError(TenableProviderError):
     """Something the user has set is wrong. Raised before anything is imported; never worth a retry."""
 
 
+class HubOffError(ConfigurationError):
+    """Security Hub CSPM is not switched on in an account and Region."""
+
+
 class TenableAuthError(ConfigurationError):
     """Tenable refuses the API keys (401), or the user behind them may not do this (403)."""
 

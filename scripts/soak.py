@@ -66,7 +66,7 @@ def _soak(pipeline: Pipeline, sandbox: Sandbox, options: argparse.Namespace) -> 
     facts["crashes_until"] = options.runs // 2
     while done < options.runs:
         order = {"first": done + 1, "last": options.runs, "chance": options.chance, "seed": options.seed, **facts}
-        result = pipeline.run("soak", soak=order, seconds=24 * 3600, patches={"airflow_provider_tenable.security_hub.sender:_LONGEST_PAUSE": 0.05})
+        result = pipeline.run("soak", soak=order, seconds=24 * 3600, patches={"airflow_provider_tenable.security_hub.responses:LONGEST_PAUSE": 0.05})
         crashes += result.killed
         lines = file.read_text().splitlines() if file.exists() else []
         done = json.loads(lines[-1])["run"] if lines else 0

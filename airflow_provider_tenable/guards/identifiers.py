@@ -19,6 +19,9 @@ _LONGEST_PATH = 511
 #: Airflow's rule (``RE_SANITIZE_CONN_ID`` and ``CONN_ID_MAX_LEN`` in ``airflow.models.connection``), the same in 2.11 and 3.
 _CONNECTION = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 
+#: STS's rule for ``ExternalId`` (API reference: AssumeRole).
+_EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
+
 #: Names of staged parts: they become part of a path.
 _PART = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
@@ -37,13 +40,18 @@ def is_connection_id(value: object) -> bool:
     return isinstance(value, str) and _CONNECTION.fullmatch(value) is not None
 
 
+def is_external_id(value: object) -> bool:
+    """Whether this can be the external id of a role's trust policy."""
+    return isinstance(value, str) and _EXTERNAL_ID.fullmatch(value) is not None
+
+
 def is_part_name(value: object) -> bool:
     """Whether this can be the name of a staged part."""
     return isinstance(value, str) and _PART.fullmatch(value) is not None
 
 
-def invalid_target(*, account: object, region: object, aws_conn_id: object, role_name: object) -> str | None:
-    """Which of these cannot be what it stands for, in words; None where all are valid. Connection and role may be None."""
+def invalid_target(*, account: object, region: object, aws_conn_id: object, role_name: object, external_id: object = None) -> str | None:
+    """Which of these cannot be what it stands for, in words; None where all are valid. Connection, role and external id may be None."""
     if not isinstance(account, str) or not ACCOUNT.fullmatch(account):
         return f"{shown(account)} is not an AWS account id"
     if not isinstance(region, str) or not REGION.fullmatch(region):
@@ -52,6 +60,8 @@ def invalid_target(*, account: object, region: object, aws_conn_id: object, role
         return f"{shown(aws_conn_id)} is not a connection id"
     if role_name is not None and not is_role_name(role_name):
         return f"{shown(role_name)} is not the name of an IAM role"
+    if external_id is not None and not is_external_id(external_id):
+        return f"{shown(external_id)} is not an external id"
     return None
 
 

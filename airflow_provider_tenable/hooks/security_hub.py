@@ -1,28 +1,42 @@
-"""AWS Security Hub (CSPM) behind an AWS connection of the Amazon provider."""
+"""AWS Security Hub CSPM through an AWS connection of the Amazon provider."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import botocore.session
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from boto3.session import Session
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
 from airflow_provider_tenable._compat import AirflowNotFoundException
-from airflow_provider_tenable.aws import DEFAULT_PRODUCT, partition_of, product_arn
-from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
+from airflow_provider_tenable.aws import DEFAULT_PRODUCT, Caller, partition_of, product_arn
+from airflow_provider_tenable.exceptions import ConfigurationError, HubOffError, TemporaryError, TenableProviderError
 from airflow_provider_tenable.guards import log_guard
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.redaction import remember
+from airflow_provider_tenable.security_hub.responses import RETRY, code_of, explain, patiently, verdict_of
+
+T = TypeVar("T")
 
 #: What AWS answers when temporary credentials are over.
 EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
@@ -30,23 +44,37 @@ EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
 #: Calls are repeated by the import itself, within its rate. botocore would repeat them behind its back.
 _ONE_ATTEMPT: Any = {"total_max_attempts": 1, "mode": "standard"}
 
+#: What botocore's parsers raise over a body that is not of the expected form, such as HTML, null or a list. The texts of some quote the answer.
+#: RuntimeError: the Amazon provider and botocore, over a role session that they cannot use.
+_UNREADABLE = (ResponseParserError, KeyError, TypeError, AttributeError, RuntimeError)
+_NOT_FROM_AWS = (
+    "the answer is not from AWS, or was cut off. Something on the way, such as a proxy, a firewall or a login page, may have given it. "
+    "Check the proxy settings of the worker and the connection's endpoint_url"
+)
+#: botocore's errors that pass by themselves.
+_UNREACHABLE = (HTTPClientError, BotoConnectionError, CredentialRetrievalError, MetadataRetrievalError)
+#: botocore's errors that a person has to end: no credentials, or a sign-in that is over.
+_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError)
+
 
 class SecurityHubHook(AwsBaseHook):
-    """Talk to Security Hub: preflight, and import of findings that are serialised already.
+    """Talk to Security Hub CSPM: preflight, and import of findings that are serialised already.
 
-    All that an AWS connection can do serves (roles, ``endpoint_url``, ``service_config``, ``botocore`` config).
+    All that an AWS connection can do is used (roles, ``endpoint_url``, ``service_config``, ``botocore`` config).
 
     :param aws_conn_id: AWS connection; None for the worker's own credentials.
     :param region_name: the hub's Region.
     :param role_name: a role to assume, with the connection's credentials, in ``account``. The credentials renew themselves.
     :param account: the account whose hub is meant: where the role is assumed, and what the caller is compared with.
+    :param external_id: what the role's trust policy asks for as ``sts:ExternalId``. Default: the connection's own, if it has one.
     """
 
-    def __init__(self, *args: Any, role_name: str | None = None, account: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, role_name: str | None = None, account: str | None = None, external_id: str | None = None, **kwargs: Any) -> None:
         kwargs["client_type"] = "securityhub"
         super().__init__(*args, **kwargs)
         self.role_name = role_name
         self.account = account
+        self.external_id = external_id
         self._body = threading.local()
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Session:
@@ -66,22 +94,11 @@ class SecurityHubHook(AwsBaseHook):
 
     def _role_session(self, base: Session, region_name: str | None) -> Session:
         def assume() -> dict[str, Any]:
-            sts = base.client(
-                "sts",
-                region_name=base.region_name or self.region_name,
-                endpoint_url=self.conn_config.get_service_endpoint_url("sts"),
-                config=self.config,
-                verify=self.verify,
-            )
-            try:
-                credentials = sts.assume_role(**self._assume_role_arguments())["Credentials"]
-            except ClientError as error:
-                raise self._explained("assume the role", error) from None
-            except ResponseParserError:
-                # Its text quotes the answer, which may hold new credentials.
-                raise TemporaryError(f"Cannot assume the role (account {self.account}): the answer of STS cannot be read.") from None
-            finally:
-                sts.close()
+            sts = self._sts(base)
+            with closing(sts):
+                # Not repeated here: whoever needs the session repeats, and during an import that is the import itself.
+                answer = self._once("assume the role", lambda: sts.assume_role(**self._assume_role_arguments()), "Credentials", session=base)
+            credentials = answer["Credentials"]
             remember(credentials["SecretAccessKey"], credentials["SessionToken"])
             return {
                 "access_key": credentials["AccessKeyId"],
@@ -95,11 +112,30 @@ class SecurityHubHook(AwsBaseHook):
         session._credentials = RefreshableCredentials.create_from_metadata(metadata=assume(), refresh_using=assume, method="sts-assume-role")
         return Session(botocore_session=session, region_name=region_name or base.region_name)
 
+    def _sts(self, session: Session) -> Any:
+        # In the hub's Region: sessions of the global endpoint are not valid in Regions that an account has to enable. STS wants some Region in any case.
+        return session.client(
+            "sts",
+            region_name=self.region_name or session.region_name or "us-east-1",
+            endpoint_url=self.conn_config.get_service_endpoint_url("sts"),
+            config=self.config.merge(Config(retries=_ONE_ATTEMPT)),
+            verify=self.verify,
+        )
+
     def _assume_role_arguments(self) -> dict[str, Any]:
-        # External id, duration and the like stand in the connection, as for the provider's own roles.
-        arguments = {"RoleSessionName": "airflow-provider-tenable", **self.conn_config.assume_role_kwargs}
+        # Of the connection's assume_role_kwargs only the external id: the rest (DurationSeconds, Policy, Tags, SerialNumber ...) is about the connection's own
+        # role. A session that is made with a session's credentials lasts an hour at most (role chaining), and AWS refuses to make a longer one.
         partition = partition_of(self.region_name or "")
-        return {**arguments, "RoleArn": f"arn:{partition}:iam::{self.account}:role/{self.role_name}"}
+        arguments = {"RoleSessionName": "airflow-provider-tenable", "RoleArn": f"arn:{partition}:iam::{self.account}:role/{self.role_name}"}
+        external_id = self.external_id or self._external_id_of_connection()
+        return {**arguments, "ExternalId": external_id} if external_id else arguments
+
+    def _external_id_of_connection(self) -> str | None:
+        # The Amazon provider reads its assume_role_kwargs only where the connection has a role itself.
+        extra = self.conn_config.extra_config
+        kwargs = extra.get("assume_role_kwargs")
+        found = kwargs.get("ExternalId") if isinstance(kwargs, dict) else None
+        return found or extra.get("external_id") or None
 
     def check_connection_exists(self) -> None:
         """Refuse a mistyped connection id: the Amazon provider falls back to whatever credentials the machine has, with one warning.
@@ -116,31 +152,22 @@ class SecurityHubHook(AwsBaseHook):
                 "or use null there for the worker's own credentials."
             ) from None
 
-    def identify(self) -> tuple[str, str | None]:
-        """The account that the credentials belong to (STS GetCallerIdentity), and the connection's Region."""
+    def identify(self) -> Caller:
+        """Whose the credentials are (STS GetCallerIdentity), and the session's Region."""
         self.check_connection_exists()
-        try:
-            session = self.get_session(region_name=self.region_name)
-            sts = session.client(
-                "sts",
-                # STS wants a Region for its endpoint; the answer is the same from each.
-                region_name=session.region_name or "us-east-1",
-                endpoint_url=self.conn_config.get_service_endpoint_url("sts"),
-                config=self.config,
-                verify=self.verify,
-            )
-            with closing(sts):
-                return safe(sts.get_caller_identity()["Account"], 40), session.region_name
-        except ClientError as error:
-            raise self._explained("ask AWS who the caller is", error) from None
-        except (HTTPClientError, BotoConnectionError) as error:
-            raise TemporaryError(f"Cannot reach STS with connection {self.aws_conn_id!r}: {type(error).__name__}: {safe(error)}.") from None
-        except ResponseParserError:
-            raise TemporaryError(f"Cannot ask AWS who connection {self.aws_conn_id!r} is: the answer of STS cannot be read.") from None
-        except BotoCoreError as error:
-            raise ConfigurationError(
-                f"Cannot ask AWS who connection {self.aws_conn_id!r} is: {type(error).__name__}: {safe(error)}. Check its credentials and endpoint."
-            ) from None
+
+        def attempt() -> tuple[Session, dict[str, Any]]:
+            session = self._translated("sign in to AWS", lambda: self.get_session(region_name=self.region_name))
+            with closing(self._sts(session)) as sts:
+                return session, self._once("ask AWS who the caller is", sts.get_caller_identity, "Account", session=session)
+
+        session, answer = patiently(attempt, sleep=time.sleep)
+        arn = str(answer.get("Arn", "")).split(":")
+        return Caller(safe(answer["Account"], 40), session.region_name, safe(arn[1], 40) if len(arn) > 1 else "")
+
+    def region_of_connection(self) -> str | None:
+        """The Region of the connection, or of the worker's environment; AWS is not asked."""
+        return self.conn_config.region_name or Session(profile_name=self.conn_config.profile_name).region_name
 
     def close(self) -> None:
         """Close the connections of the client."""
@@ -164,8 +191,9 @@ class SecurityHubHook(AwsBaseHook):
         :param lines: the JSON of up to 100 findings, together at most 6 MB, with distinct ids. They go out as they are.
         :return: ``FailedCount``, ``SuccessCount``, ``FailedFindings``.
         :raises botocore.exceptions.ClientError: the call as a whole was refused.
-        :raises botocore.exceptions.BotoCoreError, botocore.parsers.ResponseParserError: no answer, or none that can be read; the call may have been
-            carried out.
+        :raises botocore.exceptions.BotoCoreError: no answer; the call may have been carried out.
+        :raises TemporaryError: an answer that is not AWS's or cannot be read, or credentials that cannot be renewed at the moment.
+        :raises ConfigurationError: the credentials are over, and nobody but a person can renew them.
         """
         # Joined here, signed and sent by botocore: it would take ten times as long to serialise what is serialised already.
         self._body.value = b'{"Findings":[' + b",".join(lines) + b"]}"
@@ -173,72 +201,162 @@ class SecurityHubHook(AwsBaseHook):
             answer: dict[str, Any] = self.client.batch_import_findings(Findings=[])
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in EXPIRED:
+                if self._nobody_renews():
+                    raise self._expired("import findings") from None
                 # AWS's clock counts, and botocore, by ours, may take the session for a good one: the next call begins another.
                 self.__dict__.pop("client", None)
             raise
-        except TypeError:
-            # botocore's parser stumbles over a body of null.
-            raise ResponseParserError("the answer is no object") from None
+        except _NO_CREDENTIALS as error:
+            raise self._without_credentials("import findings", error) from None
+        except _UNREADABLE:
+            raise TemporaryError(f"Cannot import findings in {self.region_name}: {_NOT_FROM_AWS}.") from None
         finally:
             self._body.value = b""
-        # botocore makes an empty result of a body that is cut off or no JSON, and raises nothing: that is no success.
+        # botocore makes an empty result of a body that is cut off or not JSON, and raises nothing: that is not a success.
         if not isinstance(answer.get("FailedCount"), int) or not isinstance(answer.get("SuccessCount"), int):
-            raise ResponseParserError("the answer holds no counts")
+            raise TemporaryError(f"Cannot import findings in {self.region_name}: the answer has no counts; {_NOT_FROM_AWS}.")
         return answer
 
-    def preflight(self, product: str, *, enable_product: bool) -> None:
-        """Check, before the first call, that findings would arrive where they belong.
+    def preflight(self, product: str, *, enable_product: bool) -> bool:
+        """Check, before the first call, that findings would arrive where they belong. Each call is repeated while AWS is temporarily unavailable.
 
-        :param product: ``company/product``, ``default``, as in ``[tenable] product``.
+        :param product: ``company/product`` or ``default``, as in ``[tenable] product``, or the ARN of a product.
         :param enable_product: subscribe the account to the product where it is not.
-        :raises ConfigurationError: another account, hub off, product not subscribed.
+        :return: whether the account was subscribed just now: until that takes effect, imports may be denied.
+        :raises ConfigurationError: another account, hub off, product not subscribed, not allowed.
+        :raises TemporaryError: AWS cannot be reached, or something else answers in its place.
         """
-        self.check_connection_exists()
-        caller, _ = self.identify()
-        if caller != self.account:
+        caller = self.identify()
+        if caller.account != self.account:
             raise ConfigurationError(
-                f"The findings belong to account {self.account}, but the credentials of connection {self.aws_conn_id!r} to account {caller}. "
+                f"The findings belong to account {self.account}, but the credentials of connection {self.aws_conn_id!r} to account {caller.account}. "
                 "Nothing was imported. Use a connection to that account, or name a role_name to assume in it."
             )
-        arn = product_arn(product, region=str(self.region_name), account=str(self.account))
+        arn = product if product.startswith("arn:") else product_arn(product, region=str(self.region_name), account=str(self.account))
+        self._check_hub()
+        if f"product/{self.account}/{DEFAULT_PRODUCT}" in arn or self._is_subscribed(arn):
+            return False
+        if not enable_product:
+            raise ConfigurationError(
+                f"Account {self.account} is not subscribed to product {safe(arn)} in {self.region_name}. Nothing was imported. Accept findings from "
+                "'Tenable: Vulnerability Management' under Integrations in Security Hub CSPM there, or set [tenable] enable_product = True."
+            )
+        return self._subscribe(arn)
+
+    def _check_hub(self) -> None:
         try:
-            self.client.describe_hub()
-            if f"product/{self.account}/{DEFAULT_PRODUCT}" in arn or self._is_subscribed(arn):
-                return
-            if not enable_product:
-                raise ConfigurationError(
-                    f"Account {self.account} is not subscribed to product {arn} in {self.region_name}. Nothing was imported. Accept findings from "
-                    "'Tenable: Vulnerability Management' under Integrations in Security Hub there, or set [tenable] enable_product = True."
-                )
-            self._subscribe(arn)
-        except ClientError as error:
-            raise self._explained("look at the hub", error) from None
-        except BotoCoreError as error:
-            raise TemporaryError(f"Cannot reach Security Hub in {self.region_name}: {type(error).__name__}: {safe(error)}.") from None
-        except ResponseParserError:
-            raise TemporaryError(f"Cannot look at the hub in {self.region_name}: the answer of Security Hub cannot be read.") from None
+            self._ask("look at the hub", self._call("describe_hub"), "HubArn")
+        except HubOffError as error:
+            if not self._has_only_the_new_hub():
+                raise
+            raise HubOffError(
+                f"{error} Account {self.account} uses the new AWS Security Hub in {self.region_name}, which takes no findings of other products. Enable Security Hub "
+                "CSPM there as well: what it imports is shown in both."
+            ) from None
+
+    def _has_only_the_new_hub(self) -> bool:
+        """Best effort: an older botocore does not know the call, and the role may not be allowed to make it."""
+        try:
+            return bool(self.client.describe_security_hub_v2().get("HubV2Arn"))
+        except (ClientError, BotoCoreError, TenableProviderError, *_UNREADABLE):
+            return False
 
     def _is_subscribed(self, arn: str) -> bool:
         # arn:aws:securityhub:{region}::product/a/b -> arn:aws:securityhub:{region}:{account}:product-subscription/a/b
         head, _, product = arn.partition("::product/")
         subscription = f"{head}:{self.account}:product-subscription/{product}"
-        pages = self.client.get_paginator("list_enabled_products_for_import").paginate()
-        return any(subscription in page.get("ProductSubscriptions", []) for page in pages)
+        token: dict[str, str] = {}
+        while True:
+            page = self._ask("list the subscribed products", self._call("list_enabled_products_for_import", **token), "ProductSubscriptions")
+            if subscription in page["ProductSubscriptions"]:
+                return True
+            if not page.get("NextToken"):
+                return False
+            token = {"NextToken": page["NextToken"]}
 
-    def _subscribe(self, arn: str) -> None:
+    def _subscribe(self, arn: str) -> bool:
+        def subscribe() -> dict[str, Any]:
+            try:
+                return self._call("enable_import_findings_for_product", ProductArn=arn)()
+            except ClientError as error:
+                # Somebody else was faster, or an attempt of ours whose answer was lost.
+                if error.response.get("Error", {}).get("Code") != "ResourceConflictException":
+                    raise
+                return {"ProductSubscriptionArn": arn}
+
+        self._ask(f"subscribe to {safe(arn)}", subscribe, "ProductSubscriptionArn")
+        self.log.info("Subscribed account %s to %s.", self.account, safe(arn))
+        return True
+
+    def _call(self, operation: str, **arguments: Any) -> Callable[[], dict[str, Any]]:
+        """A call of the client that there is when it is made: making a client may need AWS too, and expired credentials replace it."""
+        return lambda: getattr(self.client, operation)(**arguments)
+
+    def _ask(self, what: str, call: Callable[[], dict[str, Any]], key: str) -> dict[str, Any]:
+        """One call before the import, repeated while it fails for a temporary reason (see :meth:`_once`)."""
+        return patiently(lambda: self._once(what, call, key), sleep=time.sleep)
+
+    def _once(self, what: str, call: Callable[[], dict[str, Any]], key: str, *, session: Session | None = None) -> dict[str, Any]:
+        """One call.
+
+        :param what: what is done, for messages.
+        :param key: what AWS's answer has in any case.
+        :param session: whose credentials sign; default: the client's own.
+        """
+        answer = self._translated(what, call, session=session)
+        # botocore makes an empty result of a body that is not JSON: that is neither a yes nor a no.
+        if not isinstance(answer, dict) or key not in answer:
+            raise TemporaryError(f"{self._cannot(what)}: {_NOT_FROM_AWS}.")
+        return answer
+
+    def _translated(self, what: str, call: Callable[[], T], *, session: Session | None = None) -> T:
+        """A call whose errors are ours."""
         try:
-            self.client.enable_import_findings_for_product(ProductArn=arn)
-            self.log.info("Subscribed account %s to %s.", self.account, arn)
+            return call()
         except ClientError as error:
-            # Somebody else was faster.
-            if error.response["Error"]["Code"] != "ResourceConflictException":
-                raise
+            if code_of(error) in EXPIRED:
+                if self._nobody_renews(session):
+                    raise self._expired(what) from None
+                self.__dict__.pop("client", None)
+            raise self._explained(what, error) from None
+        except _UNREACHABLE as error:
+            raise TemporaryError(f"Cannot reach AWS. {self._cannot(what)}: {type(error).__name__}: {safe(error)}.") from None
+        except _NO_CREDENTIALS as error:
+            raise self._without_credentials(what, error) from None
+        except (BotoCoreError, NotImplementedError) as error:
+            raise ConfigurationError(f"{self._cannot(what)}: {type(error).__name__}: {safe(error)}. Check the connection.") from None
+        except _UNREADABLE:
+            # Some of their texts quote the answer, which may hold new credentials.
+            raise TemporaryError(f"{self._cannot(what)}: {_NOT_FROM_AWS}.") from None
+
+    def _cannot(self, what: str) -> str:
+        return f"Cannot {what} (account {self.account}, Region {self.region_name}, connection {self.aws_conn_id!r})"
 
     def _explained(self, what: str, error: ClientError) -> ConfigurationError | TemporaryError:
-        from airflow_provider_tenable.security_hub.responses import RETRY, explain, verdict_of
+        text = f"{self._cannot(what)}: {explain(error)}"
+        if verdict_of(error) == RETRY:
+            return TemporaryError(text)
+        return HubOffError(text) if code_of(error) == "InvalidAccessException" else ConfigurationError(text)
 
-        text = f"Cannot {what} (account {self.account}, Region {self.region_name}, connection {self.aws_conn_id!r}): {explain(error)}"
-        return TemporaryError(text) if verdict_of(error) == RETRY else ConfigurationError(text)
+    def _nobody_renews(self, session: Session | None = None) -> bool:
+        """Whether the credentials of a session (default: the client's own) end without anybody who renews them."""
+        if session is None:
+            if self.role_name or self.conn_config.role_arn:
+                return False
+            session = self.get_session(region_name=self.region_name)
+        return not isinstance(session.get_credentials(), RefreshableCredentials)
+
+    def _expired(self, what: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self._cannot(what)}: the temporary credentials of the connection have expired, and Airflow cannot renew them. Put new ones into the "
+            "connection; or better, use the worker's own role, or long-lived keys with a role to assume, which renew themselves."
+        )
+
+    def _without_credentials(self, what: str, error: BotoCoreError) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self._cannot(what)}: {type(error).__name__}: {safe(error)}. Put keys into the connection, or give the worker a role; a sign-in through "
+            "SSO ends, and only a person can renew it."
+        )
 
 
 def _remember_credentials(request_signer: Any, **_: Any) -> None:

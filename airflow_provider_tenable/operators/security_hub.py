@@ -45,6 +45,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         of these names. Never templated, in whatever way it is passed.
     :param aws_conn_id: AWS connection, None for the worker's own credentials (templated).
     :param role_name: role to assume in the account with the connection's credentials (templated).
+    :param external_id: what the role's trust policy asks for; default: the connection's own, if it has one.
     :param batch_size: findings per call, 1 to 100 (templated).
     :param dry_run: look at the hub, and send nothing (templated).
     :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
@@ -79,6 +80,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         together: int = 4,
         minutes: float | None = None,
         staging_path: str | None = None,
+        external_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -97,13 +99,16 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         self.together = together
         self.minutes = minutes
         self.staging_path = staging_path
+        self.external_id = external_id
 
     @cached_property
     def hook(self) -> SecurityHubHook:
         """The hook of this task's connection, account and Region."""
         from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 
-        return SecurityHubHook(aws_conn_id=self.aws_conn_id, region_name=self.region, role_name=self.role_name, account=self.account)
+        return SecurityHubHook(
+            aws_conn_id=self.aws_conn_id, region_name=self.region, role_name=self.role_name, account=self.account, external_id=self.external_id
+        )
 
     @property
     def title(self) -> str:
@@ -183,6 +188,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         )
 
     def _targets(self, run: RunFolder, assigned: Assignment) -> list[Target]:
+        import msgspec
+
         from airflow_provider_tenable.exceptions import ConfigurationError
         from airflow_provider_tenable.security_hub.assignment import Target, fault_of, read_group
 
@@ -191,11 +198,11 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             if len(group) > 1:
                 return group
             # What the manifests say now counts: the transform may have been cleared without what follows it.
-            return [Target(each.account, each.region, each.aws_conn_id, each.role_name, staged_findings(run, each.account, each.region)) for each in group]
+            return [msgspec.structs.replace(each, parts=staged_findings(run, each.account, each.region)) for each in group]
         if not assigned.account or not assigned.region:
             raise ConfigurationError("An import needs account and region, or the number of a group.")
         parts = staged_findings(run, assigned.account, assigned.region)
-        target = Target(assigned.account, assigned.region, assigned.aws_conn_id, assigned.role_name, parts)
+        target = Target(assigned.account, assigned.region, assigned.aws_conn_id, assigned.role_name, parts, self.external_id)
         if fault := fault_of(target):
             raise ConfigurationError(f"The import's arguments are not valid: {fault}. Nothing was imported.")
         return [target]
@@ -206,7 +213,13 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         if self.assignment is None and self.group is None:
             hook = self.hook
         else:
-            hook = SecurityHubHook(aws_conn_id=target.aws_conn_id, region_name=target.region, role_name=target.role_name, account=target.account)
+            hook = SecurityHubHook(
+                aws_conn_id=target.aws_conn_id,
+                region_name=target.region,
+                role_name=target.role_name,
+                account=target.account,
+                external_id=target.external_id,
+            )
         # Looked up in the task's own thread, before others use the hook.
         _ = hook.conn_config
         return hook

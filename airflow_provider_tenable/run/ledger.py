@@ -93,6 +93,7 @@ class Delivery(TypedDict):
     region: str
     aws_conn_id: str | None
     role_name: str | None
+    external_id: str | None
     findings: int
     parts: list[str]
     lines: list[int]
@@ -133,7 +134,13 @@ def _fault_of(manifest: ShardManifest) -> str | None:
     """What in a manifest cannot become part of a path, an ARN or a connection look-up, in words."""
     parts = [manifest["rejected_part"], manifest["parked_part"]]
     for entry in manifest["destinations"]:
-        if fault := invalid_target(account=entry["account"], region=entry["region"], aws_conn_id=entry["aws_conn_id"], role_name=entry["role_name"]):
+        if fault := invalid_target(
+            account=entry["account"],
+            region=entry["region"],
+            aws_conn_id=entry["aws_conn_id"],
+            role_name=entry["role_name"],
+            external_id=entry.get("external_id"),
+        ):
             return fault
         parts += [part["name"] for part in entry["parts"]]
     return next((f"{shown(name)} is not the name of a staged part" for name in parts if name is not None and not is_part_name(name)), None)
@@ -150,6 +157,7 @@ def destinations_of(manifests: list[ShardManifest]) -> list[Delivery]:
                 "region": entry["region"],
                 "aws_conn_id": entry["aws_conn_id"],
                 "role_name": entry["role_name"],
+                "external_id": entry.get("external_id"),
                 "findings": 0,
                 "parts": [],
                 "lines": [],
@@ -170,6 +178,7 @@ def targets_of(manifests: list[ShardManifest]) -> list[Target]:
             each["aws_conn_id"],
             each["role_name"],
             list(zip(each["parts"], each["lines"], strict=True)),
+            each["external_id"],
         )
         for each in destinations_of(manifests)
     ]

@@ -13,6 +13,7 @@ import msgspec
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.assets import index
+from airflow_provider_tenable.aws import Caller
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import quoted
@@ -198,10 +199,12 @@ def _defaults_of(context: Any) -> dict[str, Any]:
     return {name: params.get(name, default) for name, default in DEFAULTS.items()}
 
 
-def _identify(conn_id: str | None) -> tuple[str, str | None]:
+def _identify(conn_id: str | None, region: str | None) -> Caller:
+    """Whose a connection's credentials are, asked in a destination's Region, with the connection's own Region."""
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 
-    return SecurityHubHook(aws_conn_id=conn_id).identify()
+    caller = SecurityHubHook(aws_conn_id=conn_id, region_name=region).identify()
+    return caller._replace(region=SecurityHubHook(aws_conn_id=conn_id).region_of_connection()) if region else caller
 
 
 def _tenable(conn_id: str) -> tuple[str, float | None]:

@@ -59,6 +59,7 @@ class _Via(msgspec.Struct):
 
     aws_conn_id: str | None
     role_name: str | None
+    external_id: str | None = None
 
 
 def plan_replay(context: Any) -> ReplayPlan:
@@ -159,7 +160,10 @@ def _staged(source: RunFolder, kind: str) -> StagedFolder:
 
 def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
     """Stage the newest version of each finding that Security Hub has refused; their number is returned."""
-    via = {(each["account"], each["region"]): _Via(each["aws_conn_id"], each["role_name"]) for each in destinations_of(shard_manifests(source))}
+    via = {
+        (each["account"], each["region"]): _Via(each["aws_conn_id"], each["role_name"], each["external_id"])
+        for each in destinations_of(shard_manifests(source))
+    }
     newest: dict[tuple[str, str, str], tuple[str, bytes]] = {}
     for key, line in _refused(source):
         updated = msgspec.json.decode(line, type=_Updated).UpdatedAt

@@ -25,6 +25,7 @@ class Target(Struct, frozen=True):
     """One account and hub Region, how to reach it, and its findings.
 
     :ivar parts: (name, findings) of each staged part.
+    :ivar external_id: what the role's trust policy asks for.
     """
 
     account: str
@@ -32,6 +33,7 @@ class Target(Struct, frozen=True):
     aws_conn_id: str | None
     role_name: str | None
     parts: list[tuple[str, int]]
+    external_id: str | None = None
 
     @property
     def findings(self) -> int:
@@ -86,7 +88,9 @@ def fault_of(target: Target) -> str | None:
     for name, _ in target.parts:
         if not is_part_name(name):
             return f"{shown(name)} is not the name of a staged part"
-    return invalid_target(account=target.account, region=target.region, aws_conn_id=target.aws_conn_id, role_name=target.role_name)
+    return invalid_target(
+        account=target.account, region=target.region, aws_conn_id=target.aws_conn_id, role_name=target.role_name, external_id=target.external_id
+    )
 
 
 def grouped(targets: list[Target], tasks: int) -> list[list[Target]]:

@@ -34,6 +34,21 @@ def identify(data: bytes) -> str:
     return match[1].decode() if match else _decode_identified(data).Id
 
 
+class _Produced(Struct):
+    ProductArn: str | None = None
+
+
+_decode_produced = msgspec.json.Decoder(_Produced).decode
+
+
+def product_of(data: bytes) -> str | None:
+    """The product ARN of a staged finding; None where there is none."""
+    try:
+        return _decode_produced(data).ProductArn
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 class Item(Struct, frozen=True, gc=False):
     """A staged finding and where it stands: part, line number."""
 

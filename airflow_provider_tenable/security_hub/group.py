@@ -17,9 +17,11 @@ from typing import Any
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError, TenableProviderError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.security_hub.assignment import Target
+from airflow_provider_tenable.security_hub.batches import product_of
 from airflow_provider_tenable.security_hub.importer import FindingsImport
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.security_hub.responses import SUBSCRIBED_SECONDS
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
 
@@ -45,7 +47,7 @@ class GroupImport:
     """Imports targets until each is finished, has failed, or the time is over.
 
     :param open_hook: target -> its hook (:class:`~airflow_provider_tenable.hooks.security_hub.SecurityHubHook`), called in the calling thread.
-    :param product: as in ``[tenable] product``.
+    :param product: as in ``[tenable] product``, for findings that name none.
     :param enable_product: subscribe accounts to the product where they are not.
     :param together: targets at the same time; each holds at most ``in_flight + 1`` batches in memory.
     :param seconds: no batch is begun after so many seconds; None for no such end.
@@ -169,22 +171,40 @@ class GroupImport:
         before, began = progress.counts, self._clock()
         try:
             with closing(hook):
-                hook.preflight(self._product, enable_product=self._enable_product and not self._dry_run)
+                # Not a generator in any(): each product is looked at.
+                subscribed = [hook.preflight(product, enable_product=self._enable_product and not self._dry_run) for product in self._products(target)]
                 if self._dry_run:
                     log.info("dry_run: %d findings for %s are staged and were not sent.", target.findings, target)
                     progress.finished = True
                 else:
-                    progress.finished = self._send(target, hook, receipts)
+                    progress.finished = self._send(target, hook, receipts, denied_seconds=SUBSCRIBED_SECONDS if any(subscribed) else 0.0)
         finally:
             # Also of a try that fails: what it has delivered, the next one will not send again.
             progress.counts = receipts.counts()
             self._told(target, before, progress.counts, self._clock() - began)
         return progress.finished
 
-    def _send(self, target: Target, hook: Any, receipts: Receipts) -> bool:
+    def _products(self, target: Target) -> list[str]:
+        """The products that the staged findings name, by ARN: what the options say may have changed since they were mapped.
+
+        All findings of a part were mapped by one task, so its first one speaks for it.
+        """
+        firsts = (next(iter(lines), None) for _, lines in self._lines(target))
+        arns = dict.fromkeys(product_of(first) for first in firsts if first is not None)
+        return [arn or self._product for arn in arns] or [self._product]
+
+    def _send(self, target: Target, hook: Any, receipts: Receipts, *, denied_seconds: float) -> bool:
         # Who has called before knows not how long ago: the burst is earned anew.
         bucket = TokenBucket(filled=0 if receipts.calls else None)
-        work = FindingsImport(sender=hook, receipts=receipts, batch_size=self._batch_size, in_flight=self._in_flight, bucket=bucket, clock=self._clock)
+        work = FindingsImport(
+            sender=hook,
+            receipts=receipts,
+            batch_size=self._batch_size,
+            in_flight=self._in_flight,
+            bucket=bucket,
+            denied_seconds=denied_seconds,
+            clock=self._clock,
+        )
         self._sending += 1
         self._active.add(work)
         try:

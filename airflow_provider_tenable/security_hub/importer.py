@@ -16,7 +16,8 @@ from airflow_provider_tenable.security_hub import batches as limits
 from airflow_provider_tenable.security_hub.batches import Item, batches, identify
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.receipts import Receipts
-from airflow_provider_tenable.security_hub.sender import RETRY_SECONDS, BatchSender, Outcome, Sender
+from airflow_provider_tenable.security_hub.responses import RETRY_SECONDS
+from airflow_provider_tenable.security_hub.sender import BatchSender, Outcome, Sender
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class FindingsImport:
     """Sends findings until every one is accounted for.
 
     :param in_flight: calls at the same time; one alone cannot reach the rate where an answer takes more than 100 ms.
+    :param denied_seconds: for how long from now a denial is repeated, because the account was subscribed to the product just before.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class FindingsImport:
         in_flight: int = 4,
         bucket: TokenBucket | None = None,
         retry_seconds: float = RETRY_SECONDS,
+        denied_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -48,7 +51,7 @@ class FindingsImport:
         self.batch_size = batch_size
         self.in_flight = in_flight
         bucket = bucket or TokenBucket(clock=clock, sleep=sleep)
-        self._sender = BatchSender(sender=sender, bucket=bucket, retry_seconds=retry_seconds, clock=clock, sleep=sleep)
+        self._sender = BatchSender(sender=sender, bucket=bucket, retry_seconds=retry_seconds, denied_seconds=denied_seconds, clock=clock, sleep=sleep)
         self._clock = clock
         self._refuses_all = False
 

@@ -1,73 +1,160 @@
-"""What each answer of Security Hub means for an import: repeat, halve, stop, or put the finding aside.
+"""What each answer of AWS means: repeat, halve, stop, or put the finding aside. All of it is one table, with the numbers of the repeats.
 
-Sources: the service model's texts, the user guide (BatchImportFindings), and public issue threads that quote real answers.
+:data:`ANSWERS` is read from the top, and the first row that fits decides. A row may ask for codes, for statuses, for an operation, and for words of the
+message. What to do and what to tell a person stand in the same row.
+
+Sources: the service model's texts, the user guide (BatchImportFindings), AWS's common errors, IAM's texts for a denied request, and public issue threads
+that quote real answers.
 """
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError
+import random
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+from botocore.exceptions import ClientError
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+
+from airflow_provider_tenable.exceptions import TemporaryError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
+
+T = TypeVar("T")
 
 RETRY, HALVE, STOP, REJECT = "retry", "halve", "stop", "reject"
 
-#: Code of a refused call -> what to do. By code first, since throttling comes as 429 and as 400.
-BY_CODE = {
-    "TooManyRequestsException": RETRY,
-    "ThrottlingException": RETRY,
-    "Throttling": RETRY,
-    "RequestLimitExceeded": RETRY,
-    "LimitExceededException": RETRY,
-    "InternalException": RETRY,
-    "InternalFailure": RETRY,
-    "InternalServerError": RETRY,
-    "ServiceUnavailable": RETRY,
-    "ServiceUnavailableException": RETRY,
-    "RequestTimeout": RETRY,
-    # Renewed by the session before the next attempt.
-    "ExpiredTokenException": RETRY,
-    "ExpiredToken": RETRY,
-    "InvalidInputException": HALVE,
-    "InvalidInput": HALVE,
-    "RequestEntityTooLarge": HALVE,
-    "AccessDeniedException": STOP,
-    "AccessDenied": STOP,
-    "InvalidAccessException": STOP,
-    "UnrecognizedClientException": STOP,
-    "InvalidClientTokenId": STOP,
-    "InvalidSignatureException": STOP,
-    "SignatureDoesNotMatch": STOP,
-}
+# The numbers.
 
-#: Code of a finding in FailedFindings -> what to do. The model knows no list of them; an unknown one is tried once more.
-FINDING_CODES = {
-    "InternalFailure": RETRY,
-    "InternalException": RETRY,
-    "ConcurrentUpdateError": RETRY,
-    "Throttling": RETRY,
-    "ThrottlingException": RETRY,
-    "TooManyRequestsException": RETRY,
-    "InvalidInput": REJECT,
-    "FindingSizeExceeded": REJECT,
-    "DuplicatedFindingIdentifier": REJECT,
-    # The hub was switched off, or the product unsubscribed, while the import worked.
-    "InvalidAccess": STOP,
-}
+#: Seconds for which one batch is tried against throttling, outages and time-outs before the task fails (its retry resumes).
+RETRY_SECONDS = 600.0
+#: Seconds for which a denial is repeated after this import has subscribed the product itself: a subscription takes effect with a delay.
+SUBSCRIBED_SECONDS = 60.0
+#: Attempts of each call that comes before the import (STS, DescribeHub, subscriptions).
+PREFLIGHT_ATTEMPTS = 6
+#: How often a finding that failed for a temporary reason is sent again; one that failed for an unknown reason once.
+FINDING_RETRIES = 5
+UNKNOWN_FINDING_RETRIES = 1
+#: Seconds of the first pause, and of the longest: each is twice as long as the one before.
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+
+# The operations that have rows of their own.
+
+IMPORT, ASSUME_ROLE = "BatchImportFindings", "AssumeRole"
+#: Not an operation: an entry of FailedFindings.
+FINDING = "FailedFindings"
 
 _CAUSES = (
-    "Security Hub answers so when (1) the credentials are not of the findings' account, (2) the hub is in another Region than the product's ARN, "
+    "Security Hub CSPM answers so when (1) the credentials are not of the findings' account, (2) the hub is in another Region than the product's ARN, "
     "(3) the product is not subscribed in that account and Region, or (4) IAM does not allow securityhub:BatchImportFindings on the product's ARN."
 )
-_HINTS = {
-    "AccessDeniedException": _CAUSES,
-    "InvalidAccessException": "Security Hub is not switched on in that account and Region. Enable it there, or route the findings elsewhere.",
-    "InvalidAccess": "Security Hub was switched off, or the product unsubscribed, in that account and Region.",
-    "AccessDenied": "Check that the role exists, that its trust policy names the caller, and that the caller may sts:AssumeRole on it.",
-    "InvalidClientTokenId": "The access key is unknown to AWS.",
-    "UnrecognizedClientException": "The access key is unknown to AWS, or not valid in that Region.",
-    "SignatureDoesNotMatch": "The secret key does not belong to the access key.",
-    "InvalidSignatureException": "The secret key does not belong to the access key, or the worker's clock is wrong.",
+_TRUST = "Check that the role exists, that its trust policy names the caller (and its external id), and that the caller may sts:AssumeRole on it."
+_CLOCK = "The worker's clock is wrong, or the request was held up on its way: AWS takes signatures of the last minutes only. Synchronise the clock (NTP)."
+_OTHER_KEY = "The secret key does not belong to the access key."
+_UNKNOWN_KEY = "The access key is unknown to AWS, or the account has not enabled that Region. Check the credentials and the Region."
+_HUB_OFF = "Security Hub CSPM is not switched on in that account and Region. Enable it there, or route the findings elsewhere."
+_FOREIGN = (
+    "This answer is not from AWS: something on the way, such as a proxy, a firewall or a login page, gave it instead. "
+    "Check the proxy settings of the worker and the connection's endpoint_url."
+)
+_POLICIES = {
+    "service control policy": "A service control policy (SCP) of the AWS organization denies this. Ask its administrators; the role's own policy cannot help.",
+    "resource control policy": "A resource control policy (RCP) of the AWS organization denies this. Ask its administrators.",
+    "VPC endpoint policy": "The policy of the VPC endpoint denies this. Allow the action there, for this principal and resource.",
+    "permissions boundary": "The permissions boundary of the role denies this. Allow the action there too.",
+    "session policy": "The session policy that the role was assumed with denies this.",
 }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A row: what fits it, what to do, and what a person should do.
+
+    :ivar codes: error codes; empty for any. ``foreign``: an answer without AWS's error code.
+    :ivar statuses: HTTP statuses; empty for any.
+    :ivar operation: API operation, or :data:`FINDING`; None for any operation.
+    :ivar message: what the message must contain; None for anything.
+    :ivar hint: advice; ``{action}`` becomes the IAM action of the operation.
+    """
+
+    verdict: str
+    codes: Collection[str] = ()
+    statuses: Collection[int] = ()
+    operation: str | None = None
+    message: re.Pattern[str] | None = None
+    foreign: bool = False
+    hint: str = ""
+
+    def fits(self, operation: str, status: int, code: str, message: str) -> bool:
+        if (self.operation or operation) != operation or (operation == FINDING) != (self.operation == FINDING):
+            return False
+        if self.foreign and not _is_foreign(code):
+            return False
+        return (
+            (not self.codes or code in self.codes)
+            and (not self.statuses or status in self.statuses)
+            and (self.message is None or bool(self.message.search(message)))
+        )
+
+
+_DENIED = ("AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation")
+#: What a call may be answered with while a subscription that was just made has not taken effect.
+JUST_SUBSCRIBED = ("AccessDeniedException", "InvalidAccessException")
+_UNSIGNED = ("InvalidSignatureException", "SignatureDoesNotMatch")
+
+ANSWERS: tuple[Answer, ...] = (
+    # Throttling comes as 429 and as 400.
+    Answer(RETRY, ("TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException")),
+    Answer(RETRY, ("InternalException", "InternalFailure", "InternalServerError", "InternalServerException")),
+    Answer(RETRY, ("ServiceUnavailable", "ServiceUnavailableException")),
+    # Of the request, not of what is in it: a new request is signed anew.
+    Answer(RETRY, ("RequestTimeout", "RequestTimeoutException", "RequestAborted", "RequestAbortedException", "MalformedHttpRequestException")),
+    Answer(RETRY, ("RequestExpired", "RequestExpiredException"), hint=_CLOCK),
+    # The session renews its credentials before the next attempt; where nobody can, the hook says so instead.
+    Answer(RETRY, ("ExpiredTokenException", "ExpiredToken")),
+    # STS: the identity provider is temporarily out of reach.
+    Answer(RETRY, ("IDPCommunicationError",)),
+    # Of the input.
+    Answer(HALVE, ("InvalidInputException", "InvalidInput", "ValidationException", "ValidationError", "SerializationException"), operation=IMPORT),
+    Answer(HALVE, ("RequestEntityTooLarge", "RequestEntityTooLargeException")),
+    # Of the caller.
+    *(Answer(STOP, _DENIED, message=re.compile(words, re.I), hint=hint) for words, hint in _POLICIES.items()),
+    Answer(STOP, _DENIED, operation=IMPORT, hint=_CAUSES),
+    Answer(STOP, _DENIED, operation=ASSUME_ROLE, hint=_TRUST),
+    Answer(STOP, _DENIED, hint="Allow {action} to these credentials, for every resource that the message names."),
+    Answer(STOP, ("InvalidAccessException",), hint=_HUB_OFF),
+    Answer(
+        STOP, ("OptInRequired", "RegionDisabledException"), hint="The account has not enabled this Region, or STS in it. Enable it, or leave the Region out."
+    ),
+    Answer(STOP, _UNSIGNED, message=re.compile("expired|not yet current", re.I), hint=_CLOCK),
+    Answer(STOP, ("RequestTimeTooSkewed",), hint=_CLOCK),
+    Answer(STOP, _UNSIGNED, hint=_OTHER_KEY),
+    Answer(STOP, ("UnrecognizedClientException", "InvalidClientTokenId"), hint=_UNKNOWN_KEY),
+    Answer(
+        STOP,
+        ("IncompleteSignature", "IncompleteSignatureException", "MissingAuthenticationToken", "MissingAuthenticationTokenException"),
+        hint="The request arrived without a usable signature: does a proxy on the way remove headers? Check the credentials and the connection's config_kwargs.",
+    ),
+    # Without a code of AWS: by the status alone.
+    Answer(HALVE, statuses=(413,), operation=IMPORT),
+    Answer(RETRY, statuses=(408, 429, *range(500, 600))),
+    Answer(RETRY, foreign=True, hint=_FOREIGN),
+    # An unknown code: the words of the message tell input that is refused from a request that failed.
+    Answer(HALVE, statuses=(400,), operation=IMPORT, message=re.compile(r"adhere|invalid parameter|\bdata\.|productArn|validation", re.I)),
+    Answer(RETRY, statuses=(400,), operation=IMPORT),
+    # Entries of FailedFindings. The service model has no list of their codes.
+    Answer(RETRY, ("InternalFailure", "InternalException", "ConcurrentUpdateError"), operation=FINDING),
+    Answer(RETRY, ("Throttling", "ThrottlingException", "TooManyRequestsException"), operation=FINDING),
+    Answer(REJECT, ("InvalidInput", "FindingSizeExceeded", "DuplicatedFindingIdentifier"), operation=FINDING),
+    Answer(STOP, ("InvalidAccess",), operation=FINDING, hint="Security Hub CSPM was switched off, or the product unsubscribed, in that account and Region."),
+)
+
+
+def answer_of(operation: str, code: str, *, status: int = 0, message: str = "") -> Answer | None:
+    """The first row that fits; None where none does."""
+    return next((row for row in ANSWERS if row.fits(operation, status, code, message)), None)
 
 
 def code_of(error: ClientError) -> str:
@@ -77,19 +164,79 @@ def code_of(error: ClientError) -> str:
 
 
 def verdict_of(error: ClientError) -> str:
-    """What to do about a refused call: ``retry``, ``halve`` or ``stop``."""
-    known = BY_CODE.get(code_of(error))
-    if known:
-        return known
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if status == 429 or status >= 500 or status == 408:
-        return RETRY
-    return HALVE if status in (400, 413) else STOP
+    """What to do about a refused call: ``retry``, ``halve`` or ``stop``. What nobody knows stops."""
+    row = _row_of(error)
+    return row.verdict if row else STOP
+
+
+def verdict_of_finding(code: str) -> str | None:
+    """What to do about an entry of FailedFindings: ``retry``, ``reject``, ``stop``, or None for a code that is unknown."""
+    row = answer_of(FINDING, code)
+    return row.verdict if row else None
+
+
+def codes_with(verdict: str, operation: str) -> list[str]:
+    """The codes that the table names for a verdict, sorted."""
+    rows = (row for row in ANSWERS if row.verdict == verdict and (row.operation == operation or (row.operation is None and operation != FINDING)))
+    return sorted({code for row in rows for code in row.codes})
 
 
 def explain(error: ClientError) -> str:
     """The answer in words, with what to do about it."""
-    code = code_of(error)
+    row, code = _row_of(error), code_of(error)
     message = safe(error.response.get("Error", {}).get("Message") or "", LONGEST_MESSAGE)
-    hint = _HINTS.get(code, "")
-    return " ".join(part for part in (f"{code}: {message}".rstrip(". :") + ".", hint) if part)
+    words = f"HTTP {code or _status_of(error)}" if _is_foreign(code) else code
+    hint = row.hint.format(action=f"{_service_of(error)}:{error.operation_name}") if row else ""
+    return " ".join(part for part in (f"{words}: {message}".rstrip(". :") + ".", hint) if part)
+
+
+def explain_finding(code: str, message: str) -> str:
+    """The same for an entry of FailedFindings."""
+    row = answer_of(FINDING, code)
+    words = f"{safe(code, LONGEST_CODE)}: {safe(message, LONGEST_MESSAGE)}".rstrip(". :") + "."
+    return " ".join(part for part in (words, row.hint if row else "") if part)
+
+
+def pause(attempt: int) -> float:
+    """Exponential backoff: seconds after the attempt of this number, from 0. Up to half of it is left to chance, so that callers do not keep in step."""
+    return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
+
+
+def backoff(state: RetryCallState) -> float:
+    """:func:`pause` as tenacity asks for it."""
+    return pause(state.attempt_number - 1)
+
+
+def patiently(call: Callable[[], T], *, sleep: Callable[[float], None]) -> T:
+    """A call before the import, repeated while it fails for a temporary reason.
+
+    :raises Exception: what the last attempt raised.
+    """
+    retrying: Any = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, TemporaryError)),
+        wait=backoff,
+        stop=stop_after_attempt(PREFLIGHT_ATTEMPTS),
+        sleep=sleep,
+        reraise=True,
+    )
+    result: T = retrying(call)
+    return result
+
+
+def _row_of(error: ClientError) -> Answer | None:
+    message = str(error.response.get("Error", {}).get("Message") or "")
+    return answer_of(error.operation_name, code_of(error), status=_status_of(error), message=message)
+
+
+def _status_of(error: ClientError) -> int:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return int(status)
+
+
+def _is_foreign(code: str) -> bool:
+    """Without AWS's error code, botocore makes one of the HTTP status."""
+    return not code or code.isdecimal()
+
+
+def _service_of(error: ClientError) -> str:
+    return "sts" if error.operation_name in (ASSUME_ROLE, "GetCallerIdentity") else "securityhub"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,22 +10,36 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
-from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, safe
+from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.security_hub.batches import Item
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
-from airflow_provider_tenable.security_hub.responses import FINDING_CODES, HALVE, REJECT, RETRY, STOP, code_of, explain, verdict_of
+from airflow_provider_tenable.security_hub.responses import (
+    FINDING_RETRIES,
+    HALVE,
+    JUST_SUBSCRIBED,
+    REJECT,
+    RETRY,
+    RETRY_SECONDS,
+    STOP,
+    UNKNOWN_FINDING_RETRIES,
+    backoff,
+    code_of,
+    explain,
+    explain_finding,
+    pause,
+    verdict_of,
+    verdict_of_finding,
+)
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 
 log = logging.getLogger(__name__)
 
-#: How long one batch is tried against throttling, outages and time-outs before the task fails (its retry resumes).
-RETRY_SECONDS = 600.0
-_LONGEST_PAUSE = 30.0
-#: How often a finding that failed for a passing reason is sent again; one that failed for an unknown reason once.
-_FINDING_RETRIES = 5
+
+class _AgainError(Exception):
+    """A call failed for a temporary reason; the text has AWS's words."""
 
 
 @dataclass
@@ -50,6 +63,7 @@ class BatchSender:
     :param sender: makes one call.
     :param bucket: the rate, shared by all that send to this account and Region.
     :param retry_seconds: how long a batch is tried against throttling, outages and time-outs.
+    :param denied_seconds: for how long from now a denial is repeated as well, since the permission to send is new; 0 for not at all.
     """
 
     def __init__(
@@ -58,6 +72,7 @@ class BatchSender:
         sender: Sender,
         bucket: TokenBucket,
         retry_seconds: float = RETRY_SECONDS,
+        denied_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -67,6 +82,7 @@ class BatchSender:
         self._clock = clock
         self._sleep = sleep
         self._stopped = False
+        self._bears_denials_until = clock() + denied_seconds
 
     def stop(self) -> None:
         """Make no further calls: batches under way end with TemporaryError."""
@@ -98,7 +114,7 @@ class BatchSender:
             outcome.calls += 1
             again = self._sort(items, answer, attempt, outcome)
             if again:
-                self._sleep(_pause(attempt))
+                self._sleep(pause(attempt))
                 queue.append((again, attempt + 1))
         return outcome
 
@@ -123,49 +139,70 @@ class BatchSender:
                 continue
             # The code becomes a key of the ledger and the tag of a metric; the message is kept in the hub's own words.
             code, message = safe(entry.get("ErrorCode"), LONGEST_CODE), str(entry.get("ErrorMessage"))
-            verdict = FINDING_CODES.get(code)
+            verdict = verdict_of_finding(code)
+            if verdict == STOP and self._bears_denials:
+                again.append(item)
+                continue
             if verdict == STOP:
-                raise ConfigurationError(f"The import was stopped at finding {safe(item.id, LONGEST_ID)}. {explain(_as_error(code, message))}")
-            if verdict != REJECT and attempt < (_FINDING_RETRIES if verdict == RETRY else 1):
+                raise ConfigurationError(f"The import was stopped at finding {safe(item.id, LONGEST_ID)}. {explain_finding(code, message)}")
+            if verdict != REJECT and attempt < (FINDING_RETRIES if verdict == RETRY else UNKNOWN_FINDING_RETRIES):
                 again.append(item)
             else:
                 outcome.rejected.append((item, code, message))
         return again
 
+    @property
+    def _bears_denials(self) -> bool:
+        return self._clock() < self._bears_denials_until
+
     def _call(self, items: list[Item]) -> dict[str, Any]:
         """One call, repeated while the service is throttling, out of order or unreachable."""
-        began, attempt = self._clock(), 0
-        while True:
-            if self._stopped:
-                raise TemporaryError("The import was stopped.")
-            self.bucket.take()
-            try:
-                reached(CrashPoint.BEFORE_CALL)
-                answer = self.sender.import_batch([item.data for item in items])
-                reached(CrashPoint.CALL_ANSWERED)
-                return answer
-            except ClientError as error:
-                verdict = verdict_of(error)
-                if verdict in (HALVE, STOP):
-                    raise
-                failure = explain(error)
-                if verdict == RETRY:
-                    self.bucket.empty()
-            # The latter is no BotoCoreError.
-            except (BotoCoreError, ResponseParserError) as error:
-                # Time-outs, resets, unreadable answers: the call may have been carried out, and sending it again changes nothing.
-                failure = f"{type(error).__name__}: {safe(error)}"
-            attempt += 1
-            if self._clock() - began > self.retry_seconds:
-                raise TemporaryError(f"Security Hub did not take a batch in {self.retry_seconds:.0f} seconds and {attempt} attempts. {failure}")
-            log.warning("A call of %d findings failed (attempt %d), trying again: %s", len(items), attempt, failure)
-            self._sleep(_pause(attempt - 1))
+        began = self._clock()
 
+        def give_up(state: RetryCallState) -> dict[str, Any]:
+            failure = state.outcome.exception() if state.outcome else None
+            raise TemporaryError(
+                f"Security Hub CSPM did not take a batch in {self.retry_seconds:.0f} seconds and {state.attempt_number} attempts. {safe(failure, LONGEST_MESSAGE)}"
+            )
 
-def _pause(attempt: int) -> float:
-    """Exponential backoff with full jitter."""
-    return random.uniform(0.5, 1.0) * min(_LONGEST_PAUSE, 0.5 * 2**attempt)
+        def report(state: RetryCallState) -> None:
+            failure = state.outcome.exception() if state.outcome else None
+            log.warning("A call of %d findings failed (attempt %d), trying again: %s", len(items), state.attempt_number, safe(failure, LONGEST_MESSAGE))
 
+        retrying = Retrying(
+            retry=retry_if_exception_type(_AgainError),
+            wait=backoff,
+            stop=lambda state: self._clock() - began > self.retry_seconds,
+            sleep=self._sleep,
+            before_sleep=report,
+            retry_error_callback=give_up,
+        )
+        answer: dict[str, Any] = retrying(self._attempt, items)
+        return answer
 
-def _as_error(code: str, message: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": message}}, "BatchImportFindings")
+    def _attempt(self, items: list[Item]) -> dict[str, Any]:
+        """One call. :raises _AgainError: it failed for a temporary reason."""
+        if self._stopped:
+            raise TemporaryError("The import was stopped.")
+        # Not tenacity's business: the rate is shared by all calls to this account and Region, those that succeed included.
+        self.bucket.take()
+        try:
+            reached(CrashPoint.BEFORE_CALL)
+            answer = self.sender.import_batch([item.data for item in items])
+            reached(CrashPoint.CALL_ANSWERED)
+            return answer
+        except ClientError as error:
+            verdict = verdict_of(error)
+            if verdict == STOP and self._bears_denials and code_of(error) in JUST_SUBSCRIBED:
+                verdict = RETRY
+            if verdict in (HALVE, STOP):
+                raise
+            if verdict == RETRY:
+                self.bucket.empty()
+            raise _AgainError(explain(error)) from None
+        except BotoCoreError as error:
+            # Time-outs and resets: the call may have been carried out, and sending it again changes nothing.
+            raise _AgainError(f"{type(error).__name__}: {safe(error)}") from None
+        except TemporaryError as error:
+            # An answer that cannot be read, or credentials that cannot be renewed at the moment.
+            raise _AgainError(safe(error, LONGEST_MESSAGE)) from None

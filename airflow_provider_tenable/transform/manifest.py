@@ -44,12 +44,13 @@ class PartEntry(TypedDict):
 
 
 class DestinationEntry(TypedDict):
-    """The findings of one account and hub Region, and how to reach it."""
+    """The findings of one account and hub Region, and how to reach it; ``external_id`` where there is one."""
 
     account: str
     region: str
     aws_conn_id: str | None
     role_name: str | None
+    external_id: NotRequired[str]
     parts: list[PartEntry]
 
 

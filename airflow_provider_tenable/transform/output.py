@@ -11,7 +11,7 @@ from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import PartWriter
-from airflow_provider_tenable.transform.manifest import PartEntry, ShardCounts, ShardManifest
+from airflow_provider_tenable.transform.manifest import DestinationEntry, PartEntry, ShardCounts, ShardManifest
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.transform.routing import Destination
@@ -87,16 +87,7 @@ class FindingsWriter:
             "parked_part": self._parked.close() if self._parked else None,
             "rejected_part": self._rejected.close() if self._rejected else None,
             "severities": {account: dict(sorted(counter.items())) for account, counter in sorted(self._severities.items())},
-            "destinations": [
-                {
-                    "account": account,
-                    "region": region,
-                    "aws_conn_id": self._via[account, region].aws_conn_id,
-                    "role_name": self._via[account, region].role_name,
-                    "parts": parts,
-                }
-                for (account, region), parts in sorted(self._parts.items())
-            ],
+            "destinations": [_entry(account, region, self._via[account, region], parts) for (account, region), parts in sorted(self._parts.items())],
         }
         write_json(self.run.shard_manifest(self.shard), manifest)
         reached(CrashPoint.SHARD_MANIFEST_WRITTEN)
@@ -108,3 +99,16 @@ class FindingsWriter:
         name = part.close()
         reached(CrashPoint.FINDINGS_PART_WRITTEN)
         self._parts[key].append({"name": name, "lines": part.lines, "bytes": part.raw_bytes})
+
+
+def _entry(account: str, region: str, via: Destination, parts: list[PartEntry]) -> DestinationEntry:
+    entry: DestinationEntry = {
+        "account": account,
+        "region": region,
+        "aws_conn_id": via.aws_conn_id,
+        "role_name": via.role_name,
+        "parts": parts,
+    }
+    if via.external_id:
+        entry["external_id"] = via.external_id
+    return entry

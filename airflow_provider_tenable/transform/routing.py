@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from airflow_provider_tenable.aws import ACCOUNT, REGION
+from airflow_provider_tenable.aws import ACCOUNT, REGION, Caller
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.guards.identifiers import is_connection_id, is_role_name, shown
+from airflow_provider_tenable.guards.identifiers import is_connection_id, is_external_id, is_role_name, shown
 
 DEFAULT = [{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}]
 FIXED, BY_RESOURCE = "fixed", "resource"
@@ -17,7 +17,7 @@ FIXED, BY_RESOURCE = "fixed", "resource"
 NOT_CONFIGURED = "account_not_configured"
 NOT_REACHABLE = "account_not_reachable_without_role"
 
-_FIELDS = frozenset({"aws_conn_id", "accounts", "role_name", "region"})
+_FIELDS = frozenset({"aws_conn_id", "accounts", "role_name", "region", "external_id"})
 
 
 class Destination(Struct):
@@ -27,6 +27,8 @@ class Destination(Struct):
     :ivar region: the hub's Region where the destination itself names one.
     :ivar caller_account: the account of the connection's own credentials.
     :ivar connection_region: the connection's Region.
+    :ivar external_id: what the role's trust policy asks for.
+    :ivar partition: the partition of the connection's credentials; empty where it is unknown.
     """
 
     aws_conn_id: str | None
@@ -35,6 +37,8 @@ class Destination(Struct):
     region: str | None = None
     caller_account: str = ""
     connection_region: str | None = None
+    external_id: str | None = None
+    partition: str = ""
 
     def matches(self, account: str) -> bool:
         return not self.accounts or account in self.accounts
@@ -87,20 +91,29 @@ def _parse(entry: Any, number: int) -> Destination:
             f"{where}.role_name is {shown(role)}. IAM allows letters, digits and _ + = , . @ - in a role's name, at most 64 of them, after a path such as "
             "team/security/ (printable ASCII characters without spaces, no slash at the beginning)."
         )
-    return Destination(conn_id, () if accounts == "*" else tuple(accounts), role, region)
+    external_id = entry.get("external_id")
+    if external_id is not None and not is_external_id(external_id):
+        raise ConfigurationError(
+            f"{where}.external_id is {shown(external_id)}. IAM allows letters, digits and _ + = , . @ : / - in an external id, and 2 to 1,224 of them."
+        )
+    if external_id is not None and role is None:
+        raise ConfigurationError(f"{where}.external_id is used when a role is assumed: name the role in role_name too.")
+    return Destination(conn_id, () if accounts == "*" else tuple(accounts), role, region, external_id=external_id)
 
 
-def resolve(destinations: list[Destination], identify: Callable[[str | None], tuple[str, str | None]], routing: str) -> list[Destination]:
+def resolve(destinations: list[Destination], identify: Callable[[str | None, str | None], Caller], routing: str) -> list[Destination]:
     """Ask AWS who each connection is, and check that the destination can work with it.
 
-    :param identify: connection id -> (account of its credentials, its Region). Called once per connection.
+    :param identify: connection id and the Region in which STS is asked (None for the connection's own) -> whose the credentials are, with the connection's
+        Region. Called once per connection and Region.
     :raises ConfigurationError: a destination that could import nothing.
     """
-    known: dict[str | None, tuple[str, str | None]] = {}
+    known: dict[tuple[str | None, str | None], Caller] = {}
     for number, destination in enumerate(destinations):
-        if destination.aws_conn_id not in known:
-            known[destination.aws_conn_id] = identify(destination.aws_conn_id)
-        destination.caller_account, destination.connection_region = known[destination.aws_conn_id]
+        key = (destination.aws_conn_id, destination.region)
+        if key not in known:
+            known[key] = identify(*key)
+        destination.caller_account, destination.connection_region, destination.partition = known[key]
         where = f"destinations[{number}] (connection {destination.aws_conn_id!r})"
         if not destination.role_name and destination.accounts and destination.caller_account not in destination.accounts:
             raise ConfigurationError(

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from sandbox.aws import finding_operations, hub_operations, sts
 from sandbox.aws.control import control_routes
 from sandbox.aws.errors import AwsError, query_xml, rest_json, throttled
-from sandbox.aws.faults import HubFaultBook
+from sandbox.aws.faults import FOREIGN, HubFaultBook
 from sandbox.aws.hubs import HubBook
 from sandbox.aws.identities import IdentityBook
 from sandbox.aws.imports import batch_import_findings
@@ -139,6 +139,11 @@ async def _carried_out(
             if caller.credentials.expired:
                 expired = "ExpiredToken" if name in sts.OPERATIONS else "ExpiredTokenException"
                 raise AwsError(expired, 403, "The security token included in the request is expired", plain=True)
+        if fault is not None and fault.do == "foreign":
+            media_type, text = FOREIGN[str(fault.get("form"))]
+            status = int(fault.get("status"))
+            headers = {"Location": "https://login.example.com/"} if 300 <= status < 400 else {}
+            return Response(text, status, headers, media_type)
         if fault is not None and fault.do == "repeat_secrets":
             text = FORMS[str(fault.get("form", "lines"))](f"secret={caller.credentials.secret_access_key}; token={caller.credentials.session_token or ''}")
             # AWS quotes the canonical request, token included, when a signature does not match.
@@ -185,6 +190,10 @@ async def _describe_hub(caller: Caller, request: Request, _: bytes, world: World
     return hub_operations.describe_hub(caller, request.query_params, world)
 
 
+async def _describe_new_hub(caller: Caller, _: Request, __: bytes, world: World) -> Response:
+    return hub_operations.describe_new_hub(caller, world)
+
+
 async def _enable_hub(caller: Caller, _: Request, __: bytes, world: World) -> Response:
     return hub_operations.enable_security_hub(caller, world)
 
@@ -215,6 +224,7 @@ _SECURITY_HUB: Mapping[str, tuple[str, str, Operation]] = {
     "GetFindings": ("POST", "/findings", _get_findings),
     "BatchUpdateFindings": ("PATCH", "/findings/batchupdate", _batch_update),
     "DescribeHub": ("GET", "/accounts", _describe_hub),
+    "DescribeSecurityHubV2": ("GET", "/hubv2", _describe_new_hub),
     "EnableSecurityHub": ("POST", "/accounts", _enable_hub),
     "DisableSecurityHub": ("DELETE", "/accounts", _disable_hub),
     "ListEnabledProductsForImport": ("GET", "/productSubscriptions", _list_products),

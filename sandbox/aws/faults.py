@@ -4,8 +4,9 @@
     {"on": "BatchImportFindings", "do": "fail_findings", "code": "InternalFailure", "share": 0.01, "times": null}
     {"on": "BatchImportFindings", "do": "poison_call", "ids_containing": "/tcp/443", "times": null}
     {"on": "BatchImportFindings", "do": "expire_credentials"}
+    {"on": "DescribeHub", "do": "foreign", "form": "html", "status": 302}
 
-A `message` may be added to the first three, to `poison_call` also `code` (InvalidInputException) and `http` (400).
+`foreign` is the answer of something between the caller and AWS, such as a proxy's login page; its forms are in `FOREIGN`. A `message` may be added to the first three, to `poison_call` also `code` (InvalidInputException) and `http` (400).
 Facts to match on: `account` and `region` of the caller. `times` and `skip` count calls; of `fail_findings` and
 `poison_call` only calls with a finding that they strike.
 """
@@ -17,7 +18,19 @@ from typing import Any
 from sandbox.aws.errors import AwsError
 from sandbox.faults import COMMON_VERBS, Arguments, Fault, FaultBook
 
+# Bodies that are not AWS's. Tidy HTML is XML too, so that a reader of STS's answers can take it apart without noticing.
+FOREIGN = {
+    "html": ("text/html", "<!DOCTYPE html><html><head><title>Sign in</title></head><body><br>Who are you?</body></html>"),
+    "tidy_html": ("text/html", "<html><body>Sign in</body></html>"),
+    "empty": ("text/plain", ""),
+    "other_json": ("application/json", '{"status": "ok"}'),
+    "list": ("application/json", "[]"),
+    "null": ("application/json", "null"),
+}
+
 _EXPIRE = {
+    # Answer with a body that is not AWS's; the call is not carried out.
+    "foreign": Arguments.of("form", "status"),
     "expire_credentials": Arguments(),
     # Refuse the call with this code and a message that repeats the caller's secret key and session token.
     "repeat_secrets": Arguments.of("status", optional=("form", "code")),
@@ -50,6 +63,9 @@ class HubFaultBook(FaultBook):
 
     def order(self, fault: Mapping[str, Any]) -> Fault:
         ordered = super().order(fault)
+        if ordered.do == "foreign" and ordered.get("form") not in FOREIGN:
+            self._pending.remove(ordered)
+            raise ValueError(f"Unknown form {ordered.get('form')!r}; there are: {', '.join(FOREIGN)}.")
         if ordered.do in _FINDING_VERBS:
             try:
                 _check_arguments(ordered)

@@ -2,13 +2,14 @@
 
 import base64
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from sandbox.aws.errors import AwsError, invalid_input
-from sandbox.aws.products import Product, catalogue, parse_product_arn, subscription_arn
+from sandbox.aws.products import Product, catalogue, parse_product_arn, partition_of, subscription_arn
 from sandbox.aws.sigv4 import Caller
 from sandbox.aws.world import World, check_allowed, hub_arn
 
@@ -30,6 +31,15 @@ def describe_hub(caller: Caller, query: Mapping[str, str], world: World) -> Resp
             "ControlFindingGenerator": "SECURITY_CONTROL",
         }
     )
+
+
+def describe_new_hub(caller: Caller, world: World) -> Response:
+    """Whether the new AWS Security Hub is on, which is another service than Security Hub CSPM under the same name."""
+    check_allowed(caller, "securityhub:DescribeSecurityHubV2")
+    if not world.options.new_hub:
+        raise AwsError("ResourceNotFoundException", 404, f"Account {caller.account} has no hub")
+    arn = f"arn:{partition_of(caller.region)}:securityhub:{caller.region}:{caller.account}:hubv2/00000000-0000-4000-8000-000000000000"
+    return JSONResponse({"HubV2Arn": arn, "SubscribedAt": "2026-01-01T00:00:00.000Z"})
 
 
 def enable_security_hub(caller: Caller, world: World) -> Response:
@@ -70,6 +80,7 @@ def enable_product(caller: Caller, body: Mapping[str, Any], world: World) -> Res
     if product.key in hub.products:
         raise AwsError("ResourceConflictException", 409, f"Account {caller.account} is already subscribed to {arn}")
     hub.products.append(product.key)
+    hub.effective_from[product.key] = time.monotonic() + world.options.subscription_seconds
     return JSONResponse({"ProductSubscriptionArn": subscription_arn(caller.account, caller.region, product.key)})
 
 

@@ -1,5 +1,6 @@
 """In which accounts and Regions Security Hub is on, and what is subscribed there."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,11 @@ class Hub:
     region: str
     subscribed_at: str
     products: list[str] = field(default_factory=list)
+    effective_from: dict[str, float] = field(default_factory=dict)
+    """Product to the moment (`time.monotonic`) from which it may send; those that are not in it may at once."""
+
+    def may_send(self, product: str) -> bool:
+        return product in self.products and time.monotonic() >= self.effective_from.get(product, 0.0)
 
     def subscriptions(self, extra: int = 0) -> list[str]:
         """The ARNs of the product subscriptions.

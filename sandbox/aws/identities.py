@@ -11,6 +11,10 @@ from typing import Any
 
 HUB_KEY = ("AKIASANDBOXHUB000001", "sandbox-aws-secret-000000000000000000001")
 ROLE_NAME = "TenableSecurityHubImport"
+#: Regions that an account has to enable (account management guide), as far as the sandbox is used with them.
+OPT_IN_REGIONS = frozenset(
+    {"af-south-1", "ap-east-1", "ap-south-2", "ap-southeast-3", "ap-southeast-4", "ca-west-1", "eu-central-2", "eu-south-1", "eu-south-2", "me-central-1"}
+)
 _UNIQUE = string.ascii_uppercase + string.digits
 
 
@@ -43,7 +47,8 @@ class Role:
 class Credentials:
     """An access key and whom it stands for.
 
-    With `session_token` they are temporary, and end at `expires` (unix seconds).
+    With `session_token` they are temporary, and end at `expires` (unix seconds). `allow` are the actions that a session policy leaves them, and `issued_in`
+    is the Region of the STS endpoint that made them.
     """
 
     access_key_id: str
@@ -55,13 +60,21 @@ class Credentials:
     deny: tuple[str, ...] = ()
     session_token: str | None = None
     expires: float | None = None
+    allow: tuple[str, ...] | None = None
+    issued_in: str | None = None
 
     @property
     def expired(self) -> bool:
         return self.expires is not None and time.time() >= self.expires
 
     def denies(self, action: str) -> bool:
+        if self.allow is not None and not any(fnmatchcase(action, pattern) for pattern in self.allow):
+            return True
         return any(fnmatchcase(action, pattern) for pattern in self.deny)
+
+    def is_valid_in(self, region: str) -> bool:
+        """Sessions of the global STS endpoint (which signs as us-east-1) end at the Regions that an account has to enable (IAM user guide: STS Regions)."""
+        return not (self.issued_in == "us-east-1" and region in OPT_IN_REGIONS)
 
 
 class IdentityBook:
@@ -112,8 +125,11 @@ class IdentityBook:
         """The credentials of an access key; expired ones are found too, so that they can be told from unknown ones."""
         return self._credentials.get(access_key_id)
 
-    def open_session(self, role: Role, session_name: str, seconds: float) -> Credentials:
-        """Issue temporary credentials of a role."""
+    def open_session(self, role: Role, session_name: str, seconds: float, *, allow: tuple[str, ...] | None = None, issued_in: str | None = None) -> Credentials:
+        """Issue temporary credentials of a role.
+
+        :param allow: what a session policy leaves of the role's rights
+        """
         partition = role.arn.split(":")[1]
         session = Credentials(
             "ASIA" + _token(16),
@@ -126,6 +142,8 @@ class IdentityBook:
             secrets.token_urlsafe(120),
             # Whole seconds, as the answer's Expiration tells them.
             math.ceil(time.time() + seconds),
+            allow,
+            issued_in,
         )
         self._credentials[session.access_key_id] = session
         return session

@@ -106,7 +106,7 @@ def _may_send(product: ProductArn, hub: Hub) -> bool:
     """Is it a product of the hub's own Region, and either the account's default product or a subscribed one?"""
     if not product.belongs_to(hub.region):
         return False
-    return product.is_default_of(hub.account) or product.key in hub.products
+    return product.is_default_of(hub.account) or hub.may_send(product.key)
 
 
 def _complaint(finding: Any, size: int, *, validate: bool) -> str | None:

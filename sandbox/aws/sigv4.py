@@ -66,6 +66,8 @@ def authenticate(request: SignedRequest, service: str, book: IdentityBook, *, ma
     credentials = book.find(key)
     if credentials is None or credentials.session_token != request.headers.get("x-amz-security-token"):
         raise AwsError(codes["unknown"], 403, "The security token included in the request is invalid.", plain=True)
+    if service != "sts" and not credentials.is_valid_in(region):
+        raise AwsError(codes["unknown"], 403, "The security token included in the request is invalid.", plain=True)
     if scope_service != service:
         raise AwsError(codes["wrong"], 403, f"Credential should be scoped to correct service: '{service}'.", plain=True)
     stamp = request.headers.get("x-amz-date", "")

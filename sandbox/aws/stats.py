@@ -7,7 +7,10 @@ COUNTS = ("calls", "received", "created", "updated", "ignored", "failed")
 
 
 class Stats:
-    """Counters of the AWS side. `calls` are the authenticated calls by operation, refused and faulted ones too."""
+    """Counters of the AWS side.
+
+    `calls` are the authenticated calls by operation, refused and faulted ones too; `places` the same by `operation account/region`.
+    """
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -22,6 +25,7 @@ class Stats:
         self.max_in_flight = 0
         self._in_flight: Counter[str] = Counter()
         self._imports: dict[str, Counter[str]] = {}
+        self.places: Counter[str] = Counter()
 
     def arrived(self, operation: str, place: str) -> None:
         """A call begins.
@@ -29,6 +33,7 @@ class Stats:
         :param place: `account/region` of the caller
         """
         self.calls[operation] += 1
+        self.places[f"{operation} {place}"] += 1
         if operation == "BatchImportFindings":
             counter = self._place(place)
             counter["calls"] += 1
@@ -68,6 +73,7 @@ class Stats:
         """What `GET /_sandbox/stats` adds to `calls`."""
         return {
             "throttled": self.throttled,
+            "places": dict(sorted(self.places.items())),
             "refused": dict(self.refused),
             "largest_batch": self.largest_batch,
             "largest_body": self.largest_body,

@@ -1,5 +1,6 @@
 """AWS STS: GetCallerIdentity and AssumeRole (STS API reference; query protocol, XML answers)."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -59,7 +60,8 @@ def assume_role(caller: Caller, form: Mapping[str, str], book: IdentityBook, ses
         raise _invalid("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
     if duration > role.max_session_seconds:
         raise _invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
-    session = book.open_session(role, session_name, duration if session_seconds is None else session_seconds)
+    allow = _allowed_by(form["Policy"]) if "Policy" in form else None
+    session = book.open_session(role, session_name, duration if session_seconds is None else session_seconds, allow=allow, issued_in=caller.region)
     expiration = datetime.fromtimestamp(session.expires or 0, UTC)
     credentials = {
         "AccessKeyId": session.access_key_id,
@@ -72,6 +74,16 @@ def assume_role(caller: Caller, form: Mapping[str, str], book: IdentityBook, ses
         "AssumeRole",
         f"<Credentials>{_elements(credentials)}</Credentials><AssumedRoleUser>{_elements(user)}</AssumedRoleUser>",
     )
+
+
+def _allowed_by(policy: str) -> tuple[str, ...]:
+    """The actions that a session policy allows; AwsError when it is not a policy document."""
+    try:
+        statements = json.loads(policy)["Statement"]
+        allowed = [each["Action"] for each in statements if each["Effect"] == "Allow"]
+    except (ValueError, KeyError, TypeError):
+        raise AwsError("MalformedPolicyDocument", 400, "This policy contains invalid Json") from None
+    return tuple(action for each in allowed for action in ([each] if isinstance(each, str) else each))
 
 
 def _duration(text: str) -> int:

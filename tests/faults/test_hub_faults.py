@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable.security_hub.responses import BY_CODE, FINDING_CODES, REJECT, RETRY, STOP
+from airflow_provider_tenable.security_hub.responses import FINDING, REJECT, RETRY, STOP, codes_with
 from tests.faults.pipeline import Pipeline
 from tests.faults.proxy import FaultProxy, http_answer
 from tests.faults.universe import Sandbox, differences, expected, identity_of
 
 #: So that "for minutes" is soon over.
-QUICK = {"airflow_provider_tenable.security_hub.sender:_LONGEST_PAUSE": 0.05}
+QUICK = {"airflow_provider_tenable.security_hub.responses:LONGEST_PAUSE": 0.05}
 IMPATIENT = 1.0
 IMPORT = "BatchImportFindings"
 
@@ -188,7 +188,7 @@ def test_short_sessions_outlast_a_long_import(pipeline: Pipeline, sandbox: Sandb
 # --- R5: refused findings ---
 
 
-@pytest.mark.parametrize("code", sorted(code for code, verdict in FINDING_CODES.items() if verdict == RETRY))
+@pytest.mark.parametrize("code", codes_with(RETRY, FINDING))
 def test_finding_that_fails_for_a_passing_reason_is_sent_again(pipeline: Pipeline, sandbox: Sandbox, code: str) -> None:
     sandbox.hub_fault({"on": IMPORT, "do": "fail_findings", "code": code, "share": 0.5, "times": 3})
     pipeline.succeed(patches=QUICK)
@@ -196,7 +196,7 @@ def test_finding_that_fails_for_a_passing_reason_is_sent_again(pipeline: Pipelin
     assert pipeline.ledger()["rejected"] == {}
 
 
-@pytest.mark.parametrize("code", [*sorted(code for code, verdict in FINDING_CODES.items() if verdict == REJECT), "SomethingNew"])
+@pytest.mark.parametrize("code", [*codes_with(REJECT, FINDING), "SomethingNew"])
 def test_finding_that_is_refused_for_good_is_on_record_and_the_others_land(pipeline: Pipeline, sandbox: Sandbox, code: str) -> None:
     bad = wanted_ids(sandbox)[3]
     sandbox.hub_fault({"on": IMPORT, "do": "fail_findings", "code": code, "message": "not this one", "ids_containing": bad, "times": None})
@@ -230,18 +230,35 @@ def test_too_many_rejected_findings_hold_the_watermark_and_name_the_reasons(pipe
     assert_delivered(pipeline, sandbox)
 
 
-@pytest.mark.parametrize(("code", "http"), [("InvalidInputException", 400), ("RequestEntityTooLarge", 413), ("Unheard", 400)])
-def test_poison_in_a_call_is_found_by_halving_and_the_good_ones_land(pipeline: Pipeline, sandbox: Sandbox, code: str, http: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "http", "message"),
+    [
+        ("InvalidInputException", 400, "no"),
+        ("RequestEntityTooLarge", 413, "no"),
+        ("Unheard", 400, "Invalid parameter 'Findings'. data.Title should NOT be longer than 256 characters"),
+    ],
+)
+def test_poison_in_a_call_is_found_by_halving_and_the_good_ones_land(pipeline: Pipeline, sandbox: Sandbox, code: str, http: int, message: str) -> None:
     bad = frozenset(wanted_ids(sandbox)[1:3])
     for each in bad:
-        sandbox.hub_fault({"on": IMPORT, "do": "poison_call", "ids_containing": each, "code": code, "http": http, "times": None})
+        sandbox.hub_fault({"on": IMPORT, "do": "poison_call", "ids_containing": each, "code": code, "http": http, "message": message, "times": None})
     pipeline.succeed(patches=QUICK, defaults={"max_rejected_ratio": 0.5})
     assert_delivered(pipeline, sandbox, but=bad)
     assert {line["id"] for line in rejected(pipeline)} == bad
 
 
+@pytest.mark.parametrize("code", ["RequestExpired", "RequestAborted", "Unheard"])
+def test_refusal_of_the_request_rejects_no_finding(pipeline: Pipeline, sandbox: Sandbox, code: str) -> None:
+    """Also where it always strikes the same finding."""
+    bad = wanted_ids(sandbox)[1]
+    sandbox.hub_fault({"on": IMPORT, "do": "poison_call", "ids_containing": bad, "code": code, "http": 400, "message": "no", "times": 4})
+    pipeline.succeed(patches=QUICK)
+    assert_delivered(pipeline, sandbox)
+    assert pipeline.ledger()["rejected"] == {}
+
+
 def test_finding_code_that_means_the_hub_is_off_stops_the_import(pipeline: Pipeline, sandbox: Sandbox) -> None:
-    (code,) = (code for code, verdict in FINDING_CODES.items() if verdict == STOP)
+    (code,) = codes_with(STOP, FINDING)
     sandbox.hub_fault({"on": IMPORT, "do": "fail_findings", "code": code, "times": None})
     result = pipeline.run(patches=QUICK)
     assert result.error == "AirflowFailException"
@@ -264,9 +281,61 @@ def test_answer_that_does_not_add_up_acknowledges_nothing(pipeline: Pipeline, sa
     assert_delivered(pipeline, sandbox)
 
 
-def test_every_code_has_a_verdict_that_a_test_shows() -> None:
-    assert set(BY_CODE.values()) == {"retry", "halve", "stop"}
-    assert set(FINDING_CODES.values()) == {"retry", "reject", "stop"}
+# --- answers that are not from AWS ---
+
+#: Form and status; tests/unit/hooks/test_security_hub_hook.py has them for each operation by itself.
+FOREIGN = [
+    {"do": "foreign", "form": form, "status": status}
+    for form, status in (("html", 200), ("tidy_html", 200), ("tidy_html", 302), ("html", 403), ("empty", 407), ("other_json", 200), ("null", 200))
+]
+OPERATIONS = ["GetCallerIdentity", "AssumeRole", "DescribeHub", "ListEnabledProductsForImport", IMPORT]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("fault", FOREIGN, ids=lambda fault: f"{fault['form']}-{fault['status']}")
+def test_answer_that_is_not_from_aws_is_asked_for_again_in_every_operation(pipeline: Pipeline, sandbox: Sandbox, operation: str, fault: dict[str, Any]) -> None:
+    sandbox.hub_fault({"on": operation, **fault, "times": 2})
+    pipeline.succeed(patches=QUICK)
+    assert_delivered(pipeline, sandbox)
+    assert pipeline.ledger()["rejected"] == {}
+
+
+@pytest.mark.parametrize("operation", ["GetCallerIdentity", "ListEnabledProductsForImport", IMPORT])
+@pytest.mark.parametrize("fault", FOREIGN[::3], ids=lambda fault: f"{fault['form']}-{fault['status']}")
+def test_answer_that_is_not_from_aws_without_end_is_a_temporary_error_in_words(
+    pipeline: Pipeline, sandbox: Sandbox, operation: str, fault: dict[str, Any]
+) -> None:
+    sandbox.hub_fault({"on": operation, **fault, "times": None})
+    result = pipeline.run(patches=QUICK, retry_seconds=IMPATIENT)
+    assert result.error == "TemporaryError", result
+    assert "not from AWS" in result.message
+    assert "proxy" in result.message
+    assert "subscribed to product" not in result.message
+    assert pipeline.watermark is None
+    sandbox.clear_faults()
+    pipeline.succeed()
+    assert_delivered(pipeline, sandbox)
+
+
+@pytest.mark.parametrize("operation", ["GetCallerIdentity", "AssumeRole", "DescribeHub", "ListEnabledProductsForImport"])
+@pytest.mark.parametrize("answer", TRANSIENT[:3], ids=lambda answer: str(answer["status"]))
+def test_call_before_the_import_is_repeated(pipeline: Pipeline, sandbox: Sandbox, operation: str, answer: dict[str, Any]) -> None:
+    code = answer["body"]["__type"]
+    xml = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>later</Message></Error></ErrorResponse>"
+    body = xml if operation in ("GetCallerIdentity", "AssumeRole") else answer["body"]
+    sandbox.hub_fault({"on": operation, "do": "status", "status": answer["status"], "body": body, "headers": {"x-amzn-ErrorType": code}, "times": 3})
+    pipeline.succeed(patches=QUICK)
+    assert_delivered(pipeline, sandbox)
+
+
+def test_renewal_that_fails_for_a_while_is_waited_out(pipeline: Pipeline, sandbox: Sandbox) -> None:
+    """The sessions are over after a few calls, and STS is out of order for more attempts than a call before the import would get."""
+    sandbox.hub_fault(
+        {"on": IMPORT, "do": "expire_credentials", "skip": 1},
+        {"on": "AssumeRole", "do": "status", "status": 503, "body": "", "skip": len(sandbox.accounts) + 1, "times": 12},
+    )
+    pipeline.succeed(patches=QUICK, defaults={"batch_size": 2})
+    assert_delivered(pipeline, sandbox)
 
 
 # --- the wire ---

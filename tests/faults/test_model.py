@@ -135,7 +135,7 @@ class Deployment(RuleBasedStateMachine):
         if self.open_run is None:
             self.runs += 1
             self.open_run = f"run-{self.runs}"
-        patches = {"airflow_provider_tenable.security_hub.sender:_LONGEST_PAUSE": 0.05}
+        patches = {"airflow_provider_tenable.security_hub.responses:LONGEST_PAUSE": 0.05}
         now = float(self.sandbox.tenable("clock")["now"])
         before = self.pipeline.watermarks
         result = self.pipeline.run(self.open_run, patches=patches, clock=now - time.time() + self.clock, **order)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from airflow_provider_tenable.security_hub.responses import FINDING_CODES
+from airflow_provider_tenable.security_hub.responses import FINDING, REJECT, RETRY, STOP, codes_with
 from airflow_provider_tenable.staging.crash_points import CrashPoint
 from airflow_provider_tenable.tenable_vm.retry import BY_STATUS
 
@@ -37,6 +37,7 @@ def test_page_tells_of_every_status_and_code() -> None:
     table = PAGE.split("### Tenable")[1].split("### Security Hub")[0]
     assert {str(status) for status in BY_STATUS} <= set(re.findall(r"\b\d{3}\b", table))
     codes = PAGE.split("### Security Hub")[1].split("\n## ")[0]
-    assert {code for code in FINDING_CODES if "Throttling" not in code and code not in ("TooManyRequestsException", "InternalException")} <= set(
+    known = {code for verdict in (RETRY, REJECT, STOP) for code in codes_with(verdict, FINDING)}
+    assert {code for code in known if "Throttling" not in code and code not in ("TooManyRequestsException", "InternalException")} <= set(
         re.findall(r"`(\w+)`", codes)
     )

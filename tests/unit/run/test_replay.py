@@ -16,7 +16,7 @@ from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.transform.output import FindingsWriter
 
 DAG, ACCOUNT, REGION = "tenable_to_security_hub", "123456789012", "eu-west-1"
-VIA = SimpleNamespace(aws_conn_id="aws_default", role_name=None)
+VIA = SimpleNamespace(aws_conn_id="aws_default", role_name=None, external_id=None)
 COUNTS = {"skipped": {}, "skipped_accounts": [], "parked": 0, "from_pool": False, "pool_parts": []}
 
 

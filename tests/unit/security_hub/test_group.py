@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from botocore.exceptions import ClientError
 
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 from airflow_provider_tenable.security_hub import group as group_import
@@ -112,6 +113,50 @@ def test_thousands_of_destinations_in_a_hundred_groups_each_with_a_rate_of_its_o
     assert hubs.opened == hubs.closed == Counter({each.account: 1 for each in targets})
     for each in targets:
         assert Receipts(run, each.account, REGION, [each.parts[0][0]]).accepted == each.findings
+
+
+def test_the_product_of_the_staged_findings_is_looked_at_and_not_that_of_the_options(run):
+    asked = []
+
+    class Asking(Hook):
+        def preflight(self, product: str, *, enable_product: bool) -> bool:
+            asked.append(product)
+            return False
+
+    def part(name: str, *arns: str | None) -> tuple[str, int]:
+        lines = [msgspec.json.encode({"Id": f"{name}-{number}", **({"ProductArn": arn} if arn else {})}) for number, arn in enumerate(arns)]
+        return write_lines(run.destination("000000000001", REGION), name, lines), len(lines)
+
+    hubs = Hubs()
+    hubs.open = lambda target: Asking(hubs, target.account)
+    target = Target("000000000001", REGION, None, None, [part("part-1", "arn:a", "arn:a"), part("part-2", "arn:b"), part("part-3", "arn:a")])
+    assert work(run, [target], hubs).run() is True
+    assert asked == ["arn:a", "arn:b"]
+    asked.clear()
+    assert work(run, [Target("000000000001", REGION, None, None, [part("part-4", None)])], hubs).run() is True
+    assert asked == ["default"]
+
+
+@pytest.mark.parametrize("subscribed", [True, False])
+def test_an_import_right_after_subscribing_bears_denials(run, subscribed):
+    denied = [ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "BatchImportFindings")]
+
+    class New(Hook):
+        def preflight(self, product: str, *, enable_product: bool) -> bool:
+            return subscribed
+
+        def import_batch(self, lines: list[bytes]) -> dict[str, Any]:
+            if denied:
+                raise denied.pop()
+            return super().import_batch(lines)
+
+    hubs = Hubs()
+    hubs.open = lambda target: New(hubs, target.account)
+    if subscribed:
+        assert work(run, [staged(run, 1, 3)], hubs).run() is True
+    else:
+        with pytest.raises(ConfigurationError, match="AccessDeniedException"):
+            work(run, [staged(run, 1, 3)], hubs).run()
 
 
 @pytest.mark.parametrize("wrong", [ConfigurationError("the role is missing"), TemporaryError("no way there"), RuntimeError("a bug")])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff import limits
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
-from airflow_provider_tenable.security_hub import sender
+from airflow_provider_tenable.security_hub import responses
 from airflow_provider_tenable.security_hub.batches import Item, batches, identify
 from airflow_provider_tenable.security_hub.importer import FindingsImport, _runs
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
@@ -393,6 +393,54 @@ def test_throttling_is_waited_out_with_growing_pauses_and_costs_nothing(tmp_path
         assert longest / 2 <= pause <= longest
 
 
+@pytest.mark.parametrize("code", ["RequestExpired", "RequestAborted", "RequestTimeout", "Unheard"])
+def test_a_request_error_is_repeated_and_neither_halves_nor_rejects(tmp_path, code):
+    def answer(ids):
+        if "id-3" in ids:
+            raise refusal(code)
+        return []
+
+    world = World(tmp_path, Hub(answer), findings=10, batch_size=5, retry_seconds=60.0)
+    with pytest.raises(TemporaryError, match=f"did not take a batch in 60 seconds and .* {code}: no"):
+        world.send()
+    assert {len(call) for call in world.hub.calls} == {5}
+    assert world.rejected() == []
+
+
+@pytest.mark.parametrize("denial", ["call", "finding"])
+@pytest.mark.parametrize(("seconds", "lands"), [(59.0, True), (100.0, False)])
+def test_a_denial_is_repeated_for_a_minute_where_the_product_was_subscribed_just_now(tmp_path, seconds, lands, denial):
+    def answer(ids):
+        if world.time.now >= 1_000.0 + seconds:
+            return []
+        if denial == "call":
+            raise refusal("AccessDeniedException", 403)
+        return [(finding, "InvalidAccess", "not yet") for finding in ids]
+
+    world = World(tmp_path, Hub(answer), findings=3, denied_seconds=60.0)
+    world.time.now = 1_000.0
+    if lands:
+        assert world.send().counts()["accepted"] == 3
+    else:
+        with pytest.raises(ConfigurationError, match="The import was stopped"):
+            world.send()
+        assert 1_060.0 <= world.time.now < 1_091.0
+    assert world.rejected() == []
+
+
+def test_credentials_that_cannot_be_renewed_now_are_waited_out_like_an_outage(tmp_path):
+    trouble = [TemporaryError("Cannot assume the role")] * 9
+
+    def answer(ids):
+        if trouble:
+            raise trouble.pop()
+        return []
+
+    world = World(tmp_path, Hub(answer), findings=3)
+    assert world.send().accepted == 3
+    assert len(world.hub.calls) == 10
+
+
 def test_throttling_empties_the_bucket(tmp_path):
     storm = [refusal("ThrottlingException", 400)]
 
@@ -438,7 +486,7 @@ def test_trouble_without_end_is_borne_for_the_retry_time_and_the_receipts_are_ke
 
 
 def test_a_batch_is_tried_for_ten_minutes_from_its_own_beginning(tmp_path, monkeypatch):
-    monkeypatch.setattr(sender, "_pause", lambda attempt: 100.0)
+    monkeypatch.setattr(responses, "pause", lambda attempt: 100.0)
 
     def answer(ids):
         raise refusal("InternalException", 500)
@@ -454,8 +502,8 @@ def test_a_batch_is_tried_for_ten_minutes_from_its_own_beginning(tmp_path, monke
 
 @pytest.mark.parametrize(("luck", "pauses"), [(1.0, [0.5, 1, 2, 4, 8, 16, 30, 30]), (0.0, [0.25, 0.5, 1, 2, 4, 8, 15, 15])])
 def test_a_pause_doubles_up_to_half_a_minute_and_luck_takes_half_of_it_at_most(monkeypatch, luck, pauses):
-    monkeypatch.setattr(sender.random, "uniform", lambda low, high: low + luck * (high - low))
-    assert [sender._pause(attempt) for attempt in range(8)] == pauses
+    monkeypatch.setattr(responses.random, "uniform", lambda low, high: low + luck * (high - low))
+    assert [responses.pause(attempt) for attempt in range(8)] == pauses
 
 
 def test_a_call_that_times_out_after_it_was_carried_out_is_sent_again(tmp_path):

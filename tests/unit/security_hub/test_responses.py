@@ -1,18 +1,37 @@
-"""What each answer of Security Hub means."""
+"""What each answer of AWS means: by operation, status, code and message."""
 
 from __future__ import annotations
+
+import random
 
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_provider_tenable.security_hub.responses import BY_CODE, FINDING_CODES, code_of, explain, verdict_of
+from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
+from airflow_provider_tenable.security_hub import responses
+from airflow_provider_tenable.security_hub.responses import (
+    ANSWERS,
+    FINDING,
+    HALVE,
+    IMPORT,
+    REJECT,
+    RETRY,
+    STOP,
+    code_of,
+    codes_with,
+    explain,
+    explain_finding,
+    patiently,
+    verdict_of,
+    verdict_of_finding,
+)
 
 
-def error(code="", status=None, message="m"):
+def error(code="", status=None, message="m", operation=IMPORT):
     response = {"Error": {"Code": code, "Message": message}}
     if status is not None:
         response["ResponseMetadata"] = {"HTTPStatusCode": status}
-    return ClientError(response, "BatchImportFindings")
+    return ClientError(response, operation)
 
 
 @pytest.mark.parametrize(
@@ -20,17 +39,46 @@ def error(code="", status=None, message="m"):
     [
         ("TooManyRequestsException", "retry"),
         ("ThrottlingException", "retry"),
+        ("Throttling", "retry"),
+        ("RequestLimitExceeded", "retry"),
         ("LimitExceededException", "retry"),
         ("InternalException", "retry"),
+        ("InternalFailure", "retry"),
+        ("InternalServerError", "retry"),
         ("ServiceUnavailable", "retry"),
+        ("ServiceUnavailableException", "retry"),
         ("ExpiredTokenException", "retry"),
+        ("ExpiredToken", "retry"),
+        # Of the request, not of what is in it.
+        ("RequestTimeout", "retry"),
+        ("RequestTimeoutException", "retry"),
+        ("RequestExpired", "retry"),
+        ("RequestAborted", "retry"),
+        ("RequestAbortedException", "retry"),
+        ("MalformedHttpRequestException", "retry"),
+        # Of the input.
         ("InvalidInputException", "halve"),
+        ("InvalidInput", "halve"),
+        ("ValidationException", "halve"),
+        ("ValidationError", "halve"),
+        ("SerializationException", "halve"),
         ("RequestEntityTooLarge", "halve"),
+        ("RequestEntityTooLargeException", "halve"),
+        # Of the caller.
         ("AccessDeniedException", "stop"),
         ("AccessDenied", "stop"),
+        ("NotAuthorized", "stop"),
+        ("OptInRequired", "stop"),
+        ("RegionDisabledException", "stop"),
         ("InvalidAccessException", "stop"),
         ("UnrecognizedClientException", "stop"),
+        ("InvalidClientTokenId", "stop"),
         ("SignatureDoesNotMatch", "stop"),
+        ("InvalidSignatureException", "stop"),
+        ("IncompleteSignature", "stop"),
+        ("IncompleteSignatureException", "stop"),
+        ("MissingAuthenticationTokenException", "stop"),
+        ("RequestTimeTooSkewed", "stop"),
     ],
 )
 @pytest.mark.parametrize("status", [400, 403, 429, 500, None])
@@ -41,7 +89,8 @@ def test_a_known_code_decides_whatever_the_status(code, verdict, status):
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
-        (400, "halve"),
+        # Nobody knows what it is about: not enough to put a finding aside.
+        (400, "retry"),
         (413, "halve"),
         (408, "retry"),
         (429, "retry"),
@@ -61,33 +110,185 @@ def test_an_unknown_code_is_judged_by_its_status(status, verdict):
     assert verdict_of(error("Unheard", status)) == verdict
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Finding does not adhere to Amazon Finding Format. data.Title should NOT be longer than 256 characters",
+        "Invalid parameter 'Findings'. data.Findings should NOT have more than 100 items",
+        'productArn: "arn:aws:securityhub:::product/a/b"',
+        "1 validation error detected",
+    ],
+)
+def test_an_unknown_code_of_a_400_is_about_the_input_where_its_message_says_so(message):
+    assert verdict_of(error("Unheard", 400, message)) == HALVE
+    assert verdict_of(error("Unheard", 400, message, "DescribeHub")) == STOP
+    assert verdict_of(error("Unheard", 403, message)) == STOP
+
+
+@pytest.mark.parametrize("operation", [IMPORT, "DescribeHub", "AssumeRole", "GetCallerIdentity", "ListEnabledProductsForImport"])
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 407, 503])
+def test_an_answer_without_a_code_of_aws_is_temporary_in_every_operation(operation, status):
+    # botocore makes a code of the status.
+    foreign = error(str(status), status, "<html>Sign in</html>", operation)
+    assert verdict_of(foreign) == RETRY
+    text = explain(foreign)
+    assert text.startswith(f"HTTP {status}: <html>Sign in</html>.")
+    assert ("not from AWS" in text) == (status < 500)
+
+
+def test_a_413_without_a_code_is_about_the_size_of_an_import_only():
+    assert verdict_of(error("413", 413)) == HALVE
+    assert verdict_of(error("413", 413, operation="DescribeHub")) == RETRY
+
+
 @pytest.mark.parametrize("code", ["com.amazonaws.securityhub#InvalidInputException", "InvalidInputException:http://internal/", "a#InvalidInputException:b"])
 def test_a_code_is_freed_from_what_surrounds_it(code):
     assert code_of(error(code)) == "InvalidInputException"
     assert verdict_of(error(code, 500)) == "halve"
 
 
-def test_an_answer_without_any_error_in_it_is_no_crash():
+def test_an_answer_without_any_error_in_it_is_no_crash_and_is_asked_for_again():
     empty = ClientError({}, "BatchImportFindings")
     assert code_of(empty) == ""
-    assert verdict_of(empty) == "stop"
-    assert isinstance(explain(empty), str)
+    assert verdict_of(empty) == RETRY
+    assert "not from AWS" in explain(empty)
 
 
-def test_a_refusal_of_access_names_the_four_causes():
-    text = explain(error("AccessDeniedException", 403, "User is not authorized."))
-    assert text.startswith("AccessDeniedException: User is not authorized. ")
+@pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied"])
+def test_a_refusal_of_an_import_names_the_four_causes(code):
+    text = explain(error(code, 403, "User is not authorized."))
+    assert text.startswith(f"{code}: User is not authorized. ")
     for cause in ("account", "Region", "subscribed", "securityhub:BatchImportFindings"):
         assert cause in text
     for number in "1234":
         assert f"({number})" in text
 
 
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [
+        ("DescribeHub", "securityhub:DescribeHub"),
+        ("ListEnabledProductsForImport", "securityhub:ListEnabledProductsForImport"),
+        ("EnableImportFindingsForProduct", "securityhub:EnableImportFindingsForProduct"),
+        ("GetCallerIdentity", "sts:GetCallerIdentity"),
+    ],
+)
+def test_a_refusal_elsewhere_names_the_action_to_allow(operation, action):
+    text = explain(error("AccessDeniedException", 403, operation=operation))
+    assert f"Allow {action} " in text
+    assert "(1)" not in text
+
+
+def test_a_role_that_cannot_be_assumed_is_about_its_trust():
+    text = explain(error("AccessDenied", 403, operation="AssumeRole"))
+    assert "trust policy" in text
+    assert "external id" in text
+    assert "(1)" not in text
+
+
+@pytest.mark.parametrize("operation", [IMPORT, "DescribeHub", "AssumeRole"])
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("User: x is not authorized to perform: a on resource: b with an explicit deny in a service control policy", "SCP"),
+        ("User: x is not authorized to perform: a because no service control policy allows the a action", "SCP"),
+        ("User: x is not authorized to perform: a with an explicit deny in a resource control policy", "RCP"),
+        ("User: x is not authorized to perform: a because no VPC endpoint policy allows the a action", "VPC endpoint"),
+        ("User: x is not authorized to perform: a because no permissions boundary allows the a action", "permissions boundary"),
+        ("User: x is not authorized to perform: a because no session policy allows the a action", "session policy"),
+    ],
+)
+def test_a_refusal_by_another_policy_is_about_that_policy(operation, message, words):
+    denied = error("AccessDeniedException", 403, message, operation)
+    assert verdict_of(denied) == STOP
+    hint = explain(denied).partition(message + ".")[2]
+    assert words in hint
+    assert "(1)" not in hint
+
+
+@pytest.mark.parametrize("code", ["InvalidSignatureException", "SignatureDoesNotMatch"])
+def test_a_signature_that_expired_is_about_clocks_and_any_other_is_about_keys(code):
+    assert "clock" in explain(error(code, 403, "Signature expired: 20240101T000000Z is now earlier than 20240101T000100Z"))
+    assert "clock" in explain(error(code, 403, "Signature not yet current: 20240101T000000Z"))
+    other = explain(error(code, 403, "The request signature we calculated does not match the signature you provided."))
+    assert "secret key" in other
+    assert "clock" not in other
+
+
 def test_every_code_that_stops_says_what_to_do():
-    for code in [code for table in (BY_CODE, FINDING_CODES) for code, verdict in table.items() if verdict == "stop"]:
+    for code in codes_with(STOP, IMPORT):
         assert len(explain(error(code, message=""))) > len(code) + 20, code
+    for code in codes_with(STOP, FINDING):
+        assert len(explain_finding(code, "")) > len(code) + 20, code
 
 
 def test_a_message_gets_one_full_stop():
     assert explain(error("Unheard", message="Too bad.")) == "Unheard: Too bad."
     assert explain(error("Unheard", message="")) == "Unheard."
+    assert explain_finding("Unheard", "Too bad.") == "Unheard: Too bad."
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        ("InternalFailure", RETRY),
+        ("InternalException", RETRY),
+        ("ConcurrentUpdateError", RETRY),
+        ("Throttling", RETRY),
+        ("InvalidInput", REJECT),
+        ("FindingSizeExceeded", REJECT),
+        ("DuplicatedFindingIdentifier", REJECT),
+        ("InvalidAccess", STOP),
+        # Codes of calls mean nothing here, and an empty code is not an answer of a proxy.
+        ("AccessDeniedException", None),
+        ("ServiceUnavailable", None),
+        ("Unheard", None),
+        ("500", None),
+        ("", None),
+    ],
+)
+def test_an_entry_of_failed_findings_has_rows_of_its_own(code, verdict):
+    assert verdict_of_finding(code) == verdict
+
+
+def test_every_verdict_is_used_where_it_makes_sense():
+    assert {row.verdict for row in ANSWERS if row.operation != FINDING} == {RETRY, HALVE, STOP}
+    assert {row.verdict for row in ANSWERS if row.operation == FINDING} == {RETRY, REJECT, STOP}
+    assert all(row.operation in (None, IMPORT) for row in ANSWERS if row.verdict == HALVE)
+
+
+@pytest.mark.parametrize(("failures", "passes"), [(0, True), (1, True), (5, True), (6, False)])
+def test_a_call_before_the_import_is_made_six_times_at_most(failures, passes, monkeypatch):
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    calls, slept = [], []
+
+    def call():
+        calls.append(1)
+        if len(calls) <= failures:
+            raise TemporaryError(f"trouble {len(calls)}")
+        return "answer"
+
+    if passes:
+        assert patiently(call, sleep=slept.append) == "answer"
+    else:
+        with pytest.raises(TemporaryError, match="trouble 6"):
+            patiently(call, sleep=slept.append)
+    assert len(calls) == min(failures + 1, 6)
+    assert slept == [0.5, 1, 2, 4, 8][:failures]
+
+
+@pytest.mark.parametrize("trouble", [ConfigurationError("wrong"), KeyError("bug")])
+def test_what_is_not_temporary_is_not_repeated(trouble):
+    slept = []
+
+    def call():
+        raise trouble
+
+    with pytest.raises(type(trouble)):
+        patiently(call, sleep=slept.append)
+    assert slept == []
+
+
+def test_the_numbers_are_those_of_the_docs():
+    assert (responses.RETRY_SECONDS, responses.SUBSCRIBED_SECONDS, responses.PREFLIGHT_ATTEMPTS) == (600.0, 60.0, 6)
+    assert (responses.FINDING_RETRIES, responses.UNKNOWN_FINDING_RETRIES, responses.FIRST_PAUSE, responses.LONGEST_PAUSE) == (5, 1, 0.5, 30.0)

@@ -25,7 +25,7 @@ from airflow_provider_tenable.transform.output import FindingsWriter
 from airflow_provider_tenable.transform.waiting_records import claim_pool, settle_pool
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
-VIA = SimpleNamespace(aws_conn_id="aws_default", role_name=None)
+VIA = SimpleNamespace(aws_conn_id="aws_default", role_name=None, external_id=None)
 UMASKS = [0o000, 0o022, 0o027, 0o077, 0o277, 0o777]
 
 

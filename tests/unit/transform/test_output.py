@@ -15,7 +15,7 @@ from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.transform import output
 from airflow_provider_tenable.transform.output import FindingsWriter
 
-VIA: Any = SimpleNamespace(aws_conn_id=None, role_name=None)
+VIA: Any = SimpleNamespace(aws_conn_id=None, role_name=None, external_id=None)
 
 
 @pytest.fixture

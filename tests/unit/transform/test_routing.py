@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from airflow_provider_tenable.aws import Caller
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.run.params import DEFAULTS
 from airflow_provider_tenable.transform.routing import BY_RESOURCE, DEFAULT, FIXED, Destination, Router, parse_destinations, resolve
@@ -34,7 +35,10 @@ def test_what_is_left_out_has_its_default():
         ("text", "destinations[1] must be an object such as {'aws_conn_id': 'aws_default'"),
         (None, "destinations[1] must be an object such as {'aws_conn_id': 'aws_default', 'accounts': '*', 'role_name': None, 'region': None}, not NoneType"),
         ([], "not list"),
-        ({"acounts": "*", "zone": 1}, "destinations[1] has unknown fields ['acounts', 'zone']. It may have ['accounts', 'aws_conn_id', 'region', 'role_name']"),
+        (
+            {"acounts": "*", "zone": 1},
+            "destinations[1] has unknown fields ['acounts', 'zone']. It may have ['accounts', 'aws_conn_id', 'external_id', 'region', 'role_name']",
+        ),
         ({"aws_conn_id": ""}, "destinations[1].aws_conn_id must be the id of an AWS connection, or null"),
         ({"aws_conn_id": " "}, "aws_conn_id"),
         ({"aws_conn_id": 7}, "aws_conn_id"),
@@ -69,6 +73,10 @@ def test_what_is_left_out_has_its_default():
             {"aws_conn_id": "{{ var.value.x }}"},
             "destinations[1].aws_conn_id is '{{ var.value.x }}'. Airflow allows letters, digits and _ # ! ( ) - . : / \\ in a",
         ),
+        ({"external_id": "{{ 1 }}", "role_name": "R"}, "destinations[1].external_id is '{{ 1 }}'. IAM allows letters"),
+        ({"external_id": "x", "role_name": "R"}, "2 to 1,224 of them"),
+        ({"external_id": 5, "role_name": "R"}, "IAM allows"),
+        ({"external_id": "ours"}, "name the role in role_name too"),
         ({"aws_conn_id": "a b"}, "Airflow allows"),
         ({"aws_conn_id": "c" * 251}, "at most 250 of them"),
     ],
@@ -93,6 +101,11 @@ def test_destinations_that_are_no_list_are_refused(value):
         parse_destinations(value)
 
 
+def test_an_external_id_is_kept():
+    (parsed,) = parse_destinations([{"role_name": "R", "external_id": "a/b:c=1"}])
+    assert parsed.external_id == "a/b:c=1"
+
+
 # Resolving.
 
 
@@ -102,15 +115,15 @@ class Aws:
     def __init__(self, **known):
         self.known, self.asked = known, []
 
-    def __call__(self, conn_id):
-        self.asked.append(conn_id)
-        return self.known[conn_id or "worker"]
+    def __call__(self, conn_id, region):
+        self.asked.append((conn_id, region))
+        return Caller(*self.known[conn_id or "worker"])
 
 
-def test_each_connection_is_asked_once_and_tells_account_and_region():
+def test_each_connection_is_asked_once_in_each_destinations_region_and_tells_account_and_region():
     aws = Aws(hub=(A, "eu-west-1"), worker=(B, None))
     resolved = resolve([Destination("hub", ()), Destination("hub", (A,)), Destination(None, (), region="eu-west-2")], aws, FIXED)
-    assert aws.asked == ["hub", None]
+    assert aws.asked == [("hub", None), (None, "eu-west-2")]
     assert [(each.caller_account, each.connection_region) for each in resolved] == [(A, "eu-west-1"), (A, "eu-west-1"), (B, None)]
 
 

@@ -1,0 +1,375 @@
+"""The Security Hub hook against the AWS sandbox, over real sockets: what it asks, of whom, and what it makes of each answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import botocore.loaders
+import botocore.session
+import httpx
+import pytest
+import uvicorn
+from botocore.exceptions import ClientError, NoCredentialsError, UnauthorizedSSOTokenError
+
+from airflow_provider_tenable.exceptions import ConfigurationError, HubOffError, TemporaryError
+from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
+from airflow_provider_tenable.run.plan import _identify
+from sandbox.aws.app import build_aws_app
+
+ACCOUNT, OTHER = "111122223333", "222233334444"
+KEY = ("AKIASANDBOXHUB000001", "sandbox-aws-secret-000000000000000000001")
+ROLE = "TenableSecurityHubImport"
+TENABLE = "tenable/vulnerability-management"
+REGIONS = ["us-east-1", "eu-west-1", "eu-central-2"]
+
+
+_LOADER = botocore.loaders.create_loader()
+
+
+class Aws:
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = httpx.Client(base_url=url)
+
+    def control(self, path: str, body: Any = None) -> Any:
+        answer = self.http.get(f"/_sandbox/{path}") if body is None else self.http.post(f"/_sandbox/{path}", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def fault(self, **fault: Any) -> None:
+        self.control("faults", fault)
+
+    def places(self, operation: str) -> dict[str, int]:
+        return {key.split()[1]: count for key, count in self.control("stats")["places"].items() if key.startswith(f"{operation} ")}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Aws]:
+    app = build_aws_app(accounts=[ACCOUNT, OTHER], regions=REGIONS)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    aws = Aws(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+    yield aws
+    aws.http.close()
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def aws(running: Aws) -> Aws:
+    running.http.post("/_sandbox/reset")
+    return running
+
+
+@pytest.fixture(autouse=True)
+def one_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each session of botocore reads megabytes of JSON: here they share what was read."""
+    monkeypatch.setattr(botocore.session, "create_loader", lambda *_, **__: _LOADER)
+
+
+@pytest.fixture
+def connect(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def connect(*, key: tuple[str, ...] = KEY, region: str | None = "us-east-1", conn: str = "hub", **extra: Any) -> None:
+        fields: dict[str, Any] = {"endpoint_url": aws.url, "region_name": region, "service_config": {"sts": {"endpoint_url": aws.url}}, **extra}
+        if len(key) > 2:
+            fields["aws_session_token"] = key[2]
+        value = {"conn_type": "aws", "login": key[0], "password": key[1], "extra": {name: each for name, each in fields.items() if each is not None}}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn.upper()}", json.dumps(value))
+
+    return connect
+
+
+def hook(account: str = OTHER, region: str = "eu-west-1", role: str | None = ROLE, **kwargs: Any) -> SecurityHubHook:
+    return SecurityHubHook(aws_conn_id="hub", region_name=region, role_name=role, account=account, **kwargs)
+
+
+def finding(number: int = 1, account: str = OTHER, region: str = "eu-west-1") -> bytes:
+    return json.dumps(
+        {
+            "SchemaVersion": "2018-10-08",
+            "Id": f"{region}/{account}/i-0a1b2c3d4e5f60718/{number}",
+            "ProductArn": f"arn:aws:securityhub:{region}::product/{TENABLE}",
+            "GeneratorId": "1",
+            "AwsAccountId": account,
+            "CreatedAt": "2024-02-01T08:30:00.000Z",
+            "UpdatedAt": "2024-03-01T08:30:00.000Z",
+            "Title": "t",
+            "Description": "d",
+            "FindingProviderFields": {"Severity": {"Label": "LOW", "Original": "low"}, "Types": ["Software and Configuration Checks/Vulnerabilities"]},
+            "Resources": [{"Type": "Other", "Id": "x"}],
+        }
+    ).encode()
+
+
+def chained(aws: Aws, **role: Any) -> None:
+    """A role of the connection, which may assume the member role."""
+    aws.control("roles", {"arn": f"arn:aws:iam::{ACCOUNT}:role/Central", "may_assume": [f"arn:aws:iam::{OTHER}:role/{ROLE}"], **role})
+    aws.control(
+        "identities",
+        {
+            "access_key_id": KEY[0],
+            "secret_access_key": KEY[1],
+            "account": ACCOUNT,
+            "arn": f"arn:aws:iam::{ACCOUNT}:user/importer",
+            "may_assume": [f"arn:aws:iam::{ACCOUNT}:role/Central"],
+        },
+    )
+
+
+# (a) What the connection's own role is assumed with stays there.
+
+
+def test_member_role_gets_nothing_of_the_connections_role_but_its_external_id(aws: Aws, connect: Any) -> None:
+    chained(aws, external_id="ours-1", max_session_seconds=43_200)
+    aws.control("roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "external_id": "ours-1", "max_session_seconds": 43_200})
+    only_sts = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]}
+    kwargs = {"ExternalId": "ours-1", "DurationSeconds": 43_200, "Policy": json.dumps(only_sts), "RoleSessionName": "theirs"}
+    connect(role_arn=f"arn:aws:iam::{ACCOUNT}:role/Central", assume_role_kwargs=kwargs)
+    with closing_hook() as member:
+        assert member.preflight(TENABLE, enable_product=False) is False
+        assert member.import_batch([finding()])["SuccessCount"] == 1
+    arns = [each["arn"] for each in aws.control("identities")["identities"] if ":assumed-role/" in each["arn"]]
+    assert f"arn:aws:sts::{OTHER}:assumed-role/{ROLE}/airflow-provider-tenable" in arns
+
+
+def closing_hook(**kwargs: Any) -> Any:
+    return closing(hook(**kwargs))
+
+
+# (b) External ids.
+
+
+@pytest.mark.parametrize("where", ["destination", "assume_role_kwargs", "external_id"])
+def test_external_id_reaches_the_member_role_without_a_role_in_the_connection(aws: Aws, connect: Any, where: str) -> None:
+    aws.control("roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "external_id": "ours/2"})
+    extra = {"assume_role_kwargs": {"ExternalId": "ours/2"}} if where == "assume_role_kwargs" else {"external_id": "ours/2"} if where == "external_id" else {}
+    connect(**extra)
+    kwargs = {"external_id": "ours/2"} if where == "destination" else {}
+    assert hook(**kwargs).identify().account == OTHER
+
+
+def test_external_id_of_the_destination_goes_before_that_of_the_connection(aws: Aws, connect: Any) -> None:
+    aws.control("roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "external_id": "ours/2"})
+    connect(external_id="another")
+    assert hook(external_id="ours/2").identify().account == OTHER
+
+
+@pytest.mark.parametrize("external_id", [None, "wrong"])
+def test_missing_external_id_is_an_error_that_names_it(aws: Aws, connect: Any, external_id: str | None) -> None:
+    aws.control("roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "external_id": "ours/2"})
+    connect()
+    with pytest.raises(ConfigurationError, match=r"Cannot assume the role \(account 222233334444, .*AccessDenied.*its external id"):
+        hook(external_id=external_id).identify()
+
+
+# (c) STS is asked in the destination's Region.
+
+
+def test_sts_is_asked_in_the_hubs_region_so_that_its_sessions_are_valid_there(aws: Aws, connect: Any) -> None:
+    connect(region="us-east-1")
+    with closing_hook(region="eu-central-2") as member:
+        member.preflight(TENABLE, enable_product=False)
+        assert member.import_batch([finding(region="eu-central-2")])["SuccessCount"] == 1
+    assert aws.places("AssumeRole") == {f"{ACCOUNT}/eu-central-2": 1 + 1}
+    assert set(aws.places("GetCallerIdentity")) == {f"{OTHER}/eu-central-2"}
+
+
+@pytest.mark.parametrize(
+    ("own", "connection", "asked"), [("eu-central-2", "us-east-1", "eu-central-2"), (None, "eu-west-1", "eu-west-1"), ("eu-west-1", None, "eu-west-1")]
+)
+def test_the_plan_asks_who_a_connection_is_in_the_destinations_region(aws: Aws, connect: Any, own: str | None, connection: str | None, asked: str) -> None:
+    connect(region=connection)
+    caller = _identify("hub", own)
+    assert caller == (ACCOUNT, connection, "aws")
+    assert aws.places("GetCallerIdentity") == {f"{ACCOUNT}/{asked}": 1}
+
+
+# (d) Answers that are not AWS's.
+
+OPERATIONS = ["GetCallerIdentity", "AssumeRole", "DescribeHub", "ListEnabledProductsForImport", "EnableImportFindingsForProduct"]
+
+
+#: Form and status of the answer; tests/faults/test_hub_faults.py sends them through the complete pipeline.
+ANSWERS = [("html", 200), ("tidy_html", 302), ("empty", 403), ("other_json", 200), ("tidy_html", 407), ("null", 200)]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(("form", "status"), ANSWERS)
+def test_an_answer_that_is_not_from_aws_is_neither_yes_nor_no(aws: Aws, connect: Any, operation: str, form: str, status: int) -> None:
+    connect()
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
+    aws.fault(on=operation, do="foreign", form=form, status=status, times=None)
+    with closing_hook() as member, pytest.raises(TemporaryError) as failure:
+        member.preflight(TENABLE, enable_product=operation == "EnableImportFindingsForProduct")
+    text = str(failure.value)
+    assert "not from AWS" in text
+    assert "proxy" in text
+    assert "subscribed to product" not in text
+    assert aws.control("stats")["calls"][operation] == 6
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_two_answers_that_are_not_from_aws_are_borne(aws: Aws, connect: Any, operation: str) -> None:
+    connect()
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
+    aws.fault(on=operation, do="foreign", form="tidy_html", status=200, times=2)
+    with closing_hook() as member:
+        assert member.preflight(TENABLE, enable_product=True) is True
+
+
+@pytest.mark.parametrize(("form", "status"), ANSWERS)
+def test_an_import_takes_an_answer_that_is_not_from_aws_for_no_answer(aws: Aws, connect: Any, form: str, status: int) -> None:
+    from airflow_provider_tenable.security_hub.responses import explain, verdict_of
+
+    connect()
+    aws.fault(on="BatchImportFindings", do="foreign", form=form, status=status)
+    with closing_hook() as member:
+        with pytest.raises((TemporaryError, ClientError)) as failure:
+            member.import_batch([finding()])
+        if isinstance(failure.value, ClientError):
+            assert verdict_of(failure.value) == "retry"
+            assert "not from AWS" in explain(failure.value)
+        else:
+            assert "not from AWS" in str(failure.value)
+        assert member.import_batch([finding()])["SuccessCount"] == 1
+
+
+# (f), (g) Repeats, and credentials that are over.
+
+
+@pytest.mark.parametrize("operation", OPERATIONS[2:])
+@pytest.mark.parametrize(("status", "code"), [(429, "TooManyRequestsException"), (503, "ServiceUnavailable")])
+def test_preflight_calls_are_repeated(aws: Aws, connect: Any, operation: str, status: int, code: str) -> None:
+    connect()
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
+    aws.fault(on=operation, do="status", status=status, headers={"x-amzn-ErrorType": code}, body={"message": "later"}, times=5)
+    with closing_hook() as member:
+        assert member.preflight(TENABLE, enable_product=True) is True
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_connection_that_is_reset_before_the_import_is_made_again(aws: Aws, connect: Any, operation: str) -> None:
+    connect()
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
+    aws.fault(on=operation, do="reset", times=3)
+    with closing_hook() as member:
+        assert member.preflight(TENABLE, enable_product=True) is True
+
+
+def test_a_subscription_whose_answer_was_lost_counts_as_ours(aws: Aws, connect: Any) -> None:
+    connect()
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
+    aws.fault(on="EnableImportFindingsForProduct", do="lose_answer")
+    with closing_hook() as member:
+        assert member.preflight(TENABLE, enable_product=True) is True
+
+
+def session_of(aws: Aws, connect: Any) -> tuple[str, str, str]:
+    """A key that a person would paste into the connection: temporary, of the member account."""
+    connect()
+    member = hook()
+    frozen = member.get_session(region_name="eu-west-1").get_credentials().get_frozen_credentials()
+    return frozen.access_key, frozen.secret_key, frozen.token
+
+
+@pytest.mark.parametrize("step", ["identify", "preflight", "import", "assume"])
+def test_pasted_credentials_that_expired_end_it_at_once_with_what_to_do(aws: Aws, connect: Any, step: str, naps: list[float]) -> None:
+    connect(key=session_of(aws, connect))
+    operation = {"identify": "GetCallerIdentity", "preflight": "DescribeHub", "import": "BatchImportFindings", "assume": "AssumeRole"}[step]
+    aws.fault(on=operation, do="expire_credentials", times=None)
+    before = aws.control("stats")["calls"].get(operation, 0)
+    role = "Another" if step == "assume" else None
+    with closing_hook(role=role) as member:
+        call = partial(member.import_batch, [finding()]) if step == "import" else partial(member.preflight, TENABLE, enable_product=False)
+        with pytest.raises(ConfigurationError, match=r"expired, and Airflow cannot renew them\. Put new ones into the"):
+            call()
+    assert aws.control("stats")["calls"][operation] == before + 1
+    assert naps == []
+
+
+def test_credentials_of_a_role_that_expired_are_renewed(aws: Aws, connect: Any) -> None:
+    connect()
+    with closing_hook() as member:
+        aws.fault(on="DescribeHub", do="expire_credentials")
+        assert member.preflight(TENABLE, enable_product=False) is False
+        aws.fault(on="BatchImportFindings", do="expire_credentials")
+        with pytest.raises(ClientError, match="ExpiredToken"):
+            member.import_batch([finding()])
+        assert member.import_batch([finding()])["SuccessCount"] == 1
+
+
+@pytest.mark.parametrize("trouble", [NoCredentialsError(), UnauthorizedSSOTokenError()], ids=lambda each: type(each).__name__)
+def test_no_credentials_end_it_at_once(aws: Aws, connect: Any, monkeypatch: pytest.MonkeyPatch, trouble: Exception, naps: list[float]) -> None:
+    connect()
+    member = hook(account=ACCOUNT, role=None)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise trouble
+
+    monkeypatch.setattr(type(member.client), "batch_import_findings", refuse)
+    monkeypatch.setattr(type(member.client), "describe_hub", refuse)
+    with pytest.raises(ConfigurationError, match="Put keys into the connection, or give the worker a role"):
+        member.import_batch([finding()])
+    with pytest.raises(ConfigurationError, match="Put keys into the connection, or give the worker a role"):
+        member.preflight(TENABLE, enable_product=False)
+    assert naps == []
+
+
+# (i), (j), (l)
+
+
+@pytest.mark.parametrize(
+    ("action", "operation"), [("securityhub:DescribeHub", "look at the hub"), ("securityhub:ListEnabledProductsForImport", "list the subscribed products")]
+)
+def test_a_call_that_the_role_may_not_make_is_named_as_the_action_to_allow(aws: Aws, connect: Any, action: str, operation: str) -> None:
+    aws.control("roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "deny": [action]})
+    connect()
+    with closing_hook() as member, pytest.raises(ConfigurationError, match=rf"Cannot {operation} \(account 222233334444.*Allow {action} to these"):
+        member.preflight(TENABLE, enable_product=False)
+
+
+def test_a_product_is_looked_for_by_its_arn_too(aws: Aws, connect: Any) -> None:
+    connect()
+    default = f"arn:aws:securityhub:eu-west-1:{OTHER}:product/{OTHER}/default"
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
+    with closing_hook() as member:
+        assert member.preflight(default, enable_product=False) is False
+        with pytest.raises(ConfigurationError, match="is not subscribed to product arn:aws:securityhub:eu-west-1::product/tenable/vulnerability-management"):
+            member.preflight(f"arn:aws:securityhub:eu-west-1::product/{TENABLE}", enable_product=False)
+
+
+def test_a_hub_that_is_off_says_so_and_names_the_new_hub_where_only_that_is_on(aws: Aws, connect: Any) -> None:
+    connect()
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "off"})
+    with closing_hook() as member, pytest.raises(HubOffError, match="Security Hub CSPM is not switched on") as failure:
+        member.preflight(TENABLE, enable_product=False)
+    assert "new AWS Security Hub" not in str(failure.value)
+    aws.control("options", {"new_hub": True})
+    with closing_hook() as member, pytest.raises(HubOffError, match="uses the new AWS Security Hub in eu-west-1, which takes no findings"):
+        member.preflight(TENABLE, enable_product=False)
+
+
+@pytest.mark.parametrize("fault", [{"do": "reset"}, {"do": "foreign", "form": "html", "status": 200}, {"do": "status", "status": 403}])
+def test_looking_for_the_new_hub_is_best_effort(aws: Aws, connect: Any, fault: dict[str, Any]) -> None:
+    connect()
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "off"})
+    aws.control("options", {"new_hub": True})
+    aws.fault(on="DescribeSecurityHubV2", **fault)
+    with closing_hook() as member, pytest.raises(HubOffError, match="Security Hub CSPM is not switched on"):
+        member.preflight(TENABLE, enable_product=False)
+
+
+def test_subscriptions_are_read_to_the_last_page(aws: Aws, connect: Any) -> None:
+    connect()
+    aws.control("options", {"extra_subscriptions": 250})
+    with closing_hook() as member:
+        assert member.preflight(TENABLE, enable_product=False) is False
+    assert aws.control("stats")["calls"]["ListEnabledProductsForImport"] == 3
