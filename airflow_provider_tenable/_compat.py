@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import Any
 
 from airflow import __version__ as _airflow_version
 from airflow.timetables.interval import DeltaDataIntervalTimetable
@@ -141,6 +142,37 @@ def defined_outside_database(variable: str) -> str | None:
     return None
 
 
+@contextmanager
+def fail_fast() -> Iterator[None]:
+    """Turn errors that only the user can mend into Airflow's "fail without retrying". All others keep the task's retries."""
+    try:
+        yield
+    except (ConfigurationError, IncompleteRunError, RejectedFindingsError, UnservedError) as error:
+        raise AirflowFailException(str(error)) from error
+
+
+async def is_deferred(task_instance: Any) -> bool | None:
+    """Whether Airflow's database has a task as deferred; None where it cannot be asked. For a triggerer of Airflow 3.
+
+    :param task_instance: that of a trigger.
+    """
+    if not AIRFLOW_V_3_0_PLUS or task_instance is None:
+        return None
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    from asgiref.sync import sync_to_async
+
+    of_task = {name: getattr(task_instance, name) for name in ("dag_id", "map_index")}
+    try:
+        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(**of_task, task_ids=[task_instance.task_id], run_ids=[task_instance.run_id])
+    except Exception as error:  # noqa: BLE001 - what it raises is an implementation detail of Airflow's supervisor.
+        _log.warning("The state of task %s cannot be asked for: %s", task_instance.task_id, type(error).__name__)
+        return None
+    of_run = states.get(task_instance.run_id, {})
+    # Airflow names the instances of a mapped task by their index.
+    state = of_run.get(f"{task_instance.task_id}_{task_instance.map_index}", of_run.get(task_instance.task_id))
+    return str(getattr(state, "value", state)) == "deferred"
+
+
 __all__ = [
     "AIRFLOW_V_3_0_PLUS",
     "AIRFLOW_V_3_2_PLUS",
@@ -169,16 +201,9 @@ __all__ = [
     "conf",
     "dag",
     "defined_outside_database",
+    "fail_fast",
+    "is_deferred",
     "mask_secret",
     "pause",
     "task",
 ]
-
-
-@contextmanager
-def fail_fast() -> Iterator[None]:
-    """Turn errors that only the user can mend into Airflow's "fail without retrying". All others keep the task's retries."""
-    try:
-        yield
-    except (ConfigurationError, IncompleteRunError, RejectedFindingsError, UnservedError) as error:
-        raise AirflowFailException(str(error)) from error

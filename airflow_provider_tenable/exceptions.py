@@ -67,6 +67,10 @@ class DuplicateExportError(TemporaryError):
         self.job_uuid = job_uuid
 
 
+class ExportLimitError(TemporaryError):
+    """Tenable starts no further export for now (429): the container runs as many as it may, or calls come too fast."""
+
+
 class ExportFailedError(TemporaryError):
     """An export did not become whole: it broke more often than it may be restarted, or its deadline passed."""
 

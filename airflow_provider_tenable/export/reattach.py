@@ -1,10 +1,14 @@
-"""Which job of Tenable's list is ours: after a request whose answer was lost, and where Tenable refuses a second job with the same filters. No Airflow in here.
+"""Recognises our job in Tenable's list: after a request whose answer was lost, and where Tenable refuses a duplicate.
 
-Two running jobs with the same filters are refused (409): ours is then the one that runs, if its filters and chunk size are ours.
+Two running jobs with the same filters are refused (409): the running one is used if its filters and chunk size are ours.
+Filters alone do not prove it. An export of all assets has none, and another tool may have asked for the same in the older
+format, without resource tags. So an export of assets has a mark of its own, and a request without any filter is never
+found again. No Airflow in here.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +21,22 @@ from airflow_provider_tenable.tenable_vm.kinds import KINDS, kind_of
 _CLOCK_SKEW_SECONDS = 120.0
 #: What a request says about plugin output.
 _OUTPUT = dict.fromkeys(name for kind in KINDS.values() for name in kind.without_output)
+#: The filters that hold a mark.
+_MARKED_BY = frozenset(kind.mark for kind in KINDS.values())
+#: A mark is a moment between 2001 and 2008 (unix seconds), before Tenable kept anything: as a lower bound it leaves out
+#: nothing.
+_MARKS_FROM, _MARKS = 1_000_000_000, 200_000_000
+
+
+def marked(kind: str, body: dict[str, Any], owner: str) -> dict[str, Any]:
+    """The body of a request, with the mark of who asks where that is possible without a change to the result.
+
+    :param owner: what nobody else is called, such as the folder of the export.
+    """
+    filters, mark = body.get("filters", {}), kind_of(kind).mark
+    if mark is None or mark in filters:
+        return body
+    return {**body, "filters": {**filters, mark: _MARKS_FROM + zlib.crc32(owner.encode()) % _MARKS}}
 
 
 def lost_job(jobs: Iterable[Job], state: ExportState) -> Job | None:
@@ -53,10 +73,22 @@ def same_request(kept: dict[str, Any], body: dict[str, Any]) -> bool:
     What is said about plugin output does not matter: the records are the same, and the mapping leaves out an output that
     is not wanted. So changing ``[tenable] plugin_output`` gives up no running export; the next request has the new value.
     """
-    return {**kept, **_OUTPUT} == {**body, **_OUTPUT}
+    return _comparable(kept) == _comparable(body)
+
+
+def _comparable(body: dict[str, Any]) -> dict[str, Any]:
+    # An export that version 0.1.0 has begun has no mark.
+    filters = {name: value for name, value in body.get("filters", {}).items() if not (name in _MARKED_BY and _is_mark(value))}
+    return {**body, **_OUTPUT, "filters": filters}
+
+
+def _is_mark(value: Any) -> bool:
+    return isinstance(value, int) and _MARKS_FROM <= value < _MARKS_FROM + _MARKS
 
 
 def _is_ours(job: Job, state: ExportState) -> bool:
-    kind = kind_of(state.kind)
+    kind, filters = kind_of(state.kind), state.body.get("filters", {})
+    if same_filters(filters, {}, kind.filters) or not same_filters(filters, job.filters, kind.filters):
+        return False
     ours = state.body.get(kind.size_field)
-    return same_filters(state.body.get("filters", {}), job.filters, kind.filters) and (job.chunk_size is None or ours is None or job.chunk_size == ours)
+    return job.chunk_size is None or ours is None or job.chunk_size == ours

@@ -20,6 +20,9 @@ class ExportState:
     """What is kept of an export, so that a killed task's retry goes on where it stood.
 
     :ivar requested_at: when the running job was asked for (unix seconds, our clock), before the call.
+    :ivar adopted: whether somebody else may have asked for the running job: then we do not cancel it.
+    :ivar cancellations: jobs of this export that somebody else cancelled.
+    :ivar stalled_polls: consecutive polls of a finished job that brought nothing new.
     :ivar given_up: jobs that broke: a later look at Tenable's list must not take them for ours again.
     :ivar data_from: the moment whose data the export is sure to hold: the earlier of ``requested_at`` and an adopted job's creation.
         None: nobody knows, since Tenable does not tell when the adopted job was created.
@@ -35,14 +38,23 @@ class ExportState:
     complete: bool = False
     parts: dict[str, Part] = field(default_factory=dict)
     given_up: list[str] = field(default_factory=list)
+    adopted: bool = False
+    cancellations: int = 0
+    stalled_polls: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The staged form. A version that does not know a field can read it as long as the field has its default."""
+        value = asdict(self)
+        return {name: item for name, item in value.items() if item or name not in _LATER}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ExportState:
         parts = {chunk: Part(**part) for chunk, part in value.pop("parts").items()}
         return cls(**value, parts=parts)
+
+
+#: Fields that came after version 0.1.0.
+_LATER = frozenset({"adopted", "cancellations", "stalled_polls"})
 
 
 class ExportStore(Protocol):

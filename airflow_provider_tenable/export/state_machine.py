@@ -3,8 +3,11 @@
 Rules (Tenable API docs, export status and chunk pages):
 
 * A job goes QUEUED, PROCESSING, (READY), FINISHED, or ends as CANCELLED or ERROR. Chunks appear while it works, unordered, with gaps.
-* FINISHED does not mean whole: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that part of it is missing. Such a job, like one
-  that was cancelled, failed or expired, is started again, a few times; its chunks are dropped. A partial export is never taken for a whole one.
+* FINISHED does not mean complete: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that part of it is missing,
+  and so do counts that exceed the chunks that are listed. Such a job, like one that failed or expired, or whose chunks
+  cannot be fetched, is started again a few times; its chunks are dropped. A partial export is never taken for a
+  complete one.
+* A job that somebody else cancelled is asked for again, and does not count as broken.
 * What an error of the client leads to, and how often: :mod:`airflow_provider_tenable.tenable_vm.retry`.
 * A chunk counts when it is staged, never before. What is staged is not fetched again, also not by the retry of a killed task.
 """
@@ -20,6 +23,7 @@ from airflow_provider_tenable.exceptions import (
     ConfigurationError,
     DuplicateExportError,
     ExportFailedError,
+    ExportLimitError,
     ExportNotFoundError,
     TemporaryError,
 )
@@ -99,7 +103,8 @@ class ExportRun:
         """
         if self.state.complete:
             return Finished(self.state)
-        if self.now() >= self.deadline:
+        late = self.now() >= self.deadline
+        if late and self.state.uuid is None:
             self._give_up()
         try:
             outcome = self._step()
@@ -108,18 +113,31 @@ class ExportRun:
         except TemporaryError as error:
             if isinstance(error, ExportFailedError):
                 raise
+            if late:
+                self._give_up()
+            if isinstance(error, ExportLimitError):
+                # Others have taken all slots of the container, for as long as their exports need.
+                hours = (self.deadline - self.now()) / 3600
+                log.info("Waiting for a free export slot to start the %s export, for another %.1f hours at most: %s", self.kind, hours, error)
+                return self._wait()
             self._failed_polls += 1
             if self._failed_polls > retry.FAILED_POLLS:
                 raise
             log.warning("Look %d at the %s export failed, trying again: %s", self._failed_polls, self.kind, error)
             return self._wait()
         self._failed_polls = 0
+        # Only now: a job may have finished while nobody was looking.
+        if late and not isinstance(outcome, Finished):
+            self._give_up()
         return outcome
 
     def cancel(self) -> None:
         """Cancel the running job, if there is one. Errors are logged: there is nothing else to do about them."""
         job = self.state.uuid
         if not job or self.state.complete:
+            return
+        if self.state.adopted:
+            log.info("The %s export %s may be somebody else's, so it is left to run.", self.kind, job)
             return
         try:
             self.client.cancel(self.kind, job)
@@ -134,6 +152,8 @@ class ExportRun:
         assert job is not None
         try:
             status = self.client.status(self.kind, job)
+            if status.status == "CANCELLED" and self.state.cancellations < retry.CANCELLATIONS:
+                return self._ask_again(job)
             if status.status in ("CANCELLED", "ERROR"):
                 return self._restart(f"it ended as {status.status}" + (f": {safe(status.reason)}" if status.reason else ""))
             if status.status not in ACTIVE | TERMINAL:
@@ -141,10 +161,15 @@ class ExportRun:
             partial = self._partial(status)
             if partial:
                 return self._restart(partial)
-            whole = self._download(job, status)
+            missing = self._download(job, status)
         except ExportNotFoundError as error:
             return self._restart(f"it or one of its chunks has expired ({error})")
-        if status.status != "FINISHED" or not whole:
+        if status.status == "FINISHED" and not missing and len(status.chunks) < status.counted_chunks:
+            missing = f"it finished with {status.counted_chunks} chunks by its own count, and lists {len(status.chunks)}"
+            return self._restart(missing) if self._is_stalled(retry.SHORT_POLLS) else self._wait()
+        if missing:
+            return self._restart(missing) if self._is_stalled(retry.STALLED_POLLS) else self._wait()
+        if status.status != "FINISHED":
             return self._wait()
         self.state.complete = True
         self.store.save(self.state)
@@ -159,6 +184,18 @@ class ExportRun:
             return f"it finished without chunks {sorted(status.lost_chunks)[:10]}" + (f": {safe(status.reason)}" if status.reason else "")
         # The status of an asset job has no list of failed chunks: only the reason tells.
         return f"it finished with the reason {quoted(status.reason)}" if status.reason else None
+
+    def _is_stalled(self, limit: int) -> bool:
+        """Count a poll that brought nothing new. The count is kept, since a deferred task looks once each time it resumes."""
+        self.state.stalled_polls += 1
+        self.store.save(self.state)
+        return self.state.stalled_polls > limit
+
+    def _ask_again(self, job: str) -> Wait:
+        cancellations = self.state.cancellations + 1
+        log.warning("The %s export %s was cancelled, and not by this task. Asking for it again (%d of %d).", self.kind, job, cancellations, retry.CANCELLATIONS)
+        self._begin_anew(self.state.restarts, started_at=self.state.started_at, cancellations=cancellations)
+        return self._wait()
 
     def _start(self) -> bool:
         """Ask for the export, or adopt the one that runs. False: not yet, look again later."""
@@ -178,8 +215,8 @@ class ExportRun:
         log.info("Asked for %s export %s.", self.kind, self.state.uuid)
         return True
 
-    def _take(self, job: str, data_from: float | None) -> None:
-        self.state.uuid = job
+    def _take(self, job: str, data_from: float | None, *, adopted: bool = False) -> None:
+        self.state.uuid, self.state.adopted = job, adopted
         self.state.data_from = data_from
         self.state.parts = {}
         self.store.save(self.state)
@@ -191,14 +228,14 @@ class ExportRun:
         if job is None or job.created is None:
             return False
         log.info("Found %s export %s, which was asked for before this task was stopped.", self.kind, job.uuid)
-        self._take(job.uuid, min(self.state.requested_at or 0.0, job.created))
+        self._take(job.uuid, min(self.state.requested_at or 0.0, job.created), adopted=True)
         return True
 
     def _adopt(self, named: str | None, asked_at: float) -> bool:
         job = running_job(self.client.jobs(self.kind), self.state, named)
         if job is not None:
             # The job may be older than our request: what it holds is sure only up to its own beginning.
-            self._take(job.uuid, None if job.created is None else min(asked_at, job.created))
+            self._take(job.uuid, None if job.created is None else min(asked_at, job.created), adopted=True)
             log.info("Tenable already runs this %s export as %s: adopted.", self.kind, job.uuid)
             return True
         log.warning(
@@ -208,19 +245,37 @@ class ExportRun:
         )
         return False
 
-    def _download(self, job: str, status: JobStatus) -> bool:
-        """Stage what is available and not yet staged. True: nothing that is listed is missing."""
+    def _download(self, job: str, status: JobStatus) -> str | None:
+        """Stage the chunks that are listed and not yet staged.
+
+        :return: what keeps it from being done once it is finished, in words; None where everything listed is staged.
+        :raises TemporaryError: no chunk could be fetched, for a reason that is not the chunk's own.
+        """
         waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
-        began, fetched_bytes, unsaved = self.now(), 0, 0
+        began, fetched_bytes, unsaved, failed = self.now(), 0, 0, 0
+        missing: str | None = None
         try:
             for chunk in waiting:
                 try:
                     part = self._fetch(job, chunk)
                     reached(CrashPoint.CHUNK_STAGED)
-                except ChunkNotReadyError:
+                except ChunkNotReadyError as error:
                     log.info("Chunk %d of %s export %s is not ready yet.", chunk, self.kind, job)
+                    missing = f"chunk {chunk} is listed and cannot be fetched: {error}"
                     continue
+                except ExportNotFoundError:
+                    raise
+                except TemporaryError as error:
+                    # The others are fetched first: a chunk that never comes must not hold them up.
+                    failed += 1
+                    missing = f"chunk {chunk} cannot be fetched: {error}"
+                    log.warning("Chunk %d of %s export %s cannot be fetched now: %s", chunk, self.kind, job, error)
+                    if failed >= retry.FAILED_CHUNKS:
+                        break
+                    continue
+                failed = 0
                 self.state.parts[str(chunk)] = part
+                self.state.stalled_polls = 0
                 fetched_bytes, unsaved = fetched_bytes + part.bytes, unsaved + 1
                 if unsaved >= _SAVE_EVERY:
                     self.store.save(self.state)
@@ -230,7 +285,10 @@ class ExportRun:
             if unsaved:
                 self.store.save(self.state)
                 self._log_progress(job, status, fetched_bytes, began)
-        return all(str(chunk) in self.state.parts for chunk in status.chunks)
+        if missing and status.status != "FINISHED":
+            # More may come yet, the missing chunk too.
+            return None
+        return missing
 
     def _log_progress(self, job: str, status: JobStatus, fetched_bytes: int, began: float) -> None:
         parts = self.state.parts.values()
@@ -282,7 +340,7 @@ class ExportRun:
             "Raise [tenable] export_timeout_hours if Tenable needs longer, then clear this task."
         )
 
-    def _begin_anew(self, restarts: int = 0, *, started_at: float | None = None) -> None:
+    def _begin_anew(self, restarts: int = 0, *, started_at: float | None = None, cancellations: int = 0) -> None:
         """Forget the job: first in the state, then its parts. A state that names parts which are gone would be taken for whole later.
 
         :param started_at: None: what comes next, a retry of the task, has a deadline of its own.
@@ -290,7 +348,7 @@ class ExportRun:
         job = self.state.uuid
         given_up = [*self.state.given_up, *([job] if job else [])]
         began = self.now() if started_at is None else started_at
-        self.state = ExportState(kind=self.kind, body=self.body, started_at=began, restarts=restarts, given_up=given_up)
+        self.state = ExportState(kind=self.kind, body=self.body, started_at=began, restarts=restarts, given_up=given_up, cancellations=cancellations)
         self.store.save(self.state)
         reached(CrashPoint.EXPORT_FORGOTTEN)
         if job:

@@ -63,7 +63,7 @@ class _Known(NamedTuple):
         return [secret for secret in secrets if secret.translate(_LOWER) not in self.secrets]
 
     def with_new(self, secrets: Iterable[str]) -> _Known:
-        lower = {secret.translate(_LOWER) for secret in secrets}
+        lower = {form.translate(_LOWER) for secret in secrets for form in _decodings(secret)}
         return _Known(self.secrets | lower, self.base64 | {core for secret in secrets for core in _cores(secret)})
 
 
@@ -161,6 +161,17 @@ def _scrubbed(text: str, known: _Known) -> str:
             break
         view, starts = decoded
     return _masked(text, spans) if spans else text
+
+
+def _decodings(secret: str) -> Iterator[str]:
+    """The secret, and what becomes of it where a text is decoded: one may hold what looks like an encoding."""
+    yield secret
+    for _ in range(_LAYERS):
+        decoded = _decoded(secret, None)
+        if decoded is None or len(decoded[0]) < SHORTEST:
+            return
+        secret = decoded[0]
+        yield secret
 
 
 def _literal_forms(secret: str) -> set[bytes]:

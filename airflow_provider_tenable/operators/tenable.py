@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable._compat import BaseOperator, conf, fail_fast
+from airflow_provider_tenable._compat import BaseOperator, conf, fail_fast, pause
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.observability import metrics
@@ -17,8 +17,9 @@ from airflow_provider_tenable.tenable_vm.retry import RESTARTS
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
 
 if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import BaseTrigger
     from airflow_provider_tenable.export.result import ExportResult
-    from airflow_provider_tenable.export.state import ExportState
+    from airflow_provider_tenable.export.state import ExportState, Wait
     from airflow_provider_tenable.export.state_machine import ExportRun
     from airflow_provider_tenable.observability.lineage import Data
 
@@ -90,9 +91,12 @@ class TenableExportOperator(BaseOperator):
         """Ask for the export, or go on with the one that this run has."""
         return self._advance(context)
 
-    def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> ExportResult:
-        """The trigger has seen something new: look for ourselves. Its word is only a wake-up call."""
-        if event and event.get("message"):
+    def execute_complete(self, context: Any, event: Any = None) -> ExportResult:
+        """Resume after a trigger has fired. Its event is only a wake-up call: the job is looked at again here.
+
+        :param event: what :class:`TenableExportTrigger` yields, or a moment where no job could be started before.
+        """
+        if isinstance(event, dict) and event.get("message"):
             self.log.warning("The triggerer reports: %s", safe(event["message"], 1_000))
         return self._advance(context)
 
@@ -122,18 +126,8 @@ class TenableExportOperator(BaseOperator):
                     if not was_whole:
                         self._tell_metrics(outcome.state, dag_run_folder.dag_id)
                     return self._result(str(folder), outcome.state)
-                if self.deferrable and outcome.job_uuid:
-                    self.defer(
-                        trigger=TenableExportTrigger(
-                            tenable_conn_id=self.tenable_conn_id,
-                            export=self.export,
-                            job_uuid=outcome.job_uuid,
-                            chunks_staged=outcome.chunks_staged,
-                            poll_interval=max(outcome.seconds, SHORTEST_POLL_INTERVAL),
-                            deadline=run.deadline,
-                        ),
-                        method_name="execute_complete",
-                    )
+                if self.deferrable:
+                    self.defer(trigger=self._trigger(run, outcome), method_name="execute_complete")
                 time.sleep(outcome.seconds)
 
     def _check_filters(self) -> None:
@@ -147,6 +141,20 @@ class TenableExportOperator(BaseOperator):
                 "was exported. Clear that task, together with the tasks after it."
             )
 
+    def _trigger(self, run: ExportRun, wait: Wait) -> BaseTrigger:
+        seconds = max(wait.seconds, SHORTEST_POLL_INTERVAL)
+        if not wait.job_uuid:
+            return pause(seconds)
+        return TenableExportTrigger(
+            tenable_conn_id=self.tenable_conn_id,
+            export=self.export,
+            job_uuid=wait.job_uuid,
+            chunks_staged=wait.chunks_staged,
+            poll_interval=seconds,
+            deadline=run.deadline,
+            cancels=not run.state.adopted,
+        )
+
     def _tell_metrics(self, state: ExportState, dag_id: str) -> None:
         tags = {"dag_id": dag_id, "export": self.export}
         metrics.count("tenable.exported", sum(part.records for part in state.parts.values()), **tags)
@@ -154,13 +162,14 @@ class TenableExportOperator(BaseOperator):
 
     def _export_run(self, folder: Any) -> ExportRun:
         from airflow_provider_tenable import config
+        from airflow_provider_tenable.export.reattach import marked
         from airflow_provider_tenable.export.state_machine import ExportRun
         from airflow_provider_tenable.export.store import StagedExport
 
         poll, timeout = self.poll_interval, self.export_timeout
         return ExportRun(
             kind=self.export,
-            body=self._body(),
+            body=marked(self.export, self._body(), str(folder)),
             client=self.hook.api,
             store=StagedExport(folder, self.export),
             now=time.time,
@@ -184,7 +193,7 @@ class TenableExportOperator(BaseOperator):
         parts = state.parts.values()
         records, size = sum(part.records for part in parts), sum(part.bytes for part in parts)
         self.log.info("The %s export %s is whole: %d records in %d chunks, %.1f MB.", self.export, state.uuid, records, len(parts), size / 1e6)
-        if kind_of(self.export).usually_some and not records and not state.body["filters"]:
+        if kind_of(self.export).usually_some and not records and not self.filters:
             self.log.warning(
                 "Tenable exported no asset at all. The usual cause is an API user without 'Can View' on the assets: "
                 "Tenable leaves out what a user may not see, and says nothing."

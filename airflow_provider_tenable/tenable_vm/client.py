@@ -20,6 +20,7 @@ from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
     ConfigurationError,
     DuplicateExportError,
+    ExportLimitError,
     ExportNotFoundError,
     TemporaryError,
     TenableProviderError,
@@ -117,15 +118,20 @@ class TenableApi:
         answer = self._json(f"look at {kind} export {job_uuid}", self._client.get, f"{_job_path(kind, job_uuid)}/status")
         if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
             raise TemporaryError(f"Tenable's answer on {kind} export {job_uuid} holds no status.")
+        if answer["status"].strip().upper() == "FINISHED" and not isinstance(answer.get("chunks_available"), list):
+            # An empty result is an empty list. Anything else does not say what has been exported.
+            raise TemporaryError(f"Tenable reports {kind} export {job_uuid} as FINISHED without a list chunks_available.")
+        lost = _ids(answer.get("chunks_failed")) | _ids(answer.get("chunks_cancelled"))
         return JobStatus(
             status=safe(answer["status"], 40).upper(),
             chunks=_ids(answer.get("chunks_available")),
-            lost_chunks=_ids(answer.get("chunks_failed")) | _ids(answer.get("chunks_cancelled")),
+            lost_chunks=lost,
             reason=safe(answer.get("reason") or "") or None,
             filters=answer.get("filters"),
             chunk_size=_chunk_size(answer),
             created=_seconds(answer.get("created")),
             total_chunks=answer.get("total_chunks"),
+            counted_chunks=_counted_chunks(answer, len(lost)),
         )
 
     def jobs(self, kind: str) -> list[Job]:
@@ -273,6 +279,10 @@ class TenableApi:
             job = UUID.search(text)
             if status == 409 or "duplicate" in text.lower():
                 return DuplicateExportError(f"Cannot {what}: Tenable runs one with the same filters.", job[0] if job else None)
+            return ExportLimitError(
+                f"Cannot {what}: Tenable answers 429, too many requests. It runs at most 10 exports of a container at a time. "
+                "Those of other tools and people count too."
+            )
         kind = rule_of(status).error
         message = f"Cannot {what}: Tenable answers {status} {safe(response.reason or '', 100)}".rstrip()
         if status == 401:
@@ -316,6 +326,16 @@ def _chunk_id(item: Any) -> int:
     if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < _MOST_CHUNKS:
         return item
     raise ValueError("not the id of a chunk")
+
+
+def _counted_chunks(answer: dict[str, Any], lost: int) -> int:
+    """How many chunks a finished job must list. Whether empty chunks are listed is not documented, so none of them is expected."""
+    empty = _count(answer.get("empty_chunks_count"))
+    return max(_count(answer.get("chunks_available_count")), _count(answer.get("total_chunks")) - lost) - empty
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST_CHUNKS else 0
 
 
 def _list(value: Any) -> list[Any]:

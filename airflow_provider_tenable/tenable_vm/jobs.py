@@ -11,7 +11,13 @@ TERMINAL = frozenset({"FINISHED", "CANCELLED", "ERROR"})
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What Tenable says of a job. ``created`` is in unix seconds, None where Tenable does not tell (assets)."""
+    """What Tenable says about a job.
+
+    :ivar created: unix seconds; None where Tenable does not report it (assets).
+    :ivar total_chunks: as reported, for progress messages only.
+    :ivar counted_chunks: how many chunks must be listed once the job is FINISHED, by Tenable's own counts. 0 where it
+        reports none (assets).
+    """
 
     status: str
     chunks: frozenset[int] = frozenset()
@@ -21,6 +27,7 @@ class JobStatus:
     chunk_size: int | None = None
     created: float | None = None
     total_chunks: int | None = None
+    counted_chunks: int = 0
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ class RecordKind:
     :ivar table: how its chunks become rows; None: they are staged as Tenable serves them, compressed.
     :ivar moves_watermark: whether the run's watermark depends on when the data of a job is from. A job whose beginning
         Tenable does not tell may only be adopted where it does not.
+    :ivar mark: a filter that holds a time and leaves out nothing where that is early enough, so that its value can tell
+        our requests from others with the same filters; None: there is none.
     :ivar usually_some: whether a full export without any record hints at missing permissions.
     """
 
@@ -91,6 +93,7 @@ class RecordKind:
     record: type[Struct] | None = None
     table: Table | None = None
     moves_watermark: bool = True
+    mark: str | None = None
     usually_some: bool = False
 
     def body(self, filters: Mapping[str, Any], *, size: int, plugin_output: bool = True) -> dict[str, Any]:
@@ -129,6 +132,7 @@ ASSETS = RecordKind(
     record=Asset,
     table=Table(AssetRow, rows_of),
     moves_watermark=False,
+    mark="created_at",
     usually_some=True,
 )
 

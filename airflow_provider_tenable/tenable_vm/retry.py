@@ -20,6 +20,7 @@ from types import MappingProxyType
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
     DuplicateExportError,
+    ExportLimitError,
     ExportNotFoundError,
     TemporaryError,
     TenableAuthError,
@@ -36,9 +37,18 @@ REPEAT_SECONDS = 1.0
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 #: Consecutive failed polls of an export that are tolerated before the task fails. They are as far apart as polls are.
 FAILED_POLLS = 20
+#: Consecutive polls of a finished job in which a listed chunk could not be fetched and nothing else came; after that, the
+#: job counts as broken.
+STALLED_POLLS = 20
+#: The same where Tenable's counts exceed the chunks that it lists.
+SHORT_POLLS = 3
+#: Chunks in a row that may fail before a poll ends early: then it is not the chunk, but the service.
+FAILED_CHUNKS = 3
+#: Jobs cancelled by somebody else that are asked for again, one per poll. The next one counts as broken.
+CANCELLATIONS = 10
 #: How often a chunk that cannot be decoded is fetched before its job counts as broken.
 CHUNK_FETCHES = 3
-#: How often a broken, partial, cancelled or expired export is started again before the task fails.
+#: How often a broken, partial or expired export is started again before the task fails.
 RESTARTS = 3
 
 
@@ -49,7 +59,9 @@ class Then(StrEnum):
     FAIL = "fail"
     #: The export is polled again, :data:`FAILED_POLLS` times in a row; then the task fails, and its retry polls on.
     POLL_AGAIN = "poll again"
-    #: The chunk is fetched with the next poll, until the export's deadline.
+    #: The export is asked for again with the next poll, until its deadline.
+    WAIT_FOR_A_SLOT = "wait for a slot"
+    #: The chunk is fetched with the next poll; once the job has finished, :data:`STALLED_POLLS` times.
     FETCH_LATER = "fetch later"
     #: The export is started again, :data:`RESTARTS` times; then the task fails.
     START_AGAIN = "start again"
@@ -66,6 +78,7 @@ THEN: Mapping[type[TenableProviderError], Then] = MappingProxyType(
         ChunkNotReadyError: Then.FETCH_LATER,
         ExportNotFoundError: Then.START_AGAIN,
         DuplicateExportError: Then.ADOPT,
+        ExportLimitError: Then.WAIT_FOR_A_SLOT,
     }
 )
 
@@ -88,7 +101,8 @@ class Rule:
 
 
 #: HTTP status -> its rule. 400 on a chunk is a :class:`~airflow_provider_tenable.exceptions.ChunkNotReadyError`. 409 counts
-#: as a duplicate only where an export is asked for, and 429 too where its text says so; elsewhere both are temporary.
+#: as a duplicate only where an export is asked for, and 429 too where its text says so; any other 429 means there that no
+#: export slot is free. Elsewhere both are temporary.
 BY_STATUS: Mapping[int, Rule] = MappingProxyType(
     {
         400: Rule(TenableRequestError),

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable._compat import BaseTrigger, TriggerEvent
+from airflow_provider_tenable._compat import BaseTrigger, TriggerEvent, is_deferred
 from airflow_provider_tenable.exceptions import ConfigurationError, ExportNotFoundError, TemporaryError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class TenableExportTrigger(BaseTrigger):
     :param chunks_staged: how many chunks the task has.
     :param poll_interval: seconds between two looks.
     :param deadline: unix seconds after which to fire in any case.
+    :param cancels: whether the job may be cancelled when the task is cleared or marked; no for a job of somebody else.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class TenableExportTrigger(BaseTrigger):
         chunks_staged: int,
         poll_interval: float,
         deadline: float,
+        cancels: bool = True,
     ) -> None:
         super().__init__()
         self.tenable_conn_id = tenable_conn_id
@@ -49,6 +51,7 @@ class TenableExportTrigger(BaseTrigger):
         self.chunks_staged = chunks_staged
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.cancels = cancels
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The constructor's arguments, for the metadata database."""
@@ -61,6 +64,8 @@ class TenableExportTrigger(BaseTrigger):
                 "chunks_staged": self.chunks_staged,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
+                # As version 0.1.0 knows it, unless it must be said.
+                **({} if self.cancels else {"cancels": False}),
             },
         )
 
@@ -82,10 +87,16 @@ class TenableExportTrigger(BaseTrigger):
             hook.close()
 
     async def on_kill(self) -> None:
-        """A person has cleared or marked the waiting task (Airflow 3.3 and later tell): nobody will fetch what Tenable prepares.
+        """Cancel the job when a person has cleared or marked the waiting task (Airflow 3.3 and later report that).
 
-        Before 3.3 the job runs to its end; the next export with its filters adopts it.
+        Airflow reports the same when another triggerer takes over (apache/airflow#73454). The task is deferred then, and
+        waits for the job. Before 3.3 the job runs to its end.
         """
+        if not self.cancels:
+            return
+        if await is_deferred(self.task_instance) is not False:
+            self.log.info("The task still waits for %s export %s, so the job is left to run.", self.export, self.job_uuid)
+            return
         from asgiref.sync import sync_to_async
 
         from airflow_provider_tenable.hooks.tenable import TenableHook

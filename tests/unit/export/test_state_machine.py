@@ -17,12 +17,14 @@ from airflow_provider_tenable.exceptions import (
     ConfigurationError,
     DuplicateExportError,
     ExportFailedError,
+    ExportLimitError,
     ExportNotFoundError,
     StagingError,
     TemporaryError,
     TenableAuthError,
 )
 from airflow_provider_tenable.export import chunks
+from airflow_provider_tenable.export.reattach import marked
 from airflow_provider_tenable.export.state import ExportState, Finished, Part, Wait
 from airflow_provider_tenable.export.state_machine import ExportRun
 from airflow_provider_tenable.export.store import StagedExport, staged_parts
@@ -265,8 +267,6 @@ def test_the_data_is_sure_up_to_the_moment_before_the_request():
 @pytest.mark.parametrize(
     "broken",
     [
-        status("CANCELLED"),
-        status("CANCELLED", {1}, reason="by another job"),
         status("ERROR"),
         status("ERROR", {1, 2}, lost_chunks=lost(*range(3, 21))),
         status("FINISHED", {1}, lost_chunks=lost(2)),
@@ -284,6 +284,160 @@ def test_a_broken_job_is_started_again_and_none_of_its_chunks_count(broken):
     assert {file[0] for file in world.store.files.values()} == {second}
     assert state.restarts == 1
     assert first in world.tenable.cancels
+
+
+@pytest.mark.parametrize("by", [status("CANCELLED"), status("CANCELLED", {1}, reason="by another job")], ids=str)
+def test_a_job_that_somebody_cancels_is_asked_for_again_and_does_not_count_as_broken(by):
+    cancelled = [status("PROCESSING", {1, 2}), by]
+    world = World(*[cancelled] * 9, [status("FINISHED", {1})], max_restarts=0)
+    state = world.finish()
+    assert world.staged(state) == {(state.uuid, 1)}
+    assert (state.restarts, state.cancellations) == (0, 9)
+    assert {file[0] for file in world.store.files.values()} == {state.uuid}
+    # Not in a hurry: two tools that cancel each other's jobs would keep Tenable busy.
+    assert world.clock.now >= START + 9 * 30
+
+
+def test_a_job_that_is_cancelled_each_time_fails_in_the_end():
+    world = World([status("CANCELLED")], max_restarts=1)
+    with pytest.raises(ExportFailedError, match="ended as CANCELLED"):
+        world.finish()
+    assert len(world.tenable.posts) == 2 * 11
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_finished_job_that_lists_fewer_chunks_than_it_counts_is_looked_at_again_and_then_started_again(deferred):
+    short = status("FINISHED", {1}, counted_chunks=3)
+    late = World([short] * 3 + [status("FINISHED", {1, 2, 3}, counted_chunks=3)])
+    never = World([short], [status("FINISHED", {1, 2, 3}, counted_chunks=3)])
+    for world, jobs in ((late, 1), (never, 2)):
+        run = world.task()
+        while not isinstance(outcome := run.step(), Finished):
+            world.clock.now += outcome.seconds
+            # A deferred task is another process each time.
+            run = world.task() if deferred else run
+        assert len(outcome.state.parts) == 3
+        assert len(world.tenable.posts) == jobs
+    with pytest.raises(ExportFailedError, match="it finished with 3 chunks by its own count, and lists 1"):
+        World([short], max_restarts=2).finish()
+
+
+@pytest.mark.parametrize("error", [TemporaryError("500"), ChunkNotReadyError("400")], ids=repr)
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_chunk_that_never_comes_has_the_job_started_again_and_holds_up_no_other(error, deferred):
+    world = World(([status("PROCESSING", {1, 2}), status("FINISHED", {1, 2, 3})], {1: [error]}), [status("FINISHED", {1, 2, 3})])
+    run = world.task()
+    run.step()
+    assert len(run.state.parts) == 1
+    while not isinstance(outcome := run.step(), Finished):
+        world.clock.now += outcome.seconds
+        run = world.task() if deferred else run
+    first = next(iter(world.tenable.jobs_known))
+    assert {chunk for job, chunk in world.store.puts if job == first} == {2, 3}
+    assert (len(outcome.state.parts), outcome.state.restarts) == (3, 1)
+    assert world.clock.now < START + HOUR
+
+
+def test_chunks_that_fail_now_and_then_cost_no_job():
+    answers = {chunk: [TemporaryError("503")] * 5 + [None] for chunk in range(1, 12)}
+    world = World(([status("FINISHED", range(1, 12))], answers))
+    state = world.finish()
+    assert (len(state.parts), state.restarts, len(world.tenable.posts)) == (11, 0, 1)
+
+
+def test_a_service_that_serves_no_chunk_is_not_asked_for_all_of_them():
+    world = World(([status("PROCESSING", range(1, 100))], {chunk: [TemporaryError("503")] for chunk in range(1, 100)}))
+    world.task().step()
+    assert len(world.tenable.fetched) == 3
+
+
+def test_a_job_that_finished_while_nobody_looked_is_taken_although_it_is_late():
+    world = World([status("PROCESSING", {1}), status("FINISHED", {1, 2})])
+    world.task().step()
+    world.clock.now += 13 * HOUR
+    outcome = world.task().step()
+    assert isinstance(outcome, Finished)
+    assert len(outcome.state.parts) == 2
+    assert world.tenable.cancels == []
+
+
+def test_a_late_task_asks_for_nothing_more():
+    world = World([status("PROCESSING")])
+    world.tenable.post_errors = [TemporaryError("503")]
+    world.task().step()
+    world.clock.now += 13 * HOUR
+    with pytest.raises(ExportFailedError, match="could not be asked for after 12 hours"):
+        world.task().step()
+    assert len(world.tenable.posts) == 1
+
+
+def test_a_task_waits_for_a_free_slot_until_its_deadline(caplog):
+    caplog.set_level("INFO")
+    world = World([status("FINISHED", {1})])
+    world.tenable.post_errors = [ExportLimitError("It runs at most 10 exports of a container at a time.")] * 300
+    run = world.task()
+    outcome = run.step()
+    assert (outcome.job_uuid, outcome.seconds) == (None, 30)
+    assert "Waiting for a free export slot to start the vulnerabilities export, for another 12.0 hours at most: It runs at most 10" in caplog.text
+    assert world.finish(run).complete
+    assert len(world.tenable.posts) == 301
+
+    world = World()
+    world.tenable.post_errors = [ExportLimitError("429")] * 10_000
+    with pytest.raises(ExportFailedError, match="could not be asked for after 12 hours"):
+        world.finish()
+    assert len(world.tenable.posts) == 12 * 120
+
+
+@pytest.mark.parametrize("body", [{"chunk_size": 1000, "filters": {}}, {"chunk_size": 1000, "filters": {"is_deleted": False}}])
+def test_a_job_without_filters_is_never_taken_for_ours(body):
+    """Another tool's export of all assets, in the older format or without resource tags, looks the same in the list of jobs."""
+    world = World([status("FINISHED", {1})], kind="assets", body=body)
+    job = world.tenable.add([status("PROCESSING")], filters="{}", chunk_size=1000, created=START)
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    assert world.finish().uuid != job.uuid
+
+
+def test_an_asset_export_is_marked_and_found_by_its_mark():
+    ours = marked("assets", {"chunk_size": 1000, "filters": {}}, "file:///staging/dag/run-1/assets")
+    other_run = marked("assets", {"chunk_size": 1000, "filters": {}}, "file:///staging/dag/run-2/assets")
+    assert ours["filters"] != other_run["filters"]
+    assert 978_307_200 < ours["filters"]["created_at"] < 1_230_768_000, "from 2001 to 2008: all of Tenable's assets are younger"
+    for filters, adopted in ((ours["filters"], True), (other_run["filters"], False), ({}, False)):
+        world = World([status("FINISHED", {1})], kind="assets", body=ours)
+        job = world.tenable.add([status("PROCESSING"), status("FINISHED", {1})], filters=json.dumps(filters), chunk_size=None)
+        world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+        assert (world.finish().uuid == job.uuid) is adopted
+    untouched = ("vulnerabilities", {"filters": {}}), ("compliance", {"filters": {}}), ("assets", {"filters": {"created_at": 5}})
+    assert all(marked(kind, body, "owner") == body for kind, body in untouched)
+
+
+def test_an_asset_export_that_was_begun_before_there_were_marks_is_carried_on():
+    body = {"chunk_size": 1000, "filters": {"is_licensed": True}}
+    world = World([status("PROCESSING"), status("FINISHED", {1})], kind="assets", body=body)
+    world.task().step()
+    world.options["body"] = marked("assets", body, "file:///staging/dag/run-1/assets")
+    world.finish()
+    assert len(world.tenable.posts) == 1
+
+
+def test_what_was_adopted_is_not_cancelled_by_us():
+    world = World([status("PROCESSING")])
+    job = world.tenable.add([status("PROCESSING")], created=START)
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    with pytest.raises(ExportFailedError, match="12 hours"):
+        world.finish()
+    world.task().cancel()
+    assert world.tenable.cancels == []
+
+
+def test_what_is_new_in_the_state_is_left_out_as_long_as_it_says_nothing():
+    """Version 0.1.0 reads it then."""
+    known = {"kind", "body", "started_at", "uuid", "requested_at", "data_from", "restarts", "complete", "parts", "given_up"}
+    state = ExportState(kind="assets", body={}, started_at=1.0)
+    assert set(state.to_json()) == known
+    state.adopted, state.cancellations, state.stalled_polls = True, 2, 3
+    assert ExportState.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 
 def test_lost_chunks_of_a_running_job_are_judged_when_it_has_finished():
@@ -383,7 +537,7 @@ def test_the_next_request_says_what_is_wanted_now():
     world.options["body"] = QUIET
     state = world.finish()
     assert world.tenable.posts == [BODY, QUIET]
-    assert (state.body, state.restarts) == (QUIET, 1)
+    assert (state.body, state.cancellations) == (QUIET, 1)
 
 
 def test_a_request_whose_answer_was_lost_is_found_under_the_other_wish_and_asked_anew_under_the_new_one():
@@ -563,9 +717,9 @@ def test_a_foreign_job_is_waited_for_and_not_adopted(foreign):
 
 
 def test_an_asset_job_without_a_known_beginning_is_adopted_since_no_watermark_follows_it():
-    body = {"chunk_size": 1000, "filters": {}}
+    body = marked("assets", {"chunk_size": 1000, "filters": {}}, "run-1")
     world = World(kind="assets", body=body)
-    job = world.tenable.add([status("PROCESSING"), status("FINISHED", {1})], filters="{}", chunk_size=None)
+    job = world.tenable.add([status("PROCESSING"), status("FINISHED", {1})], filters=json.dumps(body["filters"]), chunk_size=None)
     world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
     assert world.finish().uuid == job.uuid
 
@@ -591,7 +745,7 @@ def test_an_adopted_job_that_somebody_cancels_is_started_again():
     world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
     state = world.finish()
     assert state.uuid != job.uuid
-    assert state.restarts == 1
+    assert (state.restarts, state.cancellations) == (0, 1)
 
 
 # Death and resurrection.

@@ -44,6 +44,8 @@ keys = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_cha
 
 
 @settings(max_examples=200, deadline=None)
+@example("000\\/000000'", ["html"], "", "")
+@example("12%41%25341234'", ["html", "percent"], "", "")
 @given(keys, st.lists(st.sampled_from(sorted(ENCODINGS)), min_size=1, max_size=3), st.text(max_size=20), st.text(max_size=20))
 def test_a_secret_is_found_behind_any_three_encodings(key, encodings, before, after):
     redaction._in_texts = redaction._Known()

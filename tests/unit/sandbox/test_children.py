@@ -101,10 +101,12 @@ def until(reached: Callable[[], bool], seconds: float) -> None:
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Tree]:
     made = Tree(tmp_path)
-    # Under nohup these tests would inherit an ignored SIGHUP, and wait for an end that never comes.
-    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # nohup has its command ignore SIGHUP, and a shell has its background jobs ignore SIGINT. What these tests start would
+    # inherit that, and wait for an end that never comes.
+    inherited = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGHUP, signal.SIGINT)}
     yield made
-    signal.signal(signal.SIGHUP, inherited)
+    for number, handler in inherited.items():
+        signal.signal(number, handler)
     for pid in made.alive():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

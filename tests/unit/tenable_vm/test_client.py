@@ -11,6 +11,7 @@ from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
     ConfigurationError,
     DuplicateExportError,
+    ExportLimitError,
     ExportNotFoundError,
     TemporaryError,
     TenableAuthError,
@@ -63,7 +64,7 @@ TABLE = {
     415: {"start": R, "status": R, "chunk": K, "cancel": None, "jobs": R, "who_am_i": R, "asset": None},
     422: {"start": R, "status": R, "chunk": K, "cancel": None, "jobs": R, "who_am_i": R, "asset": None},
     425: dict.fromkeys(CALLS, T),
-    429: dict.fromkeys(CALLS, T),
+    429: {**dict.fromkeys(CALLS, T), "start": ExportLimitError},
     500: dict.fromkeys(CALLS, T),
     502: dict.fromkeys(CALLS, T),
     503: dict.fromkeys(CALLS, T),
@@ -155,9 +156,11 @@ def test_a_duplicate_names_the_running_job_where_tenable_does(server, api, statu
 
 
 @pytest.mark.parametrize("body", [HTML, {"error": "Too many requests"}, {"job_uuid": "no uuid"}])
-def test_a_429_that_names_no_job_is_only_too_many_requests(server, api, body):
+def test_a_429_that_names_no_job_says_that_no_export_slot_is_free(server, api, body):
     server.answer(429, body)
-    assert type(told("start", api)) is TemporaryError
+    assert type(told("start", api)) is ExportLimitError
+    server.answer(429, body)
+    assert type(told("status", api)) is TemporaryError
 
 
 # What goes over the wire.
@@ -217,7 +220,9 @@ def test_a_status_is_read(server, api):
 
     sample = json.loads((pathlib.Path(__file__).resolve().parents[2] / "data" / "vulns_export_status_official_example.json").read_text())
     server.answer(200, sample)
-    assert api.status("vulnerabilities", JOB) == JobStatus("FINISHED", frozenset(range(1, 11)), frozenset(), None, sample["filters"], 50, 1_732_582_396.387, 10)
+    assert api.status("vulnerabilities", JOB) == JobStatus(
+        "FINISHED", frozenset(range(1, 11)), frozenset(), None, sample["filters"], 50, 1_732_582_396.387, 10, 10
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,8 +235,8 @@ def test_a_status_is_read(server, api):
         ),
         ({"status": "QUEUED", "chunks_available": None, "chunks_failed": None, "reason": "", "created": 0}, JobStatus("QUEUED")),
         ({"status": "FINISHED", "chunks_available": ["7"], "chunks_failed": ["8"]}, JobStatus("FINISHED", frozenset({7}), frozenset({8}))),
-        ({"status": "FINISHED", "num_findings": 500, "created": 1500}, JobStatus("FINISHED", chunk_size=500, created=1.5)),
-        ({"status": "FINISHED", "created": "soon", "num_assets_per_chunk": "many"}, JobStatus("FINISHED")),
+        ({"status": "READY", "num_findings": 500, "created": 1500}, JobStatus("READY", chunk_size=500, created=1.5)),
+        ({"status": "FINISHED", "chunks_available": [], "created": "soon", "num_assets_per_chunk": "many"}, JobStatus("FINISHED")),
     ],
     ids=str,
 )
@@ -240,10 +245,34 @@ def test_a_status_may_lack_nearly_everything(server, api, answer, status):
     assert api.status("vulnerabilities", JOB) == status
 
 
+@pytest.mark.parametrize("listed", [{}, {"chunks_available": None}, {"chunks_available": {}}, {"chunks_available": ""}], ids=str)
+def test_a_finished_job_that_does_not_list_its_chunks_is_asked_again(server, api, listed):
+    server.answer(200, {"status": "finished", **listed})
+    with pytest.raises(TemporaryError, match=f"{JOB} as FINISHED without a list chunks_available"):
+        api.status("vulnerabilities", JOB)
+
+
+@pytest.mark.parametrize(
+    ("counts", "counted"),
+    [
+        ({"total_chunks": 3, "chunks_available_count": 3, "empty_chunks_count": 0}, 3),
+        ({"total_chunks": 5, "chunks_failed": [4], "chunks_cancelled": [5], "empty_chunks_count": 1}, 2),
+        ({"total_chunks": 2, "chunks_available_count": 4}, 4),
+        ({"total_chunks": True, "chunks_available_count": "3", "empty_chunks_count": None}, 0),
+        ({"total_chunks": -1, "chunks_available_count": 10**12}, 0),
+        ({}, 0),
+    ],
+    ids=str,
+)
+def test_a_job_counts_the_chunks_that_it_must_list(server, api, counts, counted):
+    server.answer(200, {"status": "FINISHED", "chunks_available": [1], **counts})
+    assert max(api.status("vulnerabilities", JOB).counted_chunks, 0) == counted
+
+
 @pytest.mark.parametrize("listed", [5, {"a": 1}, ["x"], [[1]], [None], [{}], "abc"], ids=str)
 @pytest.mark.parametrize("field", ["chunks_available", "chunks_failed", "chunks_cancelled"])
 def test_chunks_that_cannot_be_read_are_never_taken_for_none(server, api, field, listed):
-    server.answer(200, {"status": "FINISHED", field: listed})
+    server.answer(200, {"status": "PROCESSING", field: listed})
     with pytest.raises(TemporaryError, match="lists chunks that cannot be read"):
         api.status("vulnerabilities", JOB)
 
@@ -417,7 +446,7 @@ def test_a_duplicate_that_names_no_uuid_names_no_job(server, api, body):
 )
 @pytest.mark.parametrize("field", ["chunks_available", "chunks_failed", "chunks_cancelled"])
 def test_a_chunk_whose_id_is_no_whole_number_is_neither_fetched_nor_forgotten(server, api, field, chunk):
-    server.answer(200, {"status": "FINISHED", field: [1, chunk]})
+    server.answer(200, {"status": "FINISHED", "chunks_available": [], field: [1, chunk]})
     with pytest.raises(TemporaryError, match="lists chunks that cannot be read") as failure:
         api.status("vulnerabilities", JOB)
     assert str(failure.value).isprintable()
@@ -485,7 +514,9 @@ BROKEN_BODIES = {
 def test_a_body_that_breaks_off_is_asked_for_as_often_as_pytenable_repeats_a_request(server, naps, call, way):
     """pyTenable has handed the answer on by then: its own retries are over."""
     api = api_at(server.url, retries=2)
-    server.answers = [BROKEN_BODIES[way]] * 2 + [(200, {}, b'{"status": "FINISHED", "export_uuid": "%s", "exports": [], "username": "u"}' % JOB.encode())]
+    server.answers = [BROKEN_BODIES[way]] * 2 + [
+        (200, {}, b'{"status": "FINISHED", "chunks_available": [], "export_uuid": "%s", "exports": [], "username": "u"}' % JOB.encode())
+    ]
     CALLS[call](api)
     assert len(server.requests) == 3
     assert naps == [1, 1]

@@ -16,6 +16,7 @@ from tenable.io import TenableIO
 
 from airflow_provider_tenable import _compat
 from airflow_provider_tenable.hooks.tenable import TenableHook
+from airflow_provider_tenable.triggers import tenable as triggers
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
 from sandbox.repeating import FORMS
 from tests.faults.canary import repeats
@@ -81,13 +82,15 @@ def test_what_is_serialised_is_the_constructor_and_its_arguments():
     module, name = path.rsplit(".", 1)
     assert getattr(import_module(module), name) is TenableExportTrigger
     assert kwargs == ARGUMENTS
-    assert set(kwargs) == set(inspect.signature(TenableExportTrigger.__init__).parameters) - {"self"}
+    # What is as usual is left out, so that version 0.1.0 can read it.
+    assert set(kwargs) == set(inspect.signature(TenableExportTrigger.__init__).parameters) - {"self", "cancels"}
+    assert trigger(cancels=False).serialize() == (path, {**ARGUMENTS, "cancels": False})
     again = TenableExportTrigger(**json.loads(json.dumps(kwargs)))
     assert again.serialize() == (path, kwargs)
 
 
 def test_what_is_serialised_holds_no_key(connected, naps):
-    answers(connected, {"status": "FINISHED"})
+    answers(connected, {"status": "FINISHED", "chunks_available": []})
     subject = trigger()
     fire(subject)
     shown = json.dumps(subject.serialize()) + repr(subject)
@@ -111,7 +114,7 @@ def test_keys_that_an_answer_repeats_reach_neither_the_event_nor_the_log(connect
 @pytest.mark.parametrize(("interval", "slept"), [(30.0, 30.0), (10.0, 10.0), (9.9, 10.0), (0, 10.0), (-5, 10.0), (600, 600)])
 def test_it_sleeps_before_its_first_look_and_never_less_than_ten_seconds(connected, naps, interval, slept):
     looked_after = []
-    connected.answers = [lambda handler: (looked_after.append(len(naps)), _say(handler, {"status": "FINISHED"}))]
+    connected.answers = [lambda handler: (looked_after.append(len(naps)), _say(handler, {"status": "FINISHED", "chunks_available": []}))]
     assert fire(trigger(poll_interval=interval)) == [{"job_uuid": JOB, "status": "FINISHED"}]
     assert naps == [slept]
     assert looked_after == [1]
@@ -166,7 +169,7 @@ def test_it_fires_when_the_connection_cannot_be_used(monkeypatch, naps):
 
 @pytest.mark.parametrize("trouble", [(503, {"Retry-After": "86400"}, b""), (500, {}, b""), (429, {}, b"<html>"), (200, {}, b"{"), (200, {}, b"{}")], ids=str)
 def test_passing_trouble_is_slept_over(connected, naps, trouble):
-    answers(connected, trouble, trouble, {"status": "FINISHED"})
+    answers(connected, trouble, trouble, {"status": "FINISHED", "chunks_available": []})
     assert fire(trigger()) == [{"job_uuid": JOB, "status": "FINISHED"}]
     assert naps == [30.0] * 3
 
@@ -183,19 +186,19 @@ def test_it_fires_at_its_deadline_in_trouble_too(connected, naps):
 
 
 def test_news_at_the_deadline_are_news(connected, naps):
-    answers(connected, {"status": "FINISHED"})
+    answers(connected, {"status": "FINISHED", "chunks_available": []})
     assert fire(trigger(deadline=0)) == [{"job_uuid": JOB, "status": "FINISHED"}]
 
 
 def test_nothing_blocks_the_event_loop_while_tenable_takes_its_time(connected, naps, caplog):
     # What is imported at the first use would take its time in the loop.
-    answers(connected, {"status": "FINISHED"})
+    answers(connected, {"status": "FINISHED", "chunks_available": []})
     fire(trigger())
     naps.clear()
 
     def slowly(handler):
         time.sleep(0.4)
-        _say(handler, {"status": "FINISHED"})
+        _say(handler, {"status": "FINISHED", "chunks_available": []})
 
     connected.answers = [slowly]
     with caplog.at_level(logging.WARNING, logger="asyncio"):
@@ -217,7 +220,7 @@ def test_the_connection_is_fetched_and_the_call_is_made_off_the_loops_thread(con
 
     monkeypatch.setattr(TenableHook, "get_connection", staticmethod(watched))
     monkeypatch.setattr(TenableHook, "export_status", looked)
-    answers(connected, {"status": "FINISHED"})
+    answers(connected, {"status": "FINISHED", "chunks_available": []})
     fire(trigger())
     assert threads["connection"] != threads["loop"]
     assert threads["call"] != threads["loop"]
@@ -245,14 +248,40 @@ def test_a_cancelled_trigger_ends_and_closes_its_connections(connected, naps, mo
     assert closed == [True]
 
 
-def test_a_person_who_clears_the_waiting_task_cancels_the_export(connected, naps):
+@pytest.fixture
+def state_of_the_task(monkeypatch):
+    """What Airflow's database says of the task: not deferred any more, unless the test changes it."""
+    said = {"deferred": False}
+
+    async def is_deferred(task_instance):
+        return said["deferred"]
+
+    monkeypatch.setattr(triggers, "is_deferred", is_deferred)
+    return said
+
+
+@pytest.mark.parametrize("deferred", [True, None])
+def test_a_triggerer_that_takes_over_cancels_nothing(connected, naps, state_of_the_task, deferred):
+    """Airflow 3.3 calls the same method then (apache/airflow#73454); the task still waits for the job."""
+    state_of_the_task["deferred"] = deferred
+    asyncio.run(trigger().on_kill())
+    assert connected.requests == []
+
+
+def test_a_job_of_somebody_else_is_not_cancelled(connected, naps, state_of_the_task):
+    restored = triggers.TenableExportTrigger(**trigger(cancels=False).serialize()[1])
+    asyncio.run(restored.on_kill())
+    assert connected.requests == []
+
+
+def test_a_person_who_clears_the_waiting_task_cancels_the_export(connected, naps, state_of_the_task):
     answers(connected, {"status": "CANCELLED"})
     asyncio.run(trigger().on_kill())
     assert [(method, path) for method, path, _, _ in connected.requests] == [("POST", f"/vulns/export/{JOB}/cancel")]
 
 
 @pytest.mark.parametrize("answer", [(401, {}, b"{}"), (503, {}, b"")], ids=lambda answer: str(answer[0]))
-def test_an_export_that_cannot_be_cancelled_is_only_warned_of(connected, naps, caplog, capsys, answer):
+def test_an_export_that_cannot_be_cancelled_is_only_warned_of(connected, naps, state_of_the_task, caplog, capsys, answer):
     answers(connected, answer)
     with caplog.at_level(logging.WARNING):
         asyncio.run(trigger().on_kill())
@@ -262,8 +291,8 @@ def test_an_export_that_cannot_be_cancelled_is_only_warned_of(connected, naps, c
     assert SECRET not in said
 
 
-def test_cancelling_blocks_the_event_loop_no_more_than_looking_does(connected, naps, caplog):
-    answers(connected, {"status": "FINISHED"})
+def test_cancelling_blocks_the_event_loop_no_more_than_looking_does(connected, naps, state_of_the_task, caplog):
+    answers(connected, {"status": "FINISHED", "chunks_available": []})
     fire(trigger())
 
     def slowly(handler):
