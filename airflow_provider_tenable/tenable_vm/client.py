@@ -279,11 +279,7 @@ class TenableApi:
             job = UUID.search(text)
             if status == 409 or "duplicate" in text.lower():
                 return DuplicateExportError(f"Cannot {what}: Tenable runs one with the same filters.", job[0] if job else None)
-            return ExportLimitError(
-                f"Cannot {what}: Tenable answers 429, too many requests. It runs at most 10 exports of a container at a time. "
-                "Those of other tools and people count too."
-            )
-        kind = rule_of(status).error
+        kind = ExportLimitError if starting and status == 429 else rule_of(status).error
         message = f"Cannot {what}: Tenable answers {status} {safe(response.reason or '', 100)}".rstrip()
         if status == 401:
             message += f". The API keys of {self._name} are not valid (any more). Generate a pair for the API user and put it into the connection"
@@ -298,6 +294,8 @@ class TenableApi:
             message += f": {safe(text)}"
         if kind is DuplicateExportError and not starting:
             kind = TemporaryError
+        if kind is ExportLimitError:
+            message += ". Tenable runs at most 10 exports of a container at a time, and those of other tools and people count too"
         return kind(message + ".")
 
 

@@ -106,7 +106,8 @@ def test_without_openlineage_nothing_is_missed() -> None:
                 if name.split(".")[0] == "openlineage" or name.startswith("airflow.providers.openlineage"):
                     raise ModuleNotFoundError(name)
         sys.meta_path.insert(0, Missing())
-        from airflow_provider_tenable import lineage, provider_info
+        from airflow_provider_tenable import provider_info
+        from airflow_provider_tenable.observability import lineage
         from airflow_provider_tenable.operators import asff, security_hub, tenable
         assert lineage.tenable_data("https://cloud.tenable.com", "assets").namespace == "tenable://cloud.tenable.com"
         try:
