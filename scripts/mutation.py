@@ -50,6 +50,9 @@ TARGETS = {
     **{f"asff.{name}": ["tests/unit/asff/test_plugin.py"] for name in ("vulnerabilities", "packages")},
     "asff.memo": ["tests/unit/asff/test_finding_line.py"],
     "aws": ["tests/unit/asff/test_identity.py"],
+    "assets.account": ["tests/unit/asff/test_resource.py"],
+    "transform.plugin_memo": ["tests/unit/transform/test_mapper.py"],
+    **{f"staging.{name}": ["tests/unit/staging/test_index_files.py"] for name in ("index_files", "keyed_rows")},
     **{f"tenable_vm.{name}": ["tests/unit/tenable_vm/test_decode.py"] for name in ("decode", "lenient")},
 }
 

@@ -49,8 +49,7 @@ class ExportState:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ExportState:
-        parts = {chunk: Part(**part) for chunk, part in value.pop("parts").items()}
-        return cls(**value, parts=parts)
+        return cls(**{**value, "parts": {chunk: Part(**part) for chunk, part in value["parts"].items()}})
 
 
 #: Fields that came after version 0.1.0.

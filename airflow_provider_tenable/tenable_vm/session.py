@@ -47,6 +47,7 @@ class GuardedSession(requests.Session):
             _ = response.content
             without_keys(response)
         elif not kwargs.get("stream"):
+            # requests has no public way to replace a body that was read. pyTenable, which logs it, comes after us.
             response._content = scrub_bytes(response.content)
         return response
 

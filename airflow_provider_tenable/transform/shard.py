@@ -65,15 +65,14 @@ class Parked(Struct, omit_defaults=True):
     format: int = 1
 
 
-class Unserved(str):
-    """The reason why a record of an AWS account found no destination, with the account. It counts like the others."""
+class Skipped(Struct, frozen=True):
+    """Why the records of an asset become no findings.
 
-    account: str
+    :ivar account: the AWS account that no destination serves, where that is the reason.
+    """
 
-    def __new__(cls, reason: str, account: str) -> Unserved:
-        made = super().__new__(cls, reason)
-        made.account = account
-        return made
+    reason: str
+    account: str | None = None
 
 
 def _state_of(state: str) -> str:
@@ -127,7 +126,7 @@ class Transform(Generic[PluginT, ResourceT]):
         # Each is looked up for every record.
         self._until, self._map, self._write = settings.until, mapper.finding, writer.write
         self._plugins = PluginMemo(mapper.plugin, mapper.weight)
-        self._resources: dict[str, tuple[ResourceT, Destination, str, str] | str] = {}
+        self._resources: dict[str, tuple[ResourceT, Destination, str, str] | Skipped] = {}
         self._looked_up: dict[str, AssetRow] = {}
         self._missing: set[str] = set()
 
@@ -177,10 +176,10 @@ class Transform(Generic[PluginT, ResourceT]):
             target = self._resources.get(record.asset.uuid) or self._resource(record.asset.uuid)
             if target is None:
                 self._park(record, parked_at)
-            elif isinstance(target, str):
-                self.skipped[str(target)] += 1
-                if isinstance(target, Unserved):
-                    self.unserved.setdefault(target.account, Counter())[str(target)] += 1
+            elif isinstance(target, Skipped):
+                self.skipped[target.reason] += 1
+                if target.account is not None:
+                    self.unserved.setdefault(target.account, Counter())[target.reason] += 1
             else:
                 resource, destination, region, product = target
                 try:
@@ -198,7 +197,7 @@ class Transform(Generic[PluginT, ResourceT]):
         moment = own_time(record)
         return moment is None or moment.timestamp() < until
 
-    def _resource(self, asset_id: str) -> tuple[ResourceT, Destination, str, str] | str | None:
+    def _resource(self, asset_id: str) -> tuple[ResourceT, Destination, str, str] | Skipped | None:
         row = self.assets.get(asset_id) or self._looked_up.get(asset_id) or self._look_up(asset_id)
         if row is None:
             return None
@@ -206,7 +205,7 @@ class Transform(Generic[PluginT, ResourceT]):
         self._resources[asset_id] = target
         return target
 
-    def _target(self, row: AssetRow) -> tuple[ResourceT, Destination, str, str] | str:
+    def _target(self, row: AssetRow) -> tuple[ResourceT, Destination, str, str] | Skipped:
         reason = skip_reason(row)
         if reason is None:
             resource = self.mapper.ec2_resource(row)
@@ -214,10 +213,10 @@ class Transform(Generic[PluginT, ResourceT]):
             account, region = self.router.home()
             resource = self.mapper.other_resource(row, account=account, region=region)
         else:
-            return Unserved(reason, row.owner_id or "") if reason == NO_REGION else reason
+            return Skipped(reason, (row.owner_id or "") if reason == NO_REGION else None)
         route = self.router.route(resource.account, resource.region)
         if isinstance(route, str):
-            return Unserved(route, resource.account)
+            return Skipped(route, resource.account)
         destination, hub = route
         return resource, destination, hub, self.mapper.product(resource, region=hub)
 
