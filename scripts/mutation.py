@@ -111,7 +111,7 @@ KNOWN_BAD = [
     ),
     Variant(
         "a run that is held back is so in its log only",
-        "run/plan.py", "        settings = msgspec.structs.replace(settings, dry_run=True)\n", "",
+        "run/plan.py", "        settings = replace(settings, dry_run=True)\n", "",
         "tests/integration/test_first_steps.py::test_scheduled_runs_of_a_new_deployment_send_nothing_until_a_run_was_triggered",
     ),
     Variant(
@@ -193,7 +193,7 @@ KNOWN_BAD = [
     ),
     Variant(
         "the role of an import is an argument of its mapped task",
-        "run/plan.py", "\"title\": name_of(group), **shared", "\"title\": name_of(group), \"role_name\": group[0].role_name, **shared",
+        "run/plan.py", "\"title\": name_of(group), ", "\"title\": name_of(group), \"role_name\": group[0].role_name, ",
         "tests/unit/test_template_safety.py::test_plan_imports_returns_numbers_and_titles_of_checked_names",
     ),
     Variant(

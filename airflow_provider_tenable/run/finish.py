@@ -68,7 +68,7 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
     plan = plan_of(run)
     ledger = _settle(run, plan, exported)
     dag_id = context["dag_run"].dag_id
-    current = watermark.parse_watermark(watermark.read_watermark(dag_id), name=watermark.variable_name(dag_id), now=time.time())
+    current = watermark.current(dag_id)
     target, why = watermark.next_watermark(
         watermark.Window(**plan["window"]),
         data_from=exported["data_from"],

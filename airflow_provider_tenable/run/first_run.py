@@ -9,7 +9,7 @@ that nobody asked for is *held back* (planned as a dry run) until one of these s
 * A note in staging (``{staging}/{dag_id}/deployment/sends.json``) says that a real run was complete before. It outlives
   the watermark: deleting the watermark still means "export everything again", not "stop sending". It counts only for
   the Tenable user that it was written for, so a deployment that moves from the sandbox to the real Tenable, and has its
-  watermark deleted, starts with a dry run again.
+  watermark deleted, starts with a dry run again. The same note says whose the watermark is (:func:`check_source`).
 
 Manual runs, runs that another DAG triggers, and backfills were asked for: they do what their params say.
 """
@@ -86,6 +86,26 @@ def note_an_upgrade(run: RunFolder, *, mark: int | None, source: str) -> None:
         note_that_it_sends(run, source)
 
 
+def check_source(run: RunFolder, source: str) -> None:
+    """Refuse to continue from a watermark that belongs to another Tenable, or to another user of it.
+
+    What that one has delivered says nothing of this one: everything older than the watermark would be missing, and a
+    user who sees less would move it past what the other one sees.
+
+    :raises ConfigurationError: with what to do.
+    """
+    noted = _noted_source(run)
+    if noted is None or noted == source:
+        return
+    name = watermark.variable_name(run.dag_id)
+    raise ConfigurationError(
+        f"The watermark in Variable {name} belongs to another Tenable, or to another user of it, than connection and API "
+        f"keys lead to now. Nothing was exported. If they are wrong, correct the connection. To import everything from "
+        f"this one, delete the watermark: airflow variables delete {name}. If only the API user changed, and sees the same "
+        f"assets, remove {run.sends}. Then clear the run."
+    )
+
+
 def _noted_source(run: RunFolder) -> str | None:
     try:
         source = (read_json(run.sends) or {}).get("source")
@@ -95,4 +115,4 @@ def _noted_source(run: RunFolder) -> str | None:
     return None if source is None else str(source)
 
 
-__all__ = ["how_to_send", "is_held_back", "note_an_upgrade", "note_that_it_sends", "warn"]
+__all__ = ["check_source", "how_to_send", "is_held_back", "note_an_upgrade", "note_that_it_sends", "warn"]

@@ -21,13 +21,14 @@ from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import first_run, watermark
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
+from airflow_provider_tenable.run.identity import begin_again, difference, identity_of, run_type_of
 from airflow_provider_tenable.run.ledger import shard_manifests, targets_of
 from airflow_provider_tenable.run.params import DEFAULTS, departures, parse_settings
-from airflow_provider_tenable.run.plan_file import PublicPlan, RunPlan, plan_of, public
+from airflow_provider_tenable.run.plan_file import Identity, PublicPlan, RunPlan, plan_of, public
 from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.security_hub.assignment import AssignmentEntry, grouped, name_of, write_group
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
-from airflow_provider_tenable.staging.files import read_json, remove, remove_file, write_json
+from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.transform.manifest import ShardTask
 from airflow_provider_tenable.transform.routing import Destination, parse_destinations, resolve
@@ -39,8 +40,7 @@ log = logging.getLogger(__name__)
 def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> PublicPlan:
     """Check everything a person can get wrong, and decide what the run covers. Nothing is exported or imported yet.
 
-    A run that was planned before and is not complete keeps its window, so that a cleared run goes on with what it has
-    staged. A scheduled run is a dry run as long as nobody has let the DAG send
+    A cleared run keeps its window, and continues with what it has staged if it was not complete. A scheduled run is a dry run as long as nobody has let the DAG send
       (:mod:`~airflow_provider_tenable.run.first_run`).
 
     :return: ``{"window", "settings", "destinations", "narrowed", "held_back", "asset_filters",
@@ -58,8 +58,13 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     # The moment before the first export is asked for, by the earlier of the two clocks.
     now = time.time() if server_now is None else min(time.time(), server_now)
     before = read_json(run.plan)
-    earlier = _kept_plan(run, asked)
-    window = watermark.Window(**earlier["window"]) if earlier else _new_window(context, params, server_now)
+    mark = watermark.current(run.dag_id)
+    if mark is not None and _starts_at_watermark(context, asked):
+        first_run.check_source(run, source)
+    identity = identity_of(context, source)
+    kept, continues = _earlier_plan(run, asked, identity)
+    window = watermark.Window(**kept["window"]) if kept else _new_window(context, params, server_now)
+    earlier = kept if continues else None
     assets = index.plan_assets(
         run,
         source=source,
@@ -74,7 +79,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         log.info("The watermark will stay: %s differ from the DAG's own defaults.", ", ".join(departing))
     held_back = not settings.dry_run and first_run.is_held_back(
         run,
-        run_type=_run_type(context),
+        run_type=identity["run_type"],
         mark=window.watermark,
         source=source,
         before=before if before and before["asked"] == asked else None,
@@ -84,6 +89,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         first_run.warn(run.dag_id)
     plan: RunPlan = {
         "asked": asked,
+        "identity": identity,
         "window": window.to_json(),
         "settings": msgspec.to_builtins(settings),
         "destinations": msgspec.to_builtins(resolve(destinations, _identify, settings.region_routing)),
@@ -107,31 +113,43 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     return public(plan)
 
 
-def _kept_plan(run: RunFolder, asked: dict[str, Any]) -> RunPlan | None:
-    """The plan of a run that is cleared before it was complete: its window stays. All that could be wrong and has been mended is read anew."""
+def _earlier_plan(run: RunFolder, asked: dict[str, Any], identity: Identity) -> tuple[RunPlan | None, bool]:
+    """The plan of an earlier attempt at this run whose window stays, and whether the run continues with what it has staged.
+
+    A cleared run keeps its window, also one that was complete: the watermark has moved on, and a new window would cover
+    next to nothing of what the run was for. Only another Tenable, type or interval, or another ``since`` or ``until``,
+    makes it another run. All that could be wrong and was corrected is read again.
+    """
     earlier: RunPlan | None = read_json(run.plan)
     if earlier is None:
-        return None
-    complete = (read_json(run.ledger) or {}).get("complete")
-    if earlier["asked"] == asked and not complete:
-        log.info("This run was planned before: going on with its window, and with what it has staged.")
-        return earlier
-    log.info("This run was %s before: beginning anew.", "completed" if complete else "planned with other params")
-    # First what says that it is complete: dying before the rest is gone must not leave that beside a new plan.
-    remove_file(run.ledger)
-    remove(run.root)
-    return None
+        return None, False
+    reason = difference(earlier, identity)
+    same_window = reason is None and all(earlier["asked"].get(name) == asked[name] for name in ("since", "until"))
+    if reason is None and earlier["asked"] != asked:
+        reason = "planned with other params"
+    if reason is None and (read_json(run.ledger) or {}).get("complete"):
+        reason = "completed"
+    if reason is None:
+        log.info("This run was planned before: it keeps its window, and continues with what it has staged.")
+        return earlier, True
+    kept = "It keeps its window, and exports again" if same_window else "It begins again"
+    log.info("This run was %s before. %s.", reason, kept)
+    begin_again(run)
+    return (earlier if same_window else None), False
+
+
+def _starts_at_watermark(context: Any, asked: dict[str, Any]) -> bool:
+    return run_type_of(context) != "backfill" and watermark.parse_moment(asked["since"], "since") is None
 
 
 def _new_window(context: Any, params: dict[str, Any], server_now: float | None) -> watermark.Window:
     dag_run, now = context["dag_run"], time.time()
-    name = watermark.variable_name(dag_run.dag_id)
     return watermark.plan_window(
-        run_type=_run_type(context),
+        run_type=run_type_of(context),
         interval=(_seconds(context.get("data_interval_start")), _seconds(context.get("data_interval_end"))),
         since=watermark.parse_moment(params.get("since"), "since"),
         until=watermark.parse_moment(params.get("until"), "until"),
-        watermark=watermark.parse_watermark(watermark.read_watermark(dag_run.dag_id), name=name, now=now),
+        watermark=watermark.current(dag_run.dag_id),
         lag=config.get("lag_seconds"),
         now=now,
         server_now=server_now,
@@ -213,11 +231,6 @@ def _tenable(conn_id: str) -> tuple[str, float | None]:
 
     with closing(TenableHook(conn_id)) as hook:
         return hook.api.identity(), hook.api.server_time()
-
-
-def _run_type(context: Any) -> str:
-    run_type = context["dag_run"].run_type
-    return str(getattr(run_type, "value", run_type))
 
 
 def _seconds(moment: Any) -> float | None:

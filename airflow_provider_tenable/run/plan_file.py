@@ -42,14 +42,23 @@ class PublicPlan(TypedDict):
     vulnerability_filters: dict[str, Any]
 
 
+class Identity(TypedDict):
+    """``source``: a digest of Tenable's URL, the container and the API user. ``interval``: unix seconds, or None."""
+
+    source: str
+    run_type: str
+    interval: list[float | None]
+
+
 class RunPlan(PublicPlan):
     """The file.
 
-    ``asked``: the params as they were given. ``usual_destinations``: the DAG's own destinations, where the run was
+    ``asked``: the params as they were given. ``identity`` is missing in plans of older releases. ``usual_destinations``: the DAG's own destinations, where the run was
     given others. ``replays``: the run that a replay repeats, ``{dag_id}/{run_id}``.
     """
 
     asked: dict[str, Any]
+    identity: NotRequired[Identity]
     usual_destinations: list[dict[str, Any]] | None
     assets: NotRequired[AssetPlan]
     replays: NotRequired[str]
@@ -74,4 +83,4 @@ def public(plan: RunPlan) -> PublicPlan:
     return {name: value for name, value in plan.items() if name not in _INTERNAL}  # type: ignore[return-value]
 
 
-__all__ = ["PublicPlan", "RunPlan", "SettingsEntry", "WindowEntry", "plan_of", "public"]
+__all__ = ["Identity", "PublicPlan", "RunPlan", "SettingsEntry", "WindowEntry", "plan_of", "public"]

@@ -19,11 +19,12 @@ from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import LONGEST_ID, quoted, safe
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
+from airflow_provider_tenable.run.identity import begin_again
 from airflow_provider_tenable.run.ledger import Sums, build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests, sums_of
 from airflow_provider_tenable.run.params import REPLAY, checked
 from airflow_provider_tenable.run.plan_file import RunPlan, SettingsEntry, plan_of
 from airflow_provider_tenable.run.shards import plan_transform
-from airflow_provider_tenable.staging.files import names, read_json, remove, write_json
+from airflow_provider_tenable.staging.files import names, read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.location import default_staging_uri
 from airflow_provider_tenable.transform.manifest import ShardTask
@@ -79,7 +80,7 @@ def plan_replay(context: Any) -> ReplayPlan:
             f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that may be repeated: {quoted(names(source.dag_root)[-5:], 1_500)}."
         )
     # A replay that is run again begins anew: what is delivered twice changes nothing.
-    remove(run.root)
+    begin_again(run)
     settings: SettingsEntry = {**plan["settings"], "max_rejected_ratio": params["max_rejected_ratio"], "dry_run": False}
     write_json(run.plan, {**plan, "settings": settings, "usual_destinations": None, "replays": f"{params['dag_id']}/{source.run_id}"})
     result: ReplayPlan = {"run_id": source.run_id, "shards": [], "assets": {}, "vulnerabilities": {}, "plan": {}}

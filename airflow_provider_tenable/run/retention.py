@@ -63,11 +63,11 @@ def _remove_old_files(run: RunFolder, before: float, rejected_before: float) -> 
     last = run.ledger.stat().st_mtime
     if last >= before:
         return False
-    if last >= rejected_before and names(run.rejected):
+    if last >= rejected_before and (names(run.rejected) or names(run.rejected_before)):
         _remove_bulk(run)
         return False
     # What says that the run is complete goes last: dying before leaves something that is looked at again.
-    for part in (run.findings, run.rejected, run.root / "assets", run.root / "vulnerabilities"):
+    for part in (run.findings, run.rejected, run.rejected_before, run.root / "assets", run.root / "vulnerabilities"):
         remove(part)
     remove(run.root)
     return True

@@ -17,6 +17,7 @@ The watermark lives in the Airflow Variable ``{dag_id}__since``, unix seconds as
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -199,6 +200,14 @@ def read_watermark(dag_id: str) -> str | None:
     # The default is given by position: its keyword differs between Airflow 2 and 3.
     value = Variable.get(variable_name(dag_id), None)
     return None if value is None else str(value)
+
+
+def current(dag_id: str) -> int | None:
+    """The watermark, unix seconds; None where it is not set.
+
+    :raises ConfigurationError: as :func:`parse_watermark`.
+    """
+    return parse_watermark(read_watermark(dag_id), name=variable_name(dag_id), now=time.time())
 
 
 def check_not_hidden(dag_id: str) -> None:

@@ -9,6 +9,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     findings/shard-*.json                    manifest of one transform task
     findings/{account}/{region}/part-*.jsonl.zst
     rejected/part-*.jsonl.gz                 what could not become, or was not accepted as, a finding
+    rejected_before/                         the same of earlier attempts at the run, which was cleared
     receipts/{account}/{region}.jsonl        what Security Hub acknowledged
     ledger.json                              the counts, which must add up
 
@@ -57,6 +58,7 @@ class RunFolder:
         self.ledger = self.root / "ledger.json"
         self.findings = self.root / "findings"
         self.rejected = self.root / "rejected"
+        self.rejected_before = self.root / "rejected_before"
         self.parked = self.root / self.PARKED
         self.parked_pool = self.dag_root / self.PARKED
         self.asset_index = self.dag_root / self.ASSET_INDEX

@@ -50,7 +50,7 @@ def test_run_that_was_complete_and_is_cleared_twice_keeps_what_it_had_parked(pip
     # It takes its own records from the pool, and parks them again; what has been scanned since, it parks too.
     sandbox.advance(7200)
     rescan(sandbox)
-    assert pipeline.run(clear=True, crash_at="before_watermark").killed
+    assert pipeline.run(clear=True, crash_at="run_complete").killed
     assert set.union(*pool(pipeline).values()) == set(hidden)
     pipeline.succeed(clear_tasks=FROM_SHARDS_ON)
     assert set.union(*pool(pipeline).values()) == set(hidden)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.run import finish, plan, retention
+from airflow_provider_tenable.run import finish, identity, plan, retention
 from airflow_provider_tenable.run.ledger import rejected_lines
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import names, write_json, write_whole
@@ -186,12 +186,29 @@ def test_run_whose_folder_is_not_there_says_why_that_may_be(context, step):
 def test_death_while_a_complete_run_begins_anew_leaves_nothing_that_says_it_is_complete(context, monkeypatch):
     """Else the files of the run would be taken for old ones while it works."""
     run = stage(context, "now", days=8)
-    write_json(run.plan, {"asked": {"batch_size": 100}, "window": {}})
 
-    def dies(folder):
+    def dies(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plan, "remove", dies)
+    monkeypatch.setattr(identity, "_remove_entry", dies)
     with pytest.raises(KeyboardInterrupt):
-        plan._kept_plan(run, {"batch_size": 100})
+        identity.begin_again(run)
     assert "ledger.json" not in staged(run)
+
+
+@pytest.mark.parametrize(("days", "stays"), [(8, True), (31, False)])
+def test_what_an_earlier_attempt_had_rejected_stays_for_its_retention(context, days, stays):
+    run = stage(context, "cleared", days=days)
+    write_whole(run.rejected_before / "1790000000-part-shard-0000.jsonl.gz", b"x")
+    retention.remove_old_runs(context)
+    assert bool(names(run.rejected_before)) is stays
+
+
+def test_what_was_rejected_is_moved_aside_once_however_often_a_run_begins_again(context):
+    run = stage(context, "now", days=1, rejected=True)
+    rejected = names(run.rejected)
+    assert rejected
+    for _ in range(3):
+        identity.begin_again(run)
+    assert [name.split("-", 1)[1] for name in names(run.rejected_before)] == rejected
+    assert sorted(names(run.root)) == ["rejected_before", "run.json"]

@@ -1,0 +1,81 @@
+"""What a run is, compared wherever it is continued: staged files are worth nothing to a run of another kind.
+
+A cleared run finds the plan of its earlier attempt. It continues with what is staged only where both are runs over the
+same Tenable, of the same type and the same data interval. Where the connection was corrected in between, the staged
+chunks are another container's; where a backfill reprocesses a scheduled run, the window is another.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from airflow_provider_tenable.run.plan_file import Identity, RunPlan
+from airflow_provider_tenable.staging.files import names, read_whole, remove, remove_file, write_whole
+from airflow_provider_tenable.staging.layout import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def identity_of(context: Any, source: str) -> Identity:
+    """What this run is."""
+    bounds = (context.get("data_interval_start"), context.get("data_interval_end"))
+    return {
+        "source": source,
+        "run_type": run_type_of(context),
+        "interval": [None if each is None else float(each.timestamp()) for each in bounds],
+    }
+
+
+def run_type_of(context: Any) -> str:
+    """Airflow's type of the run: scheduled, manual, backfill, ..."""
+    run_type = context["dag_run"].run_type
+    return str(getattr(run_type, "value", run_type))
+
+
+def difference(earlier: RunPlan, identity: Identity) -> str | None:
+    """Why what an earlier attempt has staged cannot be continued, in words; None where it can.
+
+    A plan of an older release has no identity, but may say which Tenable its assets came from.
+    """
+    before = earlier.get("identity")
+    assets = earlier.get("assets")
+    source = before["source"] if before else assets["source"] if assets else None
+    if source is not None and source != identity["source"]:
+        return "planned for another Tenable, or for another user of it"
+    if before and before["run_type"] != identity["run_type"]:
+        return f"planned as a run of type {before['run_type']}"
+    if before and before["interval"] != identity["interval"]:
+        return "planned for another data interval"
+    return None
+
+
+def begin_again(run: RunFolder) -> None:
+    """Remove what an earlier attempt has staged, except its plan and what was rejected, which is moved aside.
+
+    May be repeated. The ledger goes first: dying before the rest is gone must not leave a run that seems complete.
+    """
+    remove_file(run.ledger)
+    now = int(time.time())
+    for name in names(run.rejected):
+        write_whole(run.rejected_before / f"{now}-{name}", read_whole(run.rejected / name))
+        remove_file(run.rejected / name)
+    keep = {run.plan.name, run.rejected_before.name}
+    for name in names(run.root):
+        if name not in keep:
+            _remove_entry(run, name)
+    if names(run.rejected_before):
+        log.info("What the earlier attempt had rejected is in %s.", run.rejected_before)
+
+
+def _remove_entry(run: RunFolder, name: str) -> None:
+    """Remove a file or folder of the run's folder."""
+    path = run.root / name
+    if path.is_dir():
+        remove(path)
+    else:
+        remove_file(path)
+
+
+__all__ = ["begin_again", "difference", "identity_of", "run_type_of"]
