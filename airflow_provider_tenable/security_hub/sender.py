@@ -122,12 +122,16 @@ class BatchSender:
         """Read the answer item by item; what is to be sent again is returned."""
         failed = {entry.get("Id"): entry for entry in answer.get("FailedFindings") or []}
         # Both counts are required in the service model: an answer without them acknowledges nothing.
-        counts = (answer.get("FailedCount"), answer.get("SuccessCount"))
-        if counts != (len(failed), len(items) - len(failed)) or not failed.keys() <= {item.id for item in items}:
+        failures, successes = answer.get("FailedCount"), answer.get("SuccessCount")
+        # SuccessCount may be smaller: whether it holds findings that are ignored, since the hub has them as new or newer, is not documented.
+        adds_up = failures == len(failed) and isinstance(successes, int) and 0 <= successes <= len(items) - len(failed)
+        if not adds_up or not failed.keys() <= {item.id for item in items}:
             raise TemporaryError(
-                f"Security Hub's answer does not add up: FailedCount {safe(counts[0], 40)}, SuccessCount {safe(counts[1], 40)}, but {len(failed)} failed findings of a "
+                f"Security Hub's answer does not add up: FailedCount {safe(failures, 40)}, SuccessCount {safe(successes, 40)}, but {len(failed)} failed findings of a "
                 f"batch of {len(items)}."
             )
+        if ignored := len(items) - len(failed) - int(successes or 0):
+            log.info("Security Hub CSPM ignored %d of %d findings: it has them already, as new or newer.", ignored, len(items))
         if not failed:
             outcome.accepted += items
             return []

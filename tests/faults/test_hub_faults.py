@@ -88,6 +88,16 @@ def test_second_delivery_keeps_the_times_and_the_customers_fields(pipeline: Pipe
     assert_delivered(pipeline, sandbox)
 
 
+def test_second_delivery_is_acknowledged_where_the_hub_does_not_count_what_it_ignores(pipeline: Pipeline, sandbox: Sandbox) -> None:
+    sandbox.aws("options", {"count_ignored": False})
+    sandbox.hub_fault({"on": IMPORT, "do": "lose_answer", "times": 2})
+    pipeline.succeed(patches=QUICK)
+    pipeline.succeed("run-2", params={"since": 1})
+    assert_delivered(pipeline, sandbox)
+    assert pipeline.ledger("run-2")["rejected"] == {}
+    assert sandbox.aws("summary")["imports"]["ignored"] >= len(wanted_ids(sandbox))
+
+
 # --- R5: refused calls ---
 
 TRANSIENT = [

@@ -352,8 +352,11 @@ def test_a_refused_caller_stops_the_import_at_its_first_call(tmp_path, code):
     [
         {},
         {"FailedCount": 0},
-        {"FailedCount": 0, "SuccessCount": 99},
+        {"FailedCount": 0, "SuccessCount": 101},
+        {"FailedCount": 0, "SuccessCount": -1},
+        {"FailedCount": 0, "SuccessCount": "99"},
         {"FailedCount": 1, "SuccessCount": 99},
+        {"FailedCount": 1, "SuccessCount": 100, "FailedFindings": [{"Id": "id-1", "ErrorCode": "InvalidInput"}]},
         {"FailedCount": 0, "SuccessCount": 99, "FailedFindings": [{"Id": "id-1", "ErrorCode": "InvalidInput"}]},
         {"FailedCount": 1, "SuccessCount": 99, "FailedFindings": [{"Id": "stranger", "ErrorCode": "InvalidInput"}]},
         {"FailedCount": 2, "SuccessCount": 98, "FailedFindings": [{"Id": "id-1", "ErrorCode": "x"}, {"Id": "id-1", "ErrorCode": "x"}]},
@@ -374,6 +377,19 @@ def test_an_answer_that_does_not_add_up_is_told_with_both_sides(tmp_path):
     world = World(tmp_path, Hub(lambda ids: {"FailedCount": 2, "SuccessCount": 97, "FailedFindings": [{"Id": "id-1", "ErrorCode": "InvalidInput"}]}))
     with pytest.raises(TemporaryError, match="FailedCount 2, SuccessCount 97, but 1 failed findings of a batch of 100"):
         world.send()
+
+
+@pytest.mark.parametrize(("failed", "successes"), [(0, 99), (0, 0), (1, 60)])
+def test_findings_that_the_hub_ignores_are_acknowledged_whether_or_not_it_counts_them(tmp_path, caplog, failed, successes):
+    def answer(ids):
+        entries = [{"Id": finding, "ErrorCode": "InvalidInput", "ErrorMessage": "m"} for finding in ids[:failed]]
+        return {"FailedCount": failed, "SuccessCount": successes, "FailedFindings": entries}
+
+    world = World(tmp_path, Hub(answer))
+    with caplog.at_level(logging.INFO, logger="airflow_provider_tenable.security_hub.sender"):
+        receipts = world.send()
+    assert (receipts.accepted, receipts.rejected.total(), receipts.calls) == (100 - failed, failed, 1)
+    assert f"ignored {100 - failed - successes} of 100 findings" in caplog.text
 
 
 def test_throttling_is_waited_out_with_growing_pauses_and_costs_nothing(tmp_path):
