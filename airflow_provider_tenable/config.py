@@ -112,14 +112,19 @@ OPTIONS: dict[str, Option] = {
     ),
     "asset_lookups": Option("integer", "100", "Assets that one transform task may look up singly when the export lacks them.", minimum=0),
     "parked_days": Option("float", "7", "Days for which a record without its asset is tried again before it is given up.", minimum=0, maximum=_CENTURY_DAYS),
-    "retention_days": Option(
-        "float", "7", "Days after which the staged files of a successful run are removed. Failed runs stay.", minimum=0, maximum=_CENTURY_DAYS
-    ),
+    "retention_days": Option("float", "7", "Days after which the staged files of a successful run are removed.", minimum=0, maximum=_CENTURY_DAYS),
     "rejected_retention_days": Option(
         "float",
         "30",
         "Days for which the rejected findings of a successful run are kept, so that they can be looked at and replayed. Less than retention_days means that.",
         minimum=0,
+        maximum=_CENTURY_DAYS,
+    ),
+    "failed_retention_days": Option(
+        "float",
+        "30",
+        "Days after which the staged files of a run that did not complete are removed. Until then it can be cleared, and resumes with what it has staged.",
+        minimum=1,
         maximum=_CENTURY_DAYS,
     ),
     "max_unserved_ratio": Option(

@@ -24,6 +24,9 @@ from airflow_provider_tenable.transform.manifest import ShardManifest
 
 log = logging.getLogger(__name__)
 
+#: Rejected findings that a run bears whatever its max_rejected_ratio, unless that is 0.
+TOLERATED = 10
+
 #: Reasons that stand for a broken record, not for a choice: they count for ``max_rejected_ratio``, as what Security Hub rejected does.
 BROKEN = frozenset({"unreadable_record", "unmappable_record"})
 
@@ -259,18 +262,29 @@ def check_sums(ledger: Ledger) -> None:
 
 
 def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
-    """:raises RejectedFindingsError: too many were rejected; the text has the top reasons with an example each."""
+    """Judge what was rejected.
+
+    Up to :data:`TOLERATED` are borne whatever their share, so that one finding that is always refused does not stop a DAG whose runs are small; with a ratio
+    of 0 none are.
+
+    :raises RejectedFindingsError: too many were rejected; the text has the top reasons with an example each.
+    """
     broken = {reason: count for reason, count in ledger["skipped"].items() if reason in BROKEN}
     reasons = Counter({**ledger["rejected"], **broken})
     rejected, of = reasons.total(), ledger["findings"] + sum(broken.values())
     if not rejected:
         return
     # Divided, since 0.29 * 100 is less than 29.
-    if rejected / of <= max_ratio:
+    if rejected / of <= max_ratio or (max_ratio > 0 and rejected <= TOLERATED):
         # Alarms look for "findings were rejected" (deploy/cloudformation/alarms.yaml), which the error below says too.
         counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(5))
         log.warning(
-            "%d of %d findings were rejected, as max_rejected_ratio %g allows: %s. The report says where they are.", rejected, of, max_ratio, shown(counts)
+            "%d of %d findings were rejected, as max_rejected_ratio %g (or a count of up to %d) allows: %s. The report says where they are.",
+            rejected,
+            of,
+            max_ratio,
+            TOLERATED,
+            shown(counts),
         )
         return
     examples = {}

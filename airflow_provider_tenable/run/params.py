@@ -147,7 +147,8 @@ IMPORT: Mapping[str, RunParam] = {
         default=0.01,
         schema=_RATIO,
         title="Largest share of rejected findings",
-        help="Above this share the run fails and the watermark stays. Rejected findings are kept with their reasons in any case.",
+        help="Above this share the run fails and the watermark stays. Up to 10 rejected findings do not fail a run, unless this is 0. "
+        "Rejected findings are kept with their reasons in any case.",
     ),
     "dry_run": RunParam(
         default=False,

@@ -18,15 +18,16 @@ log = logging.getLogger(__name__)
 
 
 def remove_old_runs(context: Any) -> list[str]:
-    """Remove the staged files of completed runs after ``[tenable] retention_days``. Those of failed runs stay.
+    """Remove the staged files of completed runs after ``[tenable] retention_days``, of all others after ``[tenable] failed_retention_days``.
 
-    Of a run that has rejected findings, these and what a replay of them needs stay until ``[tenable] rejected_retention_days`` are over.
+    What a failed run would have delivered is not lost with its files: it has not moved the watermark. Of a completed run that has rejected findings, these and what a replay of them needs stay until ``[tenable] rejected_retention_days`` are over.
 
     :return: the ids of the runs whose files were removed.
     """
     run, now = RunFolder.of(context), time.time()
     before = now - config.get("retention_days") * 86400
     rejected_before = now - config.get("rejected_retention_days") * 86400
+    failed_before = now - config.get("failed_retention_days") * 86400
     removed, incomplete = [], []
     for name in names(run.dag_root):
         if name == run.run_id or name in RunFolder.RESERVED:
@@ -34,7 +35,13 @@ def remove_old_runs(context: Any) -> list[str]:
         try:
             old = run.beside(name)
             if not _is_complete(old):
-                incomplete += [name] if old.plan.exists() else []
+                if not old.plan.exists():
+                    continue
+                if _last_step(old) < failed_before:
+                    _remove_all(old)
+                    removed.append(name)
+                else:
+                    incomplete.append(name)
             elif _remove_old_files(old, before, rejected_before):
                 removed.append(name)
         except (StagingError, OSError) as error:
@@ -46,8 +53,9 @@ def remove_old_runs(context: Any) -> list[str]:
         log.info("Removed the files of %d runs; %.1f GB are free in %s.", len(removed), free / 1e9, run.dag_root)
     if incomplete:
         log.info(
-            "%d runs are not complete, and keep their files until they are cleared or removed: %s.",
+            "%d runs are not complete, and keep their files for %g days after their last step: %s.",
             len(incomplete),
+            config.get("failed_retention_days"),
             ", ".join(safe(name) for name in incomplete[:10]),
         )
     return removed
@@ -66,11 +74,21 @@ def _remove_old_files(run: RunFolder, before: float, rejected_before: float) -> 
     if last >= rejected_before and (names(run.rejected) or names(run.rejected_before)):
         _remove_bulk(run)
         return False
-    # What says that the run is complete goes last: dying before leaves something that is looked at again.
+    _remove_all(run)
+    return True
+
+
+def _remove_all(run: RunFolder) -> None:
+    """Remove a run's files. Plan and ledger go last, so that a clean-up that is interrupted is repeated."""
     for part in (run.findings, run.rejected, run.rejected_before, run.root / "assets", run.root / "vulnerabilities"):
         remove(part)
     remove(run.root)
-    return True
+
+
+def _last_step(run: RunFolder) -> float:
+    """When a run wrote the last of the files that mark its steps."""
+    steps = (run.plan, run.shards, run.ledger)
+    return max(float(each.stat().st_mtime) for each in steps if each.exists())
 
 
 def _remove_bulk(run: RunFolder) -> None:

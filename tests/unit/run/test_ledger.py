@@ -244,7 +244,16 @@ def ledger_of(findings, rejected, skipped=None):
     ("findings", "rejected", "ratio", "fails"),
     [
         (100, 1, 0.01, False),
-        (100, 2, 0.01, True),
+        # Up to ten are borne in any case.
+        (100, 10, 0.01, False),
+        (100, 11, 0.01, True),
+        (1, 1, 0.01, False),
+        (10, 10, 0.001, False),
+        (11, 11, 0.5, True),
+        # A ratio of 0 means none at all.
+        (100_000, 1, 0, True),
+        (10_000, 100, 0.01, False),
+        (10_000, 101, 0.01, True),
         (100, 29, 0.29, False),
         (100, 30, 0.29, True),
         (7, 7, 1, False),
@@ -261,7 +270,7 @@ def test_the_run_fails_above_the_ratio_and_not_at_it(run, findings, rejected, ra
     if not fails:
         check_rejected(ledger, run, ratio)
         # Tolerated is not silent: alarms read the log.
-        warned = f"{rejected} of {findings} findings were rejected, as max_rejected_ratio {ratio:g} allows: 'InvalidInput {rejected}'."
+        warned = f"{rejected} of {findings} findings were rejected, as max_rejected_ratio {ratio:g} (or a count of up to 10) allows: 'InvalidInput {rejected}'."
         assert [record.levelname for record in caplog.records] == (["WARNING"] if rejected else [])
         assert all(record.getMessage().startswith(warned) for record in caplog.records)
         return

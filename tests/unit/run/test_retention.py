@@ -55,6 +55,33 @@ def staged(run):
     return set(names(run.root))
 
 
+def age(run, *, days):
+    moment = time.time() - days * DAY
+    for path in (run.plan, run.shards, run.ledger):
+        if path.exists():
+            os.utime(path.path, (moment, moment))
+
+
+def test_failed_run_goes_after_its_own_retention_and_not_before(context, monkeypatch):
+    for name, days in (("old", 30.1), ("young", 29.9)):
+        age(stage(context, name, days=days, complete=False), days=days)
+    assert retention.remove_old_runs(context) == ["old"]
+    monkeypatch.setenv("AIRFLOW__TENABLE__FAILED_RETENTION_DAYS", "1")
+    assert retention.remove_old_runs(context) == ["young"]
+
+
+@pytest.mark.parametrize("step", ["plan", "shards", "ledger"])
+def test_retention_of_a_failed_run_counts_from_its_last_step(context, step):
+    run = stage(context, "failed", days=100, complete=False)
+    age(run, days=100)
+    os.utime(getattr(run, step).path, None)
+    assert retention.remove_old_runs(context) == []
+    age(run, days=100)
+    run.ledger.unlink()
+    run.shards.unlink()
+    assert retention.remove_old_runs(context) == ["failed"]
+
+
 def test_complete_run_goes_after_the_retention_and_not_before(context):
     old, young = stage(context, "old", days=7.1), stage(context, "young", days=6.9)
     assert retention.remove_old_runs(context) == ["old"]
