@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from airflow_provider_tenable import aws
 from airflow_provider_tenable.asff import plugin_output, resource
 from airflow_provider_tenable.asff.finding import MappingOptions, finding_json
@@ -9,6 +11,15 @@ from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plu
 from airflow_provider_tenable.asff.resource import Resource
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
+
+
+class _Rank(msgspec.Struct, rename="pascal"):
+    id: str
+    record_state: str
+    updated_at: str
+
+
+_rank_of = msgspec.json.Decoder(_Rank).decode
 
 
 class AsffMapper:
@@ -44,6 +55,12 @@ class AsffMapper:
 
     def product(self, resource: Resource, *, region: str) -> str:
         return aws.product_arn(self._product, region=region, account=resource.account)
+
+    def precedence(self, finding: bytes) -> tuple[str, str]:
+        # Open before fixed: what one asset of an instance still has must not be archived by another one. Then the later one;
+        # times have three or six digits of a second, and sort as texts once they are padded.
+        rank = _rank_of(finding)
+        return rank.id, f"{int(rank.record_state == 'ACTIVE')}{rank.updated_at.removesuffix('Z').ljust(26, '0')}"
 
     def finding(self, record: Vulnerability, plugin: PluginParts, resource: Resource, product: str, severity: int | None) -> bytes:
         return finding_json(record, plugin, resource, product, self._options, severity)

@@ -65,13 +65,18 @@ def transformed(manifest: Mapping[str, Any], seconds: float, dag_id: str) -> Non
 
     :param manifest: what the transform has written (``findings_writer``).
     """
+    chosen(manifest, dag_id)
+    count("tenable.parked", manifest["parked"], dag_id=dag_id)
+    timing("tenable.duration.transform", seconds, dag_id=dag_id)
+
+
+def chosen(manifest: Mapping[str, Any], dag_id: str) -> None:
+    """What became of the records of a shard, or of findings that share an id: findings by severity, or a reason."""
     for reason, number in manifest["skipped"].items():
         count("tenable.skipped", number, dag_id=dag_id, reason=reason)
-    count("tenable.parked", manifest["parked"], dag_id=dag_id)
     for account, severities in manifest["severities"].items():
         for severity, number in severities.items():
             count("tenable.findings", number, dag_id=dag_id, account=account, severity=severity)
-    timing("tenable.duration.transform", seconds, dag_id=dag_id)
 
 
 def imported(before: Mapping[str, Any], after: Mapping[str, Any], seconds: float, **tags: str) -> None:

@@ -20,6 +20,7 @@ from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.transform import duplicates
 from airflow_provider_tenable.transform.manifest import ShardManifest
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def sums_of(ledger: Ledger) -> Sums:
 
 
 def shard_manifests(run: RunFolder) -> list[ShardManifest]:
-    """The manifests of all transform tasks. :raises StagingError: one is missing, or names what cannot be a place for findings."""
+    """The manifests of all transform tasks, and of the choice among findings that share an id. :raises StagingError: one is missing, or names what cannot be a place for findings."""
     planned = read_json(run.shards)
     if planned is None:
         raise StagingError(f"{run.shards} is not there: the transform was not planned. Clear the run's tasks from plan_shards on.")
@@ -130,12 +131,13 @@ def shard_manifests(run: RunFolder) -> list[ShardManifest]:
                 f"{run.shard_manifest(index)} was changed after it was written: {fault}. Nothing was read from it. Clear the task of shard {index}."
             )
         manifests.append(manifest)
-    return manifests
+    chosen = duplicates.resolved(run, manifests)
+    return [*manifests, chosen] if chosen else manifests
 
 
 def _fault_of(manifest: ShardManifest) -> str | None:
     """What in a manifest cannot become part of a path, an ARN or a connection look-up, in words."""
-    parts = [manifest["rejected_part"], manifest["parked_part"]]
+    parts = [manifest["rejected_part"], manifest["parked_part"], manifest.get("contested_part")]
     for entry in manifest["destinations"]:
         if fault := invalid_target(
             account=entry["account"],

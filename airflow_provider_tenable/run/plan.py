@@ -188,7 +188,11 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
     settings = plan_of(run)["settings"]
     tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
     assignments: list[AssignmentEntry] = []
-    for number, group in enumerate(grouped(targets_of(shard_manifests(run)), tasks)):
+    manifests = shard_manifests(run)
+    for manifest in manifests:
+        if "resolves" in manifest:
+            metrics.chosen(manifest, run.dag_id)
+    for number, group in enumerate(grouped(targets_of(manifests), tasks)):
         write_group(run, number, group)
         assignments.append({"group": number, "title": name_of(group), "batch_size": settings["batch_size"], "dry_run": settings["dry_run"]})
     reached(CrashPoint.IMPORTS_PLANNED)

@@ -177,7 +177,7 @@ def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
         )
     writer = FindingsWriter(run, 0)
     for (account, region, _), line in sorted(sendable.items()):
-        writer.write(account, region, line, "rejected", via[account, region])  # type: ignore[arg-type]
+        writer.write(account, region, line, "rejected", via[account, region])
     writer.close({"read": len(sendable), "skipped": {}, "skipped_accounts": [], "parked": 0, "findings": len(sendable), "from_pool": False, "pool_parts": []})
     return len(sendable)
 

@@ -57,6 +57,7 @@ class RunFolder:
         self.shards = self.root / "shards.json"
         self.ledger = self.root / "ledger.json"
         self.findings = self.root / "findings"
+        self.contested = self.findings / "contested"
         self.rejected = self.root / "rejected"
         self.rejected_before = self.root / "rejected_before"
         self.parked = self.root / self.PARKED

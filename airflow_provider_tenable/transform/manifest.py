@@ -20,7 +20,9 @@ class ShardCounts(TypedDict):
     """Where the records of a shard ended.
 
     ``skipped``: reason -> records. ``unserved``: account -> reason -> records, which are among the skipped.
-    ``pool_parts``: names of the parts of the pool of waiting records that the shard has read.
+    ``pool_parts``: names of the parts of the pool of waiting records that the shard has read. ``contested``: findings of
+    instances with several assets, which are set aside (:mod:`airflow_provider_tenable.transform.duplicates`).
+    ``resolves``: in the manifest that chooses among them, the names of the parts that it has read.
     """
 
     read: int
@@ -33,6 +35,8 @@ class ShardCounts(TypedDict):
     findings: int
     from_pool: bool
     pool_parts: list[str]
+    contested: NotRequired[int]
+    resolves: NotRequired[list[str]]
 
 
 class PartEntry(TypedDict):
@@ -60,6 +64,7 @@ class ShardManifest(ShardCounts):
     shard: int
     parked_part: str | None
     rejected_part: str | None
+    contested_part: NotRequired[str | None]
     severities: dict[str, dict[str, int]]
     destinations: list[DestinationEntry]
 

@@ -49,6 +49,9 @@ class Mapper(Protocol[PluginT, ResourceT]):
     def product(self, resource: ResourceT, *, region: str) -> str:
         """Under which product a resource's findings are reported in the hub of a Region."""
 
+    def precedence(self, finding: bytes) -> tuple[str, str]:
+        """The id of a finding, and a text by which findings of one id are ordered: the greatest is to be sent."""
+
     def finding(self, record: Vulnerability, plugin: PluginT, resource: ResourceT, product: str, severity: int | None) -> bytes:
         """The finding of a record.
 

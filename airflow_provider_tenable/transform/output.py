@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,13 +13,21 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import PartWriter
 from airflow_provider_tenable.transform.manifest import DestinationEntry, PartEntry, ShardCounts, ShardManifest
 
-if TYPE_CHECKING:
-    from airflow_provider_tenable.transform.routing import Destination
-
 #: Findings per part: a batch of calls that an import can resume behind, and small enough to hold.
 FINDINGS_PER_PART = 5_000
 #: Bytes of memory that all open parts of a task may take together, before the largest is closed: some 60 destinations with many findings, or thousands with few.
 OPEN_BYTES = 96_000_000
+
+
+class Via(Protocol):
+    """How the hub of a finding's account is reached."""
+
+    @property
+    def aws_conn_id(self) -> str | None: ...
+    @property
+    def role_name(self) -> str | None: ...
+    @property
+    def external_id(self) -> str | None: ...
 
 
 class FindingsWriter:
@@ -34,13 +42,14 @@ class FindingsWriter:
         self.findings = 0
         self._open: dict[tuple[str, str], PartWriter] = {}
         self._parts: dict[tuple[str, str], list[PartEntry]] = {}
-        self._via: dict[tuple[str, str], Destination] = {}
+        self._via: dict[tuple[str, str], Via] = {}
         self._severities: dict[str, Counter[str]] = {}
         self._open_bytes = 0
         self._rejected: PartWriter | None = None
         self._parked: PartWriter | None = None
+        self._contested: PartWriter | None = None
 
-    def write(self, account: str, region: str, line: bytes, severity: str, destination: Destination) -> None:
+    def write(self, account: str, region: str, line: bytes, severity: str, destination: Via) -> None:
         """Add a finding to the part of its account and hub Region."""
         key = (account, region)
         part = self._open.get(key)
@@ -76,6 +85,13 @@ class FindingsWriter:
             self._parked = PartWriter(self.run.parked, f"part-shard-{self.shard:04d}")
         self._parked.write(line)
 
+    def contest(self, line: bytes) -> None:
+        """Set a finding aside until all shards are done."""
+        if self._contested is None:
+            # Named by content: the choice among other findings is another one.
+            self._contested = PartWriter(self.run.contested, f"part-shard-{self.shard:04d}", by_content=True)
+        self._contested.write(line)
+
     def close(self, counts: ShardCounts) -> ShardManifest:
         """Close all parts, then write the manifest that makes them count; the manifest is returned."""
         for key in list(self._open):
@@ -86,6 +102,7 @@ class FindingsWriter:
             "shard": self.shard,
             "parked_part": self._parked.close() if self._parked else None,
             "rejected_part": self._rejected.close() if self._rejected else None,
+            "contested_part": self._contested.close() if self._contested else None,
             "severities": {account: dict(sorted(counter.items())) for account, counter in sorted(self._severities.items())},
             "destinations": [_entry(account, region, self._via[account, region], parts) for (account, region), parts in sorted(self._parts.items())],
         }
@@ -101,7 +118,7 @@ class FindingsWriter:
         self._parts[key].append({"name": name, "lines": part.lines, "bytes": part.raw_bytes})
 
 
-def _entry(account: str, region: str, via: Destination, parts: list[PartEntry]) -> DestinationEntry:
+def _entry(account: str, region: str, via: Via, parts: list[PartEntry]) -> DestinationEntry:
     entry: DestinationEntry = {
         "account": account,
         "region": region,

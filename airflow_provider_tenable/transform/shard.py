@@ -24,6 +24,7 @@ from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.decode import decode_blocks, decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability, own_time, severity_id_of
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
+from airflow_provider_tenable.transform.duplicates import contested_line, shared_instances
 from airflow_provider_tenable.transform.manifest import ShardCounts
 from airflow_provider_tenable.transform.mapper import Mapper, PluginT, ResourceT
 from airflow_provider_tenable.transform.plugin_memo import PluginMemo
@@ -45,6 +46,10 @@ OUTSIDE_WINDOW = "outside_window"
 UNREADABLE = "unreadable_record"
 UNMAPPABLE = "unmappable_record"
 GIVEN_UP = "asset_missing_given_up"
+
+
+#: What the records of an asset share: resource, destination, hub Region, product ARN, and whether other assets have its instance.
+Target = tuple[ResourceT, Destination, str, str, bool]
 
 
 class TransformSettings(Struct, frozen=True):
@@ -120,15 +125,17 @@ class Transform(Generic[PluginT, ResourceT]):
         self.unserved: dict[str, Counter[str]] = {}
         self.not_ec2 = 0
         self.parked = 0
+        self.contested = 0
         self.read = 0
         self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
         self._states = frozenset(name.upper() for name in settings.states)
         # Each is looked up for every record.
         self._until, self._map, self._write = settings.until, mapper.finding, writer.write
         self._plugins = PluginMemo(mapper.plugin, mapper.weight)
-        self._resources: dict[str, tuple[ResourceT, Destination, str, str] | Skipped] = {}
+        self._resources: dict[str, Target[ResourceT] | Skipped] = {}
         self._looked_up: dict[str, AssetRow] = {}
         self._missing: set[str] = set()
+        self._shared: frozenset[str] | None = None
 
     def transform_parts(self, parts: list[ObjectStoragePath]) -> None:
         """Transform the parts of a shard."""
@@ -181,7 +188,7 @@ class Transform(Generic[PluginT, ResourceT]):
                 if target.account is not None:
                     self.unserved.setdefault(target.account, Counter())[target.reason] += 1
             else:
-                resource, destination, region, product = target
+                resource, destination, region, product, is_shared = target
                 try:
                     line = self._map(record, self._plugins.get(record.plugin), resource, product, severity)
                 except UnmappableError as error:
@@ -190,14 +197,19 @@ class Transform(Generic[PluginT, ResourceT]):
                 assert severity is not None
                 if not resource.is_ec2:
                     self.not_ec2 += 1
-                self._write(resource.account, region, line, SEVERITIES[severity], destination)
+                if is_shared:
+                    self.contested += 1
+                    precedence = self.mapper.precedence(line)
+                    self.writer.contest(contested_line(resource.account, region, destination, SEVERITIES[severity], precedence, line))
+                else:
+                    self._write(resource.account, region, line, SEVERITIES[severity], destination)
 
     @staticmethod
     def _in_window(record: Vulnerability, until: int) -> bool:
         moment = own_time(record)
         return moment is None or moment.timestamp() < until
 
-    def _resource(self, asset_id: str) -> tuple[ResourceT, Destination, str, str] | Skipped | None:
+    def _resource(self, asset_id: str) -> Target[ResourceT] | Skipped | None:
         row = self.assets.get(asset_id) or self._looked_up.get(asset_id) or self._look_up(asset_id)
         if row is None:
             return None
@@ -205,7 +217,7 @@ class Transform(Generic[PluginT, ResourceT]):
         self._resources[asset_id] = target
         return target
 
-    def _target(self, row: AssetRow) -> tuple[ResourceT, Destination, str, str] | Skipped:
+    def _target(self, row: AssetRow) -> Target[ResourceT] | Skipped:
         reason = skip_reason(row)
         if reason is None:
             resource = self.mapper.ec2_resource(row)
@@ -218,7 +230,14 @@ class Transform(Generic[PluginT, ResourceT]):
         if isinstance(route, str):
             return Skipped(route, resource.account)
         destination, hub = route
-        return resource, destination, hub, self.mapper.product(resource, region=hub)
+        is_shared = resource.is_ec2 and row.instance_id in self._shared_instances()
+        return resource, destination, hub, self.mapper.product(resource, region=hub), is_shared
+
+    def _shared_instances(self) -> frozenset[str]:
+        """The instances with several assets: computed once, and only where there is an asset of an instance."""
+        if self._shared is None:
+            self._shared = shared_instances(self.assets)
+        return self._shared
 
     def _look_up(self, asset_id: str) -> AssetRow | None:
         """Tenable publishes assets and findings at different times: ask for the one that the export lacks."""
@@ -270,5 +289,6 @@ class Transform(Generic[PluginT, ResourceT]):
             "unserved": {account: dict(sorted(reasons.items())) for account, reasons in sorted(self.unserved.items())},
             "not_ec2": self.not_ec2,
             "parked": self.parked,
+            "contested": self.contested,
             "findings": self.writer.findings,
         }

@@ -22,7 +22,7 @@ from airflow_provider_tenable.assets import account
 from airflow_provider_tenable.assets import table as table_module
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
-from airflow_provider_tenable.transform import routing, shard
+from airflow_provider_tenable.transform import duplicates, routing, shard
 from tests.unit.asff.mapping import checked_line
 from tests.unit.asff.oracle import Finding, FindingProviderFields
 from tests.unit.assets.parts import to_parquet
@@ -193,10 +193,10 @@ def test_choices_of_plugin_output_are_those_of_the_option():
 
 
 def test_reasons_are_those_of_the_code():
-    modules = (account, routing, shard)
+    modules = (account, routing, shard, duplicates)
     reasons = {value for module in modules for name, value in vars(module).items() if name.isupper() and isinstance(value, str) and "_" in value}
     assert set(names("Why a record becomes no finding")) == reasons
-    assert len(reasons) == len(names("Why a record becomes no finding")) == 11
+    assert len(reasons) == len(names("Why a record becomes no finding")) == 12
 
 
 def test_what_is_never_sent_is_no_field_of_the_code():

@@ -52,6 +52,9 @@ class CsvMapper:
     def product(self, resource, *, region) -> str:
         return f"csv in {region}"
 
+    def precedence(self, finding) -> tuple[str, str]:
+        return finding.decode(), ""
+
     def finding(self, record, plugin, resource, product, severity) -> bytes:
         if plugin == 13:
             raise UnmappableError("thirteen has no line")

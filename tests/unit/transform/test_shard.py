@@ -106,7 +106,7 @@ class World:
         manifest = self.writer.close({**self.transform.counts(), "from_pool": False})
         if hasattr(self.transform.assets, "close"):
             self.transform.assets.close()
-        assert manifest["read"] == sum(manifest["skipped"].values()) + manifest["parked"] + manifest["findings"]
+        assert manifest["read"] == sum(manifest["skipped"].values()) + manifest["parked"] + manifest["findings"] + manifest["contested"]
         return manifest
 
     def findings(self, account, region):
@@ -366,7 +366,7 @@ def test_records_staged_before_the_switch_give_findings_without_output(tmp_path)
     before.chunks([record("late", output=SECRET), record("ec2-a", output=SECRET)])
     lines = [msgspec.json.decode(line, type=Parked) for name in names(before.run.parked) for line in read_lines(before.run.parked / name)]
     assert SECRET in json.dumps(before.findings(A, "eu-west-1"))
-    after = World(tmp_path / "after", assets=[ec2("late"), ec2("ec2-a")], options={"plugin_output": False})
+    after = World(tmp_path / "after", assets=[ec2("late", instance="i-0123456789abcdef9"), ec2("ec2-a")], options={"plugin_output": False})
     after.transform.transform_parked(iter(lines))
     after.chunks([record("ec2-a", output=SECRET)])
     assert len(after.findings(A, "eu-west-1")) == 2

@@ -1,0 +1,124 @@
+"""One finding per id and run, where Tenable has several assets for one EC2 instance.
+
+Tenable may keep two assets of one instance, such as one from an agent and one from a network scan. Their records of a plugin
+and port have the same finding id, and stand in different chunks, so in different shards. A shard therefore sets the findings
+of such instances aside. When all shards are done, one of each id is chosen: the one that the output format prefers (ASFF: open
+before fixed, then the later one), and of equals the larger bytes, so that neither shards nor their order matter. The others are
+counted as ``duplicate_asset``.
+
+What is set aside is compared on disk: memory grows with the number of instances that have several assets, not with the findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.guards.identifiers import invalid_target
+from airflow_provider_tenable.staging.files import read_json
+from airflow_provider_tenable.staging.keyed_rows import KeyedRows
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.transform.manifest import ShardManifest
+from airflow_provider_tenable.transform.output import FindingsWriter, Via
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.assets.table import AssetTable
+
+#: Why a record of such an asset becomes no finding.
+DUPLICATE = "duplicate_asset"
+
+
+class Contested(Struct):
+    """A finding that is set aside, where it goes, and its precedence among those of its id."""
+
+    account: str
+    region: str
+    aws_conn_id: str | None
+    role_name: str | None
+    external_id: str | None
+    severity: str
+    id: str
+    order: str
+    finding: str
+
+
+def shared_instances(assets: AssetTable) -> frozenset[str]:
+    """The ids of EC2 instances that stand in more than one asset. Of the others, none is held in memory."""
+    shared: set[str] = set()
+
+    def met_again(new: bytes, old: bytes) -> bool:
+        shared.add(new.decode())
+        return False
+
+    def instances(table: AssetTable) -> Iterator[tuple[str, bytes]]:
+        return ((row.instance_id, row.instance_id.encode("utf-8", "replace")) for row in table.rows() if row.instance_id)
+
+    with closing(KeyedRows([assets], instances, prefer=met_again)) as seen:
+        seen.get("")
+    return frozenset(shared)
+
+
+def contested_line(account: str, region: str, via: Via, severity: str, precedence: tuple[str, str], finding: bytes) -> bytes:
+    """The line of a finding that is set aside.
+
+    :param via: how the hub of its account is reached.
+    :param precedence: what the format says of it (:meth:`~airflow_provider_tenable.transform.mapper.Mapper.precedence`).
+    """
+    return msgspec.json.encode(Contested(account, region, via.aws_conn_id, via.role_name, via.external_id, severity, *precedence, finding.decode()))
+
+
+def resolved(run: RunFolder, manifests: list[ShardManifest]) -> ShardManifest | None:
+    """Choose among the findings that the shards have set aside; None where there are none.
+
+    The result is a manifest of its own, after those of the shards. It may be repeated, and by several tasks at the same
+    time: the same findings give the same files.
+
+    :raises StagingError: a part is missing, damaged, or names what cannot be a place for findings.
+    """
+    parts = sorted(name for manifest in manifests if (name := manifest.get("contested_part")))
+    if not parts:
+        return None
+    number = len(manifests)
+    before: ShardManifest | None = read_json(run.shard_manifest(number))
+    if before and before.get("resolves") == parts:
+        return before
+    writer, read = FindingsWriter(run, number), sum(manifest.get("contested", 0) for manifest in manifests)
+    chosen = KeyedRows([run.contested / name for name in parts], _ranked_lines, prefer=_wins)
+    with closing(chosen):
+        for row in chosen.rows():
+            entry = msgspec.json.decode(msgspec.msgpack.decode(row)[1], type=Contested)
+            target = {name: getattr(entry, name) for name in ("account", "region", "aws_conn_id", "role_name", "external_id")}
+            if fault := invalid_target(**target):
+                raise StagingError(f"A part of {run.contested} was changed after it was written: {fault}. Clear the tasks of the transform.")
+            writer.write(entry.account, entry.region, entry.finding.encode(), entry.severity, entry)
+    skipped = {DUPLICATE: read - writer.findings} if read > writer.findings else {}
+    return writer.close(
+        {
+            "read": 0,
+            "skipped": skipped,
+            "skipped_accounts": [],
+            "parked": 0,
+            "findings": writer.findings,
+            "from_pool": False,
+            "pool_parts": [],
+            "resolves": parts,
+        }
+    )
+
+
+def _ranked_lines(part: Any) -> Iterable[tuple[str, bytes]]:
+    """The findings of a part by account, hub Region and id, each as MessagePack of (rank, line)."""
+    for line in read_lines(part):
+        entry = msgspec.json.decode(line, type=Contested)
+        yield f"{entry.account}/{entry.region}/{entry.id}", msgspec.msgpack.encode((entry.order, line))
+
+
+def _wins(new: bytes, old: bytes) -> bool:
+    later: tuple[str, bytes] = msgspec.msgpack.decode(new, type=tuple[str, bytes])
+    return later > msgspec.msgpack.decode(old, type=tuple[str, bytes])
