@@ -82,11 +82,11 @@ def blocks_of(chunk: bytes) -> Iterator[memoryview]:
 
 def in_memory(folder: str) -> Callable[[list[bytes] | None], CountingWriter]:
     """Transforms the raw chunks to lines, the way the operator does but without files."""
-    from airflow_provider_tenable.tenable_vm import asset_row
+    from airflow_provider_tenable.tenable_vm import kinds
     from airflow_provider_tenable.transform import shard as transform
 
     chunks = {f"{number}": chunk for number, chunk in enumerate(chunks_of(folder, "vulnerabilities"))}
-    rows = {row.id: row for chunk in chunks_of(folder, "assets") for row in asset_row.rows_of(chunk)}
+    rows = {row.id: row for chunk in chunks_of(folder, "assets") for row in kinds.ASSETS.rows(chunk)}
     transform.read_blocks = lambda part: blocks_of(chunks[part])  # type: ignore[assignment, misc, index]
 
     def run(kept: list[bytes] | None = None) -> CountingWriter:

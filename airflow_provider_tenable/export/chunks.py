@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_provider_tenable.staging.parts import BLOCK_BYTES, read_blocks
 from airflow_provider_tenable.staging.zstd import Packer, pack
@@ -69,14 +69,15 @@ class AsServed:
 class AsRows:
     """The rows of a Parquet part."""
 
-    table: Table
+    kind: RecordKind[Any]
+    table: Table[Any]
     ending = ".parquet"
 
     def encode(self, data: bytes | IO[bytes]) -> Encoded:
         from airflow_provider_tenable.staging.parquet import encode_rows
 
         whole = data if isinstance(data, bytes) else _read(data)
-        rows = self.table.rows_of(whole)
+        rows = self.kind.rows(whole)
         return Encoded(encode_rows(rows, self.table.row), len(rows), len(whole))
 
     def check(self, part: ObjectStoragePath) -> None:
@@ -85,9 +86,9 @@ class AsRows:
         read_table(part)
 
 
-def format_of(kind: RecordKind) -> ChunkFormat:
+def format_of(kind: RecordKind[Any]) -> ChunkFormat:
     """How the chunks of a kind are staged."""
-    return AsServed() if kind.table is None else AsRows(kind.table)
+    return AsServed() if kind.table is None else AsRows(kind, kind.table)
 
 
 def _read(file: IO[bytes]) -> bytes:

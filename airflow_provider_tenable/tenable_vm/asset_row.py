@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Asset, AwsCloud, Cloud, Network, Ratings, Score, Tag
 
 
@@ -120,16 +119,6 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
             resource_tags=tags("resource_tags", "key", "value"),
         )
     )
-
-
-def rows_of(data: bytes) -> list[AssetRow]:
-    """The rows of a chunk of an asset export.
-
-    :raises ValueError: the chunk is no JSON array.
-    """
-    # An asset without an id can be joined to nothing: the records that would need it find no asset, and are accounted for there.
-    assets, _ = decode_chunk(data, Asset)
-    return [row_of(asset) for asset in assets]
 
 
 def _json(value: Any) -> str:

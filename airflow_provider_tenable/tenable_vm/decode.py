@@ -166,8 +166,8 @@ def count_records(data: bytes) -> int:
         return count_blocks(bytes(whole[start : start + PIECE_BYTES]) for start in range(0, len(data), PIECE_BYTES))
 
 
-class _Anything(Struct):
-    """Of which nothing is read."""
+class Anything(Struct):
+    """A record of which nothing is read."""
 
 
 def count_blocks(blocks: Iterable[bytes]) -> int:
@@ -176,7 +176,7 @@ def count_blocks(blocks: Iterable[bytes]) -> int:
     :param blocks: the bytes of a chunk in order.
     :raises ValueError: the chunk is no JSON array.
     """
-    return sum(len(records) + len(unreadable) for records, unreadable in decode_blocks(blocks, _Anything))
+    return sum(len(records) + len(unreadable) for records, unreadable in decode_blocks(blocks, Anything))
 
 
 # A string as a whole, what separates and nests, or a string that does not end.

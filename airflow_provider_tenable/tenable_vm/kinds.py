@@ -8,17 +8,20 @@ export-assets-v2, io-exports-compliance-create) and the examples in ``tests/data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted
-from airflow_provider_tenable.tenable_vm.asset_row import AssetRow, rows_of
+from airflow_provider_tenable.tenable_vm.asset_row import AssetRow, row_of
+from airflow_provider_tenable.tenable_vm.decode import Anything, decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Asset, Vulnerability
+
+RecordT = TypeVar("RecordT", bound=Struct)
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -45,19 +48,19 @@ _FILTERS = FilterNames(
 
 
 @dataclass(frozen=True)
-class Table:
-    """A kind whose records are staged as rows of a table.
+class Table(Generic[RecordT]):
+    """How the records of a kind become rows of a table.
 
     :ivar row: a row; its fields are the columns.
-    :ivar rows_of: the rows of a chunk. Raises ``ValueError`` where the chunk is not a JSON array.
+    :ivar row_of: the row of a record.
     """
 
     row: type[Struct]
-    rows_of: Callable[[bytes], Sequence[Struct]]
+    row_of: Callable[[RecordT], Struct]
 
 
 @dataclass(frozen=True)
-class RecordKind:
+class RecordKind(Generic[RecordT]):
     """A kind of record.
 
     :ivar name: what the operator's ``export``, the staged folder and the XCom call it.
@@ -71,8 +74,9 @@ class RecordKind:
     :ivar without_output: what is added where plugin output is not wanted. Only then, so that the body of a run that was
         planned before the option existed stays the same.
     :ivar filters: how Tenable echoes its filters.
-    :ivar record: how a record is decoded; None: so far nothing reads it.
-    :ivar table: how its chunks become rows; None: they are staged as Tenable serves them, compressed.
+    :ivar record: what is decoded of a record.
+    :ivar table: how its records become rows, where its chunks are staged as such; None: they are staged as Tenable serves
+        them, compressed.
     :ivar moves_watermark: whether the run's watermark depends on when the data of a job is from. A job whose beginning
         Tenable does not tell may only be adopted where it does not.
     :ivar mark: a filter that holds a time and leaves out nothing where that is early enough, so that its value can tell
@@ -86,12 +90,12 @@ class RecordKind:
     size_field: str
     echoed_size: str
     size: int
+    record: type[RecordT]
     size_option: str | None = None
     switches: Mapping[str, bool] = field(default_factory=_nothing)
     without_output: Mapping[str, bool] = field(default_factory=_nothing)
     filters: FilterNames = _FILTERS
-    record: type[Struct] | None = None
-    table: Table | None = None
+    table: Table[RecordT] | None = None
     moves_watermark: bool = True
     mark: str | None = None
     usually_some: bool = False
@@ -104,6 +108,15 @@ class RecordKind:
         """
         left_out = {} if plugin_output else self.without_output
         return {self.size_field: size, **self.switches, **left_out, "filters": dict(filters)}
+
+    def rows(self, chunk: bytes) -> list[Struct]:
+        """The rows of a chunk. A record that cannot be read has none: nothing could be joined to it.
+
+        :raises ValueError: the chunk is not a JSON array.
+        """
+        assert self.table is not None
+        records, _ = decode_chunk(chunk, self.record)
+        return [self.table.row_of(record) for record in records]
 
 
 VULNERABILITIES = RecordKind(
@@ -130,7 +143,7 @@ ASSETS = RecordKind(
     size_option="asset_chunk_size",
     switches=MappingProxyType({"include_open_ports": False, "include_resource_tags": True}),
     record=Asset,
-    table=Table(AssetRow, rows_of),
+    table=Table(AssetRow, row_of),
     moves_watermark=False,
     mark="created_at",
     usually_some=True,
@@ -143,16 +156,18 @@ COMPLIANCE = RecordKind(
     size_field="num_findings",
     echoed_size="num_findings",
     size=5_000,
+    # Staged and counted so far; no mapping reads them.
+    record=Anything,
 )
 
 #: All kinds, by name.
-KINDS: Mapping[str, RecordKind] = MappingProxyType({kind.name: kind for kind in (VULNERABILITIES, ASSETS, COMPLIANCE)})
+KINDS: Mapping[str, RecordKind[Any]] = MappingProxyType({kind.name: kind for kind in (VULNERABILITIES, ASSETS, COMPLIANCE)})
 
 #: The fields in which Tenable says how large a job's chunks are. Whichever is there counts: none of them means two things.
 ECHOED_SIZES = tuple(dict.fromkeys(kind.echoed_size for kind in KINDS.values()))
 
 
-def kind_of(name: str) -> RecordKind:
+def kind_of(name: str) -> RecordKind[Any]:
     """The kind of a name. :raises ConfigurationError: there is none."""
     kind = KINDS.get(name)
     if kind is None:

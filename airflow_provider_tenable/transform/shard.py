@@ -22,6 +22,7 @@ from airflow_provider_tenable.staging.parts import read_blocks
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.decode import decode_blocks, decode_chunk
+from airflow_provider_tenable.tenable_vm.kinds import VULNERABILITIES
 from airflow_provider_tenable.tenable_vm.records import Vulnerability, own_time, severity_id_of
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 from airflow_provider_tenable.transform.duplicates import contested_line, shared_instances
@@ -143,7 +144,7 @@ class Transform(Generic[PluginT, ResourceT]):
             # A chunk is a tree of a million small objects without cycles: looking for cycles in it costs as much as parsing it.
             gc.disable()
             try:
-                for records, unreadable in decode_blocks(read_blocks(part), Vulnerability):
+                for records, unreadable in decode_blocks(read_blocks(part), VULNERABILITIES.record):
                     self.read += len(records) + len(unreadable)
                     for data, reason in unreadable:
                         self._reject(UNREADABLE, reason, self.mapper.without_output(data))
@@ -158,7 +159,7 @@ class Transform(Generic[PluginT, ResourceT]):
         """Try records again that waited for their assets."""
         for entry in parked:
             self.read += 1
-            records, unreadable = decode_chunk(b"[" + bytes(entry.record) + b"]", Vulnerability)
+            records, unreadable = decode_chunk(b"[" + bytes(entry.record) + b"]", VULNERABILITIES.record)
             for data, reason in unreadable:
                 self._reject(UNREADABLE, reason, self.mapper.without_output(data))
             for record in records:
