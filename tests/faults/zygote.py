@@ -5,7 +5,6 @@ Orders come as JSON lines on stdin: ``{"do": "start", ...}`` answers ``{"pid": n
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
 import os
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 # What a run imports late is imported here, once.
-import botocore.loaders
 import botocore.session
 import pandas  # noqa: F401
 import pyarrow.parquet  # noqa: F401
@@ -25,6 +23,7 @@ import tenable.io  # noqa: F401
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # noqa: F401
 
 import airflow_provider_tenable
+from tests import botocore_models
 from tests.faults import run_tasks
 
 
@@ -37,7 +36,7 @@ def _warm_up() -> None:
 
 def _read_models() -> None:
     """Let every child find botocore's models read already: they are 2 MB of JSON per client."""
-    botocore.loaders.JSONFileLoader.load_file = staticmethod(functools.cache(botocore.loaders.JSONFileLoader().load_file))
+    botocore_models.share()
     session = botocore.session.get_session()
     for service in ("sts", "securityhub"):
         session.create_client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")

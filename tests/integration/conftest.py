@@ -11,9 +11,12 @@ import pytest
 
 from sandbox.standalone.airflow import connections, destinations
 from sandbox.standalone.children import SandboxProcess
+from tests import botocore_models
 from tests.integration.dag_runs import make_database
 from tests.integration.pipeline_driver import Variables
 from tests.sandbox_driver import Sandbox
+
+botocore_models.share()
 
 
 @pytest.fixture(scope="session")
