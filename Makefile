@@ -8,6 +8,10 @@ PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
 OLD = 2.11.2
 
+# Container images often set it. Without bytecode, each of the many processes of a test run compiles all of Airflow: 4 seconds
+# instead of 1 for a start, and 2.5 times the CPU of the integration tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui sandbox test unit integration faults soak mutation bench system system-old test-ui browser \
 	setup-old test-old test-celery celery mwaa mwaa-check mwaa-page matrix package sbom lint workflows pre-commit hooks format \

@@ -34,7 +34,8 @@ FURTHER = {"3.0.6": ("apache-airflow-providers-fab",)}
 #: Unit tests of the stand-in servers, the distributions, the files of deployments, and the repository itself.
 WITHOUT_AIRFLOW = (
     "sandbox", "test_packaging.py", "test_compose.py", "test_entry_point.py", "test_deploy.py",
-    "test_install_lines.py", "test_mapping_docs.py", "test_repository.py", "test_site.py",
+    "test_install_lines.py", "test_mapping_docs.py", "test_repository.py", "test_site.py", "test_benchmarks.py", "test_matrix.py",
+    "test_mwaa_bundle.py", "test_mwaa_merge.py", "test_walls.py",
 )  # fmt: skip
 
 nox.options.default_venv_backend = "none"
