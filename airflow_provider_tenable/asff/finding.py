@@ -34,6 +34,7 @@ from airflow_provider_tenable.asff.record_fields import (
 )
 from airflow_provider_tenable.asff.resource import ID_OPENING, Resource
 from airflow_provider_tenable.asff.vulnerabilities import with_packages
+from airflow_provider_tenable.aws import DEFAULT_PRODUCT
 from airflow_provider_tenable.exceptions import UnmappableError
 from airflow_provider_tenable.tenable_vm.records import NULL, Port, Vulnerability, severity_id_of
 
@@ -155,7 +156,11 @@ def _check_id(length: int) -> None:
 
 @lru_cache(maxsize=1024)
 def _encoded_arn(product_arn: str) -> bytes:
-    return _encode(product_arn)
+    """The product's ARN, with whose product it is where Security Hub CSPM would not know: the default product is everybody's, and only findings of it may
+    name company and product (ASFF: ``CompanyName``, ``ProductName``).
+    """
+    named = b',"CompanyName":"Tenable","ProductName":"Vulnerability Management"' if product_arn.endswith(f"/{DEFAULT_PRODUCT}") else b""
+    return _encode(product_arn) + named
 
 
 __all__ = ["MappingOptions", "UnmappableError", "finding_json"]

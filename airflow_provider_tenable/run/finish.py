@@ -18,7 +18,7 @@ from airflow_provider_tenable.run.unserved import check_served
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.transform.routing import Destination, Router
+from airflow_provider_tenable.transform.routing import OTHER_PARTITION, Destination, Router
 from airflow_provider_tenable.transform.waiting_records import settle_pool
 
 log = logging.getLogger(__name__)
@@ -98,4 +98,6 @@ def _leaves_out_accounts(run: RunFolder, plan: RunPlan) -> bool:
         return False
     router = Router(msgspec.convert(plan["usual_destinations"], list[Destination]), "resource")
     left_out = {account for manifest in shard_manifests(run) for account in manifest["skipped_accounts"]}
-    return any(not isinstance(router.route(account, "us-east-1"), str) for account in left_out)
+    # In which partition an account is, is not on record: a destination in another one than us-east-1's would serve it too.
+    routes = [router.route(account, "us-east-1") for account in left_out]
+    return any(not isinstance(route, str) or route == OTHER_PARTITION for route in routes)

@@ -33,7 +33,7 @@ from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.run.watermark import EVERYTHING
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
-from airflow_provider_tenable.transform.routing import NOT_CONFIGURED, NOT_REACHABLE, Destination, Router
+from airflow_provider_tenable.transform.routing import NOT_CONFIGURED, NOT_REACHABLE, OTHER_PARTITION, Destination, Router
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -47,6 +47,7 @@ _PLACE = ("id", "owner_id", "region", "availability_zone", "instance_id")
 #: What to do about each reason.
 _ADVICE = {
     NOT_CONFIGURED: "add the account to a destination",
+    OTHER_PARTITION: "add a destination whose connection and Region belong to the partition of these resources (such as aws-us-gov or aws-cn)",
     NOT_REACHABLE: "give the destination a role_name, and create that role in the account",
     NO_REGION: "look at these assets in Tenable: they have no AWS Region",
     NO_ACCOUNT: "set up Tenable's AWS connector for the accounts of these instances",

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from airflow_provider_tenable.aws import ACCOUNT, REGION, Caller
+from airflow_provider_tenable.aws import ACCOUNT, REGION, Caller, partition_of
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.identifiers import is_connection_id, is_external_id, is_role_name, shown
 
@@ -16,6 +16,7 @@ FIXED, BY_RESOURCE = "fixed", "resource"
 
 NOT_CONFIGURED = "account_not_configured"
 NOT_REACHABLE = "account_not_reachable_without_role"
+OTHER_PARTITION = "other_partition"
 
 _FIELDS = frozenset({"aws_conn_id", "accounts", "role_name", "region", "external_id"})
 
@@ -48,6 +49,14 @@ class Destination(Struct):
         if self.region:
             return self.region
         return resource_region if routing == BY_RESOURCE else self.connection_region
+
+    def takes_partition_of(self, resource_region: str, routing: str) -> bool:
+        """Whether findings of a Region's resources can go there: neither credentials nor hubs reach beyond their partition."""
+        if not resource_region:
+            return True
+        hub = self.hub_region(resource_region, routing) or resource_region
+        own = self.partition or (partition_of(self.connection_region) if self.connection_region else partition_of(hub))
+        return own == partition_of(hub) == partition_of(resource_region)
 
 
 def parse_destinations(value: Any) -> list[Destination]:
@@ -139,9 +148,12 @@ class Router:
 
     def route(self, account: str, resource_region: str) -> tuple[Destination, str] | str:
         """The destination and its hub's Region, or the reason why there is none."""
-        destination = next((each for each in self.destinations if each.matches(account)), None)
-        if destination is None:
+        matching = [each for each in self.destinations if each.matches(account)]
+        if not matching:
             return NOT_CONFIGURED
+        destination = next((each for each in matching if each.takes_partition_of(resource_region, self.routing)), None)
+        if destination is None:
+            return OTHER_PARTITION
         if not destination.role_name and account != destination.caller_account:
             return NOT_REACHABLE
         region = destination.hub_region(resource_region, self.routing)

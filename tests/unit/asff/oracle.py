@@ -61,6 +61,8 @@ class Finding(Struct, rename="pascal", gc=False):
     schema_version: str
     id: str
     product_arn: str
+    company_name: str | UnsetType
+    product_name: str | UnsetType
     generator_id: str
     aws_account_id: str
     created_at: str
@@ -89,6 +91,9 @@ def expected_line(record: Vulnerability, plugin: PluginParts, resource: Resource
         schema_version="2018-10-08",
         id=_id(record, plugin, resource, options.id_scheme),
         product_arn=product_arn,
+        # Security Hub knows whose product another one is, and refuses to be told.
+        company_name="Tenable" if product_arn.endswith("/default") else UNSET,
+        product_name="Vulnerability Management" if product_arn.endswith("/default") else UNSET,
         generator_id=str(plugin.id),
         aws_account_id=resource.account,
         created_at=created,

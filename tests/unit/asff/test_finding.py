@@ -42,6 +42,14 @@ def test_id_has_the_region_of_the_resource_and_the_product_that_of_the_hub():
     assert finding["Resources"][0]["Region"] == "eu-west-1"
 
 
+@pytest.mark.parametrize(("region", "named"), [("eu-west-1", False), ("us-gov-west-1", True), ("cn-north-1", True)])
+def test_findings_of_the_default_product_name_company_and_product_themselves(region, named):
+    finding = json.loads(line_of(record(), hub=region))
+    assert finding["ProductArn"].endswith("/default") is named
+    expected = {"CompanyName": "Tenable", "ProductName": "Vulnerability Management"} if named else {}
+    assert {name: finding[name] for name in ("CompanyName", "ProductName") if name in finding} == expected
+
+
 @pytest.mark.parametrize("port", [None, {}, {"service": "www"}, {"port": None, "protocol": None}, "443", []])
 def test_record_without_a_port_has_zero_and_none(port):
     assert finding_of(record(port=port))["Id"].endswith("/19506/none/0")

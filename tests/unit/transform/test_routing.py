@@ -215,3 +215,36 @@ def test_what_belongs_to_no_account_lives_with_the_first_destination(first, home
 def test_a_home_without_a_region_says_what_to_do():
     with pytest.raises(ConfigurationError, match="non_ec2_assets=other needs a hub Region: put region into the first destination, or into its connection"):
         Router([destination(connection=None)], BY_RESOURCE).home()
+
+
+# Partitions.
+
+
+@pytest.mark.parametrize("resource", ["us-gov-west-1", "cn-north-1", "us-iso-east-1"])
+@pytest.mark.parametrize("routing", [FIXED, BY_RESOURCE])
+@pytest.mark.parametrize("region", [None, "eu-west-1"])
+def test_a_resource_of_another_partition_has_no_destination_in_this_one(resource, routing, region):
+    router = Router([destination(role="R", region=region)], routing)
+    assert router.route(B, resource) == "other_partition"
+    assert not isinstance(router.route(B, "us-east-2"), str)
+
+
+@pytest.mark.parametrize("routing", [FIXED, BY_RESOURCE])
+def test_each_partition_finds_the_destination_of_its_own(routing):
+    commercial, gov = destination(role="R"), destination(role="R", connection="us-gov-west-1", conn="gov")
+    router = Router([commercial, gov], routing)
+    assert router.route(B, "eu-central-1")[0] is commercial
+    assert router.route(B, "us-gov-east-1")[0] is gov
+    assert router.route(B, "cn-north-1") == "other_partition"
+
+
+def test_the_partition_of_the_credentials_counts_where_no_region_is_set():
+    gov = destination(role="R", connection=None)
+    gov.partition = "aws-us-gov"
+    router = Router([gov], BY_RESOURCE)
+    assert router.route(B, "us-gov-west-1") == (gov, "us-gov-west-1")
+    assert router.route(B, "us-east-1") == "other_partition"
+
+
+def test_an_account_of_another_list_is_not_configured_whatever_its_partition():
+    assert Router([destination((A,))], FIXED).route(B, "us-gov-west-1") == "account_not_configured"
