@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,8 @@ from airflow_provider_tenable.run import plan
 from airflow_provider_tenable.staging.files import names, read_json, remove_file, write_json, write_whole
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
+
+INTERVAL = (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
 
 
 def again(run: Run, **changed: Any) -> Run:
@@ -28,7 +30,7 @@ def another_tenable(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def staged(sandbox: Sandbox, defaults: dict[str, Any], variables: Variables) -> Run:
     """A run that was planned, and whose vulnerabilities are staged."""
-    run = Run(defaults=defaults, run_type="scheduled", run_id="scheduled__1")
+    run = Run(defaults=defaults, run_type="scheduled", run_id="scheduled__1", interval=INTERVAL)
     run.export("vulnerabilities", plan.plan_run(run.context)["vulnerability_filters"])
     write_json(run.folder.receipts("111122223333", "eu-west-1"), {})
     return run
@@ -43,7 +45,7 @@ def test_cleared_run_continues_with_what_it_has_staged(staged: Run) -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"run_type": "backfill", "params": {"since": 5}}, {"interval": (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))}],
+    [{"run_type": "manual"}, {"interval": (INTERVAL[1], INTERVAL[1] + timedelta(days=1))}],
     ids=["type", "interval"],
 )
 def test_run_of_another_type_or_interval_takes_over_nothing(staged: Run, changed: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
@@ -53,10 +55,9 @@ def test_run_of_another_type_or_interval_takes_over_nothing(staged: Run, changed
 
 
 def test_scheduled_run_that_a_backfill_reprocesses_covers_its_interval_and_moves_nothing(staged: Run, variables: Variables) -> None:
-    interval = (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
-    planned = plan.plan_run(again(staged, run_type="backfill", interval=interval).context)
+    planned = plan.plan_run(again(staged, run_type="backfill").context)
     assert planned["window"]["kind"] == "backfill"
-    assert planned["window"]["since"] == int(interval[0].timestamp())
+    assert planned["window"]["since"] == int(INTERVAL[0].timestamp())
 
 
 def test_chunks_of_another_tenable_are_never_delivered(staged: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -116,8 +117,7 @@ def test_watermark_of_another_tenable_stops_the_run_with_what_to_do(
     assert not run.folder.root.exists()
     assert (variables.watermark, sandbox.jobs()["created"]) == (mark, jobs)
     # What does not continue from the watermark needs none.
-    interval = (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
-    assert plan.plan_run(Run(defaults=defaults, run_type="backfill", interval=interval).context)
+    assert plan.plan_run(Run(defaults=defaults, run_type="backfill", interval=INTERVAL).context)
     assert plan.plan_run(Run(defaults=defaults, params={"since": 1}).context)
     # What the message advises: either.
     remove_file(run.folder.sends)
