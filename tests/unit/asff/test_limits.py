@@ -39,6 +39,29 @@ def test_limit_is_the_published_one(name, value):
     assert getattr(limits, name) == value
 
 
+def test_limits_of_our_own_keep_a_finding_small():
+    assert (limits.REFERENCE_URLS, limits.PACKAGES, limits.PACKAGE_TEXT) == (20, 20, 512)
+
+
+@pytest.mark.parametrize("control", ["\x00", "\x08", "\x0b", "\x1f", "\x7f", "\x80", "\x9f"])
+def test_each_control_character_is_dropped_even_where_it_is_the_only_one(control):
+    assert limits.text(f"a{control}b", 10) == limits.text(f"a\n{control}b", 10).replace("\n", "") == "ab"
+    assert limits.text(f"é{control}b", 10) == "éb"
+
+
+@pytest.mark.parametrize(
+    ("text", "decoded"), [("&lt;", "<"), ("&#62;", ">"), ("&#x3e;", ">"), ("&#0000000000000062;", ">"), ("&notit;", "&notit;"), ("&lt", "&lt")]
+)
+def test_complete_entities_alone_are_decoded(text, decoded):
+    assert limits.prose(text, 30) == decoded
+
+
+@pytest.mark.parametrize("nothing", ["n/a", "N/A", "None.", " none ", "n&#47;a", "", None])
+def test_placeholder_is_no_advice(nothing):
+    assert limits.advice(nothing, 30) is None
+    assert limits.advice("None of them &lt; 2.", 30) == "None of them < 2."
+
+
 def test_batch_holds_as_many_findings_as_a_call_may():
     assert batches.BATCH_FINDINGS == 100
 
