@@ -40,6 +40,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
     },
     "Inside": {
         "docs/reliability": "Reliability",
+        "docs/architecture": "Architecture",
         "docs/scaling": "Scaling",
         "docs/performance": "Performance",
         "CONTRIBUTING": "Contributing",
