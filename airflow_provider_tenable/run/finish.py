@@ -18,7 +18,7 @@ from airflow_provider_tenable.run.unserved import check_served
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.transform.routing import OTHER_PARTITION, Destination, Router
+from airflow_provider_tenable.transform.routing import OTHER_PARTITION, REGION_EXCLUDED, Destination, Router
 from airflow_provider_tenable.transform.waiting_records import settle_pool
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,6 @@ def _leaves_out_accounts(run: RunFolder, plan: RunPlan) -> bool:
         return False
     router = Router(msgspec.convert(plan["usual_destinations"], list[Destination]), "resource")
     left_out = {account for manifest in shard_manifests(run) for account in manifest["skipped_accounts"]}
-    # In which partition an account is, is not on record: a destination in another one than us-east-1's would serve it too.
+    # The Regions of an account's resources are not on record: a destination that does not take those of us-east-1 may have served it too.
     routes = [router.route(account, "us-east-1") for account in left_out]
-    return any(not isinstance(route, str) or route == OTHER_PARTITION for route in routes)
+    return any(not isinstance(route, str) or route in (OTHER_PARTITION, REGION_EXCLUDED) for route in routes)

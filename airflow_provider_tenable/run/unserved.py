@@ -33,7 +33,7 @@ from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.run.watermark import EVERYTHING
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
-from airflow_provider_tenable.transform.routing import NOT_CONFIGURED, NOT_REACHABLE, OTHER_PARTITION, Destination, Router
+from airflow_provider_tenable.transform.routing import CHOSEN, NOT_CONFIGURED, NOT_REACHABLE, OTHER_PARTITION, Destination, Router
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -80,9 +80,8 @@ def _records(unserved: dict[str, dict[str, int]]) -> int:
 
 def _counting(unserved: dict[str, dict[str, int]], plan: RunPlan) -> dict[str, dict[str, int]]:
     """What counts as unserved. Accounts that a run's own destinations do not list were left out on purpose."""
-    if plan.get("usual_destinations") is None:
-        return unserved
-    kept = {account: {reason: count for reason, count in reasons.items() if reason != NOT_CONFIGURED} for account, reasons in unserved.items()}
+    chosen = CHOSEN if plan.get("usual_destinations") is None else (*CHOSEN, NOT_CONFIGURED)
+    kept = {account: {reason: count for reason, count in reasons.items() if reason not in chosen} for account, reasons in unserved.items()}
     return {account: reasons for account, reasons in kept.items() if reasons}
 
 
@@ -158,7 +157,7 @@ def _unserved_instances(run: RunFolder, plan: RunPlan) -> tuple[int, int] | None
             key = (row.owner_id, row.region, row.availability_zone)
             if key not in served:
                 route = reason or router.route(row.owner_id or "", region_of(row.region, row.availability_zone) or "")
-                served[key] = not isinstance(route, str) or (of_own and route == NOT_CONFIGURED)
+                served[key] = not isinstance(route, str) or route in CHOSEN or (of_own and route == NOT_CONFIGURED)
             counts[served[key]] += 1
     except StagingError as error:
         log.warning("How many instances have no destination is not known: %s", error)

@@ -17,8 +17,12 @@ FIXED, BY_RESOURCE = "fixed", "resource"
 NOT_CONFIGURED = "account_not_configured"
 NOT_REACHABLE = "account_not_reachable_without_role"
 OTHER_PARTITION = "other_partition"
+ACCOUNT_EXCLUDED = "account_excluded"
+REGION_EXCLUDED = "region_excluded"
+#: Reasons that a person has chosen: what they leave out does not count as unserved.
+CHOSEN = (ACCOUNT_EXCLUDED, REGION_EXCLUDED)
 
-_FIELDS = frozenset({"aws_conn_id", "accounts", "role_name", "region", "external_id"})
+_FIELDS = frozenset({"aws_conn_id", "accounts", "role_name", "region", "external_id", "exclude_accounts", "regions"})
 
 
 class Destination(Struct):
@@ -30,6 +34,8 @@ class Destination(Struct):
     :ivar connection_region: the connection's Region.
     :ivar external_id: what the role's trust policy asks for.
     :ivar partition: the partition of the connection's credentials; empty where it is unknown.
+    :ivar exclude_accounts: accounts that it does not serve although ``accounts`` has them.
+    :ivar regions: the hub Regions that it serves; empty for all.
     """
 
     aws_conn_id: str | None
@@ -40,6 +46,8 @@ class Destination(Struct):
     connection_region: str | None = None
     external_id: str | None = None
     partition: str = ""
+    exclude_accounts: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
     def matches(self, account: str) -> bool:
         return not self.accounts or account in self.accounts
@@ -49,6 +57,10 @@ class Destination(Struct):
         if self.region:
             return self.region
         return resource_region if routing == BY_RESOURCE else self.connection_region
+
+    def takes_region(self, resource_region: str, routing: str) -> bool:
+        """Whether the hub that a resource's findings would go to is one that it serves."""
+        return not self.regions or self.hub_region(resource_region, routing) in self.regions
 
     def takes_partition_of(self, resource_region: str, routing: str) -> bool:
         """Whether findings of a Region's resources can go there: neither credentials nor hubs reach beyond their partition."""
@@ -83,15 +95,46 @@ def _parse(entry: Any, number: int) -> Destination:
         raise ConfigurationError(
             f"{where}.aws_conn_id is {shown(conn_id)}. Airflow allows letters, digits and _ # ! ( ) - . : / \\ in a connection id, and at most 250 of them."
         )
-    accounts = entry.get("accounts", "*")
-    if accounts != "*" and (not isinstance(accounts, list) or not accounts):
-        raise ConfigurationError(f'{where}.accounts must be "*" or a list of account ids.')
-    for account in accounts if isinstance(accounts, list) else []:
-        if not isinstance(account, str) or not ACCOUNT.fullmatch(account):
-            raise ConfigurationError(f"{where}.accounts has {shown(account)}. An account id is a text of 12 digits, in quotes (a number loses its zeros).")
+    accounts, excluded = _accounts(entry, where)
     region = entry.get("region")
     if region is not None and (not isinstance(region, str) or not REGION.fullmatch(region)):
         raise ConfigurationError(f"{where}.region is {shown(region)}, which is no AWS Region such as eu-west-1.")
+    regions = _regions(entry, where)
+    role = _role(entry, where)
+    external_id = entry.get("external_id")
+    if external_id is not None and not is_external_id(external_id):
+        raise ConfigurationError(
+            f"{where}.external_id is {shown(external_id)}. IAM allows letters, digits and _ + = , . @ : / - in an external id, and 2 to 1,224 of them."
+        )
+    if external_id is not None and role is None:
+        raise ConfigurationError(f"{where}.external_id is used when a role is assumed: name the role in role_name too.")
+    return Destination(
+        conn_id, () if accounts == "*" else tuple(accounts), role, region, external_id=external_id, exclude_accounts=tuple(excluded), regions=tuple(regions)
+    )
+
+
+def _accounts(entry: dict[str, Any], where: str) -> tuple[Any, list[Any]]:
+    accounts = entry.get("accounts", "*")
+    if accounts != "*" and (not isinstance(accounts, list) or not accounts):
+        raise ConfigurationError(f'{where}.accounts must be "*" or a list of account ids.')
+    excluded = _list(entry, "exclude_accounts", where, "account ids")
+    for name, account in [*(("accounts", each) for each in accounts if accounts != "*"), *(("exclude_accounts", each) for each in excluded)]:
+        if not isinstance(account, str) or not ACCOUNT.fullmatch(account):
+            raise ConfigurationError(f"{where}.{name} has {shown(account)}. An account id is a text of 12 digits, in quotes (a number loses its zeros).")
+    return accounts, excluded
+
+
+def _regions(entry: dict[str, Any], where: str) -> list[Any]:
+    regions = _list(entry, "regions", where, "Regions")
+    for each in regions:
+        if not isinstance(each, str) or not REGION.fullmatch(each):
+            raise ConfigurationError(f"{where}.regions has {shown(each)}, which is not an AWS Region such as eu-west-1.")
+    if regions and entry.get("region") is not None:
+        raise ConfigurationError(f"{where} has region and regions. region is the only hub; regions are those that findings may be routed to.")
+    return regions
+
+
+def _role(entry: dict[str, Any], where: str) -> str | None:
     role = entry.get("role_name")
     if role is not None and (not isinstance(role, str) or not role.strip() or role.startswith("arn:")):
         raise ConfigurationError(f"{where}.role_name is the name of a role (with its path), not an ARN: it is assumed in each finding's own account.")
@@ -100,14 +143,14 @@ def _parse(entry: Any, number: int) -> Destination:
             f"{where}.role_name is {shown(role)}. IAM allows letters, digits and _ + = , . @ - in a role's name, at most 64 of them, after a path such as "
             "team/security/ (printable ASCII characters without spaces, no slash at the beginning)."
         )
-    external_id = entry.get("external_id")
-    if external_id is not None and not is_external_id(external_id):
-        raise ConfigurationError(
-            f"{where}.external_id is {shown(external_id)}. IAM allows letters, digits and _ + = , . @ : / - in an external id, and 2 to 1,224 of them."
-        )
-    if external_id is not None and role is None:
-        raise ConfigurationError(f"{where}.external_id is used when a role is assumed: name the role in role_name too.")
-    return Destination(conn_id, () if accounts == "*" else tuple(accounts), role, region, external_id=external_id)
+    return role
+
+
+def _list(entry: dict[str, Any], name: str, where: str, of: str) -> list[Any]:
+    value = entry.get(name)
+    if value is not None and not isinstance(value, list):
+        raise ConfigurationError(f"{where}.{name} must be a list of {of}.")
+    return value or []
 
 
 def resolve(destinations: list[Destination], identify: Callable[[str | None, str | None], Caller], routing: str) -> list[Destination]:
@@ -151,6 +194,12 @@ class Router:
         matching = [each for each in self.destinations if each.matches(account)]
         if not matching:
             return NOT_CONFIGURED
+        matching = [each for each in matching if account not in each.exclude_accounts]
+        if not matching:
+            return ACCOUNT_EXCLUDED
+        matching = [each for each in matching if each.takes_region(resource_region, self.routing)]
+        if not matching:
+            return REGION_EXCLUDED
         destination = next((each for each in matching if each.takes_partition_of(resource_region, self.routing)), None)
         if destination is None:
             return OTHER_PARTITION

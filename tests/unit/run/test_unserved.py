@@ -148,3 +148,8 @@ def test_run_whose_assets_are_not_on_record_does_not_guess(run):
 def test_ledger_sums_the_accounts_of_all_shards_also_of_an_older_release(run):
     shards = [{"unserved": {B: {NOT_REACHABLE: 2}, A: {NOT_CONFIGURED: 1}}}, {"unserved": {B: {NOT_REACHABLE: 3, NOT_CONFIGURED: 1}}}, {}]
     assert ledger.unserved_by_account(shards) == {A: {NOT_CONFIGURED: 1}, B: {NOT_CONFIGURED: 1, NOT_REACHABLE: 5}}
+
+
+@pytest.mark.parametrize("reason", ["account_excluded", "region_excluded"])
+def test_what_a_destination_excludes_does_not_count_as_unserved(run, reason):
+    check(run, served=1, unserved={B: {reason: 99}})

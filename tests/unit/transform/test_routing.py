@@ -37,7 +37,7 @@ def test_what_is_left_out_has_its_default():
         ([], "not list"),
         (
             {"acounts": "*", "zone": 1},
-            "destinations[1] has unknown fields ['acounts', 'zone']. It may have ['accounts', 'aws_conn_id', 'external_id', 'region', 'role_name']",
+            "destinations[1] has unknown fields ['acounts', 'zone']. It may have ['accounts', 'aws_conn_id', 'exclude_accounts', 'external_id', 'region', 'regions', 'role_name']",
         ),
         ({"aws_conn_id": ""}, "destinations[1].aws_conn_id must be the id of an AWS connection, or null"),
         ({"aws_conn_id": " "}, "aws_conn_id"),
@@ -76,6 +76,11 @@ def test_what_is_left_out_has_its_default():
         ({"external_id": "{{ 1 }}", "role_name": "R"}, "destinations[1].external_id is '{{ 1 }}'. IAM allows letters"),
         ({"external_id": "x", "role_name": "R"}, "2 to 1,224 of them"),
         ({"external_id": 5, "role_name": "R"}, "IAM allows"),
+        ({"exclude_accounts": B}, "destinations[1].exclude_accounts must be a list of account ids"),
+        ({"exclude_accounts": [7]}, "destinations[1].exclude_accounts has 7. An account id is a text of 12 digits"),
+        ({"regions": "eu-west-1"}, "destinations[1].regions must be a list of Regions"),
+        ({"regions": ["eu-west-1", "Europe"]}, "destinations[1].regions has 'Europe', which is not an AWS Region"),
+        ({"regions": ["eu-west-1"], "region": "eu-west-1"}, "destinations[1] has region and regions."),
         ({"external_id": "ours"}, "name the role in role_name too"),
         ({"aws_conn_id": "a b"}, "Airflow allows"),
         ({"aws_conn_id": "c" * 251}, "at most 250 of them"),
@@ -248,3 +253,30 @@ def test_the_partition_of_the_credentials_counts_where_no_region_is_set():
 
 def test_an_account_of_another_list_is_not_configured_whatever_its_partition():
     assert Router([destination((A,))], FIXED).route(B, "us-gov-west-1") == "account_not_configured"
+
+
+# What a destination leaves out.
+
+
+def parsed(**fields):
+    (one,) = parse_destinations([{"role_name": "R", **fields}])
+    one.caller_account, one.connection_region = A, "eu-west-1"
+    return one
+
+
+def test_an_excluded_account_has_no_destination_unless_a_later_one_serves_it():
+    first = parsed(exclude_accounts=[B])
+    assert Router([first], FIXED).route(B, "eu-west-1") == "account_excluded"
+    assert Router([first], FIXED).route(C, "eu-west-1") == (first, "eu-west-1")
+    second = parsed(accounts=[B])
+    assert Router([first, second], FIXED).route(B, "eu-west-1") == (second, "eu-west-1")
+
+
+def test_only_hubs_in_the_listed_regions_are_sent_to():
+    only = parsed(regions=["eu-west-1", "eu-north-1"])
+    router = Router([only], BY_RESOURCE)
+    assert router.route(B, "eu-north-1") == (only, "eu-north-1")
+    assert router.route(B, "eu-south-1") == "region_excluded"
+    # With a fixed hub it is the hub's Region that counts.
+    assert Router([only], FIXED).route(B, "eu-south-1") == (only, "eu-west-1")
+    assert Router([parsed(regions=["eu-south-1"])], FIXED).route(B, "eu-south-1") == "region_excluded"
