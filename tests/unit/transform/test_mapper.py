@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from airflow_provider_tenable.exceptions import UnmappableError
@@ -85,14 +86,14 @@ def test_plugins_of_one_length_are_told_apart():
     prepared: list[bytes] = []
     memo = PluginMemo(lambda data: (prepared.append(data), data)[1], len)
     for raw in (b'{"id":1}', b'{"id":2}', b'{"id":1}', b'{"id":1}', b'{"id":2}'):
-        assert memo.get(raw) == raw
+        assert memo.get(msgspec.Raw(raw)) == raw
     assert prepared == [b'{"id":1}', b'{"id":2}']
 
 
 def test_a_plugin_that_is_falsy_is_prepared_once_too():
     calls: list[bytes] = []
     memo = PluginMemo(lambda data: calls.append(data) or 0, lambda _: 0)
-    assert [memo.get(raw) for raw in (b"11", b"22", b"11")] == [0, 0, 0]
+    assert [memo.get(msgspec.Raw(raw)) for raw in (b"11", b"22", b"11")] == [0, 0, 0]
     assert len(calls) == 2
 
 
@@ -108,7 +109,7 @@ def test_an_unreadable_plugin_is_read_once_and_its_error_is_a_new_one_each_time(
     errors = []
     for _ in range(2):
         with pytest.raises(UnmappableError, match=r"^its plugin cannot be read: no plugin$") as caught:
-            memo.get(b"{}")
+            memo.get(msgspec.Raw(b"{}"))
         errors.append(caught.value)
     assert errors[0] is not errors[1]
     assert len(calls) == 1
@@ -117,11 +118,13 @@ def test_an_unreadable_plugin_is_read_once_and_its_error_is_a_new_one_each_time(
 @pytest.mark.parametrize(("limit", "value"), [("MAX_ENTRIES", 1), ("MAX_BYTES", 30)])
 def test_the_memo_is_emptied_once_it_is_full(monkeypatch, limit, value):
     monkeypatch.setattr(plugin_memo, limit, value)
-    memo = PluginMemo(bytes, lambda _: 20)
-    memo.get(b"1")
+    prepared: list[bytes] = []
+    memo = PluginMemo(lambda data: (prepared.append(data), data)[1], lambda _: 20)
+    memo.get(msgspec.Raw(b"1"))
     memo.forget_if_full()
     assert len(memo) == 1
-    memo.get(b"22")
+    memo.get(msgspec.Raw(b"22"))
     memo.forget_if_full()
     assert len(memo) == 0
-    assert memo.get(b"1") == b"1"
+    assert memo.get(msgspec.Raw(b"1")) == b"1"
+    assert prepared == [b"1", b"22", b"1"]
