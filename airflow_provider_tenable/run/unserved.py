@@ -1,9 +1,10 @@
 """Whether a run served the AWS assets that it is there for, or left most of their records without a destination.
 
 A run may leave records out for good: assets that are not in AWS, severities that nobody chose, a few accounts that do
-not matter. It must not leave out most of what it is there for, end green, and move the watermark past it. Two kinds of
+not matter. It must not leave out most of what it is there for, end green, and move the watermark past it. Three kinds of
 set-up do that. They fail a run here, after everything that has a destination was delivered:
 
+* A run that asks for everything gets no vulnerability at all.
 * Not one asset has an AWS account. Tenable's AWS connector, which knows the account of an instance, is not set up, or
   the API user does not see its assets.
 * Most records of EC2 instances belong to accounts that no destination serves, or whose account Tenable does not know.
@@ -62,6 +63,8 @@ def check_served(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
     ratio = config.get("max_unserved_ratio")
     if ratio >= 1:
         return
+    if plan["window"]["since"] <= EVERYTHING and not ledger["exported"]:
+        _refuse_nothing(plan)
     skipped, accounts = ledger["skipped"], _counting(ledger["unserved"], plan)
     served = ledger["findings"] + skipped.get("unmappable_record", 0) - ledger["not_ec2"]
     # What a run leaves out on purpose is as good as served.
@@ -72,6 +75,17 @@ def check_served(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
         _check_connector(ledger, run)
     elif unserved and unserved / (unserved + served) > ratio:
         _check_accounts(accounts, without_account, unserved, served, ratio, run, plan)
+
+
+def _refuse_nothing(plan: RunPlan) -> None:
+    settings = plan["settings"]
+    raise UnservedError(
+        "Tenable exported no vulnerability at all, although this run asked for all of them with severities "
+        f"{', '.join(settings['severities'])} and states {', '.join(settings['states'])}. Usual causes: the API user "
+        "lacks 'Can View' on the assets, and Tenable leaves out what a user may not see; the connection's keys belong to "
+        "another container; nothing was scanned yet. Nothing was imported, and the watermark stays. If there really is "
+        "nothing, set [tenable] max_unserved_ratio = 1, or begin with the param since."
+    )
 
 
 def _records(unserved: dict[str, dict[str, int]]) -> int:

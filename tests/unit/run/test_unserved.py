@@ -36,14 +36,23 @@ def aws_of(owner):
     return {"owner_id": owner, "ec2_instance_id": "i-0123456789abcdef0", "region": REGION}
 
 
-def check(run, *, served=0, unserved=None, skipped=None, not_ec2=0, since=1, destinations=(ALL,), own=False):
+def check(run, *, served=0, unserved=None, skipped=None, not_ec2=0, since=1, destinations=(ALL,), own=False, exported=1):
     plan = {
         "window": {"since": since},
         "destinations": list(destinations),
-        "settings": {"region_routing": "fixed"},
+        "settings": {"region_routing": "fixed", "severities": ["high", "critical"], "states": ["open", "fixed"]},
         "usual_destinations": [] if own else None,
     }
-    check_served({"findings": served, "unserved": unserved or {}, "skipped": skipped or {}, "not_ec2": not_ec2}, run, plan)
+    check_served({"exported": exported, "findings": served, "unserved": unserved or {}, "skipped": skipped or {}, "not_ec2": not_ec2}, run, plan)
+
+
+def test_run_that_asks_for_everything_and_gets_nothing_fails(run, monkeypatch):
+    with pytest.raises(UnservedError, match=r"no vulnerability at all.* severities high, critical and states open, fixed\. .*'Can View'"):
+        check(run, exported=0)
+    # A day without news is no news.
+    check(run, exported=0, since=2)
+    monkeypatch.setenv("AIRFLOW__TENABLE__MAX_UNSERVED_RATIO", "1")
+    check(run, exported=0)
 
 
 @pytest.mark.parametrize(("served", "unserved", "fails"), [(50, 50, False), (50, 51, True), (0, 1, True), (1, 0, False), (0, 0, False)])
