@@ -36,6 +36,10 @@ class TenableAuthError(ConfigurationError):
     """Tenable refuses the API keys (401), or the user behind them may not do this (403)."""
 
 
+class TenablePermissionError(TenableAuthError):
+    """Tenable does not let the user behind the keys do this, or see this (403)."""
+
+
 class TenableRequestError(ConfigurationError):
     """Tenable refuses the request itself (400, 415, 422): a filter or an option is not valid."""
 

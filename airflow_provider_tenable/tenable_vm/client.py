@@ -23,6 +23,7 @@ from airflow_provider_tenable.exceptions import (
     ExportLimitError,
     ExportNotFoundError,
     TemporaryError,
+    TenablePermissionError,
     TenableProviderError,
     TenableRequestError,
 )
@@ -189,6 +190,14 @@ class TenableApi:
         try:
             answer = self._json(f"look up asset {asset_id}", self._client.get, f"assets/{asset_id}")
         except (ExportNotFoundError, TenableRequestError):
+            return None
+        except TenablePermissionError as error:
+            # Asset access differs from asset to asset, so one that is hidden says nothing about the others.
+            self._report_once(
+                "hidden asset",
+                "%s The records of this asset are parked, and those of others that are hidden like it, without a further message.",
+                error,
+            )
             return None
         if not isinstance(answer, dict):
             return None

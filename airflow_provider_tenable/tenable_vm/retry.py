@@ -24,6 +24,7 @@ from airflow_provider_tenable.exceptions import (
     ExportNotFoundError,
     TemporaryError,
     TenableAuthError,
+    TenablePermissionError,
     TenableProviderError,
     TenableRequestError,
 )
@@ -74,6 +75,7 @@ THEN: Mapping[type[TenableProviderError], Then] = MappingProxyType(
     {
         TenableRequestError: Then.FAIL,
         TenableAuthError: Then.FAIL,
+        TenablePermissionError: Then.FAIL,
         TemporaryError: Then.POLL_AGAIN,
         ChunkNotReadyError: Then.FETCH_LATER,
         ExportNotFoundError: Then.START_AGAIN,
@@ -107,7 +109,7 @@ BY_STATUS: Mapping[int, Rule] = MappingProxyType(
     {
         400: Rule(TenableRequestError),
         401: Rule(TenableAuthError),
-        403: Rule(TenableAuthError),
+        403: Rule(TenablePermissionError),
         404: Rule(ExportNotFoundError),
         408: Rule(TemporaryError),
         409: Rule(DuplicateExportError),

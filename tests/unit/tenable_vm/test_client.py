@@ -15,6 +15,7 @@ from airflow_provider_tenable.exceptions import (
     ExportNotFoundError,
     TemporaryError,
     TenableAuthError,
+    TenablePermissionError,
     TenableProviderError,
     TenableRequestError,
 )
@@ -55,7 +56,7 @@ T, C, A, R, N, D, K = TemporaryError, ConfigurationError, TenableAuthError, Tena
 TABLE = {
     400: {"start": R, "status": R, "chunk": K, "cancel": None, "jobs": R, "who_am_i": R, "asset": None},
     401: dict.fromkeys(CALLS, A),
-    403: dict.fromkeys(CALLS, A),
+    403: {**dict.fromkeys(CALLS, TenablePermissionError), "asset": None},
     404: {"start": N, "status": N, "chunk": N, "cancel": None, "jobs": N, "who_am_i": N, "asset": None},
     405: {"start": R, "status": R, "chunk": K, "cancel": None, "jobs": R, "who_am_i": R, "asset": None},
     408: dict.fromkeys(CALLS, T),
@@ -97,6 +98,18 @@ def test_each_status_of_each_call_means_what_the_table_says(server, api, call, s
         assert str(error).startswith("Cannot ")
         if status not in (401, 403):
             assert "some words of Tenable's" in str(error)
+
+
+def test_an_asset_that_the_user_may_not_see_is_one_that_is_not_known_and_said_once(server, api, caplog):
+    server.answer(403, {"error": "Forbidden"})
+    assert [api.asset(ASSET), api.asset(ASSET)] == [None, None]
+    (record,) = [record for record in caplog.records if "parked" in record.getMessage()]
+    assert f"Cannot look up asset {ASSET}: Tenable answers 403" in record.getMessage()
+    assert "'Can View'" in record.getMessage()
+    # Keys that are not valid stop the task.
+    server.answer(401, {"error": "Invalid Credentials"})
+    with pytest.raises(TenableAuthError):
+        api.asset(ASSET)
 
 
 def test_refused_keys_say_where_new_ones_go(server, api):
