@@ -27,6 +27,7 @@ import msgspec
 from airflow_provider_tenable import __version__
 from airflow_provider_tenable.assets.index_parts import copy_parts, files_of, merge_parts
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.export.reattach import without_mark
 from airflow_provider_tenable.export.store import StagedExport, staged_parts
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.index_files import IndexPart, Manifest
@@ -183,7 +184,7 @@ def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
     """
     parts = staged_parts(str(run.export("assets")), "assets")
     state = StagedExport(run.export("assets"), "assets").state()
-    if not hours or state is None or state.body.get("filters", {}) != plan["filters"]:
+    if not hours or state is None or without_mark(state.body.get("filters", {})) != plan["filters"]:
         return
     if state.data_from is None:
         log.warning("It is not known from when on asset export %s holds everything: the index stays as it is.", state.uuid)

@@ -39,6 +39,11 @@ def marked(kind: str, body: dict[str, Any], owner: str) -> dict[str, Any]:
     return {**body, "filters": {**filters, mark: _MARKS_FROM + zlib.crc32(owner.encode()) % _MARKS}}
 
 
+def without_mark(filters: dict[str, Any]) -> dict[str, Any]:
+    """The filters that were asked for, without the mark. An export that version 0.1.0 has begun has none."""
+    return {name: value for name, value in filters.items() if not (name in _MARKED_BY and _is_mark(value))}
+
+
 def lost_job(jobs: Iterable[Job], state: ExportState) -> Job | None:
     """The job that was asked for at ``state.requested_at``, and whose id was not noted."""
     requested_at = state.requested_at or 0.0
@@ -77,9 +82,7 @@ def same_request(kept: dict[str, Any], body: dict[str, Any]) -> bool:
 
 
 def _comparable(body: dict[str, Any]) -> dict[str, Any]:
-    # An export that version 0.1.0 has begun has no mark.
-    filters = {name: value for name, value in body.get("filters", {}).items() if not (name in _MARKED_BY and _is_mark(value))}
-    return {**body, **_OUTPUT, "filters": filters}
+    return {**body, **_OUTPUT, "filters": without_mark(body.get("filters", {}))}
 
 
 def _is_mark(value: Any) -> bool:

@@ -6,6 +6,7 @@ Records are generated chunk by chunk, so that the generator holds no memory. A g
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import random
 import re
@@ -258,7 +259,7 @@ def run_hostile(tasks: Any, order: Record) -> Record:
     settings = parse_settings({})
     destination = {"aws_conn_id": None, "accounts": [], "role_name": None, "region": None, "caller_account": ACCOUNT, "connection_region": REGION}
     window = {"kind": "incremental", "since": 1, "until": int(time.time()), "bounded": False, "watermark": None}
-    named = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    named = dataclasses.asdict(settings)
     plan = {"window": window, "settings": {**named, "severities": list(named["severities"]), "states": list(named["states"])}, "destinations": [destination]}
     write_json(run.plan, plan)
     assets, found = (tasks.export(kind, {}) for kind in ("assets", "vulnerabilities"))

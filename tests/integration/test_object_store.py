@@ -89,7 +89,7 @@ def test_completed_runs_are_removed_after_the_retention(
     write_json(failed.folder.plan, {"asked": {}})
     write_json(failed.folder.ledger, {"complete": False})
     write_json(new.folder.plan, {"asked": {}})
-    monkeypatch.setattr(retention, "time", SimpleNamespace(time=lambda: time.time() + 400 * 86400))
+    monkeypatch.setattr(retention, "time", SimpleNamespace(time=lambda: time.time() + 20 * 86400))
     assert retention.remove_old_runs(new.context) == [old.run_id]
     assert {key.split("/")[1] for key in keys(object_store, on_s3)} == {failed.run_id, new.run_id, RunFolder.ASSET_INDEX, RunFolder.DEPLOYMENT}
     assert retention.remove_old_runs(new.context) == []

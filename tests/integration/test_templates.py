@@ -56,7 +56,8 @@ class Airflow:
     def account(self, *, role: str, **more: Any) -> dict[str, Any]:
         """Params of a run into one account and Region."""
         place = {"accounts": [self.sandbox.accounts[0]], "region": self.sandbox.process.facts["regions"][0]}
-        return {"destinations": [{"aws_conn_id": "aws_default", "role_name": role, **place}], "severities": ["critical"], **more}
+        further = {"external_id": None, "exclude_accounts": [self.sandbox.accounts[1]], "regions": [place["region"]]}
+        return {"destinations": [{"aws_conn_id": "aws_default", "role_name": role, **place, **further}], "severities": ["critical"], **more}
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def _orders(airflow: Airflow) -> dict[str, tuple[str, dict[str, Any]]]:
     # What a destination may have is what this one has: a further field must be put into it.
     [entry] = usual["tenable_to_security_hub"]["destinations"]
     parsed = parse_destinations([entry])[0]
-    assert set(entry) == {name for name in parsed.__struct_fields__ if name not in ("caller_account", "connection_region")}
+    assert set(entry) == {name for name in parsed.__struct_fields__ if name not in ("caller_account", "connection_region", "partition")}
     orders = {}
     for file in FILES:
         params = runpy.run_path(str(file))["dag"].params

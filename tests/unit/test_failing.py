@@ -7,13 +7,23 @@ import pytest
 from airflow_provider_tenable import exceptions
 from airflow_provider_tenable._compat import AirflowFailException, fail_fast
 
-AT_ONCE = ["ConfigurationError", "TenableAuthError", "TenableRequestError", "RejectedFindingsError", "UnservedError", "IncompleteRunError"]
+AT_ONCE = [
+    "ConfigurationError",
+    "HubOffError",
+    "TenableAuthError",
+    "TenablePermissionError",
+    "TenableRequestError",
+    "RejectedFindingsError",
+    "UnservedError",
+    "IncompleteRunError",
+]
 RETRIED = [
     "TemporaryError",
     "ExportNotFoundError",
     "ChunkNotReadyError",
     "DuplicateExportError",
     "ExportFailedError",
+    "ExportLimitError",
     "StagingError",
     "DamagedFileError",
     "LedgerError",

@@ -17,6 +17,7 @@ from airflow_provider_tenable.assets.index import keep_assets, plan_assets, stag
 from airflow_provider_tenable.assets.index_parts import files_of
 from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.export.reattach import marked
 from airflow_provider_tenable.export.state import ExportState
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.staging import files, index_files
@@ -51,7 +52,8 @@ class World:
         # Two chunks, as of a larger tenant.
         parts = {str(chunk): store.put(f"{name:>8}", chunk, json.dumps(half).encode()) for chunk, half in ((1, records[::2]), (2, records[1::2]))}
         plan = read_json(self.run(name).plan)["assets"]
-        body = {"filters": plan["filters"] if filters is None else filters}
+        # As the operator asks for it.
+        body = marked("assets", {"filters": plan["filters"] if filters is None else filters}, name)
         store.save(ExportState("assets", body, 0.0, uuid=name, data_from=data_from, complete=complete, parts=parts))
 
     def keep(self, name: str) -> None:

@@ -32,7 +32,7 @@ JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
         (COMPLIANCE, True, {"num_findings": 7}),
         (COMPLIANCE, False, {"num_findings": 7}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "name", None),
 )
 def test_the_body_of_a_request_states_what_the_api_s_defaults_leave_open(kind, plugin_output, body):
     filters = {"since": 5}
