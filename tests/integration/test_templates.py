@@ -56,8 +56,7 @@ class Airflow:
     def account(self, *, role: str, **more: Any) -> dict[str, Any]:
         """Params of a run into one account and Region."""
         place = {"accounts": [self.sandbox.accounts[0]], "region": self.sandbox.process.facts["regions"][0]}
-        further = {"external_id": None, "exclude_accounts": [self.sandbox.accounts[1]], "regions": [place["region"]]}
-        return {"destinations": [{"aws_conn_id": "aws_default", "role_name": role, **place, **further}], "severities": ["critical"], **more}
+        return {"destinations": [{"aws_conn_id": "aws_default", "role_name": role, **place}], "severities": ["critical"], **more}
 
 
 @pytest.fixture
@@ -148,6 +147,9 @@ def _orders(airflow: Airflow) -> dict[str, tuple[str, dict[str, Any]]]:
     usual = {"tenable_to_security_hub": airflow.account(role="TenableSecurityHubImport")}
     # What a destination may have is what this one has: a further field must be put into it.
     [entry] = usual["tenable_to_security_hub"]["destinations"]
+    with_region = dict(entry)
+    # A destination has one Region or several.
+    entry.update(external_id=None, exclude_accounts=[airflow.sandbox.accounts[1]], regions=[entry["region"]], region=None)
     parsed = parse_destinations([entry])[0]
     assert set(entry) == {name for name in parsed.__struct_fields__ if name not in ("caller_account", "connection_region", "partition")}
     orders = {}
@@ -157,6 +159,8 @@ def _orders(airflow: Airflow) -> dict[str, tuple[str, dict[str, Any]]]:
         for name in params:
             for path, value in _hostile(conf.get(name, params[name])):
                 orders[f"{file.stem}: {name}{path}"] = (file.stem, {**conf, name: value})
+        if conf:
+            orders[f"{file.stem}: region alone"] = (file.stem, {**conf, "destinations": [{**with_region, "region": TEMPLATE}]})
         orders[f"{file.stem}: a param that there is not"] = (file.stem, {**conf, TEMPLATE: TEMPLATE})
     return orders
 
