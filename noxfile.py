@@ -35,7 +35,7 @@ FURTHER = {"3.0.6": ("apache-airflow-providers-fab",)}
 WITHOUT_AIRFLOW = (
     "sandbox", "test_packaging.py", "test_compose.py", "test_entry_point.py", "test_deploy.py",
     "test_install_lines.py", "test_mapping_docs.py", "test_repository.py", "test_site.py", "test_benchmarks.py", "test_matrix.py",
-    "test_mwaa_bundle.py", "test_mwaa_merge.py", "test_walls.py",
+    "test_mwaa_bundle.py", "test_mwaa_merge.py", "test_walls.py", "test_architecture.py", "test_known_bad_variants.py",
 )  # fmt: skip
 
 nox.options.default_venv_backend = "none"

@@ -146,7 +146,7 @@ KNOWN_BAD = [
     ),
     Variant(
         "the last of several CVEs is lost",
-        "asff/plugin.py", "vulnerabilities_json(vulnerabilities.values())", "vulnerabilities_json(list(vulnerabilities.values())[:1])",
+        "asff/vulnerabilities.py", "b\"},\".join(map(b\"\".join, entries))", "b\"},\".join(map(b\"\".join, list(entries)[:1]))",
         "tests/unit/asff/test_finding_line.py::test_joined_pieces_are_the_bytes_of_the_struct",
     ),
     Variant(
@@ -223,7 +223,7 @@ KNOWN_BAD = [
     ),
     Variant(
         "a text is cut a byte too late",
-        "asff/limits.py", "value[: limit - 1].rstrip() + ELLIPSIS", "value[:limit].rstrip() + ELLIPSIS",
+        "asff/limits.py", "beginning(value, limit - 1).rstrip() + ELLIPSIS", "beginning(value, limit).rstrip() + ELLIPSIS",
         "tests/unit/asff/test_limits.py::test_text_at_the_limit_stays_and_one_over_is_cut_with_an_ellipsis",
     ),
     Variant(
