@@ -1,4 +1,4 @@
-"""Keys that occur nowhere else, and the search for them in everything that a run leaves behind (R17)."""
+"""Keys that occur nowhere else, and the search for them in everything that a run leaves behind."""
 
 from __future__ import annotations
 

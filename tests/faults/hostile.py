@@ -1,4 +1,4 @@
-"""R6: an export of any size, good records and hostile ones among them, through the real operators into a hub that only counts.
+"""An export of any size, good records and hostile ones among them, through the real operators into a hub that only counts.
 
 Records are generated chunk by chunk, so that the generator holds no memory. A good record's number stands in its finding's id, so that each of them can be ticked off.
 """

@@ -1,4 +1,4 @@
-"""R1: a run dies by SIGKILL at every boundary in turn; carried on, it ends as if nothing had happened.
+"""A run dies by SIGKILL at every boundary in turn; carried on, it ends as if nothing had happened.
 
 The run that is killed is an eventful one: its export breaks once and is started again, a new host's asset is missing, one that was missing has come, the asset
 index is brought up to date and has garbage in it, Security Hub rejects a finding. All tests share one history, as the runs of a real deployment do.

@@ -1,4 +1,4 @@
-"""R6: hostile records among good ones. Every good one is delivered, every bad one is delivered too or counted with its reason, and memory stays bounded."""
+"""Hostile records among good ones. Every good one is delivered, every bad one is delivered too or counted with its reason, and memory stays bounded."""
 
 from __future__ import annotations
 

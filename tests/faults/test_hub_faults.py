@@ -1,4 +1,4 @@
-"""R2 and R5: what each fault at Security Hub means. What it acknowledged is there once, what it refused is on record, the rest is sent again."""
+"""What each fault at Security Hub means. What it acknowledged is there once, what it refused is on record, the rest is sent again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def wanted_ids(sandbox: Sandbox) -> list[str]:
     return sorted(expected(sandbox.truth(), sandbox.accounts))
 
 
-# --- R2: the hub has the batch, and we are not told ---
+# --- The hub has the batch, and we are not told ---
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_second_delivery_is_acknowledged_where_the_hub_does_not_count_what_it_ig
     assert sandbox.aws("summary")["imports"]["ignored"] >= len(wanted_ids(sandbox))
 
 
-# --- R5: refused calls ---
+# --- Refused calls ---
 
 TRANSIENT = [
     {"status": 429, "body": {"__type": "TooManyRequestsException", "message": "slow down"}},
@@ -195,7 +195,7 @@ def test_short_sessions_outlast_a_long_import(pipeline: Pipeline, sandbox: Sandb
     assert_delivered(pipeline, sandbox)
 
 
-# --- R5: refused findings ---
+# --- Refused findings ---
 
 
 @pytest.mark.parametrize("code", codes_with(RETRY, FINDING))

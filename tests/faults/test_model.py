@@ -1,4 +1,4 @@
-"""R8: a model of Tenable, the pipeline and the customer. Whatever happens in whatever order: once it settles, hub equals model, and the customer's fields are his.
+"""A model of Tenable, the pipeline and the customer. Whatever happens in whatever order: once it settles, hub equals model, and the customer's fields are his.
 
 Hypothesis chooses what happens; every step is real: scans, fixes and hosts at the sandbox, runs and crashes of the pipeline in child processes.
 """

@@ -1,4 +1,4 @@
-"""R1 with staging on an S3-compatible store, which has no rename, no locks and no folders: a run that dies at any boundary is carried on all the same."""
+"""Killed runs with staging on an S3-compatible store, which has no rename, no locks and no folders: a run that dies at any boundary is carried on all the same."""
 
 from __future__ import annotations
 

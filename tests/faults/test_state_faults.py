@@ -1,4 +1,4 @@
-"""R9, R10, R13, R14: wrong clocks, late publishing, runs beside each other, full disks and damaged files."""
+"""Wrong clocks, late publishing, runs beside each other, full disks and damaged files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rescan(sandbox: Sandbox, **order: float) -> None:
     sandbox.change(*({"do": "rescan", "asset_id": asset, **order} for asset in sorted(assets)))
 
 
-# --- R9: clocks ---
+# --- Clocks ---
 
 
 def lead(sandbox: Sandbox) -> float:
@@ -85,7 +85,7 @@ def test_watermark_that_cannot_be_right_stops_the_run_before_anything_is_exporte
     assert (pipeline.folder / "watermark").read_text() == text
 
 
-# --- R10: late publishing ---
+# --- Late publishing ---
 
 
 @pytest.mark.parametrize("minutes", [1, 15, 60])
@@ -110,7 +110,7 @@ def test_negative_control_a_cursor_on_scan_time_does_lose_it(pipeline: Pipeline,
     assert_delivered(pipeline, sandbox)
 
 
-# --- R13: runs beside each other ---
+# --- Runs beside each other ---
 
 
 def test_two_runs_at_once_share_an_export_and_both_end_right(pipeline: Pipeline, sandbox: Sandbox) -> None:
@@ -171,7 +171,7 @@ def test_runs_that_catch_up_move_the_watermark_run_by_run(pipeline: Pipeline, sa
     assert_delivered(pipeline, sandbox)
 
 
-# --- R14: disks and damaged files ---
+# --- Disks and damaged files ---
 
 
 @pytest.mark.parametrize("limit", [100, 600, 2_000])

@@ -1,4 +1,4 @@
-"""R3 and R4: what each fault at Tenable means. Nothing is lost, nothing is committed too early, the keys go nowhere else."""
+"""What each fault at Tenable means. Nothing is lost, nothing is committed too early, the keys go nowhere else."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_gzip_bomb_is_refused_before_it_fills_the_memory(through_proxy: Pipeline
     assert result.peak - before.peak < 150_000_000
 
 
-# --- R4: the states of a job ---
+# --- The states of a job ---
 
 
 @pytest.mark.parametrize("kind", ["vulns", "assets"])

@@ -1,4 +1,4 @@
-"""R15: what version 0.1.0 has staged, this version carries on: a run that was killed in its import, the pool of parked records, a run whose chunks are mapped again.
+"""What version 0.1.0 has staged, this version carries on: a run that was killed in its import, the pool of parked records, a run whose chunks are mapped again.
 
 ``tests/data/staged_by_0_1_0`` was written by that version and is never written anew: a later version that cannot read it loses what users have under way.
 """

@@ -1,4 +1,4 @@
-"""R16: the deferred half of an export. The triggerer, or the worker before and after it, is killed; the export is not asked for again, and not lost."""
+"""The deferred half of an export. The triggerer, or the worker before and after it, is killed; the export is not asked for again, and not lost."""
 
 from __future__ import annotations
 

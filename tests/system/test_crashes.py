@@ -1,4 +1,4 @@
-"""Crashes under a real scheduler: the triggerer is killed and started again in mid poll, a task is killed in mid import. The run ends right all the same (R1, R16)."""
+"""Crashes under a real scheduler: the triggerer is killed and started again in mid poll, a task is killed in mid import. The run ends right all the same."""
 
 from __future__ import annotations
 

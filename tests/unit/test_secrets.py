@@ -1,4 +1,4 @@
-"""R17: what Airflow, OpenLineage or a debugger shows of our objects holds no key, also once they have been used. The faults' tests search what runs leave behind."""
+"""What Airflow, OpenLineage or a debugger shows of our objects holds no key, also once they have been used. The faults' tests search what runs leave behind."""
 
 from __future__ import annotations
 

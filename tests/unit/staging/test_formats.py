@@ -1,4 +1,4 @@
-"""R15: what one version has staged the next one reads; what a newer one has staged is refused, and never half understood."""
+"""What one version has staged the next one reads; what a newer one has staged is refused, and never half understood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""R20: what moto accepts and Security Hub refuses. The same calls go to moto and to the strict sandbox; the table of differences stands in docs/reliability.md.
+"""What moto accepts and Security Hub refuses. The same calls go to moto and to the strict sandbox; the table of differences stands in docs/reliability.md.
 
 It is a negative control: a suite whose stand-in is moto would be green with every one of these mistakes.
 """
