@@ -144,7 +144,7 @@ def defined_outside_database(variable: str) -> str | None:
 
 @contextmanager
 def fail_fast() -> Iterator[None]:
-    """Turn errors that only the user can mend into Airflow's "fail without retrying". All others keep the task's retries."""
+    """Turn errors that only the user can fix into Airflow's "fail without retrying". All others keep the task's retries."""
     try:
         yield
     except (ConfigurationError, IncompleteRunError, RejectedFindingsError, UnservedError) as error:

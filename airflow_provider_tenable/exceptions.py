@@ -49,7 +49,7 @@ class UnmappableError(ValueError):
 
 
 class TemporaryError(TenableProviderError):
-    """The other side, or the way to it, is out of order for now (429, 5xx, time-outs, broken answers)."""
+    """The remote service, or the network path to it, is temporarily unavailable (429, 5xx, time-outs, broken answers)."""
 
 
 class ExportNotFoundError(TemporaryError):
@@ -76,7 +76,7 @@ class ExportLimitError(TemporaryError):
 
 
 class ExportFailedError(TemporaryError):
-    """An export did not become whole: it broke more often than it may be restarted, or its deadline passed."""
+    """An export was not completed: it broke more often than it may be restarted, or its deadline passed."""
 
 
 class StagingError(TenableProviderError):
@@ -84,7 +84,7 @@ class StagingError(TenableProviderError):
 
 
 class DamagedFileError(StagingError):
-    """A staged file is there and can be read, but not what it held."""
+    """A staged file exists and can be read, but its content has been damaged."""
 
 
 class LedgerError(TenableProviderError):

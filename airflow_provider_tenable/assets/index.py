@@ -4,7 +4,7 @@ Tenable exports assets as of a moment. With the filter ``since`` it exports thos
 export assets v2). So a run needs a full export now and then only; between, it reads the index and, over it, what its own export says has changed. Of an asset that
 stands in several parts, the later row counts; a deleted or terminated one keeps its row, as in a full export.
 
-How the index is kept whole:
+How the index is kept consistent:
 
 * The parts never change (:mod:`~airflow_provider_tenable.staging.index_files`), the manifest is replaced last and at once. A process that dies in between leaves the index as it was.
 * A run's plan names the parts that the run reads. They stay as long as its folder does, so that retries, a cleared run and a replay read the same.
@@ -180,7 +180,7 @@ def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
 
     :param plan: the run's ``assets``, as :func:`plan_assets` made it.
     :param hours: as for :func:`plan_assets`.
-    :raises StagingError: the export is not whole, or there is no room.
+    :raises StagingError: the export is not complete, or there is no room.
     """
     parts = staged_parts(str(run.export("assets")), "assets")
     state = StagedExport(run.export("assets"), "assets").state()
@@ -225,7 +225,7 @@ def staged_assets(uri: str) -> list[ObjectStoragePath]:
     """The parts that hold a run's assets: those of the index that its plan names, then those of its own export. Of an asset in several, the later row counts.
 
     :param uri: the folder of the run's asset export.
-    :raises StagingError: the export is not whole.
+    :raises StagingError: the export is not complete.
     """
     folder = open_path(uri)
     plan = read_json(folder.parent / "run.json") or {}

@@ -79,6 +79,6 @@ class Wait:
 
 @dataclass(frozen=True)
 class Finished:
-    """The export is whole and staged."""
+    """The export is complete and staged."""
 
     state: ExportState

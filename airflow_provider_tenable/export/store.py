@@ -34,7 +34,7 @@ class StagedExport:
         self._format = format_of(kind_of(kind))
 
     def load(self) -> ExportState | None:
-        """The state, without the parts that are gone. Those of a whole export are looked into: its task runs again only because somebody cleared it."""
+        """The state, without the parts that are gone. Those of a complete export are checked: its task runs again only because somebody cleared it."""
         state = self.state()
         if state is None:
             return None
@@ -67,7 +67,7 @@ class StagedExport:
     def put(self, job_uuid: str, chunk_id: int, data: bytes | IO[bytes]) -> Part:
         """Stage a chunk. A file, which holds a large one, is read piece by piece, and closed.
 
-        :raises ValueError: it is no JSON array.
+        :raises ValueError: it is not a JSON array.
         """
         # The job's id is part of the name: chunk 1 of the job that replaces a broken one is another chunk.
         name = f"part-{job_uuid[:8]}-{chunk_id:06d}{self._format.ending}"
@@ -83,10 +83,10 @@ class StagedExport:
 
 
 def staged_parts(uri: str, kind: str) -> list[ObjectStoragePath]:
-    """The parts of a whole export, in the order of their chunks.
+    """The parts of a complete export, in the order of their chunks.
 
     :param uri: the export's folder.
-    :raises StagingError: the export is not whole.
+    :raises StagingError: the export is not complete.
     """
     folder = open_path(uri)
     state = StagedExport(folder, kind).state()

@@ -88,7 +88,7 @@ class TenableExportOperator(BaseOperator):
         super().render_template_fields(context, jinja_env)
 
     def execute(self, context: Any) -> ExportResult:
-        """Ask for the export, or go on with the one that this run has."""
+        """Request the export, or resume the one that this run already has."""
         return self._advance(context)
 
     def execute_complete(self, context: Any, event: Any = None) -> ExportResult:
@@ -101,7 +101,7 @@ class TenableExportOperator(BaseOperator):
         return self._advance(context)
 
     def on_kill(self) -> None:
-        """The task is stopped by a person or a time limit: nobody will fetch what Tenable prepares."""
+        """Cancel the job: the task was stopped by a person or a time limit, so nobody will fetch its result."""
         if self._run is not None:
             self._run.cancel()
 

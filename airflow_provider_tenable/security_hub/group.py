@@ -194,7 +194,7 @@ class GroupImport:
         return [arn or self._product for arn in arns] or [self._product]
 
     def _send(self, target: Target, hook: Any, receipts: Receipts, *, denied_seconds: float) -> bool:
-        # Who has called before knows not how long ago: the burst is earned anew.
+        # A resumed import does not know when the last call was made, so the bucket starts empty.
         bucket = TokenBucket(filled=0 if receipts.calls else None)
         work = FindingsImport(
             sender=hook,

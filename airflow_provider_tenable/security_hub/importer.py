@@ -135,7 +135,7 @@ class FindingsImport:
     def _close(self) -> None:
         self.receipts.flush()
         if self._refuses_all:
-            # What was in flight then is on record in rejected/ too; once the cause is mended, the cleared task must send all of it again.
+            # What was in flight then is recorded in rejected/ too; once the cause is fixed, the cleared task must send all of it again.
             self.receipts.reopen()
             self.receipts.flush()
 

@@ -109,7 +109,7 @@ ANSWERS: tuple[Answer, ...] = (
     Answer(RETRY, ("TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException")),
     Answer(RETRY, ("InternalException", "InternalFailure", "InternalServerError", "InternalServerException")),
     Answer(RETRY, ("ServiceUnavailable", "ServiceUnavailableException")),
-    # Of the request, not of what is in it: a new request is signed anew.
+    # It concerns the request, not its content: a new request gets a new signature.
     Answer(RETRY, ("RequestTimeout", "RequestTimeoutException", "RequestAborted", "RequestAbortedException", "MalformedHttpRequestException")),
     Answer(RETRY, ("RequestExpired", "RequestExpiredException"), hint=_CLOCK),
     # The session renews its credentials before the next attempt; where nobody can, the hook says so instead.

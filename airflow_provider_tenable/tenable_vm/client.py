@@ -172,7 +172,7 @@ class TenableApi:
         return body
 
     def cancel(self, kind: str, job_uuid: str) -> None:
-        """Cancel a job. One that is over already is no error."""
+        """Cancel a job. A job that has already ended is not an error."""
         try:
             path = f"{_job_path(kind, job_uuid)}/cancel"
             self._call(f"cancel {kind} export {job_uuid}", lambda: self._read(read_bytes, self._client.post, path))

@@ -1,4 +1,4 @@
-"""From the bytes of a chunk to its records, and to the reasons why some are none.
+"""Decodes a chunk into records, and reports the items that cannot be decoded, with the reason.
 
 A record that does not fit its types is read field by field (:mod:`airflow_provider_tenable.tenable_vm.lenient`).
 """
@@ -34,7 +34,7 @@ def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[by
 
     An empty body and ``null`` are no records (both are served in practice).
 
-    :raises ValueError: the chunk is no JSON array.
+    :raises ValueError: the chunk is not a JSON array.
     """
     if not data.strip():
         return [], []
@@ -68,7 +68,7 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
     """As :func:`decode_chunk`, a piece at a time: a chunk of hundreds of MB takes no more memory than a small one.
 
     :param blocks: the bytes of a chunk in order, some 100 KB each.
-    :raises ValueError: the chunk is no JSON array.
+    :raises ValueError: the chunk is not a JSON array.
     """
     pending, enough = bytearray(), PIECE_BYTES
     for block in blocks:
@@ -133,7 +133,7 @@ def _ends_too_early(error: str, end: int) -> bool:
 
 
 def split_chunk(data: bytes) -> list[bytes]:
-    """The records of a chunk, undecoded. :raises ValueError: the chunk is no JSON array."""
+    """The records of a chunk, undecoded. :raises ValueError: the chunk is not a JSON array."""
     try:
         value = msgspec.json.decode(data, type=list[msgspec.Raw] | None)
         return [bytes(raw) for raw in value or []]
@@ -149,13 +149,13 @@ def _check(item: bytes) -> None:
     try:
         msgspec.json.decode(item, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Nested deeper than a parser goes is no fault of the chunk: the record is one that cannot be read.
+        # Nesting beyond the parser's depth is not the chunk's fault: only that record cannot be read.
         with suppress(RecursionError):
             loads(item)
 
 
 def count_records(data: bytes) -> int:
-    """The number of records in a chunk. :raises ValueError: the chunk is no JSON array."""
+    """The number of records in a chunk. :raises ValueError: the chunk is not a JSON array."""
     if not data.strip():
         return 0
     try:
@@ -174,7 +174,7 @@ def count_blocks(blocks: Iterable[bytes]) -> int:
     """As :func:`count_records`, a piece at a time.
 
     :param blocks: the bytes of a chunk in order.
-    :raises ValueError: the chunk is no JSON array.
+    :raises ValueError: the chunk is not a JSON array.
     """
     return sum(len(records) + len(unreadable) for records, unreadable in decode_blocks(blocks, Anything))
 
@@ -186,7 +186,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
 def _split_at_brackets(data: bytes) -> list[bytes]:
     """As :func:`split_chunk`, by nothing but strings and brackets: for a chunk with a number that is none, or something nested deeper than a parser goes.
 
-    :raises ValueError: the chunk is no JSON array.
+    :raises ValueError: the chunk is not a JSON array.
     """
     items: list[bytes] = []
     depth = start = end = 0

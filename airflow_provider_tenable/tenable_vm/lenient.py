@@ -44,7 +44,7 @@ def loads(data: bytes) -> Any:
 
 
 def salvage_items(data: bytes, item: type[_T]) -> list[_T]:
-    """Read a list, leaving out the items that cannot be used; empty where it is no list."""
+    """Read a list, leaving out the items that cannot be used; empty if it is not a list."""
     value = loads(data)
     return [kept for each in value if (kept := _or_none(_clean(each), item, "")) is not None] if isinstance(value, list) else []
 

@@ -1,7 +1,7 @@
 """Tenable's times as RFC 3339 in UTC.
 
 Tenable writes ISO 8601 with ``Z`` and 0, 3 or 6 digits of a second; the schema of ``indexed`` says a number; one published example holds an
-impossible date. What cannot be read is no time, and costs no record.
+impossible date. A text that cannot be read counts as no time, and the record stays.
 """
 
 from __future__ import annotations

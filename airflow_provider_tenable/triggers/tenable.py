@@ -1,4 +1,4 @@
-"""Wait for a Tenable export in the triggerer."""
+"""Waits in the triggerer for a Tenable export."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TenableExportTrigger(BaseTrigger):
         """Look, at first after ``poll_interval`` seconds."""
         from airflow_provider_tenable.hooks.tenable import TenableHook
 
-        # No retries in the client: it would sleep through a long Retry-After, and the next look comes anyway.
+        # No retries in the client: it would sleep through a long Retry-After, and the next poll comes anyway.
         hook = TenableHook(self.tenable_conn_id, retries=0)
         try:
             event = None
@@ -112,7 +112,7 @@ class TenableExportTrigger(BaseTrigger):
             hook.close()
 
     async def _look(self, hook: TenableHook) -> dict[str, Any] | None:
-        """What there is to tell the task, if anything. The task itself decides what becomes of the job."""
+        """What to report to the task, if anything. The task itself decides what happens to the job."""
         from asgiref.sync import sync_to_async
 
         try:
