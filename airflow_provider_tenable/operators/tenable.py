@@ -126,7 +126,8 @@ class TenableExportOperator(BaseOperator):
                     if not was_whole:
                         self._tell_metrics(outcome.state, dag_run_folder.dag_id)
                     return self._result(str(folder), outcome.state)
-                if self.deferrable:
+                # A short wait without a job is not worth the way to the triggerer and back.
+                if self.deferrable and (outcome.job_uuid or outcome.seconds >= SHORTEST_POLL_INTERVAL):
                     self.defer(trigger=self._trigger(run, outcome), method_name="execute_complete")
                 time.sleep(outcome.seconds)
 

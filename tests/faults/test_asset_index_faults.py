@@ -20,7 +20,7 @@ def index_of(pipeline: Pipeline) -> Path:
 
 def filters(sandbox: Sandbox) -> list[bool]:
     """Of each asset export whether it asked for changes only."""
-    return [bool(each["filters"]) for each in sandbox.tenable("stats")["exports"] if each["kind"] == "assets"]
+    return ["since" in each["filters"] for each in sandbox.tenable("stats")["exports"] if each["kind"] == "assets"]
 
 
 def change(sandbox: Sandbox, number: int) -> None:
