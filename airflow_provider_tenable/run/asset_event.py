@@ -6,13 +6,15 @@ the run covered, and where its records ended.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_tenable._compat import AirflowSkipException, Asset, asset_of
-from airflow_provider_tenable.run.ledger import Ledger
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.run.ledger import Ledger
 
 SCHEME = "tenable"
 HOST = "security-hub"
