@@ -22,7 +22,7 @@ _CLOCK_SKEW_SECONDS = 120.0
 #: What a request says about plugin output.
 _OUTPUT = dict.fromkeys(name for kind in KINDS.values() for name in kind.without_output)
 #: The filters that hold a mark.
-_MARKED_BY = frozenset(kind.mark for kind in KINDS.values())
+_MARKED_BY = frozenset(kind.mark for kind in KINDS.values() if kind.mark)
 #: A mark is a moment between 2001 and 2008 (unix seconds), before Tenable kept anything: as a lower bound it leaves out
 #: nothing.
 _MARKS_FROM, _MARKS = 1_000_000_000, 200_000_000

@@ -210,6 +210,11 @@ class ExportRun:
             job = self.client.start(self.kind, self.body)
         except DuplicateExportError as duplicate:
             return self._adopt(duplicate.job_uuid, asked_at)
+        except ExportLimitError:
+            # Refused, so there is no job to look for: one that looks like ours would be somebody else's.
+            self.state.requested_at = None
+            self.store.save(self.state)
+            raise
         reached(CrashPoint.EXPORT_ASKED_FOR)
         self._take(job, asked_at)
         log.info("Asked for %s export %s.", self.kind, self.state.uuid)
@@ -248,8 +253,9 @@ class ExportRun:
     def _download(self, job: str, status: JobStatus) -> str | None:
         """Stage the chunks that are listed and not yet staged.
 
-        :return: what keeps it from being done once it is finished, in words; None where everything listed is staged.
-        :raises TemporaryError: no chunk could be fetched, for a reason that is not the chunk's own.
+        :return: why a listed chunk of a finished job could not be fetched, in words; None if all of them are staged, or if
+            the job has not finished, and so may still serve it.
+        :raises ExportNotFoundError: a chunk has expired, or cannot be decoded.
         """
         waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
         began, fetched_bytes, unsaved, failed = self.now(), 0, 0, 0

@@ -9,6 +9,7 @@ that quote real answers.
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from collections.abc import Callable, Collection
@@ -20,6 +21,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from airflow_provider_tenable.exceptions import TemporaryError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -216,11 +219,18 @@ def patiently(call: Callable[[], T], *, sleep: Callable[[float], None]) -> T:
         retry=retry_if_exception(lambda error: isinstance(error, TemporaryError)),
         wait=backoff,
         stop=stop_after_attempt(PREFLIGHT_ATTEMPTS),
+        before_sleep=_report_attempt,
         sleep=sleep,
         reraise=True,
     )
     result: T = retrying(call)
     return result
+
+
+def _report_attempt(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    # Ours, so its text is safe for a log line.
+    log.warning("Attempt %d of %d failed, trying again: %s", state.attempt_number, PREFLIGHT_ATTEMPTS, error)
 
 
 def _row_of(error: ClientError) -> Answer | None:

@@ -94,7 +94,7 @@ HUB: dict[str, list[dict[str, Any]]] = {
     ],
     "message of a call that is halved": [{"on": "BatchImportFindings", "do": "poison_call", "ids_containing": "/", "message": TEXT, "times": None}],
     "preflight": [{"on": "DescribeHub", "do": "status", "status": 400, "body": {"Code": TEXT, "Message": TEXT}}],
-    "products": [{"on": "ListEnabledProductsForImport", "do": "status", "status": 403, "body": {"Code": "AccessDeniedException", "Message": TEXT}}],
+    "products": [{"on": "ListEnabledProductsForImport", "do": "status", "status": 500, "body": {"Code": "InternalException", "Message": TEXT}}],
 }
 
 

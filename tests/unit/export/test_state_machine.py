@@ -382,6 +382,13 @@ def test_a_task_waits_for_a_free_slot_until_its_deadline(caplog):
     assert world.finish(run).complete
     assert len(world.tenable.posts) == 301
 
+    # A deferred task is another process each time: it must not look for a job that was never started.
+    world = World([status("FINISHED", {1})])
+    world.tenable.post_errors = [ExportLimitError("429")]
+    world.task().step()
+    foreign = world.tenable.add([status("FINISHED", {1})], created=START)
+    assert world.finish().uuid != foreign.uuid
+
     world = World()
     world.tenable.post_errors = [ExportLimitError("429")] * 10_000
     with pytest.raises(ExportFailedError, match="could not be asked for after 12 hours"):

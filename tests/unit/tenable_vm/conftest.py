@@ -1,28 +1,10 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 
-from tests.local_server import local_server
-
-
-@pytest.fixture
-def server():
-    with local_server() as running:
-        yield running
-
-
-@pytest.fixture
-def other_server():
-    with local_server() as running:
-        running.answer()
-        yield running
+from tests.server_fixtures import naps, other_server, server  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
-def naps(monkeypatch):
-    """pyTenable sleeps between its attempts; here it only says for how long."""
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    return slept
+def without_naps(naps):  # noqa: F811
+    """No test here waits for pyTenable."""
