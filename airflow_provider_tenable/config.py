@@ -179,7 +179,7 @@ def dag_params() -> dict[str, Any]:
     try:
         value = json.loads(get("dag_params") or "{}")
     except ValueError as error:
-        raise ConfigurationError(f"Option [{SECTION}] dag_params is no JSON: {safe(error)}.") from error
+        raise ConfigurationError(f"Option [{SECTION}] dag_params is not JSON: {safe(error)}.") from error
     if not isinstance(value, dict):
         raise ConfigurationError(f"Option [{SECTION}] dag_params must be a JSON object such as {OPTIONS['dag_params'].example}.")
     return value

@@ -73,7 +73,7 @@ def _fixed_in(fix_type: str | None, value: str) -> str | None:
 
 
 def _managed(item: SoftwareVuln) -> dict[str, str | None]:
-    """What a package manager tells of a package. ASFF's fields describe the installed one, so its own purl counts first.
+    """What a package manager reports about a package. ASFF's fields describe the installed one, so its own purl comes first.
 
     The purl of a fix often has the qualifiers that the package's own lacks. A release changes with the fix, so that of
     the installed version counts, never the fix's.

@@ -17,7 +17,7 @@ class Part:
 
 @dataclass
 class ExportState:
-    """What is kept of an export, so that a killed task's retry goes on where it stood.
+    """What is kept of an export, so that a killed task's retry resumes where it stopped.
 
     :ivar requested_at: when the running job was asked for (unix seconds, our clock), before the call.
     :ivar adopted: whether somebody else may have asked for the running job: then we do not cancel it.

@@ -157,7 +157,7 @@ class ExportRun:
             if status.status in ("CANCELLED", "ERROR"):
                 return self._restart(f"it ended as {status.status}" + (f": {safe(status.reason)}" if status.reason else ""))
             if status.status not in ACTIVE | TERMINAL:
-                raise TemporaryError(f"Tenable says that {self.kind} export {job} is {quoted(status.status, 80)}, which is no state we know.")
+                raise TemporaryError(f"Tenable says that {self.kind} export {job} is {quoted(status.status, 80)}, which is not a state we know.")
             partial = self._partial(status)
             if partial:
                 return self._restart(partial)

@@ -1,1 +1,1 @@
-"""A run as a whole: its plan, params, watermark, ledger, report, retention and replay."""
+"""A complete run: its plan, params, watermark, ledger, report, retention and replay."""

@@ -1,4 +1,4 @@
-"""Bringing rejected findings again, once what they were rejected for is mended: the steps of the DAG ``tenable_replay_rejected``.
+"""Sends rejected findings again, once the cause of their rejection has been fixed: the steps of the DAG ``tenable_replay_rejected``.
 
 A replay is a run of its own: it reads the folder of the run that it repeats and writes only into its own, with its own receipts, rejected findings and ledger.
 It never touches a watermark. What Security Hub holds in the same or a newer version it ignores, so a replay can be repeated.
@@ -79,7 +79,7 @@ def plan_replay(context: Any) -> ReplayPlan:
         raise ConfigurationError(
             f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that may be repeated: {quoted(names(source.dag_root)[-5:], 1_500)}."
         )
-    # A replay that is run again begins anew: what is delivered twice changes nothing.
+    # A replay that is run again starts over: delivering a finding twice changes nothing.
     begin_again(run)
     settings: SettingsEntry = {**plan["settings"], "max_rejected_ratio": params["max_rejected_ratio"], "dry_run": False}
     write_json(run.plan, {**plan, "settings": settings, "usual_destinations": None, "replays": f"{params['dag_id']}/{source.run_id}"})

@@ -72,7 +72,7 @@ def _ledger(run: RunFolder, plan: RunPlan) -> tuple[Ledger | None, str]:
     if not export or not export["complete"]:
         return None, "NOT COMPLETE: the exports were not whole; nothing was imported, the watermark stays"
     try:
-        # Counted anew: what the ledger file says may be from before a task was cleared.
+        # Counted again: the ledger file may have been written before a task was cleared.
         return build_ledger(run, plan, exported=sum(part["records"] for part in export["parts"].values())), "NOT COMPLETE: the watermark stays"
     except TenableProviderError as error:
         return None, f"NOT COMPLETE: {error}"
@@ -104,7 +104,7 @@ def _window_rows(window: LedgerWindow | WindowEntry) -> Iterator[tuple[str, obje
 
 
 def _asset_rows(run: RunFolder, plan: RunPlan) -> Iterator[tuple[str, object]]:
-    """Whether the assets were exported whole, or the index was brought up to date."""
+    """Whether all assets were exported, or the index was brought up to date."""
     assets, state = plan.get("assets"), read_json(run.export("assets") / MANIFEST)
     if not assets or not state or not state["complete"]:
         return

@@ -41,7 +41,7 @@ class RunFolder:
     PARKED = "parked"
     ASSET_INDEX = "asset_index"
     DEPLOYMENT = "deployment"
-    #: Folders beside those of the runs.
+    #: Folders next to those of the runs.
     RESERVED = frozenset({PARKED, ASSET_INDEX, DEPLOYMENT})
 
     def __init__(self, base: str, dag_id: str, run_id: str) -> None:

@@ -49,7 +49,7 @@ def read_part(path: ObjectStoragePath) -> bytes:
 
 
 class PartWriter:
-    """Collects lines, compressed as they come, into a part that is then written whole.
+    """Collects lines, compressing them as they arrive, into a part that is then written in one piece.
 
     :param folder: where the part goes when it is closed.
     :param stem: the part's name without its ending.
@@ -121,7 +121,7 @@ class PartWriter:
 
 
 def write_lines(folder: ObjectStoragePath, stem: str, lines: Iterable[bytes]) -> str:
-    """Write a whole part of lines; its name is returned."""
+    """Write a complete part of lines, and return its name."""
     part = PartWriter(folder, stem)
     for line in lines:
         part.write(line)

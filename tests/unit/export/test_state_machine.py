@@ -660,7 +660,7 @@ def test_an_error_that_only_the_user_can_mend_is_raised_at_once(error):
 def test_a_state_that_nobody_knows_is_neither_whole_nor_broken():
     world = World([status("MELTED", {1}), status("FINISHED", {1})])
     assert world.finish().restarts == 0
-    with pytest.raises(TemporaryError, match="'MELTED', which is no state we know"):
+    with pytest.raises(TemporaryError, match="'MELTED', which is not a state we know"):
         World([status("MELTED", {1})]).finish()
 
 
