@@ -158,7 +158,7 @@ def test_the_dags_own_defaults_are_json(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("{", "is no JSON"), ("[]", "must be a JSON object such as"), ("5", "must be a JSON object"), ("null", "must be a JSON object")]
+    ("text", "words"), [("{", "is not JSON"), ("[]", "must be a JSON object such as"), ("5", "must be a JSON object"), ("null", "must be a JSON object")]
 )
 def test_defaults_that_are_no_object_are_refused(monkeypatch, text, words):
     put(monkeypatch, "dag_params", text)
