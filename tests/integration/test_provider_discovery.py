@@ -74,7 +74,7 @@ def test_dag_file_imports_none_of_the_heavy_packages() -> None:
     [
         ('{"severity": ["high"]}', "which is not a param of this DAG"),
         ("[1]", "must be a JSON object"),
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ('{"batch_size": 101}', "dag_params has a wrong batch_size: 101 is greater than the maximum of 100."),
     ],
 )
