@@ -71,6 +71,9 @@ class BoundedBody(io.IOBase):
         :raises ConfigurationError: it is too large.
         """
         if self._cut and self._size >= self._largest:
+            # A body that ends here has given its connection back. One that goes on holds it, and nobody else would close it.
+            if not self._raw.closed and self._raw.read1(1, decode_content=decode_content):
+                self._break_off()
             return b""
         began = time.monotonic()
         piece: bytes = self._raw.read1(amt, decode_content=decode_content) or b""

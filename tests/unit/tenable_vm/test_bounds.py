@@ -127,6 +127,28 @@ def test_an_errors_body_within_the_bound_is_complete_and_its_connection_used_aga
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_an_errors_body_that_comes_in_a_piece_of_just_the_bound_is_closed_too(server, session, stream):
+    """Else the socket stays open until the garbage collector comes by."""
+
+    def pauses(handler):
+        handler.send_response(503)
+        handler.send_header("Content-Length", str(3 * bounds.LARGEST_ERROR_BYTES))
+        handler.end_headers()
+        handler.wfile.write(b"e" * bounds.LARGEST_ERROR_BYTES)
+        handler.wfile.flush()
+        read.wait(5)
+        handler.wfile.write(b"e" * bounds.LARGEST_ERROR_BYTES)
+
+    read = threading.Event()
+    server.answers = [pauses, (200, {}, b"{}")]
+    threading.Timer(0.3, read.set).start()
+    response = session.get(server.url, stream=stream)
+    assert len(response.content) == bounds.LARGEST_ERROR_BYTES
+    assert response.raw.closed
+    assert session.get(server.url).content == b"{}"
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_what_pytenable_quotes_and_logs_of_an_error_is_bounded(server, tio, caplog, stream):
     server.answer(503, b"word " * 4_000_000, Retry_After="0")
     with pytest.raises(APIError) as failure:
