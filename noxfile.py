@@ -29,14 +29,28 @@ CELLS = {
     "3.3.2": ("3.3.2", "3.12", "airflow-3.3.2.txt"),
     "3.3.2-py3.13": ("3.3.2", "3.13", "airflow-3.3.2.txt"),
 }
-#: What MWAA's image has beside, and tests look at: the connection form of Airflow 2.11 to 3.1 is one of the FAB provider's. 2.11 brings it itself.
+#: What MWAA's image has beside, and tests look at: the connection form of Airflow 2.11 to 3.1 is one of the FAB
+#: provider's. 2.11 brings it itself.
 FURTHER = {"3.0.6": ("apache-airflow-providers-fab",)}
 #: Unit tests of the stand-in servers, the distributions, the files of deployments, and the repository itself.
 WITHOUT_AIRFLOW = (
-    "sandbox", "test_packaging.py", "test_compose.py", "test_entry_point.py", "test_deploy.py",
-    "test_install_lines.py", "test_mapping_docs.py", "test_repository.py", "test_site.py", "test_benchmarks.py", "test_matrix.py",
-    "test_mwaa_bundle.py", "test_mwaa_merge.py", "test_walls.py", "test_architecture.py", "test_known_bad_variants.py",
-)  # fmt: skip
+    "sandbox",
+    "test_packaging.py",
+    "test_compose.py",
+    "test_entry_point.py",
+    "test_deploy.py",
+    "test_install_lines.py",
+    "test_mapping_docs.py",
+    "test_repository.py",
+    "test_site.py",
+    "test_benchmarks.py",
+    "test_matrix.py",
+    "test_mwaa_bundle.py",
+    "test_mwaa_merge.py",
+    "test_walls.py",
+    "test_architecture.py",
+    "test_known_bad_variants.py",
+)
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["smoke"]
@@ -50,9 +64,15 @@ def _uv() -> str:
 
 
 def _interpreter(version: str) -> str:
-    """A Python of this version that works: on the path, of pyenv, or in `.venv`; else its number, and uv looks for one itself."""
+    """A Python of this version that works: on the path, of pyenv, or in `.venv`; else its number, and uv looks for one
+    itself.
+    """
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    for place in (shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python")), ROOT / ".venv" / "bin" / "python"):
+    for place in (
+        shutil.which(f"python{version}"),
+        *sorted(pyenv.glob(f"{version}.*/bin/python")),
+        ROOT / ".venv" / "bin" / "python",
+    ):
         if place:
             command = [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
             asked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -69,17 +89,39 @@ def _python(session: nox.Session, cell: str) -> str:
     if not (ROOT / interpreter).exists():
         session.run(uv, "venv", "--quiet", "--seed", "-p", _interpreter(python), folder, external=True)
     session.run(
-        uv, "pip", "install", "--quiet", "-p", interpreter, "-c", f"constraints/{constraints}", f"apache-airflow=={airflow}", *FURTHER.get(cell, ()),
-        "-e", ".[test]", external=True,
-    )  # fmt: skip
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "-p",
+        interpreter,
+        "-c",
+        f"constraints/{constraints}",
+        f"apache-airflow=={airflow}",
+        *FURTHER.get(cell, ()),
+        "-e",
+        ".[test]",
+        external=True,
+    )
     return interpreter
 
 
 def _pytest(session: nox.Session, cell: str, *arguments: str) -> None:
     # For `scripts/matrix.py`, which makes a table of them.
     report = f"--junitxml=.matrix/{cell}-{session.name.partition('(')[0]}.xml"
-    # The plugin of the anyio that 3.2 and 3.3 pin uses what pytest deprecates, and warnings are errors here. We do not need it.
-    session.run(_python(session, cell), "-m", "pytest", "-p", "no:anyio", "-q", report, *(session.posargs or arguments), external=True)
+    # The plugin of the anyio that 3.2 and 3.3 pin uses what pytest deprecates, and warnings are errors here. We do not
+    # need it.
+    session.run(
+        _python(session, cell),
+        "-m",
+        "pytest",
+        "-p",
+        "no:anyio",
+        "-q",
+        report,
+        *(session.posargs or arguments),
+        external=True,
+    )
 
 
 @nox.session
@@ -111,7 +153,11 @@ def system(session: nox.Session, cell: str) -> None:
 
 
 @nox.session
-@nox.parametrize("version", [name for name in CELLS if CELLS[name][2].startswith("mwaa-")], ids=[name for name in CELLS if CELLS[name][2].startswith("mwaa-")])
+@nox.parametrize(
+    "version",
+    [name for name in CELLS if CELLS[name][2].startswith("mwaa-")],
+    ids=[name for name in CELLS if CELLS[name][2].startswith("mwaa-")],
+)
 def mwaa(session: nox.Session, version: str) -> None:
     """MWAA's bundle: built, then installed without an index into a clean environment."""
     session.run(_python(session, version), "scripts/mwaa_bundle.py", "--airflow", version, "--check", external=True)

@@ -16,7 +16,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from packaging.version import Version
 from collections.abc import Iterator
 from contextlib import contextmanager
-from airflow_provider_tenable.exceptions import ConfigurationError, IncompleteRunError, RejectedFindingsError, UnservedError
+from airflow_provider_tenable.exceptions import (
+    ConfigurationError,
+    IncompleteRunError,
+    RejectedFindingsError,
+    UnservedError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +30,18 @@ AIRFLOW_V_3_0_PLUS = Version("3.0.0") <= _AIRFLOW
 AIRFLOW_V_3_2_PLUS = Version("3.2.0") <= _AIRFLOW
 
 if AIRFLOW_V_3_0_PLUS:
-    from airflow.sdk import DAG, Asset, BaseNotifier, BaseOperator, BaseOperatorLink, ObjectStoragePath, Param, Variable, dag, task
+    from airflow.sdk import (
+        DAG,
+        Asset,
+        BaseNotifier,
+        BaseOperator,
+        BaseOperatorLink,
+        ObjectStoragePath,
+        Param,
+        Variable,
+        dag,
+        task,
+    )
     from airflow.sdk.execution_time.xcom import XCom
 else:
     from airflow.datasets import Dataset as Asset
@@ -70,7 +86,8 @@ else:
 
 
 def mask_secret(secret: str) -> None:
-    """Have Airflow mask a secret in the logs that it writes. Airflow passes over texts of less than 5 characters, and its own name.
+    """Have Airflow mask a secret in the logs that it writes. Airflow passes over texts of less than 5 characters, and
+    its own name.
 
     Not for threads of our own: on Airflow 3 the task asks its supervisor, one question at a time.
     """
@@ -93,8 +110,8 @@ def mask_secret(secret: str) -> None:
 def asset_of(uri: str) -> Asset:
     """An asset (Airflow 2: a dataset) whose URI is given in its normal form.
 
-    Airflow's own constructor has every provider's URI handlers imported to find the one of the scheme. That loads boto3 and takes two seconds of each task and
-    of each look at the DAG file, for a URI that they would leave as it is.
+    Airflow's own constructor has every provider's URI handlers imported to find the one of the scheme. That loads boto3
+    and takes two seconds of each task and of each look at the DAG file, for a URI that they would leave as it is.
     """
     # Without a scheme nothing is looked up.
     asset = Asset("tenable")
@@ -121,7 +138,9 @@ _DATABASE = frozenset({"MetastoreBackend", "ExecutionAPISecretsBackend"})
 
 
 def defined_outside_database(variable: str) -> str | None:
-    """What defines a Variable before Airflow's database is asked, in words; None where nothing does. The order is Airflow's own when it reads one."""
+    """What defines a Variable before Airflow's database is asked, in words; None where nothing does. The order is
+    Airflow's own when it reads one.
+    """
     if AIRFLOW_V_3_0_PLUS:
         from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
     else:
@@ -134,17 +153,28 @@ def defined_outside_database(variable: str) -> str | None:
         try:
             value = backend.get_variable(key=variable)
         except Exception as error:  # noqa: BLE001 - as Airflow itself does: where it matters, reading the Variable fails.
-            _log.warning("It is not known whether the secrets backend %s defines Variable %s: %s", type(backend).__name__, variable, type(error).__name__)
+            _log.warning(
+                "It is not known whether the secrets backend %s defines Variable %s: %s",
+                type(backend).__name__,
+                variable,
+                type(error).__name__,
+            )
             continue
         if value is not None:
             in_environment = "EnvironmentVariablesBackend" in kinds
-            return f"the environment variable AIRFLOW_VAR_{variable.upper()}" if in_environment else f"the secrets backend {type(backend).__name__}"
+            return (
+                f"the environment variable AIRFLOW_VAR_{variable.upper()}"
+                if in_environment
+                else f"the secrets backend {type(backend).__name__}"
+            )
     return None
 
 
 @contextmanager
 def fail_fast() -> Iterator[None]:
-    """Turn errors that only the user can fix into Airflow's "fail without retrying". All others keep the task's retries."""
+    """Turn errors that only the user can fix into Airflow's "fail without retrying". All others keep the task's
+    retries.
+    """
     try:
         yield
     except (ConfigurationError, IncompleteRunError, RejectedFindingsError, UnservedError) as error:
@@ -163,7 +193,9 @@ async def is_deferred(task_instance: Any) -> bool | None:
 
     of_task = {name: getattr(task_instance, name) for name in ("dag_id", "map_index")}
     try:
-        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(**of_task, task_ids=[task_instance.task_id], run_ids=[task_instance.run_id])
+        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+            **of_task, task_ids=[task_instance.task_id], run_ids=[task_instance.run_id]
+        )
     except Exception as error:  # noqa: BLE001 - what it raises is an implementation detail of Airflow's supervisor.
         _log.warning("The state of task %s cannot be asked for: %s", task_instance.task_id, type(error).__name__)
         return None

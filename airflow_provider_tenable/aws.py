@@ -62,8 +62,9 @@ def instance_arn(region: str, account: str, instance: str) -> str:
 def product_arn(product: str, *, region: str, account: str) -> str:
     """The ARN of a Security Hub product in a hub's Region.
 
-    ``company/product`` has no account in its ARN; ``default`` is the account's own default product. Tenable has no product outside the
-    ``aws`` partition (user guide: third-party products by Region): the default product stands in for it there.
+    ``company/product`` has no account in its ARN; ``default`` is the account's own default product. Tenable has no
+    product outside the ``aws`` partition (user guide: third-party products by Region): the default product stands in
+    for it there.
     """
     partition = partition_of(region)
     if product == DEFAULT_PRODUCT or (product == TENABLE_PRODUCT and partition != "aws"):

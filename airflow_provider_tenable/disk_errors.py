@@ -26,7 +26,8 @@ def after_writing(error: OSError) -> str:
         return "Mount it for writing, or point [tenable] staging_path elsewhere, and clear the task."
     if error.errno in BAD_NAME:
         return (
-            "The file system does not take this name. Trigger the run with a shorter run_id of letters, digits, - and _, "
+            "The file system does not take this name. Trigger the run with a shorter run_id of letters, digits, - and "
+            "_, "
             "or point [tenable] staging_path at another file system."
         )
     return "Correct that, or point [tenable] staging_path elsewhere, and clear the task."

@@ -16,8 +16,8 @@ from airflow_provider_tenable.guards.redaction import scrub
 class TenableProviderError(Exception):
     """Base of all errors this package raises on purpose. The text says what happened, to what, and what to do.
 
-    It is one line and repeats no known secret, whatever it quotes: Airflow writes it into the task's log. How long a quote may be is decided where the
-    text is made (:func:`airflow_provider_tenable.foreign_text.safe`).
+    It is one line and repeats no known secret, whatever it quotes: Airflow writes it into the task's log. How long a
+    quote may be is decided where the text is made (:func:`airflow_provider_tenable.foreign_text.safe`).
     """
 
     def __init__(self, message: str = "") -> None:
@@ -45,11 +45,15 @@ class TenableRequestError(ConfigurationError):
 
 
 class UnmappableError(ValueError):
-    """A record lacks something that a finding requires, or exceeds a limit that no cut can meet. It is put aside and counted; the run continues."""
+    """A record lacks something that a finding requires, or exceeds a limit that no cut can meet. It is put aside and
+    counted; the run continues.
+    """
 
 
 class TemporaryError(TenableProviderError):
-    """The remote service, or the network path to it, is temporarily unavailable (429, 5xx, time-outs, broken answers)."""
+    """The remote service, or the network path to it, is temporarily unavailable (429, 5xx, time-outs, broken
+    answers).
+    """
 
 
 class ExportNotFoundError(TemporaryError):

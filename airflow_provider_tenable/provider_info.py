@@ -9,8 +9,9 @@ from airflow_provider_tenable.config import provider_config
 
 _PACKAGE = "airflow_provider_tenable"
 
-#: The connection form. Airflow 3.2 and later read it from here; 2.11 to 3.1 ask the hook, which reads the same table. The port is there since the test button
-#: of Airflow 3.3.1 and 3.3.2 refuses every connection without one (apache/airflow#73298).
+#: The connection form. Airflow 3.2 and later read it from here; 2.11 to 3.1 ask the hook, which reads the same table.
+#: The port is there since the test button of Airflow 3.3.1 and 3.3.2 refuses every connection without one
+#: (apache/airflow#73298).
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": ["schema", "extra"],
     "relabeling": {"host": "URL", "login": "Access key", "password": "Secret key"},
@@ -39,7 +40,8 @@ CONN_FIELDS: dict[str, Any] = {
     },
     "allow_http": {
         "label": "Allow plain HTTP",
-        "description": "true: an http:// URL may name another machine, and the keys travel there unencrypted (default false)",
+        "description": "true: an http:// URL may name another machine, and the keys travel there unencrypted (default "
+        "false)",
         "schema": {"type": ["string", "null"]},
     },
 }
@@ -74,7 +76,10 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        **{layer: [{"integration-name": "Tenable Vulnerability Management", "python-modules": names}] for layer, names in modules.items()},
+        **{
+            layer: [{"integration-name": "Tenable Vulnerability Management", "python-modules": names}]
+            for layer, names in modules.items()
+        },
         "connection-types": [
             {
                 "connection-type": "tenable",

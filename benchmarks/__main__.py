@@ -1,4 +1,5 @@
-"""`make bench`: measures the provider and Tenable's own tool on the same records and servers, prints tables, writes a JSON file.
+"""`make bench`: measures the provider and Tenable's own tool on the same records and servers, prints tables, writes a
+JSON file.
 
     python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts dag]
     python -m benchmarks --render [--json FILE]
@@ -43,7 +44,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="smaller and fewer: some minutes instead of 25")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results.json")
     parser.add_argument("suite", nargs="*", help=", ".join(known))
-    parser.add_argument("--render", action="store_true", help="measure nothing: put the results into docs/performance.md and docs/scaling.md")
+    parser.add_argument(
+        "--render",
+        action="store_true",
+        help="measure nothing: put the results into docs/performance.md and docs/scaling.md",
+    )
     options = parser.parse_args()
     if options.render:
         missing = render(json.loads(options.json.read_text()))
@@ -55,13 +60,24 @@ def main() -> int:
     if not PEER_PYTHON.exists():
         parser.error(f"{PEER_PYTHON} is not there: run `make bench`, which installs the peer.")
     results: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
-    results["machine"] = {"python": sys.version.split()[0], "system": platform.platform(), "cores": os.cpu_count(), "load": os.getloadavg()}
+    results["machine"] = {
+        "python": sys.version.split()[0],
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg(),
+    }
     for name, measure in suites_of(quick=options.quick).items():
         if name in chosen:
             began = time.monotonic()
             rows, figures = measure()
             seconds = time.monotonic() - began
-            results[name] = {"rows": rows, "figures": figures, "seconds": seconds, "quick": options.quick, "load": os.getloadavg()}
+            results[name] = {
+                "rows": rows,
+                "figures": figures,
+                "seconds": seconds,
+                "quick": options.quick,
+                "load": os.getloadavg(),
+            }
             print(f"\n{name} ({seconds:.0f} s)\n\n{table(rows)}", flush=True)
             options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0

@@ -30,7 +30,14 @@ def destination(number: int, port: int, lines: list[bytes], gate: Any, results: 
         gate.wait()
         began, cpu = time.monotonic(), time.process_time()
         receipts = import_once(sender, run, parts, len(lines))
-        results.put({"seconds": time.monotonic() - began, "cpu": time.process_time() - cpu, "accepted": receipts.accepted, "calls": receipts.calls})
+        results.put(
+            {
+                "seconds": time.monotonic() - began,
+                "cpu": time.process_time() - cpu,
+                "accepted": receipts.accepted,
+                "calls": receipts.calls,
+            }
+        )
 
 
 def main() -> None:
@@ -40,10 +47,14 @@ def main() -> None:
     # Loaded once and shared by the forked processes, as Airflow's executors do.
     hook().client.close()
     source = Path(file).read_bytes().splitlines()
-    lines = [line.replace(b'"Id":"', b'"Id":"%d/' % copy, 1) for copy in range(-(-each // len(source))) for line in source][:each]
+    lines = [
+        line.replace(b'"Id":"', b'"Id":"%d/' % copy, 1) for copy in range(-(-each // len(source))) for line in source
+    ][:each]
     context = multiprocessing.get_context("fork")
     gate, results = context.Barrier(count + 1), context.Queue()
-    processes = [context.Process(target=destination, args=(number, port, lines, gate, results)) for number in range(count)]
+    processes = [
+        context.Process(target=destination, args=(number, port, lines, gate, results)) for number in range(count)
+    ]
     for process in processes:
         process.start()
     gate.wait()

@@ -1,9 +1,10 @@
-"""A Security Hub that costs next to nothing: it reads a request to its end, keeps to latency and quota, and says that all was accepted.
+"""A Security Hub that costs next to nothing: it reads a request to its end, keeps to latency and quota, and says that
+all was accepted.
 
     python -m benchmarks.cheap_hub [--latency-ms 300] [--rate 10 --burst 30]      prints its port
 
-Only what clients under measurement need is answered: BatchImportFindings, and empty objects for the rest. The quota is one per access key (here: per destination),
-and answers 429 as the service does.
+Only what clients under measurement need is answered: BatchImportFindings, and empty objects for the rest. The quota is
+one per access key (here: per destination), and answers 429 as the service does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import time
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _KEY = re.compile(rb"Credential=([^/]+)/")
 _IDENTITY = (
-    b'<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>arn:aws:iam::111122223333:user/benchmark</Arn>'
+    b'<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/'
+    b'"><GetCallerIdentityResult><Arn>arn:aws:iam::111122223333:user/benchmark</Arn>'
     b"<UserId>AIDA</UserId><Account>111122223333</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
 )
 _COUNT = re.compile(rb'"SchemaVersion"')
@@ -78,7 +80,10 @@ class Hub(asyncio.Protocol):
             bucket = Hub.buckets.setdefault(key[1] if key else b"", Bucket(Hub.rate, Hub.burst)) if Hub.rate else None
             if bucket is not None and not bucket.take():
                 Hub.throttled += 1
-                status, text = b"429 Too Many Requests", b'{"__type":"TooManyRequestsException","message":"Rate exceeded"}'
+                status, text = (
+                    b"429 Too Many Requests",
+                    b'{"__type":"TooManyRequestsException","message":"Rate exceeded"}',
+                )
             else:
                 count = len(_COUNT.findall(body))
                 Hub.accepted += count
@@ -87,7 +92,11 @@ class Hub(asyncio.Protocol):
             text = _IDENTITY
         elif head.startswith(b"GET /stats"):
             text = b'{"accepted":%d,"throttled":%d}' % (Hub.accepted, Hub.throttled)
-        answer = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (status, len(text), text)
+        answer = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+            status,
+            len(text),
+            text,
+        )
         if Hub.latency and head.startswith(b"POST /findings/import"):
             asyncio.get_running_loop().call_later(Hub.latency, self.transport.write, answer)
         else:

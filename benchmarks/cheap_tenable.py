@@ -31,7 +31,16 @@ class Handler(BaseHTTPRequestHandler):
             self._send(make(int(chunk[1]) - 1))
         elif self.path.endswith("/status"):
             listed = list(range(1, count + 1))
-            self._send({"uuid": kind, "status": "FINISHED", "chunks_available": listed, "chunks_failed": [], "chunks_cancelled": [], "total_chunks": count})
+            self._send(
+                {
+                    "uuid": kind,
+                    "status": "FINISHED",
+                    "chunks_available": listed,
+                    "chunks_failed": [],
+                    "chunks_cancelled": [],
+                    "total_chunks": count,
+                }
+            )
         else:
             self._send({"username": "benchmark"})
 

@@ -1,6 +1,7 @@
 """What the DAG file costs whoever parses it, and what a run leaves in the XComs.
 
-python -m benchmarks.dag_cost modules FILE      one line of JSON: the modules that parsing a DAG file loads, and its CPU time
+python -m benchmarks.dag_cost modules FILE      one line of JSON: the modules that parsing a DAG file loads,
+                                                    and its CPU time
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A whole run of the DAG by Airflow's own `dag.test`, in a database of its own: its tasks, what it left in the XComs, what it took beside the job in one process.
+"""A whole run of the DAG by Airflow's own `dag.test`, in a database of its own: its tasks, what it left in the XComs,
+what it took beside the job in one process.
 
 python -m benchmarks.dag_run TENABLE_PORT HUB_PORT      one line of JSON
 """
@@ -34,12 +35,22 @@ def main() -> None:
                 "AIRFLOW__TENABLE__STAGING_PATH": f"file://{home}/staging",
                 "AIRFLOW__TENABLE__PRODUCT": "default",
                 "AIRFLOW_CONN_TENABLE_DEFAULT": json.dumps(
-                    {"conn_type": "tenable", "host": f"http://127.0.0.1:{tenable_port}", "login": "access", "password": "secret"}
+                    {
+                        "conn_type": "tenable",
+                        "host": f"http://127.0.0.1:{tenable_port}",
+                        "login": "access",
+                        "password": "secret",
+                    }
                 ),
             }
         )
         connect(int(hub_port))
-        subprocess.run([sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         dag = runpy.run_path(str(ROOT / "dags" / "tenable_to_security_hub.py"))["dag"]
         destinations = [{"aws_conn_id": "aws_default", "accounts": [ACCOUNT], "role_name": None, "region": REGION}]
         conf = {"severities": ["info", "low", "medium", "high", "critical"], "destinations": destinations}
@@ -51,10 +62,24 @@ def main() -> None:
             raise RuntimeError(f"the run ended as {state}")
         with closing(sqlite3.connect(database)) as connection:
             (tasks,) = connection.execute("SELECT count(*) FROM task_instance").fetchone()
-            xcoms, xcom_bytes, largest = connection.execute("SELECT count(*), sum(length(value)), max(length(value)) FROM xcom").fetchone()
+            xcoms, xcom_bytes, largest = connection.execute(
+                "SELECT count(*), sum(length(value)), max(length(value)) FROM xcom"
+            ).fetchone()
     # Airflow may have written to stdout: the last line is ours.
     print()
-    print(json.dumps({"tasks": tasks, "xcoms": xcoms, "xcom_bytes": xcom_bytes, "largest_xcom_bytes": largest, "cpu": cpu, "wall": wall}), flush=True)
+    print(
+        json.dumps(
+            {
+                "tasks": tasks,
+                "xcoms": xcoms,
+                "xcom_bytes": xcom_bytes,
+                "largest_xcom_bytes": largest,
+                "cpu": cpu,
+                "wall": wall,
+            }
+        ),
+        flush=True,
+    )
 
 
 def _cpu() -> float:

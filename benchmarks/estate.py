@@ -1,7 +1,7 @@
 """Generated Tenable data for the benchmarks: the sandbox's records, in any number, without holding them.
 
-The sandbox generates :data:`MODEL_HOSTS` hosts with :data:`PER_HOST` vulnerabilities each. Further hosts are copies of these under ids of their own, which costs
-a replacement of bytes instead of a rendering.
+The sandbox generates :data:`MODEL_HOSTS` hosts with :data:`PER_HOST` vulnerabilities each. Further hosts are copies of
+these under ids of their own, which costs a replacement of bytes instead of a rendering.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Generated:
 
     :param vulnerabilities: how many, a multiple of :data:`PER_HOST`.
     :param accounts: the AWS accounts that the hosts are spread over.
-    :param plugins: 1: the plugins repeat as the sandbox's do (some 120 in all). More: so many times as many plugins, of different ids.
+    :param plugins: 1: the plugins repeat as the sandbox's do (some 120 in all). More: so many times as many plugins, of
+        different ids.
     """
 
     def __init__(self, vulnerabilities: int, *, plugins: int = 1, accounts: tuple[str, ...] = ACCOUNTS) -> None:
@@ -50,7 +51,13 @@ class Generated:
             records = [text.encode() for text in vulnerability_texts(estate.vulnerabilities[host.asset_id], options)]
             # A few hosts of the sandbox have fewer: repeated on other ports, so that every host has as many.
             for number in range(PER_HOST - len(records)):
-                records.append(re.sub(rb'"port": \{"port": "?\d+"?', b'"port": {"port": %d' % (20000 + number), records[number % len(records)]))
+                records.append(
+                    re.sub(
+                        rb'"port": \{"port": "?\d+"?',
+                        b'"port": {"port": %d' % (20000 + number),
+                        records[number % len(records)],
+                    )
+                )
             asset = json.dumps(asset_v2(host, estate.states[host.asset_id], resource_tags=True)).encode()
             models.append((host.asset_id, host.instance_id or "", records, asset))
         return models
@@ -66,7 +73,10 @@ class Generated:
         records = [record.replace(asset_id.encode(), mine) for record in records]
         if self.plugins > 1:
             offset = 1_000_000 + number % self.plugins * 1_000_000
-            records = [_PLUGIN_ID.sub(lambda match: match[1] + b"%d" % (int(match[2]) + offset) + match[3], record, count=1) for record in records]
+            records = [
+                _PLUGIN_ID.sub(lambda match: match[1] + b"%d" % (int(match[2]) + offset) + match[3], record, count=1)
+                for record in records
+            ]
         return records
 
     @property

@@ -21,7 +21,9 @@ PARTS = 2
 def connect(port: int, key: str = "AKIABENCHMARK") -> None:
     """The connection `aws_default`, to the cheap hub."""
     extra = {"region_name": REGION, "endpoint_url": f"http://127.0.0.1:{port}"}
-    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps({"conn_type": "aws", "login": key, "password": "secret", "extra": extra})
+    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps(
+        {"conn_type": "aws", "login": key, "password": "secret", "extra": extra}
+    )
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
@@ -40,7 +42,9 @@ def import_once(sender: Any, run: Any, parts: list[str], total: int, **arguments
 
     folder = run.destination(ACCOUNT, REGION)
     receipts = Receipts(run, ACCOUNT, REGION, parts)
-    FindingsImport(sender=sender, receipts=receipts, **arguments).run(((name, read_lines(folder / name)) for name in parts), total)
+    FindingsImport(sender=sender, receipts=receipts, **arguments).run(
+        ((name, read_lines(folder / name)) for name in parts), total
+    )
     return receipts
 
 
@@ -72,7 +76,12 @@ def ours(port: int, file: str) -> Iterator[dict[str, Any]]:
             run.receipts(ACCOUNT, REGION).unlink(missing_ok=True)
             began, wall = time.process_time(), time.monotonic()
             receipts = import_once(sender, run, parts, len(lines), bucket=TokenBucket(1e6, 1e6))
-            yield {"cpu": time.process_time() - began, "wall": time.monotonic() - wall, "findings": receipts.accepted, "calls": receipts.calls}
+            yield {
+                "cpu": time.process_time() - began,
+                "wall": time.monotonic() - wall,
+                "findings": receipts.accepted,
+                "calls": receipts.calls,
+            }
 
 
 def boto3(port: int, file: str) -> Iterator[dict[str, Any]]:
@@ -80,7 +89,11 @@ def boto3(port: int, file: str) -> Iterator[dict[str, Any]]:
     import boto3 as sdk
 
     client = sdk.client(
-        "securityhub", region_name=REGION, endpoint_url=f"http://127.0.0.1:{port}", aws_access_key_id="AKIABOTO", aws_secret_access_key="secret"
+        "securityhub",
+        region_name=REGION,
+        endpoint_url=f"http://127.0.0.1:{port}",
+        aws_access_key_id="AKIABOTO",
+        aws_secret_access_key="secret",
     )
     client.describe_hub()
     lines = Path(file).read_bytes().splitlines()[:1000]
@@ -90,7 +103,12 @@ def boto3(port: int, file: str) -> Iterator[dict[str, Any]]:
         for start in range(0, len(findings), 100):
             client.batch_import_findings(Findings=findings[start : start + 100])
             calls += 1
-        yield {"cpu": time.process_time() - began, "wall": time.monotonic() - wall, "findings": len(findings), "calls": calls}
+        yield {
+            "cpu": time.process_time() - began,
+            "wall": time.monotonic() - wall,
+            "findings": len(findings),
+            "calls": calls,
+        }
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""The whole job of the provider in one process: the DAG's operators and steps in their order, over real sockets, without a scheduler.
+"""The whole job of the provider in one process: the DAG's operators and steps in their order, over real sockets,
+without a scheduler.
 
 python -m benchmarks.job_side TENABLE_PORT HUB_PORT QUOTA      one line of JSON: CPU and wall by stage
 """
@@ -74,17 +75,26 @@ def main() -> None:
         plan = plan_module.plan_run(context)
     with stage("export"):
         exports = {
-            kind: TenableExportOperator(task_id=kind, export=kind, filters={}, deferrable=False, poll_interval=1).execute(context)
+            kind: TenableExportOperator(
+                task_id=kind, export=kind, filters={}, deferrable=False, poll_interval=1
+            ).execute(context)
             for kind in ("assets", "vulnerabilities")
         }
     with stage("transform"):
         for shard in plan_module.plan_shards(context, exports["vulnerabilities"]):
-            TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, plan=plan, **exports).execute(context)
+            TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, plan=plan, **exports).execute(
+                context
+            )
     with stage("import"):
-        results = [SecurityHubImportFindingsOperator(task_id="import", assignment=each).execute(context) for each in plan_module.plan_imports(context)]
+        results = [
+            SecurityHubImportFindingsOperator(task_id="import", assignment=each).execute(context)
+            for each in plan_module.plan_imports(context)
+        ]
     with stage("settle"):
         finish.settle_run(context, exports["vulnerabilities"])
-    staged_bytes = sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(scratch) for name in names)
+    staged_bytes = sum(
+        os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(scratch) for name in names
+    )
     print(
         json.dumps(
             {

@@ -25,13 +25,20 @@ class Child:
 
     def __init__(self, command: Sequence[str | Path], env: dict[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
-            [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **(env or {})}
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **(env or {})},
         )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._process.stdin
         assert self._process.stdout
         with contextlib.suppress(BrokenPipeError):
@@ -55,7 +62,10 @@ class Child:
 
 def ours(module: str, *arguments: str | Path) -> Child:
     """A measuring module of ours, in the environment that this process runs in."""
-    return Child([sys.executable, "-W", "ignore", "-m", f"benchmarks.{module}", *arguments], {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"})
+    return Child(
+        [sys.executable, "-W", "ignore", "-m", f"benchmarks.{module}", *arguments],
+        {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"},
+    )
 
 
 def peer(*arguments: str | Path) -> Child:
@@ -64,7 +74,9 @@ def peer(*arguments: str | Path) -> Child:
 
 
 def interleaved(children: dict[str, Child], rounds: int) -> dict[str, list[Measurement]]:
-    """Let all measure in turns, so that whatever else the machine does meets them alike. The first round, which warms up, does not count."""
+    """Let all measure in turns, so that whatever else the machine does meets them alike. The first round, which warms
+    up, does not count.
+    """
     results: dict[str, list[Measurement]] = {name: [] for name in children}
     for number in range(rounds + 1):
         for name, child in children.items():

@@ -109,7 +109,9 @@ def transform(folder: str) -> Iterator[dict[str, Any]]:
 
 
 def floor(folder: str) -> Iterator[dict[str, Any]]:
-    """What no mapping can go below: the typed decoding of the same bytes, and the encoding of as many bytes of findings."""
+    """What no mapping can go below: the typed decoding of the same bytes, and the encoding of as many bytes of
+    findings.
+    """
     import gc
 
     import msgspec
@@ -120,7 +122,11 @@ def floor(folder: str) -> Iterator[dict[str, Any]]:
     lines: list[bytes] = []
     in_memory(folder)(lines)
     findings = msgspec.json.Decoder(list[Finding]).decode(b"[" + b",".join(lines) + b"]")
-    chunks, decoder, encoder = chunks_of(folder, "vulnerabilities"), msgspec.json.Decoder(list[Vulnerability]), msgspec.json.Encoder()
+    chunks, decoder, encoder = (
+        chunks_of(folder, "vulnerabilities"),
+        msgspec.json.Decoder(list[Vulnerability]),
+        msgspec.json.Encoder(),
+    )
     gc.freeze()
     while True:
         gc.disable()

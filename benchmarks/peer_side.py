@@ -1,4 +1,5 @@
-"""Tenable's own tool under the same measurements. Runs in the peer's environment: standard library and `tenable_aws_sechub` only.
+"""Tenable's own tool under the same measurements. Runs in the peer's environment: standard library and
+`tenable_aws_sechub` only.
 
 python peer_side.py transform CHUNKS_DIR      one line of JSON per line read from stdin
 python peer_side.py job CONFIG_FILE           one line of JSON, then the end
@@ -22,7 +23,10 @@ def transform(folder):
     trims = (
         "network.ipv4s",
         "network.ipv6s",
-        *(f"cloud.aws.{n}" for n in ("region", "ec2_instance_id", "owner_id", "ec2_instance_type", "ec2_instance_ami_id")),
+        *(
+            f"cloud.aws.{n}"
+            for n in ("region", "ec2_instance_id", "owner_id", "ec2_instance_type", "ec2_instance_ami_id")
+        ),
     )
     assets = {}
     for name in names:
@@ -54,7 +58,8 @@ def job(config_file):
     """The whole of it, as `tvm2aws` runs it."""
     from tenable_aws_sechub.transform import Processor
 
-    # It warns about each vulnerability that it leaves out; at its default verbosity these go to the terminal, here nowhere.
+    # It warns about each vulnerability that it leaves out; at its default verbosity these go to the terminal, here
+    # nowhere.
     logging.disable(logging.CRITICAL)
     # pyTenable waits 30 s between two looks at an export that is not ready; the exports here are ready at once.
     with open(config_file) as file:

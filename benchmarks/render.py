@@ -1,6 +1,7 @@
 """Puts what was measured into the docs, so that no figure there is typed by hand.
 
-python -m benchmarks --render       fills what stands between `<!-- bench NAME -->` and `<!-- end -->` in docs/performance.md and docs/scaling.md from the results
+python -m benchmarks --render       fills what stands between `<!-- bench NAME -->` and `<!-- end -->` in
+                                        docs/performance.md and docs/scaling.md from the results
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ _MARKED = re.compile(r"(<!-- bench (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 def table(rows: Rows) -> str:
     """Rows as a Markdown table that can be read as text too."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
@@ -46,7 +49,10 @@ def render(results: dict[str, Any], pages: tuple[Path, ...] = PAGES) -> list[str
 
 def machine(facts: dict[str, Any]) -> Rows:
     """What it was measured on."""
-    return [("Python", "system", "cores", "load average before"), (facts["python"], facts["system"], str(facts["cores"]), f"{facts['load'][0]:.1f}")]
+    return [
+        ("Python", "system", "cores", "load average before"),
+        (facts["python"], facts["system"], str(facts["cores"]), f"{facts['load'][0]:.1f}"),
+    ]
 
 
 def scaling(figures: dict[str, Any]) -> Rows:
@@ -63,10 +69,22 @@ def scaling(figures: dict[str, Any]) -> Rows:
         row("into 10, evenly filled", lambda size: duration(size / 10_000)),
         row("into 100, evenly filled", lambda size: duration(size / 100_000)),
         row("calls of BatchImportFindings", lambda size: f"{size // 100:,}"),
-        row(f"CPU of export ({stages['export']:.0f} us a finding), in one task", lambda size: duration(size * stages["export"] / 1e6)),
-        row(f"CPU of transform ({stages['transform']:.0f} us), over all shards", lambda size: duration(size * stages["transform"] / 1e6)),
-        row(f"CPU of import ({stages['import']:.0f} us), over all destinations", lambda size: duration(size * stages["import"] / 1e6)),
-        row(f"staging, by our records ({staged:.0f} bytes a finding) / at 2 KB", lambda size: f"{size * staged / 1e9:.1f} / {size * 2000 / 1e9:.0f} GB"),
+        row(
+            f"CPU of export ({stages['export']:.0f} us a finding), in one task",
+            lambda size: duration(size * stages["export"] / 1e6),
+        ),
+        row(
+            f"CPU of transform ({stages['transform']:.0f} us), over all shards",
+            lambda size: duration(size * stages["transform"] / 1e6),
+        ),
+        row(
+            f"CPU of import ({stages['import']:.0f} us), over all destinations",
+            lambda size: duration(size * stages["import"] / 1e6),
+        ),
+        row(
+            f"staging, by our records ({staged:.0f} bytes a finding) / at 2 KB",
+            lambda size: f"{size * staged / 1e9:.1f} / {size * 2000 / 1e9:.0f} GB",
+        ),
         row("chunks at 100 assets of 50 findings", lambda size: f"{size // 5000:,}"),
     ]
 

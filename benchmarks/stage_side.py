@@ -32,7 +32,10 @@ def generate(folder: Path, vulnerabilities: int, port: int) -> int:
 
     estate = Generated(vulnerabilities, accounts=(ACCOUNT,))
     for kind, chunks in (("assets", estate.asset_chunks()), ("vulnerabilities", estate.chunks())):
-        store, state = store_of(folder, kind), ExportState(kind=kind, body={}, started_at=0.0, uuid="benchmark", complete=True)
+        store, state = (
+            store_of(folder, kind),
+            ExportState(kind=kind, body={}, started_at=0.0, uuid="benchmark", complete=True),
+        )
         for number, chunk in enumerate(chunks, 1):
             state.parts[str(number)] = store.put("benchmark", number, chunk)
         store.save(state)
@@ -92,7 +95,11 @@ def main() -> None:
     began = time.process_time()
     work = {"generate": generate, "export": export, "transform": transform, "import": import_}.get(stage)
     done = work(Path(folder), int(vulnerabilities), int(port[0]) if port else 0) if work else 0
-    result = {"records": done, "cpu": time.process_time() - began, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    result = {
+        "records": done,
+        "cpu": time.process_time() - began,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
     print(json.dumps(result), flush=True)
 
 

@@ -36,7 +36,14 @@ def server(module: str, *arguments: Any) -> Iterator[str]:
 def once(command: list[Any], env: dict[str, str] | None = None) -> Measurement:
     """Run a program that measures once."""
     quiet = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR", "AWS_EC2_METADATA_DISABLED": "true"}
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT, env={**os.environ, **quiet, **(env or {})}, check=False)
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **quiet, **(env or {})},
+        check=False,
+    )
     if done.returncode:
         raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stderr[-3000:]}")
     answer: Measurement = json.loads(done.stdout.splitlines()[-1])
@@ -70,7 +77,9 @@ def transform(rounds: int, records: int = 25_000) -> tuple[Rows, Any]:
             **seconds,
             "times_peer": seconds["peer"] / seconds["ours"],
             "times_floor": seconds["ours"] / seconds["floor"],
-            "bytes_per_finding": {name: results[name][0]["bytes"] / results[name][0]["findings"] for name in ("ours", "peer")},
+            "bytes_per_finding": {
+                name: results[name][0]["bytes"] / results[name][0]["findings"] for name in ("ours", "peer")
+            },
         }
         for name, value in seconds.items():
             bar = ">= 10 times the peer" if name == "ours" else ""
@@ -84,15 +93,23 @@ def importing(rounds: int, findings: int = 5_000) -> tuple[Rows, Any]:
     figures = {}
     with tempfile.TemporaryDirectory() as scratch, server("cheap_hub") as port:
         file = findings_file(Path(scratch), findings)
-        children = {"ours": ours("import_side", "ours", port, file), "boto3's default": ours("import_side", "boto3", port, file)}
+        children = {
+            "ours": ours("import_side", "ours", port, file),
+            "boto3's default": ours("import_side", "boto3", port, file),
+        }
         with many(children):
             results = interleaved(children, rounds)
     for name, found in results.items():
         cpu = median(found, "cpu")
-        figures[name] = {"ms_per_call": 1e3 * cpu / found[0]["calls"], "us_per_finding": 1e6 * cpu / found[0]["findings"]}
+        figures[name] = {
+            "ms_per_call": 1e3 * cpu / found[0]["calls"],
+            "us_per_finding": 1e6 * cpu / found[0]["findings"],
+        }
         bar = "<= 3 ms per call" if name == "ours" else ""
         rate = found[0]["findings"] / median(found, "wall")
-        rows.append((name, f"{figures[name]['ms_per_call']:.2f}", f"{figures[name]['us_per_finding']:.1f}", f"{rate:,.0f}", bar))
+        rows.append(
+            (name, f"{figures[name]['ms_per_call']:.2f}", f"{figures[name]['us_per_finding']:.1f}", f"{rate:,.0f}", bar)
+        )
     return rows, figures
 
 
@@ -108,21 +125,26 @@ def findings_file(scratch: Path, findings: int) -> Path:
 
 def job(vulnerabilities: int, peer_vulnerabilities: int, rounds: int) -> tuple[Rows, Any]:
     """3. The whole job in process, one account."""
-    rows: Rows = [("hub", "who", "vulnerabilities", "findings/s", "us of CPU per finding", "share of the quota", "peak MB", "bar")]
+    rows: Rows = [
+        ("hub", "who", "vulnerabilities", "findings/s", "us of CPU per finding", "share of the quota", "peak MB", "bar")
+    ]
     figures: dict[str, Any] = {}
     for latency, quota in ((0, False), (100, False), (300, False), (0, True), (300, True)):
         limits = ("--rate", 10, "--burst", 30) if quota else ()
         with tempfile.TemporaryDirectory() as scratch, server("cheap_hub", "--latency-ms", latency, *limits) as hub:
             with server("cheap_tenable", vulnerabilities) as tenable:
                 mine = [
-                    once(our("job_side", tenable, hub, "on" if quota else "off"), {"BENCHMARK_SCRATCH": scratch}) for _ in range(rounds if not latency else 1)
+                    once(our("job_side", tenable, hub, "on" if quota else "off"), {"BENCHMARK_SCRATCH": scratch})
+                    for _ in range(rounds if not latency else 1)
                 ]
             theirs = []
             # The peer knows no quota: a call that is refused is a batch that is lost, and everything after it fails.
             if not quota:
                 with server("cheap_tenable", peer_vulnerabilities) as tenable:
                     config = peer_config(Path(scratch), tenable)
-                    theirs = [once([PEER_PYTHON, "-W", "ignore", PEER_SCRIPT, "job", config], aws_env(Path(scratch), hub))]
+                    theirs = [
+                        once([PEER_PYTHON, "-W", "ignore", PEER_SCRIPT, "job", config], aws_env(Path(scratch), hub))
+                    ]
         name = f"{latency} ms, quota {'on' if quota else 'off'}"
         figures[name] = {}
         for who, found, records in (("ours", mine, vulnerabilities), ("peer", theirs, peer_vulnerabilities)):
@@ -130,7 +152,11 @@ def job(vulnerabilities: int, peer_vulnerabilities: int, rounds: int) -> tuple[R
                 continue
             findings = found[0]["findings"]
             cpu, wall = median(found, "cpu"), median(found, "wall")
-            figures[name][who] = {"us_per_finding": 1e6 * cpu / findings, "findings_per_second": findings / wall, "peak_mb": median(found, "peak_mb")}
+            figures[name][who] = {
+                "us_per_finding": 1e6 * cpu / findings,
+                "findings_per_second": findings / wall,
+                "peak_mb": median(found, "peak_mb"),
+            }
             share, bar = "", "<= 60 us" if who == "ours" and (latency, quota) == (0, False) else ""
             if who == "ours":
                 stages = {stage: value["cpu"] for stage, value in found[0]["stages"].items()}
@@ -141,7 +167,9 @@ def job(vulnerabilities: int, peer_vulnerabilities: int, rounds: int) -> tuple[R
                     figures[name][who]["share"] = ideal / found[0]["stages"]["import"]["wall"]
                     share, bar = f"{100 * figures[name][who]['share']:.1f} %", ">= 95 %" if latency else ""
             peak = f"{median(found, 'peak_mb'):.0f}"
-            rows.append((name, who, f"{records:,}", f"{findings / wall:,.0f}", f"{1e6 * cpu / findings:.1f}", share, peak, bar))
+            rows.append(
+                (name, who, f"{records:,}", f"{findings / wall:,.0f}", f"{1e6 * cpu / findings:.1f}", share, peak, bar)
+            )
     return rows, figures
 
 
@@ -160,8 +188,14 @@ def peer_config(scratch: Path, tenable: str) -> Path:
 
 def aws_env(scratch: Path, hub: str) -> dict[str, str]:
     """AWS settings for the peer's boto3."""
-    (scratch / "aws").write_text("[profile benchmark]\naws_access_key_id = AKIAPEER\naws_secret_access_key = secret\nregion = us-east-1\n")
-    return {"AWS_CONFIG_FILE": str(scratch / "aws"), "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_ENDPOINT_URL_SECURITYHUB": f"http://127.0.0.1:{hub}"}
+    (scratch / "aws").write_text(
+        "[profile benchmark]\naws_access_key_id = AKIAPEER\naws_secret_access_key = secret\nregion = us-east-1\n"
+    )
+    return {
+        "AWS_CONFIG_FILE": str(scratch / "aws"),
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_ENDPOINT_URL_SECURITYHUB": f"http://127.0.0.1:{hub}",
+    }
 
 
 def memory(sizes: list[int]) -> tuple[Rows, Any]:
@@ -170,15 +204,26 @@ def memory(sizes: list[int]) -> tuple[Rows, Any]:
     bare = once(our("stage_side", "bare", "/", 0))["peak_mb"]
     figures: dict[str, Any] = {"bare_mb": bare}
     for size in sizes:
-        with tempfile.TemporaryDirectory() as scratch, server("cheap_hub") as hub, server("cheap_tenable", size) as tenable:
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            server("cheap_hub") as hub,
+            server("cheap_tenable", size) as tenable,
+        ):
             once(our("stage_side", "generate", scratch, size))
             figures[str(size)] = {
-                stage: once(our("stage_side", stage, scratch, size, tenable if stage == "export" else hub)) for stage in ("export", "transform", "import")
+                stage: once(our("stage_side", stage, scratch, size, tenable if stage == "export" else hub))
+                for stage in ("export", "transform", "import")
             }
             shutil.rmtree(scratch, ignore_errors=True)
             Path(scratch).mkdir()
     for stage in ("export", "transform", "import"):
-        rows.append((stage, *(f"+{figures[str(size)][stage]['peak_mb'] - bare:.0f} MB" for size in sizes), "< 300 MB above Airflow's own"))
+        rows.append(
+            (
+                stage,
+                *(f"+{figures[str(size)][stage]['peak_mb'] - bare:.0f} MB" for size in sizes),
+                "< 300 MB above Airflow's own",
+            )
+        )
     return rows, figures
 
 
@@ -196,30 +241,54 @@ def accounts(counts: list[int], findings: int) -> tuple[Rows, Any]:
             figures[str(count)] = {**found, "ideal": ideal}
             share = 100 * found["rate"] / ideal
             rows.append(
-                (str(count), f"{found['rate']:,.0f}", f"{ideal:,.0f}", f"{share:.0f} %", f"{found['cpu'] / found['wall']:.2f}", f"{found['peak_mb']:.0f}")
+                (
+                    str(count),
+                    f"{found['rate']:,.0f}",
+                    f"{ideal:,.0f}",
+                    f"{share:.0f} %",
+                    f"{found['cpu'] / found['wall']:.2f}",
+                    f"{found['peak_mb']:.0f}",
+                )
             )
     return rows, figures
 
 
 def dag(rounds: int, vulnerabilities: int) -> tuple[Rows, Any]:
-    """6. What parsing the DAG file loads, beside a file that imports from Airflow only; what a run takes beside the same job in one process."""
+    """6. What parsing the DAG file loads, beside a file that imports from Airflow only; what a run takes beside the
+    same job in one process.
+    """
     rows: Rows = [("what", "measured", "bar")]
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         bare = Path(scratch) / "bare.py"
         bare.write_text(
-            "from airflow.sdk import DAG, BaseHook, BaseOperator, ObjectStoragePath, Param, TriggerRule, Variable, dag, task\n"
-            "from airflow.timetables.interval import DeltaDataIntervalTimetable\nfrom airflow.triggers.base import BaseTrigger\n"
+            "from airflow.sdk import DAG, BaseHook, BaseOperator, ObjectStoragePath, Param, TriggerRule, Variable, "
+            "dag, task\n"
+            "from airflow.timetables.interval import DeltaDataIntervalTimetable\nfrom airflow.triggers.base import "
+            "BaseTrigger\n"
         )
-        files = {"imports from Airflow only": bare, "tenable_to_security_hub.py": ROOT / "dags" / "tenable_to_security_hub.py"}
+        files = {
+            "imports from Airflow only": bare,
+            "tenable_to_security_hub.py": ROOT / "dags" / "tenable_to_security_hub.py",
+        }
         found: dict[str, list[Measurement]] = {name: [] for name in files}
         for _ in range(rounds):
             for name, file in files.items():
                 found[name].append(once(our("dag_cost", "modules", file)))
     for name, measured in found.items():
-        figures[name] = {"modules": measured[0]["modules"], "heavy": measured[0]["heavy"], "cpu": median(measured, "cpu")}
+        figures[name] = {
+            "modules": measured[0]["modules"],
+            "heavy": measured[0]["heavy"],
+            "cpu": median(measured, "cpu"),
+        }
         heavy = ", ".join(measured[0]["heavy"]) or "none"
-        rows.append((f"parsing: {name}", f"{measured[0]['modules']:,} modules, of the heavy ones {heavy}; {figures[name]['cpu']:.2f} s of CPU", ""))
+        rows.append(
+            (
+                f"parsing: {name}",
+                f"{measured[0]['modules']:,} modules, of the heavy ones {heavy}; {figures[name]['cpu']:.2f} s of CPU",
+                "",
+            )
+        )
     more = set(measured[0]["heavy"]) - set(figures["imports from Airflow only"]["heavy"])
     rows.append(("heavy modules that Airflow does not load itself", ", ".join(sorted(more)) or "none", "none"))
     with server("cheap_hub") as hub, server("cheap_tenable", vulnerabilities) as tenable:
@@ -228,8 +297,16 @@ def dag(rounds: int, vulnerabilities: int) -> tuple[Rows, Any]:
     per_task = (whole["cpu"] - alone["cpu"]) / whole["tasks"]
     rows += [
         ("tasks of a run with one shard and one destination", str(whole["tasks"]), ""),
-        ("XComs of that run", f"{whole['xcoms']}, {whole['xcom_bytes']:,} bytes, the largest {whole['largest_xcom_bytes']:,}", ""),
-        (f"CPU of a run of {vulnerabilities:,} by `dag.test`", f"{whole['cpu']:.1f} s, the same job in one process {alone['cpu']:.1f} s", ""),
+        (
+            "XComs of that run",
+            f"{whole['xcoms']}, {whole['xcom_bytes']:,} bytes, the largest {whole['largest_xcom_bytes']:,}",
+            "",
+        ),
+        (
+            f"CPU of a run of {vulnerabilities:,} by `dag.test`",
+            f"{whole['cpu']:.1f} s, the same job in one process {alone['cpu']:.1f} s",
+            "",
+        ),
         ("so Airflow's own share", f"{per_task:.2f} s of CPU a task", ""),
     ]
     return rows, figures

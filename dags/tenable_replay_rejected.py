@@ -3,10 +3,11 @@
 Sends the findings again that Security Hub refused in a run of `tenable_to_security_hub`, once the cause is mended.
 
 * **Without `transform`** the rejected findings go out as they are on record: for what was wrong at Security Hub's end.
-* **With `transform`** the run's staged chunks are mapped again by the present code and options, and everything is sent: for what was wrong in the mapping.
+* **With `transform`** the run's staged chunks are mapped again by the present code and options, and everything is sent:
+  for what was wrong in the mapping.
 
-It may be repeated: what Security Hub holds already in the same version it ignores. It has receipts and a ledger of its own, and moves no watermark. It fails
-where findings are rejected again; its log says for what reasons.
+It may be repeated: what Security Hub holds already in the same version it ignores. It has receipts and a ledger of its
+own, and moves no watermark. It fails where findings are rejected again; its log says for what reasons.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def tenable_replay_rejected() -> None:
     import_findings = SecurityHubImportFindingsOperator.partial(
         task_id="import_findings",
         map_index_template="{{ task.title }}",
-        doc_md="Sends the findings of one account and Region to Security Hub again, at its rate, and resumes where it was stopped.",
+        doc_md="Sends the findings of one account and Region to Security Hub again, at its rate, and resumes where it "
+        "was stopped.",
     ).expand(assignment=imports)
     transform >> imports
     import_findings >> settle() >> remove_old_runs()

@@ -1,17 +1,21 @@
 """# Tenable to Security Hub
 
-Brings the findings of Tenable Vulnerability Management to AWS Security Hub: what is new, changed or fixed since the last run.
+Brings the findings of Tenable Vulnerability Management to AWS Security Hub: what is new, changed or fixed since the
+last run.
 
     plan_run -> export_assets, export_vulnerabilities -> plan_shards -> transform -> plan_imports -> import_findings
              -> settle -> advance_watermark -> report, remove_old_runs
 
-* **A scheduled run, or one triggered without `since` and `until`,** goes on from the watermark (Variable `tenable_to_security_hub__since`, unix seconds) and
-  moves it when every finding was acknowledged or written down as rejected.
+* **A scheduled run, or one triggered without `since` and `until`,** goes on from the watermark (Variable
+  `tenable_to_security_hub__since`, unix seconds) and moves it when every finding was acknowledged or written down as
+  rejected.
 * **As long as the DAG has imported nothing,** its scheduled runs are dry runs, and their report says how to let it
   send. A run that you trigger does what its params say.
 * **A backfill** covers its data interval and never moves the watermark.
-* **Other DAGs** can wait for an import: the asset `tenable://security-hub/tenable_to_security_hub` is updated when a run is complete.
-* **After a failure** clear the failed tasks, or just wait for the next run: it covers the same again. What is delivered twice changes nothing.
+* **Other DAGs** can wait for an import: the asset `tenable://security-hub/tenable_to_security_hub` is updated when a
+  run is complete.
+* **After a failure** clear the failed tasks, or just wait for the next run: it covers the same again. What is delivered
+  twice changes nothing.
 
 The task `report` shows, whatever happened, where every record ended. It fails unless the run is complete.
 """
@@ -22,7 +26,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_tenable import config
-from airflow_provider_tenable._compat import EXPONENTIAL_BACKOFF, DeltaDataIntervalTimetable, Param, TriggerRule, dag, task
+from airflow_provider_tenable._compat import (
+    EXPONENTIAL_BACKOFF,
+    DeltaDataIntervalTimetable,
+    Param,
+    TriggerRule,
+    dag,
+    task,
+)
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.import_event import announce, imported_findings
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
@@ -38,7 +49,9 @@ PARAMS: dict[str, Param] = import_params()
 
 
 def own_schedule() -> DeltaDataIntervalTimetable | None:
-    """Data intervals of ``[tenable] schedule_hours``; None where it is 0: nothing starts by itself then, and switching the DAG on starts no run."""
+    """Data intervals of ``[tenable] schedule_hours``; None where it is 0: nothing starts by itself then, and switching
+    the DAG on starts no run.
+    """
     hours = config.get("schedule_hours")
     return DeltaDataIntervalTimetable(timedelta(hours=hours)) if hours else None
 
@@ -50,7 +63,8 @@ def own_schedule() -> DeltaDataIntervalTimetable | None:
     catchup=False,
     max_active_runs=1,
     params=PARAMS,
-    # The first delay between retries, and the longest, are Airflow's own settings: [core] default_task_retry_delay and max_task_retry_delay.
+    # The first delay between retries, and the longest, are Airflow's own settings: [core] default_task_retry_delay and
+    # max_task_retry_delay.
     default_args={"owner": "security", "retries": 2, "retry_exponential_backoff": EXPONENTIAL_BACKOFF},
     doc_md=__doc__,
     tags=["tenable", "security-hub", "aws", "security"],
@@ -93,10 +107,13 @@ def tenable_to_security_hub() -> None:
             return dict(pipeline.settle_run(context, vulnerabilities))
 
     # Its success is what updates the asset: by then all is imported, and on record as complete.
-    # One XCom and not one for each key: Airflow 3.0 takes none that is null, and the first run has no watermark before it.
+    # One XCom and not one for each key: Airflow 3.0 takes none that is null, and the first run has no watermark before
+    # it.
     @task(outlets=[IMPORTED_FINDINGS], multiple_outputs=False)
     def advance_watermark(vulnerabilities: Any, **context: Any) -> dict[str, Any]:
-        """Move the watermark, last of all and only where nothing was left out, and tell those who wait for an import. Skipped at the end of a dry run."""
+        """Move the watermark, last of all and only where nothing was left out, and tell those who wait for an import.
+        Skipped at the end of a dry run.
+        """
         from airflow_provider_tenable import pipeline
 
         with fail_fast():
@@ -106,7 +123,9 @@ def tenable_to_security_hub() -> None:
 
     @task
     def report(**context: Any) -> None:
-        """Log where every record ended, whatever happened. Fails unless the run is complete, and so decides the run's state."""
+        """Log where every record ended, whatever happened. Fails unless the run is complete, and so decides the run's
+        state.
+        """
         from airflow_provider_tenable.report import report_run
 
         with fail_fast():
@@ -127,7 +146,8 @@ def tenable_to_security_hub() -> None:
         filters=plan["asset_filters"],
         tenable_conn_id=TENABLE_CONN_ID,
         deferrable=True,
-        doc_md="Exports the assets, down to what the mapping needs: all of them once a day, between those that changed since. A finding may belong to any of them.",
+        doc_md="Exports the assets, down to what the mapping needs: all of them once a day, between those that "
+        "changed since. A finding may belong to any of them.",
     )
     export_vulnerabilities = TenableExportOperator(
         task_id="export_vulnerabilities",
@@ -135,7 +155,8 @@ def tenable_to_security_hub() -> None:
         filters=plan["vulnerability_filters"],
         tenable_conn_id=TENABLE_CONN_ID,
         deferrable=True,
-        doc_md="Exports the vulnerabilities of the window, chunk by chunk, and waits in the triggerer while Tenable prepares them.",
+        doc_md="Exports the vulnerabilities of the window, chunk by chunk, and waits in the triggerer while Tenable "
+        "prepares them.",
     )
     transform = TenableToAsffOperator.partial(
         task_id="transform",
@@ -150,7 +171,8 @@ def tenable_to_security_hub() -> None:
     import_findings = SecurityHubImportFindingsOperator.partial(
         task_id="import_findings",
         map_index_template="{{ task.title }}",
-        doc_md="Sends the findings of one account and Region (or of several, where they are more than tasks) to Security Hub, at its rate, and resumes where it was stopped.",
+        doc_md="Sends the findings of one account and Region (or of several, where they are more than tasks) to "
+        "Security Hub, at its rate, and resumes where it was stopped.",
     ).expand(assignment=imports)
     settled = settle(export_vulnerabilities.output)
     advanced = advance_watermark(export_vulnerabilities.output)

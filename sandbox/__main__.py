@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--prepare-seconds", type=float, help="how long Tenable prepares an export (2)")
     serve.add_argument("--access-key", help="Tenable's access key")
     serve.add_argument("--secret-key", help="Tenable's secret key")
-    serve.add_argument("--hub-state", choices=("subscribed", "enabled", "off"), help="state of Security Hub (subscribed)")
+    serve.add_argument(
+        "--hub-state", choices=("subscribed", "enabled", "off"), help="state of Security Hub (subscribed)"
+    )
     serve.add_argument("--ready-file", type=Path, help="written when both servers answer")
     serve.add_argument("--verbose", action="store_true", help="log every call")
     hub = parsers.add_parser("hub", help="what the hub holds")

@@ -18,7 +18,11 @@ def hub(aws: str) -> str:
     counts: Counter[tuple[str, str, str]] = Counter()
     for row in summary["by"]:
         counts[f"{row['account']}  {row['region']}", row["record_state"], row["severity"]] += row["count"]
-    lines = [f"{'account':14}{'region':16}{'state':10}" + "".join(f"{severity:>15}" for severity in SEVERITIES) + f"{'total':>10}"]
+    lines = [
+        f"{'account':14}{'region':16}{'state':10}"
+        + "".join(f"{severity:>15}" for severity in SEVERITIES)
+        + f"{'total':>10}"
+    ]
     for place, state in sorted({(place, state) for place, state, _ in counts}):
         account, _, region = place.partition("  ")
         row_counts = [counts[place, state, severity] for severity in SEVERITIES]

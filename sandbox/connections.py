@@ -53,7 +53,9 @@ class CutResponse(Response):
 
 
 class PlainAnswer(Response):
-    """An answer written as it is, with a reason phrase of its own, which no web framework would send; the connection ends behind it."""
+    """An answer written as it is, with a reason phrase of its own, which no web framework would send; the connection
+    ends behind it.
+    """
 
     def __init__(self, answer: Response, reason: str) -> None:
         super().__init__(answer.body, answer.status_code)
@@ -61,7 +63,11 @@ class PlainAnswer(Response):
         self._reason = reason
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head = [f"HTTP/1.1 {self.status_code} {self._reason}".encode("latin-1"), *(b": ".join(pair) for pair in self.raw_headers), b"connection: close"]
+        head = [
+            f"HTTP/1.1 {self.status_code} {self._reason}".encode("latin-1"),
+            *(b": ".join(pair) for pair in self.raw_headers),
+            b"connection: close",
+        ]
         transport: asyncio.Transport = scope[SERVER_SEND].__self__.transport
         transport.write(b"\r\n".join(head) + b"\r\n\r\n" + bytes(self.body))
         await _close(scope, receive, reset=False)

@@ -67,7 +67,9 @@ class Fault:
         return self.arguments.get(name, default)
 
     def matches(self, operation: str, facts: Mapping[str, Any]) -> bool:
-        return self.on == operation and all(name in facts and facts[name] == value for name, value in self.match.items())
+        return self.on == operation and all(
+            name in facts and facts[name] == value for name, value in self.match.items()
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The fault as it would be ordered now, with what is left of `times` and `skip`."""

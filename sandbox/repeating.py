@@ -1,4 +1,6 @@
-"""Answers that repeat the secrets of the request, as gateways, debugging proxies and signature errors do: in many forms and places."""
+"""Answers that repeat the secrets of the request, as gateways, debugging proxies and signature errors do: in many forms
+and places.
+"""
 
 import base64
 import html
@@ -29,7 +31,9 @@ FORMS: Mapping[str, Callable[[str], str]] = {
     "html": _in_html,
     "html-entities": lambda header: f"<html><pre>{_every('&#%d;', header)}</pre></html>",
     "base64": lambda header: base64.b64encode(header.encode()).decode(),
-    "base64-of-values": lambda header: " ".join(base64.b64encode(value.encode()).decode() for value in values_of(header)),
+    "base64-of-values": lambda header: " ".join(
+        base64.b64encode(value.encode()).decode() for value in values_of(header)
+    ),
     "upper-case": lambda header: header.upper(),
     # An array with an object, as a chunk is one.
     "chunk": lambda header: json.dumps([{"request": {"headers": {"X-ApiKeys": header}}, "values": values_of(header)}]),

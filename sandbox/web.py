@@ -56,7 +56,9 @@ async def with_fault(fault: Fault | None, carry_out: Callable[[], Awaitable[Resp
         case "body":
             return _text(fault.get("body"), 200, fault.get("headers"))
         case "repeat_secrets":
-            return _repeating(secrets, int(fault.get("status")), str(fault.get("form", "header")), str(fault.get("place", "body")))
+            return _repeating(
+                secrets, int(fault.get("status")), str(fault.get("form", "header")), str(fault.get("place", "body"))
+            )
         case "reset":
             return ClosedConnection(reset=True)
         case "lose_answer":

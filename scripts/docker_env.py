@@ -1,4 +1,6 @@
-"""Write deploy/docker/.env from .env.example, with random secrets in place of every CHANGE_ME. An existing file is left alone."""
+"""Write deploy/docker/.env from .env.example, with random secrets in place of every CHANGE_ME. An existing file is left
+alone.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ def filled(example: str) -> str:
     for line in example.splitlines():
         name, _, value = line.partition("=")
         if value == "CHANGE_ME" and not line.startswith("#"):
-            secret = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() if name == "AIRFLOW_FERNET_KEY" else secrets.token_hex(24)
+            secret = (
+                base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+                if name == "AIRFLOW_FERNET_KEY"
+                else secrets.token_hex(24)
+            )
             lines.append(f"{name}={secret}")
         else:
             lines.append(line)

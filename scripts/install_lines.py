@@ -1,9 +1,10 @@
 """Resolve every installation line of the README and docs/standalone.md for each Python that it names. `make package`.
 
-A line is a shell command with the Pythons in a comment:  pip install . apache-airflow==3.3.2 -c constraints/... # Python 3.11 to 3.13
-A line with constraints of Amazon MWAA stands for each of MWAA's versions.
+A line is a shell command with the Pythons in a comment:  pip install . apache-airflow==3.3.2 -c constraints/... #
+Python 3.11 to 3.13 A line with constraints of Amazon MWAA stands for each of MWAA's versions.
 
-Resolving with wheels alone shows that the line can be satisfied without a compiler. Needs a package index, and takes seconds.
+Resolving with wheels alone shows that the line can be satisfied without a compiler. Needs a package index, and takes
+seconds.
 """
 
 from __future__ import annotations
@@ -69,15 +70,31 @@ def expanded(line: Line) -> list[Line]:
 
 
 def resolve(line: Line, python: str, wheel: Path) -> int:
-    """The number of packages that the line installs. :raises mwaa_packages.BundleError: it cannot be satisfied; the resolver's words."""
+    """The number of packages that the line installs. :raises mwaa_packages.BundleError: it cannot be satisfied; the
+    resolver's words.
+    """
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "wanted.in"
         wanted.write_text(f"apache-airflow=={line.airflow}\nairflow-provider-tenable{line.extras} @ {wheel.as_uri()}\n")
         sources = [part for name in SOURCES for part in ("--no-binary", name)]
         text = mwaa_packages.run(
-            mwaa_packages.uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:", *sources,
-            "--python-version", python, "--python-platform", "x86_64-manylinux_2_28", "--constraint", line.constraints, wanted,
-        )  # fmt: skip
+            mwaa_packages.uv(),
+            "pip",
+            "compile",
+            "--quiet",
+            "--no-header",
+            "--no-annotate",
+            "--only-binary",
+            ":all:",
+            *sources,
+            "--python-version",
+            python,
+            "--python-platform",
+            "x86_64-manylinux_2_28",
+            "--constraint",
+            line.constraints,
+            wanted,
+        )
     return len(text.splitlines())
 
 
@@ -88,7 +105,11 @@ def main() -> int:
         wheel = mwaa_packages.build_wheel(Path(folder))
         every = [each for page in PAGES for line in lines_of(page) for each in expanded(line)]
         # With the most extras last: a set without them is a part of it, and need not be resolved.
-        wanted = {(line.constraints, python): line for line in sorted(every, key=lambda line: len(line.extras)) for python in line.pythons}
+        wanted = {
+            (line.constraints, python): line
+            for line in sorted(every, key=lambda line: len(line.extras))
+            for python in line.pythons
+        }
         for (_, python), line in sorted(wanted.items()):
             try:
                 print(f"Python {python}, Airflow {line.airflow}: {resolve(line, python, wheel)} packages", flush=True)

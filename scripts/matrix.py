@@ -44,7 +44,15 @@ class Result:
         if self.tests is None:
             return [self.cell, self.session, "", "", "", "ok" if self.passed else "FAILED", f"{self.seconds:.0f}"]
         passed = self.tests - self.failed - self.skipped.total()
-        return [self.cell, self.session, str(self.tests), str(passed), str(self.skipped.total()), "ok" if self.passed else "FAILED", f"{self.seconds:.0f}"]
+        return [
+            self.cell,
+            self.session,
+            str(self.tests),
+            str(passed),
+            str(self.skipped.total()),
+            "ok" if self.passed else "FAILED",
+            f"{self.seconds:.0f}",
+        ]
 
 
 def read_report(file: Path) -> tuple[int, int, Counter[str]]:
@@ -71,7 +79,9 @@ def run_cell(cell: str, sessions: list[str]) -> list[Result]:
             report.unlink(missing_ok=True)
             began = time.monotonic()
             command = [uv(), "tool", "run", "--quiet", "nox", "--session", f"{session}({cell})"]
-            code = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False).returncode
+            code = subprocess.run(
+                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False
+            ).returncode
             result = Result(cell, session, code == 0, time.monotonic() - began)
             if report.exists():
                 result.tests, result.failed, result.skipped = read_report(report)
@@ -87,23 +97,36 @@ def table(results: list[Result]) -> str:
     """The results as a Markdown table, and under it why tests were skipped."""
     rows = [["cell", "session", "tests", "passed", "skipped", "", "seconds"], *(result.row() for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     for result in results:
-        lines += [f"{result.cell} {result.session} skipped {count}: {reason}" for reason, count in sorted(result.skipped.items())]
+        lines += [
+            f"{result.cell} {result.session} skipped {count}: {reason}"
+            for reason, count in sorted(result.skipped.items())
+        ]
     return "\n".join(lines)
 
 
 def main() -> int:
     """Run the cells."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=CELLS, metavar="CELL", help=f"of {', '.join(CELLS)} (all)")
-    parser.add_argument("--sessions", nargs="+", default=["smoke", "unit"], choices=("smoke", "unit", "integration", "system", "mwaa"))
+    parser.add_argument(
+        "--cells", nargs="+", default=list(CELLS), choices=CELLS, metavar="CELL", help=f"of {', '.join(CELLS)} (all)"
+    )
+    parser.add_argument(
+        "--sessions", nargs="+", default=["smoke", "unit"], choices=("smoke", "unit", "integration", "system", "mwaa")
+    )
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (1)")
     options = parser.parse_args()
     REPORTS.mkdir(exist_ok=True)
     with ThreadPoolExecutor(options.jobs) as pool:
-        results = [result for found in pool.map(lambda cell: run_cell(cell, options.sessions), options.cells) for result in found]
+        results = [
+            result
+            for found in pool.map(lambda cell: run_cell(cell, options.sessions), options.cells)
+            for result in found
+        ]
     print(f"\n{table(results)}")
     failed = [result for result in results if not result.passed]
     for cell in dict.fromkeys(result.cell for result in failed):

@@ -3,19 +3,22 @@
     python scripts/mwaa_bundle.py --airflow 3.0.6 [--form offline | plain] [--check]
     python scripts/mwaa_bundle.py --into FOLDER [--startup] [--keep-secrets]
 
-=====================  ===================================================================================================
-``plugins.zip``        wheels, which MWAA unpacks into /usr/local/airflow/plugins: the provider and, in the form ``offline``,
-                       every dependency that MWAA's image does not have
-``requirements.txt``   installs from there alone (``offline``), or the provider from there and the rest from the index (``plain``)
+=====================  ===============================================================================================
+``plugins.zip``        wheels, which MWAA unpacks into /usr/local/airflow/plugins: the provider and, in the form
+                       ``offline``, every dependency that MWAA's image does not have
+``requirements.txt``   installs from there alone (``offline``), or the provider from there and the rest from
+                       the index (``plain``)
 ``startup.sh``         the startup script
 ``dags/``              the DAG
 ``MANIFEST.json``      what is inside: versions, sizes, SHA-256
-=====================  ===================================================================================================
+=====================  ===============================================================================================
 
-What is in MWAA's image is taken to be Airflow with the Amazon provider, as MWAA's constraints pin them (``constraints/``). ``--check`` makes such an
-environment, then installs exactly these files into it without an index, and looks whether Airflow finds the provider and parses the DAG.
+What is in MWAA's image is taken to be Airflow with the Amazon provider, as MWAA's constraints pin them
+(``constraints/``). ``--check`` makes such an environment, then installs exactly these files into it without an index,
+and looks whether Airflow finds the provider and parses the DAG.
 
-``--into`` merges the bundle into what an environment has (``mwaa_merge.py``), and writes ``update.json``, the input of `aws mwaa update-environment`.
+``--into`` merges the bundle into what an environment has (``mwaa_merge.py``), and writes ``update.json``, the input of
+`aws mwaa update-environment`.
 """
 
 from __future__ import annotations
@@ -33,7 +36,20 @@ import zipfile
 from pathlib import Path
 
 import mwaa_merge
-from mwaa_packages import IMAGE, PLUGINS, PYTHON, ROOT, BundleError, build_wheel, download, interpreter, resolve, resolve_together, run, uv
+from mwaa_packages import (
+    IMAGE,
+    PLUGINS,
+    PYTHON,
+    ROOT,
+    BundleError,
+    build_wheel,
+    download,
+    interpreter,
+    resolve,
+    resolve_together,
+    run,
+    uv,
+)
 
 NAME = "airflow-provider-tenable"
 #: The longest that MWAA lets an installation take.
@@ -43,7 +59,8 @@ INSTALL_SECONDS = 540
 def requirements_text(form: str, version: str, further: dict[str, str]) -> str:
     """The requirements file.
 
-    MWAA adds its own constraints, unless it finds one of pip's two options for constraints anywhere in the text, be it in a comment.
+    MWAA adds its own constraints, unless it finds one of pip's two options for constraints anywhere in the text, be it
+    in a comment.
     So neither may stand in here.
     """
     lines = [f"--find-links {PLUGINS}"]
@@ -68,7 +85,8 @@ def build(airflow: str, form: str, target: Path) -> None:
     if not constraints.exists():
         known = sorted(path.stem.removeprefix("mwaa-") for path in constraints.parent.glob("mwaa-*.txt"))
         raise BundleError(
-            f"There are no constraints for Airflow {airflow}; there are for {', '.join(known)}. Update an environment's Airflow by itself, first."
+            f"There are no constraints for Airflow {airflow}; there are for {', '.join(known)}. Update an "
+            "environment's Airflow by itself, first."
         )
     shutil.rmtree(target, ignore_errors=True)
     (target / "dags").mkdir(parents=True)
@@ -91,7 +109,10 @@ def build(airflow: str, form: str, target: Path) -> None:
             "form": form,
             "python": PYTHON,
             "provider": version,
-            "wheels": {each.name: {"bytes": each.stat().st_size, "sha256": hashlib.sha256(each.read_bytes()).hexdigest()} for each in wheels},
+            "wheels": {
+                each.name: {"bytes": each.stat().st_size, "sha256": hashlib.sha256(each.read_bytes()).hexdigest()}
+                for each in wheels
+            },
         }
     (target / "requirements.txt").write_text(requirements_text(form, version, further))
     shutil.copy(ROOT / "deploy" / "mwaa" / "startup.sh", target / "startup.sh")
@@ -102,14 +123,27 @@ def build(airflow: str, form: str, target: Path) -> None:
 
 def offline_environment(home: Path) -> dict[str, str]:
     """Environment variables under which pip reaches no index, whatever this machine has configured."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "AIRFLOW", "TIO_", "AWS_"))}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PIP_", "UV_", "AIRFLOW", "TIO_", "AWS_"))
+    }
     nowhere = "http://127.0.0.1:9"
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), nowhere)
-    return {**env, **proxies, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "HOME": str(home), "AIRFLOW_HOME": str(home / "airflow")}
+    return {
+        **env,
+        **proxies,
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_CACHE_DIR": "1",
+        "HOME": str(home),
+        "AIRFLOW_HOME": str(home / "airflow"),
+    }
 
 
 def cpu_seconds() -> float:
-    """Seconds of a CPU that the commands so far have taken: without an index to wait for, it is that long on a machine that does nothing else."""
+    """Seconds of a CPU that the commands so far have taken: without an index to wait for, it is that long on a machine
+    that does nothing else.
+    """
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -121,24 +155,52 @@ def check(target: Path) -> dict[str, object]:
     text = (target / "requirements.txt").read_text()
     for option in ("-c ", "--constraint "):
         if option in text:
-            raise BundleError(f"requirements.txt has the text {option!r}: MWAA would then leave its own constraints away.")
+            raise BundleError(
+                f"requirements.txt has the text {option!r}: MWAA would then leave its own constraints away."
+            )
     with tempfile.TemporaryDirectory(prefix="mwaa-check-") as name:
         folder = Path(name)
         python = folder / "venv" / "bin" / "python"
         run(uv(), "venv", "--quiet", "--seed", "-p", interpreter(), folder / "venv")
-        run(uv(), "pip", "install", "--quiet", "-p", python, "--constraint", constraints, *(each.format(airflow=airflow) for each in IMAGE))
+        run(
+            uv(),
+            "pip",
+            "install",
+            "--quiet",
+            "-p",
+            python,
+            "--constraint",
+            constraints,
+            *(each.format(airflow=airflow) for each in IMAGE),
+        )
         plugins = folder / "plugins"
         with zipfile.ZipFile(target / "plugins.zip") as archive:
             archive.extractall(plugins)
         before = run(python, "-m", "pip", "list", "--format", "freeze").splitlines()
-        # As MWAA does it: pip, its constraints, and the file as it is. Only the folder that it names is another one here.
+        # As MWAA does it: pip, its constraints, and the file as it is. Only the folder that it names is another one
+        # here.
         env = offline_environment(folder)
         began = cpu_seconds()
-        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--find-links", plugins, "--constraint", constraints,
-            "--requirement", target / "requirements.txt", env=env)  # fmt: skip
+        run(
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--find-links",
+            plugins,
+            "--constraint",
+            constraints,
+            "--requirement",
+            target / "requirements.txt",
+            env=env,
+        )
         seconds = cpu_seconds() - began
         if seconds > INSTALL_SECONDS:
-            raise BundleError(f"The installation took {seconds:.0f} s of a CPU; MWAA breaks it off after {INSTALL_SECONDS}.")
+            raise BundleError(
+                f"The installation took {seconds:.0f} s of a CPU; MWAA breaks it off after {INSTALL_SECONDS}."
+            )
         after = run(python, "-m", "pip", "list", "--format", "freeze").splitlines()
         gone = sorted(set(before) - set(after))
         if gone:
@@ -147,10 +209,16 @@ def check(target: Path) -> dict[str, object]:
         # From another folder: the source beside this script must not serve in place of the installed package.
         done = subprocess.run(
             [python, ROOT / "scripts" / "smoke.py", "--dags", target.resolve() / "dags"],
-            cwd=folder, env={**env, "AIRFLOW_HOME": str(folder / "airflow")}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=folder,
+            env={**env, "AIRFLOW_HOME": str(folder / "airflow")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
-            raise BundleError(f"Airflow {airflow} does not work with the installed bundle:\n{(done.stderr + done.stdout)[-4000:]}")
+            raise BundleError(
+                f"Airflow {airflow} does not work with the installed bundle:\n{(done.stderr + done.stdout)[-4000:]}"
+            )
         found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
         return {**found, "installed": len(set(after) - set(before)), "install_cpu_seconds": round(seconds)}
 
@@ -176,16 +244,34 @@ def into(folder: Path, form: str, target: Path, *, startup: bool, keep_secrets: 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--airflow", help="Airflow's version on MWAA (3.3.1)")
-    parser.add_argument("--form", choices=("offline", "plain"), default="offline", help="whether the dependencies are in plugins.zip, or come from the index")
+    parser.add_argument(
+        "--form",
+        choices=("offline", "plain"),
+        default="offline",
+        help="whether the dependencies are in plugins.zip, or come from the index",
+    )
     parser.add_argument("--target", type=Path, help="folder (dist/mwaa-<version>)")
-    parser.add_argument("--check", action="store_true", help="install the files into a clean environment, and see whether they work")
-    parser.add_argument("--into", type=Path, metavar="FOLDER", help="merge into an environment: folder with its environment.json and its files")
+    parser.add_argument(
+        "--check", action="store_true", help="install the files into a clean environment, and see whether they work"
+    )
+    parser.add_argument(
+        "--into",
+        type=Path,
+        metavar="FOLDER",
+        help="merge into an environment: folder with its environment.json and its files",
+    )
     parser.add_argument("--startup", action="store_true", help="with --into: merge the startup script too")
-    parser.add_argument("--keep-secrets", action="store_true", help="with --into: leave the options of the secrets backend alone")
-    parser.add_argument("--no-resolve", action="store_true", help="with --into: do not look whether the requirements fit together")
+    parser.add_argument(
+        "--keep-secrets", action="store_true", help="with --into: leave the options of the secrets backend alone"
+    )
+    parser.add_argument(
+        "--no-resolve", action="store_true", help="with --into: do not look whether the requirements fit together"
+    )
     options = parser.parse_args()
     if options.into and (options.airflow or options.check):
-        parser.error("--into takes the environment's own version of Airflow, and cannot be checked without its packages")
+        parser.error(
+            "--into takes the environment's own version of Airflow, and cannot be checked without its packages"
+        )
     return options
 
 
@@ -196,9 +282,13 @@ def main() -> int:
         if options.into:
             target = options.target or ROOT / "dist" / f"mwaa-{mwaa_merge.read_environment(options.into)['Name']}"
             into(
-                options.into, options.form, target,
-                startup=options.startup, keep_secrets=options.keep_secrets, resolve_first=not options.no_resolve,
-            )  # fmt: skip
+                options.into,
+                options.form,
+                target,
+                startup=options.startup,
+                keep_secrets=options.keep_secrets,
+                resolve_first=not options.no_resolve,
+            )
         else:
             airflow = options.airflow or "3.3.1"
             target = options.target or ROOT / "dist" / f"mwaa-{airflow}"

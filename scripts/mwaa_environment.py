@@ -20,7 +20,10 @@ def names_of(environment: dict[str, Any]) -> dict[str, str]:
 
     :param environment: the member ``Environment`` of the answer.
     """
-    role, logs = str(environment["ExecutionRoleArn"]), (environment.get("LoggingConfiguration") or {}).get("TaskLogs") or {}
+    role, logs = (
+        str(environment["ExecutionRoleArn"]),
+        (environment.get("LoggingConfiguration") or {}).get("TaskLogs") or {},
+    )
     # arn:aws:logs:eu-west-1:123456789012:log-group:airflow-my-airflow-Task, with or without :* at its end.
     group = str(logs.get("CloudWatchLogGroupArn") or "").partition(":log-group:")[2].removesuffix(":*")
     return {

@@ -3,8 +3,8 @@
 `scripts/mwaa_bundle.py --into FOLDER` calls this. FOLDER contains `environment.json`, the answer of
 `aws mwaa get-environment`, and those of `requirements.txt`, `plugins.zip` and `startup.sh` that the environment has.
 
-Existing content stays byte for byte. Ours is a block between two markers, or wheels that an inventory lists, so that the
-next merge can replace it.
+Existing content stays byte for byte. Ours is a block between two markers, or wheels that an inventory lists, so that
+the next merge can replace it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ BEGIN, END = "# BEGIN airflow-provider-tenable", "# END airflow-provider-tenable
 INVENTORY = "airflow-provider-tenable.json"
 SECRETS_MANAGER = "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend"
 PARAMETER_STORE = "airflow.providers.amazon.aws.secrets.systems_manager.SystemsManagerParameterStoreBackend"
-#: What a deployment begins with: the accounts that the execution role reaches. Its first scheduled runs send nothing anyway.
+#: What a deployment begins with: the accounts that the execution role reaches. Its first scheduled runs send nothing
+#: anyway.
 DAG_PARAMS = {"region_routing": "resource"}
 _WATERMARK = "tenable_to_security_hub__since"
 _NOT_THE_WATERMARK = "^(?!.*__since$)"
@@ -39,7 +40,8 @@ def without_block(text: str) -> str:
 def merge_requirements(theirs: str, ours: str) -> str:
     """Their requirements, then ours in a block.
 
-    ``--no-index`` is left out unless they have it too, since their packages come from an index. The resolver checks for conflicts.
+    ``--no-index`` is left out unless they have it too, since their packages come from an index. The resolver checks for
+    conflicts.
     """
     kept = without_block(theirs)
     if kept and not kept.endswith("\n"):
@@ -52,14 +54,18 @@ def merge_requirements(theirs: str, ours: str) -> str:
 def merge_plugins(theirs: bytes | None, ours: bytes) -> bytes:
     """Their plugins.zip with our wheels added and those of an earlier merge removed.
 
-    :raises MergeError: a file of theirs has the name of one of our wheels and another content, or the archive is damaged.
+    :raises MergeError: a file of theirs has the name of one of our wheels and another content, or the archive is
+        damaged.
     """
     target = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(ours)) as added, zipfile.ZipFile(target, "w") as merged:
         new = {entry.filename: entry for entry in added.infolist()}
         for entry, data in _entries(theirs):
             if entry.filename in new and added.read(new.pop(entry.filename)) != data:
-                raise MergeError(f"The environment's plugins.zip has a different {entry.filename}. Remove it there, then merge again.")
+                raise MergeError(
+                    f"The environment's plugins.zip has a different {entry.filename}. Remove it there, then merge "
+                    "again."
+                )
             merged.writestr(entry, data)
         for entry in new.values():
             merged.writestr(entry, added.read(entry))
@@ -95,7 +101,8 @@ def merge_startup(theirs: str, ours: str) -> str:
 def merge_options(theirs: dict[str, str], *, staging_path: str, keep_secrets: bool = False) -> dict[str, str]:
     """All Airflow options of the environment with ours added, since an update replaces them all.
 
-    Existing options stay. Nothing is added that affects other DAGs: a secrets backend that is added looks up our connection only.
+    Existing options stay. Nothing is added that affects other DAGs: a secrets backend that is added looks up our
+    connection only.
 
     :param keep_secrets: leave the options of the secrets backend alone.
     :raises MergeError: the environment's secrets backend would hide the watermark, or excludes our connection.
@@ -105,7 +112,11 @@ def merge_options(theirs: dict[str, str], *, staging_path: str, keep_secrets: bo
         return merged
     backend = theirs.get("secrets.backend")
     if not backend:
-        kwargs = {"connections_prefix": "airflow/connections", "connections_lookup_pattern": "^tenable_default$", "variables_prefix": None}
+        kwargs = {
+            "connections_prefix": "airflow/connections",
+            "connections_lookup_pattern": "^tenable_default$",
+            "variables_prefix": None,
+        }
         return {**merged, "secrets.backend": SECRETS_MANAGER, "secrets.backend_kwargs": json.dumps(kwargs)}
     if backend in (SECRETS_MANAGER, PARAMETER_STORE):
         merged |= _checked_kwargs(theirs.get("secrets.backend_kwargs"))
@@ -113,17 +124,24 @@ def merge_options(theirs: dict[str, str], *, staging_path: str, keep_secrets: bo
 
 
 def _checked_kwargs(text: str | None) -> dict[str, str]:
-    """The options of one of Amazon's secrets backends that have to change: none, or a pattern that keeps the watermark out."""
+    """The options of one of Amazon's secrets backends that have to change: none, or a pattern that keeps the watermark
+    out.
+    """
     try:
         kwargs = json.loads(text or "{}")
     except ValueError:
         kwargs = None
     if not isinstance(kwargs, dict):
-        raise MergeError(f"secrets.backend_kwargs of the environment is not a JSON object: {str(text)[:80]}. Correct it first.")
-    connections = kwargs.get("connections_lookup_pattern")
-    if kwargs.get("connections_prefix", "") is None or (connections is not None and not re.match(connections, "tenable_default")):
         raise MergeError(
-            "secrets.backend_kwargs of the environment excludes tenable_default (connections_prefix, connections_lookup_pattern). Change that, "
+            f"secrets.backend_kwargs of the environment is not a JSON object: {str(text)[:80]}. Correct it first."
+        )
+    connections = kwargs.get("connections_lookup_pattern")
+    if kwargs.get("connections_prefix", "") is None or (
+        connections is not None and not re.match(connections, "tenable_default")
+    ):
+        raise MergeError(
+            "secrets.backend_kwargs of the environment excludes tenable_default (connections_prefix, "
+            "connections_lookup_pattern). Change that, "
             "or define the connection in Airflow's UI and merge with --keep-secrets."
         )
     variables = kwargs.get("variables_lookup_pattern")
@@ -131,8 +149,10 @@ def _checked_kwargs(text: str | None) -> dict[str, str]:
         return {}
     if variables is not None:
         raise MergeError(
-            f"secrets.backend_kwargs of the environment has the variables_lookup_pattern {variables!r}, which matches {_WATERMARK}: the secrets "
-            "backend would be asked for the watermark. Change the pattern so that it excludes names that end in __since."
+            f"secrets.backend_kwargs of the environment has the variables_lookup_pattern {variables!r}, which matches "
+            f"{_WATERMARK}: the secrets "
+            "backend would be asked for the watermark. Change the pattern so that it excludes names that end in "
+            "__since."
         )
     return {"secrets.backend_kwargs": json.dumps({**kwargs, "variables_lookup_pattern": _NOT_THE_WATERMARK})}
 
@@ -142,9 +162,15 @@ def read_environment(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
     try:
         environment = json.loads(path.read_text())["Environment"]
-        found: dict[str, Any] = {**environment, "Name": environment["Name"], "AirflowVersion": environment["AirflowVersion"]}
+        found: dict[str, Any] = {
+            **environment,
+            "Name": environment["Name"],
+            "AirflowVersion": environment["AirflowVersion"],
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MergeError(f"{path} is not the answer of `aws mwaa get-environment --name NAME`: {type(error).__name__}: {error}") from error
+        raise MergeError(
+            f"{path} is not the answer of `aws mwaa get-environment --name NAME`: {type(error).__name__}: {error}"
+        ) from error
     return found
 
 
@@ -175,14 +201,18 @@ def _write(path: Path, text: str) -> None:
 
 
 def update_of(environment: dict[str, Any], *, startup: bool, keep_secrets: bool) -> dict[str, Any]:
-    """The input of ``aws mwaa update-environment``: only what changes, so the environment keeps its version of Airflow."""
+    """The input of ``aws mwaa update-environment``: only what changes, so the environment keeps its version of
+    Airflow.
+    """
     bucket = str(environment["SourceBucketArn"]).rpartition(":")[2]
     update = {
         "Name": environment["Name"],
         "PluginsS3Path": environment.get("PluginsS3Path") or "plugins.zip",
         "RequirementsS3Path": environment.get("RequirementsS3Path") or "requirements.txt",
         "AirflowConfigurationOptions": merge_options(
-            environment.get("AirflowConfigurationOptions") or {}, staging_path=f"s3://aws_default@{bucket}/tenable", keep_secrets=keep_secrets
+            environment.get("AirflowConfigurationOptions") or {},
+            staging_path=f"s3://aws_default@{bucket}/tenable",
+            keep_secrets=keep_secrets,
         ),
     }
     if startup:

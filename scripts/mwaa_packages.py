@@ -15,7 +15,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = "/usr/local/airflow/plugins"
 PYTHON = "3.12"
 #: MWAA's workers run Amazon Linux 2023 on x86-64.
-PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64", "manylinux1_x86_64")
+PLATFORMS = (
+    "manylinux_2_28_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
+    "manylinux_2_5_x86_64",
+    "manylinux1_x86_64",
+)
 IMAGE = ("apache-airflow=={airflow}", "apache-airflow-providers-amazon[aiobotocore]")
 
 
@@ -33,7 +39,9 @@ def uv() -> str:
 
 def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     """Run a command; what it printed. :raises BundleError: it failed."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env=env, cwd=ROOT, check=False
+    )
     if done.returncode:
         raise BundleError(f"{' '.join(map(str, command))} failed:\n{(done.stderr + done.stdout)[-4000:]}")
     return done.stdout
@@ -44,14 +52,21 @@ def interpreter() -> str:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for place in (sys.executable, shutil.which(f"python{PYTHON}"), *sorted(pyenv.glob(f"{PYTHON}.*/bin/python"))):
         if place:
-            asked = subprocess.run([place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=False)
+            asked = subprocess.run(
+                [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if asked.stdout.strip() == PYTHON:
                 return str(place)
     return PYTHON
 
 
 def build_wheel(folder: Path) -> Path:
-    """The provider's wheel. By way of the source distribution: a folder `build/` of an earlier time would otherwise slip into it."""
+    """The provider's wheel. By way of the source distribution: a folder `build/` of an earlier time would otherwise
+    slip into it.
+    """
     run(uv(), "build", "--quiet", "--python", interpreter(), "--out-dir", folder, ROOT)
     [wheel] = folder.glob("airflow_provider_tenable-*.whl")
     return wheel
@@ -77,7 +92,11 @@ def resolve_together(airflow: str, constraints: Path, requirements: str, plugins
             archive.extractall(folder / "plugins")
         wanted = folder / "wanted.in"
         # Airflow itself comes from an index here; what MWAA would miss is looked for below.
-        lines = [line for line in requirements.replace(PLUGINS, str(folder / "plugins")).splitlines() if line.strip() != "--no-index"]
+        lines = [
+            line
+            for line in requirements.replace(PLUGINS, str(folder / "plugins")).splitlines()
+            if line.strip() != "--no-index"
+        ]
         asked = "\n".join([*(each.format(airflow=airflow) for each in IMAGE), *lines]) + "\n"
         wanted.write_bytes(asked.encode("utf-8", "surrogateescape"))
         # MWAA leaves its constraints away where the file names some.
@@ -88,12 +107,17 @@ def resolve_together(airflow: str, constraints: Path, requirements: str, plugins
             # Without the command line, whose temporary file tells nobody anything.
             words = str(error).partition(" failed:\n")[2] or str(error)
             raise BundleError(
-                f"The environment's requirements.txt and the provider's do not fit together on Airflow {airflow}. Nothing was changed there.\n{words}"
+                f"The environment's requirements.txt and the provider's do not fit together on Airflow {airflow}. "
+                f"Nothing was changed there.\n{words}"
             ) from error
         if "--no-index" in requirements:
             image = resolve(airflow, constraints)
-            wheels = {re.sub(r"[-_.]+", "-", path.name.split("-")[0]).lower() for path in (folder / "plugins").rglob("*.whl")}
-            missing = sorted(package for package, version in found.items() if image.get(package) != version and package not in wheels)
+            wheels = {
+                re.sub(r"[-_.]+", "-", path.name.split("-")[0]).lower() for path in (folder / "plugins").rglob("*.whl")
+            }
+            missing = sorted(
+                package for package, version in found.items() if image.get(package) != version and package not in wheels
+            )
             if missing:
                 raise BundleError(f"requirements.txt has --no-index, and plugins.zip no wheel of {', '.join(missing)}.")
 
@@ -102,9 +126,19 @@ def _compiled(wanted: Path, constraints: Path | None) -> dict[str, str]:
     """Name -> version of what a requirements file resolves to on MWAA's platform."""
     bound = ("--constraint", constraints) if constraints else ()
     text = run(
-        uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", *bound, "--python-version", PYTHON,
-        "--python-platform", "x86_64-manylinux_2_28", wanted,
-    )  # fmt: skip
+        uv(),
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-header",
+        "--no-annotate",
+        *bound,
+        "--python-version",
+        PYTHON,
+        "--python-platform",
+        "x86_64-manylinux_2_28",
+        wanted,
+    )
     found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?(?:==| @ )(\S+)", text, re.M)
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
 
@@ -118,5 +152,18 @@ def download(requirements: dict[str, str], folder: Path) -> None:
         raise BundleError(f"{interpreter()} has no pip, which fetches the wheels.")
     platforms = [part for platform in PLATFORMS for part in ("--platform", platform)]
     pins = [f"{name}=={version}" for name, version in sorted(requirements.items())]
-    run(*command, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp", *platforms,
-        "--dest", folder, *pins)  # fmt: skip
+    run(
+        *command,
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--python-version",
+        PYTHON,
+        "--implementation",
+        "cp",
+        *platforms,
+        "--dest",
+        folder,
+        *pins,
+    )

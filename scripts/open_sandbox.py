@@ -1,4 +1,6 @@
-"""`python -m sandbox`, for other containers: it listens on all addresses. On a machine of your own use `make sandbox`, which listens on localhost only."""
+"""`python -m sandbox`, for other containers: it listens on all addresses. On a machine of your own use `make sandbox`,
+which listens on localhost only.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Draw the rooms of the package from its imports, as Mermaid for docs/architecture.md: `python scripts/rooms.py`.
 
-An arrow leads from a room to one that it imports. What a chain of arrows says already is left out, and so is what every room
-may import: names of AWS, errors, guards, options.
+An arrow leads from a room to one that it imports. What a chain of arrows says already is left out, and so is what every
+room may import: names of AWS, errors, guards, options.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def imports() -> set[tuple[str, str]]:
 
 
 def reduced(edges: set[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The edges without those that a chain of others stands for. :raises ValueError: the rooms import each other in a circle."""
+    """The edges without those that a chain of others stands for. :raises ValueError: the rooms import each other in a
+    circle.
+    """
     after: dict[str, set[str]] = {room: {end for begin, end in edges if begin == room} for room in ROOMS}
 
     def reach(room: str, path: tuple[str, ...] = ()) -> set[str]:
@@ -68,11 +70,17 @@ def _room(name: str) -> str:
 def _modules(body: list[ast.stmt]) -> Iterator[str]:
     """The parts of our own package that statements import, without those that only type checkers read."""
     for statement in body:
-        if isinstance(statement, ast.ImportFrom) and statement.module and statement.module.split(".")[0] == PACKAGE.name:
+        if (
+            isinstance(statement, ast.ImportFrom)
+            and statement.module
+            and statement.module.split(".")[0] == PACKAGE.name
+        ):
             path = statement.module.split(".")[1:]
             yield from [path[0]] if path else [alias.name for alias in statement.names]
         elif isinstance(statement, ast.Import):
-            yield from [alias.name.split(".")[1] for alias in statement.names if alias.name.startswith(f"{PACKAGE.name}.")]
+            yield from [
+                alias.name.split(".")[1] for alias in statement.names if alias.name.startswith(f"{PACKAGE.name}.")
+            ]
         elif not (isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test)):
             for field in ("body", "orelse", "finalbody", "handlers"):
                 inner = getattr(statement, field, [])

@@ -1,6 +1,7 @@
 """Run the DAG once and exit with its status: 0 success, 1 the run failed, 2 it could not be run.
 
-    AIRFLOW_URL=http://localhost:8080 AIRFLOW_USERNAME=admin AIRFLOW_PASSWORD=... python scripts/run_once.py --conf '{"severities": ["critical"]}'
+    AIRFLOW_URL=http://localhost:8080 AIRFLOW_USERNAME=admin AIRFLOW_PASSWORD=... python scripts/run_once.py --conf
+    '{"severities": ["critical"]}'
 
 Works with any Airflow 3: over its REST API, with nothing but Python. A paused DAG is switched on for this run and
 paused again after it, and no other run goes with it:
@@ -11,7 +12,8 @@ paused again after it, and no other run goes with it:
 * A run that waits in a paused DAG would start too: nothing is started, and the message names it.
 * In a DAG that is switched on, a run that is queued or running is waited for.
 
-With AIRFLOW_TOKEN a token is used as it is; without user and token, Airflow is asked for one without a login (``simple_auth_manager_all_admins``).
+With AIRFLOW_TOKEN a token is used as it is; without user and token, Airflow is asked for one without a login
+(``simple_auth_manager_all_admins``).
 """
 
 from __future__ import annotations
@@ -61,7 +63,10 @@ def run_once(airflow: Airflow, dag_id: str, conf: dict[str, Any], *, seconds: fl
             status = _wait_and_show(airflow, dag_id, started, deadline=deadline, poll=poll)
             if status != SUCCESS or not _was_held_back(airflow, dag_id, started):
                 return status
-            print("That was a dry run, since the DAG had imported nothing yet. Now for the run that was asked for.", flush=True)
+            print(
+                "That was a dry run, since the DAG had imported nothing yet. Now for the run that was asked for.",
+                flush=True,
+            )
         ours += [] if ours else [_trigger(airflow, dag_id, conf)]
         return _wait_and_show(airflow, dag_id, ours[0], deadline=deadline, poll=poll)
     finally:
@@ -86,8 +91,10 @@ def _refuse_what_would_go_with_it(airflow: Airflow, dag_id: str, *, due: str, pa
     if due and params:
         raise NotRunError(
             f"The scheduled run of {dag_id} is due since {due}: switching the DAG on would start it first, without the "
-            "params given here. Nothing was started. Set [tenable] schedule_hours = 0 where the DAG is only run this way; "
-            "or leave the params away, so that the scheduled run is the one; or switch the DAG on, let its scheduled run end, and call again."
+            "params given here. Nothing was started. Set [tenable] schedule_hours = 0 where the DAG is only run this "
+            "way; "
+            "or leave the params away, so that the scheduled run is the one; or switch the DAG on, let its scheduled "
+            "run end, and call again."
         )
 
 
@@ -151,7 +158,11 @@ def _try_to_leave_none_behind(airflow: Airflow, dag_id: str, ours: list[str], *,
         except NotRunError as error:
             print(f"  {error}", file=sys.stderr, flush=True)
         time.sleep(poll)
-    print(f"{dag_id} could not be paused again. Look for runs of it that have not ended, and pause it.", file=sys.stderr, flush=True)
+    print(
+        f"{dag_id} could not be paused again. Look for runs of it that have not ended, and pause it.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _leave_none_behind(airflow: Airflow, dag_id: str, ours: list[str]) -> None:
@@ -160,10 +171,15 @@ def _leave_none_behind(airflow: Airflow, dag_id: str, ours: list[str]) -> None:
 
     A run that somebody else triggered meanwhile may continue, so the DAG stays switched on for it.
     """
-    foreign = [run for run in _runs(airflow, dag_id) if run["dag_run_id"] not in ours and run["run_type"] != "scheduled"]
+    foreign = [
+        run for run in _runs(airflow, dag_id) if run["dag_run_id"] not in ours and run["run_type"] != "scheduled"
+    ]
     if foreign:
         print(
-            f"{dag_id} stays switched on: run {foreign[0]['dag_run_id']} was started meanwhile. Pause the DAG when that has ended.", file=sys.stderr, flush=True
+            f"{dag_id} stays switched on: run {foreign[0]['dag_run_id']} was started meanwhile. Pause the DAG when "
+            "that has ended.",
+            file=sys.stderr,
+            flush=True,
         )
     else:
         _pause(airflow, dag_id, True)
@@ -173,10 +189,18 @@ def _leave_none_behind(airflow: Airflow, dag_id: str, ours: list[str]) -> None:
         run_id = str(run["dag_run_id"])
         if run["state"] == "queued":
             airflow.call("DELETE", _path(dag_id, run_id))
-            print(f"Run {run_id} had not begun and was removed. The next run covers the same.", file=sys.stderr, flush=True)
+            print(
+                f"Run {run_id} had not begun and was removed. The next run covers the same.",
+                file=sys.stderr,
+                flush=True,
+            )
         else:
             airflow.call("PATCH", f"{_path(dag_id, run_id)}?{urlencode({'update_mask': 'state'})}", {"state": "failed"})
-            print(f"Run {run_id} had not ended and was marked as failed. The next run covers the same.", file=sys.stderr, flush=True)
+            print(
+                f"Run {run_id} had not ended and was marked as failed. The next run covers the same.",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _path(dag_id: str, run_id: str) -> str:
@@ -237,7 +261,9 @@ def _wait_for_run(airflow: Airflow, run_path: str, *, deadline: float, poll: flo
         if state in ("success", "failed"):
             return state
         time.sleep(poll)
-    raise NotRunError("The run did not end in the time that was given. In a DAG that was switched on before, it goes on.")
+    raise NotRunError(
+        "The run did not end in the time that was given. In a DAG that was switched on before, it goes on."
+    )
 
 
 def _show(airflow: Airflow, run_path: str) -> None:
@@ -247,11 +273,15 @@ def _show(airflow: Airflow, run_path: str) -> None:
     except NotRunError as error:
         print(f"The report cannot be read: {error}", file=sys.stderr)
         return
-    events = [str(entry.get("event", "")) if isinstance(entry, dict) else str(entry) for entry in log.get("content", [])]
+    events = [
+        str(entry.get("event", "")) if isinstance(entry, dict) else str(entry) for entry in log.get("content", [])
+    ]
     text = "\n".join(events)
     begin = text.find("Tenable to Security Hub.")
     if begin >= 0:
-        table = [line for number, line in enumerate(text[begin:].splitlines()) if number == 0 or line.startswith(("|", "+"))]
+        table = [
+            line for number, line in enumerate(text[begin:].splitlines()) if number == 0 or line.startswith(("|", "+"))
+        ]
         print("\n".join(table), flush=True)
 
 
@@ -262,10 +292,19 @@ def _stop(signum: int, _frame: Any) -> NoReturn:
 def main(arguments: list[str] | None = None) -> int:
     """Read the arguments, run, and give the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default=os.environ.get("AIRFLOW_URL", "http://localhost:8080"), help="URL of Airflow (AIRFLOW_URL)")
+    parser.add_argument(
+        "--url", default=os.environ.get("AIRFLOW_URL", "http://localhost:8080"), help="URL of Airflow (AIRFLOW_URL)"
+    )
     parser.add_argument("--dag", default="tenable_to_security_hub", help="id of the DAG")
-    parser.add_argument("--conf", default=os.environ.get("RUN_CONF") or "{}", help="params of the run, as JSON (RUN_CONF)")
-    parser.add_argument("--seconds", type=float, default=float(os.environ.get("RUN_SECONDS") or 86400), help="how long to wait (RUN_SECONDS, a day)")
+    parser.add_argument(
+        "--conf", default=os.environ.get("RUN_CONF") or "{}", help="params of the run, as JSON (RUN_CONF)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=float(os.environ.get("RUN_SECONDS") or 86400),
+        help="how long to wait (RUN_SECONDS, a day)",
+    )
     options = parser.parse_args(arguments)
     # A container that is stopped, or Ctrl-C, leaves no run behind either.
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -276,7 +315,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise NotRunError("--conf must be a JSON object of params.")
         airflow = Airflow(options.url)
         airflow.log_in(
-            token=os.environ.get("AIRFLOW_TOKEN", ""), username=os.environ.get("AIRFLOW_USERNAME", ""), password=os.environ.get("AIRFLOW_PASSWORD", "")
+            token=os.environ.get("AIRFLOW_TOKEN", ""),
+            username=os.environ.get("AIRFLOW_USERNAME", ""),
+            password=os.environ.get("AIRFLOW_PASSWORD", ""),
         )
         return run_once(airflow, options.dag, conf, seconds=options.seconds)
     except (NotRunError, StoppedError, ValueError) as error:

@@ -1,8 +1,10 @@
-"""What must work in any environment that the provider is installed in: every module imports, Airflow discovers it, its DAG files parse.
+"""What must work in any environment that the provider is installed in: every module imports, Airflow discovers it, its
+DAG files parse.
 
     python scripts/smoke.py [--dags FOLDER]
 
-Prints one line of JSON. Exits with 1, and says why, where something does not work. A deprecation warning that our own code causes is an error.
+Prints one line of JSON. Exits with 1, and says why, where something does not work. A deprecation warning that our own
+code causes is an error.
 """
 
 from __future__ import annotations
@@ -21,13 +23,24 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "airflow_provider_tenable"
-EXPECTED_TASKS = {"plan_run", "export_assets", "export_vulnerabilities", "transform", "import_findings", "settle", "advance_watermark", "report"}
+EXPECTED_TASKS = {
+    "plan_run",
+    "export_assets",
+    "export_vulnerabilities",
+    "transform",
+    "import_findings",
+    "settle",
+    "advance_watermark",
+    "report",
+}
 
 
 def main() -> None:
     """Run the checks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dags", type=Path, default=Path(__file__).resolve().parent.parent / "dags", help="folder of the DAG files")
+    parser.add_argument(
+        "--dags", type=Path, default=Path(__file__).resolve().parent.parent / "dags", help="folder of the DAG files"
+    )
     folder = parser.parse_args().dags
     # Nothing of this machine's Airflow is to be read or written.
     os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="smoke-"))

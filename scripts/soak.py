@@ -1,7 +1,9 @@
 """Soak test: many runs with random faults and crashes, in long-lived workers. `make soak`.
 
-Passes when, after every run, the hub equals the oracle; no export is left running; memory grows by less than 20 KB a run, as a trend over the runs of a worker (an eighth
-of a MB an hour, where a run begins every ten minutes, as here on the sandbox's clock); open files and threads are flat; the staging area holds no more than its retention allows; and no key is found in anything that was left behind.
+Passes when, after every run, the hub equals the oracle; no export is left running; memory grows by less than 20 KB a
+run, as a trend over the runs of a worker (an eighth of a MB an hour, where a run begins every ten minutes, as here on
+the sandbox's clock); open files and threads are flat; the staging area holds no more than its retention allows; and no
+key is found in anything that was left behind.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="soak-airflow-"))
-os.environ.update({"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1,localhost"})
+os.environ.update(
+    {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1,localhost"}
+)
 
 from sandbox.standalone.children import SandboxProcess  # noqa: E402
 from tests.faults.canary import ACCESS_KEY, SECRET_KEY, leaks  # noqa: E402
@@ -36,20 +40,38 @@ def main() -> int:
     """Run the soak; 1 where something is not as it should be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=500)
-    parser.add_argument("--chance", type=float, default=0.02, help="of each fault in each run; a crash, in the first half, has five times that")
+    parser.add_argument(
+        "--chance",
+        type=float,
+        default=0.02,
+        help="of each fault in each run; a crash, in the first half, has five times that",
+    )
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--estate", default="tiny", choices=("tiny", "small"))
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
-        arguments = ["--estate", options.estate, "--prepare-seconds", "0.05", "--days-behind", "60", "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
+        arguments = [
+            "--estate",
+            options.estate,
+            "--prepare-seconds",
+            "0.05",
+            "--days-behind",
+            "60",
+            "--access-key",
+            ACCESS_KEY,
+            "--secret-key",
+            SECRET_KEY,
+        ]
         with SandboxProcess(*arguments, log=folder / "sandbox.log") as process:
             zygote = Zygote(folder / "zygote.log")
             sandbox = Sandbox(process)
             sandbox.reset()
             # A retention of some seconds, so that old runs are removed all along.
-            pipeline = Pipeline(zygote, sandbox, folder / "dag", env={"AIRFLOW__TENABLE__RETENTION_DAYS": str(20 / 86400)})
+            pipeline = Pipeline(
+                zygote, sandbox, folder / "dag", env={"AIRFLOW__TENABLE__RETENTION_DAYS": str(20 / 86400)}
+            )
             vitals, crashes = _soak(pipeline, sandbox, options)
             problems = _problems(pipeline, sandbox, vitals, options.runs)
             _report(vitals, crashes, time.monotonic() - began)
@@ -66,7 +88,12 @@ def _soak(pipeline: Pipeline, sandbox: Sandbox, options: argparse.Namespace) -> 
     facts["crashes_until"] = options.runs // 2
     while done < options.runs:
         order = {"first": done + 1, "last": options.runs, "chance": options.chance, "seed": options.seed, **facts}
-        result = pipeline.run("soak", soak=order, seconds=24 * 3600, patches={"airflow_provider_tenable.security_hub.responses:LONGEST_PAUSE": 0.05})
+        result = pipeline.run(
+            "soak",
+            soak=order,
+            seconds=24 * 3600,
+            patches={"airflow_provider_tenable.security_hub.responses:LONGEST_PAUSE": 0.05},
+        )
         crashes += result.killed
         lines = file.read_text().splitlines() if file.exists() else []
         done = json.loads(lines[-1])["run"] if lines else 0
@@ -77,15 +104,24 @@ def _soak(pipeline: Pipeline, sandbox: Sandbox, options: argparse.Namespace) -> 
 
 
 def _problems(pipeline: Pipeline, sandbox: Sandbox, vitals: list[dict[str, object]], runs: int) -> list[str]:
-    problems = [f"After run {each['run']} the hub is not as the oracle says: {each['wrong']}" for each in vitals if each["wrong"]]
+    problems = [
+        f"After run {each['run']} the hub is not as the oracle says: {each['wrong']}"
+        for each in vitals
+        if each["wrong"]
+    ]
     judged = False
     # Within one process, once it has warmed up.
     for pid in {each["pid"] for each in vitals}:
         mine = [each for each in vitals if each["pid"] == pid][10:]
         if len(mine) >= 40:
             judged = True
-            per_run = statistics.linear_regression(range(len(mine)), [float(str(each["resident"])) for each in mine]).slope
-            print(f"worker {pid}: {len(mine)} runs, memory {per_run / 1e3:+.1f} KB a run, {per_run * RUNS_AN_HOUR / 1e6:+.2f} MB an hour")
+            per_run = statistics.linear_regression(
+                range(len(mine)), [float(str(each["resident"])) for each in mine]
+            ).slope
+            print(
+                f"worker {pid}: {len(mine)} runs, memory {per_run / 1e3:+.1f} KB a run, "
+                f"{per_run * RUNS_AN_HOUR / 1e6:+.2f} MB an hour"
+            )
             if per_run > MOST_BYTES_A_RUN:
                 problems.append(f"Worker {pid} grows by {per_run / 1e3:.0f} KB a run.")
         for name in ("files", "threads"):
@@ -108,7 +144,8 @@ def _problems(pipeline: Pipeline, sandbox: Sandbox, vitals: list[dict[str, objec
 def _report(vitals: list[dict[str, object]], crashes: int, seconds: float) -> None:
     errors = Counter(error for each in vitals for error in each["errors"])  # type: ignore[attr-defined]
     print(
-        f"{len(vitals)} runs in {seconds:.0f} s; {crashes} crashes; failed attempts: {dict(errors) or 'none'}; findings lost or invented: {sum(bool(each['wrong']) for each in vitals)}"
+        f"{len(vitals)} runs in {seconds:.0f} s; {crashes} crashes; failed attempts: {dict(errors) or 'none'}; "
+        f"findings lost or invented: {sum(bool(each['wrong']) for each in vitals)}"
     )
 
 

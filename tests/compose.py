@@ -1,4 +1,6 @@
-"""docker-compose.yaml as the tests read it: the services, with the env file's values filled in as Compose fills them in."""
+"""docker-compose.yaml as the tests read it: the services, with the env file's values filled in as Compose fills them
+in.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,11 @@ from pathlib import Path
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 
 #: What the docs say of Airflow 2: another home for each of these.
-_HOMES_IN_AIRFLOW_2 = {"dag": "airflow.decorators", "task": "airflow.decorators", "ObjectStoragePath": "airflow.io.path"}
+_HOMES_IN_AIRFLOW_2 = {
+    "dag": "airflow.decorators",
+    "task": "airflow.decorators",
+    "ObjectStoragePath": "airflow.io.path",
+}
 
 
 def blocks(path: Path, language: str) -> list[str]:

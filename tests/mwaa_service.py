@@ -1,7 +1,7 @@
 """A stand-in for Amazon MWAA's API: what docs/mwaa.md asks of it. Requests are held to botocore's model of the service.
 
-As the service does: an update changes what it names and nothing else, but Airflow's options are replaced as a whole; a file's version must be
-one that the bucket has.
+As the service does: an update changes what it names and nothing else, but Airflow's options are replaced as a whole; a
+file's version must be one that the bucket has.
 """
 
 from __future__ import annotations
@@ -66,14 +66,20 @@ class Mwaa:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        #: The SDK puts `api.` or `env.` before the host, which no name service knows here: the service is its own proxy.
-        self.settings = {"AWS_ENDPOINT_URL_MWAA": "http://mwaa.invalid", "HTTP_PROXY": f"http://127.0.0.1:{self._server.server_port}"}
+        #: The SDK puts `api.` or `env.` before the host, which no name service knows here: the service is its own
+        #: proxy.
+        self.settings = {
+            "AWS_ENDPOINT_URL_MWAA": "http://mwaa.invalid",
+            "HTTP_PROXY": f"http://127.0.0.1:{self._server.server_port}",
+        }
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -106,4 +112,8 @@ class Mwaa:
     def _files_that_are_not_there(self, environment: dict[str, Any]) -> list[str]:
         bucket = re.sub("^.*:", "", environment["SourceBucketArn"])
         named = [(environment.get(f"{kind}S3Path"), environment.get(f"{kind}S3ObjectVersion")) for kind in _FILES]
-        return [f"no {key} in version {version}" for key, version in named if key and not self.has_version(bucket, key, version or "")]
+        return [
+            f"no {key} in version {version}"
+            for key, version in named
+            if key and not self.has_version(bucket, key, version or "")
+        ]

@@ -1,7 +1,8 @@
 """An S3-compatible store on localhost: moto's S3, behind a front that is as strict as S3 and as moody.
 
-The front computes every signature again, refuses bodies that are not whole, lists in short pages, and answers some requests with ``SlowDown``, as S3
-does under load. ``python -m tests.object_store`` is the server; :class:`ObjectStore` starts it and looks into it.
+The front computes every signature again, refuses bodies that are not whole, lists in short pages, and answers some
+requests with ``SlowDown``, as S3 does under load. ``python -m tests.object_store`` is the server; :class:`ObjectStore`
+starts it and looks into it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Front:
     :param slow_down_every: each so-many-th request is answered with 503.
     """
 
-    def __init__(self, app: Callable[..., Iterable[bytes]], *, keys: dict[str, str], page: int, slow_down_every: int) -> None:
+    def __init__(
+        self, app: Callable[..., Iterable[bytes]], *, keys: dict[str, str], page: int, slow_down_every: int
+    ) -> None:
         self.app = app
         self.keys = keys
         self.page = page
@@ -51,12 +54,17 @@ class Front:
             status, code = refusal
             print(f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} {status} {code}", flush=True)
             start_response(status, [("Content-Type", "application/xml")])
-            return [f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{code}</Message></Error>'.encode()]
+            return [
+                b'<?xml version="1.0" encoding="UTF-8"?>\n',
+                f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode(),
+            ]
         query = dict(parse_qsl(environ["QUERY_STRING"], keep_blank_values=True))
         if query.get("list-type") == "2":
             query["max-keys"] = str(min(self.page, int(query.get("max-keys", 1000))))
             environ["QUERY_STRING"] = urlencode(query)
-            environ["RAW_URI"] = environ["REQUEST_URI"] = f"{environ['RAW_URI'].partition('?')[0]}?{environ['QUERY_STRING']}"
+            environ["RAW_URI"] = environ["REQUEST_URI"] = (
+                f"{environ['RAW_URI'].partition('?')[0]}?{environ['QUERY_STRING']}"
+            )
         environ["wsgi.input"] = _Body(body)
         with self._lock:
             answer = list(self.app(environ, start_response))
@@ -80,11 +88,16 @@ class Front:
         if (scheme, service) != ("AWS4-HMAC-SHA256", "s3"):
             return "403 Forbidden", "SignatureDoesNotMatch"
         plain = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
-        headers = {name: environ.get(plain.get(name) or "HTTP_" + name.upper().replace("-", "_"), "") for name in given["SignedHeaders"].split(";")}
+        headers = {
+            name: environ.get(plain.get(name) or "HTTP_" + name.upper().replace("-", "_"), "")
+            for name in given["SignedHeaders"].split(";")
+        }
         digest = headers.get("x-amz-content-sha256")
         if digest not in ("UNSIGNED-PAYLOAD", hashlib.sha256(body).hexdigest()):
             return "400 Bad Request", "XAmzContentSHA256Mismatch"
-        request = AWSRequest(environ["REQUEST_METHOD"], f"http://{environ['HTTP_HOST']}{environ['RAW_URI']}", headers, body)
+        request = AWSRequest(
+            environ["REQUEST_METHOD"], f"http://{environ['HTTP_HOST']}{environ['RAW_URI']}", headers, body
+        )
         request.context["timestamp"] = headers["x-amz-date"]
         signer = S3SigV4Auth(Credentials(key, secret), service, region)
         signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
@@ -118,19 +131,46 @@ class ObjectStore(Child):
     """
 
     def __init__(
-        self, *, log: Path, port: int | None = None, keys: tuple[str, str] = (ACCESS_KEY, SECRET_KEY), page: int = 5, slow_down_every: int = 61
+        self,
+        *,
+        log: Path,
+        port: int | None = None,
+        keys: tuple[str, str] = (ACCESS_KEY, SECRET_KEY),
+        page: int = 5,
+        slow_down_every: int = 61,
     ) -> None:
         import boto3
         from botocore.config import Config
 
         port = port or free_port()
         self.url = f"http://127.0.0.1:{port}"
-        options = {"port": port, "page": page, "slow-down-every": slow_down_every, "access-key": keys[0], "secret-key": keys[1]}
-        super().__init__([sys.executable, "-W", "ignore", "-m", "tests.object_store", *(f"--{name}={value}" for name, value in options.items())], log=log)
+        options = {
+            "port": port,
+            "page": page,
+            "slow-down-every": slow_down_every,
+            "access-key": keys[0],
+            "secret-key": keys[1],
+        }
+        super().__init__(
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "tests.object_store",
+                *(f"--{name}={value}" for name, value in options.items()),
+            ],
+            log=log,
+        )
         self.keys = keys
         config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 10, "mode": "standard"}, proxies={})
         self.client = boto3.client(
-            "s3", endpoint_url=self.url, aws_access_key_id=keys[0], aws_secret_access_key=keys[1], region_name="us-east-1", config=config
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id=keys[0],
+            aws_secret_access_key=keys[1],
+            region_name="us-east-1",
+            config=config,
         )
 
     def wait(self, seconds: float = 60.0) -> None:
@@ -154,7 +194,11 @@ class ObjectStore(Child):
 
     def connection(self) -> str:
         """The Airflow connection to it, as JSON."""
-        extra = {"region_name": "us-east-1", "endpoint_url": self.url, "config_kwargs": {"s3": {"addressing_style": "path"}}}
+        extra = {
+            "region_name": "us-east-1",
+            "endpoint_url": self.url,
+            "config_kwargs": {"s3": {"addressing_style": "path"}},
+        }
         return json.dumps({"conn_type": "aws", "login": self.keys[0], "password": self.keys[1], "extra": extra})
 
     def objects(self, prefix: str = "", bucket: str = BUCKET) -> dict[str, bytes]:
@@ -178,7 +222,9 @@ def main() -> None:
     options = parser.parse_args()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     app = DomainDispatcherApplication(create_backend_app)
-    front = Front(app, keys={options.access_key: options.secret_key}, page=options.page, slow_down_every=options.slow_down_every)
+    front = Front(
+        app, keys={options.access_key: options.secret_key}, page=options.page, slow_down_every=options.slow_down_every
+    )
     make_server("127.0.0.1", options.port, front, threaded=True).serve_forever()
 
 

@@ -1,4 +1,6 @@
-"""The two stand-in servers, and what tests order of them. One driver for the integration tests and for the fault suite."""
+"""The two stand-in servers, and what tests order of them. One driver for the integration tests and for the fault
+suite.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Maps a Tenable record and its resource to an ASFF finding: the JSON line that Security Hub receives.
 
-Pure and deterministic: the same record gives the same bytes. Workflow, Note, UserDefinedFields and VerificationState are
-never sent, because they belong to the customer. Severity and Types go into FindingProviderFields, so that a customer's
-own changes to them stay.
+Pure and deterministic: the same record gives the same bytes. Workflow, Note, UserDefinedFields and VerificationState
+are never sent, because they belong to the customer. Severity and Types go into FindingProviderFields, so that a
+customer's own changes to them stay.
 
 The line is joined from pieces that are encoded once and reused: those of the plugin, of the resource, and what repeats
 among records. Nothing else writes findings. The tests hold a second, independent statement of the mapping
@@ -70,7 +70,12 @@ class MappingOptions(Struct, frozen=True):
 
 
 def finding_json(
-    record: Vulnerability, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions, severity: int | None = None
+    record: Vulnerability,
+    plugin: PluginParts,
+    resource: Resource,
+    product_arn: str,
+    options: MappingOptions,
+    severity: int | None = None,
 ) -> bytes:
     """Map a record to the JSON of its finding, without newlines.
 
@@ -83,7 +88,15 @@ def finding_json(
         raise UnmappableError("it has no severity")
     port, scheme = record.port or _NO_PORT, options.id_scheme
 
-    key = (options.latest, record.first_found, record.last_found, record.last_fixed, record.resurfaced_date, record.indexed, record.indexed_at)
+    key = (
+        options.latest,
+        record.first_found,
+        record.last_found,
+        record.last_fixed,
+        record.resurfaced_date,
+        record.indexed,
+        record.indexed_at,
+    )
     times = times_memo.get(key) or encode_times(key)
     if not times:
         raise UnmappableError("it has no time that can be read and is not in the future")
@@ -99,11 +112,16 @@ def finding_json(
         archived, modified = record.state == "FIXED", b""
     else:
         archived, modified = is_archived(record, options.accepted_risks), modification_product_fields(record)
-    excerpt = limits.text(record.output, limits.PRODUCT_FIELD_VALUE) if options.plugin_output and plugin.shows_output else None
+    excerpt = (
+        limits.text(record.output, limits.PRODUCT_FIELD_VALUE)
+        if options.plugin_output and plugin.shows_output
+        else None
+    )
     output_key, output = (_OUTPUT, _encode(excerpt)) if excerpt else (b"", b"")
     of_plugin, of_resource = plugin.encoded_product_fields, resource.encoded_product_fields
     own_id = record.finding_id
-    # A UUID needs no cleaning: it is short and printable, and has no blanks. This spares a call for nearly every record.
+    # A UUID needs no cleaning: it is short and printable, and has no blanks. This spares a call for nearly every
+    # record.
     if not own_id or len(own_id) > LONGEST_TEXT or not own_id.isprintable() or " " in own_id:
         own_id = limits.text(own_id, limits.PRODUCT_FIELD_VALUE)
     if own_id:
@@ -112,7 +130,11 @@ def finding_json(
         # Every entry begins with a comma, which the first one of the object must not have.
         opening, first = _PRODUCT_FIELDS, b"".join((location, of_plugin, of_resource, modified, output_key, output))[1:]
         location = of_plugin = of_resource = modified = output_key = output = b""
-    found = plugin.encoded_vulnerabilities if record.software_vulns is NULL else with_packages(plugin, record.software_vulns)
+    found = (
+        plugin.encoded_vulnerabilities
+        if record.software_vulns is NULL
+        else with_packages(plugin, record.software_vulns)
+    )
 
     line = b"".join(
         (
@@ -156,10 +178,14 @@ def _check_id(length: int) -> None:
 
 @lru_cache(maxsize=1024)
 def _encoded_arn(product_arn: str) -> bytes:
-    """The product's ARN, with whose product it is where Security Hub CSPM would not know: the default product is everybody's, and only findings of it may
-    name company and product (ASFF: ``CompanyName``, ``ProductName``).
+    """The product's ARN, with whose product it is where Security Hub CSPM would not know: the default product is
+    everybody's, and only findings of it may name company and product (ASFF: ``CompanyName``, ``ProductName``).
     """
-    named = b',"CompanyName":"Tenable","ProductName":"Vulnerability Management"' if product_arn.endswith(f"/{DEFAULT_PRODUCT}") else b""
+    named = (
+        b',"CompanyName":"Tenable","ProductName":"Vulnerability Management"'
+        if product_arn.endswith(f"/{DEFAULT_PRODUCT}")
+        else b""
+    )
     return _encode(product_arn) + named
 
 

@@ -1,8 +1,8 @@
 """Cuts a finding that is larger than Security Hub accepts (240 KB).
 
 Only ``Vulnerabilities`` can be that large: the other fields have limits of their own. What is worth least is given up
-first: the packages of later CVEs, then their scores, which repeat those of the first one, then the packages of the first
-CVE, and CVE ids last.
+first: the packages of later CVEs, then their scores, which repeat those of the first one, then the packages of the
+first CVE, and CVE ids last.
 """
 
 from __future__ import annotations
@@ -44,7 +44,14 @@ def _most_worth(entries: list[EntryPieces], room: int) -> list[tuple[bytes, ...]
     """The pieces of entries that fit into a number of bytes, from those that are worth most."""
     first, later = range(min(1, len(entries))), range(1, len(entries))
     opening, details, packages = range(3)
-    worth = ((first, opening), (first, details), (later, opening), (first, packages), (later, details), (later, packages))
+    worth = (
+        (first, opening),
+        (first, details),
+        (later, opening),
+        (first, packages),
+        (later, details),
+        (later, packages),
+    )
     fitting: list[list[bytes]] = [[] for _ in entries]
     for number, piece in ((number, piece) for numbers, piece in worth for number in numbers):
         # An entry has a closing brace and a comma, too.

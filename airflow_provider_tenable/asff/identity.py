@@ -46,16 +46,22 @@ def too_long(length: int) -> str:
     return f"its id would have {length} characters, the limit is {limits.ID}"
 
 
-def finding_id(scheme: str, *, region: str, account: str, resource: str, plugin: int, protocol: str | None, port: int | str | None) -> str:
+def finding_id(
+    scheme: str, *, region: str, account: str, resource: str, plugin: int, protocol: str | None, port: int | str | None
+) -> str:
     """The id of a finding: the same for the same vulnerability in every run, and for nothing else.
 
-    ``port``: ``{region}/{account}/{resource}/{plugin}/{protocol}/{port}``; ``tvm2aws``: ``{region}/{instance}/{plugin}``.
-    Slashes inside a part are escaped, so that two different tuples never give one id. Findings are written from the same
-    two pieces, which are ASCII and need no escaping in JSON.
+    ``port``: ``{region}/{account}/{resource}/{plugin}/{protocol}/{port}``; ``tvm2aws``:
+    ``{region}/{instance}/{plugin}``.
+    Slashes inside a part are escaped, so that two different tuples never give one id. Findings are written from the
+    same two pieces, which are ASCII and need no escaping in JSON.
 
     :raises ValueError: the id is longer than Security Hub takes.
     """
-    head, tail = id_head(scheme, region=region, account=account, resource=resource), id_tail(scheme, protocol=protocol, port=port)
+    head, tail = (
+        id_head(scheme, region=region, account=account, resource=resource),
+        id_tail(scheme, protocol=protocol, port=port),
+    )
     value = f"{head}{plugin}{tail}"
     if len(value) > limits.ID:
         raise ValueError(too_long(len(value)))

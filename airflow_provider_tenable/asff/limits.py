@@ -1,8 +1,9 @@
 """The limits of the AWS Security Finding Format that a finding is cut to.
 
-Numbers from the Security Hub user guide (attributes of the finding format, May 2022: the last public text with a length for each field), the
-service model, and the service's own public error messages. Sizes are UTF-8 bytes. Lengths are UTF-16 code units: AWS does not say
-what it counts as a character, and a text never has more code points than UTF-16 units.
+Numbers from the Security Hub user guide (attributes of the finding format, May 2022: the last public text with a length
+for each field), the service model, and the service's own public error messages. Sizes are UTF-8 bytes. Lengths are
+UTF-16 code units: AWS does not say what it counts as a character, and a text never has more code points than UTF-16
+units.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ REFERENCE_URLS = 20
 PACKAGES = 20
 PACKAGE_TEXT = 512
 
-#: The largest finding (service model: 240 KB), and the largest call (partner guide: 6 MB) with room for what surrounds the findings.
+#: The largest finding (service model: 240 KB), and the largest call (partner guide: 6 MB) with room for what surrounds
+#: the findings.
 FINDING_BYTES = 240_000
 
 ELLIPSIS = "\u2026"
@@ -51,7 +53,9 @@ _CONTROL = dict.fromkeys((*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)))
 
 
 def length(value: str) -> int:
-    """The length of a text in UTF-16 code units: characters beyond the Basic Multilingual Plane, such as emoji, count twice."""
+    """The length of a text in UTF-16 code units: characters beyond the Basic Multilingual Plane, such as emoji, count
+    twice.
+    """
     return len(value) if value.isascii() else len(value.encode("utf-16-le", "surrogatepass")) // 2
 
 
@@ -59,8 +63,13 @@ def text(value: str | None, limit: int) -> str | None:
     """A text that fits: without control characters, cut to ``limit`` with an ellipsis; None if only blanks are left."""
     if not value:
         return None
-    # Nearly every text takes this path: it fits, and is printable except for line ends. Blanks other than the space are not printable.
-    if len(value) <= limit and (value.isascii() or length(value) <= limit) and (value.isprintable() or _is_clean(value)):
+    # Nearly every text takes this path: it fits, and is printable except for line ends. Blanks other than the space are
+    # not printable.
+    if (
+        len(value) <= limit
+        and (value.isascii() or length(value) <= limit)
+        and (value.isprintable() or _is_clean(value))
+    ):
         return value.strip() or None
     # Output may be megabytes long: look at no more of it than is needed, unless most of that is dropped.
     start = value[: 4 * limit + 64]
@@ -74,7 +83,11 @@ def text(value: str | None, limit: int) -> str | None:
 def beginning(value: str, units: int) -> str:
     """As much of a text as fits, in complete characters."""
     # A surrogate pair that the cut halves leaves a lone surrogate, which the decoder drops.
-    return value[:units] if value.isascii() else value[:units].encode("utf-16-le", "surrogatepass")[: 2 * units].decode("utf-16-le", "ignore")
+    return (
+        value[:units]
+        if value.isascii()
+        else value[:units].encode("utf-16-le", "surrogatepass")[: 2 * units].decode("utf-16-le", "ignore")
+    )
 
 
 def _is_clean(value: str) -> bool:
@@ -83,7 +96,8 @@ def _is_clean(value: str) -> bool:
     return not _CONTROLS.search(value)
 
 
-# Complete entities only. HTML also knows some without a semicolon, but those are URL parameters in Tenable's prose (``?a=1&copy=2``).
+# Complete entities only. HTML also knows some without a semicolon, but those are URL parameters in Tenable's prose
+# (``?a=1&copy=2``).
 _ENTITY = re.compile(r"&(?:#\d{1,16}|#[xX][0-9a-fA-F]{1,16}|[A-Za-z][A-Za-z0-9]{1,31});", re.ASCII)
 
 
@@ -106,13 +120,18 @@ def advice(value: str | None, limit: int) -> str | None:
     return None if found and found.lower().rstrip(" .") in _PLACEHOLDERS else found
 
 
-# Security Hub checks addresses against a schema's format "url": no bare host name, no private address, nothing but a path behind the host.
+# Security Hub checks addresses against a schema's format "url": no bare host name, no private address, nothing but a
+# path behind the host.
 # Ours is narrower (no numeric hosts, no login), so that what passes here passes there.
-_URL = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63}(?::\d{2,5})?(?:/[^\s]*)?", re.ASCII | re.IGNORECASE)
+_URL = re.compile(
+    r"https?://(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63}(?::\d{2,5})?(?:/[^\s]*)?", re.ASCII | re.IGNORECASE
+)
 
 
 def url(value: object) -> str | None:
-    """A public web address that fits, else None: half an address leads nowhere, and one that Security Hub refuses costs the finding."""
+    """A public web address that fits, else None: half an address leads nowhere, and one that Security Hub refuses costs
+    the finding.
+    """
     if not isinstance(value, str):
         return None
     value = value.strip()

@@ -57,10 +57,13 @@ class AsffMapper:
         return aws.product_arn(self._product, region=region, account=resource.account)
 
     def precedence(self, finding: bytes) -> tuple[str, str]:
-        # Open before fixed: what one asset of an instance still has must not be archived by another one. Then the later one;
+        # Open before fixed: what one asset of an instance still has must not be archived by another one. Then the later
+        # one;
         # times have three or six digits of a second, and sort as texts once they are padded.
         rank = _rank_of(finding)
         return rank.id, f"{int(rank.record_state == 'ACTIVE')}{rank.updated_at.removesuffix('Z').ljust(26, '0')}"
 
-    def finding(self, record: Vulnerability, plugin: PluginParts, resource: Resource, product: str, severity: int | None) -> bytes:
+    def finding(
+        self, record: Vulnerability, plugin: PluginParts, resource: Resource, product: str, severity: int | None
+    ) -> bytes:
         return finding_json(record, plugin, resource, product, self._options, severity)

@@ -13,7 +13,9 @@ LONGEST_TEXT = 64
 _Value = TypeVar("_Value")
 
 
-def memo_table(make: Callable[..., _Value]) -> tuple[dict[tuple[Any, ...], _Value], Callable[[tuple[Any, ...]], _Value]]:
+def memo_table(
+    make: Callable[..., _Value],
+) -> tuple[dict[tuple[Any, ...], _Value], Callable[[tuple[Any, ...]], _Value]]:
     """A memo table for ``make``, and the function that computes and stores a missing entry.
 
     The table is a plain dict, so that the hot path costs one lookup: ``table.get(key) or fill(key)``. Keys are the

@@ -60,7 +60,9 @@ def _package(item: SoftwareVuln) -> Package | None:
         "Version": item.version,
         **_managed(item),
         "FilePath": item.path,
-        "FixedInVersion": next((version for fix in fixes if (version := _fixed_in(fix.fix_type, fix.value or ""))), None),
+        "FixedInVersion": next(
+            (version for fix in fixes if (version := _fixed_in(fix.fix_type, fix.value or ""))), None
+        ),
         "Remediation": _doubt(item) if item.potential else None,
     }
     texts = {name: text for name, value in facts.items() if (text := limits.text(value, limits.PACKAGE_TEXT))}
@@ -73,12 +75,15 @@ def _fixed_in(fix_type: str | None, value: str) -> str | None:
 
 
 def _managed(item: SoftwareVuln) -> dict[str, str | None]:
-    """What a package manager reports about a package. ASFF's fields describe the installed one, so its own purl comes first.
+    """What a package manager reports about a package. ASFF's fields describe the installed one, so its own purl comes
+    first.
 
     The purl of a fix often has the qualifiers that the package's own lacks. A release changes with the fix, so that of
     the installed version counts, never the fix's.
     """
-    fix_type, fix = next(((each.fix_type, purl) for each in item.fixes or [] if (purl := parse_purl(each.value))), (None, None))
+    fix_type, fix = next(
+        ((each.fix_type, purl) for each in item.fixes or [] if (purl := parse_purl(each.value))), (None, None)
+    )
     own = parse_purl(item.identifier)
     if own is None and fix is None:
         return {}
@@ -86,12 +91,20 @@ def _managed(item: SoftwareVuln) -> dict[str, str | None]:
     qualifiers = {**(fix.qualifiers if fix else {}), **(own.qualifiers if own else {})}
     version = (own.version if own else None) or item.version or ""
     release = version.rpartition("-")[2] if manager.lower() in _WITH_RELEASE and "-" in version else None
-    return {"Epoch": qualifiers.get("epoch"), "Release": release, "Architecture": qualifiers.get("arch"), "PackageManager": manager}
+    return {
+        "Epoch": qualifiers.get("epoch"),
+        "Release": release,
+        "Architecture": qualifiers.get("arch"),
+        "PackageManager": manager,
+    }
 
 
 def _doubt(item: SoftwareVuln) -> str:
     reasons = ", ".join(item.potential_reasons or [])
-    return f"Potential finding{f' ({reasons})' if reasons.strip() else ''}: confirm that this package is affected before you change it."
+    return (
+        f"Potential finding{f' ({reasons})' if reasons.strip() else ''}: confirm that this package is affected "
+        f"before you change it."
+    )
 
 
 def parse_purl(value: str | None) -> Purl | None:
@@ -103,4 +116,8 @@ def parse_purl(value: str | None) -> Purl | None:
     _, at, version = rest.rpartition("@")
     qualifiers = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair)
     # A slash is escaped in a version: what follows the @ of a namespace such as @scope/name is not one.
-    return Purl(kind, unquote(version) if at and "/" not in version else None, {name: unquote(text) for name, text in qualifiers.items()})
+    return Purl(
+        kind,
+        unquote(version) if at and "/" not in version else None,
+        {name: unquote(text) for name, text in qualifiers.items()},
+    )

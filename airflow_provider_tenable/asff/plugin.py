@@ -1,4 +1,6 @@
-"""The part of a finding that comes from the plugin: the same for all records of a plugin, so built once and kept as bytes."""
+"""The part of a finding that comes from the plugin: the same for all records of a plugin, so built once and kept as
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +54,14 @@ class PluginParts(Struct):
         self.encoded_product_fields = product_fields.piece(self.product_fields)
         self.id_text = b"%d" % self.id
         self.id_field = b',"GeneratorId":' + msgspec.json.encode(self.generator_id)
-        self.text_fields = msgspec.json.encode({"Title": self.title, "Description": self.description})[1:-1] + b',"FindingProviderFields":'
-        self.link_fields = b'"SourceUrl":%b,"Remediation":%b' % (msgspec.json.encode(self.source_url), bytes(self.remediation))
+        self.text_fields = (
+            msgspec.json.encode({"Title": self.title, "Description": self.description})[1:-1]
+            + b',"FindingProviderFields":'
+        )
+        self.link_fields = b'"SourceUrl":%b,"Remediation":%b' % (
+            msgspec.json.encode(self.source_url),
+            bytes(self.remediation),
+        )
 
 
 def decode_plugin(data: bytes) -> Plugin:
@@ -80,7 +88,9 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
         id=plugin.id,
         generator_id=str(plugin.id),
         title=title,
-        description=limits.advice(plugin.description, limits.DESCRIPTION) or limits.advice(plugin.synopsis, limits.DESCRIPTION) or title,
+        description=limits.advice(plugin.description, limits.DESCRIPTION)
+        or limits.advice(plugin.synopsis, limits.DESCRIPTION)
+        or title,
         types=(f"{_TYPE}/CVE" if entries.openings else _TYPE,),
         source_url=page,
         remediation=_encoded({"Recommendation": {name: value for name, value in recommendation.items() if value}}),
@@ -92,7 +102,9 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
 
 
 def _page(plugin: Plugin) -> str:
-    """The plugin's public page. Plugins of Nessus Network Monitor, which are known by their families, have theirs elsewhere."""
+    """The plugin's public page. Plugins of Nessus Network Monitor, which are known by their families, have theirs
+    elsewhere.
+    """
     kind = "nnm" if plugin.family_id is not None and plugin.family_id >= _FIRST_PASSIVE_FAMILY else "nessus"
     return f"https://www.tenable.com/plugins/{kind}/{plugin.id}"
 

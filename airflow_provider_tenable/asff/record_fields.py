@@ -41,7 +41,9 @@ def _times(latest: datetime | None, *moments: str | int | None) -> bytes:
     if not known:
         return b""
     created, updated = (first or min(known))[1], max(known)[1]
-    observed = (f',"FirstObservedAt":"{first[1]}"' if first else "") + (f',"LastObservedAt":"{last[1]}"' if last else "")
+    observed = (f',"FirstObservedAt":"{first[1]}"' if first else "") + (
+        f',"LastObservedAt":"{last[1]}"' if last else ""
+    )
     # RFC 3339 needs no escaping in JSON.
     return f',"CreatedAt":"{created}","UpdatedAt":"{updated}"{observed},'.encode()
 
@@ -50,15 +52,26 @@ def _stamp(moment: str | int | None) -> tuple[datetime, str] | None:
     return times.stamp(moment) if moment else None
 
 
-def _location(scheme: str, state: str | None, port: int | str | None, protocol: str | None, service: str | None, source: str | None) -> tuple[bytes, bytes]:
+def _location(
+    scheme: str,
+    state: str | None,
+    port: int | str | None,
+    protocol: str | None,
+    service: str | None,
+    source: str | None,
+) -> tuple[bytes, bytes]:
     """Where on the resource: the end of the id, and the entries of ``ProductFields`` that say so."""
     id_tail = identity.id_tail(scheme, protocol=protocol, port=port).encode() + ID_CLOSING
     return id_tail, _location_product_fields(state, port, protocol, service, source)
 
 
-def _location_product_fields(state: str | None, port: int | str | None, protocol: str | None, service: str | None, source: str | None) -> bytes:
+def _location_product_fields(
+    state: str | None, port: int | str | None, protocol: str | None, service: str | None, source: str | None
+) -> bytes:
     number = None if port is None else str(port)
-    return product_fields.piece({"state": state, "port": number, "protocol": protocol, "service": service, "source": source})
+    return product_fields.piece(
+        {"state": state, "port": number, "protocol": protocol, "service": service, "source": source}
+    )
 
 
 def _provider_fields(severity: int, word: str | None, criticality: int | None, types: tuple[str, ...]) -> bytes:

@@ -88,7 +88,9 @@ def ec2_resource(row: AssetRow) -> Resource:
 
 
 def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
-    """A resource of type ``Other`` for an asset that is no EC2 instance, under a destination's account and hub Region."""
+    """A resource of type ``Other`` for an asset that is no EC2 instance, under a destination's account and hub
+    Region.
+    """
     ipv4, ipv6 = _addresses(row)
     facts = {
         "Name": row.name,

@@ -56,7 +56,12 @@ def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
     :param page: the plugin's page.
     """
     texts = [plugin.cve] if isinstance(plugin.cve, str) else plugin.cve or []
-    ids = [cve for text in texts for cve in _SEPARATORS.split(text) if cve and limits.length(cve) <= limits.VULNERABILITY_ID]
+    ids = [
+        cve
+        for text in texts
+        for cve in _SEPARATORS.split(text)
+        if cve and limits.length(cve) <= limits.VULNERABILITY_ID
+    ]
     own_fix, cvss, vendor = _yes_no(plugin.has_patch), _cvss(plugin), _vendor(plugin, page)
 
     def details(reference_urls: list[str], fix: str | None) -> bytes:
@@ -68,7 +73,9 @@ def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
             "ExploitAvailable": _yes_no(plugin.exploit_available),
             "EpssScore": _epss(plugin.epss_score),
         }
-        return b"," + msgspec.json.encode({name: value for name, value in fields.items() if value not in (None, [])})[1:-1]
+        return (
+            b"," + msgspec.json.encode({name: value for name, value in fields.items() if value not in (None, [])})[1:-1]
+        )
 
     return CveEntries(
         openings={cve: b'{"Id":' + msgspec.json.encode(cve) for cve in ids},
@@ -89,7 +96,9 @@ def _cvss(plugin: Plugin) -> list[dict[str, Any]]:
             continue
         raw = _raw(vector)
         version = raw[5:8] if raw and raw.startswith("CVSS:3.") else usual_version
-        scores.append({"Version": version, "BaseScore": float(score), **({"BaseVector": raw} if raw else {}), "Source": "Tenable"})
+        scores.append(
+            {"Version": version, "BaseScore": float(score), **({"BaseVector": raw} if raw else {}), "Source": "Tenable"}
+        )
     return scores
 
 
@@ -136,7 +145,9 @@ def with_packages(parts: PluginParts, software: msgspec.Raw) -> msgspec.Raw | No
 
 
 class _PackagesMemo:
-    """What was built with packages, some MB of it: a tenant may have as many paths and versions of a package as hosts."""
+    """What was built with packages, some MB of it: a tenant may have as many paths and versions of a package as
+    hosts.
+    """
 
     def __init__(self) -> None:
         self._built: dict[tuple[int, bytes], msgspec.Raw | None] = {}

@@ -1,1 +1,3 @@
-"""The assets of a run, and of all runs: Parquet parts, the table that is searched, and the index that is kept between runs."""
+"""The assets of a run, and of all runs: Parquet parts, the table that is searched, and the index that is kept between
+runs.
+"""

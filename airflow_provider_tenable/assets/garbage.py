@@ -1,4 +1,6 @@
-"""Removing what the asset index has left behind: parts that are in it no more, and parts of updates that were killed before they were in it."""
+"""Removing what the asset index has left behind: parts that are in it no more, and parts of updates that were killed
+before they were in it.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,21 @@ log = logging.getLogger(__name__)
 
 
 def remove_unneeded_parts(run: RunFolder) -> list[str]:
-    """Remove the parts that neither the index nor the plan of any run names; complete runs may be replayed as long as their folders are there.
+    """Remove the parts that neither the index nor the plan of any run names; complete runs may be replayed as long as
+    their folders are there.
 
     :return: their names.
     """
     try:
         manifest = read_json(run.asset_index / MANIFEST) or {}
-        needed = {part["name"] for kind in ("full", "merged", "updates") for part in manifest.get(kind, [])} | _named_by_runs(run)
+        needed = {
+            part["name"] for kind in ("full", "merged", "updates") for part in manifest.get(kind, [])
+        } | _named_by_runs(run)
         retired = manifest.get("retired", {})
     except (StagingError, OSError, TypeError, KeyError, AttributeError) as error:
-        log.warning("No part of the asset index is removed, since it cannot be told which ones are needed: %s", safe(error))
+        log.warning(
+            "No part of the asset index is removed, since it cannot be told which ones are needed: %s", safe(error)
+        )
         return []
     return files_of(run).remove_unneeded(needed, retired)
 
@@ -40,14 +47,17 @@ def _named_by_runs(run: RunFolder) -> set[str]:
             continue
         other = run.beside(name)
         plan = _undamaged(other.plan)
-        # The chunks of a complete run may be gone before its rejected findings are: nothing can be transformed again then.
+        # The chunks of a complete run may be gone before its rejected findings are: nothing can be transformed again
+        # then.
         if plan and (_undamaged(other.ledger).get("complete") is not True or names(other.export("assets"))):
             named.update(((plan.get("assets") or {}).get("base") or {}).get("parts", []))
     return named
 
 
 def _undamaged(path: ObjectStoragePath) -> dict[str, Any]:
-    """A file of a run, empty where it is damaged or not there: a run whose plan cannot be read goes on with nothing, and its ledger does not call it complete."""
+    """A file of a run, empty where it is damaged or not there: a run whose plan cannot be read goes on with nothing,
+    and its ledger does not call it complete.
+    """
     try:
         value = read_json(path) or {}
     except DamagedFileError as error:

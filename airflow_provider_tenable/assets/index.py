@@ -1,17 +1,25 @@
-"""The asset index: the assets of the last full export, and what Tenable said has changed since. ``{staging}/{dag_id}/asset_index/``.
+"""The asset index: the assets of the last full export, and what Tenable said has changed since.
+``{staging}/{dag_id}/asset_index/``.
 
-Tenable exports assets as of a moment. With the filter ``since`` it exports those that were updated, deleted or terminated since, whatever their state (API docs:
-export assets v2). So a run needs a full export now and then only; between, it reads the index and, over it, what its own export says has changed. Of an asset that
-stands in several parts, the later row counts; a deleted or terminated one keeps its row, as in a full export.
+Tenable exports assets as of a moment. With the filter ``since`` it exports those that were updated, deleted or
+terminated since, whatever their state (API docs:
+export assets v2). So a run needs a full export now and then only; between, it reads the index and, over it, what its
+own export says has changed. Of an asset that stands in several parts, the later row counts; a deleted or terminated one
+keeps its row, as in a full export.
 
 How the index is kept consistent:
 
-* The parts never change (:mod:`~airflow_provider_tenable.staging.index_files`), the manifest is replaced last and at once. A process that dies in between leaves the index as it was.
-* A run's plan names the parts that the run reads. They stay as long as its folder does, so that retries, a cleared run and a replay read the same.
-* The manifest says up to which moment the index is sure to hold everything (``data_from``). The next export asks from there on, less a lag, since assets have no
-  time of publication to ask for. What is published later than that is looked up singly, or parked, until the next full export.
-* Whatever is in doubt leads to a full export: no index, an old, damaged or incomplete one, one of another version, another Tenable, another user of it.
-* Runs beside each other: one brings the index up to date only where its changes join on to what is there, and reach further. The loser's work is left out, not lost:
+* The parts never change (:mod:`~airflow_provider_tenable.staging.index_files`), the manifest is replaced last and at
+  once. A process that dies in between leaves the index as it was.
+* A run's plan names the parts that the run reads. They stay as long as its folder does, so that retries, a cleared run
+  and a replay read the same.
+* The manifest says up to which moment the index is sure to hold everything (``data_from``). The next export asks from
+  there on, less a lag, since assets have no time of publication to ask for. What is published later than that is looked
+  up singly, or parked, until the next full export.
+* Whatever is in doubt leads to a full export: no index, an old, damaged or incomplete one, one of another version,
+  another Tenable, another user of it.
+* Runs beside each other: one brings the index up to date only where its changes join on to what is there, and reach
+  further. The loser's work is left out, not lost:
   the next run asks for it again.
 """
 
@@ -40,7 +48,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What a row means. An index that another release of the package wrote is made anew: it may have read the records otherwise.
+#: What a row means. An index that another release of the package wrote is made anew: it may have read the records
+#: otherwise.
 RELEASE = f"2 {__version__} {' '.join(COLUMNS)}"
 
 #: The lag is never less: ``since`` looks at when an asset changed, and not at when the change was published.
@@ -78,7 +87,9 @@ class Index(Manifest, frozen=True, forbid_unknown_fields=True):
 
 
 class AssetBase(TypedDict):
-    """The parts of the index that a run goes over, and their numbers. ``data_from`` and ``full_from`` as in :class:`Index`."""
+    """The parts of the index that a run goes over, and their numbers. ``data_from`` and ``full_from`` as in
+    :class:`Index`.
+    """
 
     parts: list[str]
     records: int
@@ -88,7 +99,9 @@ class AssetBase(TypedDict):
 
 
 class AssetPlan(TypedDict):
-    """How a run comes by its assets: ``assets`` of its plan. ``why`` is for people; ``base`` is None for a full export."""
+    """How a run comes by its assets: ``assets`` of its plan. ``why`` is for people; ``base`` is None for a full
+    export.
+    """
 
     filters: dict[str, int]
     why: str
@@ -111,10 +124,12 @@ def plan_assets(
 
     :param source: which Tenable, and which user of it.
     :param now: unix seconds, by the earlier of our clock and Tenable's.
-    :param hours: ``[tenable] asset_index_hours``: how old the full export may be that the index goes back to; 0: there is to be no index.
+    :param hours: ``[tenable] asset_index_hours``: how old the full export may be that the index goes back to; 0: there
+        is to be no index.
     :param lag: ``[tenable] lag_seconds``.
     :param earlier: what the run had decided when it was planned before; it stays, where it still can.
-    :return: ``{"filters", "why", "planned_at", "source", "release", "base"}``: the filters of the asset export, and the parts of the index that it goes over, if any:
+    :return: ``{"filters", "why", "planned_at", "source", "release", "base"}``: the filters of the asset export, and the
+        parts of the index that it goes over, if any:
         ``{"parts": [names], "records", "changed", "data_from", "full_from"}``.
     """
     if earlier is not None and _still_holds(run, earlier, source, hours):
@@ -134,7 +149,12 @@ def plan_assets(
         "data_from": index.data_from,
         "full_from": index.full_from,
     }
-    log.info("Assets that changed since %s are exported; %d are in the index, from %s.", _iso(since), base["records"], _iso(index.full_from))
+    log.info(
+        "Assets that changed since %s are exported; %d are in the index, from %s.",
+        _iso(since),
+        base["records"],
+        _iso(index.full_from),
+    )
     return {**plan, "filters": {"since": since}, "why": "the index is brought up to date", "base": base}
 
 
@@ -156,7 +176,10 @@ def _usable(run: RunFolder, *, source: str, now: float, hours: float) -> tuple[I
     if max(index.full_from, index.data_from) > now + _CLOCK_SKEW_SECONDS:
         return None, f"the index is from the future ({_iso(index.data_from)}): a clock was wrong"
     if now - index.full_from >= hours * 3600:
-        return None, f"the last full export is {(now - index.full_from) / 3600:.1f} hours old, asset_index_hours is {hours:g}"
+        return (
+            None,
+            f"the last full export is {(now - index.full_from) / 3600:.1f} hours old, asset_index_hours is {hours:g}",
+        )
     return index, ""
 
 
@@ -187,12 +210,15 @@ def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
     if not hours or state is None or without_mark(state.body.get("filters", {})) != plan["filters"]:
         return
     if state.data_from is None:
-        log.warning("It is not known from when on asset export %s holds everything: the index stays as it is.", state.uuid)
+        log.warning(
+            "It is not known from when on asset export %s holds everything: the index stays as it is.", state.uuid
+        )
         return
     # An export that was asked for by a clock that is ahead holds no more than what was there when the run was planned.
     data_from = min(state.data_from, plan["planned_at"])
     records = sum(part.records for part in state.parts.values())
-    # Its age does not count here: a run that ends late must not put an old full export in the place of a later run's index.
+    # Its age does not count here: a run that ends late must not put an old full export in the place of a later run's
+    # index.
     current, why = _readable(run, plan["source"])
     if plan["base"] is None:
         if not records:
@@ -204,7 +230,11 @@ def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
     elif current is None:
         log.info("The index stays as it is: %s.", why)
     elif plan["filters"]["since"] > current.data_from or data_from <= current.data_from:
-        log.info("The index stays as it is: it is of %s now, and these changes are from %s on.", _iso(current.data_from), _iso(plan["filters"]["since"]))
+        log.info(
+            "The index stays as it is: it is of %s now, and these changes are from %s on.",
+            _iso(current.data_from),
+            _iso(plan["filters"]["since"]),
+        )
     else:
         _publish(run, _updated(run, current, data_from, copy_parts(files_of(run), parts)))
 
@@ -222,7 +252,8 @@ def _publish(run: RunFolder, index: Index) -> None:
 
 
 def staged_assets(uri: str) -> list[ObjectStoragePath]:
-    """The parts that hold a run's assets: those of the index that its plan names, then those of its own export. Of an asset in several, the later row counts.
+    """The parts that hold a run's assets: those of the index that its plan names, then those of its own export. Of an
+    asset in several, the later row counts.
 
     :param uri: the folder of the run's asset export.
     :raises StagingError: the export is not complete.

@@ -33,7 +33,8 @@ def copy_parts(files: IndexFiles, parts: Iterable[ObjectStoragePath]) -> list[In
 
 
 def merge_parts(files: IndexFiles, parts: Iterable[ObjectStoragePath]) -> list[IndexPart]:
-    """Put the rows of several parts into as few as they need, each asset once: of one that stands in several, the latest row.
+    """Put the rows of several parts into as few as they need, each asset once: of one that stands in several, the
+    latest row.
 
     :raises StagingError: a part is missing or damaged, or there is no room.
     """
@@ -44,7 +45,9 @@ def _encode(rows: list[bytes]) -> bytes:
     import pyarrow as pa
 
     decoded = [decode_row(row) for row in rows]
-    return encode_table(pa.table({column: [getattr(row, column) for row in decoded] for column in COLUMNS}, schema=_schema()))
+    return encode_table(
+        pa.table({column: [getattr(row, column) for row in decoded] for column in COLUMNS}, schema=_schema())
+    )
 
 
 def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -68,5 +71,7 @@ def _schema() -> pa.Schema:
 
 
 def _uniform(table: pa.Table) -> pa.Table:
-    """The table in the index's own types: pandas releases differ in how they write texts and in the metadata they add."""
+    """The table in the index's own types: pandas releases differ in how they write texts and in the metadata they
+    add.
+    """
     return table.select(list(COLUMNS)).replace_schema_metadata(None).cast(_schema())

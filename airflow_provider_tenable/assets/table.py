@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class AssetTable:
     """The assets of an export by their ids, in a file of this process's own: memory does not grow with the tenant.
 
-    The parts are read once, when the first asset is asked for. Of an asset that stands in two parts, the later part counts.
+    The parts are read once, when the first asset is asked for. Of an asset that stands in two parts, the later part
+    counts.
     """
 
     def __init__(self, parts: Iterable[ObjectStoragePath]) -> None:

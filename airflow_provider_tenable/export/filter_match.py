@@ -1,7 +1,8 @@
 """Comparing the filters of an export with what Tenable echoes of a job's filters.
 
-Tenable's echo differs from the request (API docs: export status, list of jobs): it is a JSON string in the list of asset jobs, has ``0`` for
-times that were not set, states and severities in upper case, tags in an object of their own, and empty objects for unset scores.
+Tenable's echo differs from the request (API docs: export status, list of jobs): it is a JSON string in the list of
+asset jobs, has ``0`` for times that were not set, states and severities in upper case, tags in an object of their own,
+and empty objects for unset scores.
 """
 
 from __future__ import annotations

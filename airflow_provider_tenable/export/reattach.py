@@ -1,9 +1,10 @@
 """Recognises our job in Tenable's list: after a request whose answer was lost, and where Tenable refuses a duplicate.
 
-Two running jobs with the same filters are refused (409): the running one is used if its filters and chunk size are ours.
-Filters alone do not prove it. An export of all assets has none, and another tool may have asked for the same in the older
-format, without resource tags. So an export of assets has a mark of its own, and a request without any filter is never
-found again. No Airflow in here.
+Two running jobs with the same filters are refused (409): the running one is used if its filters and chunk size are
+ours.
+Filters alone do not prove it. An export of all assets has none, and another tool may have asked for the same in the
+older format, without resource tags. So an export of assets has a mark of its own, and a request without any filter is
+never found again. No Airflow in here.
 """
 
 from __future__ import annotations
@@ -67,7 +68,13 @@ def running_job(jobs: Iterable[Job], state: ExportState, named: str | None) -> J
     for job in jobs:
         # Where a watermark follows, the job's data must be known to be old enough.
         known = job.created is not None or not kind_of(state.kind).moves_watermark
-        if job.status in ACTIVE and named in (None, job.uuid) and job.uuid not in state.given_up and _is_ours(job, state) and known:
+        if (
+            job.status in ACTIVE
+            and named in (None, job.uuid)
+            and job.uuid not in state.given_up
+            and _is_ours(job, state)
+            and known
+        ):
             return job
     return None
 
@@ -75,8 +82,9 @@ def running_job(jobs: Iterable[Job], state: ExportState, named: str | None) -> J
 def same_request(kept: dict[str, Any], body: dict[str, Any]) -> bool:
     """Whether a task continues the export that it has asked for, now that it would ask with ``body``.
 
-    What is said about plugin output does not matter: the records are the same, and the mapping leaves out an output that
-    is not wanted. So changing ``[tenable] plugin_output`` gives up no running export; the next request has the new value.
+    What is said about plugin output does not matter: the records are the same, and the mapping leaves out an output
+    that is not wanted. So changing ``[tenable] plugin_output`` gives up no running export; the next request has the new
+    value.
     """
     return _comparable(kept) == _comparable(body)
 

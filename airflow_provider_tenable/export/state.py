@@ -1,4 +1,6 @@
-"""What is kept of an export, so that a killed task's retry resumes it, and the outcomes of one step. No Airflow in here."""
+"""What is kept of an export, so that a killed task's retry resumes it, and the outcomes of one step. No Airflow in
+here.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class ExportState:
     :ivar cancellations: jobs of this export that somebody else cancelled.
     :ivar stalled_polls: consecutive polls of a finished job that brought nothing new.
     :ivar given_up: jobs that broke: a later look at Tenable's list must not take them for ours again.
-    :ivar data_from: the moment whose data the export is sure to hold: the earlier of ``requested_at`` and an adopted job's creation.
+    :ivar data_from: the moment whose data the export is sure to hold: the earlier of ``requested_at`` and an adopted
+        job's creation.
         None: nobody knows, since Tenable does not tell when the adopted job was created.
     """
 
@@ -59,7 +62,8 @@ _LATER = frozenset({"adopted", "cancellations", "stalled_polls"})
 class ExportStore(Protocol):
     """Where state and chunks are kept.
 
-    ``put`` raises ``ValueError`` for a chunk that cannot be decoded; ``drop`` removes the parts of a job that is given up.
+    ``put`` raises ``ValueError`` for a chunk that cannot be decoded; ``drop`` removes the parts of a job that is given
+    up.
     """
 
     def load(self) -> ExportState | None: ...

@@ -1,15 +1,18 @@
-"""The state machine of a Tenable export job. No Airflow and no HTTP in here: a client, a store and a clock are handed in.
+"""The state machine of a Tenable export job. No Airflow and no HTTP in here: a client, a store and a clock are handed
+in.
 
 Rules (Tenable API docs, export status and chunk pages):
 
-* A job goes QUEUED, PROCESSING, (READY), FINISHED, or ends as CANCELLED or ERROR. Chunks appear while it works, unordered, with gaps.
-* FINISHED does not mean complete: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that part of it is missing,
-  and so do counts that exceed the chunks that are listed. Such a job, like one that failed or expired, or whose chunks
-  cannot be fetched, is started again a few times; its chunks are dropped. A partial export is never taken for a
-  complete one.
+* A job goes QUEUED, PROCESSING, (READY), FINISHED, or ends as CANCELLED or ERROR. Chunks appear while it works,
+  unordered, with gaps.
+* FINISHED does not mean complete: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that part of it is
+  missing, and so do counts that exceed the chunks that are listed. Such a job, like one that failed or expired, or
+  whose chunks cannot be fetched, is started again a few times; its chunks are dropped. A partial export is never taken
+  for a complete one.
 * A job that somebody else cancelled is asked for again, and does not count as broken.
 * What an error of the client leads to, and how often: :mod:`airflow_provider_tenable.tenable_vm.retry`.
-* A chunk counts when it is staged, never before. What is staged is not fetched again, also not by the retry of a killed task.
+* A chunk counts when it is staged, never before. What is staged is not fetched again, also not by the retry of a killed
+  task.
 """
 
 from __future__ import annotations
@@ -80,7 +83,11 @@ class ExportRun:
         if state is None or not same_request(state.body, self.body):
             anew = ExportState(kind=self.kind, body=self.body, started_at=self.now())
             if state is not None and state.uuid:
-                log.info("The %s export %s was asked for with another body: it is left, and a new one begins.", self.kind, state.uuid)
+                log.info(
+                    "The %s export %s was asked for with another body: it is left, and a new one begins.",
+                    self.kind,
+                    state.uuid,
+                )
                 self.store.save(anew)
                 self.store.drop(state.uuid)
             return anew
@@ -118,7 +125,12 @@ class ExportRun:
             if isinstance(error, ExportLimitError):
                 # Others have taken all slots of the container, for as long as their exports need.
                 hours = (self.deadline - self.now()) / 3600
-                log.info("Waiting for a free export slot to start the %s export, for another %.1f hours at most: %s", self.kind, hours, error)
+                log.info(
+                    "Waiting for a free export slot to start the %s export, for another %.1f hours at most: %s",
+                    self.kind,
+                    hours,
+                    error,
+                )
                 return self._wait()
             self._failed_polls += 1
             if self._failed_polls > retry.FAILED_POLLS:
@@ -155,9 +167,14 @@ class ExportRun:
             if status.status == "CANCELLED" and self.state.cancellations < retry.CANCELLATIONS:
                 return self._ask_again(job)
             if status.status in ("CANCELLED", "ERROR"):
-                return self._restart(f"it ended as {status.status}" + (f": {safe(status.reason)}" if status.reason else ""))
+                return self._restart(
+                    f"it ended as {status.status}" + (f": {safe(status.reason)}" if status.reason else "")
+                )
             if status.status not in ACTIVE | TERMINAL:
-                raise TemporaryError(f"Tenable says that {self.kind} export {job} is {quoted(status.status, 80)}, which is not a state we know.")
+                raise TemporaryError(
+                    f"Tenable says that {self.kind} export {job} is {quoted(status.status, 80)}, which is not a state "
+                    "we know."
+                )
             partial = self._partial(status)
             if partial:
                 return self._restart(partial)
@@ -165,7 +182,9 @@ class ExportRun:
         except ExportNotFoundError as error:
             return self._restart(f"it or one of its chunks has expired ({error})")
         if status.status == "FINISHED" and not missing and len(status.chunks) < status.counted_chunks:
-            missing = f"it finished with {status.counted_chunks} chunks by its own count, and lists {len(status.chunks)}"
+            missing = (
+                f"it finished with {status.counted_chunks} chunks by its own count, and lists {len(status.chunks)}"
+            )
             return self._restart(missing) if self._is_stalled(retry.SHORT_POLLS) else self._wait()
         if missing:
             return self._restart(missing) if self._is_stalled(retry.STALLED_POLLS) else self._wait()
@@ -181,19 +200,29 @@ class ExportRun:
         if status.status != "FINISHED":
             return None
         if status.lost_chunks:
-            return f"it finished without chunks {sorted(status.lost_chunks)[:10]}" + (f": {safe(status.reason)}" if status.reason else "")
+            return f"it finished without chunks {sorted(status.lost_chunks)[:10]}" + (
+                f": {safe(status.reason)}" if status.reason else ""
+            )
         # The status of an asset job has no list of failed chunks: only the reason tells.
         return f"it finished with the reason {quoted(status.reason)}" if status.reason else None
 
     def _is_stalled(self, limit: int) -> bool:
-        """Count a poll that brought nothing new. The count is kept, since a deferred task looks once each time it resumes."""
+        """Count a poll that brought nothing new. The count is kept, since a deferred task looks once each time it
+        resumes.
+        """
         self.state.stalled_polls += 1
         self.store.save(self.state)
         return self.state.stalled_polls > limit
 
     def _ask_again(self, job: str) -> Wait:
         cancellations = self.state.cancellations + 1
-        log.warning("The %s export %s was cancelled, and not by this task. Asking for it again (%d of %d).", self.kind, job, cancellations, retry.CANCELLATIONS)
+        log.warning(
+            "The %s export %s was cancelled, and not by this task. Asking for it again (%d of %d).",
+            self.kind,
+            job,
+            cancellations,
+            retry.CANCELLATIONS,
+        )
         self._begin_anew(self.state.restarts, started_at=self.state.started_at, cancellations=cancellations)
         return self._wait()
 
@@ -244,7 +273,8 @@ class ExportRun:
             log.info("Tenable already runs this %s export as %s: adopted.", self.kind, job.uuid)
             return True
         log.warning(
-            "Tenable refuses the %s export as a duplicate of %s, whose filters or chunk size are not ours. Waiting until that one is over.",
+            "Tenable refuses the %s export as a duplicate of %s, whose filters or chunk size are not ours. Waiting "
+            "until that one is over.",
             self.kind,
             safe(named, 80) if named else "a job it does not name",
         )
@@ -253,8 +283,8 @@ class ExportRun:
     def _download(self, job: str, status: JobStatus) -> str | None:
         """Stage the chunks that are listed and not yet staged.
 
-        :return: why a listed chunk of a finished job could not be fetched, in words; None if all of them are staged, or if
-            the job has not finished, and so may still serve it.
+        :return: why a listed chunk of a finished job could not be fetched, in words; None if all of them are staged, or
+            if the job has not finished, and so may still serve it.
         :raises ExportNotFoundError: a chunk has expired, or cannot be decoded.
         """
         waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
@@ -318,7 +348,14 @@ class ExportRun:
             try:
                 return self.store.put(job, chunk, data)
             except ValueError as error:
-                log.warning("Chunk %d of %s export %s cannot be decoded (fetch %d): %s", chunk, self.kind, job, attempt, safe(error))
+                log.warning(
+                    "Chunk %d of %s export %s cannot be decoded (fetch %d): %s",
+                    chunk,
+                    self.kind,
+                    job,
+                    attempt,
+                    safe(error),
+                )
         raise ExportNotFoundError(f"chunk {chunk} could not be decoded in {retry.CHUNK_FETCHES} fetches")
 
     def _restart(self, why: str) -> Wait:
@@ -342,19 +379,28 @@ class ExportRun:
         self._begin_anew()
         what = f"export {job} was not whole" if job else "export could not be asked for"
         raise ExportFailedError(
-            f"The {self.kind} {what} after {self.timeout / 3600:g} hours ({staged} chunks were staged) and has been cancelled. "
+            f"The {self.kind} {what} after {self.timeout / 3600:g} hours ({staged} chunks were staged) and has been "
+            "cancelled. "
             "Raise [tenable] export_timeout_hours if Tenable needs longer, then clear this task."
         )
 
     def _begin_anew(self, restarts: int = 0, *, started_at: float | None = None, cancellations: int = 0) -> None:
-        """Forget the job: first in the state, then its parts. A state that names parts which are gone would be taken for whole later.
+        """Forget the job: first in the state, then its parts. A state that names parts which are gone would be taken
+        for whole later.
 
         :param started_at: None: what comes next, a retry of the task, has a deadline of its own.
         """
         job = self.state.uuid
         given_up = [*self.state.given_up, *([job] if job else [])]
         began = self.now() if started_at is None else started_at
-        self.state = ExportState(kind=self.kind, body=self.body, started_at=began, restarts=restarts, given_up=given_up, cancellations=cancellations)
+        self.state = ExportState(
+            kind=self.kind,
+            body=self.body,
+            started_at=began,
+            restarts=restarts,
+            given_up=given_up,
+            cancellations=cancellations,
+        )
         self.store.save(self.state)
         reached(CrashPoint.EXPORT_FORGOTTEN)
         if job:

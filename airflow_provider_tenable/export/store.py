@@ -34,14 +34,22 @@ class StagedExport:
         self._format = format_of(kind_of(kind))
 
     def load(self) -> ExportState | None:
-        """The state, without the parts that are gone. Those of a complete export are checked: its task runs again only because somebody cleared it."""
+        """The state, without the parts that are gone. Those of a complete export are checked: its task runs again only
+        because somebody cleared it.
+        """
         state = self.state()
         if state is None:
             return None
         there = set(names(self.folder))
-        lost = [chunk for chunk, part in state.parts.items() if part.name not in there or (state.complete and not self._is_intact(part))]
+        lost = [
+            chunk
+            for chunk, part in state.parts.items()
+            if part.name not in there or (state.complete and not self._is_intact(part))
+        ]
         if lost:
-            log.warning("Chunks %s of the %s export are staged no more, or damaged: fetching them again.", lost[:10], self.kind)
+            log.warning(
+                "Chunks %s of the %s export are staged no more, or damaged: fetching them again.", lost[:10], self.kind
+            )
             state.parts = {chunk: part for chunk, part in state.parts.items() if chunk not in lost}
             state.complete = False
         return state
@@ -59,7 +67,10 @@ class StagedExport:
         try:
             return None if value is None else ExportState.from_json(value)
         except (AttributeError, KeyError, TypeError) as error:
-            raise StagingError(f"The state {self.folder / MANIFEST} is damaged ({safe(error)}). Remove the run's folder and clear the run.") from error
+            raise StagingError(
+                f"The state {self.folder / MANIFEST} is damaged ({safe(error)}). Remove the run's folder and clear "
+                "the run."
+            ) from error
 
     def save(self, state: ExportState) -> None:
         write_json(self.folder / MANIFEST, state.to_json())

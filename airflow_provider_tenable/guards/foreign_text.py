@@ -25,8 +25,9 @@ def safe(value: object, limit: int = LONGEST) -> str:
     r"""Quote text from outside.
 
     Runs of white space, line breaks of every kind included, become one space. Whatever else cannot be printed (control
-    characters, escape sequences, bidirectional overrides, zero-width and unassigned characters, lone surrogates) is shown
-    as an escape such as ``\x1b`` or ``\u202e``. Known secrets are masked (:mod:`airflow_provider_tenable.guards.redaction`).
+    characters, escape sequences, bidirectional overrides, zero-width and unassigned characters, lone surrogates) is
+    shown as an escape such as ``\x1b`` or ``\u202e``. Known secrets are masked
+    (:mod:`airflow_provider_tenable.guards.redaction`).
 
     :param value: a text, bytes (read as UTF-8), or anything else, of which ``str()`` is quoted.
     :param limit: the most characters that are returned; a longer text ends with an ellipsis.

@@ -1,7 +1,7 @@
 """Names of roles, connections, accounts and Regions: what each may consist of.
 
-Params, staged files and XComs come from outside. They are checked where they are read, and again before one of these names becomes part of an ARN, a path or a
-connection look-up.
+Params, staged files and XComs come from outside. They are checked where they are read, and again before one of these
+names becomes part of an ARN, a path or a connection look-up.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from reprlib import Repr
 from airflow_provider_tenable.aws import ACCOUNT, REGION
 from airflow_provider_tenable.guards.foreign_text import safe
 
-#: IAM's rules for ``RoleName`` and ``Path`` (API reference: CreateRole). A path is at most 512 characters with the slashes at both ends, of which ours has one.
+#: IAM's rules for ``RoleName`` and ``Path`` (API reference: CreateRole). A path is at most 512 characters with the
+#: slashes at both ends, of which ours has one.
 _ROLE = re.compile(r"(?P<path>(?:[!-.0-~]+/)*)[\w+=,.@-]{1,64}", re.ASCII)
 _LONGEST_PATH = 511
 
-#: Airflow's rule (``RE_SANITIZE_CONN_ID`` and ``CONN_ID_MAX_LEN`` in ``airflow.models.connection``), the same in 2.11 and 3.
+#: Airflow's rule (``RE_SANITIZE_CONN_ID`` and ``CONN_ID_MAX_LEN`` in ``airflow.models.connection``), the same in 2.11
+#: and 3.
 _CONNECTION = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 
 #: STS's rule for ``ExternalId`` (API reference: AssumeRole).
@@ -50,8 +52,12 @@ def is_part_name(value: object) -> bool:
     return isinstance(value, str) and _PART.fullmatch(value) is not None
 
 
-def invalid_target(*, account: object, region: object, aws_conn_id: object, role_name: object, external_id: object = None) -> str | None:
-    """Which of these cannot be what it stands for, in words; None where all are valid. Connection, role and external id may be None."""
+def invalid_target(
+    *, account: object, region: object, aws_conn_id: object, role_name: object, external_id: object = None
+) -> str | None:
+    """Which of these cannot be what it stands for, in words; None where all are valid. Connection, role and external id
+    may be None.
+    """
     if not isinstance(account, str) or not ACCOUNT.fullmatch(account):
         return f"{shown(account)} is not an AWS account id"
     if not isinstance(region, str) or not REGION.fullmatch(region):

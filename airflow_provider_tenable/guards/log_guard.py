@@ -1,9 +1,9 @@
 """Covers the logs of the libraries that see the API keys, and of this package, wherever their records end.
 
-pyTenable logs every refused request at ERROR with the body of the answer, and every request at DEBUG; requests, urllib3 and
-botocore log what a server sent. Their loggers are made as they go (one per error class), handlers differ between worker,
-triggerer, web server and command line, and a filter of a logger does not see what its children pass on. So records are
-cleaned where they are made: by logging's record factory, which calls the one that was there before.
+pyTenable logs every refused request at ERROR with the body of the answer, and every request at DEBUG; requests, urllib3
+and botocore log what a server sent. Their loggers are made as they go (one per error class), handlers differ between
+worker, triggerer, web server and command line, and a filter of a logger does not see what its children pass on. So
+records are cleaned where they are made: by logging's record factory, which calls the one that was there before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 from airflow_provider_tenable.guards.foreign_text import safe, visible
 from airflow_provider_tenable.guards.redaction import MASK, scrub
 
-#: Loggers of the libraries, with all their children: pyTenable (both generations), what it sends with, and what AWS is called with.
+#: Loggers of the libraries, with all their children: pyTenable (both generations), what it sends with, and what AWS is
+#: called with.
 _FOREIGN = ("tenable", "restfly", "requests", "urllib3", "botocore", "boto3")
 _OURS = "airflow_provider_tenable"
 #: The most characters of a library's message. pyTenable quotes bodies in full.
@@ -58,12 +59,15 @@ def _clean(record: logging.LogRecord, *, foreign: bool) -> None:
         message = f"a message that cannot be formatted ({type(error).__name__}): {record.msg}"
     message = scrub(_STS_SECRET.sub(rf"\1{MASK}", message))
     # Lines of ours are ours: what they quote is one line already.
-    record.msg, record.args = safe(message, LONGEST_RECORD) if foreign else "\n".join(map(visible, message.split("\n"))), ()
+    record.msg, record.args = (
+        safe(message, LONGEST_RECORD) if foreign else "\n".join(map(visible, message.split("\n"))),
+        (),
+    )
     if record.exc_info and record.exc_info[1] is not None:
         told = "".join(traceback.format_exception(*record.exc_info))
         scrubbed = scrub(told)
         if scrubbed != told:
-            # The exception belongs to others and stays as it is: its text takes its place, and the last line goes into the
-            # message, for handlers that look for no text.
+            # The exception belongs to others and stays as it is: its text takes its place, and the last line goes into
+            # the message, for handlers that look for no text.
             record.msg += f" ({safe(traceback.format_exception_only(record.exc_info[1])[-1])})"
             record.exc_info, record.exc_text = None, scrubbed

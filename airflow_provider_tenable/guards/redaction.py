@@ -1,9 +1,10 @@
 """Keeps known secrets out of texts and bodies: whatever repeats one, plain or encoded, has ``***`` in its place.
 
-A gateway that repeats a request in its answer repeats the API keys; AWS quotes a session token when a signature does not
-match. Names such as ``secretKey`` are no help where only the value is repeated, so secrets are looked for by their value.
-Airflow's own masker does the same for the logs that it writes. It is not in the way of a test button, an XCom or a file,
-and it knows the plain form only.
+A gateway that repeats a request in its answer repeats the API keys; AWS quotes a session token when a signature does
+not match. Names such as ``secretKey`` are no help where only the value is repeated, so secrets are looked for by their
+value.
+Airflow's own masker does the same for the logs that it writes. It is not in the way of a test button, an XCom or a
+file, and it knows the plain form only.
 
 Secrets are remembered for as long as the process lives: a triggerer may log an answer to a request of an hour ago.
 """
@@ -23,7 +24,8 @@ from urllib.parse import quote
 MASK = "***"
 #: A shorter text is no secret that could be found by its value: it would be masked in the middle of words (Airflow: 5).
 SHORTEST = 5
-#: In bodies, which are data, only what is too long to be a word by accident is replaced. Tenable's keys have 64 characters.
+#: In bodies, which are data, only what is too long to be a word by accident is replaced. Tenable's keys have 64
+#: characters.
 SHORTEST_IN_BODIES = 16
 #: A body up to this size is looked through as a text is.
 SMALL_BODY_BYTES = 32 * 1024
@@ -86,14 +88,17 @@ def remember(*secrets: str | None, in_bodies: bool = False) -> None:
         # Before each call of AWS: mostly there is nothing new.
         if new := _in_texts.unknown(long_enough):
             _in_texts = _in_texts.with_new(new)
-        if in_bodies and (new := _in_bodies.unknown(secret for secret in long_enough if len(secret) >= SHORTEST_IN_BODIES)):
+        if in_bodies and (
+            new := _in_bodies.unknown(secret for secret in long_enough if len(secret) >= SHORTEST_IN_BODIES)
+        ):
             _in_bodies = _in_bodies.with_new(new)
             forms = {form for secret in new for form in _literal_forms(secret)}
             _in_large_bodies = tuple(sorted({*_in_large_bodies, *forms}, key=len, reverse=True))
 
 
 def scrub(text: str) -> str:
-    """The text with ``***`` for every secret that it repeats, in whatever case and behind up to four layers of encoding.
+    """The text with ``***`` for every secret that it repeats, in whatever case and behind up to four layers of
+    encoding.
 
     Not for more than some 100 KB.
     """
@@ -103,8 +108,8 @@ def scrub(text: str) -> str:
 def scrub_bytes(data: bytes) -> bytes:
     """A body with ``***`` for every secret of bodies that it repeats.
 
-    In a large one only as it is, percent-encoded, escaped as JSON, or in base64: other forms cost too much to look for, and
-    a body of that size is data and not an answer that repeats a request.
+    In a large one only as it is, percent-encoded, escaped as JSON, or in base64: other forms cost too much to look for,
+    and a body of that size is data and not an answer that repeats a request.
     """
     if len(data) > SMALL_BODY_BYTES:
         return _literally_scrubbed(data)
@@ -155,7 +160,10 @@ def _scrubbed(text: str, known: _Known) -> str:
     for _ in range(_LAYERS):
         folded = view.translate(_LOWER)
         for secret in known.secrets:
-            spans += [(_at(starts, begin), _at(starts, end)) for begin, end in (*_found(folded, secret), *_beginning(folded, secret))]
+            spans += [
+                (_at(starts, begin), _at(starts, end))
+                for begin, end in (*_found(folded, secret), *_beginning(folded, secret))
+            ]
         decoded = _decoded(view, starts)
         if decoded is None:
             break
@@ -175,7 +183,13 @@ def _decodings(secret: str) -> Iterator[str]:
 
 
 def _literal_forms(secret: str) -> set[bytes]:
-    texts = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], json.dumps(secret)[1:-1].replace("/", "\\/"), *_cores(secret)}
+    texts = {
+        secret,
+        quote(secret, safe=""),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
+        *_cores(secret),
+    }
     return {text.encode() for text in texts}
 
 
@@ -201,7 +215,11 @@ def _found(text: str, secret: str) -> Iterator[tuple[int, int]]:
 
 def _beginning(text: str, secret: str) -> Iterator[tuple[int, int]]:
     """Where the text ends in the middle of a secret."""
-    begin = text.find(secret[:_SHORTEST_BEGINNING], max(0, len(text) - len(secret) + 1)) if len(secret) > _SHORTEST_BEGINNING else -1
+    begin = (
+        text.find(secret[:_SHORTEST_BEGINNING], max(0, len(text) - len(secret) + 1))
+        if len(secret) > _SHORTEST_BEGINNING
+        else -1
+    )
     if begin >= 0 and secret.startswith(text[begin:]):
         yield begin, len(text)
 
@@ -211,7 +229,8 @@ def _at(starts: array[int] | None, position: int) -> int:
 
 
 def _decoded(text: str, starts: array[int] | None) -> tuple[str, array[int]] | None:
-    """The text with one layer of encoding less, and where in the original each of its characters begins; None where nothing is encoded.
+    """The text with one layer of encoding less, and where in the original each of its characters begins; None where
+    nothing is encoded.
 
     :param starts: the same of the text itself.
     """

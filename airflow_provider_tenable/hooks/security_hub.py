@@ -44,11 +44,13 @@ EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
 #: Calls are repeated by the import itself, within its rate. botocore would repeat them behind its back.
 _ONE_ATTEMPT: Any = {"total_max_attempts": 1, "mode": "standard"}
 
-#: What botocore's parsers raise over a body that is not of the expected form, such as HTML, null or a list. The texts of some quote the answer.
+#: What botocore's parsers raise over a body that is not of the expected form, such as HTML, null or a list. The texts
+#: of some quote the answer.
 #: RuntimeError: the Amazon provider and botocore, over a role session that they cannot use.
 _UNREADABLE = (ResponseParserError, KeyError, TypeError, AttributeError, RuntimeError)
 _NOT_FROM_AWS = (
-    "the answer is not from AWS, or was cut off. Something on the way, such as a proxy, a firewall or a login page, may have given it. "
+    "the answer is not from AWS, or was cut off. Something on the way, such as a proxy, a firewall or a login page, "
+    "may have given it. "
     "Check the proxy settings of the worker and the connection's endpoint_url"
 )
 #: botocore's errors that pass by themselves.
@@ -64,12 +66,21 @@ class SecurityHubHook(AwsBaseHook):
 
     :param aws_conn_id: AWS connection; None for the worker's own credentials.
     :param region_name: the hub's Region.
-    :param role_name: a role to assume, with the connection's credentials, in ``account``. The credentials renew themselves.
+    :param role_name: a role to assume, with the connection's credentials, in ``account``. The credentials renew
+        themselves.
     :param account: the account whose hub is meant: where the role is assumed, and what the caller is compared with.
-    :param external_id: what the role's trust policy asks for as ``sts:ExternalId``. Default: the connection's own, if it has one.
+    :param external_id: what the role's trust policy asks for as ``sts:ExternalId``. Default: the connection's own, if
+        it has one.
     """
 
-    def __init__(self, *args: Any, role_name: str | None = None, account: str | None = None, external_id: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        role_name: str | None = None,
+        account: str | None = None,
+        external_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs["client_type"] = "securityhub"
         super().__init__(*args, **kwargs)
         self.role_name = role_name
@@ -97,7 +108,12 @@ class SecurityHubHook(AwsBaseHook):
             sts = self._sts(base)
             with closing(sts):
                 # Not repeated here: whoever needs the session repeats, and during an import that is the import itself.
-                answer = self._once("assume the role", lambda: sts.assume_role(**self._assume_role_arguments()), "Credentials", session=base)
+                answer = self._once(
+                    "assume the role",
+                    lambda: sts.assume_role(**self._assume_role_arguments()),
+                    "Credentials",
+                    session=base,
+                )
             credentials = answer["Credentials"]
             remember(credentials["SecretAccessKey"], credentials["SessionToken"])
             return {
@@ -108,12 +124,16 @@ class SecurityHubHook(AwsBaseHook):
             }
 
         session: Any = botocore.session.get_session()
-        # Neither botocore nor boto3 has a public way to give a session refreshable credentials; the Amazon provider does the same.
-        session._credentials = RefreshableCredentials.create_from_metadata(metadata=assume(), refresh_using=assume, method="sts-assume-role")
+        # Neither botocore nor boto3 has a public way to give a session refreshable credentials; the Amazon provider
+        # does the same.
+        session._credentials = RefreshableCredentials.create_from_metadata(
+            metadata=assume(), refresh_using=assume, method="sts-assume-role"
+        )
         return Session(botocore_session=session, region_name=region_name or base.region_name)
 
     def _sts(self, session: Session) -> Any:
-        # In the hub's Region: sessions of the global endpoint are not valid in Regions that an account has to enable. STS wants some Region in any case.
+        # In the hub's Region: sessions of the global endpoint are not valid in Regions that an account has to enable.
+        # STS wants some Region in any case.
         return session.client(
             "sts",
             region_name=self.region_name or session.region_name or "us-east-1",
@@ -123,10 +143,14 @@ class SecurityHubHook(AwsBaseHook):
         )
 
     def _assume_role_arguments(self) -> dict[str, Any]:
-        # Of the connection's assume_role_kwargs only the external id: the rest (DurationSeconds, Policy, Tags, SerialNumber ...) is about the connection's own
-        # role. A session that is made with a session's credentials lasts an hour at most (role chaining), and AWS refuses to make a longer one.
+        # Of the connection's assume_role_kwargs only the external id: the rest (DurationSeconds, Policy, Tags,
+        # SerialNumber ...) is about the connection's own role. A session that is made with a session's credentials
+        # lasts an hour at most (role chaining), and AWS refuses to make a longer one.
         partition = partition_of(self.region_name or "")
-        arguments = {"RoleSessionName": "airflow-provider-tenable", "RoleArn": f"arn:{partition}:iam::{self.account}:role/{self.role_name}"}
+        arguments = {
+            "RoleSessionName": "airflow-provider-tenable",
+            "RoleArn": f"arn:{partition}:iam::{self.account}:role/{self.role_name}",
+        }
         external_id = self.external_id or self._external_id_of_connection()
         return {**arguments, "ExternalId": external_id} if external_id else arguments
 
@@ -138,7 +162,8 @@ class SecurityHubHook(AwsBaseHook):
         return found or extra.get("external_id") or None
 
     def check_connection_exists(self) -> None:
-        """Refuse a mistyped connection id: the Amazon provider falls back to whatever credentials the machine has, with one warning.
+        """Refuse a mistyped connection id: the Amazon provider falls back to whatever credentials the machine has, with
+        one warning.
 
         ``aws_default`` may be missing, as it usually is where the worker's own role serves (MWAA).
         """
@@ -159,7 +184,9 @@ class SecurityHubHook(AwsBaseHook):
         def attempt() -> tuple[Session, dict[str, Any]]:
             session = self._translated("sign in to AWS", lambda: self.get_session(region_name=self.region_name))
             with closing(self._sts(session)) as sts:
-                return session, self._once("ask AWS who the caller is", sts.get_caller_identity, "Account", session=session)
+                return session, self._once(
+                    "ask AWS who the caller is", sts.get_caller_identity, "Account", session=session
+                )
 
         session, answer = patiently(attempt, sleep=time.sleep)
         arn = str(answer.get("Arn", "")).split(":")
@@ -176,7 +203,9 @@ class SecurityHubHook(AwsBaseHook):
 
     @cached_property
     def client(self) -> Any:
-        """A client that sends prepared bodies: no parameter validation (findings are within the limits), one attempt per call."""
+        """A client that sends prepared bodies: no parameter validation (findings are within the limits), one attempt
+        per call.
+        """
         config = self.config.merge(Config(parameter_validation=False, retries=_ONE_ATTEMPT, max_pool_connections=16))
         client = self.get_client_type(region_name=self.region_name, config=config)
         client.meta.events.register("before-call.securityhub.BatchImportFindings", self._put_body)
@@ -192,10 +221,12 @@ class SecurityHubHook(AwsBaseHook):
         :return: ``FailedCount``, ``SuccessCount``, ``FailedFindings``.
         :raises botocore.exceptions.ClientError: the call as a whole was refused.
         :raises botocore.exceptions.BotoCoreError: no answer; the call may have been carried out.
-        :raises TemporaryError: an answer that is not AWS's or cannot be read, or credentials that cannot be renewed at the moment.
+        :raises TemporaryError: an answer that is not AWS's or cannot be read, or credentials that cannot be renewed at
+            the moment.
         :raises ConfigurationError: the credentials are over, and nobody but a person can renew them.
         """
-        # Joined here, signed and sent by botocore: it would take ten times as long to serialise what is serialised already.
+        # Joined here, signed and sent by botocore: it would take ten times as long to serialise what is serialised
+        # already.
         self._body.value = b'{"Findings":[' + b",".join(lines) + b"]}"
         try:
             answer: dict[str, Any] = self.client.batch_import_findings(Findings=[])
@@ -203,7 +234,8 @@ class SecurityHubHook(AwsBaseHook):
             if error.response.get("Error", {}).get("Code") in EXPIRED:
                 if self._nobody_renews():
                     raise self._expired("import findings") from None
-                # AWS's clock counts, and botocore, by ours, may take the session for a good one: the next call begins another.
+                # AWS's clock counts, and botocore, by ours, may take the session for a good one: the next call begins
+                # another.
                 self.__dict__.pop("client", None)
             raise
         except _NO_CREDENTIALS as error:
@@ -212,13 +244,17 @@ class SecurityHubHook(AwsBaseHook):
             raise TemporaryError(f"Cannot import findings in {self.region_name}: {_NOT_FROM_AWS}.") from None
         finally:
             self._body.value = b""
-        # botocore makes an empty result of a body that is cut off or not JSON, and raises nothing: that is not a success.
+        # botocore makes an empty result of a body that is cut off or not JSON, and raises nothing: that is not a
+        # success.
         if not isinstance(answer.get("FailedCount"), int) or not isinstance(answer.get("SuccessCount"), int):
-            raise TemporaryError(f"Cannot import findings in {self.region_name}: the answer has no counts; {_NOT_FROM_AWS}.")
+            raise TemporaryError(
+                f"Cannot import findings in {self.region_name}: the answer has no counts; {_NOT_FROM_AWS}."
+            )
         return answer
 
     def preflight(self, product: str, *, enable_product: bool) -> bool:
-        """Check, before the first call, that findings would arrive where they belong. Each call is repeated while AWS is temporarily unavailable.
+        """Check, before the first call, that findings would arrive where they belong. Each call is repeated while AWS
+        is temporarily unavailable.
 
         :param product: ``company/product`` or ``default``, as in ``[tenable] product``, or the ARN of a product.
         :param enable_product: subscribe the account to the product where it is not.
@@ -229,17 +265,24 @@ class SecurityHubHook(AwsBaseHook):
         caller = self.identify()
         if caller.account != self.account:
             raise ConfigurationError(
-                f"The findings belong to account {self.account}, but the credentials of connection {self.aws_conn_id!r} to account {caller.account}. "
+                f"The findings belong to account {self.account}, but the credentials of connection "
+                f"{self.aws_conn_id!r} to account {caller.account}. "
                 "Nothing was imported. Use a connection to that account, or name a role_name to assume in it."
             )
-        arn = product if product.startswith("arn:") else product_arn(product, region=str(self.region_name), account=str(self.account))
+        arn = (
+            product
+            if product.startswith("arn:")
+            else product_arn(product, region=str(self.region_name), account=str(self.account))
+        )
         self._check_hub()
         if f"product/{self.account}/{DEFAULT_PRODUCT}" in arn or self._is_subscribed(arn):
             return False
         if not enable_product:
             raise ConfigurationError(
-                f"Account {self.account} is not subscribed to product {safe(arn)} in {self.region_name}. Nothing was imported. Accept findings from "
-                "'Tenable: Vulnerability Management' under Integrations in Security Hub CSPM there, or set [tenable] enable_product = True."
+                f"Account {self.account} is not subscribed to product {safe(arn)} in {self.region_name}. Nothing was "
+                "imported. Accept findings from "
+                "'Tenable: Vulnerability Management' under Integrations in Security Hub CSPM there, or set [tenable] "
+                "enable_product = True."
             )
         return self._subscribe(arn)
 
@@ -250,7 +293,8 @@ class SecurityHubHook(AwsBaseHook):
             if not self._has_only_the_new_hub():
                 raise
             raise HubOffError(
-                f"{error} Account {self.account} uses the new AWS Security Hub in {self.region_name}, which takes no findings of other products. Enable Security Hub "
+                f"{error} Account {self.account} uses the new AWS Security Hub in {self.region_name}, which takes no "
+                "findings of other products. Enable Security Hub "
                 "CSPM there as well: what it imports is shown in both."
             ) from None
 
@@ -267,7 +311,11 @@ class SecurityHubHook(AwsBaseHook):
         subscription = f"{head}:{self.account}:product-subscription/{product}"
         token: dict[str, str] = {}
         while True:
-            page = self._ask("list the subscribed products", self._call("list_enabled_products_for_import", **token), "ProductSubscriptions")
+            page = self._ask(
+                "list the subscribed products",
+                self._call("list_enabled_products_for_import", **token),
+                "ProductSubscriptions",
+            )
             if subscription in page["ProductSubscriptions"]:
                 return True
             if not page.get("NextToken"):
@@ -289,14 +337,18 @@ class SecurityHubHook(AwsBaseHook):
         return True
 
     def _call(self, operation: str, **arguments: Any) -> Callable[[], dict[str, Any]]:
-        """A call of the client that there is when it is made: making a client may need AWS too, and expired credentials replace it."""
+        """A call of the client that there is when it is made: making a client may need AWS too, and expired credentials
+        replace it.
+        """
         return lambda: getattr(self.client, operation)(**arguments)
 
     def _ask(self, what: str, call: Callable[[], dict[str, Any]], key: str) -> dict[str, Any]:
         """One call before the import, repeated while it fails for a temporary reason (see :meth:`_once`)."""
         return patiently(lambda: self._once(what, call, key), sleep=time.sleep)
 
-    def _once(self, what: str, call: Callable[[], dict[str, Any]], key: str, *, session: Session | None = None) -> dict[str, Any]:
+    def _once(
+        self, what: str, call: Callable[[], dict[str, Any]], key: str, *, session: Session | None = None
+    ) -> dict[str, Any]:
         """One call.
 
         :param what: what is done, for messages.
@@ -320,11 +372,15 @@ class SecurityHubHook(AwsBaseHook):
                 self.__dict__.pop("client", None)
             raise self._explained(what, error) from None
         except _UNREACHABLE as error:
-            raise TemporaryError(f"Cannot reach AWS. {self._cannot(what)}: {type(error).__name__}: {safe(error)}.") from None
+            raise TemporaryError(
+                f"Cannot reach AWS. {self._cannot(what)}: {type(error).__name__}: {safe(error)}."
+            ) from None
         except _NO_CREDENTIALS as error:
             raise self._without_credentials(what, error) from None
         except (BotoCoreError, NotImplementedError) as error:
-            raise ConfigurationError(f"{self._cannot(what)}: {type(error).__name__}: {safe(error)}. Check the connection.") from None
+            raise ConfigurationError(
+                f"{self._cannot(what)}: {type(error).__name__}: {safe(error)}. Check the connection."
+            ) from None
         except _UNREADABLE:
             # Some of their texts quote the answer, which may hold new credentials.
             raise TemporaryError(f"{self._cannot(what)}: {_NOT_FROM_AWS}.") from None
@@ -348,13 +404,16 @@ class SecurityHubHook(AwsBaseHook):
 
     def _expired(self, what: str) -> ConfigurationError:
         return ConfigurationError(
-            f"{self._cannot(what)}: the temporary credentials of the connection have expired, and Airflow cannot renew them. Put new ones into the "
-            "connection; or better, use the worker's own role, or long-lived keys with a role to assume, which renew themselves."
+            f"{self._cannot(what)}: the temporary credentials of the connection have expired, and Airflow cannot "
+            "renew them. Put new ones into the "
+            "connection; or better, use the worker's own role, or long-lived keys with a role to assume, which renew "
+            "themselves."
         )
 
     def _without_credentials(self, what: str, error: BotoCoreError) -> ConfigurationError:
         return ConfigurationError(
-            f"{self._cannot(what)}: {type(error).__name__}: {safe(error)}. Put keys into the connection, or give the worker a role; a sign-in through "
+            f"{self._cannot(what)}: {type(error).__name__}: {safe(error)}. Put keys into the connection, or give the "
+            "worker a role; a sign-in through "
             "SSO ends, and only a person can renew it."
         )
 

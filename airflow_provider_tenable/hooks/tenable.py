@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_tenable import __version__
 from airflow_provider_tenable._compat import AirflowNotFoundException, BaseHook
 from airflow_provider_tenable.exceptions import ConfigurationError, TenableProviderError
-from airflow_provider_tenable.hooks.tenable_connection import DEFAULT_URL, TENABLE_HOSTS, arguments_of, is_loopback, is_plain_http, report_host
+from airflow_provider_tenable.hooks.tenable_connection import (
+    DEFAULT_URL,
+    TENABLE_HOSTS,
+    arguments_of,
+    is_loopback,
+    is_plain_http,
+    report_host,
+)
 from airflow_provider_tenable.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_tenable.tenable_vm.retry import REPEATS
 
@@ -23,7 +30,8 @@ if TYPE_CHECKING:
 class TenableHook(BaseHook):
     """Talk to Tenable Vulnerability Management through pyTenable.
 
-    :param tenable_conn_id: connection of type ``tenable``: host is the URL, login the access key, password the secret key;
+    :param tenable_conn_id: connection of type ``tenable``: host is the URL, login the access key, password the secret
+        key;
         extras ``verify`` (true, false or the path of a CA bundle), ``proxies`` (object of URLs by scheme), ``timeout``
         (seconds) and ``allow_http`` (true: plain http to a host other than this machine). Without keys in the
         connection, the environment variables ``TIO_ACCESS_KEY`` and ``TIO_SECRET_KEY`` are used.
@@ -73,7 +81,8 @@ class TenableHook(BaseHook):
             connection = self.get_connection(self.tenable_conn_id)
         except AirflowNotFoundException:
             raise ConfigurationError(
-                f"There is no connection with the id {self.tenable_conn_id!r}. Create it with type 'tenable', or correct the id of the connection."
+                f"There is no connection with the id {self.tenable_conn_id!r}. Create it with type 'tenable', or "
+                "correct the id of the connection."
             ) from None
         arguments = arguments_of(connection, self.tenable_conn_id)
         report_host(arguments["url"], self.tenable_conn_id)
@@ -149,7 +158,8 @@ def new_client(arguments: dict[str, Any], *, retries: int) -> TenableIO:
     session = GuardedSession(arguments["url"])
     session.verify = verify
     if is_plain_http(arguments["url"]) and is_loopback(arguments["url"]):
-        # A proxy that the environment names would be given the keys unencrypted, and would look for the host on its own machine.
+        # A proxy that the environment names would be given the keys unencrypted, and would look for the host on its own
+        # machine.
         session.trust_env = False
     return TenableIO(
         **{name: value for name, value in arguments.items() if value is not None},

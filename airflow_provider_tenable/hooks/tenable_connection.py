@@ -21,7 +21,8 @@ from airflow_provider_tenable.guards import log_guard, redaction
 log = logging.getLogger(__name__)
 
 DEFAULT_URL = "https://cloud.tenable.com"
-#: Hosts that Tenable runs (API docs; sensor linking docs). Another one is allowed, for a proxy or a test, and is logged.
+#: Hosts that Tenable runs (API docs; sensor linking docs). Another one is allowed, for a proxy or a test, and is
+#: logged.
 TENABLE_HOSTS = frozenset({"cloud.tenable.com", "fedcloud.tenable.com", "cloud.tenablecloud.cn"})
 
 _HOST = re.compile(r"[^\s/\\<>\"'{}|^`%]+")
@@ -33,7 +34,8 @@ _reported_hosts: set[tuple[str, str]] = set()
 
 
 def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
-    """Read a connection into pyTenable's arguments. From here on, logs and texts of this process are kept free of its secrets.
+    """Read a connection into pyTenable's arguments. From here on, logs and texts of this process are kept free of its
+    secrets.
 
     :raises ConfigurationError: no keys, a URL or an extra that cannot be used, or plain http that nobody has allowed.
     """
@@ -48,7 +50,10 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
         )
     if not _KEY.fullmatch(access_key) or not _KEY.fullmatch(secret_key):
         # requests would refuse the header, and quote it in its error.
-        raise ConfigurationError(f"A key of connection {conn_id!r} holds blanks or characters that no Tenable key has. Copy both keys again from the API user.")
+        raise ConfigurationError(
+            f"A key of connection {conn_id!r} holds blanks or characters that no Tenable key has. Copy both keys "
+            "again from the API user."
+        )
     _keep_secret(access_key, secret_key, in_bodies=True)
     proxies = _proxies(extra.get("proxies"), conn_id)
     _keep_secret(*_passwords(proxies))
@@ -56,8 +61,10 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
     allow_http = _allow_http(extra.get("allow_http"), conn_id)
     if is_plain_http(url) and not allow_http and not _stays_here(url, proxies):
         raise ConfigurationError(
-            f"The URL of connection {conn_id!r} begins with http://, so the API keys would travel unencrypted. Use https://, "
-            "or, where the way to the host is safe (a sandbox, a gateway in the same pod), set extra 'allow_http' to true."
+            f"The URL of connection {conn_id!r} begins with http://, so the API keys would travel unencrypted. Use "
+            "https://, "
+            "or, where the way to the host is safe (a sandbox, a gateway in the same pod), set extra 'allow_http' to "
+            "true."
         )
     return {
         "access_key": access_key,
@@ -130,7 +137,9 @@ def _url(connection: Any, conn_id: str) -> str:
         parts, port = urlsplit(""), None
     name = parts.hostname or ""
     if parts.scheme not in ("https", "http") or not _HOST.fullmatch(name) or parts.username:
-        raise ConfigurationError(f"The URL of connection {conn_id!r} is not a web address. Use one such as {DEFAULT_URL}.")
+        raise ConfigurationError(
+            f"The URL of connection {conn_id!r} is not a web address. Use one such as {DEFAULT_URL}."
+        )
     netloc = name if ":" not in name else f"[{name}]"
     return f"{parts.scheme}://{netloc}" + (f":{port}" if port else "") + parts.path.rstrip("/")
 
@@ -143,7 +152,9 @@ def _timeout(value: Any, conn_id: str) -> int:
     except (TypeError, ValueError, OverflowError):
         seconds = 0
     if not 1 <= seconds <= 3600:
-        raise ConfigurationError(f"Extra 'timeout' of connection {conn_id!r} must be a whole number of seconds from 1 to 3600.")
+        raise ConfigurationError(
+            f"Extra 'timeout' of connection {conn_id!r} must be a whole number of seconds from 1 to 3600."
+        )
     return seconds
 
 

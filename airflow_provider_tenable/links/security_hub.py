@@ -24,8 +24,12 @@ def console_url(*, account: str, region: str) -> str | None:
     if host is None:
         return None
     # The console encodes each value, and then the whole search once more.
-    search = "&".join(f"{name}={quote(_EQUALS + value, safe='')}" for name, value in (("CompanyName", "Tenable"), ("AwsAccountId", account)))
-    return f"https://{host.format(region=region)}/securityhub/home?region={region}#/findings?search={quote(search, safe='')}"
+    search = "&".join(
+        f"{name}={quote(_EQUALS + value, safe='')}"
+        for name, value in (("CompanyName", "Tenable"), ("AwsAccountId", account))
+    )
+    page = f"https://{host.format(region=region)}/securityhub/home?region={region}"
+    return f"{page}#/findings?search={quote(search, safe='')}"
 
 
 class SecurityHubFindingsLink(BaseOperatorLink):

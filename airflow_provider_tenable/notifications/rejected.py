@@ -20,17 +20,20 @@ _MOST_REASONS = 1000
 class RejectedFindingsNotifier(BaseNotifier):
     """Tells how many findings were rejected, in which accounts, with which codes, and for what reasons most.
 
-    For ``on_success_callback`` and ``on_failure_callback`` of the task ``settle``: it fails where more were rejected than ``max_rejected_ratio`` allows. Where a
-    run has rejected nothing, or is not as far yet, nothing is told.
+    For ``on_success_callback`` and ``on_failure_callback`` of the task ``settle``: it fails where more were rejected
+    than ``max_rejected_ratio`` allows. Where a run has rejected nothing, or is not as far yet, nothing is told.
 
-    :param send: called with a subject (one line, at most 100 characters) and a text. Default: a warning in the task's log.
+    :param send: called with a subject (one line, at most 100 characters) and a text. Default: a warning in the task's
+        log.
     :param threshold: tell only of more rejected findings than so many.
     :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
     """
 
     template_fields: Sequence[str] = ("staging_path",)
 
-    def __init__(self, *, send: Callable[[str, str], Any] | None = None, threshold: int = 0, staging_path: str | None = None) -> None:
+    def __init__(
+        self, *, send: Callable[[str, str], Any] | None = None, threshold: int = 0, staging_path: str | None = None
+    ) -> None:
         super().__init__()
         self.send = send
         self.threshold = threshold
@@ -49,7 +52,8 @@ class RejectedFindingsNotifier(BaseNotifier):
 
 
 def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | None:
-    """Subject and text about the rejected findings of a run that was settled; None where there are no more than ``threshold``.
+    """Subject and text about the rejected findings of a run that was settled; None where there are no more than
+    ``threshold``.
 
     They hold accounts, Regions, counts, codes, Security Hub's messages and ids of findings; no finding itself.
     """
@@ -63,17 +67,30 @@ def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | No
     broken = {reason: number for reason, number in ledger["skipped"].items() if reason in BROKEN}
     if rejected + sum(broken.values()) <= threshold:
         return None
-    lines = [f"Run {safe(run.run_id)} of {run.dag_id}: {rejected:,} of {ledger['findings']:,} findings were rejected by Security Hub."]
+    lines = [
+        f"Run {safe(run.run_id)} of {run.dag_id}: {rejected:,} of {ledger['findings']:,} findings were rejected by "
+        "Security Hub."
+    ]
     places = {name: entry["rejected"] for name, entry in ledger["destinations"].items() if entry["rejected"]}
     worst = sorted(places.items(), key=lambda item: (-sum(item[1].values()), item[0]))
-    lines += [f"  {name}: {', '.join(f'{number:,} x {safe(code, LONGEST_CODE)}' for code, number in codes.items())}" for name, codes in worst[:_LONGEST_LIST]]
+    lines += [
+        f"  {name}: {', '.join(f'{number:,} x {safe(code, LONGEST_CODE)}' for code, number in codes.items())}"
+        for name, codes in worst[:_LONGEST_LIST]
+    ]
     if len(worst) > _LONGEST_LIST:
         lines.append(f"  and {len(worst) - _LONGEST_LIST:,} more accounts and Regions")
     lines += [f"  {number:,} records became no finding: {reason}" for reason, number in broken.items()]
     lines.append("Most of them for:")
-    lines += [f"  {number:,} x {code}: {message} (such as {example})" for (code, message), number, example in _reasons(run)]
-    lines.append(f"All of them are in {visible(str(run.rejected))}. Once the cause is mended, tenable_replay_rejected sends them again.")
-    return f"{rejected + sum(broken.values()):,} findings rejected by Security Hub in {run.dag_id}"[:100], "\n".join(lines)
+    lines += [
+        f"  {number:,} x {code}: {message} (such as {example})" for (code, message), number, example in _reasons(run)
+    ]
+    lines.append(
+        f"All of them are in {visible(str(run.rejected))}. Once the cause is mended, tenable_replay_rejected sends "
+        "them again."
+    )
+    return f"{rejected + sum(broken.values()):,} findings rejected by Security Hub in {run.dag_id}"[:100], "\n".join(
+        lines
+    )
 
 
 def _reasons(run: RunFolder) -> list[tuple[tuple[str, str], int, str]]:

@@ -1,7 +1,9 @@
-"""What the operators read and write, in OpenLineage's terms; and our assets' URIs, as Airflow and OpenLineage ask for them.
+"""What the operators read and write, in OpenLineage's terms; and our assets' URIs, as Airflow and OpenLineage ask for
+them.
 
-Datasets: Tenable's records ``tenable://{host}`` / ``vulnerabilities``, what is staged (``s3://{bucket}`` or ``file``, and the path), and the findings of one hub,
-``securityhub://{account}/{region}`` / ``findings``. Nothing here is asked for where the OpenLineage provider is not installed.
+Datasets: Tenable's records ``tenable://{host}`` / ``vulnerabilities``, what is staged (``s3://{bucket}`` or ``file``,
+and the path), and the findings of one hub, ``securityhub://{account}/{region}`` / ``findings``. Nothing here is asked
+for where the OpenLineage provider is not installed.
 
 .. seealso:: https://openlineage.io/docs/spec/naming
 """
@@ -44,7 +46,9 @@ def security_hub_data(account: str, region: str, rows: int | None = None) -> Dat
 
 
 def operator_lineage(inputs: Sequence[Data], outputs: Sequence[Data]) -> Any:
-    """What an operator's ``get_openlineage_facets_on_complete`` returns: an ``OperatorLineage`` with the datasets and their statistics."""
+    """What an operator's ``get_openlineage_facets_on_complete`` returns: an ``OperatorLineage`` with the datasets and
+    their statistics.
+    """
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset, OutputDataset
     from openlineage.client.facet_v2 import input_statistics_input_dataset, output_statistics_output_dataset
@@ -55,8 +59,14 @@ def operator_lineage(inputs: Sequence[Data], outputs: Sequence[Data]) -> Any:
     read = input_statistics_input_dataset.InputStatisticsInputDatasetFacet
     written = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet
     return OperatorLineage(
-        inputs=[InputDataset(each.namespace, each.name, inputFacets={"inputStatistics": counted(read, each)}) for each in inputs],
-        outputs=[OutputDataset(each.namespace, each.name, outputFacets={"outputStatistics": counted(written, each)}) for each in outputs],
+        inputs=[
+            InputDataset(each.namespace, each.name, inputFacets={"inputStatistics": counted(read, each)})
+            for each in inputs
+        ],
+        outputs=[
+            OutputDataset(each.namespace, each.name, outputFacets={"outputStatistics": counted(written, each)})
+            for each in outputs
+        ],
     )
 
 
@@ -67,7 +77,9 @@ def sanitize_tenable_uri(uri: SplitResult) -> SplitResult:
 
 
 def convert_asset_to_openlineage(asset: Any, lineage_context: Any = None) -> Any:
-    """The dataset that an asset of the scheme ``tenable`` stands for: ``tenable://security-hub/{dag_id}`` is the findings that the DAG has brought there."""
+    """The dataset that an asset of the scheme ``tenable`` stands for: ``tenable://security-hub/{dag_id}`` is the
+    findings that the DAG has brought there.
+    """
     from openlineage.client.event_v2 import Dataset
 
     parts = urlsplit(asset.uri)

@@ -1,7 +1,8 @@
-"""What the provider tells Airflow's metrics (``[metrics]``: StatsD, Datadog, OpenTelemetry), under Airflow's own prefix.
+"""What the provider tells Airflow's metrics (``[metrics]``: StatsD, Datadog, OpenTelemetry), under Airflow's own
+prefix.
 
-A metric that is counted by something (a reason, a code, a kind of export) is sent twice: once under its name with that as a tag, and once with it in the name,
-for StatsD knows no tags. Nothing here ever fails a task.
+A metric that is counted by something (a reason, a code, a kind of export) is sent twice: once under its name with that
+as a tag, and once with it in the name, for StatsD knows no tags. Nothing here ever fails a task.
 """
 
 from __future__ import annotations
@@ -30,17 +31,31 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "tenable.exported": Metric(COUNTER, ("dag_id", "export"), "records that an export has staged, once it is whole", by="export"),
+    "tenable.exported": Metric(
+        COUNTER, ("dag_id", "export"), "records that an export has staged, once it is whole", by="export"
+    ),
     "tenable.skipped": Metric(COUNTER, ("dag_id", "reason"), "records that became no finding", by="reason"),
-    "tenable.parked": Metric(COUNTER, ("dag_id",), "records kept for the following runs, since their asset is not there"),
+    "tenable.parked": Metric(
+        COUNTER, ("dag_id",), "records kept for the following runs, since their asset is not there"
+    ),
     "tenable.findings": Metric(COUNTER, ("dag_id", "account", "severity"), "findings that were mapped", by="severity"),
     "tenable.accepted": Metric(COUNTER, ("dag_id", "account", "region"), "findings that Security Hub acknowledged"),
-    "tenable.rejected": Metric(COUNTER, ("dag_id", "account", "region", "code"), "findings that Security Hub refused for good", by="code"),
-    "tenable.calls": Metric(COUNTER, ("dag_id", "account", "region"), "calls of BatchImportFindings that were answered"),
-    "tenable.watermark_lag": Metric(GAUGE, ("dag_id",), "seconds between the watermark and now, at a run's begin and end", by="dag_id"),
-    "tenable.duration.export": Metric(TIMER, ("dag_id", "export"), "from the first request to the whole export, waiting included", by="export"),
+    "tenable.rejected": Metric(
+        COUNTER, ("dag_id", "account", "region", "code"), "findings that Security Hub refused for good", by="code"
+    ),
+    "tenable.calls": Metric(
+        COUNTER, ("dag_id", "account", "region"), "calls of BatchImportFindings that were answered"
+    ),
+    "tenable.watermark_lag": Metric(
+        GAUGE, ("dag_id",), "seconds between the watermark and now, at a run's begin and end", by="dag_id"
+    ),
+    "tenable.duration.export": Metric(
+        TIMER, ("dag_id", "export"), "from the first request to the whole export, waiting included", by="export"
+    ),
     "tenable.duration.transform": Metric(TIMER, ("dag_id",), "one task that maps a shard"),
-    "tenable.duration.import": Metric(TIMER, ("dag_id", "account", "region"), "one task that sends findings, or one try of it"),
+    "tenable.duration.import": Metric(
+        TIMER, ("dag_id", "account", "region"), "one task that sends findings, or one try of it"
+    ),
 }
 
 
@@ -80,9 +95,11 @@ def chosen(manifest: Mapping[str, Any], dag_id: str) -> None:
 
 
 def imported(before: Mapping[str, Any], after: Mapping[str, Any], seconds: float, **tags: str) -> None:
-    """What one try of an import has added to its destination's receipts: each finding is counted once, however often the task is retried.
+    """What one try of an import has added to its destination's receipts: each finding is counted once, however often
+    the task is retried.
 
-    :param before: the receipts' counts when the try began: ``{"accepted", "rejected": {code: n}, "calls"}``; ``after`` when it ended.
+    :param before: the receipts' counts when the try began: ``{"accepted", "rejected": {code: n}, "calls"}``; ``after``
+        when it ended.
     """
     count("tenable.accepted", max(0, after["accepted"] - before["accepted"]), **tags)
     for code, number in after["rejected"].items():
@@ -109,7 +126,11 @@ def _send(method: str, kind: str, name: str, value: float, tags: dict[str, str])
         send = getattr(Stats, method)
         send(name, value, tags=labels)
         if metric.by:
-            send(f"{name}.{labels[metric.by]}", value, tags={tag: text for tag, text in labels.items() if tag != metric.by})
+            send(
+                f"{name}.{labels[metric.by]}",
+                value,
+                tags={tag: text for tag, text in labels.items() if tag != metric.by},
+            )
     except Exception as error:  # noqa: BLE001 - metrics are a by-product: whatever is wrong with them, the task's own work counts.
         log.warning("The metric %s could not be sent: %s: %s", name, type(error).__name__, safe(error))
 

@@ -28,15 +28,18 @@ _CLOCK_SKEW_SECONDS = 3600
 class TenableToAsffOperator(BaseOperator):
     """Join vulnerabilities with their assets, map them to ASFF, and stage the findings per account and hub Region.
 
-    One task does one shard: every ``count``-th chunk, from ``index`` on. Findings are written serialised and within Security Hub's limits. What
-    becomes no finding is counted under a reason; what is broken goes to ``rejected/``; what lacks its asset is parked for the following runs.
+    One task does one shard: every ``count``-th chunk, from ``index`` on. Findings are written serialised and within
+    Security Hub's limits. What becomes no finding is counted under a reason; what is broken goes to ``rejected/``; what
+    lacks its asset is parked for the following runs.
 
     The result (XCom) is ``{"shard", "read", "findings", "parked", "skipped"}``.
 
-    :param shard: ``{"index": 0, "count": 8}``; with ``"parked": True`` the shard that tries parked records again (templated).
+    :param shard: ``{"index": 0, "count": 8}``; with ``"parked": True`` the shard that tries parked records again
+        (templated).
     :param assets: result of the asset export (templated).
     :param vulnerabilities: result of the vulnerability export (templated).
-    :param plan: what :func:`airflow_provider_tenable.pipeline.plan_run` returned: window, settings, destinations (templated).
+    :param plan: what :func:`airflow_provider_tenable.pipeline.plan_run` returned: window, settings, destinations
+        (templated).
     :param id_scheme: ``port`` or ``tvm2aws``. Default ``[tenable] id_scheme``.
     :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
     :param tenable_conn_id: connection for looking up assets that the export lacks (templated).
@@ -127,7 +130,9 @@ class TenableToAsffOperator(BaseOperator):
         required(self.vulnerabilities, "export_vulnerabilities")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Lineage, for the OpenLineage provider: from the staged exports to the staged findings, with the numbers of this shard."""
+        """Lineage, for the OpenLineage provider: from the staged exports to the staged findings, with the numbers of
+        this shard.
+        """
         from airflow_provider_tenable.observability.lineage import operator_lineage
 
         return operator_lineage(*self._lineage)
@@ -136,7 +141,10 @@ class TenableToAsffOperator(BaseOperator):
         from airflow_provider_tenable.observability.lineage import staged_data
 
         source = str(run.parked_pool) if manifest["from_pool"] else self.vulnerabilities["folder"]
-        self._lineage = [staged_data(source, manifest["read"]), staged_data(self.assets["folder"])], [staged_data(str(run.findings), manifest["findings"])]
+        self._lineage = (
+            [staged_data(source, manifest["read"]), staged_data(self.assets["folder"])],
+            [staged_data(str(run.findings), manifest["findings"])],
+        )
 
     def _transform(self, writer: Any) -> Any:
         import msgspec
@@ -169,7 +177,9 @@ class TenableToAsffOperator(BaseOperator):
                     accepted_risks=settings["accepted_risks"],
                     id_scheme=scheme,
                     plugin_output=config.get("plugin_output") == config.EXCERPT,
-                    latest=datetime.fromtimestamp(now + max(self.plan.get("clock_ahead", 0.0), 0.0) + _CLOCK_SKEW_SECONDS, UTC),
+                    latest=datetime.fromtimestamp(
+                        now + max(self.plan.get("clock_ahead", 0.0), 0.0) + _CLOCK_SKEW_SECONDS, UTC
+                    ),
                 ),
                 product=self.product or config.get("product"),
             ),

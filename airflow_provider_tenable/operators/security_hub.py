@@ -16,24 +16,28 @@ if TYPE_CHECKING:
     from airflow_provider_tenable.observability.lineage import Data
     from airflow_provider_tenable.security_hub.assignment import Assignment, Target
 
-#: Between two pieces of an import. Not less: Airflow 3.2 and 3.3 lose tasks whose trigger fires within its first seconds.
+#: Between two pieces of an import. Not less: Airflow 3.2 and 3.3 lose tasks whose trigger fires within its first
+#: seconds.
 PAUSE_SECONDS = 30.0
 
 
 class SecurityHubImportFindingsOperator(BaseOperator):
-    """Import the staged findings of one account and hub Region, or of several (BatchImportFindings), at the quota's rate, resuming behind their receipts.
+    """Import the staged findings of one account and hub Region, or of several (BatchImportFindings), at the quota's
+    rate, resuming behind their receipts.
 
-    Every finding ends as accepted or as rejected with Security Hub's code and message (in ``rejected/``). Throttling, outages and time-outs are
-    repeated for minutes; a call that is refused as a whole is halved until the culprit is alone; a refused caller stops the import.
+    Every finding ends as accepted or as rejected with Security Hub's code and message (in ``rejected/``). Throttling,
+    outages and time-outs are repeated for minutes; a call that is refused as a whole is halved until the culprit is
+    alone; a refused caller stops the import.
 
-    Of several accounts, each has its own rate, receipts and role, and a few are imported at a time. One that fails keeps none of the others from being
-    delivered; then the task fails and names all that failed.
+    Of several accounts, each has its own rate, receipts and role, and a few are imported at a time. One that fails
+    keeps none of the others from being delivered; then the task fails and names all that failed.
 
-    An import that lasts longer than ``minutes`` writes its receipts, hands its worker slot back (it is deferred) and goes on in another piece, without using up
-    a retry. On Airflow 2 an ``execution_timeout`` counts over all pieces, on Airflow 3 for each.
+    An import that lasts longer than ``minutes`` writes its receipts, hands its worker slot back (it is deferred) and
+    goes on in another piece, without using up a retry. On Airflow 2 an ``execution_timeout`` counts over all pieces, on
+    Airflow 3 for each.
 
-    The result (XCom) is ``{"account", "region", "findings", "accepted", "rejected", "calls"}``; of several, ``destinations`` is their number, and there is
-    no account and Region.
+    The result (XCom) is ``{"account", "region", "findings", "accepted", "rejected", "calls"}``; of several,
+    ``destinations`` is their number, and there is no account and Region.
 
     .. seealso:: https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html
 
@@ -41,8 +45,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     :param region: the hub's Region (templated). Not with ``group``.
     :param group: the number of a group of accounts and Regions that ``plan_imports`` has staged.
     :param title: what the mapped task is called; default account and Region.
-    :param assignment: one entry of what ``plan_imports`` returned, for ``.expand(assignment=...)``: group, title, batch size and dry run in place of the arguments
-        of these names. Never templated, in whatever way it is passed.
+    :param assignment: one entry of what ``plan_imports`` returned, for ``.expand(assignment=...)``: group, title, batch
+        size and dry run in place of the arguments of these names. Never templated, in whatever way it is passed.
     :param aws_conn_id: AWS connection, None for the worker's own credentials (templated).
     :param role_name: role to assume in the account with the connection's credentials (templated).
     :param external_id: what the role's trust policy asks for; default: the connection's own, if it has one.
@@ -56,7 +60,15 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
     """
 
-    template_fields: Sequence[str] = ("account", "region", "aws_conn_id", "role_name", "batch_size", "dry_run", "staging_path")
+    template_fields: Sequence[str] = (
+        "account",
+        "region",
+        "aws_conn_id",
+        "role_name",
+        "batch_size",
+        "dry_run",
+        "staging_path",
+    )
     ui_color = "#f7e3cf"
     operator_extra_links = (SecurityHubFindingsLink(),)
     #: What was read and written, once the task knows.
@@ -107,7 +119,11 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 
         return SecurityHubHook(
-            aws_conn_id=self.aws_conn_id, region_name=self.region, role_name=self.role_name, account=self.account, external_id=self.external_id
+            aws_conn_id=self.aws_conn_id,
+            region_name=self.region,
+            role_name=self.role_name,
+            account=self.account,
+            external_id=self.external_id,
         )
 
     @property
@@ -127,7 +143,9 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         with fail_fast():
             assigned = self._assigned()
             if not 1 <= assigned.batch_size <= 100:
-                raise ConfigurationError(f"batch_size is {assigned.batch_size}; Security Hub takes 1 to 100 findings per call.")
+                raise ConfigurationError(
+                    f"batch_size is {assigned.batch_size}; Security Hub takes 1 to 100 findings per call."
+                )
             run = RunFolder.of(context, self.staging_path)
             targets = self._targets(run, assigned)
             only = targets[0] if len(targets) == 1 else None
@@ -140,7 +158,9 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 targets,
                 open_hook=self._open_hook,
                 product=self.product or config.get("product"),
-                enable_product=bool(config.get("enable_product") if self.enable_product is None else self.enable_product),
+                enable_product=bool(
+                    config.get("enable_product") if self.enable_product is None else self.enable_product
+                ),
                 batch_size=assigned.batch_size,
                 in_flight=self.in_flight,
                 together=self.together,
@@ -153,7 +173,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         if not done:
             accounted_for = counts["accepted"] + sum(counts["rejected"].values())
             self.log.info(
-                "%s: %d of %d findings are accounted for after %g minutes. The worker slot is handed back; the import goes on in %g seconds.",
+                "%s: %d of %d findings are accounted for after %g minutes. The worker slot is handed back; the import "
+                "goes on in %g seconds.",
                 self.title,
                 accounted_for,
                 work.findings,
@@ -171,7 +192,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     def _assigned(self) -> Assignment:
         """What this task is to do, by its assignment or by its own arguments.
 
-        Nothing of the assignment is kept in a templated field: ``dag.test`` of Airflow 2 renders the fields of a deferred task once more when it is resumed.
+        Nothing of the assignment is kept in a templated field: ``dag.test`` of Airflow 2 renders the fields of a
+        deferred task once more when it is resumed.
         """
         from airflow_provider_tenable.security_hub.assignment import Assignment, parse_assignment
 
@@ -198,11 +220,15 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             if len(group) > 1:
                 return group
             # What the manifests say now counts: the transform may have been cleared without what follows it.
-            return [msgspec.structs.replace(each, parts=staged_findings(run, each.account, each.region)) for each in group]
+            return [
+                msgspec.structs.replace(each, parts=staged_findings(run, each.account, each.region)) for each in group
+            ]
         if not assigned.account or not assigned.region:
             raise ConfigurationError("An import needs account and region, or the number of a group.")
         parts = staged_findings(run, assigned.account, assigned.region)
-        target = Target(assigned.account, assigned.region, assigned.aws_conn_id, assigned.role_name, parts, self.external_id)
+        target = Target(
+            assigned.account, assigned.region, assigned.aws_conn_id, assigned.role_name, parts, self.external_id
+        )
         if fault := fault_of(target):
             raise ConfigurationError(f"The import's arguments are not valid: {fault}. Nothing was imported.")
         return [target]
@@ -224,7 +250,15 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         _ = hook.conn_config
         return hook
 
-    def _tell(self, run: RunFolder, dry_run: bool, target: Target, before: dict[str, Any], after: dict[str, Any], seconds: float) -> None:
+    def _tell(
+        self,
+        run: RunFolder,
+        dry_run: bool,
+        target: Target,
+        before: dict[str, Any],
+        after: dict[str, Any],
+        seconds: float,
+    ) -> None:
         """What one account and Region's import has done so far, for metrics and lineage."""
         from airflow_provider_tenable.observability.lineage import security_hub_data, staged_data
 
@@ -235,7 +269,9 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             written.append(security_hub_data(target.account, target.region, after["accepted"]))
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Lineage, for the OpenLineage provider: from the staged findings to each hub, with the number of findings that it acknowledged."""
+        """Lineage, for the OpenLineage provider: from the staged findings to each hub, with the number of findings that
+        it acknowledged.
+        """
         from airflow_provider_tenable.observability.lineage import operator_lineage
 
         return operator_lineage(*self._lineage)

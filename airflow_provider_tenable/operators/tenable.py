@@ -27,18 +27,22 @@ if TYPE_CHECKING:
 class TenableExportOperator(BaseOperator):
     """Export assets, vulnerabilities or compliance results, and stage them chunk by chunk as they become available.
 
-    A retried task goes on with the job, and the chunks, that it had. A job that breaks, expires or ends partially is started again. The
-    result (XCom) is a reference: ``{"export", "uuid", "folder", "parts", "records", "bytes", "data_from"}``.
+    A retried task goes on with the job, and the chunks, that it had. A job that breaks, expires or ends partially is
+    started again. The result (XCom) is a reference: ``{"export", "uuid", "folder", "parts", "records", "bytes",
+    "data_from"}``.
 
     .. seealso:: https://developer.tenable.com/reference/exports-vulns-request-export
 
     :param export: ``vulnerabilities``, ``assets`` or ``compliance``.
-    :param filters: Tenable's filters, times in unix seconds (templated). Vulnerabilities want ``state`` and a time; without, Tenable exports 30 days.
+    :param filters: Tenable's filters, times in unix seconds (templated). Vulnerabilities want ``state`` and a time;
+        without, Tenable exports 30 days.
     :param chunk_size: assets per chunk (compliance: findings per chunk) (templated).
     :param tenable_conn_id: connection of type ``tenable`` (templated).
     :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
-    :param poll_interval: seconds between two looks at the job; at least 10 where the task is deferred. Default ``[tenable] poll_interval_seconds``.
-    :param export_timeout: seconds after which the job is cancelled and the task fails. Default ``[tenable] export_timeout_hours``.
+    :param poll_interval: seconds between two looks at the job; at least 10 where the task is deferred. Default
+        ``[tenable] poll_interval_seconds``.
+    :param export_timeout: seconds after which the job is cancelled and the task fails. Default ``[tenable]
+        export_timeout_hours``.
     :param max_restarts: how often a broken job is started again.
     :param deferrable: wait in the triggerer, without a worker slot. Default ``[operators] default_deferrable``.
     """
@@ -193,7 +197,14 @@ class TenableExportOperator(BaseOperator):
 
         parts = state.parts.values()
         records, size = sum(part.records for part in parts), sum(part.bytes for part in parts)
-        self.log.info("The %s export %s is whole: %d records in %d chunks, %.1f MB.", self.export, state.uuid, records, len(parts), size / 1e6)
+        self.log.info(
+            "The %s export %s is whole: %d records in %d chunks, %.1f MB.",
+            self.export,
+            state.uuid,
+            records,
+            len(parts),
+            size / 1e6,
+        )
         if kind_of(self.export).usually_some and not records and not self.filters:
             self.log.warning(
                 "Tenable exported no asset at all. The usual cause is an API user without 'Can View' on the assets: "
@@ -213,4 +224,7 @@ class TenableExportOperator(BaseOperator):
     def _note_lineage(self, folder: str, records: int, size: int, files: int) -> None:
         from airflow_provider_tenable.observability.lineage import staged_data, tenable_data
 
-        self._lineage = [tenable_data(self.hook.connection_arguments["url"], self.export, records)], [staged_data(folder, records, size, files)]
+        self._lineage = (
+            [tenable_data(self.hook.connection_arguments["url"], self.export, records)],
+            [staged_data(folder, records, size, files)],
+        )

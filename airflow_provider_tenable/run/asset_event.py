@@ -1,7 +1,8 @@
-"""The asset (a dataset on Airflow 2) that stands for the findings a DAG has brought to Security Hub: other DAGs wait for it.
+"""The asset (a dataset on Airflow 2) that stands for the findings a DAG has brought to Security Hub: other DAGs wait
+for it.
 
-Its URI is ``tenable://security-hub/{dag_id}``. Airflow updates it when the task that completes a run succeeds, never before; the event's ``extra`` says what
-the run covered, and where its records ended.
+Its URI is ``tenable://security-hub/{dag_id}``. Airflow updates it when the task that completes a run succeeds, never
+before; the event's ``extra`` says what the run covered, and where its records ended.
 """
 
 from __future__ import annotations
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
 
 SCHEME = "tenable"
 HOST = "security-hub"
-#: What an event's extra takes from the ledger as it is. The sums of each destination are left out: there may be thousands.
+#: What an event's extra takes from the ledger as it is. The sums of each destination are left out: there may be
+#: thousands.
 _FROM_LEDGER = ("window", "watermark", "exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")
 
 
 def imported_findings(dag_id: str = "tenable_to_security_hub") -> Asset:
-    """The asset of a DAG's imported findings: for the ``outlets`` of the task that completes its runs, and for the ``schedule`` of DAGs that wait for them."""
+    """The asset of a DAG's imported findings: for the ``outlets`` of the task that completes its runs, and for the
+    ``schedule`` of DAGs that wait for them.
+    """
     # The DAG's id stands in the path: a host is the same in upper and lower case, an id is not.
     return asset_of(f"{SCHEME}://{HOST}/{quote(dag_id, safe='')}")
 
 
 def announce(context: Any, asset: Asset) -> None:
-    """Say in the asset's event what the run has imported. Airflow emits the event itself, together with the task's success.
+    """Say in the asset's event what the run has imported. Airflow emits the event itself, together with the task's
+    success.
 
     :param context: of the task that has ``asset`` as an outlet, once the ledger is complete.
     :raises AirflowSkipException: a dry run imports nothing; a task that is skipped updates no asset.
@@ -37,20 +42,30 @@ def announce(context: Any, asset: Asset) -> None:
     run = RunFolder.of(context)
     ledger: Ledger = read_json(run.ledger)
     if ledger["dry_run"]:
-        raise AirflowSkipException("dry_run: nothing was imported, so there is no event for those who wait for an import.")
+        raise AirflowSkipException(
+            "dry_run: nothing was imported, so there is no event for those who wait for an import."
+        )
     context["outlet_events"][asset].extra = event_extra(run, ledger)
 
 
 def event_extra(run: RunFolder, ledger: Ledger) -> dict[str, Any]:
-    """The event's extra: ``{"dag_id", "run_id", "destinations", "ledger"}`` and, as in the ledger, ``window, watermark, exported, unparked, skipped, parked,
-    findings, accepted, rejected``. ``destinations`` is their number, ``ledger`` the file's URI. Size: some hundred bytes.
+    """The event's extra: ``{"dag_id", "run_id", "destinations", "ledger"}`` and, as in the ledger, ``window, watermark,
+    exported, unparked, skipped, parked, findings, accepted, rejected``. ``destinations`` is their number, ``ledger``
+    the file's URI. Size: some hundred bytes.
     """
     counts = {name: value for name, value in ledger.items() if name in _FROM_LEDGER}
-    return {"dag_id": run.dag_id, "run_id": run.run_id, **counts, "destinations": len(ledger["destinations"]), "ledger": str(run.ledger)}
+    return {
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        **counts,
+        "destinations": len(ledger["destinations"]),
+        "ledger": str(run.ledger),
+    }
 
 
 def triggering_imports(context: Any) -> list[dict[str, Any]]:
-    """The extras of the events that started a run of a DAG that waits for imports, oldest first: what :func:`event_extra` says of each.
+    """The extras of the events that started a run of a DAG that waits for imports, oldest first: what
+    :func:`event_extra` says of each.
 
     :param context: of a task of that DAG. A run that was started otherwise, by hand for instance, has none.
     """

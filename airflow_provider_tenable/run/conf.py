@@ -1,6 +1,8 @@
-"""What a person asked a run for (its conf) against what the run got (its params): nothing that was asked for is ignored without a word.
+"""What a person asked a run for (its conf) against what the run got (its params): nothing that was asked for is ignored
+without a word.
 
-Airflow takes conf keys that no param has, so a misspelt ``dryrun`` would be a real run; and with ``[core] dag_run_conf_overrides_params = False`` it ignores conf.
+Airflow takes conf keys that no param has, so a misspelt ``dryrun`` would be a real run; and with ``[core]
+dag_run_conf_overrides_params = False`` it ignores conf.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ def check_conf(context: Any, known: Collection[str]) -> None:
 
     :param context: the task's context.
     :param known: the params that the steps of the DAG read; the DAG may have more of its own.
-    :raises ConfigurationError: a key that is not a param, with the closest one; or a value that the run's params do not have.
+    :raises ConfigurationError: a key that is not a param, with the closest one; or a value that the run's params do not
+        have.
     """
     dag_run, params = context["dag_run"], context["params"]
     conf: dict[str, Any] = getattr(dag_run, "conf", None) or {}
@@ -31,13 +34,15 @@ def check_conf(context: Any, known: Collection[str]) -> None:
     unknown = [name for name in conf if name not in names and name not in _AIRFLOWS_OWN]
     if unknown:
         raise ConfigurationError(
-            f"The run was given {_listed(unknown, names)}, which DAG {dag_run.dag_id} does not have. Nothing was exported. "
+            f"The run was given {_listed(unknown, names)}, which DAG {dag_run.dag_id} does not have. Nothing was "
+            "exported. "
             f"Trigger it again with params that it has: {', '.join(names)}."
         )
     ignored = [name for name in conf if name in names and (name not in params or params[name] != conf[name])]
     if ignored:
         raise ConfigurationError(
-            f"The run was given {_listed(ignored, [])}, but Airflow ignored that, since [core] dag_run_conf_overrides_params is False. Nothing was exported. "
+            f"The run was given {_listed(ignored, [])}, but Airflow ignored that, since [core] "
+            "dag_run_conf_overrides_params is False. Nothing was exported. "
             "Set the option to True, or trigger the DAG without params and set its defaults with [tenable] dag_params."
         )
 

@@ -12,7 +12,16 @@ from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import first_run, watermark
 from airflow_provider_tenable.run.handover import required
-from airflow_provider_tenable.run.ledger import Ledger, Sums, WatermarkEntry, build_ledger, check_rejected, check_sums, shard_manifests, sums_of
+from airflow_provider_tenable.run.ledger import (
+    Ledger,
+    Sums,
+    WatermarkEntry,
+    build_ledger,
+    check_rejected,
+    check_sums,
+    shard_manifests,
+    sums_of,
+)
 from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
 from airflow_provider_tenable.run.unserved import check_served
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
@@ -25,7 +34,8 @@ log = logging.getLogger(__name__)
 
 
 def settle_run(context: Any, vulnerabilities: ExportResult | None) -> Sums:
-    """Make the ledger, and fail the run if it does not add up, too much was rejected, or most AWS assets were not served.
+    """Make the ledger, and fail the run if it does not add up, too much was rejected, or most AWS assets were not
+    served.
 
     :return: the sums, for the XCom.
     """
@@ -83,7 +93,11 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
         watermark.write_watermark(dag_id, target)
         reached(CrashPoint.WATERMARK_WRITTEN)
     # A retry finds the watermark moved by its own first attempt: what the run began with is in its plan.
-    result: WatermarkEntry = {"before": plan["window"]["watermark"], "after": current if target is None else target, "why": why}
+    result: WatermarkEntry = {
+        "before": plan["window"]["watermark"],
+        "after": current if target is None else target,
+        "why": why,
+    }
     complete: Ledger = {**ledger, "watermark": result, "complete": True}
     write_json(run.ledger, complete)
     reached(CrashPoint.RUN_COMPLETE)
@@ -98,6 +112,7 @@ def _leaves_out_accounts(run: RunFolder, plan: RunPlan) -> bool:
         return False
     router = Router(msgspec.convert(plan["usual_destinations"], list[Destination]), "resource")
     left_out = {account for manifest in shard_manifests(run) for account in manifest["skipped_accounts"]}
-    # The Regions of an account's resources are not on record: a destination that does not take those of us-east-1 may have served it too.
+    # The Regions of an account's resources are not on record: a destination that does not take those of us-east-1 may
+    # have served it too.
     routes = [router.route(account, "us-east-1") for account in left_out]
     return any(not isinstance(route, str) or route in (OTHER_PARTITION, REGION_EXCLUDED) for route in routes)

@@ -32,7 +32,9 @@ DRY, SEND = "dry", "send"
 _UNATTENDED = frozenset({"scheduled", "asset_triggered", "dataset_triggered"})
 
 
-def is_held_back(run: RunFolder, *, run_type: str, mark: int | None, source: str, before: dict[str, Any] | None = None) -> bool:
+def is_held_back(
+    run: RunFolder, *, run_type: str, mark: int | None, source: str, before: dict[str, Any] | None = None
+) -> bool:
     """Whether a run is a dry run although its params do not ask for one.
 
     :param run_type: Airflow's: scheduled, manual, backfill, ...
@@ -43,7 +45,9 @@ def is_held_back(run: RunFolder, *, run_type: str, mark: int | None, source: str
     """
     choice = config.get("first_scheduled_run")
     if choice not in (DRY, SEND):
-        raise ConfigurationError(f"Option [tenable] first_scheduled_run is {choice[:40]!r}; it must be one of {DRY}, {SEND}.")
+        raise ConfigurationError(
+            f"Option [tenable] first_scheduled_run is {choice[:40]!r}; it must be one of {DRY}, {SEND}."
+        )
     if run_type not in _UNATTENDED:
         return False
     if before is not None:
@@ -54,8 +58,10 @@ def is_held_back(run: RunFolder, *, run_type: str, mark: int | None, source: str
 def warn(dag_id: str) -> None:
     """Log that a run is held back, and how to let the DAG send."""
     log.warning(
-        "This is a dry run although its params do not ask for one: %s has not imported anything yet (Variable %s is not "
-        "set). Everything is exported, mapped and counted, the hubs are checked, and nothing is sent. The same goes for "
+        "This is a dry run although its params do not ask for one: %s has not imported anything yet (Variable %s is "
+        "not "
+        "set). Everything is exported, mapped and counted, the hubs are checked, and nothing is sent. The same goes "
+        "for "
         "the next scheduled runs. Once the table in the log of the task report looks right, let the DAG send: %s",
         dag_id,
         watermark.variable_name(dag_id),
@@ -66,8 +72,10 @@ def warn(dag_id: str) -> None:
 def how_to_send(dag_id: str) -> str:
     """What a person does to let the DAG send."""
     return (
-        f"trigger it once with dry_run off and the other params as they are (airflow dags trigger {dag_id}); after that "
-        "run is complete, scheduled runs send too. Or set [tenable] first_scheduled_run = send before the next scheduled run."
+        f"trigger it once with dry_run off and the other params as they are (airflow dags trigger {dag_id}); after "
+        "that "
+        "run is complete, scheduled runs send too. Or set [tenable] first_scheduled_run = send before the next "
+        "scheduled run."
     )
 
 
@@ -99,9 +107,11 @@ def check_source(run: RunFolder, source: str) -> None:
         return
     name = watermark.variable_name(run.dag_id)
     raise ConfigurationError(
-        f"The watermark in Variable {name} belongs to another Tenable, or to another user of it, than connection and API "
+        f"The watermark in Variable {name} belongs to another Tenable, or to another user of it, than connection and "
+        "API "
         f"keys lead to now. Nothing was exported. If they are wrong, correct the connection. To import everything from "
-        f"this one, delete the watermark: airflow variables delete {name}. If only the API user changed, and sees the same "
+        f"this one, delete the watermark: airflow variables delete {name}. If only the API user changed, and sees the "
+        "same "
         f"assets, remove {run.sends}. Then clear the run."
     )
 

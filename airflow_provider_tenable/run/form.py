@@ -17,18 +17,24 @@ from airflow_provider_tenable.run.params import IMPORT, REPLAY, RunParam
 def import_params() -> dict[str, Param]:
     """The params of ``tenable_to_security_hub``, with the defaults of ``[tenable] dag_params``.
 
-    :raises ConfigurationError: the option has an unknown name or a wrong value. Airflow lists it among its DAG import errors.
+    :raises ConfigurationError: the option has an unknown name or a wrong value. Airflow lists it among its DAG import
+        errors.
     """
     params = _form(IMPORT)
     for name, default in config.dag_params().items():
         if name not in params:
-            raise ConfigurationError(f"[tenable] dag_params has {quoted(name, 80)}, which is not a param of this DAG. It knows {sorted(params)}.")
+            raise ConfigurationError(
+                f"[tenable] dag_params has {quoted(name, 80)}, which is not a param of this DAG. It knows "
+                f"{sorted(params)}."
+            )
         params[name] = Param(default, description=params[name].description, **params[name].schema)
         try:
             params[name].resolve()
         except AirflowException as error:
             # Airflow would say only that the DAG may not have a schedule.
-            raise ConfigurationError(f"[tenable] dag_params has a wrong {name}: {safe(str(error).splitlines()[0])}.") from error
+            raise ConfigurationError(
+                f"[tenable] dag_params has a wrong {name}: {safe(str(error).splitlines()[0])}."
+            ) from error
     return params
 
 
@@ -38,7 +44,10 @@ def replay_params() -> dict[str, Param]:
 
 
 def _form(table: Mapping[str, RunParam]) -> dict[str, Param]:
-    return {name: Param(param.default, title=param.title, description=param.help.replace("`", ""), **param.schema) for name, param in table.items()}
+    return {
+        name: Param(param.default, title=param.title, description=param.help.replace("`", ""), **param.schema)
+        for name, param in table.items()
+    }
 
 
 __all__ = ["import_params", "replay_params"]

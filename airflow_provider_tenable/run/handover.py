@@ -18,7 +18,8 @@ def required(result: Result | None, task: str) -> Result:
     """
     if not result or all(value is None for value in result.values()):
         raise ConfigurationError(
-            f"Task {task} has no result: it was marked as success without having run, or its XCom was deleted. Clear {task}, together with the tasks after it."
+            f"Task {task} has no result: it was marked as success without having run, or its XCom was deleted. Clear "
+            f"{task}, together with the tasks after it."
         )
     return result
 

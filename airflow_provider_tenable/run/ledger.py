@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 #: Rejected findings that a run bears whatever its max_rejected_ratio, unless that is 0.
 TOLERATED = 10
 
-#: Reasons that stand for a broken record, not for a choice: they count for ``max_rejected_ratio``, as what Security Hub rejected does.
+#: Reasons that stand for a broken record, not for a choice: they count for ``max_rejected_ratio``, as what Security Hub
+#: rejected does.
 BROKEN = frozenset({"unreadable_record", "unmappable_record"})
 
 
@@ -117,18 +118,25 @@ def sums_of(ledger: Ledger) -> Sums:
 
 
 def shard_manifests(run: RunFolder) -> list[ShardManifest]:
-    """The manifests of all transform tasks, and of the choice among findings that share an id. :raises StagingError: one is missing, or names what cannot be a place for findings."""
+    """The manifests of all transform tasks, and of the choice among findings that share an id. :raises StagingError:
+    one is missing, or names what cannot be a place for findings.
+    """
     planned = read_json(run.shards)
     if planned is None:
-        raise StagingError(f"{run.shards} is not there: the transform was not planned. Clear the run's tasks from plan_shards on.")
+        raise StagingError(
+            f"{run.shards} is not there: the transform was not planned. Clear the run's tasks from plan_shards on."
+        )
     manifests = []
     for index in range(planned["count"]):
         manifest = read_json(run.shard_manifest(index))
         if manifest is None:
-            raise StagingError(f"{run.shard_manifest(index)} is not there: shard {index} was not transformed. Clear its task.")
+            raise StagingError(
+                f"{run.shard_manifest(index)} is not there: shard {index} was not transformed. Clear its task."
+            )
         if fault := _fault_of(manifest):
             raise StagingError(
-                f"{run.shard_manifest(index)} was changed after it was written: {fault}. Nothing was read from it. Clear the task of shard {index}."
+                f"{run.shard_manifest(index)} was changed after it was written: {fault}. Nothing was read from it. "
+                f"Clear the task of shard {index}."
             )
         manifests.append(manifest)
     chosen = duplicates.resolved(run, manifests)
@@ -148,11 +156,20 @@ def _fault_of(manifest: ShardManifest) -> str | None:
         ):
             return fault
         parts += [part["name"] for part in entry["parts"]]
-    return next((f"{shown(name)} is not the name of a staged part" for name in parts if name is not None and not is_part_name(name)), None)
+    return next(
+        (
+            f"{shown(name)} is not the name of a staged part"
+            for name in parts
+            if name is not None and not is_part_name(name)
+        ),
+        None,
+    )
 
 
 def destinations_of(manifests: list[ShardManifest]) -> list[Delivery]:
-    """One entry per account and hub Region: ``account, region, aws_conn_id, role_name, findings``, and of its parts the names and ``lines``."""
+    """One entry per account and hub Region: ``account, region, aws_conn_id, role_name, findings``, and of its parts the
+    names and ``lines``.
+    """
     found: dict[tuple[str, str], Delivery] = {}
     for manifest in manifests:
         for entry in manifest["destinations"]:
@@ -234,7 +251,9 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
 
 
 def unserved_by_account(manifests: list[ShardManifest]) -> dict[str, dict[str, int]]:
-    """Records of AWS accounts that found no destination: account -> reason -> records. They are among the skipped ones."""
+    """Records of AWS accounts that found no destination: account -> reason -> records. They are among the skipped
+    ones.
+    """
     found: dict[str, Counter[str]] = {}
     for manifest in manifests:
         # A shard that an older release transformed does not have it.
@@ -246,10 +265,18 @@ def unserved_by_account(manifests: list[ShardManifest]) -> dict[str, dict[str, i
 def check_sums(ledger: Ledger) -> None:
     """:raises LedgerError: a sum does not add up; the text has both sides."""
     wrong = []
-    came, went = ledger["exported"] + ledger["unparked"], sum(ledger["skipped"].values()) + ledger["parked"] + ledger["findings"]
+    came, went = (
+        ledger["exported"] + ledger["unparked"],
+        sum(ledger["skipped"].values()) + ledger["parked"] + ledger["findings"],
+    )
     if came != went or ledger["read"] != came:
-        wrong.append(f"exported {ledger['exported']} + unparked {ledger['unparked']} = {came}, of which {ledger['read']} were read and {went} accounted for")
-    counted = {name: (each["findings"], each["accepted"], each["rejected"]) for name, each in ledger["destinations"].items()}
+        wrong.append(
+            f"exported {ledger['exported']} + unparked {ledger['unparked']} = {came}, of which {ledger['read']} were "
+            f"read and {went} accounted for"
+        )
+    counted = {
+        name: (each["findings"], each["accepted"], each["rejected"]) for name, each in ledger["destinations"].items()
+    }
     for name, (findings, accepted, rejected) in {
         "all": (ledger["findings"], ledger["accepted"], ledger["rejected"]),
         **counted,
@@ -260,14 +287,16 @@ def check_sums(ledger: Ledger) -> None:
     if sum(entry["findings"] for entry in ledger["destinations"].values()) != ledger["findings"]:
         wrong.append("the findings of the destinations are not those of the run")
     if wrong:
-        raise LedgerError(f"The ledger does not add up: {'; '.join(wrong)}. The watermark stays. Clear the failed tasks, or the run.")
+        raise LedgerError(
+            f"The ledger does not add up: {'; '.join(wrong)}. The watermark stays. Clear the failed tasks, or the run."
+        )
 
 
 def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
     """Judge what was rejected.
 
-    Up to :data:`TOLERATED` are borne whatever their share, so that one finding that is always refused does not stop a DAG whose runs are small; with a ratio
-    of 0 none are.
+    Up to :data:`TOLERATED` are borne whatever their share, so that one finding that is always refused does not stop a
+    DAG whose runs are small; with a ratio of 0 none are.
 
     :raises RejectedFindingsError: too many were rejected; the text has the top reasons with an example each.
     """
@@ -281,7 +310,8 @@ def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
         # Alarms look for "findings were rejected" (deploy/cloudformation/alarms.yaml), which the error below says too.
         counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(5))
         log.warning(
-            "%d of %d findings were rejected, as max_rejected_ratio %g (or a count of up to %d) allows: %s. The report says where they are.",
+            "%d of %d findings were rejected, as max_rejected_ratio %g (or a count of up to %d) allows: %s. The "
+            "report says where they are.",
             rejected,
             of,
             max_ratio,
@@ -292,16 +322,24 @@ def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
     examples = {}
     for line in rejected_lines(run):
         if line["code"] not in examples:
-            examples[line["code"]] = f"{safe(line['id'] or 'no id', LONGEST_ID)}: {safe(line['message'], LONGEST_MESSAGE)}"
-    top = "; ".join(f"{count} x {safe(reason, LONGEST_CODE)} (such as {examples.get(reason, 'none on record')})" for reason, count in reasons.most_common(5))
+            examples[line["code"]] = (
+                f"{safe(line['id'] or 'no id', LONGEST_ID)}: {safe(line['message'], LONGEST_MESSAGE)}"
+            )
+    top = "; ".join(
+        f"{count} x {safe(reason, LONGEST_CODE)} (such as {examples.get(reason, 'none on record')})"
+        for reason, count in reasons.most_common(5)
+    )
     raise RejectedFindingsError(
-        f"{rejected} of {of} findings were rejected, more than max_rejected_ratio {max_ratio:g} allows: {top}. The watermark stays. "
-        f"All of them are in {run.rejected}. Mend the cause and run again, or raise max_rejected_ratio to leave them on record."
+        f"{rejected} of {of} findings were rejected, more than max_rejected_ratio {max_ratio:g} allows: {top}. The "
+        "watermark stays. "
+        f"All of them are in {run.rejected}. Mend the cause and run again, or raise max_rejected_ratio to leave them "
+        "on record."
     )
 
 
 def rejected_lines(run: RunFolder) -> Iterator[dict[str, Any]]:
-    """All that the run has put aside: ``{"id", "account", "region", "code", "message", "finding"}``, what could not be mapped first.
+    """All that the run has put aside: ``{"id", "account", "region", "code", "message", "finding"}``, what could not be
+    mapped first.
 
     What an earlier pass of a cleared run had put aside, and the present one has not, does not count.
 

@@ -24,7 +24,8 @@ class RunParam:
 
     :ivar schema: JSON Schema of the value, as Airflow's ``Param`` takes it.
     :ivar title: the label of its field in the trigger form.
-    :ivar help: its meaning, in the form and in docs/params.md. Backticks mark code; the form shows the text without them.
+    :ivar help: its meaning, in the form and in docs/params.md. Backticks mark code; the form shows the text without
+        them.
     :ivar more: sentences for docs/params.md alone.
     :ivar shown: the default as docs/params.md shows it; by default the value itself.
     :ivar covers: whether a run with the first value delivers all that one with the second does, in the same way.
@@ -59,7 +60,9 @@ def _same(asked: Any, usual: Any) -> bool:
 
 
 def _same_places(asked: Any, usual: Any) -> bool:
-    """Whether the destinations begin with the usual ones: the first that matches counts, so more at the end change nothing."""
+    """Whether the destinations begin with the usual ones: the first that matches counts, so more at the end change
+    nothing.
+    """
     from airflow_provider_tenable.transform.routing import parse_destinations
 
     try:
@@ -70,7 +73,8 @@ def _same_places(asked: Any, usual: Any) -> bool:
     return parse_destinations(asked)[: len(wanted)] == wanted
 
 
-# No list of types: Airflow 2.11's form makes a number field of it, which takes no date, and 3.3's a text area of six lines.
+# No list of types: Airflow 2.11's form makes a number field of it, which takes no date, and 3.3's a text area of six
+# lines.
 _MOMENT: Mapping[str, Any] = {"anyOf": [{"type": "null"}, {"type": "string"}, {"type": "integer"}]}
 _RATIO: Mapping[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
 _BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
@@ -89,14 +93,16 @@ IMPORT: Mapping[str, RunParam] = {
         default=list(STATES),
         schema=_choices(STATES),
         title="States",
-        help="States to import: `open`, `reopened`, `fixed`. Fixed findings are archived in Security Hub; without `fixed` they stay active there.",
+        help="States to import: `open`, `reopened`, `fixed`. Fixed findings are archived in Security Hub; without "
+        "`fixed` they stay active there.",
         covers=_all_of,
     ),
     "since": RunParam(
         default=None,
         schema=_MOMENT,
         title="Since",
-        help="Start of the window: unix seconds (`1790000000`) or ISO 8601 (`2026-11-23T00:00:00Z`). Empty: continue from the watermark.",
+        help="Start of the window: unix seconds (`1790000000`) or ISO 8601 (`2026-11-23T00:00:00Z`). Empty: continue "
+        "from the watermark.",
         more="Without an offset, a date is in UTC.",
     ),
     "until": RunParam(
@@ -126,28 +132,32 @@ IMPORT: Mapping[str, RunParam] = {
         default="fixed",
         schema=_choice("fixed", "resource"),
         title="Region routing",
-        help="`fixed`: all findings go to the Region of the destination or of its connection. `resource`: to the hub in the instance's own Region.",
+        help="`fixed`: all findings go to the Region of the destination or of its connection. `resource`: to the hub "
+        "in the instance's own Region.",
         covers=_same,
     ),
     "accepted_risks": RunParam(
         default="archive",
         schema=_choice("archive", "import"),
         title="Accepted risks",
-        help="`archive`: findings whose risk was accepted in Tenable are archived. `import`: they are active like others.",
+        help="`archive`: findings whose risk was accepted in Tenable are archived. `import`: they are active like "
+        "others.",
         covers=_same,
     ),
     "non_ec2_assets": RunParam(
         default="skip",
         schema=_choice("skip", "other"),
         title="Assets that are not EC2 instances",
-        help="`skip`: count them and leave them out. `other`: import them as resources of type `Other` under the first destination's account.",
+        help="`skip`: count them and leave them out. `other`: import them as resources of type `Other` under the "
+        "first destination's account.",
         covers=lambda asked, usual: asked in (usual, "other"),
     ),
     "max_rejected_ratio": RunParam(
         default=0.01,
         schema=_RATIO,
         title="Largest share of rejected findings",
-        help="Above this share the run fails and the watermark stays. Up to 10 rejected findings do not fail a run, unless this is 0. "
+        help="Above this share the run fails and the watermark stays. Up to 10 rejected findings do not fail a run, "
+        "unless this is 0. "
         "Rejected findings are kept with their reasons in any case.",
     ),
     "dry_run": RunParam(
@@ -167,7 +177,9 @@ REPLAY: Mapping[str, RunParam] = {
         title="Run",
         help="Run whose rejected findings are sent again. Empty: the latest that has some.",
     ),
-    "dag_id": RunParam(default="tenable_to_security_hub", schema={"type": "string"}, title="DAG", help="The DAG of that run."),
+    "dag_id": RunParam(
+        default="tenable_to_security_hub", schema={"type": "string"}, title="DAG", help="The DAG of that run."
+    ),
     "transform": RunParam(
         default=False,
         schema=_BOOLEAN,
@@ -200,7 +212,8 @@ class Settings:
 
 
 def parse_settings(params: Mapping[str, Any]) -> Settings:
-    """Check the params again: those of a backfill, a trigger by another DAG or ``dag.test`` do not all come through the form.
+    """Check the params again: those of a backfill, a trigger by another DAG or ``dag.test`` do not all come through the
+    form.
 
     :raises ConfigurationError: naming the param, its value, and what it may be.
     """
@@ -223,7 +236,8 @@ def checked(name: str, params: Mapping[str, Any], table: Mapping[str, RunParam])
 
 
 def departures(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """The params by which a run may deliver less than the DAG's own defaults would, or otherwise. It must not move the watermark.
+    """The params by which a run may deliver less than the DAG's own defaults would, or otherwise. It must not move the
+    watermark.
 
     :param asked: the run's params.
     :param defaults: the DAG's params as they stand in the DAG.
@@ -231,7 +245,8 @@ def departures(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[st
     return [
         name
         for name, param in IMPORT.items()
-        if param.covers is not None and not param.covers(asked.get(name, param.default), defaults.get(name, param.default))
+        if param.covers is not None
+        and not param.covers(asked.get(name, param.default), defaults.get(name, param.default))
     ]
 
 

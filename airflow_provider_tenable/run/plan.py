@@ -1,4 +1,6 @@
-"""Plans a run: checks everything that a person can get wrong, decides what the run covers, and splits its work into tasks."""
+"""Plans a run: checks everything that a person can get wrong, decides what the run covers, and splits its work into
+tasks.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ log = logging.getLogger(__name__)
 def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> PublicPlan:
     """Check everything a person can get wrong, and decide what the run covers. Nothing is exported or imported yet.
 
-    A cleared run keeps its window, and continues with what it has staged if it was not complete. A scheduled run is a dry run as long as nobody has let the DAG send
+    A cleared run keeps its window, and continues with what it has staged if it was not complete. A scheduled run is a
+    dry run as long as nobody has let the DAG send
       (:mod:`~airflow_provider_tenable.run.first_run`).
 
     :return: ``{"window", "settings", "destinations", "narrowed", "held_back", "asset_filters",
@@ -109,12 +112,18 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     reached(CrashPoint.PLAN_WRITTEN)
     first_run.note_an_upgrade(run, mark=window.watermark, source=source)
     metrics.watermark_lag(run.dag_id, window.watermark, time.time())
-    log.info("Window %s; settings %s; destinations %s.", plan["window"], plan["settings"], quoted(plan["destinations"], 4_000))
+    log.info(
+        "Window %s; settings %s; destinations %s.",
+        plan["window"],
+        plan["settings"],
+        quoted(plan["destinations"], 4_000),
+    )
     return public(plan)
 
 
 def _earlier_plan(run: RunFolder, asked: dict[str, Any], identity: Identity) -> tuple[RunPlan | None, bool]:
-    """The plan of an earlier attempt at this run whose window stays, and whether the run continues with what it has staged.
+    """The plan of an earlier attempt at this run whose window stays, and whether the run continues with what it has
+    staged.
 
     A cleared run keeps its window, also one that was complete: the watermark has moved on, and a new window would cover
     next to nothing of what the run was for. Only another Tenable, type or interval, or another ``since`` or ``until``,
@@ -156,7 +165,9 @@ def _new_window(context: Any, params: dict[str, Any], server_now: float | None) 
     )
 
 
-def plan_shards(context: Any, vulnerabilities: ExportResult | None, assets: ExportResult | None = None) -> list[ShardTask]:
+def plan_shards(
+    context: Any, vulnerabilities: ExportResult | None, assets: ExportResult | None = None
+) -> list[ShardTask]:
     """Split the transform (:mod:`airflow_provider_tenable.run.shards`), and bring the asset index up to date.
 
     :param vulnerabilities: result of the vulnerability export.
@@ -169,7 +180,8 @@ def plan_shards(context: Any, vulnerabilities: ExportResult | None, assets: Expo
     # A run that an older version has planned keeps no index.
     if assets is not None and "assets" in plan:
         index.keep_assets(run, plan["assets"], hours=config.get("asset_index_hours"))
-    # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and leaves nothing out.
+    # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and
+    # leaves nothing out.
     takes = plan["window"]["kind"] == watermark.INCREMENTAL and not plan["narrowed"] and not plan["settings"]["dry_run"]
     shards = plan_transform(exported["parts"], parked=takes and claim_pool(run) > 0)
     write_json(run.shards, {"count": len(shards)})
@@ -178,11 +190,14 @@ def plan_shards(context: Any, vulnerabilities: ExportResult | None, assets: Expo
 
 
 def plan_imports(context: Any) -> list[AssignmentEntry]:
-    """What each mapped import does: one per account and hub Region that has findings, or per group of them where those would be too many tasks.
+    """What each mapped import does: one per account and hub Region that has findings, or per group of them where those
+    would be too many tasks.
 
-    Nothing that a person or Tenable has written is in it (see :mod:`airflow_provider_tenable.security_hub.assignment`): accounts, Regions, roles and connections are in a file.
+    Nothing that a person or Tenable has written is in it (see :mod:`airflow_provider_tenable.security_hub.assignment`):
+    accounts, Regions, roles and connections are in a file.
 
-    :return: ``{"group", "title", "batch_size", "dry_run"}`` of each task; ``title`` is made of account ids and Regions that were checked.
+    :return: ``{"group", "title", "batch_size", "dry_run"}`` of each task; ``title`` is made of account ids and Regions
+        that were checked.
     """
     run = RunFolder.of(context)
     settings = plan_of(run)["settings"]
@@ -194,7 +209,14 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
             metrics.chosen(manifest, run.dag_id)
     for number, group in enumerate(grouped(targets_of(manifests), tasks)):
         write_group(run, number, group)
-        assignments.append({"group": number, "title": name_of(group), "batch_size": settings["batch_size"], "dry_run": settings["dry_run"]})
+        assignments.append(
+            {
+                "group": number,
+                "title": name_of(group),
+                "batch_size": settings["batch_size"],
+                "dry_run": settings["dry_run"],
+            }
+        )
     reached(CrashPoint.IMPORTS_PLANNED)
     return assignments
 
@@ -209,7 +231,9 @@ def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list
         log.info("The DAG's own destinations could not be used: %s", error)
         return []
     except TemporaryError as error:
-        log.warning("The DAG's own destinations cannot be looked at now, so they count as serving every account: %s", error)
+        log.warning(
+            "The DAG's own destinations cannot be looked at now, so they count as serving every account: %s", error
+        )
         usual = [Destination(aws_conn_id=None, accounts=(), role_name="unknown")]
     built: list[dict[str, Any]] = msgspec.to_builtins(usual)
     return built

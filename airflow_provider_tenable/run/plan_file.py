@@ -53,8 +53,9 @@ class Identity(TypedDict):
 class RunPlan(PublicPlan):
     """The file.
 
-    ``asked``: the params as they were given. ``identity`` is missing in plans of older releases. ``usual_destinations``: the DAG's own destinations, where the run was
-    given others. ``replays``: the run that a replay repeats, ``{dag_id}/{run_id}``.
+    ``asked``: the params as they were given. ``identity`` is missing in plans of older releases.
+    ``usual_destinations``: the DAG's own destinations, where the run was given others. ``replays``: the run that a
+    replay repeats, ``{dag_id}/{run_id}``.
     """
 
     asked: dict[str, Any]
@@ -73,7 +74,8 @@ def plan_of(run: RunFolder) -> RunPlan:
     plan: RunPlan | None = read_json(run.plan)
     if plan is None:
         raise StagingError(
-            f"{run.plan} is not there. Was the run's folder removed, or [tenable] staging_path changed since the run began? Clear the run from plan_run on."
+            f"{run.plan} is not there. Was the run's folder removed, or [tenable] staging_path changed since the run "
+            "began? Clear the run from plan_run on."
         )
     return plan
 

@@ -1,7 +1,10 @@
-"""Sends rejected findings again, once the cause of their rejection has been fixed: the steps of the DAG ``tenable_replay_rejected``.
+"""Sends rejected findings again, once the cause of their rejection has been fixed: the steps of the DAG
+``tenable_replay_rejected``.
 
-A replay is a run of its own: it reads the folder of the run that it repeats and writes only into its own, with its own receipts, rejected findings and ledger.
-It never touches a watermark. What Security Hub holds in the same or a newer version it ignores, so a replay can be repeated.
+A replay is a run of its own: it reads the folder of the run that it repeats and writes only into its own, with its own
+receipts, rejected findings and ledger.
+It never touches a watermark. What Security Hub holds in the same or a newer version it ignores, so a replay can be
+repeated.
 """
 
 from __future__ import annotations
@@ -20,7 +23,16 @@ from airflow_provider_tenable.guards.foreign_text import LONGEST_ID, quoted, saf
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.identity import begin_again
-from airflow_provider_tenable.run.ledger import Sums, build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests, sums_of
+from airflow_provider_tenable.run.ledger import (
+    Sums,
+    build_ledger,
+    check_rejected,
+    check_sums,
+    destinations_of,
+    rejected_lines,
+    shard_manifests,
+    sums_of,
+)
 from airflow_provider_tenable.run.params import REPLAY, checked
 from airflow_provider_tenable.run.plan_file import RunPlan, SettingsEntry, plan_of
 from airflow_provider_tenable.run.shards import plan_transform
@@ -66,7 +78,8 @@ class _Via(msgspec.Struct):
 def plan_replay(context: Any) -> ReplayPlan:
     """Find the run that is to be repeated, and stage what is to be sent.
 
-    :return: ``{"run_id", "shards", "assets", "vulnerabilities", "plan"}``: what the transform is mapped over (nothing where findings go out as they are).
+    :return: ``{"run_id", "shards", "assets", "vulnerabilities", "plan"}``: what the transform is mapped over (nothing
+        where findings go out as they are).
     :raises ConfigurationError: there is no such run, it has nothing that could be sent again, or a param is unknown.
     """
     check_conf(context, REPLAY)
@@ -77,12 +90,16 @@ def plan_replay(context: Any) -> ReplayPlan:
     plan: RunPlan | None = read_json(source.plan)
     if plan is None:
         raise ConfigurationError(
-            f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that may be repeated: {quoted(names(source.dag_root)[-5:], 1_500)}."
+            f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that may be repeated: "
+            f"{quoted(names(source.dag_root)[-5:], 1_500)}."
         )
     # A replay that is run again starts over: delivering a finding twice changes nothing.
     begin_again(run)
     settings: SettingsEntry = {**plan["settings"], "max_rejected_ratio": params["max_rejected_ratio"], "dry_run": False}
-    write_json(run.plan, {**plan, "settings": settings, "usual_destinations": None, "replays": f"{params['dag_id']}/{source.run_id}"})
+    write_json(
+        run.plan,
+        {**plan, "settings": settings, "usual_destinations": None, "replays": f"{params['dag_id']}/{source.run_id}"},
+    )
     result: ReplayPlan = {"run_id": source.run_id, "shards": [], "assets": {}, "vulnerabilities": {}, "plan": {}}
     if params["transform"]:
         assets, vulnerabilities = _staged(source, "assets"), _staged(source, "vulnerabilities")
@@ -136,14 +153,23 @@ def _source(dag_id: str, run_id: str | None) -> RunFolder:
     runs = [RunFolder(default_staging_uri(), dag_id, name) for name in names(root) if name not in RunFolder.RESERVED]
     candidates = [run for run in runs if _has_rejected(run)]
     if not candidates:
-        raise ConfigurationError(f"No run in {root} has rejected findings. Those of completed runs are removed after [tenable] rejected_retention_days.")
+        raise ConfigurationError(
+            f"No run in {root} has rejected findings. Those of completed runs are removed after [tenable] "
+            "rejected_retention_days."
+        )
     return max(candidates, key=lambda run: (read_json(run.plan)["window"]["until"], run.run_id))
 
 
 def _has_rejected(run: RunFolder) -> bool:
-    """Whether anything in ``rejected/`` still counts. What an import was stopped for as a whole does not: its cleared task sends it again."""
+    """Whether anything in ``rejected/`` still counts. What an import was stopped for as a whole does not: its cleared
+    task sends it again.
+    """
     try:
-        return bool(names(run.rejected)) and read_json(run.plan) is not None and next(rejected_lines(run), None) is not None
+        return (
+            bool(names(run.rejected))
+            and read_json(run.plan) is not None
+            and next(rejected_lines(run), None) is not None
+        )
     except StagingError as error:
         log.warning("Run %s is passed over: %s", safe(run.run_id), error)
         return False
@@ -153,10 +179,15 @@ def _staged(source: RunFolder, kind: str) -> StagedFolder:
     state = StagedExport(source.export(kind), kind).state()
     if state is None or not state.complete:
         raise StagingError(
-            f"The {kind} export of run {source.run_id} is not whole, or was removed after [tenable] retention_days, so that it cannot be transformed again. "
+            f"The {kind} export of run {source.run_id} is not whole, or was removed after [tenable] retention_days, "
+            "so that it cannot be transformed again. "
             f"Run {source.dag_root.name} instead, with the param since."
         )
-    return {"folder": str(source.export(kind)), "parts": len(state.parts), "records": sum(part.records for part in state.parts.values())}
+    return {
+        "folder": str(source.export(kind)),
+        "parts": len(state.parts),
+        "records": sum(part.records for part in state.parts.values()),
+    }
 
 
 def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
@@ -173,12 +204,23 @@ def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
     sendable = {key: line for key, (_, line) in newest.items() if key[:2] in via}
     if not sendable:
         raise ConfigurationError(
-            f"Run {source.run_id} has no findings that Security Hub refused. Records that could not be mapped need transform=true, after the mapping is mended."
+            f"Run {source.run_id} has no findings that Security Hub refused. Records that could not be mapped need "
+            "transform=true, after the mapping is mended."
         )
     writer = FindingsWriter(run, 0)
     for (account, region, _), line in sorted(sendable.items()):
         writer.write(account, region, line, "rejected", via[account, region])
-    writer.close({"read": len(sendable), "skipped": {}, "skipped_accounts": [], "parked": 0, "findings": len(sendable), "from_pool": False, "pool_parts": []})
+    writer.close(
+        {
+            "read": len(sendable),
+            "skipped": {},
+            "skipped_accounts": [],
+            "parked": 0,
+            "findings": len(sendable),
+            "from_pool": False,
+            "pool_parts": [],
+        }
+    )
     return len(sendable)
 
 

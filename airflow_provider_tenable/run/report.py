@@ -33,7 +33,8 @@ def report_run(context: Any) -> None:
     logging.getLogger("airflow.task").info("%s", report)
     if not complete:
         raise IncompleteRunError(
-            f"Run {safe(run.run_id)} is not complete, so it failed: the table above says how far it came. The watermark "
+            f"Run {safe(run.run_id)} is not complete, so it failed: the table above says how far it came. The "
+            "watermark "
             "stays. Clear the tasks that failed or were skipped, or wait for the next run, which covers the same again."
         )
 
@@ -54,14 +55,20 @@ def _report(run: RunFolder) -> tuple[str, bool]:
 def _report_of(run: RunFolder) -> tuple[str, bool]:
     plan: RunPlan | None = read_json(run.plan)
     if plan is None:
-        return _table([("The run was not planned", "see the log of plan_run")], "Nothing was exported or imported"), False
+        return _table(
+            [("The run was not planned", "see the log of plan_run")], "Nothing was exported or imported"
+        ), False
     ledger, note = _ledger(run, plan)
     complete = note == _COMPLETE
     if plan["settings"]["dry_run"]:
         note = f"DRY RUN, nothing was sent. {note}"
     if ledger is None:
-        return _table([*_held_back_rows(plan), *_window_rows(plan["window"]), *_asset_rows(run, plan), *_export_rows(run)], note), complete
-    return _table([*_held_back_rows(plan), *_window_rows(ledger["window"]), *_asset_rows(run, plan), *_rows(ledger)], note), complete
+        return _table(
+            [*_held_back_rows(plan), *_window_rows(plan["window"]), *_asset_rows(run, plan), *_export_rows(run)], note
+        ), complete
+    return _table(
+        [*_held_back_rows(plan), *_window_rows(ledger["window"]), *_asset_rows(run, plan), *_rows(ledger)], note
+    ), complete
 
 
 def _ledger(run: RunFolder, plan: RunPlan) -> tuple[Ledger | None, str]:
@@ -73,7 +80,9 @@ def _ledger(run: RunFolder, plan: RunPlan) -> tuple[Ledger | None, str]:
         return None, "NOT COMPLETE: the exports were not whole; nothing was imported, the watermark stays"
     try:
         # Counted again: the ledger file may have been written before a task was cleared.
-        return build_ledger(run, plan, exported=sum(part["records"] for part in export["parts"].values())), "NOT COMPLETE: the watermark stays"
+        return build_ledger(
+            run, plan, exported=sum(part["records"] for part in export["parts"].values())
+        ), "NOT COMPLETE: the watermark stays"
     except TenableProviderError as error:
         return None, f"NOT COMPLETE: {error}"
 
@@ -113,7 +122,10 @@ def _asset_rows(run: RunFolder, plan: RunPlan) -> Iterator[tuple[str, object]]:
         yield "Assets", f"all {records:,} exported: {assets['why']}"
         return
     yield "Assets", f"{records:,} exported, changed since {_moment(assets['filters']['since'])}"
-    yield "  from the asset index", f"{base['records']:,} of {_moment(base['full_from'])}, {base['changed']:,} changes since"
+    yield (
+        "  from the asset index",
+        f"{base['records']:,} of {_moment(base['full_from'])}, {base['changed']:,} changes since",
+    )
 
 
 def _export_rows(run: RunFolder) -> Iterator[tuple[str, object]]:
@@ -121,7 +133,10 @@ def _export_rows(run: RunFolder) -> Iterator[tuple[str, object]]:
         state = read_json(run.export(kind) / MANIFEST)
         if state:
             records = sum(part["records"] for part in state["parts"].values())
-            yield f"Staged {kind}", f"{records:,} in {len(state['parts'])} chunks ({'whole' if state['complete'] else 'not whole'})"
+            yield (
+                f"Staged {kind}",
+                f"{records:,} in {len(state['parts'])} chunks ({'whole' if state['complete'] else 'not whole'})",
+            )
 
 
 def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
@@ -139,7 +154,11 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
             if severity in counts:
                 yield f"  {account} {severity}", counts[severity]
     for name, entry in ledger["destinations"].items():
-        yield f"  to {name}", f"{entry['accepted']:,} of {entry['findings']:,} in {entry['calls']:,} call{'s' if entry['calls'] != 1 else ''}"
+        yield (
+            f"  to {name}",
+            f"{entry['accepted']:,} of {entry['findings']:,} in {entry['calls']:,} "
+            f"call{'s' if entry['calls'] != 1 else ''}",
+        )
     yield "Accepted by Security Hub", "dry_run: none sent" if ledger["dry_run"] else ledger["accepted"]
     yield "Rejected", sum(ledger["rejected"].values())
     for code, count in ledger["rejected"].items():

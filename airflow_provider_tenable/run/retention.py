@@ -18,9 +18,12 @@ log = logging.getLogger(__name__)
 
 
 def remove_old_runs(context: Any) -> list[str]:
-    """Remove the staged files of completed runs after ``[tenable] retention_days``, of all others after ``[tenable] failed_retention_days``.
+    """Remove the staged files of completed runs after ``[tenable] retention_days``, of all others after ``[tenable]
+    failed_retention_days``.
 
-    What a failed run would have delivered is not lost with its files: it has not moved the watermark. Of a completed run that has rejected findings, these and what a replay of them needs stay until ``[tenable] rejected_retention_days`` are over.
+    What a failed run would have delivered is not lost with its files: it has not moved the watermark. Of a completed
+    run that has rejected findings, these and what a replay of them needs stay until ``[tenable]
+    rejected_retention_days`` are over.
 
     :return: the ids of the runs whose files were removed.
     """

@@ -13,13 +13,17 @@ def plan_transform(parts: int, *, parked: bool = False) -> list[ShardTask]:
 
     :param parts: chunks that the export has staged.
     :param parked: whether parked records wait.
-    :return: ``{"index", "count"}`` of each task, at most ``[tenable] transform_shards`` and one; with ``parked`` in the last where that is for parked records.
+    :return: ``{"index", "count"}`` of each task, at most ``[tenable] transform_shards`` and one; with ``parked`` in the
+        last where that is for parked records.
     :raises ConfigurationError: Airflow maps a task fewer times than that takes at least.
     """
     # With more, Airflow would fail the task that planned them.
     largest = conf.getint("core", "max_map_length")
     if largest < 1 + parked:
-        raise ConfigurationError(f"[core] max_map_length is {largest}; the transform takes {1 + parked} mapped tasks at least. Raise it, and clear the task.")
+        raise ConfigurationError(
+            f"[core] max_map_length is {largest}; the transform takes {1 + parked} mapped tasks at least. Raise it, "
+            "and clear the task."
+        )
     count = max(1, min(config.get("transform_shards"), parts, largest - parked))
     shards: list[ShardTask] = [{"index": index, "count": count} for index in range(count)]
     return [*shards, {"index": count, "count": 1, "parked": True}] if parked else shards

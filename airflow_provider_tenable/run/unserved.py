@@ -1,8 +1,8 @@
 """Whether a run served the AWS assets that it is there for, or left most of their records without a destination.
 
 A run may leave records out for good: assets that are not in AWS, severities that nobody chose, a few accounts that do
-not matter. It must not leave out most of what it is there for, end green, and move the watermark past it. Three kinds of
-set-up do that. They fail a run here, after everything that has a destination was delivered:
+not matter. It must not leave out most of what it is there for, end green, and move the watermark past it. Three kinds
+of set-up do that. They fail a run here, after everything that has a destination was delivered:
 
 * A run that asks for everything gets no vulnerability at all.
 * Not one asset has an AWS account. Tenable's AWS connector, which knows the account of an instance, is not set up, or
@@ -34,7 +34,14 @@ from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.run.watermark import EVERYTHING
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
-from airflow_provider_tenable.transform.routing import CHOSEN, NOT_CONFIGURED, NOT_REACHABLE, OTHER_PARTITION, Destination, Router
+from airflow_provider_tenable.transform.routing import (
+    CHOSEN,
+    NOT_CONFIGURED,
+    NOT_REACHABLE,
+    OTHER_PARTITION,
+    Destination,
+    Router,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -48,7 +55,8 @@ _PLACE = ("id", "owner_id", "region", "availability_zone", "instance_id")
 #: What to do about each reason.
 _ADVICE = {
     NOT_CONFIGURED: "add the account to a destination",
-    OTHER_PARTITION: "add a destination whose connection and Region belong to the partition of these resources (such as aws-us-gov or aws-cn)",
+    OTHER_PARTITION: "add a destination whose connection and Region belong to the partition of these resources (such "
+    "as aws-us-gov or aws-cn)",
     NOT_REACHABLE: "give the destination a role_name, and create that role in the account",
     NO_REGION: "look at these assets in Tenable: they have no AWS Region",
     NO_ACCOUNT: "set up Tenable's AWS connector for the accounts of these instances",
@@ -82,7 +90,8 @@ def _refuse_nothing(plan: RunPlan) -> None:
     raise UnservedError(
         "Tenable exported no vulnerability at all, although this run asked for all of them with severities "
         f"{', '.join(settings['severities'])} and states {', '.join(settings['states'])}. Usual causes: the API user "
-        "lacks 'Can View' on the assets, and Tenable leaves out what a user may not see; the connection's keys belong to "
+        "lacks 'Can View' on the assets, and Tenable leaves out what a user may not see; the connection's keys belong "
+        "to "
         "another container; nothing was scanned yet. Nothing was imported, and the watermark stays. If there really is "
         "nothing, set [tenable] max_unserved_ratio = 1, or begin with the param since."
     )
@@ -95,7 +104,10 @@ def _records(unserved: dict[str, dict[str, int]]) -> int:
 def _counting(unserved: dict[str, dict[str, int]], plan: RunPlan) -> dict[str, dict[str, int]]:
     """What counts as unserved. Accounts that a run's own destinations do not list were left out on purpose."""
     chosen = CHOSEN if plan.get("usual_destinations") is None else (*CHOSEN, NOT_CONFIGURED)
-    kept = {account: {reason: count for reason, count in reasons.items() if reason not in chosen} for account, reasons in unserved.items()}
+    kept = {
+        account: {reason: count for reason, count in reasons.items() if reason not in chosen}
+        for account, reasons in unserved.items()
+    }
     return {account: reasons for account, reasons in kept.items() if reasons}
 
 
@@ -114,22 +126,34 @@ def _check_connector(ledger: Ledger, run: RunFolder) -> None:
         log.warning("Whether any asset has an AWS account is not known: %s", error)
         return
     raise UnservedError(
-        f"None of the {assets:,} assets that Tenable exports has an AWS account, so none of {records:,} records could be "
+        f"None of the {assets:,} assets that Tenable exports has an AWS account, so none of {records:,} records could "
+        "be "
         "brought to Security Hub. The watermark stays. Usual causes: Tenable's AWS connector is not set up (Settings > "
-        "Cloud Connectors), or the API user has no Can View on the assets that it brings. Set it up, and run the DAG again "
-        "once it has synchronised. If your assets are not in AWS on purpose, set non_ec2_assets=other to import them all "
+        "Cloud Connectors), or the API user has no Can View on the assets that it brings. Set it up, and run the DAG "
+        "again "
+        "once it has synchronised. If your assets are not in AWS on purpose, set non_ec2_assets=other to import them "
+        "all "
         "the same, or [tenable] max_unserved_ratio = 1."
     )
 
 
-def _check_accounts(accounts: dict[str, dict[str, int]], without_account: int, unserved: int, served: int, ratio: float, run: RunFolder, plan: RunPlan) -> None:
+def _check_accounts(
+    accounts: dict[str, dict[str, int]],
+    without_account: int,
+    unserved: int,
+    served: int,
+    ratio: float,
+    run: RunFolder,
+    plan: RunPlan,
+) -> None:
     """Where most records of the run's AWS assets found no destination: is it so for most instances, too?"""
     named = _named(accounts, without_account)
     if plan["window"]["since"] > EVERYTHING:
         counted = _unserved_instances(run, plan)
         if counted is not None and counted[0] <= ratio * counted[1]:
             log.warning(
-                "%d of %d records of AWS assets found no destination (%s), but only %d of all %d instances that Tenable knows are without one.",
+                "%d of %d records of AWS assets found no destination (%s), but only %d of all %d instances that "
+                "Tenable knows are without one.",
                 unserved,
                 unserved + served,
                 named,
@@ -149,7 +173,9 @@ def _check_accounts(accounts: dict[str, dict[str, int]], without_account: int, u
 def _named(accounts: dict[str, dict[str, int]], without_account: int) -> str:
     """The accounts with most records, by id."""
     by_records = sorted(accounts.items(), key=lambda item: (-sum(item[1].values()), item[0]))
-    named = [f"{account} ({sum(reasons.values()):,}: {', '.join(reasons)})" for account, reasons in by_records[:_MOST_NAMED]]
+    named = [
+        f"{account} ({sum(reasons.values()):,}: {', '.join(reasons)})" for account, reasons in by_records[:_MOST_NAMED]
+    ]
     if more := len(accounts) - len(named):
         named.append(f"{more} more accounts, which ledger.json lists")
     if without_account:
@@ -158,7 +184,9 @@ def _named(accounts: dict[str, dict[str, int]], without_account: int) -> str:
 
 
 def _unserved_instances(run: RunFolder, plan: RunPlan) -> tuple[int, int] | None:
-    """Of all EC2 instances that Tenable knows, those without a destination, and all. None where the run has no assets on record."""
+    """Of all EC2 instances that Tenable knows, those without a destination, and all. None where the run has no assets
+    on record.
+    """
     router = Router(msgspec.convert(plan["destinations"], list[Destination]), plan["settings"]["region_routing"])
     served: dict[tuple[str | None, str | None, str | None], bool] = {}
     of_own = plan.get("usual_destinations") is not None

@@ -11,7 +11,8 @@ backfill       the data interval                               since          ne
 =============  ==============================================  =============  =========================
 
 ``indexed_at`` because a scan is published minutes after the time it is stamped with: a cursor on scan time loses it.
-The watermark lives in the Airflow Variable ``{dag_id}__since``, unix seconds as text, so that a person can read and set it.
+The watermark lives in the Airflow Variable ``{dag_id}__since``, unix seconds as text, so that a person can read and set
+it.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def variable_name(dag_id: str) -> str:
 
 
 def parse_moment(value: Any, name: str) -> int | None:
-    """A param as unix seconds: a number, a numeric text, or ISO 8601 (without an offset: UTC). None and blanks are None.
+    """A param as unix seconds: a number, a numeric text, or ISO 8601 (without an offset: UTC). None and blanks are
+    None.
 
     :raises ConfigurationError: it is none of these.
     """
@@ -105,14 +107,17 @@ def parse_moment(value: Any, name: str) -> int | None:
         except ValueError:
             seconds = -1
     if not 0 <= seconds < _YEAR_10000:
-        raise ConfigurationError(f"{name} is {quoted(value, 80)}. Give unix seconds (1790000000) or ISO 8601 (2026-11-23T00:00:00Z).")
+        raise ConfigurationError(
+            f"{name} is {quoted(value, 80)}. Give unix seconds (1790000000) or ISO 8601 (2026-11-23T00:00:00Z)."
+        )
     return int(seconds)
 
 
 def parse_watermark(text: str | None, *, name: str, now: float) -> int | None:
     """Read the Variable's text.
 
-    :raises ConfigurationError: it is not unix seconds, or lies in the future: a run from there would skip what lies between.
+    :raises ConfigurationError: it is not unix seconds, or lies in the future: a run from there would skip what lies
+        between.
     """
     if text is None or not text.strip():
         return None
@@ -151,7 +156,8 @@ def plan_window(
         start, end = interval
         if start is None or end is None or start >= end:
             raise ConfigurationError(
-                "This backfill's data interval is empty, so it covers nothing. Use the DAG's own interval timetable, or give since and until."
+                "This backfill's data interval is empty, so it covers nothing. Use the DAG's own interval timetable, "
+                "or give since and until."
             )
         return Window(BACKFILL, max(int(start), EVERYTHING), int(end), True, watermark)
     incremental_since = EVERYTHING if watermark is None else max(watermark - lag, EVERYTHING)
@@ -162,15 +168,21 @@ def plan_window(
     bounded = until is not None and until <= before_first_ask
     end = until if until is not None and bounded else before_first_ask
     if begin >= end:
-        raise ConfigurationError(f"The window is empty: since {_iso(begin)} is not before until {_iso(end)}. Choose an earlier since or a later until.")
+        raise ConfigurationError(
+            f"The window is empty: since {_iso(begin)} is not before until {_iso(end)}. Choose an earlier since or a "
+            "later until."
+        )
     kind = BACKFILL if run_type == "backfill" else WINDOW
     return Window(kind, begin, end, bounded, watermark)
 
 
-def next_watermark(window: Window, *, data_from: float | None, current: int | None, narrowed: bool, dry_run: bool) -> tuple[int | None, str]:
+def next_watermark(
+    window: Window, *, data_from: float | None, current: int | None, narrowed: bool, dry_run: bool
+) -> tuple[int | None, str]:
     """Where the watermark goes after a run whose findings were all acknowledged, and why, in words. None: it stays.
 
-    :param data_from: the moment whose data the export is sure to hold (earlier than ``until`` where a running job was adopted).
+    :param data_from: the moment whose data the export is sure to hold (earlier than ``until`` where a running job was
+        adopted).
     :param current: the watermark now; another run may have moved it since this one began.
     :param narrowed: whether params may deliver less than the DAG's own defaults would, or otherwise.
     """
@@ -182,10 +194,14 @@ def next_watermark(window: Window, *, data_from: float | None, current: int | No
     if narrowed:
         return None, "stays: the run's params deliver less than the DAG's own defaults, or otherwise"
     if window.kind == WINDOW and window.since > EVERYTHING:
-        # `since` looks at the time of the scan. What was published late, recast or accepted in between has an older one: it is not in the window.
+        # `since` looks at the time of the scan. What was published late, recast or accepted in between has an older
+        # one: it is not in the window.
         return None, "stays: a window by scan time may lack what was published late; the next incremental run covers it"
     if current is None and window.since > EVERYTHING:
-        return None, "stays unset: the watermark was removed while the run worked, and nothing before its window is sure"
+        return (
+            None,
+            "stays unset: the watermark was removed while the run worked, and nothing before its window is sure",
+        )
     if current is not None and window.since > max(current, EVERYTHING):
         return None, f"stays: it was set back to {_iso(current)} while the run worked, before this window"
     if current is not None and target <= current:
@@ -211,9 +227,11 @@ def current(dag_id: str) -> int | None:
 
 
 def check_not_hidden(dag_id: str) -> None:
-    """Look whether something outside Airflow's database defines the Variable: what a run sets would not be read, and the watermark could never move.
+    """Look whether something outside Airflow's database defines the Variable: what a run sets would not be read, and
+    the watermark could never move.
 
-    A value in the environment of Airflow 3's API server alone is not seen from a worker; :func:`write_watermark` finds that one.
+    A value in the environment of Airflow 3's API server alone is not seen from a worker; :func:`write_watermark` finds
+    that one.
 
     :raises ConfigurationError: naming the Variable and where it is defined.
     """
@@ -222,8 +240,10 @@ def check_not_hidden(dag_id: str) -> None:
     name = variable_name(dag_id)
     if place := defined_outside_database(name):
         raise ConfigurationError(
-            f"Variable {name} is defined by {place}, which hides the one that a run sets: the watermark could never move. Nothing was exported. "
-            f"Remove it there. To begin at a chosen moment, set it in Airflow's database: airflow variables set {name} 1790000000."
+            f"Variable {name} is defined by {place}, which hides the one that a run sets: the watermark could never "
+            "move. Nothing was exported. "
+            "Remove it there. To begin at a chosen moment, set it in Airflow's database: airflow variables set "
+            f"{name} 1790000000."
         )
 
 
@@ -238,7 +258,8 @@ def write_watermark(dag_id: str, value: int) -> None:
     Variable.set(name, str(value))
     if read_watermark(dag_id) != str(value):
         raise ConfigurationError(
-            f"Variable {name} was set to {value} but reads otherwise: the environment or a secrets backend defines it too. "
+            f"Variable {name} was set to {value} but reads otherwise: the environment or a secrets backend defines it "
+            "too. "
             "Remove it there; the watermark must live in Airflow's database."
         )
 

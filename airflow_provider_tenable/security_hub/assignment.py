@@ -1,8 +1,10 @@
-"""Which import task serves which accounts and Regions: one each while there are tasks enough, else groups of about equal numbers of findings.
+"""Which import task serves which accounts and Regions: one each while there are tasks enough, else groups of about
+equal numbers of findings.
 
-A group is kept in a file of the run's folder, and XCom holds only its number. Thousands of destinations, with the names of their parts, are too much for XCom; and
-names of roles and connections, which whoever triggers a run may choose, must not reach the arguments of a mapped task: Airflow renders those of ``expand_kwargs`` as
-templates (apache/airflow#33733).
+A group is kept in a file of the run's folder, and XCom holds only its number. Thousands of destinations, with the names
+of their parts, are too much for XCom; and names of roles and connections, which whoever triggers a run may choose, must
+not reach the arguments of a mapped task: Airflow renders those of ``expand_kwargs`` as templates
+(apache/airflow#33733).
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class Assignment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     :ivar group: the number of its group.
     :ivar title: what the mapped task is called in the UI.
-    :ivar account: with ``region``, ``aws_conn_id`` and ``role_name``: as version 0.1.0 has planned an import into a single account and Region.
+    :ivar account: with ``region``, ``aws_conn_id`` and ``role_name``: as version 0.1.0 has planned an import into a
+        single account and Region.
     """
 
     batch_size: int
@@ -79,7 +82,8 @@ def parse_assignment(value: Any) -> Assignment:
         return msgspec.convert(value, Assignment)
     except msgspec.ValidationError as error:
         raise StagingError(
-            f"This task's entry in the XCom of plan_imports cannot be read ({safe(error)}). Clear the run's tasks from plan_imports on."
+            f"This task's entry in the XCom of plan_imports cannot be read ({safe(error)}). Clear the run's tasks "
+            "from plan_imports on."
         ) from error
 
 
@@ -89,15 +93,20 @@ def fault_of(target: Target) -> str | None:
         if not is_part_name(name):
             return f"{shown(name)} is not the name of a staged part"
     return invalid_target(
-        account=target.account, region=target.region, aws_conn_id=target.aws_conn_id, role_name=target.role_name, external_id=target.external_id
+        account=target.account,
+        region=target.region,
+        aws_conn_id=target.aws_conn_id,
+        role_name=target.role_name,
+        external_id=target.external_id,
     )
 
 
 def grouped(targets: list[Target], tasks: int) -> list[list[Target]]:
     """Share targets out to so many tasks at most.
 
-    None is empty, each target is in one of them, and the same targets give the same groups. The largest goes first, each to the group that has the fewest
-    findings: no group has then a third more than the best division would give it (Graham's bound), or than its largest target.
+    None is empty, each target is in one of them, and the same targets give the same groups. The largest goes first,
+    each to the group that has the fewest findings: no group has then a third more than the best division would give it
+    (Graham's bound), or than its largest target.
     """
     if len(targets) <= tasks:
         return [[target] for target in targets]
@@ -130,12 +139,19 @@ def read_group(run: RunFolder, number: int) -> list[Target]:
     path = run.import_group(number)
     group = read_json(path)
     if group is None:
-        raise StagingError(f"{path} is not there: the imports were not planned. Clear the run's tasks from plan_imports on.")
+        raise StagingError(
+            f"{path} is not there: the imports were not planned. Clear the run's tasks from plan_imports on."
+        )
     try:
         targets = msgspec.convert(group["targets"], list[Target])
     except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise StagingError(f"{path} cannot be read ({safe(error)}). Clear the run's tasks from plan_imports on.") from error
+        raise StagingError(
+            f"{path} cannot be read ({safe(error)}). Clear the run's tasks from plan_imports on."
+        ) from error
     for target in targets:
         if fault := fault_of(target):
-            raise StagingError(f"{path} was changed after it was planned: {fault}. Nothing was imported. Clear the run's tasks from plan_imports on.")
+            raise StagingError(
+                f"{path} was changed after it was planned: {fault}. Nothing was imported. Clear the run's tasks from "
+                "plan_imports on."
+            )
     return targets

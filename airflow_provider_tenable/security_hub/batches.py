@@ -61,8 +61,8 @@ class Item(Struct, frozen=True, gc=False):
 def batches(items: Iterable[Item], *, size: int, max_bytes: int = BATCH_BYTES) -> Iterator[list[Item]]:
     """Cut a stream of findings into batches.
 
-    All of them together are the input. A finding whose id the batch holds already waits for a later one; which of the two arrives last does not
-    matter, since Security Hub keeps the newer ``UpdatedAt``.
+    All of them together are the input. A finding whose id the batch holds already waits for a later one; which of the
+    two arrives last does not matter, since Security Hub keeps the newer ``UpdatedAt``.
     """
     batch: list[Item] = []
     ids: set[str] = set()
@@ -73,7 +73,12 @@ def batches(items: Iterable[Item], *, size: int, max_bytes: int = BATCH_BYTES) -
     source = iter(items)
     while True:
         item = waiting.popleft() if waiting else next(source, None)
-        if item is not None and item.id not in ids and len(batch) < size and (not batch or length + len(item.data) + 1 <= max_bytes):
+        if (
+            item is not None
+            and item.id not in ids
+            and len(batch) < size
+            and (not batch or length + len(item.data) + 1 <= max_bytes)
+        ):
             batch.append(item)
             ids.add(item.id)
             length += len(item.data) + 1

@@ -1,6 +1,8 @@
-"""The import of several accounts and Regions by one task, a few at a time: each with a hook, receipts and a rate of its own.
+"""The import of several accounts and Regions by one task, a few at a time: each with a hook, receipts and a rate of its
+own.
 
-What one of them cannot deliver keeps none of the others from being delivered. No Airflow in here: whoever calls opens the hooks.
+What one of them cannot deliver keeps none of the others from being delivered. No Airflow in here: whoever calls opens
+the hooks.
 """
 
 from __future__ import annotations
@@ -46,12 +48,14 @@ class Progress:
 class GroupImport:
     """Imports targets until each is finished, has failed, or the time is over.
 
-    :param open_hook: target -> its hook (:class:`~airflow_provider_tenable.hooks.security_hub.SecurityHubHook`), called in the calling thread.
+    :param open_hook: target -> its hook (:class:`~airflow_provider_tenable.hooks.security_hub.SecurityHubHook`), called
+        in the calling thread.
     :param product: as in ``[tenable] product``, for findings that name none.
     :param enable_product: subscribe accounts to the product where they are not.
     :param together: targets at the same time; each holds at most ``in_flight + 1`` batches in memory.
     :param seconds: no batch is begun after so many seconds; None for no such end.
-    :param told: called when the import of a target ends, also where it fails: with the target, its counts before and after, and the seconds between.
+    :param told: called when the import of a target ends, also where it fails: with the target, its counts before and
+        after, and the seconds between.
     """
 
     def __init__(
@@ -67,7 +71,9 @@ class GroupImport:
         together: int = 4,
         dry_run: bool = False,
         seconds: float | None = None,
-        told: Callable[[Target, dict[str, Any], dict[str, Any], float], None] = lambda target, before, after, seconds: None,
+        told: Callable[[Target, dict[str, Any], dict[str, Any], float], None] = lambda target, before, after, seconds: (
+            None
+        ),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run_folder = run
@@ -151,7 +157,9 @@ class GroupImport:
     def _failed(self, target: Target, error: Exception) -> None:
         self.progress[str(target)].error = error
         # An error of ours says all that there is to say.
-        log.error("%s: %s", target, _words_of(error), exc_info=None if isinstance(error, TenableProviderError) else error)
+        log.error(
+            "%s: %s", target, _words_of(error), exc_info=None if isinstance(error, TenableProviderError) else error
+        )
 
     def _look(self, target: Target) -> Receipts:
         """What is on record of a target."""
@@ -167,17 +175,28 @@ class GroupImport:
         if progress.finished:
             return True
         if _accounted_for(receipts):
-            log.info("%s: resuming: %d of %d findings are acknowledged, %d rejected.", target, receipts.accepted, target.findings, receipts.rejected.total())
+            log.info(
+                "%s: resuming: %d of %d findings are acknowledged, %d rejected.",
+                target,
+                receipts.accepted,
+                target.findings,
+                receipts.rejected.total(),
+            )
         before, began = progress.counts, self._clock()
         try:
             with closing(hook):
                 # Not a generator in any(): each product is looked at.
-                subscribed = [hook.preflight(product, enable_product=self._enable_product and not self._dry_run) for product in self._products(target)]
+                subscribed = [
+                    hook.preflight(product, enable_product=self._enable_product and not self._dry_run)
+                    for product in self._products(target)
+                ]
                 if self._dry_run:
                     log.info("dry_run: %d findings for %s are staged and were not sent.", target.findings, target)
                     progress.finished = True
                 else:
-                    progress.finished = self._send(target, hook, receipts, denied_seconds=SUBSCRIBED_SECONDS if any(subscribed) else 0.0)
+                    progress.finished = self._send(
+                        target, hook, receipts, denied_seconds=SUBSCRIBED_SECONDS if any(subscribed) else 0.0
+                    )
         finally:
             # Also of a try that fails: what it has delivered, the next one will not send again.
             progress.counts = receipts.counts()
@@ -185,7 +204,8 @@ class GroupImport:
         return progress.finished
 
     def _products(self, target: Target) -> list[str]:
-        """The products that the staged findings name, by ARN: what the options say may have changed since they were mapped.
+        """The products that the staged findings name, by ARN: what the options say may have changed since they were
+        mapped.
 
         All findings of a part were mapped by one task, so its first one speaks for it.
         """
@@ -228,7 +248,10 @@ class GroupImport:
         finished = sum(each.finished for each in self.progress.values())
         told = " ".join(f"{name}: {_words_of(error)}" for name, error in list(failed.items())[:_TOLD])
         more = "" if len(failed) <= _TOLD else f" The log has the errors of the other {len(failed) - _TOLD} too."
-        text = f"{len(failed)} of {len(self.targets)} destinations failed, {finished} are delivered. Failed: {', '.join(failed)}. {told}{more}"
+        text = (
+            f"{len(failed)} of {len(self.targets)} destinations failed, {finished} are delivered. Failed: "
+            f"{', '.join(failed)}. {told}{more}"
+        )
         only_the_user_can_mend = all(isinstance(error, ConfigurationError) for error in failed.values())
         raise (ConfigurationError if only_the_user_can_mend else TemporaryError)(text)
 

@@ -1,6 +1,7 @@
 """The import of one account's and Region's findings. No Airflow in here: a sender, receipts and a clock are handed in.
 
-A few calls are in flight; together they keep to the rate. Every finding ends as accepted or as rejected with a code, or the import stops and says why.
+A few calls are in flight; together they keep to the rate. Every finding ends as accepted or as rejected with a code, or
+the import stops and says why.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class FindingsImport:
     """Sends findings until every one is accounted for.
 
     :param in_flight: calls at the same time; one alone cannot reach the rate where an answer takes more than 100 ms.
-    :param denied_seconds: for how long from now a denial is repeated, because the account was subscribed to the product just before.
+    :param denied_seconds: for how long from now a denial is repeated, because the account was subscribed to the product
+        just before.
     """
 
     def __init__(
@@ -51,12 +53,21 @@ class FindingsImport:
         self.batch_size = batch_size
         self.in_flight = in_flight
         bucket = bucket or TokenBucket(clock=clock, sleep=sleep)
-        self._sender = BatchSender(sender=sender, bucket=bucket, retry_seconds=retry_seconds, denied_seconds=denied_seconds, clock=clock, sleep=sleep)
+        self._sender = BatchSender(
+            sender=sender,
+            bucket=bucket,
+            retry_seconds=retry_seconds,
+            denied_seconds=denied_seconds,
+            clock=clock,
+            sleep=sleep,
+        )
         self._clock = clock
         self._refuses_all = False
 
     def stop(self) -> None:
-        """End soon, from another thread: what is in flight is waited for and receipted, then :meth:`run` raises TemporaryError."""
+        """End soon, from another thread: what is in flight is waited for and receipted, then :meth:`run` raises
+        TemporaryError.
+        """
         self._sender.stop()
 
     def run(self, parts: Iterable[tuple[str, Iterable[bytes]]], total: int, *, until: float | None = None) -> bool:
@@ -77,7 +88,11 @@ class FindingsImport:
         with ThreadPoolExecutor(max_workers=self.in_flight, thread_name_prefix="securityhub-import") as pool:
             try:
                 while True:
-                    while not exhausted and len(pending) < self.in_flight and (until is None or not begun or self._clock() < until):
+                    while (
+                        not exhausted
+                        and len(pending) < self.in_flight
+                        and (until is None or not begun or self._clock() < until)
+                    ):
                         batch = next(source, None)
                         if batch is None:
                             exhausted = True
@@ -120,7 +135,9 @@ class FindingsImport:
         for part, first, last in _runs(outcome.accepted):
             self.receipts.accept_all(part, first, last)
         for item, code, message in outcome.rejected:
-            self.receipts.reject(item.part, item.line, finding_id=item.id, code=code, message=message, finding=item.data)
+            self.receipts.reject(
+                item.part, item.line, finding_id=item.id, code=code, message=message, finding=item.data
+            )
 
     def _stop_if_hopeless(self, outcome: Outcome) -> None:
         refused = self.receipts.rejected.total() if outcome.rejected else 0
@@ -128,14 +145,17 @@ class FindingsImport:
             _, code, message = outcome.rejected[-1]
             self._refuses_all = True
             raise ConfigurationError(
-                f"Security Hub refused each of the first {refused} findings, the last with {safe(code, LONGEST_CODE)}: {safe(message, LONGEST_MESSAGE)} The import was stopped; the refused findings are "
+                f"Security Hub refused each of the first {refused} findings, the last with "
+                f"{safe(code, LONGEST_CODE)}: {safe(message, LONGEST_MESSAGE)} The import was stopped; the refused "
+                "findings are "
                 f"in {self.receipts.run.rejected}. Mend the cause, then clear this task."
             )
 
     def _close(self) -> None:
         self.receipts.flush()
         if self._refuses_all:
-            # What was in flight then is recorded in rejected/ too; once the cause is fixed, the cleared task must send all of it again.
+            # What was in flight then is recorded in rejected/ too; once the cause is fixed, the cleared task must send
+            # all of it again.
             self.receipts.reopen()
             self.receipts.flush()
 

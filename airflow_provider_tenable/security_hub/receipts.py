@@ -1,8 +1,8 @@
 """What Security Hub acknowledged of one destination, so that a retry resumes behind it.
 
-The receipts of a destination are one JSON-lines file, always written whole: a line with the number of calls, then one line per part with what became
-of its findings. A part's name holds a digest of its lines, so a receipt can never speak for other findings than those that were sent. A rejected finding is
-on disk before the receipt that counts it.
+The receipts of a destination are one JSON-lines file, always written whole: a line with the number of calls, then one
+line per part with what became of its findings. A part's name holds a digest of its lines, so a receipt can never speak
+for other findings than those that were sent. A rejected finding is on disk before the receipt that counts it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from airflow_provider_tenable.staging.parts import write_lines
 
 
 class _Lines:
-    """A set of line numbers that fills up from below, as those of a part do: all up to one, and the few beyond it. So a million take no room."""
+    """A set of line numbers that fills up from below, as those of a part do: all up to one, and the few beyond it. So a
+    million take no room.
+    """
 
     def __init__(self, numbers: Iterable[int] = ()) -> None:
         self._below = 0
@@ -107,7 +109,8 @@ class Receipts:
             return
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise StagingError(
-                f"The receipts {self.path} are damaged ({safe(error)}). Remove the file and clear the import: findings that are sent again change nothing."
+                f"The receipts {self.path} are damaged ({safe(error)}). Remove the file and clear the import: "
+                "findings that are sent again change nothing."
             ) from error
 
     @property
@@ -152,10 +155,12 @@ class Receipts:
             "account": self.account,
             "region": self.region,
             "code": code,
-            # Security Hub's words, which may hold what no UTF-8 can carry, and may quote the request with its credentials.
+            # Security Hub's words, which may hold what no UTF-8 can carry, and may quote the request with its
+            # credentials.
             "message": scrub(message[:4000])[:2000].encode("utf-8", "replace").decode(),
             "finding": msgspec.Raw(finding),
-            # A finding that another transform has written since is another one: what was refused then does not count any more.
+            # A finding that another transform has written since is another one: what was refused then does not count
+            # any more.
             "part": part,
         }
         self._unwritten.append(msgspec.json.encode(entry))
@@ -166,15 +171,26 @@ class Receipts:
         self._rejected_parts = 0
 
     def flush(self) -> None:
-        """Write rejected findings, then the receipts. If the process dies between the two, the next flush writes the same part again."""
+        """Write rejected findings, then the receipts. If the process dies between the two, the next flush writes the
+        same part again.
+        """
         if self._unwritten:
-            write_lines(self.run.rejected, self._rejected_name(self._rejected_parts).removesuffix(".jsonl.gz"), self._unwritten)
+            write_lines(
+                self.run.rejected, self._rejected_name(self._rejected_parts).removesuffix(".jsonl.gz"), self._unwritten
+            )
             reached(CrashPoint.REJECTED_PART_WRITTEN)
             self._rejected_parts += 1
             self._unwritten = []
         lines: list[dict[str, Any]] = [{"calls": self.calls, "rejected_parts": self._rejected_parts, "format": FORMAT}]
         for part, receipt in sorted(self._receipts.items()):
-            lines.append({"part": part, "lines": receipt.done.ranges(), "accepted": receipt.accepted, "rejected": dict(sorted(receipt.rejected.items()))})
+            lines.append(
+                {
+                    "part": part,
+                    "lines": receipt.done.ranges(),
+                    "accepted": receipt.accepted,
+                    "rejected": dict(sorted(receipt.rejected.items())),
+                }
+            )
         write_whole(self.path, b"\n".join(msgspec.json.encode(line) for line in lines) + b"\n")
         reached(CrashPoint.RECEIPTS_WRITTEN)
 

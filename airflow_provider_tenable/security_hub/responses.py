@@ -1,10 +1,12 @@
-"""What each answer of AWS means: repeat, halve, stop, or put the finding aside. All of it is one table, with the numbers of the repeats.
+"""What each answer of AWS means: repeat, halve, stop, or put the finding aside. All of it is one table, with the
+numbers of the repeats.
 
-:data:`ANSWERS` is read from the top, and the first row that fits decides. A row may ask for codes, for statuses, for an operation, and for words of the
+:data:`ANSWERS` is read from the top, and the first row that fits decides. A row may ask for codes, for statuses, for an
+    operation, and for words of the
 message. What to do and what to tell a person stand in the same row.
 
-Sources: the service model's texts, the user guide (BatchImportFindings), AWS's common errors, IAM's texts for a denied request, and public issue threads
-that quote real answers.
+Sources: the service model's texts, the user guide (BatchImportFindings), AWS's common errors, IAM's texts for a denied
+request, and public issue threads that quote real answers.
 """
 
 from __future__ import annotations
@@ -30,9 +32,11 @@ RETRY, HALVE, STOP, REJECT = "retry", "halve", "stop", "reject"
 
 # The numbers.
 
-#: Seconds for which one batch is tried against throttling, outages and time-outs before the task fails (its retry resumes).
+#: Seconds for which one batch is tried against throttling, outages and time-outs before the task fails (its retry
+#: resumes).
 RETRY_SECONDS = 600.0
-#: Seconds for which a denial is repeated after this import has subscribed the product itself: a subscription takes effect with a delay.
+#: Seconds for which a denial is repeated after this import has subscribed the product itself: a subscription takes
+#: effect with a delay.
 SUBSCRIBED_SECONDS = 60.0
 #: Attempts of each call that comes before the import (STS, DescribeHub, subscriptions).
 PREFLIGHT_ATTEMPTS = 6
@@ -50,22 +54,38 @@ IMPORT, ASSUME_ROLE = "BatchImportFindings", "AssumeRole"
 FINDING = "FailedFindings"
 
 _CAUSES = (
-    "Security Hub CSPM answers so when (1) the credentials are not of the findings' account, (2) the hub is in another Region than the product's ARN, "
-    "(3) the product is not subscribed in that account and Region, or (4) IAM does not allow securityhub:BatchImportFindings on the product's ARN."
+    "Security Hub CSPM answers so when (1) the credentials are not of the findings' account, (2) the hub is in "
+    "another Region than the product's ARN, "
+    "(3) the product is not subscribed in that account and Region, or (4) IAM does not allow "
+    "securityhub:BatchImportFindings on the product's ARN."
 )
-_TRUST = "Check that the role exists, that its trust policy names the caller (and its external id), and that the caller may sts:AssumeRole on it."
-_CLOCK = "The worker's clock is wrong, or the request was held up on its way: AWS takes signatures of the last minutes only. Synchronise the clock (NTP)."
+_TRUST = (
+    "Check that the role exists, that its trust policy names the caller (and its external id), and that the "
+    "caller may sts:AssumeRole on it."
+)
+_CLOCK = (
+    "The worker's clock is wrong, or the request was held up on its way: AWS takes signatures of the last "
+    "minutes only. Synchronise the clock (NTP)."
+)
 _OTHER_KEY = "The secret key does not belong to the access key."
-_UNKNOWN_KEY = "The access key is unknown to AWS, or the account has not enabled that Region. Check the credentials and the Region."
-_HUB_OFF = "Security Hub CSPM is not switched on in that account and Region. Enable it there, or route the findings elsewhere."
+_UNKNOWN_KEY = (
+    "The access key is unknown to AWS, or the account has not enabled that Region. Check the credentials "
+    "and the Region."
+)
+_HUB_OFF = (
+    "Security Hub CSPM is not switched on in that account and Region. Enable it there, or route the findings elsewhere."
+)
 _FOREIGN = (
     "This answer is not from AWS: something on the way, such as a proxy, a firewall or a login page, gave it instead. "
     "Check the proxy settings of the worker and the connection's endpoint_url."
 )
 _POLICIES = {
-    "service control policy": "A service control policy (SCP) of the AWS organization denies this. Ask its administrators; the role's own policy cannot help.",
-    "resource control policy": "A resource control policy (RCP) of the AWS organization denies this. Ask its administrators.",
-    "VPC endpoint policy": "The policy of the VPC endpoint denies this. Allow the action there, for this principal and resource.",
+    "service control policy": "A service control policy (SCP) of the AWS organization denies this. Ask its "
+    "administrators; the role's own policy cannot help.",
+    "resource control policy": "A resource control policy (RCP) of the AWS organization denies this. Ask its "
+    "administrators.",
+    "VPC endpoint policy": "The policy of the VPC endpoint denies this. Allow the action there, for this principal "
+    "and resource.",
     "permissions boundary": "The permissions boundary of the role denies this. Allow the action there too.",
     "session policy": "The session policy that the role was assumed with denies this.",
 }
@@ -109,18 +129,40 @@ _UNSIGNED = ("InvalidSignatureException", "SignatureDoesNotMatch")
 
 ANSWERS: tuple[Answer, ...] = (
     # Throttling comes as 429 and as 400.
-    Answer(RETRY, ("TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException")),
+    Answer(
+        RETRY,
+        (
+            "TooManyRequestsException",
+            "ThrottlingException",
+            "Throttling",
+            "RequestLimitExceeded",
+            "LimitExceededException",
+        ),
+    ),
     Answer(RETRY, ("InternalException", "InternalFailure", "InternalServerError", "InternalServerException")),
     Answer(RETRY, ("ServiceUnavailable", "ServiceUnavailableException")),
     # It concerns the request, not its content: a new request gets a new signature.
-    Answer(RETRY, ("RequestTimeout", "RequestTimeoutException", "RequestAborted", "RequestAbortedException", "MalformedHttpRequestException")),
+    Answer(
+        RETRY,
+        (
+            "RequestTimeout",
+            "RequestTimeoutException",
+            "RequestAborted",
+            "RequestAbortedException",
+            "MalformedHttpRequestException",
+        ),
+    ),
     Answer(RETRY, ("RequestExpired", "RequestExpiredException"), hint=_CLOCK),
     # The session renews its credentials before the next attempt; where nobody can, the hook says so instead.
     Answer(RETRY, ("ExpiredTokenException", "ExpiredToken")),
     # STS: the identity provider is temporarily out of reach.
     Answer(RETRY, ("IDPCommunicationError",)),
     # Of the input.
-    Answer(HALVE, ("InvalidInputException", "InvalidInput", "ValidationException", "ValidationError", "SerializationException"), operation=IMPORT),
+    Answer(
+        HALVE,
+        ("InvalidInputException", "InvalidInput", "ValidationException", "ValidationError", "SerializationException"),
+        operation=IMPORT,
+    ),
     Answer(HALVE, ("RequestEntityTooLarge", "RequestEntityTooLargeException")),
     # Of the caller.
     *(Answer(STOP, _DENIED, message=re.compile(words, re.I), hint=hint) for words, hint in _POLICIES.items()),
@@ -129,7 +171,9 @@ ANSWERS: tuple[Answer, ...] = (
     Answer(STOP, _DENIED, hint="Allow {action} to these credentials, for every resource that the message names."),
     Answer(STOP, ("InvalidAccessException",), hint=_HUB_OFF),
     Answer(
-        STOP, ("OptInRequired", "RegionDisabledException"), hint="The account has not enabled this Region, or STS in it. Enable it, or leave the Region out."
+        STOP,
+        ("OptInRequired", "RegionDisabledException"),
+        hint="The account has not enabled this Region, or STS in it. Enable it, or leave the Region out.",
     ),
     Answer(STOP, _UNSIGNED, message=re.compile("expired|not yet current", re.I), hint=_CLOCK),
     Answer(STOP, ("RequestTimeTooSkewed",), hint=_CLOCK),
@@ -137,21 +181,37 @@ ANSWERS: tuple[Answer, ...] = (
     Answer(STOP, ("UnrecognizedClientException", "InvalidClientTokenId"), hint=_UNKNOWN_KEY),
     Answer(
         STOP,
-        ("IncompleteSignature", "IncompleteSignatureException", "MissingAuthenticationToken", "MissingAuthenticationTokenException"),
-        hint="The request arrived without a usable signature: does a proxy on the way remove headers? Check the credentials and the connection's config_kwargs.",
+        (
+            "IncompleteSignature",
+            "IncompleteSignatureException",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+        ),
+        hint="The request arrived without a usable signature: does a proxy on the way remove headers? Check the "
+        "credentials and the connection's config_kwargs.",
     ),
     # Without a code of AWS: by the status alone.
     Answer(HALVE, statuses=(413,), operation=IMPORT),
     Answer(RETRY, statuses=(408, 429, *range(500, 600))),
     Answer(RETRY, foreign=True, hint=_FOREIGN),
     # An unknown code: the words of the message tell input that is refused from a request that failed.
-    Answer(HALVE, statuses=(400,), operation=IMPORT, message=re.compile(r"adhere|invalid parameter|\bdata\.|productArn|validation", re.I)),
+    Answer(
+        HALVE,
+        statuses=(400,),
+        operation=IMPORT,
+        message=re.compile(r"adhere|invalid parameter|\bdata\.|productArn|validation", re.I),
+    ),
     Answer(RETRY, statuses=(400,), operation=IMPORT),
     # Entries of FailedFindings. The service model has no list of their codes.
     Answer(RETRY, ("InternalFailure", "InternalException", "ConcurrentUpdateError"), operation=FINDING),
     Answer(RETRY, ("Throttling", "ThrottlingException", "TooManyRequestsException"), operation=FINDING),
     Answer(REJECT, ("InvalidInput", "FindingSizeExceeded", "DuplicatedFindingIdentifier"), operation=FINDING),
-    Answer(STOP, ("InvalidAccess",), operation=FINDING, hint="Security Hub CSPM was switched off, or the product unsubscribed, in that account and Region."),
+    Answer(
+        STOP,
+        ("InvalidAccess",),
+        operation=FINDING,
+        hint="Security Hub CSPM was switched off, or the product unsubscribed, in that account and Region.",
+    ),
 )
 
 
@@ -173,14 +233,18 @@ def verdict_of(error: ClientError) -> str:
 
 
 def verdict_of_finding(code: str) -> str | None:
-    """What to do about an entry of FailedFindings: ``retry``, ``reject``, ``stop``, or None for a code that is unknown."""
+    """What to do about an entry of FailedFindings: ``retry``, ``reject``, ``stop``, or None for an unknown code."""
     row = answer_of(FINDING, code)
     return row.verdict if row else None
 
 
 def codes_with(verdict: str, operation: str) -> list[str]:
     """The codes that the table names for a verdict, sorted."""
-    rows = (row for row in ANSWERS if row.verdict == verdict and (row.operation == operation or (row.operation is None and operation != FINDING)))
+    rows = (
+        row
+        for row in ANSWERS
+        if row.verdict == verdict and (row.operation == operation or (row.operation is None and operation != FINDING))
+    )
     return sorted({code for row in rows for code in row.codes})
 
 
@@ -201,7 +265,9 @@ def explain_finding(code: str, message: str) -> str:
 
 
 def pause(attempt: int) -> float:
-    """Exponential backoff: seconds after the attempt of this number, from 0. Up to half of it is left to chance, so that callers do not keep in step."""
+    """Exponential backoff: seconds after the attempt of this number, from 0. Up to half of it is left to chance, so
+    that callers do not keep in step.
+    """
     return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
 
 

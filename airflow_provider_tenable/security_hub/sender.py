@@ -1,4 +1,6 @@
-"""One batch on its way to Security Hub: called, repeated, halved, until each of its findings is accepted or rejected with a code. Several at a time."""
+"""One batch on its way to Security Hub: called, repeated, halved, until each of its findings is accepted or rejected
+with a code. Several at a time.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ class BatchSender:
     :param sender: makes one call.
     :param bucket: the rate, shared by all that send to this account and Region.
     :param retry_seconds: how long a batch is tried against throttling, outages and time-outs.
-    :param denied_seconds: for how long from now a denial is repeated as well, since the permission to send is new; 0 for not at all.
+    :param denied_seconds: for how long from now a denial is repeated as well, since the permission to send is new; 0
+        for not at all.
     """
 
     def __init__(
@@ -105,7 +108,9 @@ class BatchSender:
                 if verdict_of(error) == STOP:
                     raise ConfigurationError(f"The import was stopped. {explain(error)}") from None
                 if len(items) == 1:
-                    outcome.rejected.append((items[0], code_of(error), str(error.response.get("Error", {}).get("Message", ""))))
+                    outcome.rejected.append(
+                        (items[0], code_of(error), str(error.response.get("Error", {}).get("Message", "")))
+                    )
                 else:
                     # One of them spoils the call: halve until it is alone.
                     middle = len(items) // 2
@@ -123,15 +128,21 @@ class BatchSender:
         failed = {entry.get("Id"): entry for entry in answer.get("FailedFindings") or []}
         # Both counts are required in the service model: an answer without them acknowledges nothing.
         failures, successes = answer.get("FailedCount"), answer.get("SuccessCount")
-        # SuccessCount may be smaller: whether it holds findings that are ignored, since the hub has them as new or newer, is not documented.
+        # SuccessCount may be smaller: whether it holds findings that are ignored, since the hub has them as new or
+        # newer, is not documented.
         adds_up = failures == len(failed) and isinstance(successes, int) and 0 <= successes <= len(items) - len(failed)
         if not adds_up or not failed.keys() <= {item.id for item in items}:
             raise TemporaryError(
-                f"Security Hub's answer does not add up: FailedCount {safe(failures, 40)}, SuccessCount {safe(successes, 40)}, but {len(failed)} failed findings of a "
+                f"Security Hub's answer does not add up: FailedCount {safe(failures, 40)}, SuccessCount "
+                f"{safe(successes, 40)}, but {len(failed)} failed findings of a "
                 f"batch of {len(items)}."
             )
         if ignored := len(items) - len(failed) - int(successes or 0):
-            log.info("Security Hub CSPM ignored %d of %d findings: it has them already, as new or newer.", ignored, len(items))
+            log.info(
+                "Security Hub CSPM ignored %d of %d findings: it has them already, as new or newer.",
+                ignored,
+                len(items),
+            )
         if not failed:
             outcome.accepted += items
             return []
@@ -148,7 +159,9 @@ class BatchSender:
                 again.append(item)
                 continue
             if verdict == STOP:
-                raise ConfigurationError(f"The import was stopped at finding {safe(item.id, LONGEST_ID)}. {explain_finding(code, message)}")
+                raise ConfigurationError(
+                    f"The import was stopped at finding {safe(item.id, LONGEST_ID)}. {explain_finding(code, message)}"
+                )
             if verdict != REJECT and attempt < (FINDING_RETRIES if verdict == RETRY else UNKNOWN_FINDING_RETRIES):
                 again.append(item)
             else:
@@ -166,12 +179,18 @@ class BatchSender:
         def give_up(state: RetryCallState) -> dict[str, Any]:
             failure = state.outcome.exception() if state.outcome else None
             raise TemporaryError(
-                f"Security Hub CSPM did not take a batch in {self.retry_seconds:.0f} seconds and {state.attempt_number} attempts. {safe(failure, LONGEST_MESSAGE)}"
+                f"Security Hub CSPM did not take a batch in {self.retry_seconds:.0f} seconds and "
+                f"{state.attempt_number} attempts. {safe(failure, LONGEST_MESSAGE)}"
             )
 
         def report(state: RetryCallState) -> None:
             failure = state.outcome.exception() if state.outcome else None
-            log.warning("A call of %d findings failed (attempt %d), trying again: %s", len(items), state.attempt_number, safe(failure, LONGEST_MESSAGE))
+            log.warning(
+                "A call of %d findings failed (attempt %d), trying again: %s",
+                len(items),
+                state.attempt_number,
+                safe(failure, LONGEST_MESSAGE),
+            )
 
         retrying = Retrying(
             retry=retry_if_exception_type(_AgainError),
@@ -188,7 +207,8 @@ class BatchSender:
         """One call. :raises _AgainError: it failed for a temporary reason."""
         if self._stopped:
             raise TemporaryError("The import was stopped.")
-        # Not tenacity's business: the rate is shared by all calls to this account and Region, those that succeed included.
+        # Not tenacity's business: the rate is shared by all calls to this account and Region, those that succeed
+        # included.
         self.bucket.take()
         try:
             reached(CrashPoint.BEFORE_CALL)

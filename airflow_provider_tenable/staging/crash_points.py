@@ -1,7 +1,9 @@
-"""The boundaries at which the fault suite kills a run: every place where what a run has done and what it has on record differ.
+"""The boundaries at which the fault suite kills a run: every place where what a run has done and what it has on record
+differ.
 
-Nothing happens here in production. Where the environment variable ``TENABLE_CRASH_AT`` names a boundary (``name``, or ``name:n`` for the n-th time), the process
-that reaches it ends by SIGKILL, as it would when a machine is lost or memory runs out. The suite goes through all of them.
+Nothing happens here in production. Where the environment variable ``TENABLE_CRASH_AT`` names a boundary (``name``, or
+``name:n`` for the n-th time), the process that reaches it ends by SIGKILL, as it would when a machine is lost or memory
+runs out. The suite goes through all of them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The files between one stage and the next.
 
 Every file appears complete or not at all: on a local disk it is written under a temporary name, flushed and renamed; an
-object store puts an object in one piece. Files count only when a manifest names them. On a local disk only the tasks' OS
-user can read them.
+object store puts an object in one piece. Files count only when a manifest names them. On a local disk only the tasks'
+OS user can read them.
 """
 
 from __future__ import annotations
@@ -34,15 +34,20 @@ LONGEST_NAME_BYTES = 255 - len(_TEMPORARY.format("01234567"))
 #: The key under which a manifest has its own checksum, and that of the format it is written in.
 _CHECKSUM = "checksum"
 _FORMAT = "format"
-#: The format of everything that is staged. To be raised when what this version writes would be read wrongly by an older one.
+#: The format of everything that is staged. To be raised when what this version writes would be read wrongly by an older
+#: one.
 FORMAT = 1
 
 
 def newer_format(path: ObjectStoragePath, found: Any) -> StagingError:
-    """What to say of a file that another version has written: going on with half of what it means would be worse than not at all."""
+    """What to say of a file that another version has written: going on with half of what it means would be worse than
+    not at all.
+    """
     return StagingError(
-        f"The staged file {path} has format {found}, written by a newer version of airflow-provider-tenable; this one reads format {FORMAT}. "
-        "Install the newer version again. Or remove the file's run folder and clear the run; parked records must be moved elsewhere."
+        f"The staged file {path} has format {found}, written by a newer version of airflow-provider-tenable; this one "
+        f"reads format {FORMAT}. "
+        "Install the newer version again. Or remove the file's run folder and clear the run; parked records must be "
+        "moved elsewhere."
     )
 
 
@@ -59,7 +64,8 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
             path.fs.pipe_file(path.path, data)
         except OSError as error:
             raise StagingError(
-                f"Cannot write {path}: {words_of(error)}. Look at the bucket's name and at what the connection is allowed there, and clear the task."
+                f"Cannot write {path}: {words_of(error)}. Look at the bucket's name and at what the connection is "
+                "allowed there, and clear the task."
             ) from error
         return
     target = path.path
@@ -83,7 +89,8 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
 def _not_ours(what: str, path: ObjectStoragePath, error: OSError) -> StagingError:
     return StagingError(
         f"Cannot {what} {path.path}: {error.strerror or error} for this task's OS user (uid {os.geteuid()}). "
-        "Staged files are for one user alone: run all of Airflow's components, and tasks with run_as_user, as the user who "
+        "Staged files are for one user alone: run all of Airflow's components, and tasks with run_as_user, as the "
+        "user who "
         "owns [tenable] staging_path, or change the owner of what is there. Then clear the task."
     )
 
@@ -99,7 +106,8 @@ def content_of(path: ObjectStoragePath) -> bytes:
             return bytes(path.read_bytes())
         except PermissionError as error:
             raise _not_ours("read", path, error) from error
-    # Opening it would look it up in listings that fsspec keeps: what another worker has put there since then would be missing, or cut to its earlier length.
+    # Opening it would look it up in listings that fsspec keeps: what another worker has put there since then would be
+    # missing, or cut to its earlier length.
     return bytes(path.fs.cat_file(path.path))
 
 
@@ -150,7 +158,9 @@ def _checksum(value: Any) -> int:
 
 
 def read_json(path: ObjectStoragePath) -> Any:
-    """Read a JSON file, or None where it is not there. :raises StagingError: it cannot be read or decoded, or a newer version has written it."""
+    """Read a JSON file, or None where it is not there. :raises StagingError: it cannot be read or decoded, or a newer
+    version has written it.
+    """
     import msgspec
 
     try:
@@ -166,7 +176,9 @@ def read_json(path: ObjectStoragePath) -> Any:
             raise ValueError("its checksum is another")
     # msgspec's own error is a ValueError only in its newer releases.
     except (ValueError, msgspec.DecodeError) as error:
-        raise DamagedFileError(f"The staged file {path} is damaged ({safe(error)}). Remove the run's folder and clear the run.") from error
+        raise DamagedFileError(
+            f"The staged file {path} is damaged ({safe(error)}). Remove the run's folder and clear the run."
+        ) from error
     if isinstance(value, dict):
         written_in = value.pop(_FORMAT, FORMAT)
         if written_in > FORMAT:
@@ -203,7 +215,8 @@ def remove(folder: ObjectStoragePath) -> None:
             folder.fs.rm(folder.path, recursive=True)
         return
     folder.fs.invalidate_cache()
-    # Not rm(): it reads a path with *, ? or [ in it, which a run id may hold, as a pattern, and would remove the files of other runs.
+    # Not rm(): it reads a path with *, ? or [ in it, which a run id may hold, as a pattern, and would remove the files
+    # of other runs.
     with ThreadPoolExecutor(_REMOVALS_AT_A_TIME) as pool:
         list(pool.map(folder.fs.rm_file, folder.fs.find(folder.path)))
     folder.fs.invalidate_cache()

@@ -1,8 +1,10 @@
 """The files of an index that is kept between runs: parts that never change, and a manifest that is replaced last.
 
 * A part is named by a digest of its content, so no part ever changes under its name, and a damaged one is noticed.
-* The manifest names the parts that count, and is replaced last and at once: a process that dies before leaves the index as it was.
-* A part that the manifest no longer names is *retired*: runs that were planned before may still read it. It is removed later.
+* The manifest names the parts that count, and is replaced last and at once: a process that dies before leaves the index
+  as it was.
+* A part that the manifest no longer names is *retired*: runs that were planned before may still read it. It is removed
+  later.
 
 What the rows mean, and which parts a manifest and the runs need, is the business of whose index it is.
 """
@@ -153,7 +155,11 @@ class IndexFiles:
                 continue
             path, since = self.folder / name, retired.get(name)
             try:
-                if now - since > _RETIRED_SECONDS if since is not None else now - path.stat().st_mtime > _ORPHANED_SECONDS:
+                if (
+                    now - since > _RETIRED_SECONDS
+                    if since is not None
+                    else now - path.stat().st_mtime > _ORPHANED_SECONDS
+                ):
                     remove_file(path)
                     reached(CrashPoint.INDEX_PART_REMOVED)
                     removed.append(name)

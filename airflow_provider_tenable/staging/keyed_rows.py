@@ -12,7 +12,10 @@ _Part = TypeVar("_Part")
 #: Of a key that occurs twice, the later row counts ...
 _LATER = "INSERT OR REPLACE INTO rows VALUES (?, ?)"
 #: ... or the one that the caller prefers.
-_PREFERRED = "INSERT INTO rows VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET line = excluded.line WHERE prefer(excluded.line, line)"
+_PREFERRED = (
+    "INSERT INTO rows VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET line = excluded.line WHERE "
+    "prefer(excluded.line, line)"
+)
 
 
 class KeyedRows(Generic[_Part]):
@@ -20,7 +23,8 @@ class KeyedRows(Generic[_Part]):
 
     :param parts: where the rows are, in the order in which they count.
     :param read: the rows of a part: (key, row as bytes). Its errors pass through; the next call reads all parts again.
-    :param prefer: ``prefer(new, old)``: whether a row takes the place of another one with its key. None: the later one does.
+    :param prefer: ``prefer(new, old)``: whether a row takes the place of another one with its key. None: the later one
+        does.
     """
 
     def __init__(
@@ -52,9 +56,9 @@ class KeyedRows(Generic[_Part]):
 
     def _table(self) -> sqlite3.Connection:
         if self._database is None:
-            # An empty name: SQLite keeps the table in memory up to the size of its cache, beyond that in a temporary file
-            # that has no name and ends with us. Only one thread uses it, but the garbage collector may close a forgotten
-            # one from another.
+            # An empty name: SQLite keeps the table in memory up to the size of its cache, beyond that in a temporary
+            # file that has no name and ends with us. Only one thread uses it, but the garbage collector may close a
+            # forgotten one from another.
             database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             # Python 3.13 complains of a connection that is left to the garbage collector.
             finalize = weakref.finalize(self, database.close)

@@ -1,6 +1,7 @@
 """Where the staging area is, by Airflow's own word: its object storage layer and its configuration.
 
-The only module of the Airflow-free rooms that asks Airflow, and only when it is called. Everything else in them is handed a path.
+The only module of the Airflow-free rooms that asks Airflow, and only when it is called. Everything else in them is
+handed a path.
 """
 
 from __future__ import annotations
@@ -33,11 +34,16 @@ def open_path(uri: str) -> ObjectStoragePath:
         _ = path.fs
         return path
     except (ImportError, ValueError) as error:
-        raise ConfigurationError(f"The staging path {uri!r} cannot be opened: {safe(error)}. s3:// needs the extra airflow-provider-tenable[s3].") from error
+        raise ConfigurationError(
+            f"The staging path {uri!r} cannot be opened: {safe(error)}. s3:// needs the extra "
+            "airflow-provider-tenable[s3]."
+        ) from error
 
 
 def _from_the_root(uri: str) -> str:
-    """A local path with its ``~`` expanded. What is relative would be another folder for each process, as its working directory is."""
+    """A local path with its ``~`` expanded. What is relative would be another folder for each process, as its working
+    directory is.
+    """
     parts = _LOCAL.match(uri)
     if parts is None:
         return uri
@@ -45,7 +51,8 @@ def _from_the_root(uri: str) -> str:
     if not os.path.isabs(path):
         raise ConfigurationError(
             f"The staging path {uri!r} is relative, and would be another folder for every process. "
-            "Write it from the root on, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home of the user that runs Airflow."
+            "Write it from the root on, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home "
+            "of the user that runs Airflow."
         )
     return f"{parts['scheme'] or ''}{path}"
 

@@ -52,7 +52,9 @@ def encode_table(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def read_table(part: ObjectStoragePath, columns: Sequence[str] | None = None, *, advice: str = _CLEAR_EXPORT) -> pa.Table:
+def read_table(
+    part: ObjectStoragePath, columns: Sequence[str] | None = None, *, advice: str = _CLEAR_EXPORT
+) -> pa.Table:
     """A part as an Arrow table.
 
     :param columns: which columns to read, and in which order; None for all.
@@ -64,7 +66,9 @@ def read_table(part: ObjectStoragePath, columns: Sequence[str] | None = None, *,
 
     wanted = None if columns is None else list(columns)
     try:
-        return pq.read_table(pa.BufferReader(content_of(part)), columns=wanted, use_threads=False, page_checksum_verification=True)
+        return pq.read_table(
+            pa.BufferReader(content_of(part)), columns=wanted, use_threads=False, page_checksum_verification=True
+        )
     except FileNotFoundError as error:
         raise StagingError(f"The staged part {part} is gone. {advice}") from error
     except (pa.ArrowException, OSError) as error:

@@ -35,12 +35,16 @@ BLOCK_BYTES = 300_000
 
 
 def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:
-    """Read a compressed part, some hundred KB at a time. :raises StagingError: missing or damaged, perhaps only after the last block."""
+    """Read a compressed part, some hundred KB at a time. :raises StagingError: missing or damaged, perhaps only after
+    the last block.
+    """
     try:
         with open_whole(path) as file:
             yield from unpacked(file, BLOCK_BYTES)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise StagingError(f"The staged part {path} is damaged ({safe(error)}). Clear the run's tasks from the export on.") from error
+        raise StagingError(
+            f"The staged part {path} is damaged ({safe(error)}). Clear the run's tasks from the export on."
+        ) from error
 
 
 def read_part(path: ObjectStoragePath) -> bytes:
@@ -66,14 +70,19 @@ class PartWriter:
         self._packed = packed
         self._packer: Packer | None = None
         self._buffer = io.BytesIO()
-        self._gzip = None if packed else gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0, filename="")
+        self._gzip = (
+            None
+            if packed
+            else gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0, filename="")
+        )
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
 
     def write(self, line: bytes) -> int:
         """Add one line, given without its newline.
 
-        :return: by how many bytes the part takes more memory than before; what is compressed hardly counts, so it may be negative.
+        :return: by how many bytes the part takes more memory than before; what is compressed hardly counts, so it may
+            be negative.
         """
         self._waiting.append(line)
         size = len(line) + 1
@@ -98,7 +107,8 @@ class PartWriter:
         self._waiting.append(b"")
         data = b"\n".join(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
-        # Only now: of thousands of destinations, most have a few findings, and a compressor takes more memory than they do.
+        # Only now: of thousands of destinations, most have a few findings, and a compressor takes more memory than they
+        # do.
         if self._packed and self._packer is None:
             self._packer = Packer()
         (self._packer or self._gzip).write(data)  # type: ignore[union-attr]

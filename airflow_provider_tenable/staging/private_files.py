@@ -38,7 +38,8 @@ def keep_private(folder: str) -> None:
         mode = stat.S_IMODE(os.stat(folder).st_mode)
         if mode & _OTHERS:
             log.warning(
-                "Other OS users can open the staging folder %s (mode %04o), and this task's user (uid %d) cannot change "
+                "Other OS users can open the staging folder %s (mode %04o), and this task's user (uid %d) cannot "
+                "change "
                 "that. Set its mode to 0700, or have the file system mounted with such modes.",
                 folder,
                 mode,

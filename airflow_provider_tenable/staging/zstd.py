@@ -1,6 +1,8 @@
-"""How the bulk of a run, chunks and findings, is compressed: Zstandard (pyarrow's), in a sixth of gzip's time and half its space.
+"""How the bulk of a run, chunks and findings, is compressed: Zstandard (pyarrow's), in a sixth of gzip's time and half
+its space.
 
-A packed file is a Zstandard frame and behind it, in a skippable frame (RFC 8878, 3.1.2), the CRC-32 and the length of what it holds. ``zstd -d`` reads it.
+A packed file is a Zstandard frame and behind it, in a skippable frame (RFC 8878, 3.1.2), the CRC-32 and the length of
+what it holds. ``zstd -d`` reads it.
 What people look at themselves, such as rejected findings, stays gzip; reading takes either.
 """
 
@@ -51,7 +53,8 @@ def pack(data: bytes) -> bytes:
 
 
 def unpacked(source: bytes | IO[bytes], block_bytes: int) -> Iterator[bytes]:
-    """The content of a packed file, or of one compressed by gzip, so many bytes at a time. The file itself is read in pieces too.
+    """The content of a packed file, or of one compressed by gzip, so many bytes at a time. The file itself is read in
+    pieces too.
 
     :param source: the file's bytes, or the file, open at its beginning and able to seek.
     :raises ValueError, OSError, EOFError, zlib.error: it is damaged; perhaps only after the last block.

@@ -1,1 +1,3 @@
-"""What Tenable Vulnerability Management says: the client, export jobs, record kinds, and the records themselves. No Airflow in here."""
+"""What Tenable Vulnerability Management says: the client, export jobs, record kinds, and the records themselves. No
+Airflow in here.
+"""

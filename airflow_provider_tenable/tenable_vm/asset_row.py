@@ -11,7 +11,9 @@ from airflow_provider_tenable.tenable_vm.records import Asset, AwsCloud, Cloud, 
 
 
 class AssetRow(Struct):
-    """An asset, down to the columns that the mapping needs. One row of the staged Parquet parts; addresses and tags as JSON texts."""
+    """An asset, down to the columns that the mapping needs. One row of the staged Parquet parts; addresses and tags as
+    JSON texts.
+    """
 
     id: str
     owner_id: str | None = None
@@ -63,12 +65,21 @@ def row_of(asset: Asset) -> AssetRow:
 
 def _name_of(asset: Asset, network: Network, addresses: list[str]) -> str | None:
     """The best name of an asset: hostname, FQDN, NetBIOS name, agent name, display name, else an address."""
-    sources = (network.hostnames, network.fqdns, network.netbios_names, asset.agent_names, [asset.name or ""], addresses)
+    sources = (
+        network.hostnames,
+        network.fqdns,
+        network.netbios_names,
+        asset.agent_names,
+        [asset.name or ""],
+        addresses,
+    )
     return next((name for names in sources for name in names or [] if name.strip()), None)
 
 
 def row_of_details(details: dict[str, Any]) -> AssetRow | None:
-    """The columns of one asset looked up singly. ``GET /assets/{id}`` answers in lists (``aws_ec2_instance_id: ["i-..."]``)."""
+    """The columns of one asset looked up singly. ``GET /assets/{id}`` answers in lists (``aws_ec2_instance_id:
+    ["i-..."]``).
+    """
 
     def first(name: str) -> str | None:
         value = details.get(name)
@@ -77,7 +88,12 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
 
     def texts(*names: str) -> list[str]:
         values = [details.get(name) for name in names]
-        return [item for value in values for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
+        return [
+            item
+            for value in values
+            for item in (value if isinstance(value, list) else [value])
+            if isinstance(item, str)
+        ]
 
     def tags(name: str, key: str, value: str) -> list[Tag]:
         listed = details.get(name)
@@ -100,7 +116,9 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
         subnet_id=first("aws_subnet_id"),
     )
     # The newer score first: the older one may be null, or another number.
-    score = next((number for name in ("acr_score_v3", "acr_score") if (number := _number(details.get(name))) is not None), None)
+    score = next(
+        (number for name in ("acr_score_v3", "acr_score") if (number := _number(details.get(name))) is not None), None
+    )
     return row_of(
         Asset(
             id=asset_id,

@@ -1,6 +1,7 @@
 """Bounds on every response of a session: how long its body may keep us waiting, and how large it may become.
 
-They hold for whatever reads the body: requests itself, pyTenable's iterators and downloads, our own calls, also with ``stream=True``.
+They hold for whatever reads the body: requests itself, pyTenable's iterators and downloads, our own calls, also with
+``stream=True``.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from airflow_provider_tenable.exceptions import ConfigurationError
 if TYPE_CHECKING:
     import urllib3
 
-#: Seconds that a body may keep us waiting, and a second more for each MB that has come. The connection's ``timeout`` bounds only the silence
-#: between two bytes; time that the caller takes between two reads does not count.
+#: Seconds that a body may keep us waiting, and a second more for each MB that has come. The connection's ``timeout``
+#: bounds only the silence between two bytes; time that the caller takes between two reads does not count.
 LONGEST_ANSWER_SECONDS = 900.0
 _SECONDS_PER_BYTE = 1e-6
 #: The largest body that is read into memory, decompressed. A chunk of 100 assets has some 20 MB.
@@ -34,14 +35,18 @@ LARGEST_ERROR_BYTES = 64 * 1024
 class BoundedAdapter(requests.adapters.HTTPAdapter):
     """The transport of a session whose bodies are bounded."""
 
-    def send(self, request: requests.PreparedRequest, stream: bool = False, *args: Any, **kwargs: Any) -> requests.Response:
+    def send(
+        self, request: requests.PreparedRequest, stream: bool = False, *args: Any, **kwargs: Any
+    ) -> requests.Response:
         """Send a request; nothing of the body is read yet."""
         response = super().send(request, stream, *args, **kwargs)
         if 200 <= response.status_code < 300:
             largest = LARGEST_STREAM_BYTES if stream else LARGEST_ANSWER_BYTES
             response.raw = BoundedBody(response.raw, host=urlsplit(response.url).netloc, largest=largest)
         else:
-            response.raw = BoundedBody(response.raw, host=urlsplit(response.url).netloc, largest=LARGEST_ERROR_BYTES, cut=True)
+            response.raw = BoundedBody(
+                response.raw, host=urlsplit(response.url).netloc, largest=LARGEST_ERROR_BYTES, cut=True
+            )
         return response
 
 
@@ -71,7 +76,8 @@ class BoundedBody(io.IOBase):
         :raises ConfigurationError: it is too large.
         """
         if self._cut and self._size >= self._largest:
-            # A body that ends here has given its connection back. One that goes on holds it, and nobody else would close it.
+            # A body that ends here has given its connection back. One that goes on holds it, and nobody else would
+            # close it.
             if not self._raw.closed and self._raw.read1(1, decode_content=decode_content):
                 self._break_off()
             return b""

@@ -68,7 +68,8 @@ class TenableApi:
 
     :param client: pyTenable's ``TenableIO``.
     :param name: how messages call where the client came from.
-    :param repeats: how often a request whose answer breaks off is repeated: as often as the client repeats one that fails.
+    :param repeats: how often a request whose answer breaks off is repeated: as often as the client repeats one that
+        fails.
     """
 
     def __init__(self, client: TenableIO, *, name: str, repeats: int = REPEATS) -> None:
@@ -89,7 +90,9 @@ class TenableApi:
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
     def server_time(self) -> float | None:
-        """Tenable's clock (unix seconds), from the ``Date`` header of a cheap answer (``GET /session``); None without one."""
+        """Tenable's clock (unix seconds), from the ``Date`` header of a cheap answer (``GET /session``); None without
+        one.
+        """
         _, headers = self._session()
         return http_date(headers.get("Date"))
 
@@ -111,17 +114,23 @@ class TenableApi:
             raise TemporaryError(f"Tenable's answer to the request to {what} holds no export_uuid.")
         if not is_uuid(job):
             # It would become part of URLs and of file names.
-            raise TemporaryError(f"Tenable's answer to the request to {what} has the export_uuid {safe(job, 80)!r}, which is not a UUID.")
+            raise TemporaryError(
+                f"Tenable's answer to the request to {what} has the export_uuid {safe(job, 80)!r}, which is not a UUID."
+            )
         return job
 
     def status(self, kind: str, job_uuid: str) -> JobStatus:
         """The state of a job."""
-        answer = self._json(f"look at {kind} export {job_uuid}", self._client.get, f"{_job_path(kind, job_uuid)}/status")
+        answer = self._json(
+            f"look at {kind} export {job_uuid}", self._client.get, f"{_job_path(kind, job_uuid)}/status"
+        )
         if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
             raise TemporaryError(f"Tenable's answer on {kind} export {job_uuid} holds no status.")
         if answer["status"].strip().upper() == "FINISHED" and not isinstance(answer.get("chunks_available"), list):
             # An empty result is an empty list. Anything else does not say what has been exported.
-            raise TemporaryError(f"Tenable reports {kind} export {job_uuid} as FINISHED without a list chunks_available.")
+            raise TemporaryError(
+                f"Tenable reports {kind} export {job_uuid} as FINISHED without a list chunks_available."
+            )
         lost = _ids(answer.get("chunks_failed")) | _ids(answer.get("chunks_cancelled"))
         return JobStatus(
             status=safe(answer["status"], 40).upper(),
@@ -136,12 +145,23 @@ class TenableApi:
         )
 
     def jobs(self, kind: str) -> list[Job]:
-        """The jobs of the last days (``GET .../export/status``: the 1,000 most recent). One whose id is not a UUID is left out."""
+        """The jobs of the last days (``GET .../export/status``: the 1,000 most recent). One whose id is not a UUID is
+        left out.
+        """
         answer = self._json(f"list the {kind} exports", self._client.get, f"{kind_of(kind).path}/status")
-        listed = [job for job in _list(answer.get("exports") if isinstance(answer, dict) else None) if isinstance(job, dict) and job.get("uuid")]
+        listed = [
+            job
+            for job in _list(answer.get("exports") if isinstance(answer, dict) else None)
+            if isinstance(job, dict) and job.get("uuid")
+        ]
         strange = [job["uuid"] for job in listed if not is_uuid(job["uuid"])]
         if strange:
-            self._report_once("jobs", "Tenable lists %s exports whose ids are not UUIDs, such as %r. They are left alone.", kind, safe(strange[0], 80))
+            self._report_once(
+                "jobs",
+                "Tenable lists %s exports whose ids are not UUIDs, such as %r. They are left alone.",
+                kind,
+                safe(strange[0], 80),
+            )
         return [
             Job(
                 uuid=job["uuid"],
@@ -182,8 +202,8 @@ class TenableApi:
     def asset(self, asset_id: str) -> dict[str, Any] | None:
         """One asset's details (``GET /assets/{id}``), None where Tenable does not know it.
 
-        Ids of assets come from records, so an id that is not a UUID is not asked for, and an answer about another asset is
-        not believed: the records that need the asset are parked, as those of an unknown one.
+        Ids of assets come from records, so an id that is not a UUID is not asked for, and an answer about another asset
+        is not believed: the records that need the asset are parked, as those of an unknown one.
         """
         if not is_uuid(asset_id):
             return None
@@ -195,7 +215,8 @@ class TenableApi:
             # Asset access differs from asset to asset, so one that is hidden says nothing about the others.
             self._report_once(
                 "hidden asset",
-                "%s The records of this asset are parked, and those of others that are hidden like it, without a further message.",
+                "%s The records of this asset are parked, and those of others that are hidden like it, without a "
+                "further message.",
                 error,
             )
             return None
@@ -204,7 +225,8 @@ class TenableApi:
         if not same_uuid(answer.get("id"), asset_id):
             self._report_once(
                 "asset",
-                "Tenable was asked for asset %s and answers with asset %r. The answer is not used, and the records of the asset are parked. "
+                "Tenable was asked for asset %s and answers with asset %r. The answer is not used, and the records "
+                "of the asset are parked. "
                 "Further answers of this kind are not logged. A proxy that caches answers can cause this.",
                 asset_id,
                 safe(answer.get("id"), 80),
@@ -217,21 +239,28 @@ class TenableApi:
             self._reported.add(kind)
             log.warning(text, *arguments)
 
-    def _json(self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any) -> Any:
+    def _json(
+        self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any
+    ) -> Any:
         """Send a request, and decode its answer."""
         return self._answer(what, request, path, starting=starting, **body)[0]
 
-    def _answer(self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any) -> tuple[Any, Mapping[str, str]]:
+    def _answer(
+        self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any
+    ) -> tuple[Any, Mapping[str, str]]:
         headers, data = self._call(what, lambda: self._read(read_bytes, request, path, **body), starting=starting)
         try:
             return json.loads(data), headers
         except (ValueError, RecursionError):
             raise TemporaryError(f"Cannot {what}: Tenable's answer is not JSON.") from None
 
-    def _read(self, read: Callable[[requests.Response], _T], request: Callable[..., requests.Response], path: str, **body: Any) -> tuple[Mapping[str, str], _T]:
+    def _read(
+        self, read: Callable[[requests.Response], _T], request: Callable[..., requests.Response], path: str, **body: Any
+    ) -> tuple[Mapping[str, str], _T]:
         """Send a request, and read its answer's body by ``read``; its headers, and what was read.
 
-        pyTenable repeats a request that got no answer. A streamed body that breaks off afterwards is ours to ask for again, as often and as late.
+        pyTenable repeats a request that got no answer. A streamed body that breaks off afterwards is ours to ask for
+        again, as often and as late.
         """
 
         def once() -> tuple[Mapping[str, str], _T]:
@@ -264,10 +293,13 @@ class TenableApi:
                 f"Set extra 'verify' of {self._name} to the path of the CA bundle that signs it."
             ) from None
         except requests.exceptions.ProxyError as error:
-            raise TemporaryError(f"Cannot {what}: the proxy of {self._name} does not answer ({_short(error)}).") from None
+            raise TemporaryError(
+                f"Cannot {what}: the proxy of {self._name} does not answer ({_short(error)})."
+            ) from None
         except requests.exceptions.RequestException as error:
             raise TemporaryError(
-                f"Cannot {what}: {self._client._url} is not reachable ({_short(error)}). Check the URL of {self._name} and the way there."
+                f"Cannot {what}: {self._client._url} is not reachable ({_short(error)}). Check the URL of "
+                f"{self._name} and the way there."
             ) from None
         except OSError as error:
             # requests says so, and not in an error of its own, where the bundle or a client certificate is not there.
@@ -284,17 +316,24 @@ class TenableApi:
         # The session has masked the keys in it.
         text = response.text[:2000]
         if starting and status in (409, 429):
-            # Today a 409 with active_job_id; in 2023 a 429 that said "Duplicate export", with the job in its text or in a list of values.
+            # Today a 409 with active_job_id; in 2023 a 429 that said "Duplicate export", with the job in its text or in
+            # a list of values.
             job = UUID.search(text)
             if status == 409 or "duplicate" in text.lower():
-                return DuplicateExportError(f"Cannot {what}: Tenable runs one with the same filters.", job[0] if job else None)
+                return DuplicateExportError(
+                    f"Cannot {what}: Tenable runs one with the same filters.", job[0] if job else None
+                )
         kind = ExportLimitError if starting and status == 429 else rule_of(status).error
         message = f"Cannot {what}: Tenable answers {status} {safe(response.reason or '', 100)}".rstrip()
         if status == 401:
-            message += f". The API keys of {self._name} are not valid (any more). Generate a pair for the API user and put it into the connection"
+            message += (
+                f". The API keys of {self._name} are not valid (any more). Generate a pair for the API user "
+                f"and put it into the connection"
+            )
         elif status == 403:
             message += (
-                f". The user behind {self._name} may not do this. It needs 'Can View' on the assets, and the right to export "
+                f". The user behind {self._name} may not do this. It needs 'Can View' on the assets, and the right "
+                f"to export "
                 "(role Basic or higher; on FedRAMP, assets need an administrator)"
             )
         elif _KEYS.search(text):
@@ -304,26 +343,34 @@ class TenableApi:
         if kind is DuplicateExportError and not starting:
             kind = TemporaryError
         if kind is ExportLimitError:
-            message += ". Tenable runs at most 10 exports of a container at a time, and those of other tools and people count too"
+            message += (
+                ". Tenable runs at most 10 exports of a container at a time, and those of other tools and "
+                "people count too"
+            )
         return kind(message + ".")
 
 
 def _job_path(kind: str, job_uuid: str) -> str:
     """The path of a job. :raises ExportNotFoundError: its id is not a UUID, so Tenable cannot know it."""
     if not is_uuid(job_uuid):
-        raise ExportNotFoundError(f"Tenable has no {kind} export {safe(job_uuid, 80)!r}: the id of an export is a UUID.")
+        raise ExportNotFoundError(
+            f"Tenable has no {kind} export {safe(job_uuid, 80)!r}: the id of an export is a UUID."
+        )
     return f"{kind_of(kind).path}/{job_uuid}"
 
 
 def _ids(value: Any) -> frozenset[int]:
-    """Ids of chunks, which become part of URLs and of file names. An id that was overlooked would be a chunk that was lost.
+    """Ids of chunks, which become part of URLs and of file names. An id that was overlooked would be a chunk that was
+    lost.
 
     :param value: a list of whole numbers, or of texts of digits; None for an empty one.
     """
     try:
         return frozenset(_chunk_id(item) for item in value or [])
     except (TypeError, ValueError):
-        raise TemporaryError(f"Tenable's answer on an export lists chunks that cannot be read: {safe(value, 100)}.") from None
+        raise TemporaryError(
+            f"Tenable's answer on an export lists chunks that cannot be read: {safe(value, 100)}."
+        ) from None
 
 
 def _chunk_id(item: Any) -> int:
@@ -336,7 +383,9 @@ def _chunk_id(item: Any) -> int:
 
 
 def _counted_chunks(answer: dict[str, Any], lost: int) -> int:
-    """How many chunks a finished job must list. Whether empty chunks are listed is not documented, so none of them is expected."""
+    """How many chunks a finished job must list. Whether empty chunks are listed is not documented, so none of them is
+    expected.
+    """
     empty = _count(answer.get("empty_chunks_count"))
     return max(_count(answer.get("chunks_available_count")), _count(answer.get("total_chunks")) - lost) - empty
 

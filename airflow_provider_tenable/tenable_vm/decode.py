@@ -90,7 +90,8 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
 def _seams(data: bytearray) -> list[tuple[int, int]]:
     """Places near the end of an array that is cut off where one record may end and the next begin, the likeliest first.
 
-    An array that is closed at a wrong one is no JSON, so a guess is good enough here: records mostly begin with the same key.
+    An array that is closed at a wrong one is no JSON, so a guess is good enough here: records mostly begin with the
+    same key.
     """
     opening = re.match(rb"\s*\[\s*(\{\s*\"[^\"]{1,100}\")", data)
     if not opening:
@@ -127,7 +128,9 @@ _BYTE = re.compile(r"\(byte (\d+)\)$")
 
 
 def _ends_too_early(error: str, end: int) -> bool:
-    """Whether msgspec stumbles over nothing but the end: the array was closed within a record. What it says of anything before that is about the record itself."""
+    """Whether msgspec stumbles over nothing but the end: the array was closed within a record. What it says of anything
+    before that is about the record itself.
+    """
     found = _BYTE.search(error)
     return int(found[1]) >= end if found else error == "Input data was truncated"
 
@@ -184,7 +187,8 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
 
 
 def _split_at_brackets(data: bytes) -> list[bytes]:
-    """As :func:`split_chunk`, by nothing but strings and brackets: for a chunk with a number that is none, or something nested deeper than a parser goes.
+    """As :func:`split_chunk`, by nothing but strings and brackets: for a chunk with a number that is none, or something
+    nested deeper than a parser goes.
 
     :raises ValueError: the chunk is not a JSON array.
     """
@@ -203,6 +207,13 @@ def _split_at_brackets(data: bytes) -> list[bytes]:
         if mark in (b"]", b"}"):
             depth -= 1
             end = token.end() if depth == 0 else end
-    if depth or not data.lstrip().startswith(b"[") or not end or data[end:].strip() or not all(items) or data[end - 1 : end] != b"]":
+    if (
+        depth
+        or not data.lstrip().startswith(b"[")
+        or not end
+        or data[end:].strip()
+        or not all(items)
+        or data[end - 1 : end] != b"]"
+    ):
         raise ValueError("a chunk must be a JSON array")
     return items

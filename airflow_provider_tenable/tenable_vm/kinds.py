@@ -1,6 +1,8 @@
-"""The kinds of records that Tenable exports, each described once: where its API is, how it is asked for, what a record is, and how it is staged.
+"""The kinds of records that Tenable exports, each described once: where its API is, how it is asked for, what a record
+is, and how it is staged.
 
-A further kind is a further entry of :data:`KINDS`; the client, the export, its staging and the operator read what they need from here.
+A further kind is a further entry of :data:`KINDS`; the client, the export, its staging and the operator read what they
+need from here.
 
 Sources: the API documentation of the exports (``developer.tenable.com/reference``: exports-vulns-request-export,
 export-assets-v2, io-exports-compliance-create) and the examples in ``tests/data``.
@@ -70,13 +72,14 @@ class RecordKind(Generic[RecordT]):
     :ivar echoed_size: the field in which Tenable says the same of a job.
     :ivar size: the size where neither the user nor an option says one.
     :ivar size_option: the option of ``[tenable]`` that says it; None: there is none.
-    :ivar switches: further fields of every request. Each field whose default differs between Tenable's documentation and its API is stated.
+    :ivar switches: further fields of every request. Each field whose default differs between Tenable's documentation
+        and its API is stated.
     :ivar without_output: what is added where plugin output is not wanted. Only then, so that the body of a run that was
         planned before the option existed stays the same.
     :ivar filters: how Tenable echoes its filters.
     :ivar record: what is decoded of a record.
-    :ivar table: how its records become rows, where its chunks are staged as such; None: they are staged as Tenable serves
-        them, compressed.
+    :ivar table: how its records become rows, where its chunks are staged as such; None: they are staged as Tenable
+        serves them, compressed.
     :ivar moves_watermark: whether the run's watermark depends on when the data of a job is from. A job whose beginning
         Tenable does not tell may only be adopted where it does not.
     :ivar mark: a filter that holds a time and leaves out nothing where that is early enough, so that its value can tell
@@ -161,9 +164,12 @@ COMPLIANCE = RecordKind(
 )
 
 #: All kinds, by name.
-KINDS: Mapping[str, RecordKind[Any]] = MappingProxyType({kind.name: kind for kind in (VULNERABILITIES, ASSETS, COMPLIANCE)})
+KINDS: Mapping[str, RecordKind[Any]] = MappingProxyType(
+    {kind.name: kind for kind in (VULNERABILITIES, ASSETS, COMPLIANCE)}
+)
 
-#: The fields in which Tenable says how large a job's chunks are. Whichever is there counts: none of them means two things.
+#: The fields in which Tenable says how large a job's chunks are. Whichever is there counts: none of them means two
+#: things.
 ECHOED_SIZES = tuple(dict.fromkeys(kind.echoed_size for kind in KINDS.values()))
 
 

@@ -28,7 +28,8 @@ def salvage(data: bytes, record: type[_T]) -> _T:
 
 
 def loads(data: bytes) -> Any:
-    """JSON as Python's own parser reads it, which takes text that is no Unicode (lone surrogates, bytes that are no UTF-8 become such).
+    """JSON as Python's own parser reads it, which takes text that is no Unicode (lone surrogates, bytes that are no
+    UTF-8 become such).
 
     Numbers that are none, or beyond reach, become None.
     """
@@ -40,13 +41,19 @@ def loads(data: bytes) -> Any:
         value = float(digits)
         return value if math.isfinite(value) else None
 
-    return json.loads(data.decode("utf-8", "surrogateescape"), parse_int=integer, parse_float=number, parse_constant=lambda _: None)
+    return json.loads(
+        data.decode("utf-8", "surrogateescape"), parse_int=integer, parse_float=number, parse_constant=lambda _: None
+    )
 
 
 def salvage_items(data: bytes, item: type[_T]) -> list[_T]:
     """Read a list, leaving out the items that cannot be used; empty if it is not a list."""
     value = loads(data)
-    return [kept for each in value if (kept := _or_none(_clean(each), item, "")) is not None] if isinstance(value, list) else []
+    return (
+        [kept for each in value if (kept := _or_none(_clean(each), item, "")) is not None]
+        if isinstance(value, list)
+        else []
+    )
 
 
 def _clean(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """What we read of Tenable's records (API docs: vulnerability and asset export chunks).
 
-Only fields that the mapping uses are decoded. Every key may be absent or null. A record that does not fit these types is not given up:
+Only fields that the mapping uses are decoded. Every key may be absent or null. A record that does not fit these types
+is not given up:
 :func:`airflow_provider_tenable.tenable_vm.lenient.salvage` reads it field by field and leaves out what cannot be used.
 """
 
@@ -110,7 +111,8 @@ class SoftwareVuln(Struct):
 
 
 class Vulnerability(Struct, kw_only=True):
-    """A record of a vulnerability export. ``plugin`` and ``software_vulns`` stay undecoded, to be decoded once for all records that share them.
+    """A record of a vulnerability export. ``plugin`` and ``software_vulns`` stay undecoded, to be decoded once for all
+    records that share them.
 
     The fields are in the order in which Tenable serves them: the decoder looks for a key behind the one before it.
     """

@@ -1,4 +1,6 @@
-"""Reads the body of a response that was asked for with ``stream=True``: into memory, or, if it is large, into a temporary file."""
+"""Reads the body of a response that was asked for with ``stream=True``: into memory, or, if it is large, into a
+temporary file.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ LARGEST_JSON_BYTES = 200_000_000
 LARGEST_CHUNK_BYTES = 4_000_000_000
 #: What of a chunk is kept in memory; a larger one is a temporary file.
 CHUNK_IN_MEMORY_BYTES = 20_000_000
-#: Bytes that are read at a time. Before 2.6, urllib3 decompresses in one go what it has read: at most a thousand times as much.
+#: Bytes that are read at a time. Before 2.6, urllib3 decompresses in one go what it has read: at most a thousand times
+#: as much.
 _PIECE_BYTES = 64 * 1024
 
 
@@ -67,7 +70,8 @@ def _bounded(response: requests.Response, largest: int) -> Iterator[bytes]:
         size += len(piece)
         if size > largest:
             raise ConfigurationError(
-                f"An answer of {urlsplit(response.url).netloc} has more than {largest / 1e6:.0f} MB. Lower [tenable] num_assets, so that chunks are smaller."
+                f"An answer of {urlsplit(response.url).netloc} has more than {largest / 1e6:.0f} MB. Lower [tenable] "
+                "num_assets, so that chunks are smaller."
             )
         yield piece
 
@@ -115,10 +119,12 @@ def _room() -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise ConfigurationError(
-                f"A chunk of an export does not fit into the worker's temporary folder {tempfile.tempdir or ''} ({words_of(error)}). "
+                f"A chunk of an export does not fit into the worker's temporary folder {tempfile.tempdir or ''} "
+                f"({words_of(error)}). "
                 "Make room there, set TMPDIR to another folder, or lower [tenable] num_assets."
             ) from error
         raise ConfigurationError(
-            f"A chunk of an export cannot be written to the worker's temporary folder {tempfile.tempdir or ''} ({words_of(error)}). "
+            f"A chunk of an export cannot be written to the worker's temporary folder {tempfile.tempdir or ''} "
+            f"({words_of(error)}). "
             "Set TMPDIR to a folder with room for one, where the user that runs Airflow may write."
         ) from error

@@ -5,7 +5,8 @@ A request passes three layers. Each has its number here:
 1. **The client** repeats a request: pyTenable where the status says so (:attr:`Rule.repeated`) or no answer came, and
    :mod:`~airflow_provider_tenable.tenable_vm.client` where the body of an answer breaks off. :data:`REPEATS` times.
 2. **The export** (:mod:`airflow_provider_tenable.export.state_machine`) does what :attr:`Rule.then` says.
-3. **The task** fails at last; Airflow's retries continue with what is staged. Not after :attr:`Then.FAIL`, which no retry can help.
+3. **The task** fails at last; Airflow's retries continue with what is staged. Not after :attr:`Then.FAIL`, which no
+   retry can help.
 
 Sources: the API documentation (rate limiting; export status and chunk pages), pyTenable's ``APISession._req``.
 """
@@ -38,8 +39,8 @@ REPEAT_SECONDS = 1.0
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 #: Consecutive failed polls of an export that are tolerated before the task fails. They are as far apart as polls are.
 FAILED_POLLS = 20
-#: Consecutive polls of a finished job in which a listed chunk could not be fetched and nothing else came; after that, the
-#: job counts as broken.
+#: Consecutive polls of a finished job in which a listed chunk could not be fetched and nothing else came; after that,
+#: the job counts as broken.
 STALLED_POLLS = 20
 #: The same where Tenable's counts exceed the chunks that it lists.
 SHORT_POLLS = 3
@@ -102,9 +103,9 @@ class Rule:
         return THEN[self.error]
 
 
-#: HTTP status -> its rule. 400 on a chunk is a :class:`~airflow_provider_tenable.exceptions.ChunkNotReadyError`. 409 counts
-#: as a duplicate only where an export is asked for, and 429 too where its text says so; any other 429 means there that no
-#: export slot is free. Elsewhere both are temporary.
+#: HTTP status -> its rule. 400 on a chunk is a :class:`~airflow_provider_tenable.exceptions.ChunkNotReadyError`. 409
+#: counts as a duplicate only where an export is asked for, and 429 too where its text says so; any other 429 means
+#: there that no export slot is free. Elsewhere both are temporary.
 BY_STATUS: Mapping[int, Rule] = MappingProxyType(
     {
         400: Rule(TenableRequestError),

@@ -1,6 +1,8 @@
-"""The HTTP session that pyTenable is given: it guards the keys, tames ``Retry-After``, and bounds how long and how large an answer may be.
+"""The HTTP session that pyTenable is given: it guards the keys, tames ``Retry-After``, and bounds how long and how
+large an answer may be.
 
-Bodies are requests' own business, read into memory or streamed as the caller asks for; the bounds are those of :mod:`.bounds`.
+Bodies are requests' own business, read into memory or streamed as the caller asks for; the bounds are those of
+:mod:`.bounds`.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ from airflow_provider_tenable.tenable_vm.retry import LONGEST_RETRY_AFTER_SECOND
 class GuardedSession(requests.Session):
     """A session that keeps the keys with the host they belong to.
 
-    * requests strips only ``Authorization`` when it follows a redirect, and Tenable's keys are in ``X-ApiKeys``: a redirect to another host, or
-      to plain HTTP, is refused.
-    * an answer that repeats the keys has ``***`` there before pyTenable sees it: pyTenable logs bodies, and quotes them in errors. A body that the
-      caller streams is the caller's own.
+    * requests strips only ``Authorization`` when it follows a redirect, and Tenable's keys are in ``X-ApiKeys``: a
+      redirect to another host, or to plain HTTP, is refused.
+    * an answer that repeats the keys has ``***`` there before pyTenable sees it: pyTenable logs bodies, and quotes them
+      in errors. A body that the caller streams is the caller's own.
     * an answer that trickles, or that decompresses without end, is broken off.
-    * pyTenable converts ``Retry-After`` with ``float``: an HTTP date would end in a ValueError. It becomes seconds here, and is capped.
+    * pyTenable converts ``Retry-After`` with ``float``: an HTTP date would end in a ValueError. It becomes seconds
+      here, and is capped.
     """
 
     def __init__(self, url: str) -> None:
@@ -39,7 +42,8 @@ class GuardedSession(requests.Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a request. The body of an error is read in any case.
 
-        pyTenable quotes it, outside its retries: one that breaks off must fail here, like any other connection that does.
+        pyTenable quotes it, outside its retries: one that breaks off must fail here, like any other connection that
+        does.
         """
         response = super().send(request, **kwargs)
         tame_retry_after(response)
@@ -57,9 +61,13 @@ class GuardedSession(requests.Session):
             # requests reads the body of a redirect before it follows, and is puzzled by one that breaks off.
             _ = resp.content
             parts = urlsplit(target)
-            if (parts.netloc and parts.netloc != self._home.netloc) or (parts.scheme and parts.scheme != self._home.scheme):
+            if (parts.netloc and parts.netloc != self._home.netloc) or (
+                parts.scheme and parts.scheme != self._home.scheme
+            ):
                 raise ConfigurationError(
-                    f"{self._home.netloc} redirects to {safe(parts.scheme or self._home.scheme)}://{safe(parts.netloc)}. The API keys are not sent there. "
+                    f"{self._home.netloc} redirects to "
+                    f"{safe(parts.scheme or self._home.scheme)}://{safe(parts.netloc)}. The API keys are not sent "
+                    "there. "
                     "If that is the right address, put it into the connection's URL."
                 )
         return target
@@ -83,6 +91,8 @@ def without_keys(response: requests.Response) -> None:
         # Every byte is a character and back, whatever the encoding.
         response._content = scrub(response.content.decode("latin-1")).encode("latin-1")
     if response.reason:
-        response.reason = scrub(response.reason if isinstance(response.reason, str) else response.reason.decode("latin-1"))
+        response.reason = scrub(
+            response.reason if isinstance(response.reason, str) else response.reason.decode("latin-1")
+        )
     for name, value in response.headers.items():
         response.headers[name] = scrub(value)

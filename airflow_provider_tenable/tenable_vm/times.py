@@ -1,7 +1,7 @@
 """Tenable's times as RFC 3339 in UTC.
 
-Tenable writes ISO 8601 with ``Z`` and 0, 3 or 6 digits of a second; the schema of ``indexed`` says a number; one published example holds an
-impossible date. A text that cannot be read counts as no time, and the record stays.
+Tenable writes ISO 8601 with ``Z`` and 0, 3 or 6 digits of a second; the schema of ``indexed`` says a number; one
+published example holds an impossible date. A text that cannot be read counts as no time, and the record stays.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-_ISO = re.compile(r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):?(\d{2}))?", re.ASCII)
+_ISO = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):?(\d{2}))?", re.ASCII
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -19,7 +21,9 @@ _LONGEST = 64
 
 
 def parse(value: str | int | None) -> datetime | None:
-    """A time (UTC), None where it is absent or cannot be read. Numbers are unix seconds, or milliseconds where they are too large for that."""
+    """A time (UTC), None where it is absent or cannot be read. Numbers are unix seconds, or milliseconds where they are
+    too large for that.
+    """
     return None if isinstance(value, str) and len(value) > _LONGEST else _parse(value)
 
 
@@ -33,7 +37,16 @@ def _parse(value: str | int | None) -> datetime | None:
             year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
             # A leap second is the last moment of its minute.
             seconds = 59 if second == "60" else int(second)
-            moment = datetime(int(year), int(month), int(day), int(hour), int(minute), seconds, int((fraction or "0").ljust(6, "0")[:6]), UTC)
+            moment = datetime(
+                int(year),
+                int(month),
+                int(day),
+                int(hour),
+                int(minute),
+                seconds,
+                int((fraction or "0").ljust(6, "0")[:6]),
+                UTC,
+            )
             if sign:
                 offset = timedelta(hours=int(offset_hours), minutes=int(offset_minutes))
                 moment = moment - offset if sign == "+" else moment + offset

@@ -1,12 +1,13 @@
 """One finding per id and run, where Tenable has several assets for one EC2 instance.
 
-Tenable may keep two assets of one instance, such as one from an agent and one from a network scan. Their records of a plugin
-and port have the same finding id, and stand in different chunks, so in different shards. A shard therefore sets the findings
-of such instances aside. When all shards are done, one of each id is chosen: the one that the output format prefers (ASFF: open
-before fixed, then the later one), and of equals the larger bytes, so that neither shards nor their order matter. The others are
-counted as ``duplicate_asset``.
+Tenable may keep two assets of one instance, such as one from an agent and one from a network scan. Their records of a
+plugin and port have the same finding id, and stand in different chunks, so in different shards. A shard therefore sets
+the findings of such instances aside. When all shards are done, one of each id is chosen: the one that the output format
+prefers (ASFF: open before fixed, then the later one), and of equals the larger bytes, so that neither shards nor their
+order matter. The others are counted as ``duplicate_asset``.
 
-What is set aside is compared on disk: memory grows with the number of instances that have several assets, not with the findings.
+What is set aside is compared on disk: memory grows with the number of instances that have several assets, not with the
+findings.
 """
 
 from __future__ import annotations
@@ -57,20 +58,29 @@ def shared_instances(assets: AssetTable) -> frozenset[str]:
         return False
 
     def instances(table: AssetTable) -> Iterator[tuple[str, bytes]]:
-        return ((row.instance_id, row.instance_id.encode("utf-8", "replace")) for row in table.rows() if row.instance_id)
+        return (
+            (row.instance_id, row.instance_id.encode("utf-8", "replace")) for row in table.rows() if row.instance_id
+        )
 
     with closing(KeyedRows([assets], instances, prefer=met_again)) as seen:
         seen.get("")
     return frozenset(shared)
 
 
-def contested_line(account: str, region: str, via: Via, severity: str, precedence: tuple[str, str], finding: bytes) -> bytes:
+def contested_line(
+    account: str, region: str, via: Via, severity: str, precedence: tuple[str, str], finding: bytes
+) -> bytes:
     """The line of a finding that is set aside.
 
     :param via: how the hub of its account is reached.
-    :param precedence: what the format says of it (:meth:`~airflow_provider_tenable.transform.mapper.Mapper.precedence`).
+    :param precedence: what the format says of it
+        (:meth:`~airflow_provider_tenable.transform.mapper.Mapper.precedence`).
     """
-    return msgspec.json.encode(Contested(account, region, via.aws_conn_id, via.role_name, via.external_id, severity, *precedence, finding.decode()))
+    return msgspec.json.encode(
+        Contested(
+            account, region, via.aws_conn_id, via.role_name, via.external_id, severity, *precedence, finding.decode()
+        )
+    )
 
 
 def resolved(run: RunFolder, manifests: list[ShardManifest]) -> ShardManifest | None:
@@ -93,9 +103,14 @@ def resolved(run: RunFolder, manifests: list[ShardManifest]) -> ShardManifest | 
     with closing(chosen):
         for row in chosen.rows():
             entry = msgspec.json.decode(msgspec.msgpack.decode(row)[1], type=Contested)
-            target = {name: getattr(entry, name) for name in ("account", "region", "aws_conn_id", "role_name", "external_id")}
+            target = {
+                name: getattr(entry, name) for name in ("account", "region", "aws_conn_id", "role_name", "external_id")
+            }
             if fault := invalid_target(**target):
-                raise StagingError(f"A part of {run.contested} was changed after it was written: {fault}. Clear the tasks of the transform.")
+                raise StagingError(
+                    f"A part of {run.contested} was changed after it was written: {fault}. Clear the tasks of the "
+                    "transform."
+                )
             writer.write(entry.account, entry.region, entry.finding.encode(), entry.severity, entry)
     skipped = {DUPLICATE: read - writer.findings} if read > writer.findings else {}
     return writer.close(

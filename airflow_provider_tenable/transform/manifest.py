@@ -20,8 +20,8 @@ class ShardCounts(TypedDict):
     """Where the records of a shard ended.
 
     ``skipped``: reason -> records. ``unserved``: account -> reason -> records, which are among the skipped.
-    ``pool_parts``: names of the parts of the pool of waiting records that the shard has read. ``contested``: findings of
-    instances with several assets, which are set aside (:mod:`airflow_provider_tenable.transform.duplicates`).
+    ``pool_parts``: names of the parts of the pool of waiting records that the shard has read. ``contested``: findings
+    of instances with several assets, which are set aside (:mod:`airflow_provider_tenable.transform.duplicates`).
     ``resolves``: in the manifest that chooses among them, the names of the parts that it has read.
     """
 

@@ -1,8 +1,8 @@
 """What the transform asks of an output format: a record, its plugin and its resource in, the bytes of a finding out.
 
-The transform reads, joins, routes, counts and writes; the format alone knows what a finding looks like. Another format is
-another class with these methods, which the operator hands over (:class:`airflow_provider_tenable.asff.mapper.AsffMapper`
-is the one that exists).
+The transform reads, joins, routes, counts and writes; the format alone knows what a finding looks like. Another format
+is another class with these methods, which the operator hands over
+(:class:`airflow_provider_tenable.asff.mapper.AsffMapper` is the one that exists).
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Mapper(Protocol[PluginT, ResourceT]):
     def precedence(self, finding: bytes) -> tuple[str, str]:
         """The id of a finding, and a text by which findings of one id are ordered: the greatest is to be sent."""
 
-    def finding(self, record: Vulnerability, plugin: PluginT, resource: ResourceT, product: str, severity: int | None) -> bytes:
+    def finding(
+        self, record: Vulnerability, plugin: PluginT, resource: ResourceT, product: str, severity: int | None
+    ) -> bytes:
         """The finding of a record.
 
         :raises UnmappableError: there can be none; the text says why.

@@ -15,7 +15,8 @@ from airflow_provider_tenable.transform.manifest import DestinationEntry, PartEn
 
 #: Findings per part: a batch of calls that an import can resume behind, and small enough to hold.
 FINDINGS_PER_PART = 5_000
-#: Bytes of memory that all open parts of a task may take together, before the largest is closed: some 60 destinations with many findings, or thousands with few.
+#: Bytes of memory that all open parts of a task may take together, before the largest is closed: some 60 destinations
+#: with many findings, or thousands with few.
 OPEN_BYTES = 96_000_000
 
 
@@ -31,7 +32,8 @@ class Via(Protocol):
 
 
 class FindingsWriter:
-    """Collects findings per destination. Names of parts follow from the shard's number, so that a retry writes over what it had written.
+    """Collects findings per destination. Names of parts follow from the shard's number, so that a retry writes over
+    what it had written.
 
     :param shard: the number of the shard.
     """
@@ -56,8 +58,11 @@ class FindingsWriter:
         if part is None:
             number = len(self._parts.setdefault(key, []))
             stem = f"part-{self.shard:04d}-{number:05d}"
-            # Named by content too: receipts of other findings, from before a task was cleared, must not count for these.
-            part = self._open[key] = PartWriter(self.run.destination(account, region), stem, by_content=True, packed=True)
+            # Named by content too: receipts of other findings, from before a task was cleared, must not count for
+            # these.
+            part = self._open[key] = PartWriter(
+                self.run.destination(account, region), stem, by_content=True, packed=True
+            )
             self._via[key] = destination
         self._open_bytes += part.write(line)
         self.findings += 1
@@ -76,7 +81,15 @@ class FindingsWriter:
             kept: Any = msgspec.json.decode(record)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             kept = record.decode("utf-8", "replace")[:100_000]
-        line = {"id": None, "account": None, "region": None, "code": reason, "message": detail[:2000], "finding": None, "record": kept}
+        line = {
+            "id": None,
+            "account": None,
+            "region": None,
+            "code": reason,
+            "message": detail[:2000],
+            "finding": None,
+            "record": kept,
+        }
         self._rejected.write(msgspec.json.encode(line))
 
     def park(self, line: bytes) -> None:
@@ -103,8 +116,13 @@ class FindingsWriter:
             "parked_part": self._parked.close() if self._parked else None,
             "rejected_part": self._rejected.close() if self._rejected else None,
             "contested_part": self._contested.close() if self._contested else None,
-            "severities": {account: dict(sorted(counter.items())) for account, counter in sorted(self._severities.items())},
-            "destinations": [_entry(account, region, self._via[account, region], parts) for (account, region), parts in sorted(self._parts.items())],
+            "severities": {
+                account: dict(sorted(counter.items())) for account, counter in sorted(self._severities.items())
+            },
+            "destinations": [
+                _entry(account, region, self._via[account, region], parts)
+                for (account, region), parts in sorted(self._parts.items())
+            ],
         }
         write_json(self.run.shard_manifest(self.shard), manifest)
         reached(CrashPoint.SHARD_MANIFEST_WRITTEN)

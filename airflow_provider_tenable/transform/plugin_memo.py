@@ -2,8 +2,9 @@
 
 Every record repeats its plugin, some 10 KB of JSON, and a tenant's findings have a few thousand plugins between them.
 
-The trick: before the bytes are copied and hashed to look them up, they are compared with the plugin that last had the same
-length. Few plugins share a length, so nearly every look-up ends there. A length proves nothing, hence the comparison.
+The trick: before the bytes are copied and hashed to look them up, they are compared with the plugin that last had the
+same length. Few plugins share a length, so nearly every look-up ends there. A length proves nothing, hence the
+comparison.
 Worth: 4 of the 10 us of CPU that a record takes, with plugins of 9 KB (3 us a look-up instead of 7).
 """
 

@@ -63,7 +63,9 @@ class Destination(Struct):
         return not self.regions or self.hub_region(resource_region, routing) in self.regions
 
     def takes_partition_of(self, resource_region: str, routing: str) -> bool:
-        """Whether findings of a Region's resources can go there: neither credentials nor hubs reach beyond their partition."""
+        """Whether findings of a Region's resources can go there: neither credentials nor hubs reach beyond their
+        partition.
+        """
         if not resource_region:
             return True
         hub = self.hub_region(resource_region, routing) or resource_region
@@ -90,10 +92,13 @@ def _parse(entry: Any, number: int) -> Destination:
         raise ConfigurationError(f"{where} has unknown fields {unknown}. It may have {sorted(_FIELDS)}.")
     conn_id = entry.get("aws_conn_id", "aws_default")
     if conn_id is not None and (not isinstance(conn_id, str) or not conn_id.strip()):
-        raise ConfigurationError(f"{where}.aws_conn_id must be the id of an AWS connection, or null for the worker's own credentials.")
+        raise ConfigurationError(
+            f"{where}.aws_conn_id must be the id of an AWS connection, or null for the worker's own credentials."
+        )
     if conn_id is not None and not is_connection_id(conn_id):
         raise ConfigurationError(
-            f"{where}.aws_conn_id is {shown(conn_id)}. Airflow allows letters, digits and _ # ! ( ) - . : / \\ in a connection id, and at most 250 of them."
+            f"{where}.aws_conn_id is {shown(conn_id)}. Airflow allows letters, digits and _ # ! ( ) - . : / \\ in a "
+            "connection id, and at most 250 of them."
         )
     accounts, excluded = _accounts(entry, where)
     region = entry.get("region")
@@ -104,12 +109,19 @@ def _parse(entry: Any, number: int) -> Destination:
     external_id = entry.get("external_id")
     if external_id is not None and not is_external_id(external_id):
         raise ConfigurationError(
-            f"{where}.external_id is {shown(external_id)}. IAM allows letters, digits and _ + = , . @ : / - in an external id, and 2 to 1,224 of them."
+            f"{where}.external_id is {shown(external_id)}. IAM allows letters, digits and _ + = , . @ : / - in an "
+            "external id, and 2 to 1,224 of them."
         )
     if external_id is not None and role is None:
         raise ConfigurationError(f"{where}.external_id is used when a role is assumed: name the role in role_name too.")
     return Destination(
-        conn_id, () if accounts == "*" else tuple(accounts), role, region, external_id=external_id, exclude_accounts=tuple(excluded), regions=tuple(regions)
+        conn_id,
+        () if accounts == "*" else tuple(accounts),
+        role,
+        region,
+        external_id=external_id,
+        exclude_accounts=tuple(excluded),
+        regions=tuple(regions),
     )
 
 
@@ -118,9 +130,15 @@ def _accounts(entry: dict[str, Any], where: str) -> tuple[Any, list[Any]]:
     if accounts != "*" and (not isinstance(accounts, list) or not accounts):
         raise ConfigurationError(f'{where}.accounts must be "*" or a list of account ids.')
     excluded = _list(entry, "exclude_accounts", where, "account ids")
-    for name, account in [*(("accounts", each) for each in accounts if accounts != "*"), *(("exclude_accounts", each) for each in excluded)]:
+    for name, account in [
+        *(("accounts", each) for each in accounts if accounts != "*"),
+        *(("exclude_accounts", each) for each in excluded),
+    ]:
         if not isinstance(account, str) or not ACCOUNT.fullmatch(account):
-            raise ConfigurationError(f"{where}.{name} has {shown(account)}. An account id is a text of 12 digits, in quotes (a number loses its zeros).")
+            raise ConfigurationError(
+                f"{where}.{name} has {shown(account)}. An account id is a text of 12 digits, in quotes (a number "
+                "loses its zeros)."
+            )
     return accounts, excluded
 
 
@@ -128,19 +146,27 @@ def _regions(entry: dict[str, Any], where: str) -> list[Any]:
     regions = _list(entry, "regions", where, "Regions")
     for each in regions:
         if not isinstance(each, str) or not REGION.fullmatch(each):
-            raise ConfigurationError(f"{where}.regions has {shown(each)}, which is not an AWS Region such as eu-west-1.")
+            raise ConfigurationError(
+                f"{where}.regions has {shown(each)}, which is not an AWS Region such as eu-west-1."
+            )
     if regions and entry.get("region") is not None:
-        raise ConfigurationError(f"{where} has region and regions. region is the only hub; regions are those that findings may be routed to.")
+        raise ConfigurationError(
+            f"{where} has region and regions. region is the only hub; regions are those that findings may be routed to."
+        )
     return regions
 
 
 def _role(entry: dict[str, Any], where: str) -> str | None:
     role = entry.get("role_name")
     if role is not None and (not isinstance(role, str) or not role.strip() or role.startswith("arn:")):
-        raise ConfigurationError(f"{where}.role_name is the name of a role (with its path), not an ARN: it is assumed in each finding's own account.")
+        raise ConfigurationError(
+            f"{where}.role_name is the name of a role (with its path), not an ARN: it is assumed in each finding's "
+            "own account."
+        )
     if role is not None and not is_role_name(role):
         raise ConfigurationError(
-            f"{where}.role_name is {shown(role)}. IAM allows letters, digits and _ + = , . @ - in a role's name, at most 64 of them, after a path such as "
+            f"{where}.role_name is {shown(role)}. IAM allows letters, digits and _ + = , . @ - in a role's name, at "
+            "most 64 of them, after a path such as "
             "team/security/ (printable ASCII characters without spaces, no slash at the beginning)."
         )
     return role
@@ -153,11 +179,13 @@ def _list(entry: dict[str, Any], name: str, where: str, of: str) -> list[Any]:
     return value or []
 
 
-def resolve(destinations: list[Destination], identify: Callable[[str | None, str | None], Caller], routing: str) -> list[Destination]:
+def resolve(
+    destinations: list[Destination], identify: Callable[[str | None, str | None], Caller], routing: str
+) -> list[Destination]:
     """Ask AWS who each connection is, and check that the destination can work with it.
 
-    :param identify: connection id and the Region in which STS is asked (None for the connection's own) -> whose the credentials are, with the connection's
-        Region. Called once per connection and Region.
+    :param identify: connection id and the Region in which STS is asked (None for the connection's own) -> whose the
+        credentials are, with the connection's Region. Called once per connection and Region.
     :raises ConfigurationError: a destination that could import nothing.
     """
     known: dict[tuple[str | None, str | None], Caller] = {}
@@ -167,14 +195,21 @@ def resolve(destinations: list[Destination], identify: Callable[[str | None, str
             known[key] = identify(*key)
         destination.caller_account, destination.connection_region, destination.partition = known[key]
         where = f"destinations[{number}] (connection {destination.aws_conn_id!r})"
-        if not destination.role_name and destination.accounts and destination.caller_account not in destination.accounts:
+        if (
+            not destination.role_name
+            and destination.accounts
+            and destination.caller_account not in destination.accounts
+        ):
             raise ConfigurationError(
-                f"{where} is for accounts {list(destination.accounts)}, but its credentials belong to account {destination.caller_account}, and "
-                "Security Hub takes findings only from the account itself. Name a role_name to assume in those accounts, or use their connection."
+                f"{where} is for accounts {list(destination.accounts)}, but its credentials belong to account "
+                f"{destination.caller_account}, and "
+                "Security Hub takes findings only from the account itself. Name a role_name to assume in those "
+                "accounts, or use their connection."
             )
         if not destination.region and routing == FIXED and not destination.connection_region:
             raise ConfigurationError(
-                f"{where} has no Region. Put region into the destination or region_name into the connection's extra, or use region_routing=resource."
+                f"{where} has no Region. Put region into the destination or region_name into the connection's extra, "
+                "or use region_routing=resource."
             )
     return destinations
 
@@ -214,5 +249,8 @@ class Router:
         account = first.accounts[0] if first.accounts and first.role_name else first.caller_account
         region = first.region or first.connection_region
         if not region:
-            raise ConfigurationError("non_ec2_assets=other needs a hub Region: put region into the first destination, or into its connection.")
+            raise ConfigurationError(
+                "non_ec2_assets=other needs a hub Region: put region into the first destination, or into its "
+                "connection."
+            )
         return account, region

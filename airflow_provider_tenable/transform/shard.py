@@ -1,7 +1,8 @@
 """From staged chunks to staged findings: join, map, route, write, and account for every record. No Airflow in here.
 
-A task transforms one shard: every n-th part of the vulnerability export. A piece of a part is in memory at a time, and of the assets those that it speaks of. So
-memory depends on neither export's size, nor on how large Tenable makes a chunk.
+A task transforms one shard: every n-th part of the vulnerability export. A piece of a part is in memory at a time, and
+of the assets those that it speaks of. So memory depends on neither export's size, nor on how large Tenable makes a
+chunk.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ UNMAPPABLE = "unmappable_record"
 GIVEN_UP = "asset_missing_given_up"
 
 
-#: What the records of an asset share: resource, destination, hub Region, product ARN, and whether other assets have its instance.
+#: What the records of an asset share: resource, destination, hub Region, product ARN, and whether other assets have its
+#: instance.
 Target = tuple[ResourceT, Destination, str, str, bool]
 
 
@@ -64,7 +66,9 @@ class TransformSettings(Struct, frozen=True):
 
 
 class Parked(Struct, omit_defaults=True):
-    """A record that waits for its asset: since when (unix seconds), and the record as Tenable served it. ``format`` as of ``staging.FORMAT``."""
+    """A record that waits for its asset: since when (unix seconds), and the record as Tenable served it. ``format`` as
+    of ``staging.FORMAT``.
+    """
 
     parked_at: int
     record: msgspec.Raw
@@ -141,7 +145,8 @@ class Transform(Generic[PluginT, ResourceT]):
     def transform_parts(self, parts: list[ObjectStoragePath]) -> None:
         """Transform the parts of a shard."""
         for number, part in enumerate(parts, 1):
-            # A chunk is a tree of a million small objects without cycles: looking for cycles in it costs as much as parsing it.
+            # A chunk is a tree of a million small objects without cycles: looking for cycles in it costs as much as
+            # parsing it.
             gc.disable()
             try:
                 for records, unreadable in decode_blocks(read_blocks(part), VULNERABILITIES.record):
@@ -153,7 +158,13 @@ class Transform(Generic[PluginT, ResourceT]):
                     self._forget()
             finally:
                 gc.enable()
-            log.info("%d of %d parts transformed: %d records, %d findings.", number, len(parts), self.read, self.writer.findings)
+            log.info(
+                "%d of %d parts transformed: %d records, %d findings.",
+                number,
+                len(parts),
+                self.read,
+                self.writer.findings,
+            )
 
     def transform_parked(self, parked: Iterator[Parked]) -> None:
         """Try records again that waited for their assets."""
@@ -182,7 +193,8 @@ class Transform(Generic[PluginT, ResourceT]):
             self.skipped[OUTSIDE_WINDOW] += 1
         else:
             target = self._resources.get(record.asset.uuid) or self._resource(record.asset.uuid)
-            # A tuple first: it is what nearly all are, and asking whether something is a Struct takes three times as long.
+            # A tuple first: it is what nearly all are, and asking whether something is a Struct takes three times as
+            # long.
             if isinstance(target, tuple):
                 resource, destination, region, product, is_shared = target
                 try:
@@ -196,7 +208,9 @@ class Transform(Generic[PluginT, ResourceT]):
                 if is_shared:
                     self.contested += 1
                     precedence = self.mapper.precedence(line)
-                    self.writer.contest(contested_line(resource.account, region, destination, SEVERITIES[severity], precedence, line))
+                    self.writer.contest(
+                        contested_line(resource.account, region, destination, SEVERITIES[severity], precedence, line)
+                    )
                 else:
                     self._write(resource.account, region, line, SEVERITIES[severity], destination)
             elif target is None:
@@ -270,7 +284,11 @@ class Transform(Generic[PluginT, ResourceT]):
         if parked_at < self.give_up_before:
             self.skipped[GIVEN_UP] += 1
             since = times.parse(parked_at)
-            self.writer.reject(GIVEN_UP, f"asset {record.asset.uuid} is in no export since {times.rfc3339(since) if since else parked_at}", encoded)
+            self.writer.reject(
+                GIVEN_UP,
+                f"asset {record.asset.uuid} is in no export since {times.rfc3339(since) if since else parked_at}",
+                encoded,
+            )
             return
         self.parked += 1
         self.writer.park(msgspec.json.encode(Parked(parked_at, msgspec.Raw(encoded))))
@@ -287,7 +305,9 @@ class Transform(Generic[PluginT, ResourceT]):
             "read": self.read,
             "skipped": dict(sorted(self.skipped.items())),
             # Not the accounts of assets without a Region: a destination may serve those.
-            "skipped_accounts": sorted(account for account, reasons in self.unserved.items() if set(reasons) - {NO_REGION}),
+            "skipped_accounts": sorted(
+                account for account, reasons in self.unserved.items() if set(reasons) - {NO_REGION}
+            ),
             "unserved": {account: dict(sorted(reasons.items())) for account, reasons in sorted(self.unserved.items())},
             "not_ec2": self.not_ec2,
             "parked": self.parked,

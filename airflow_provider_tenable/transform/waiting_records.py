@@ -1,9 +1,11 @@
 """Records that wait for their assets, between runs: ``{staging}/{dag_id}/parked/``.
 
-A run's transform parks into its own folder. Only when the run is settled are its parked records put into the pool, and the parts removed that its transform has
-read from the pool; both steps can be repeated. Dying between them leaves a record twice in the pool: it is then delivered twice, which changes nothing.
+A run's transform parks into its own folder. Only when the run is settled are its parked records put into the pool, and
+the parts removed that its transform has read from the pool; both steps can be repeated. Dying between them leaves a
+record twice in the pool: it is then delivered twice, which changes nothing.
 
-A part of the pool is named by its run and by a digest of its content: no pass of any run can write over records that are not its own.
+A part of the pool is named by its run and by a digest of its content: no pass of any run can write over records that
+are not its own.
 """
 
 from __future__ import annotations
@@ -17,7 +19,17 @@ import msgspec
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
-from airflow_provider_tenable.staging.files import FORMAT, LONGEST_NAME_BYTES, names, newer_format, read_json, read_whole, remove_file, write_json, write_whole
+from airflow_provider_tenable.staging.files import (
+    FORMAT,
+    LONGEST_NAME_BYTES,
+    names,
+    newer_format,
+    read_json,
+    read_whole,
+    remove_file,
+    write_json,
+    write_whole,
+)
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
 
@@ -34,7 +46,9 @@ def list_pool(run: RunFolder) -> list[str]:
 
 
 def claim_pool(run: RunFolder) -> int:
-    """Note which parts of the pool this run takes, so that its retries take the same. The number of parts is returned."""
+    """Note which parts of the pool this run takes, so that its retries take the same. The number of parts is
+    returned.
+    """
     taken = list_pool(run)
     write_json(run.root / "unparked.json", taken)
     reached(CrashPoint.POOL_CLAIMED)
@@ -58,7 +72,10 @@ def read_pool(run: RunFolder, parts: Iterable[str]) -> Iterator[Parked]:
     for name in parts:
         path = run.parked_pool / name
         if name not in there:
-            raise StagingError(f"The parked records {path} are gone: another pass of a run has settled them. Clear the run's tasks from plan_shards on.")
+            raise StagingError(
+                f"The parked records {path} are gone: another pass of a run has settled them. Clear the run's tasks "
+                "from plan_shards on."
+            )
         for parked in _records(path, Parked):
             if parked.format > FORMAT:
                 raise newer_format(path, parked.format)
@@ -71,13 +88,16 @@ def _records(path: ObjectStoragePath, kind: type[Parked]) -> Iterator[Parked]:
             yield msgspec.json.decode(line, type=kind)
     except (StagingError, msgspec.DecodeError) as error:
         raise StagingError(
-            f"The parked records {path} are damaged ({safe(error.__cause__ or error)}). Move the file elsewhere, else every run will fail here, and clear the run's tasks from "
+            f"The parked records {path} are damaged ({safe(error.__cause__ or error)}). Move the file elsewhere, else "
+            "every run will fail here, and clear the run's tasks from "
             "plan_shards on. A run with the param since=1 exports again what was in it."
         ) from error
 
 
 def _name_in_pool(run_id: str, rest: str) -> str:
-    """The run's id and the rest; of an id that is too long for a file's name, the beginning and a digest of all of it."""
+    """The run's id and the rest; of an id that is too long for a file's name, the beginning and a digest of all of
+    it.
+    """
     room = LONGEST_NAME_BYTES - len(rest)
     if len(run_id.encode()) <= room:
         return run_id + rest

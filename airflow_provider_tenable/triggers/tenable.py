@@ -22,7 +22,8 @@ SHORTEST_POLL_INTERVAL = 10.0
 class TenableExportTrigger(BaseTrigger):
     """Fires when an export has chunks that are not staged yet, when it is over, or when its deadline has passed.
 
-    It holds no keys, only the connection's id. pyTenable is synchronous, so it runs in a thread; nothing blocks the event loop.
+    It holds no keys, only the connection's id. pyTenable is synchronous, so it runs in a thread; nothing blocks the
+    event loop.
 
     :param tenable_conn_id: connection of type ``tenable``.
     :param export: the kind of export.
@@ -89,13 +90,15 @@ class TenableExportTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Cancel the job when a person has cleared or marked the waiting task (Airflow 3.3 and later report that).
 
-        Airflow reports the same when another triggerer takes over (apache/airflow#73454). The task is deferred then, and
-        waits for the job. Before 3.3 the job runs to its end.
+        Airflow reports the same when another triggerer takes over (apache/airflow#73454). The task is deferred then,
+        and waits for the job. Before 3.3 the job runs to its end.
         """
         if not self.cancels:
             return
         if await is_deferred(self.task_instance) is not False:
-            self.log.info("The task still waits for %s export %s, so the job is left to run.", self.export, self.job_uuid)
+            self.log.info(
+                "The task still waits for %s export %s, so the job is left to run.", self.export, self.job_uuid
+            )
             return
         from asgiref.sync import sync_to_async
 
@@ -116,7 +119,8 @@ class TenableExportTrigger(BaseTrigger):
         from asgiref.sync import sync_to_async
 
         try:
-            # Airflow's way to a connection wants the event loop's own bridge to threads; a bare thread would hang on Airflow 3.
+            # Airflow's way to a connection wants the event loop's own bridge to threads; a bare thread would hang on
+            # Airflow 3.
             await sync_to_async(lambda: hook.connection_arguments)()
             status = await asyncio.to_thread(lambda: hook.export_status(self.export, self.job_uuid))
         except (ExportNotFoundError, ConfigurationError) as error:

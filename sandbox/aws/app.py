@@ -54,7 +54,10 @@ def build_aws_app(*, accounts: list[str], regions: list[str], hub_state: str = "
         *common_routes(world.faults, world.stats.as_json, world.reset, world.stats.calls),
         *control_routes(world),
         *page_routes(world),
-        *(Route(path, _security_hub(name, world), methods=[method]) for name, (method, path, _) in _SECURITY_HUB.items()),
+        *(
+            Route(path, _security_hub(name, world), methods=[method])
+            for name, (method, path, _) in _SECURITY_HUB.items()
+        ),
         Route("/", _sts(world), methods=["POST"]),
     ]
     app = SandboxApp(routes=routes)
@@ -145,9 +148,14 @@ async def _carried_out(
             headers = {"Location": "https://login.example.com/"} if 300 <= status < 400 else {}
             return Response(text, status, headers, media_type)
         if fault is not None and fault.do == "repeat_secrets":
-            text = FORMS[str(fault.get("form", "lines"))](f"secret={caller.credentials.secret_access_key}; token={caller.credentials.session_token or ''}")
+            text = FORMS[str(fault.get("form", "lines"))](
+                f"secret={caller.credentials.secret_access_key}; token={caller.credentials.session_token or ''}"
+            )
             # AWS quotes the canonical request, token included, when a signature does not match.
-            text = f"The request signature we calculated does not match. The Canonical String for this request should have been\n'POST\n/\n\n{text}'"
+            text = (
+                f"The request signature we calculated does not match. The Canonical String for this request "
+                f"should have been\n'POST\n/\n\n{text}'"
+            )
             return render(AwsError(str(fault.get("code", "InvalidSignatureException")), int(fault.get("status")), text))
         return await with_fault(fault, within_quota)
     finally:

@@ -125,7 +125,10 @@ async def _documents(world: World, request: Request) -> AsyncIterator[bytes]:
     piece: list[bytes] = []
     separator = b""
     for row in list(world.findings):
-        if all(wanted.get(name, value) == value for name, value in (("account", row.account), ("region", row.region), ("id", row.id))):
+        if all(
+            wanted.get(name, value) == value
+            for name, value in (("account", row.account), ("region", row.region), ("id", row.id))
+        ):
             piece.append(row.document)
         if len(piece) == 200:
             yield separator + b",".join(piece)

@@ -6,7 +6,9 @@
     {"on": "BatchImportFindings", "do": "expire_credentials"}
     {"on": "DescribeHub", "do": "foreign", "form": "html", "status": 302}
 
-`foreign` is the answer of something between the caller and AWS, such as a proxy's login page; its forms are in `FOREIGN`. A `message` may be added to the first three, to `poison_call` also `code` (InvalidInputException) and `http` (400).
+`foreign` is the answer of something between the caller and AWS, such as a proxy's login page; its forms are in
+`FOREIGN`. A `message` may be added to the first three, to `poison_call` also `code` (InvalidInputException) and `http`
+(400).
 Facts to match on: `account` and `region` of the caller. `times` and `skip` count calls; of `fail_findings` and
 `poison_call` only calls with a finding that they strike.
 """
@@ -20,7 +22,10 @@ from sandbox.faults import COMMON_VERBS, Arguments, Fault, FaultBook
 
 # Bodies that are not AWS's. Tidy HTML is XML too, so that a reader of STS's answers can take it apart without noticing.
 FOREIGN = {
-    "html": ("text/html", "<!DOCTYPE html><html><head><title>Sign in</title></head><body><br>Who are you?</body></html>"),
+    "html": (
+        "text/html",
+        "<!DOCTYPE html><html><head><title>Sign in</title></head><body><br>Who are you?</body></html>",
+    ),
     "tidy_html": ("text/html", "<html><body>Sign in</body></html>"),
     "empty": ("text/plain", ""),
     "other_json": ("application/json", '{"status": "ok"}'),

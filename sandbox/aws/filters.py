@@ -70,7 +70,9 @@ _NUMBERS: Mapping[str, Callable[[float, float], bool]] = {
 def predicate(filters: Mapping[str, Any]) -> Predicate:
     """What a finding must satisfy: every attribute, by one of its values and none of its negated ones."""
     if len(filters) > MOST_ATTRIBUTES:
-        raise invalid_input(f"Invalid parameter 'Filters'. A request can have at most {MOST_ATTRIBUTES} filter attributes")
+        raise invalid_input(
+            f"Invalid parameter 'Filters'. A request can have at most {MOST_ATTRIBUTES} filter attributes"
+        )
     tests = [_attribute(name, values) for name, values in filters.items()]
     return lambda finding: all(test(finding) for test in tests)
 
@@ -95,7 +97,9 @@ def _attribute(name: str, values: Any) -> Predicate:
     if not isinstance(values, list) or not values or not all(isinstance(value, dict) for value in values):
         raise invalid_input(f"Invalid parameter 'Filters'. data.Filters.{name} should be a list of filters")
     if len(values) > MOST_VALUES:
-        raise invalid_input(f"Invalid parameter 'Filters'. data.Filters.{name} should NOT have more than {MOST_VALUES} items")
+        raise invalid_input(
+            f"Invalid parameter 'Filters'. data.Filters.{name} should NOT have more than {MOST_VALUES} items"
+        )
     path = PATHS[name].split(".")
     kind = members[name].member.name
     match kind:
@@ -123,8 +127,14 @@ def _text(path: Sequence[str], filters: Sequence[Mapping[str, Any]], *, with_key
     wanted, unwanted = [], []
     for each in filters:
         comparison, value, key = each.get("Comparison"), each.get("Value"), each.get("Key")
-        if not isinstance(value, str) or comparison not in {*_POSITIVE, *_NEGATIVE} or (with_key and not isinstance(key, str)):
-            raise invalid_input(f"Invalid parameter 'Filters'. Not a filter with a Value and a known Comparison: {dict(each)}")
+        if (
+            not isinstance(value, str)
+            or comparison not in {*_POSITIVE, *_NEGATIVE}
+            or (with_key and not isinstance(key, str))
+        ):
+            raise invalid_input(
+                f"Invalid parameter 'Filters'. Not a filter with a Value and a known Comparison: {dict(each)}"
+            )
         if comparison in _POSITIVE:
             wanted.append((_POSITIVE[comparison], value, key))
         else:
@@ -159,7 +169,10 @@ def _span(each: Mapping[str, Any]) -> tuple[float, float]:
         if not isinstance(days, int) or each["DateRange"].get("Unit") != "DAYS":
             raise invalid_input(f"Invalid parameter 'Filters'. Not a DateRange in DAYS: {dict(each)}")
         return (datetime.now(UTC) - timedelta(days=days)).timestamp() * 1e9, float("inf")
-    start, end = (instant(str(each[name])) if name in each else edge for name, edge in (("Start", -float("inf")), ("End", float("inf"))))
+    start, end = (
+        instant(str(each[name])) if name in each else edge
+        for name, edge in (("Start", -float("inf")), ("End", float("inf")))
+    )
     if start is None or end is None or not {"Start", "End"} & each.keys():
         raise invalid_input(f"Invalid parameter 'Filters'. Not a DateFilter with Start or End: {dict(each)}")
     return start, end
@@ -172,6 +185,8 @@ def _number(path: Sequence[str], filters: Sequence[Mapping[str, Any]]) -> Predic
 
     def test(finding: Finding) -> bool:
         found = [value for value in _values(finding, path) if isinstance(value, int | float)]
-        return any(all(_NUMBERS[name](value, bound) for name, bound in each.items()) for value in found for each in filters)
+        return any(
+            all(_NUMBERS[name](value, bound) for name, bound in each.items()) for value in found for each in filters
+        )
 
     return test

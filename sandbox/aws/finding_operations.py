@@ -35,13 +35,17 @@ def get_findings(caller: Caller, body: Mapping[str, Any], world: World) -> Respo
     page, following = _page(rows, lambda row: row.created <= visible_until and passes(row.finding()), start, size)
     token = b',"NextToken":"%s"' % write_token(following, about).encode() if following is not None else b""
     # The stored documents are JSON already: put together, not encoded again.
-    return Response(b'{"Findings":[%s]%s}' % (b",".join(row.document for row in page), token), media_type="application/json")
+    return Response(
+        b'{"Findings":[%s]%s}' % (b",".join(row.document for row in page), token), media_type="application/json"
+    )
 
 
 def _candidates(shelf: Shelf, filters: Mapping[str, Any]) -> list[Stored]:
     """All rows, or only those of the ids, where the filters name whole ids."""
     by_id = filters.get("Id")
-    if not isinstance(by_id, list) or not all(isinstance(each, dict) and each.get("Comparison") == "EQUALS" for each in by_id):
+    if not isinstance(by_id, list) or not all(
+        isinstance(each, dict) and each.get("Comparison") == "EQUALS" for each in by_id
+    ):
         return shelf.rows
     ids = dict.fromkeys(str(each.get("Value")) for each in by_id)
     return [row for finding_id in ids for row in shelf.by_id.get(finding_id, ())]
@@ -60,7 +64,9 @@ def _sorted(rows: Iterable[Stored], criteria: list[Any]) -> list[Stored]:
     return [row for row, _ in decoded]
 
 
-def _page(rows: list[Stored], passes: Callable[[Stored], bool], start: int, size: int) -> tuple[list[Stored], int | None]:
+def _page(
+    rows: list[Stored], passes: Callable[[Stored], bool], start: int, size: int
+) -> tuple[list[Stored], int | None]:
     """At most `size` rows from a position on, and the position of the next row that passes."""
     page: list[Stored] = []
     for position in range(start, len(rows)):
@@ -81,7 +87,9 @@ def batch_update_findings(caller: Caller, body: Mapping[str, Any], world: World)
     for identifier in body["FindingIdentifiers"]:
         stored = world.findings.find(caller.account, caller.region, identifier["Id"], identifier["ProductArn"])
         if stored is None:
-            unprocessed.append({"FindingIdentifier": identifier, "ErrorCode": "FindingNotFound", "ErrorMessage": "Finding Not Found"})
+            unprocessed.append(
+                {"FindingIdentifier": identifier, "ErrorCode": "FindingNotFound", "ErrorMessage": "Finding Not Found"}
+            )
         else:
             world.findings.work_on(stored, changes)
             processed.append(identifier)
@@ -97,7 +105,9 @@ def work_on_finding(world: World, account: str, region: str, finding_id: str, ch
     changes = dict(changes)
     if isinstance(changes.get("Note"), dict):
         changes["Note"] = {"UpdatedBy": "sandbox-customer", **changes["Note"]}
-    _check_update({**changes, "FindingIdentifiers": list(_identifiers(rows)) or [{"Id": finding_id, "ProductArn": "-" * 12}]})
+    _check_update(
+        {**changes, "FindingIdentifiers": list(_identifiers(rows)) or [{"Id": finding_id, "ProductArn": "-" * 12}]}
+    )
     for row in rows:
         world.findings.work_on(row, changes)
     return len(rows)

@@ -38,7 +38,8 @@ def describe_new_hub(caller: Caller, world: World) -> Response:
     check_allowed(caller, "securityhub:DescribeSecurityHubV2")
     if not world.options.new_hub:
         raise AwsError("ResourceNotFoundException", 404, f"Account {caller.account} has no hub")
-    arn = f"arn:{partition_of(caller.region)}:securityhub:{caller.region}:{caller.account}:hubv2/00000000-0000-4000-8000-000000000000"
+    hub = f"arn:{partition_of(caller.region)}:securityhub:{caller.region}:{caller.account}"
+    arn = f"{hub}:hubv2/00000000-0000-4000-8000-000000000000"
     return JSONResponse({"HubV2Arn": arn, "SubscribedAt": "2026-01-01T00:00:00.000Z"})
 
 
@@ -46,7 +47,9 @@ def enable_security_hub(caller: Caller, world: World) -> Response:
     """Turn the hub on."""
     check_allowed(caller, "securityhub:EnableSecurityHub")
     if world.hubs.get(caller.account, caller.region) is not None:
-        raise AwsError("ResourceConflictException", 409, f"Account {caller.account} is already subscribed to AWS Security Hub")
+        raise AwsError(
+            "ResourceConflictException", 409, f"Account {caller.account} is already subscribed to AWS Security Hub"
+        )
     world.hubs.enable(caller.account, caller.region)
     return JSONResponse({})
 

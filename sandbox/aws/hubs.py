@@ -78,4 +78,7 @@ class HubBook:
             hub.products.append(TENABLE.key)
 
     def as_json(self) -> list[dict[str, object]]:
-        return [{"account": hub.account, "region": hub.region, "products": hub.products} for _, hub in sorted(self._hubs.items())]
+        return [
+            {"account": hub.account, "region": hub.region, "products": hub.products}
+            for _, hub in sorted(self._hubs.items())
+        ]

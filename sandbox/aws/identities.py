@@ -13,7 +13,18 @@ HUB_KEY = ("AKIASANDBOXHUB000001", "sandbox-aws-secret-000000000000000000001")
 ROLE_NAME = "TenableSecurityHubImport"
 #: Regions that an account has to enable (account management guide), as far as the sandbox is used with them.
 OPT_IN_REGIONS = frozenset(
-    {"af-south-1", "ap-east-1", "ap-south-2", "ap-southeast-3", "ap-southeast-4", "ca-west-1", "eu-central-2", "eu-south-1", "eu-south-2", "me-central-1"}
+    {
+        "af-south-1",
+        "ap-east-1",
+        "ap-south-2",
+        "ap-southeast-3",
+        "ap-southeast-4",
+        "ca-west-1",
+        "eu-central-2",
+        "eu-south-1",
+        "eu-south-2",
+        "me-central-1",
+    }
 )
 _UNIQUE = string.ascii_uppercase + string.digits
 
@@ -47,8 +58,8 @@ class Role:
 class Credentials:
     """An access key and whom it stands for.
 
-    With `session_token` they are temporary, and end at `expires` (unix seconds). `allow` are the actions that a session policy leaves them, and `issued_in`
-    is the Region of the STS endpoint that made them.
+    With `session_token` they are temporary, and end at `expires` (unix seconds). `allow` are the actions that a session
+    policy leaves them, and `issued_in` is the Region of the STS endpoint that made them.
     """
 
     access_key_id: str
@@ -73,7 +84,9 @@ class Credentials:
         return any(fnmatchcase(action, pattern) for pattern in self.deny)
 
     def is_valid_in(self, region: str) -> bool:
-        """Sessions of the global STS endpoint (which signs as us-east-1) end at the Regions that an account has to enable (IAM user guide: STS Regions)."""
+        """Sessions of the global STS endpoint (which signs as us-east-1) end at the Regions that an account has to
+        enable (IAM user guide: STS Regions).
+        """
         return not (self.issued_in == "us-east-1" and region in OPT_IN_REGIONS)
 
 
@@ -107,7 +120,9 @@ class IdentityBook:
             roles = tuple(f"arn:aws:iam::{account}:role/{ROLE_NAME}" for account in self._accounts)
             self.add_user(*HUB_KEY, self._accounts[0], central, may_assume=roles)
 
-    def add_user(self, key: str, secret: str, account: str, arn: str, *, may_assume: Iterable[str] = (), deny: Iterable[str] = ()) -> Credentials:
+    def add_user(
+        self, key: str, secret: str, account: str, arn: str, *, may_assume: Iterable[str] = (), deny: Iterable[str] = ()
+    ) -> Credentials:
         """Add, or replace, long-lived credentials."""
         user = Credentials(key, secret, account, arn, "AIDA" + _token(17), tuple(may_assume), tuple(deny))
         self._credentials[key] = user
@@ -125,7 +140,15 @@ class IdentityBook:
         """The credentials of an access key; expired ones are found too, so that they can be told from unknown ones."""
         return self._credentials.get(access_key_id)
 
-    def open_session(self, role: Role, session_name: str, seconds: float, *, allow: tuple[str, ...] | None = None, issued_in: str | None = None) -> Credentials:
+    def open_session(
+        self,
+        role: Role,
+        session_name: str,
+        seconds: float,
+        *,
+        allow: tuple[str, ...] | None = None,
+        issued_in: str | None = None,
+    ) -> Credentials:
         """Issue temporary credentials of a role.
 
         :param allow: what a session policy leaves of the role's rights
@@ -158,13 +181,21 @@ class IdentityBook:
     def as_json(self) -> dict[str, Any]:
         """What there is, without secrets."""
         return {
-            "identities": [{"access_key_id": each.access_key_id, "arn": each.arn, "expires": each.expires} for each in self._credentials.values()],
+            "identities": [
+                {"access_key_id": each.access_key_id, "arn": each.arn, "expires": each.expires}
+                for each in self._credentials.values()
+            ],
             "roles": [{"arn": role.arn, "external_id": role.external_id} for role in self._roles.values()],
         }
 
     def secrets(self) -> list[str]:
         """Every secret key and session token issued so far, for tests that search for them."""
-        return [secret for each in self._credentials.values() for secret in (each.secret_access_key, each.session_token) if secret]
+        return [
+            secret
+            for each in self._credentials.values()
+            for secret in (each.secret_access_key, each.session_token)
+            if secret
+        ]
 
 
 def _token(length: int) -> str:

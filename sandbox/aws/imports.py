@@ -85,7 +85,11 @@ def _check_call(caller: Caller, findings: list[Any], world: World) -> dict[str, 
     A finding without ProductArn or AwsAccountId is left to the check of single findings.
     """
     products: dict[str, ProductArn] = {}
-    arns = [finding["ProductArn"] for finding in findings if isinstance(finding, dict) and isinstance(finding.get("ProductArn"), str)]
+    arns = [
+        finding["ProductArn"]
+        for finding in findings
+        if isinstance(finding, dict) and isinstance(finding.get("ProductArn"), str)
+    ]
     for arn in dict.fromkeys(arns):
         product = parse_product_arn(arn)
         if product is None:
@@ -116,4 +120,6 @@ def _complaint(finding: Any, size: int, *, validate: bool) -> str | None:
     wanted = ("Id", "ProductArn", "UpdatedAt")
     if isinstance(finding, dict) and all(isinstance(finding.get(name), str) for name in wanted):
         return None
-    return f"Finding does not adhere to Amazon Finding Format. data should have required properties {', '.join(wanted)}."
+    return (
+        f"Finding does not adhere to Amazon Finding Format. data should have required properties {', '.join(wanted)}."
+    )

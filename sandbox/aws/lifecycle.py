@@ -36,7 +36,15 @@ def created(sent: Finding, product: ProductArn, region: str, processed_at: str) 
     return _with_old_workflow_state(finding)
 
 
-def updated(stored: Finding, sent: Finding, product: ProductArn, region: str, processed_at: str, *, changed_by_customer: frozenset[str]) -> Finding:
+def updated(
+    stored: Finding,
+    sent: Finding,
+    product: ProductArn,
+    region: str,
+    processed_at: str,
+    *,
+    changed_by_customer: frozenset[str],
+) -> Finding:
     """The finding after a newer import: the whole document is the sent one, but for what belongs to the customer.
 
     :param changed_by_customer: which of `PROVIDER_FIELDS` BatchUpdateFindings has set at the top level
@@ -80,7 +88,9 @@ def label_of(normalized: int) -> str:
     """The severity label of a normalised severity (API model: Severity)."""
     if normalized == 0:
         return "INFORMATIONAL"
-    return next(label for label, bound in (("LOW", 40), ("MEDIUM", 70), ("HIGH", 90), ("CRITICAL", 101)) if normalized < bound)
+    return next(
+        label for label, bound in (("LOW", 40), ("MEDIUM", 70), ("HIGH", 90), ("CRITICAL", 101)) if normalized < bound
+    )
 
 
 def _filled(sent: Finding, product: ProductArn, region: str, processed_at: str) -> Finding:

@@ -19,8 +19,10 @@ class Options:
     :param extra_subscriptions: how many further products each hub is subscribed to, listed before all others
     :param visibility_seconds: how long GetFindings does not see a new finding (the service is eventually consistent)
     :param session_seconds: how long credentials of AssumeRole last, in place of DurationSeconds
-    :param new_hub: the new AWS Security Hub is on in every account and Region, whatever the state of Security Hub CSPM there
-    :param subscription_seconds: how long a product that was subscribed by EnableImportFindingsForProduct is denied before the subscription takes effect
+    :param new_hub: the new AWS Security Hub is on in every account and Region, whatever the state of Security Hub CSPM
+        there
+    :param subscription_seconds: how long a product that was subscribed by EnableImportFindingsForProduct is denied
+        before the subscription takes effect
     :param max_clock_skew_seconds: by how much the time of a signature may differ from ours
     """
 

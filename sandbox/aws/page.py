@@ -59,9 +59,12 @@ def page_routes(world: World) -> list[Route]:
         rows = [
             row
             for row in world.findings
-            if row.id == wanted.get("id") and all(getattr(row, name) == wanted.get(name, getattr(row, name)) for name in ("account", "region"))
+            if row.id == wanted.get("id")
+            and all(getattr(row, name) == wanted.get(name, getattr(row, name)) for name in ("account", "region"))
         ]
-        documents = "".join(f"<pre>{escape(json.dumps(row.finding(), indent=2, ensure_ascii=False))}</pre>" for row in rows)
+        documents = "".join(
+            f"<pre>{escape(json.dumps(row.finding(), indent=2, ensure_ascii=False))}</pre>" for row in rows
+        )
         heading = f"<p><a href='/'>All findings</a></p><h2>{escape(wanted.get('id', ''))}</h2>"
         return _page("Finding", heading + (documents or "<p>There is no such finding.</p>"), 200 if rows else 404)
 
@@ -112,12 +115,16 @@ def _table(columns: Iterable[str], rows: Iterable[list[str]]) -> str:
 
 
 def _form(wanted: Mapping[str, str]) -> str:
-    fields = "".join(f"<input name='{name}' placeholder='{name.replace('_', ' ')}' value='{escape(value)}'>" for name, value in wanted.items())
+    fields = "".join(
+        f"<input name='{name}' placeholder='{name.replace('_', ' ')}' value='{escape(value)}'>"
+        for name, value in wanted.items()
+    )
     return f"<form method='get' action='/'>{fields}<button>Filter</button></form>"
 
 
 def _page(title: str, content: str, status: int = 200) -> HTMLResponse:
     return HTMLResponse(
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{content}</html>",
+        "<!doctype html><html lang='en'><meta "
+        f"charset='utf-8'><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>{content}</html>",
         status,
     )

@@ -11,7 +11,9 @@ PARTITIONS = {
     "eusc-": "aws-eusc",
 }
 
-_PRODUCT_ARN = re.compile(r"arn:(aws[a-z-]*):securityhub:([a-z]{2,4}(?:-[a-z]+)+-\d):(\d{12})?:product/([\w.-]+)/([\w.-]+)", re.ASCII)
+_PRODUCT_ARN = re.compile(
+    r"arn:(aws[a-z-]*):securityhub:([a-z]{2,4}(?:-[a-z]+)+-\d):(\d{12})?:product/([\w.-]+)/([\w.-]+)", re.ASCII
+)
 
 
 def partition_of(region: str) -> str:

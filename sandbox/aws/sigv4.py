@@ -61,7 +61,9 @@ def authenticate(request: SignedRequest, service: str, book: IdentityBook, *, ma
         raise AwsError(codes["missing"], 403, "Missing Authentication Token", plain=True)
     match = _AUTHORIZATION.fullmatch(header.strip())
     if match is None:
-        raise AwsError("IncompleteSignatureException", 400, f"Authorization header is not a valid {_ALGORITHM} header.", plain=True)
+        raise AwsError(
+            "IncompleteSignatureException", 400, f"Authorization header is not a valid {_ALGORITHM} header.", plain=True
+        )
     key, day, region, scope_service, signed_names, signature = match.groups()
     credentials = book.find(key)
     if credentials is None or credentials.session_token != request.headers.get("x-amz-security-token"):
@@ -75,7 +77,9 @@ def authenticate(request: SignedRequest, service: str, book: IdentityBook, *, ma
     names = signed_names.split(";")
     if "host" not in names or "x-amz-date" not in names:
         raise AwsError(codes["wrong"], 403, "'host' and 'x-amz-date' must be signed headers.", plain=True)
-    expected = _signature(request, names, stamp, f"{day}/{region}/{service}/aws4_request", credentials.secret_access_key)
+    expected = _signature(
+        request, names, stamp, f"{day}/{region}/{service}/aws4_request", credentials.secret_access_key
+    )
     if not hmac.compare_digest(expected, signature):
         raise AwsError(
             codes["wrong"],
@@ -119,7 +123,9 @@ def _check_time(stamp: str, day: str, max_skew_seconds: float, code: str) -> Non
         )
     now = datetime.now(UTC)
     if abs((now - signed_at).total_seconds()) > max_skew_seconds:
-        raise AwsError(code, 403, f"Signature expired or not yet current: {stamp} against {now:%Y%m%dT%H%M%SZ}.", plain=True)
+        raise AwsError(
+            code, 403, f"Signature expired or not yet current: {stamp} against {now:%Y%m%dT%H%M%SZ}.", plain=True
+        )
 
 
 def _signature(request: SignedRequest, names: list[str], stamp: str, scope: str, secret: str) -> str:

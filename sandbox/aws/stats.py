@@ -9,7 +9,8 @@ COUNTS = ("calls", "received", "created", "updated", "ignored", "failed")
 class Stats:
     """Counters of the AWS side.
 
-    `calls` are the authenticated calls by operation, refused and faulted ones too; `places` the same by `operation account/region`.
+    `calls` are the authenticated calls by operation, refused and faulted ones too; `places` the same by `operation
+    account/region`.
     """
 
     def __init__(self) -> None:
@@ -79,7 +80,10 @@ class Stats:
             "largest_body": self.largest_body,
             "max_in_flight": self.max_in_flight,
             "imports": self.imports(),
-            "by": {place: {name: counter[name] for name in (*COUNTS, "throttled", "max_in_flight")} for place, counter in sorted(self._imports.items())},
+            "by": {
+                place: {name: counter[name] for name in (*COUNTS, "throttled", "max_in_flight")}
+                for place, counter in sorted(self._imports.items())
+            },
         }
 
     def _place(self, place: str) -> Counter[str]:

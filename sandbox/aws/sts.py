@@ -55,13 +55,23 @@ def assume_role(caller: Caller, form: Mapping[str, str], book: IdentityBook, ses
     allowed = any(fnmatchcase(arn, pattern) for pattern in caller.credentials.may_assume)
     # One answer for all three, so that a stranger does not learn which roles exist.
     if role is None or not allowed or (role.external_id is not None and role.external_id != external_id):
-        raise AwsError("AccessDenied", 403, f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}")
+        raise AwsError(
+            "AccessDenied", 403, f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+        )
     if caller.credentials.session_token and duration > _CHAINED_SESSION_SECONDS:
-        raise _invalid("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+        raise _invalid(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
+        )
     if duration > role.max_session_seconds:
         raise _invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
     allow = _allowed_by(form["Policy"]) if "Policy" in form else None
-    session = book.open_session(role, session_name, duration if session_seconds is None else session_seconds, allow=allow, issued_in=caller.region)
+    session = book.open_session(
+        role,
+        session_name,
+        duration if session_seconds is None else session_seconds,
+        allow=allow,
+        issued_in=caller.region,
+    )
     expiration = datetime.fromtimestamp(session.expires or 0, UTC)
     credentials = {
         "AccessKeyId": session.access_key_id,
@@ -103,7 +113,9 @@ def _validate(name: str, value: str, pattern: re.Pattern[str]) -> None:
 
 
 def _constraint(member: str, value: str, constraint: str) -> AwsError:
-    return _invalid(f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {constraint}")
+    return _invalid(
+        f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {constraint}"
+    )
 
 
 def _invalid(message: str) -> AwsError:

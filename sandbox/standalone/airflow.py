@@ -1,4 +1,6 @@
-"""`airflow standalone` in a home of its own, driven over its REST API: that of Airflow 3. `airflow_2.py` has what is otherwise in Airflow 2."""
+"""`airflow standalone` in a home of its own, driven over its REST API: that of Airflow 3. `airflow_2.py` has what is
+otherwise in Airflow 2.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +28,23 @@ DAG_PARAMS: dict[str, Any] = {"region_routing": "resource"}
 
 def destinations(accounts: list[str]) -> list[dict[str, Any]]:
     """Destinations that reach the sandbox's accounts."""
-    return [{"aws_conn_id": "aws_default", "accounts": accounts, "role_name": "TenableSecurityHubImport", "region": None}]
+    return [
+        {"aws_conn_id": "aws_default", "accounts": accounts, "role_name": "TenableSecurityHubImport", "region": None}
+    ]
 
 
 def connections(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
     """Airflow's connections to the sandbox, in the form of its REST API.
 
-    Made for the UI's test button: Airflow 3.3.1 and 3.3.2 refuse to test a connection without a port (apache/airflow#73298), and the Amazon provider's
-    test asks the real STS unless ``service_config`` names another one.
+    Made for the UI's test button: Airflow 3.3.1 and 3.3.2 refuse to test a connection without a port
+    (apache/airflow#73298), and the Amazon provider's test asks the real STS unless ``service_config`` names another
+    one.
     """
-    extra = {"region_name": sandbox.facts["regions"][0], "endpoint_url": sandbox.aws, "service_config": {"sts": {"endpoint_url": sandbox.aws}}}
+    extra = {
+        "region_name": sandbox.facts["regions"][0],
+        "endpoint_url": sandbox.aws,
+        "service_config": {"sts": {"endpoint_url": sandbox.aws}},
+    }
     return {
         "tenable_default": {
             "conn_type": "tenable",
@@ -68,7 +77,9 @@ class Standalone(Child):
     #: The field by which runs are put in order.
     run_order = "run_after"
 
-    def __init__(self, home: Path, sandbox: SandboxProcess, *, port: int | None = None, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, home: Path, sandbox: SandboxProcess, *, port: int | None = None, settings: dict[str, str] | None = None
+    ) -> None:
         self.home = home.resolve()
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -77,7 +88,12 @@ class Standalone(Child):
         self.env = {**os.environ, **self._settings(sandbox), **(settings or {})}
         self._make_database()
         # From its own home: gunicorn leaves a socket where it is started.
-        super().__init__([sys.executable, "-m", "airflow", "standalone"], log=self.home / "standalone.log", env=self.env, cwd=self.home)
+        super().__init__(
+            [sys.executable, "-m", "airflow", "standalone"],
+            log=self.home / "standalone.log",
+            env=self.env,
+            cwd=self.home,
+        )
 
     def _make_database(self) -> None:
         """A file that several processes read and write at once waits less with a log of its own."""
@@ -151,7 +167,9 @@ class Standalone(Child):
 
     def connect(self, sandbox: SandboxProcess) -> None:
         """Enter the connections to the sandbox, as a person would in the UI."""
-        known = {entry["connection_id"] for entry in self.api("GET", "/connections", params={"limit": 100})["connections"]}
+        known = {
+            entry["connection_id"] for entry in self.api("GET", "/connections", params={"limit": 100})["connections"]
+        }
         for name, fields in connections(sandbox).items():
             body = {"connection_id": name, **fields}
             if name in known:
@@ -197,7 +215,8 @@ class Standalone(Child):
                 self.api("POST", "/backfills", json=body)
                 break
             except RuntimeError as error:
-                # SQLite has one writer at a time, and the scheduler writes too: Airflow asks whoever clicked to try again.
+                # SQLite has one writer at a time, and the scheduler writes too: Airflow asks whoever clicked to try
+                # again.
                 if "Database is locked" not in str(error) or attempt == 10:
                     raise
                 time.sleep(2)
@@ -215,13 +234,23 @@ class Standalone(Child):
         return instances
 
     def wait_for(self, run_id: str, *, seconds: float = 900.0, progress: Callable[[str], None] | None = None) -> str:
-        """Wait for the end of a run, and of its teardowns; its state. ``progress`` gets a line whenever a task changes."""
+        """Wait for the end of a run, and of its teardowns; its state. ``progress`` gets a line whenever a task
+        changes.
+        """
         told: dict[tuple[str, int], str] = {}
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for each in self.task_instances(run_id):
                 key, state = (each["task_id"], each["map_index"]), each["state"] or ""
-                if told.get(key) != state and state in ("running", "deferred", "success", "failed", "up_for_retry", "upstream_failed", "skipped"):
+                if told.get(key) != state and state in (
+                    "running",
+                    "deferred",
+                    "success",
+                    "failed",
+                    "up_for_retry",
+                    "upstream_failed",
+                    "skipped",
+                ):
                     told[key] = state
                     if progress:
                         name = each.get("rendered_map_index") or (each["map_index"] if each["map_index"] >= 0 else "")
@@ -246,14 +275,19 @@ class Standalone(Child):
                     lines.append(line)
                 else:
                     lines.append(str(entry.get("event", "")))
-                    lines += [f"{error.get('exc_type')}: {error.get('exc_value')}" for error in entry.get("error_detail") or []]
+                    lines += [
+                        f"{error.get('exc_type')}: {error.get('exc_value')}"
+                        for error in entry.get("error_detail") or []
+                    ]
         return "\n".join(lines)
 
     def report_of(self, run_id: str) -> str:
         """The table that the task ``report`` has logged."""
         log = self.log_of(run_id, "report")
         begin = log.find("Tenable to Security Hub.")
-        table = [line for number, line in enumerate(log[begin:].splitlines()) if number == 0 or line.startswith(("|", "+"))]
+        table = [
+            line for number, line in enumerate(log[begin:].splitlines()) if number == 0 or line.startswith(("|", "+"))
+        ]
         return "\n".join(table) if begin >= 0 else f"The run has no report:\n{log[-2000:]}"
 
     def watermark(self) -> str | None:

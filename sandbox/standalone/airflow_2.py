@@ -1,4 +1,6 @@
-"""`airflow standalone` of Airflow 2: webserver in place of API server and DAG processor, REST API v1, backfills by the command line."""
+"""`airflow standalone` of Airflow 2: webserver in place of API server and DAG processor, REST API v1, backfills by the
+command line.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,18 @@ WTF_CSRF_ENABLED = True
 AUTH_ROLE_PUBLIC = "Admin"
 """
 
-#: Airflow 2's backfill takes a run for deadlocked when the task before mapped ones has ended in the database and its process has not yet told the executor
-#: (`BackfillJobRunner._process_backfill_task_instances`). The same command, given again, goes on where it stood; operating.md says so to people.
+#: Airflow 2's backfill takes a run for deadlocked when the task before mapped ones has ended in the database and its
+#: process has not yet told the executor (`BackfillJobRunner._process_backfill_task_instances`). The same command, given
+#: again, goes on where it stood; operating.md says so to people.
 _BACKFILL_COMMANDS = 12
 
 
 class Standalone2(Standalone):
     """Airflow 2's scheduler, triggerer and webserver, on SQLite.
 
-    SQLite wants one task at a time. Airflow's SequentialExecutor starts a new interpreter for each, which takes as long as most of our tasks; a LocalExecutor
-    of one worker forks, and is no more parallel. Airflow refuses it on SQLite unless told not to look.
+    SQLite wants one task at a time. Airflow's SequentialExecutor starts a new interpreter for each, which takes as long
+    as most of our tasks; a LocalExecutor of one worker forks, and is no more parallel. Airflow refuses it on SQLite
+    unless told not to look.
     """
 
     api_path = "/api/v1"
@@ -34,13 +38,19 @@ class Standalone2(Standalone):
     components = ("metadatabase", "scheduler", "triggerer")
     run_order = "execution_date"
 
-    def __init__(self, home: Path, sandbox: SandboxProcess, *, port: int | None = None, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, home: Path, sandbox: SandboxProcess, *, port: int | None = None, settings: dict[str, str] | None = None
+    ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         (home / "webserver_config.py").write_text(_WEBSERVER_CONFIG)
         super().__init__(home, sandbox, port=port, settings=settings)
 
     def _settings(self, sandbox: SandboxProcess) -> dict[str, str]:
-        settings = {name: value for name, value in super()._settings(sandbox).items() if not name.startswith(("AIRFLOW__API__", "AIRFLOW__API_AUTH__"))}
+        settings = {
+            name: value
+            for name, value in super()._settings(sandbox).items()
+            if not name.startswith(("AIRFLOW__API__", "AIRFLOW__API_AUTH__"))
+        }
         return {
             **settings,
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
@@ -62,11 +72,32 @@ class Standalone2(Standalone):
         return {"conf": conf}
 
     def backfill(self, first_day: str, last_day: str) -> list[str]:
-        """Run a backfill over some days (ISO dates, both inclusive) to its end, as Airflow 2 does it: in the command's own process."""
+        """Run a backfill over some days (ISO dates, both inclusive) to its end, as Airflow 2 does it: in the command's
+        own process.
+        """
         before = {run["dag_run_id"] for run in self.runs()}
-        command = [sys.executable, "-m", "airflow", "dags", "backfill", DAG_ID, "--start-date", first_day, "--end-date", last_day]
+        command = [
+            sys.executable,
+            "-m",
+            "airflow",
+            "dags",
+            "backfill",
+            DAG_ID,
+            "--start-date",
+            first_day,
+            "--end-date",
+            last_day,
+        ]
         for _ in range(_BACKFILL_COMMANDS):
-            done = subprocess.run(command, env=self.env, cwd=self.home, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+            done = subprocess.run(
+                command,
+                env=self.env,
+                cwd=self.home,
+                capture_output=True,
+                text=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
             if "BackfillJob is deadlocked" not in done.stdout + done.stderr:
                 break
         if done.returncode:

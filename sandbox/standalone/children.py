@@ -1,4 +1,6 @@
-"""Child processes that surely end: each leads a session of its own, which is ended completely, at the latest when the process that started it is gone."""
+"""Child processes that surely end: each leads a session of its own, which is ended completely, at the latest when the
+process that started it is gone.
+"""
 
 from __future__ import annotations
 
@@ -34,19 +36,29 @@ class Child:
 
     patience = 15.0
 
-    def __init__(self, command: Sequence[str], *, log: Path, env: dict[str, str] | None = None, cwd: Path = ROOT) -> None:
+    def __init__(
+        self, command: Sequence[str], *, log: Path, env: dict[str, str] | None = None, cwd: Path = ROOT
+    ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd=cwd, start_new_session=True
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=env,
+                cwd=cwd,
+                start_new_session=True,
             )
         watchdog.watch(self.process.pid)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop(self.patience)
 
     def alive(self) -> bool:
@@ -73,7 +85,18 @@ class SandboxProcess(Child):
     def __init__(self, *arguments: str, log: Path) -> None:
         ready = log.with_suffix(".ready.json")
         ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "sandbox", "--tenable-port", "0", "--aws-port", "0", "--ready-file", str(ready), *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "sandbox",
+            "--tenable-port",
+            "0",
+            "--aws-port",
+            "0",
+            "--ready-file",
+            str(ready),
+            *arguments,
+        ]
         super().__init__(command, log=log)
         try:
             self._wait_until_ready(ready)

@@ -1,6 +1,7 @@
 """`make demo`: the main job, twice, on a real Airflow. `make ui`: the same, left running for a person to click through.
 
-The first run brings everything that Tenable has; then the sandbox's clock is moved on by a day, in which hosts are scanned again, patched and terminated;
+The first run brings everything that Tenable has; then the sandbox's clock is moved on by a day, in which hosts are
+scanned again, patched and terminated;
 the second run brings only what changed.
 """
 
@@ -34,14 +35,21 @@ def say(text: str) -> None:
 
 @contextmanager
 def running(home: Path, *, port: int | None, estate: str) -> Iterator[tuple[SandboxProcess, Standalone]]:
-    """The sandbox and Airflow, which end with the body, whatever ends it. :raises SystemExit: the folder holds something else."""
+    """The sandbox and Airflow, which end with the body, whatever ends it. :raises SystemExit: the folder holds
+    something else.
+    """
     _empty(home)
     say("Starting the sandbox: Tenable and AWS Security Hub on localhost.")
     # Long enough for the export to be deferred to the triggerer, as a real one is.
     with ExitStack() as stack:
-        sandbox = stack.enter_context(SandboxProcess("--estate", estate, "--prepare-seconds", "15", log=home / "sandbox.log"))
+        sandbox = stack.enter_context(
+            SandboxProcess("--estate", estate, "--prepare-seconds", "15", log=home / "sandbox.log")
+        )
         say(f"  Tenable {sandbox.tenable}, AWS {sandbox.aws}")
-        say("Starting Airflow: database, scheduler, triggerer, DAG processor and API server. This takes a minute or two.")
+        say(
+            "Starting Airflow: database, scheduler, triggerer, DAG processor and API server. This takes a minute or "
+            "two."
+        )
         airflow = stack.enter_context(airflow_of_this_environment(home, sandbox, port=port))
         stack.callback(_say_if_anybody_listens, "Stopping Airflow and the sandbox.")
         airflow.wait_until_healthy()
@@ -83,7 +91,9 @@ def run_twice(sandbox: SandboxProcess, airflow: Standalone) -> None:
 
     before, after = exported(airflow.report_of(first)), exported(airflow.report_of(second))
     if not 0 < after < before:
-        raise SystemExit(f"The second run should have exported less than the first, but exported {after:,} after {before:,}.")
+        raise SystemExit(
+            f"The second run should have exported less than the first, but exported {after:,} after {before:,}."
+        )
     say(f"Done. The first run exported {before:,} vulnerabilities, the second only the {after:,} that changed.")
 
 
@@ -94,7 +104,11 @@ def exported(report: str) -> int:
 
 
 def _show(airflow: Standalone, sandbox: SandboxProcess, run_id: str, state: str) -> None:
-    print(f"\nRun {run_id}: {state}\n{airflow.report_of(run_id)}\n\nWhat Security Hub holds:\n{commands.hub(sandbox.aws)}\n", flush=True)
+    print(
+        f"\nRun {run_id}: {state}\n{airflow.report_of(run_id)}\n\nWhat Security Hub "
+        f"holds:\n{commands.hub(sandbox.aws)}\n",
+        flush=True,
+    )
     if state != "success":
         raise SystemExit(f"The run failed. Its logs are in {airflow.home / 'logs'}.")
 
@@ -104,8 +118,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave Airflow and the sandbox running until Ctrl-C")
     parser.add_argument("--port", type=int, help="port of Airflow's UI (a free one; 8080 with --keep)")
-    parser.add_argument("--estate", default="demo", choices=("tiny", "small", "demo"), help="size of the simulated estate")
-    parser.add_argument("--home", type=Path, default=_HOME, help="folder of Airflow's files and logs, which is emptied first (.demo)")
+    parser.add_argument(
+        "--estate", default="demo", choices=("tiny", "small", "demo"), help="size of the simulated estate"
+    )
+    parser.add_argument(
+        "--home", type=Path, default=_HOME, help="folder of Airflow's files and logs, which is emptied first (.demo)"
+    )
     options = parser.parse_args()
     port = options.port or (8080 if options.keep else None)
     with ended_by_signals(), running(options.home, port=port, estate=options.estate) as (sandbox, airflow):
@@ -114,7 +132,9 @@ def main() -> None:
         else:
             run_twice(sandbox, airflow)
     if not options.keep:
-        say(f"Nothing is left running; files and logs are in {options.home}. To click through the DAG yourself: make ui")
+        say(
+            f"Nothing is left running; files and logs are in {options.home}. To click through the DAG yourself: make ui"
+        )
 
 
 def _keep(sandbox: SandboxProcess, airflow: Standalone) -> None:
@@ -122,7 +142,8 @@ def _keep(sandbox: SandboxProcess, airflow: Standalone) -> None:
         f"\nOpen {airflow.url} (no login). The DAG tenable_to_security_hub is paused: switch it on, or trigger it.\n"
         f"What Security Hub holds: {sandbox.aws}\n"
         f"Move Tenable's clock on:  .venv/bin/python -m sandbox advance 1d --tenable {sandbox.tenable}\n"
-        f"Order a fault:            curl -X POST {sandbox.tenable}/_sandbox/faults -H 'content-type: application/json' -d "
+        f"Order a fault:            curl -X POST {sandbox.tenable}/_sandbox/faults -H 'content-type: "
+        "application/json' -d "
         f"'{json.dumps({'on': 'vulns_chunk', 'do': 'status', 'status': 503, 'times': 3})}'\n"
         "Stop everything: Ctrl-C\n",
         flush=True,

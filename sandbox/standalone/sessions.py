@@ -1,6 +1,7 @@
 """The processes of a session, and ending all of them.
 
-A session, not a process group: Airflow gives every task a group of its own, and a signal to the scheduler's group would miss the task.
+A session, not a process group: Airflow gives every task a group of its own, and a signal to the scheduler's group would
+miss the task.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _REPEAT_SECONDS = 0.5
 
 
 def members(sessions: Iterable[int]) -> list[int]:
-    """Pids of the processes in these sessions. A zombie does not count: nothing runs any longer, and only its parent can remove it."""
+    """Pids of the processes in these sessions. A zombie does not count: nothing runs any longer, and only its parent
+    can remove it.
+    """
     wanted, found = set(sessions), []
     for pid in psutil.pids():
         with contextlib.suppress(OSError, psutil.Error):

@@ -13,9 +13,11 @@ _NUMBERS = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """In the body, SIGTERM (``kill``, ``docker stop``) and SIGHUP (a closed terminal) raise SystemExit with 128 and the signal's number.
+    """In the body, SIGTERM (``kill``, ``docker stop``) and SIGHUP (a closed terminal) raise SystemExit with 128 and the
+    signal's number.
 
-    The first signal is the last that counts: the end that it begins is not interrupted. A signal that is ignored already stays ignored, as ``nohup`` wants.
+    The first signal is the last that counts: the end that it begins is not interrupted. A signal that is ignored
+    already stays ignored, as ``nohup`` wants.
     """
 
     def leave(number: int, _: FrameType | None) -> None:

@@ -1,7 +1,8 @@
 """Ends the children of a process that died without ending them, by SIGKILL for example.
 
-One helper process per parent. It reads from a pipe which sessions to watch; when the pipe ends, the parent is gone, and the helper ends the sessions
-that are left. A pipe works wherever POSIX does; Linux's PR_SET_PDEATHSIG would reach the direct children only.
+One helper process per parent. It reads from a pipe which sessions to watch; when the pipe ends, the parent is gone, and
+the helper ends the sessions that are left. A pipe works wherever POSIX does; Linux's PR_SET_PDEATHSIG would reach the
+direct children only.
 """
 
 from __future__ import annotations
@@ -53,8 +54,13 @@ def _pipe() -> IO[str]:
         # A session of its own: Ctrl-C and the end of a terminal are the parent's to handle.
         _helper = subprocess.Popen(
             [sys.executable, "-m", "sandbox.standalone.watchdog"],
-            cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-        )  # fmt: skip
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
         assert _helper.stdin is not None
         # One that was killed is replaced, and has to know all of them.
         _helper.stdin.writelines(f"+{session}\n" for session in _watched)

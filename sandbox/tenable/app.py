@@ -97,7 +97,9 @@ def _job_routes(tenable: Tenable, kind: str) -> list[BaseRoute]:
     ]
 
 
-def _endpoint(tenable: Tenable, operation: str, call: Call, kind: str | None = None) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    tenable: Tenable, operation: str, call: Call, kind: str | None = None
+) -> Callable[[Request], Awaitable[Response]]:
     """A call behind the rate limit and the keys, counted, and struck by the fault that is ordered for it."""
 
     async def endpoint(request: Request) -> Response:
@@ -155,6 +157,9 @@ def _not_found_of(tenable: Tenable) -> Callable[[Request, Exception], Awaitable[
         if request.url.path.startswith("/compliance/"):
             return error(404, "The sandbox does not simulate compliance exports")
         tenable.unknown_paths.append(f"{request.method} {request.url.path}")
-        return JSONResponse({"statusCode": status, "error": "Not Found" if status == 404 else "Error", "message": request.url.path}, status)
+        return JSONResponse(
+            {"statusCode": status, "error": "Not Found" if status == 404 else "Error", "message": request.url.path},
+            status,
+        )
 
     return not_found

@@ -63,7 +63,9 @@ def parse_assets_request(body: Any, version: int) -> AssetsRequest:
     if ports and tags:
         raise RefusedError("include_open_ports may not be combined with include_resource_tags")
     filters = given.get("filters", {})
-    by_tag = {name: rules.list_of(rules.text)(name, values) for name, values in filters.items() if name.startswith("tag.")}
+    by_tag = {
+        name: rules.list_of(rules.text)(name, values) for name, values in filters.items() if name.startswith("tag.")
+    }
     if by_tag and version == 2:
         raise RefusedError(f"Unknown filter: {next(iter(by_tag))}")
     plain = {name: value for name, value in filters.items() if name not in by_tag}
@@ -72,7 +74,9 @@ def parse_assets_request(body: Any, version: int) -> AssetsRequest:
 
 
 _ASKS_FOR_GONE = frozenset({"since", "deleted_at", "terminated_at", "is_deleted", "is_terminated"})
-"""Filters that speak of deleted or terminated assets; `since` returns assets whatever their state (pyTenable's documentation)."""
+"""Filters that speak of deleted or terminated assets; `since` returns assets whatever their state (pyTenable's
+documentation).
+"""
 
 
 def selector(request: AssetsRequest, *, omits_gone: bool = False) -> Callable[[Host, HostState], bool]:
@@ -87,7 +91,9 @@ def selector(request: AssetsRequest, *, omits_gone: bool = False) -> Callable[[H
     def selects(host: Host, state: HostState) -> bool:
         if state.is_hidden or (omits_gone and (state.deleted_at or state.terminated_at)):
             return False
-        if request.version == 2 and ("webapp" if host.kind == "webapp" else "host") not in filters.get("types", ("host",)):
+        if request.version == 2 and ("webapp" if host.kind == "webapp" else "host") not in filters.get(
+            "types", ("host",)
+        ):
             return False
         if any((_time_of(host, state, name) or 0) < filters[name] for name in _TIMES if filters.get(name)):
             return False

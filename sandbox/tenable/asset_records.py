@@ -23,7 +23,9 @@ def asset_v2(host: Host, state: HostState, *, resource_tags: bool = False, open_
         "types": _types(host),
         "operating_systems": [host.operating_system],
         "system_types": system_types_of(host),
-        "installed_software": ["cpe:/a:openbsd:openssh:8.9", "cpe:/a:haxx:curl:7.81.0"] if host.platform == "linux" else None,
+        "installed_software": ["cpe:/a:openbsd:openssh:8.9", "cpe:/a:haxx:curl:7.81.0"]
+        if host.platform == "linux"
+        else None,
         "agent_names": [host.name] if host.has_agent else None,
         "sources": sources_of(host, state),
         "tags": [
@@ -153,7 +155,10 @@ def source_names(host: Host) -> list[str]:
 
 
 def sources_of(host: Host, state: HostState) -> list[dict[str, str]]:
-    return [{"name": name, "first_seen": iso(host.created_at), "last_seen": iso(state.last_scan)} for name in source_names(host)]
+    return [
+        {"name": name, "first_seen": iso(host.created_at), "last_seen": iso(state.last_scan)}
+        for name in source_names(host)
+    ]
 
 
 def tag_uuid(key: str, value: str) -> str:

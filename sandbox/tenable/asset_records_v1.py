@@ -141,7 +141,9 @@ def asset_details(host: Host, state: HostState) -> dict[str, Any]:
         "acr_score_v3": float(host.acr) if host.acr and host.number % 2 else None,
         "exposure_score": 100 * host.acr - 56 if host.acr else None,
         "name": f"{host.name} (display name)",
-        "interfaces": [{"name": "eth0", "fqdn": [], "mac_address": [host.mac], "ipv4": list(host.ipv4s), "ipv6": list(host.ipv6s)}],
+        "interfaces": [
+            {"name": "eth0", "fqdn": [], "mac_address": [host.mac], "ipv4": list(host.ipv4s), "ipv6": list(host.ipv6s)}
+        ],
         "network_id": [DEFAULT_NETWORK],
         "ipv4": list(host.ipv4s),
         "ipv6": list(host.ipv6s),

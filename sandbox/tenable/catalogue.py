@@ -66,7 +66,9 @@ REMOTE_CHECKS = (
     RemoteCheck("ICMP Timestamp Request Remote Date Disclosure", "General", 30, 1, PING, ("CVE-1999-0524",)),
     RemoteCheck("SSH Server CBC Mode Ciphers Enabled", "Misc.", 23, 1, SSH, ("CVE-2008-5161",)),
     RemoteCheck("SSH Weak MAC Algorithms Enabled", "Misc.", 23, 1, SSH),
-    RemoteCheck("SSL RC4 Cipher Suites Supported (Bar Mitzvah)", "General", 30, 1, TLS, ("CVE-2013-2566", "CVE-2015-2808")),
+    RemoteCheck(
+        "SSL RC4 Cipher Suites Supported (Bar Mitzvah)", "General", 30, 1, TLS, ("CVE-2013-2566", "CVE-2015-2808")
+    ),
     RemoteCheck("Web Server Transmits Cleartext Credentials", "Web Servers", 11, 1, WEB),
     RemoteCheck("Client request header &lt;X-Forwarded-For&gt; reflected", "CGI abuses", 3, 1, WEB),
     RemoteCheck("SSL Certificate Cannot Be Trusted", "General", 30, 2, TLS),
@@ -89,7 +91,9 @@ REMOTE_CHECKS = (
     RemoteCheck("Unsupported Web Server Detection", "Web Servers", 11, 3, WEB),
     RemoteCheck("HTTP/2 Rapid Reset Denial of Service", "Web Servers", 11, 3, WEB, ("CVE-2023-44487",)),
     RemoteCheck("Microsoft RDP RCE (BlueKeep) (uncredentialed check)", "Windows", 20, 4, (TLS[2],), ("CVE-2019-0708",)),
-    RemoteCheck("Apache Log4Shell RCE detection via callback correlation", "Web Servers", 11, 4, WEB, ("CVE-2021-44228",)),
+    RemoteCheck(
+        "Apache Log4Shell RCE detection via callback correlation", "Web Servers", 11, 4, WEB, ("CVE-2021-44228",)
+    ),
 )
 
 PRODUCTS = (
@@ -123,9 +127,13 @@ PRODUCTS = (
         "10.0.20348.2340",
         "windows",
     ),
-    Product("Microsoft .NET Framework", "Microsoft", "cpe:/a:microsoft:.net_framework", "4.8.4400", "4.8.4690", "windows"),
+    Product(
+        "Microsoft .NET Framework", "Microsoft", "cpe:/a:microsoft:.net_framework", "4.8.4400", "4.8.4690", "windows"
+    ),
     Product("Microsoft SQL Server", "Microsoft", "cpe:/a:microsoft:sql_server", "15.0.2095", "15.0.2110", "windows"),
-    Product("Microsoft Exchange Server", "Microsoft", "cpe:/a:microsoft:exchange_server", "15.2.986", "15.2.1544", "windows"),
+    Product(
+        "Microsoft Exchange Server", "Microsoft", "cpe:/a:microsoft:exchange_server", "15.2.986", "15.2.1544", "windows"
+    ),
     Product("Microsoft Edge (Chromium)", "Microsoft", "cpe:/a:microsoft:edge", "114.0.1823", "122.0.2365", "windows"),
     Product("Google Chrome", "Google", "cpe:/a:google:chrome", "114.0.5735", "122.0.6261", "windows"),
     Product("Mozilla Firefox", "Mozilla", "cpe:/a:mozilla:firefox", "115.0", "123.0", "windows"),

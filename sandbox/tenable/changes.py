@@ -8,7 +8,15 @@ from typing import Any
 
 from sandbox.tenable.estate import Estate, quantized
 from sandbox.tenable.hosts import EC2_KINDS, Host, HostState, generate_host
-from sandbox.tenable.vulnerabilities import ACCEPTED, FIXED, OPEN, RECASTED, REOPENED, Vulnerability, generate_vulnerabilities
+from sandbox.tenable.vulnerabilities import (
+    ACCEPTED,
+    FIXED,
+    OPEN,
+    RECASTED,
+    REOPENED,
+    Vulnerability,
+    generate_vulnerabilities,
+)
 
 VULNERABILITY_VERBS = ("fix", "reopen", "rescan", "accept", "recast")
 HOST_VERBS = ("terminate", "delete", "hide_asset", "show_asset", "change_asset")
@@ -21,9 +29,10 @@ FOUND_AGO = 600.0
 def change(estate: Estate, order: Any, now: float) -> int:
     """Carry out a change and return how many records changed; ValueError says what is wrong with the order.
 
-    `disconnect` takes away what Tenable's AWS connector knows of all hosts; with `agents`, the metadata that an agent reads
-    on the instance stays, which names no account. `launch` adds a host with so many `vulnerabilities`. A vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol`
-    and `port`; without those, all of the host's are meant. The scan was `found_ago` seconds before now; the record is
+    `disconnect` takes away what Tenable's AWS connector knows of all hosts; with `agents`, the metadata that an agent
+    reads on the instance stays, which names no account. `launch` adds a host with so many `vulnerabilities`. A
+    vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol` and
+    `port`; without those, all of the host's are meant. The scan was `found_ago` seconds before now; the record is
     published now.
     """
     if not isinstance(order, dict):
@@ -62,7 +71,9 @@ def _change_vulnerabilities(estate: Estate, order: dict[str, Any], now: float) -
         if order["do"] in ("fix", "reopen", "rescan"):
             state = estate.states[asset_id]
             estate.states[asset_id] = replace(state, last_scan=max(scan, state.last_scan), updated_at=quantized(now, 3))
-    if not changed and not any(selects(vulnerability) for found in estate.vulnerabilities.values() for vulnerability in found):
+    if not changed and not any(
+        selects(vulnerability) for found in estate.vulnerabilities.values() for vulnerability in found
+    ):
         raise ValueError("No vulnerability matches.")
     return changed
 
@@ -140,18 +151,25 @@ def _change_host(estate: Estate, host: Host, order: dict[str, Any], now: float) 
 def _changed_host(host: Host, values: Any) -> Host:
     if not isinstance(values, dict) or not values or values.keys() - set(CHANGEABLE):
         raise ValueError(f"change_asset needs a set of any of {', '.join(CHANGEABLE)}.")
-    changed: dict[str, Any] = {name: tuple(tuple(pair) for pair in value) if name in ("tags", "resource_tags") else value for name, value in values.items()}
+    changed: dict[str, Any] = {
+        name: tuple(tuple(pair) for pair in value) if name in ("tags", "resource_tags") else value
+        for name, value in values.items()
+    }
     if "region" in changed and host.zone:
         changed["zone"] = changed["region"] + host.zone[-1]
     return replace(host, **changed)
 
 
 def _launch(estate: Estate, order: dict[str, Any], now: float) -> int:
-    """A new EC2 instance, scanned `found_ago` seconds before now and published now; with `hidden`, its asset is not published yet."""
+    """A new EC2 instance, scanned `found_ago` seconds before now and published now; with `hidden`, its asset is not
+    published yet.
+    """
     number = len(estate.hosts)
     rng = random.Random(f"{estate.seed}/launch/{number}")
     begun = now - float(order.get("found_ago", FOUND_AGO))
-    host = generate_host(rng, number, "ec2", accounts=estate.accounts, regions=estate.regions, created_at=quantized(begun - 2, 3))
+    host = generate_host(
+        rng, number, "ec2", accounts=estate.accounts, regions=estate.regions, created_at=quantized(begun - 2, 3)
+    )
     scan, indexed = quantized(begun, host.time_digits), quantized(now, 6)
     found = generate_vulnerabilities(rng, host, int(order.get("vulnerabilities", 10)), [(scan, indexed)])
     hidden = bool(order.get("hidden"))
@@ -164,7 +182,9 @@ def _disconnect(estate: Estate, order: dict[str, Any], now: float) -> int:
     kind = "no_owner" if order.get("agents") else "on_prem"
     changed = [host for host in estate.hosts.values() if host.kind in EC2_KINDS]
     for host in changed:
-        known: dict[str, Any] = {} if kind == "no_owner" else {"account": None, "region": None, "zone": None, "instance_id": None}
+        known: dict[str, Any] = (
+            {} if kind == "no_owner" else {"account": None, "region": None, "zone": None, "instance_id": None}
+        )
         estate.replace_host(replace(host, kind=kind, **known))
         estate.states[host.asset_id] = replace(estate.states[host.asset_id], updated_at=quantized(now, 3))
     return len(changed)

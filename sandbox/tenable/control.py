@@ -32,7 +32,9 @@ def control_routes(tenable: Tenable) -> list[BaseRoute]:
         try:
             now = tenable.clock.now()
             orders = await read_json(request)
-            changed = sum(change(tenable.estate, order, now) for order in (orders if isinstance(orders, list) else [orders]))
+            changed = sum(
+                change(tenable.estate, order, now) for order in (orders if isinstance(orders, list) else [orders])
+            )
         except ValueError as error:
             return bad_request(error)
         return JSONResponse({"changed": changed, "now": now})
@@ -72,7 +74,11 @@ def _change_jobs(tenable: Tenable, order: Any) -> int:
     """`{"do": "expire" | "cancel" | "finish", "uuid": ... or "kind": ... or neither}`: to jobs that exist already."""
     if not isinstance(order, dict) or order.get("do") not in ("expire", "cancel", "finish"):
         raise ValueError('The body is {"do": "expire" | "cancel" | "finish", "uuid": ... or "kind": ...}.')
-    jobs = [job for job in tenable.jobs.values() if order.get("uuid", job.uuid) == job.uuid and order.get("kind", job.kind) == job.kind]
+    jobs = [
+        job
+        for job in tenable.jobs.values()
+        if order.get("uuid", job.uuid) == job.uuid and order.get("kind", job.kind) == job.kind
+    ]
     for job in jobs:
         match order["do"]:
             case "expire":

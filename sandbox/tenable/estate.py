@@ -79,7 +79,9 @@ class Estate:
     def replace_host(self, host: Host) -> None:
         """Put a host in the place of the one of the same asset id; what was found on it is found on this one."""
         self.hosts[host.asset_id] = host
-        self.vulnerabilities[host.asset_id] = [replace(vulnerability, host=host) for vulnerability in self.vulnerabilities[host.asset_id]]
+        self.vulnerabilities[host.asset_id] = [
+            replace(vulnerability, host=host) for vulnerability in self.vulnerabilities[host.asset_id]
+        ]
 
     def remove(self, asset_id: str) -> None:
         """Forget a host's vulnerabilities, as when an asset is deleted: they are never exported as fixed."""
@@ -95,7 +97,9 @@ class Estate:
         """What is so, from the objects and not from how they are rendered. Times are unix seconds or None."""
         return {
             "now": now,
-            "vulnerabilities": [_truth_of(vulnerability) for found in self.vulnerabilities.values() for vulnerability in found],
+            "vulnerabilities": [
+                _truth_of(vulnerability) for found in self.vulnerabilities.values() for vulnerability in found
+            ],
             "assets": [_truth_of_host(host, self.states[host.asset_id]) for host in self.hosts.values()],
         }
 

@@ -33,7 +33,9 @@ def evolve(estate: Estate, begin: float, until: float) -> None:
         estate.slices += 1
 
 
-def rescanned(rng: random.Random, host: Host, found: list[Vulnerability], scan: float, indexed: float) -> list[Vulnerability]:
+def rescanned(
+    rng: random.Random, host: Host, found: list[Vulnerability], scan: float, indexed: float
+) -> list[Vulnerability]:
     """A host's vulnerabilities after one more scan: most seen again, some fixed, some back, a few new."""
     after = [_seen_again(rng, vulnerability, scan, indexed) for vulnerability in found]
     known = {(vulnerability.plugin.id, vulnerability.port) for vulnerability in after}
@@ -83,7 +85,9 @@ def _seen_again(rng: random.Random, before: Vulnerability, scan: float, indexed:
 def _launch(rng: random.Random, estate: Estate, begin: float, end: float) -> None:
     """A new instance: launched, scanned and published within the stretch of time."""
     number = len(estate.hosts)
-    host = generate_host(rng, number, "ec2", accounts=estate.accounts, regions=estate.regions, created_at=quantized(begin, 3))
+    host = generate_host(
+        rng, number, "ec2", accounts=estate.accounts, regions=estate.regions, created_at=quantized(begin, 3)
+    )
     if times := _scan_times(rng, host, begin, end):
         scan, indexed = times
         size = sum(map(len, estate.vulnerabilities.values())) // max(number, 1)

@@ -94,7 +94,15 @@ def kinds_of(hosts: int) -> list[str]:
     return kinds
 
 
-def generate_host(rng: random.Random, number: int, kind: str, *, accounts: tuple[str, ...], regions: tuple[str, ...], created_at: float) -> Host:
+def generate_host(
+    rng: random.Random,
+    number: int,
+    kind: str,
+    *,
+    accounts: tuple[str, ...],
+    regions: tuple[str, ...],
+    created_at: float,
+) -> Host:
     """One host. Accounts and regions are filled evenly, by the host's number."""
     platform = _platform(rng, kind)
     account = accounts[number % len(accounts)]
@@ -120,7 +128,9 @@ def generate_host(rng: random.Random, number: int, kind: str, *, accounts: tuple
         is_licensed=not (is_ec2 and rng.random() < 0.05),
         acr=rng.randint(1, 10) if rng.random() < 0.6 else None,
         has_agent=rng.random() < 0.4,
-        tags=(("Environment", environment), ("Owner", rng.choice(("payments", "search", "platform")))) if rng.random() < 0.4 else (),
+        tags=(("Environment", environment), ("Owner", rng.choice(("payments", "search", "platform"))))
+        if rng.random() < 0.4
+        else (),
         resource_tags=(
             ("Name", f"{environment}-{role}"),
             ("cost-centre", f"cc-{rng.randint(100, 999)}"),

@@ -110,9 +110,16 @@ class Job:
         if self.is_running(now) or self.fault is None:
             return None
         if self.fault.do == "fail_chunks" and (self.failed or self.given_up):
-            return f"{len(self.failed | self.given_up)} of {len(self.chunks)} chunks failed to process. The remaining chunks are available for download."
+            return (
+                f"{len(self.failed | self.given_up)} of {len(self.chunks)} chunks failed to process. The "
+                f"remaining chunks are available for download."
+            )
         if self.fault.do in ("error", "cancelled"):
-            return str(self.fault.get("reason", "An unexpected error occurred. Try again.")) if self.fault.do == "error" else None
+            return (
+                str(self.fault.get("reason", "An unexpected error occurred. Try again."))
+                if self.fault.do == "error"
+                else None
+            )
         return None
 
     def chunk(self, chunk_id: int) -> Chunk | None:
@@ -121,7 +128,9 @@ class Job:
     def has_expired(self, sandbox_now: float) -> bool:
         """Whether its chunks are gone: by age, by order, or after so many downloads as the fault allows."""
         lifetime = CHUNK_LIFETIME if self.cancelled_after is None else CANCELLED_CHUNK_LIFETIME
-        by_fault = self.fault is not None and self.fault.do == "expire" and self.downloads >= int(self.fault.get("after", 0))
+        by_fault = (
+            self.fault is not None and self.fault.do == "expire" and self.downloads >= int(self.fault.get("after", 0))
+        )
         return self.is_expired or by_fault or sandbox_now > self.created + self.prepare_seconds + lifetime
 
 
@@ -131,4 +140,7 @@ def plan_chunks(rng: random.Random, groups: list[Texts], prepare_seconds: float)
     if len(groups) >= 4 and rng.random() < 0.2:
         contents.insert(rng.randrange(len(contents) + 1), (tuple, True))
     ids = sorted(rng.sample(range(1, len(contents) + len(contents) // 3 + 2), len(contents)))
-    return [Chunk(chunk_id, prepare_seconds * rng.uniform(0.3, 0.95), texts, is_empty) for chunk_id, (texts, is_empty) in zip(ids, contents, strict=True)]
+    return [
+        Chunk(chunk_id, prepare_seconds * rng.uniform(0.3, 0.95), texts, is_empty)
+        for chunk_id, (texts, is_empty) in zip(ids, contents, strict=True)
+    ]

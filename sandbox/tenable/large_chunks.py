@@ -1,4 +1,6 @@
-"""Chunks of any size, made cheaply: the records of a small one, repeated. 300 MB take a second and hardly any memory."""
+"""Chunks of any size, made cheaply: the records of a small one, repeated. 300 MB take a second and hardly any
+memory.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,16 @@ def swollen(chunk: Response, at_least: int, *, gzipped: bool) -> Response:
     many, rest = divmod(times, together)
     pieces = [(b"[" + records, 1), (block * together, many), (block, rest), (b"]", 1)]
     length = sum(len(piece) * count for piece, count in pieces)
-    headers = {"Content-Type": chunk.headers.get("content-type", "application/octet-stream"), "Content-Length": str(length)}
+    headers = {
+        "Content-Type": chunk.headers.get("content-type", "application/octet-stream"),
+        "Content-Length": str(length),
+    }
     if gzipped:
         pieces = _gzipped(pieces, length)
-        headers |= {"Content-Encoding": "gzip", "Content-Length": str(sum(len(piece) * count for piece, count in pieces))}
+        headers |= {
+            "Content-Encoding": "gzip",
+            "Content-Length": str(sum(len(piece) * count for piece, count in pieces)),
+        }
     return StreamingResponse(_sent(pieces), chunk.status_code, headers)
 
 

@@ -17,7 +17,8 @@ class Options:
     :ivar rate_limit_per_minute: calls that one key pair may make in a minute
     :ivar retry_after: the Retry-After header beside a 429; null leaves it out, text is sent as it is (say an HTTP date)
     :ivar download_bytes_per_second: slows chunks down; null does not
-    :ivar omits_gone_assets: whether an asset export that asks for nothing of the kind leaves out deleted and terminated assets; the API docs do not say
+    :ivar omits_gone_assets: whether an asset export that asks for nothing of the kind leaves out deleted and terminated
+        assets; the API docs do not say
     """
 
     duplicate_mode: DuplicateMode = "409"
@@ -42,7 +43,9 @@ class Options:
                 raise ValueError(f"omits_gone_assets must be true or false, not {value!r}.")
             if name in ("max_running", "prepare_seconds", "rate_limit_per_minute") and not _is_amount(value):
                 raise ValueError(f"{name} must be a number of at least 0, not {value!r}.")
-            if name in ("retry_after", "download_bytes_per_second") and not (value is None or isinstance(value, str) or _is_amount(value)):
+            if name in ("retry_after", "download_bytes_per_second") and not (
+                value is None or isinstance(value, str) or _is_amount(value)
+            ):
                 raise ValueError(f"{name} must be a number or null, not {value!r}.")
         return replace(self, **body)
 

@@ -47,7 +47,9 @@ def plugin_record(plugin: Plugin) -> dict[str, Any]:
         "exploit_framework_exploithub": False,
         "exploit_framework_metasploit": exploit,
         "metasploit_name": f"{plugin.name.split(' ')[0]} module" if exploit else None,
-        "exploitability_ease": ("Exploits are available" if exploit else "No known exploits are available") if plugin.cves else None,
+        "exploitability_ease": ("Exploits are available" if exploit else "No known exploits are available")
+        if plugin.cves
+        else None,
         "exploited_by_malware": exploit and plugin.severity_id == 4,
         "exploited_by_nessus": False,
         "family": plugin.family,
@@ -101,10 +103,17 @@ def _solution(plugin: Plugin) -> str | None:
         return "n/a" if plugin.number % 2 else None
     if plugin.number % 11 == 3:
         return None
-    target = f"{plugin.product.name} version {plugin.product.fixed} or later" if plugin.product else "a configuration that is not affected"
+    target = (
+        f"{plugin.product.name} version {plugin.product.fixed} or later"
+        if plugin.product
+        else "a configuration that is not affected"
+    )
     steps = [f"Upgrade to {target}."]
     if plugin.number % 6 == 0:
-        steps += [f"Step {n}: restart the services that use it, and check with the vendor's tool that the new version runs." for n in range(1, 8)]
+        steps += [
+            f"Step {n}: restart the services that use it, and check with the vendor's tool that the new version runs."
+            for n in range(1, 8)
+        ]
     return "\n".join(steps)
 
 

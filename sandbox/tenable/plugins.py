@@ -87,7 +87,9 @@ def _local(plugin_id: int, number: int, severity: int, rng: random.Random) -> Pl
     services = SMB if product.platform == "windows" and number % 3 else NONE
     kind = "combined" if number % 19 == 0 else "local"
     scores = _scores(severity, bool(cves), number, rng)
-    return Plugin(plugin_id, name, family, family_id, severity, kind, product.platform, services, cves, product, *scores, number)
+    return Plugin(
+        plugin_id, name, family, family_id, severity, kind, product.platform, services, cves, product, *scores, number
+    )
 
 
 def _local_title(product: Product, severity: int, number: int, rng: random.Random) -> tuple[str, str, int]:

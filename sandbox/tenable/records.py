@@ -32,7 +32,10 @@ def vulnerability_texts(found: Iterable[Vulnerability], options: RecordOptions) 
         head = {name: value for name, value in head.items() if value is not None}
         tail = _tail(vulnerability, options)
         middle = json.dumps(head)[1:-1]
-        yield (f'{{"asset": {asset}, {middle}{", " if middle else ""}"plugin": {plugin_json(vulnerability.plugin)}, {json.dumps(tail)[1:]}')
+        yield (
+            f'{{"asset": {asset}, {middle}{", " if middle else ""}"plugin": {plugin_json(vulnerability.plugin)}, '
+            f"{json.dumps(tail)[1:]}"
+        )
 
 
 def _asset(host: Host, seen: float) -> dict[str, Any]:
@@ -68,7 +71,9 @@ def _tail(vulnerability: Vulnerability, options: RecordOptions) -> dict[str, Any
         "severity_default_id": vulnerability.plugin.severity_id,
         "severity_modification_type": vulnerability.modification,
         "recast_reason": vulnerability.recast_reason,
-        "recast_rule_uuid": str(uuid.UUID(bytes=digest[::-1], version=4)) if vulnerability.modification == RECASTED else None,
+        "recast_rule_uuid": str(uuid.UUID(bytes=digest[::-1], version=4))
+        if vulnerability.modification == RECASTED
+        else None,
         "first_found": iso(vulnerability.first_found, digits),
         "last_found": iso(vulnerability.last_found, digits),
         "last_fixed": iso(vulnerability.last_fixed, digits) if vulnerability.last_fixed else None,
@@ -122,7 +127,10 @@ def _output(vulnerability: Vulnerability) -> str | None:
             f"  Fixed version     : {product.fixed}",
         ]
     if dice > 240:
-        lines += [f"  - file {index:03d} of {vulnerability.plugin.name} differs from the vendor's <original>" for index in range(60)]
+        lines += [
+            f"  - file {index:03d} of {vulnerability.plugin.name} differs from the vendor's <original>"
+            for index in range(60)
+        ]
     return "\n" + "\n".join(lines) + "\n"
 
 
@@ -134,7 +142,9 @@ def _software(vulnerability: Vulnerability) -> list[dict[str, Any]] | None:
     is_purl = product.platform == "linux"
     software: dict[str, Any] = {
         "fix_available": True,
-        "identifier": f"pkg:deb/ubuntu/{name}@{product.version}" if is_purl else f"cpe:2.3:a:{product.cpe[7:]}:{product.version}:*:*:*:*:*:*:*",
+        "identifier": f"pkg:deb/ubuntu/{name}@{product.version}"
+        if is_purl
+        else f"cpe:2.3:a:{product.cpe[7:]}:{product.version}:*:*:*:*:*:*:*",
         "path": f"/usr/lib/{name}" if is_purl else f"C:\\Program Files\\{product.name}",
         "product": product.name,
         "product_type": "Application",
@@ -144,7 +154,9 @@ def _software(vulnerability: Vulnerability) -> list[dict[str, Any]] | None:
         "vulnerabilities": list(plugin.cves),
         # A package manager's fix is a purl, an application's a version (API docs: `software_vulns[].fixes`).
         "fixes": [
-            {"fix_type": "deb", "value": f"pkg:deb/ubuntu/{name}@{product.fixed}?arch=amd64"} if is_purl else {"fix_type": "version", "value": product.fixed}
+            {"fix_type": "deb", "value": f"pkg:deb/ubuntu/{name}@{product.fixed}?arch=amd64"}
+            if is_purl
+            else {"fix_type": "version", "value": product.fixed}
         ],
         "potential": is_purl and plugin.number % 4 == 0,
     }

@@ -80,7 +80,12 @@ class Tenable:
         self.keys = Keys(access_key, secret_key)
         self.clock = SandboxClock(-days_behind * DAY)
         chunk_verbs = {**COMMON_VERBS, **CHUNK_VERBS}
-        verbs = {**dict.fromkeys(OPERATIONS, COMMON_VERBS), "vulns_chunk": chunk_verbs, "assets_chunk": chunk_verbs, "job": JOB_VERBS}
+        verbs = {
+            **dict.fromkeys(OPERATIONS, COMMON_VERBS),
+            "vulns_chunk": chunk_verbs,
+            "assets_chunk": chunk_verbs,
+            "job": JOB_VERBS,
+        }
         self.faults = FaultBook(verbs)
         self.calls: Counter[str] = Counter()
         self.rate_limit = RateLimit()
@@ -103,14 +108,18 @@ class Tenable:
     def advance(self, seconds: float) -> float:
         """Move the clock on, let the estate live through that time, and return the new time."""
         if seconds < 0 or self.clock.now() + seconds > time.time() + 1:
-            raise ValueError(f"The clock can go forward by {time.time() - self.clock.now():.0f} seconds before it is in the future.")
+            raise ValueError(
+                f"The clock can go forward by {time.time() - self.clock.now():.0f} seconds before it is in the future."
+            )
         # Nothing happens to the estate while real time goes by, only in the time that is moved on.
         before, now = self.clock.now(), self.clock.advance(seconds)
         evolve(self.estate, before, now)
         return now
 
     def start_job(self, kind: str, echo: dict[str, Any], size: int, groups: list[Texts]) -> Job:
-        """Create a job, or raise `DuplicateExportError` or `TooManyExportsError`. `groups` are its chunks' contents as of now."""
+        """Create a job, or raise `DuplicateExportError` or `TooManyExportsError`. `groups` are its chunks' contents as
+        of now.
+        """
         now = time.monotonic()
         running = [job for job in self.jobs.values() if job.is_running(now)]
         for job in running:
@@ -122,7 +131,9 @@ class Tenable:
             raise TooManyExportsError
         fault = self.faults.take("job", {"kind": kind})
         chunks = plan_chunks(self._rng, groups, self.options.prepare_seconds)
-        job = Job(str(uuid.uuid4()), kind, echo, size, self.clock.now(), now, self.options.prepare_seconds, chunks, fault)
+        job = Job(
+            str(uuid.uuid4()), kind, echo, size, self.clock.now(), now, self.options.prepare_seconds, chunks, fault
+        )
         self.jobs[job.uuid] = job
         return job
 

@@ -84,7 +84,9 @@ def parse_vulns_request(body: Any) -> VulnsRequest:
     """Check a body; `RefusedError` says what is wrong."""
     given = rules.checked("property", rules.object_of("The body", body), _BODY)
     filters = given.get("filters", {})
-    tags = {name: _WORDS(name, values) for name, values in filters.items() if name.startswith("tag.") and name != "tag."}
+    tags = {
+        name: _WORDS(name, values) for name, values in filters.items() if name.startswith("tag.") and name != "tag."
+    }
     filters = rules.checked("filter", {name: value for name, value in filters.items() if name not in tags}, _FILTERS)
     scan_times = sorted(name for name in _SCAN_TIMES if filters.get(name))
     if filters.get("since") and scan_times:

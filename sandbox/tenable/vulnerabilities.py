@@ -50,7 +50,9 @@ class Vulnerability:
         return str(uuid.UUID(bytes=self.digest, version=5))
 
 
-def generate_vulnerabilities(rng: random.Random, host: Host, count: int, scans: list[tuple[float, float]]) -> list[Vulnerability]:
+def generate_vulnerabilities(
+    rng: random.Random, host: Host, count: int, scans: list[tuple[float, float]]
+) -> list[Vulnerability]:
     """About `count` vulnerabilities of a host.
 
     :param scans: past scans of the host, oldest first, as (time of the scan, time it was published)
@@ -68,16 +70,27 @@ def generate_vulnerabilities(rng: random.Random, host: Host, count: int, scans: 
     return found
 
 
-def newly_found(rng: random.Random, host: Host, known: set[tuple[int, int]], scan: float, indexed: float) -> Vulnerability | None:
+def newly_found(
+    rng: random.Random, host: Host, known: set[tuple[int, int]], scan: float, indexed: float
+) -> Vulnerability | None:
     """A vulnerability that a host did not have before (`known`: plugin id and port), or None if it has them all."""
-    candidates = [(plugin, service) for plugin in plugins_of(host.platform) for service in plugin.services[:1] if (plugin.id, service.port) not in known]
+    candidates = [
+        (plugin, service)
+        for plugin in plugins_of(host.platform)
+        for service in plugin.services[:1]
+        if (plugin.id, service.port) not in known
+    ]
     if not candidates:
         return None
     plugin, service = rng.choice(candidates)
-    return Vulnerability(host, plugin, service.port, service.protocol, service.name, plugin.severity_id, OPEN, scan, scan, indexed)
+    return Vulnerability(
+        host, plugin, service.port, service.protocol, service.name, plugin.severity_id, OPEN, scan, scan, indexed
+    )
 
 
-def _with_history(rng: random.Random, host: Host, plugin: Plugin, service: tuple[int, str, str], scans: list[tuple[float, float]]) -> Vulnerability:
+def _with_history(
+    rng: random.Random, host: Host, plugin: Plugin, service: tuple[int, str, str], scans: list[tuple[float, float]]
+) -> Vulnerability:
     port, protocol, name = service
     severity, modification, reason = _modification(rng, plugin.severity_id)
     first = rng.randrange(len(scans))

@@ -1,7 +1,9 @@
-"""The services of docker-compose.yaml as processes of this machine: the same commands, environment, order and health checks, read from that file.
+"""The services of docker-compose.yaml as processes of this machine: the same commands, environment, order and health
+checks, read from that file.
 
-What differs is only what containers would give: each service's host is 127.0.0.1 with a port of its own, each Airflow component has an AIRFLOW_HOME of its
-own, and the times that make a test wait are short (``TIMES``). The S3-compatible store is :mod:`tests.object_store`.
+What differs is only what containers would give: each service's host is 127.0.0.1 with a port of its own, each Airflow
+component has an AIRFLOW_HOME of its own, and the times that make a test wait are short (``TIMES``). The S3-compatible
+store is :mod:`tests.object_store`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ DAG_ID = "tenable_to_security_hub"
 IMAGE_SCRIPT = "/opt/provider/scripts/component.sh"
 #: Ports of the compose file that become free ports of this machine.
 PORTS = ("postgres:5432", "redis:6379", "staging:8333", "sandbox:8741", "sandbox:8742", "api-server:8080")
-#: What would make a test wait for minutes: how soon a lost task is missed and tried again, how often an export is asked after.
+#: What would make a test wait for minutes: how soon a lost task is missed and tried again, how often an export is asked
+#: after.
 TIMES = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "25",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
@@ -58,7 +61,9 @@ class Cluster:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.http.close()
         for once in self.runners:
             if once.poll() is None:
@@ -87,10 +92,15 @@ class Cluster:
         return [*named, aws["password"]]
 
     def environment(self, name: str) -> dict[str, str]:
-        """The environment of a service: the compose file's, at this machine's ports, and what its container would be."""
+        """The environment of a service: the compose file's, at this machine's ports, and what its container would
+        be.
+        """
         stated = {variable: str(value) for variable, value in (self.services[name].get("environment") or {}).items()}
         for place, port in self.ports.items():
-            stated = {variable: re.sub(rf"(?<![\w-]){place}\b", f"127.0.0.1:{port}", value) for variable, value in stated.items()}
+            stated = {
+                variable: re.sub(rf"(?<![\w-]){place}\b", f"127.0.0.1:{port}", value)
+                for variable, value in stated.items()
+            }
         home = self.home / "homes" / name
         home.mkdir(parents=True, exist_ok=True)
         container = {
@@ -117,7 +127,9 @@ class Cluster:
                 "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
                 "AIRFLOW__API__PORT": str(self.ports["api-server:8080"]),
                 "AIRFLOW__API__HOST": "127.0.0.1",
-                "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(self.ports.setdefault("scheduler", free_port())),
+                "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(
+                    self.ports.setdefault("scheduler", free_port())
+                ),
                 "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
                 **TIMES,
             }
@@ -129,18 +141,31 @@ class Cluster:
         """Start one service."""
         folder, service = self.home / name, self.services[name]
         if name == "postgres":
-            self.children[name] = Postgres(log=self.home / "postgres.log", port=self.ports["postgres:5432"], environment=self.environment(name))
+            self.children[name] = Postgres(
+                log=self.home / "postgres.log", port=self.ports["postgres:5432"], environment=self.environment(name)
+            )
         elif name == "redis":
             stated = {"REDISCLI_AUTH": service["environment"]["REDISCLI_AUTH"]}
-            self.children[name] = Redis(folder, port=self.ports["redis:6379"], command=service["command"], environment=stated)
+            self.children[name] = Redis(
+                folder, port=self.ports["redis:6379"], command=service["command"], environment=stated
+            )
         elif name == "staging":
             keys = service["environment"]["AWS_ACCESS_KEY_ID"], service["environment"]["AWS_SECRET_ACCESS_KEY"]
-            self.children[name] = ObjectStore(log=self.home / "staging.log", port=self.ports["staging:8333"], keys=keys, page=7, slow_down_every=41)
+            self.children[name] = ObjectStore(
+                log=self.home / "staging.log", port=self.ports["staging:8333"], keys=keys, page=7, slow_down_every=41
+            )
         else:
             command = [str(SCRIPT), *service["command"]]
             if name == "sandbox":
-                command += ["--tenable-port", str(self.ports["sandbox:8741"]), "--aws-port", str(self.ports["sandbox:8742"])]
-            self.children[name] = Child(command, log=self.home / f"{name}.log", env=self.environment(name), cwd=self.home / "homes" / name)
+                command += [
+                    "--tenable-port",
+                    str(self.ports["sandbox:8741"]),
+                    "--aws-port",
+                    str(self.ports["sandbox:8742"]),
+                ]
+            self.children[name] = Child(
+                command, log=self.home / f"{name}.log", env=self.environment(name), cwd=self.home / "homes" / name
+            )
 
     def wait(self, name: str, seconds: float = 300.0) -> None:
         """Wait for a service as the compose file does: by its health check, or for its end."""
@@ -159,7 +184,11 @@ class Cluster:
                 port = self.ports["api-server:8080" if name == "api-server" else "scheduler"]
                 wait_until(lambda: listening(port), seconds, f"{name} does not listen", child)
             wait_until(
-                lambda: subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0, seconds, f"{name} is not healthy", child, pause=1.0
+                lambda: subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0,
+                seconds,
+                f"{name} is not healthy",
+                child,
+                pause=1.0,
             )
         self.say(f"{name} is ready.")
 
@@ -179,7 +208,15 @@ class Cluster:
         """Start the one-shot service."""
         env = {**self.environment("once"), **settings}
         command = [str(SCRIPT), *self.services["once"]["command"], *arguments]
-        runner = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=self.home)
+        runner = subprocess.Popen(
+            command,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            cwd=self.home,
+        )
         self.runners.append(runner)
         return runner
 
@@ -201,7 +238,9 @@ class Cluster:
         """A call of Airflow's REST API as the user admin."""
         if "Authorization" not in self.http.headers:
             login = {"username": "admin", "password": self.values["AIRFLOW_ADMIN_PASSWORD"]}
-            self.http.headers["Authorization"] = f"Bearer {self.http.post('/auth/token', json=login).raise_for_status().json()['access_token']}"
+            self.http.headers["Authorization"] = (
+                f"Bearer {self.http.post('/auth/token', json=login).raise_for_status().json()['access_token']}"
+            )
         return self.http.request(method, f"/api/v2{path}", **arguments).raise_for_status().json()
 
     def runs(self) -> list[dict[str, Any]]:
@@ -211,5 +250,7 @@ class Cluster:
 
     def tasks(self, run_id: str, task_id: str | None = None) -> list[dict[str, Any]]:
         """The task instances of a run."""
-        found = self.api(f"/dags/{DAG_ID}/dagRuns/{quote(run_id, safe='')}/taskInstances", params={"limit": 500})["task_instances"]
+        found = self.api(f"/dags/{DAG_ID}/dagRuns/{quote(run_id, safe='')}/taskInstances", params={"limit": 500})[
+            "task_instances"
+        ]
         return [each for each in found if task_id in (None, each["task_id"])]

@@ -1,4 +1,6 @@
-"""The name of a component's host. In docker-compose.yaml each has a host of its own; here they share one, and are told apart by this."""
+"""The name of a component's host. In docker-compose.yaml each has a host of its own; here they share one, and are told
+apart by this.
+"""
 
 from __future__ import annotations
 

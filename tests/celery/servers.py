@@ -1,4 +1,6 @@
-"""PostgreSQL and Redis as processes of the tests' own: on free ports, with their data in the tests' folder, as docker-compose.yaml configures them."""
+"""PostgreSQL and Redis as processes of the tests' own: on free ports, with their data in the tests' folder, as
+docker-compose.yaml configures them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from typing import Any
 from sandbox.standalone.children import Child
 
 
-def wait_until(ready: Callable[[], Any], seconds: float, failure: str, child: Child | None = None, pause: float = 0.2) -> Any:
+def wait_until(
+    ready: Callable[[], Any], seconds: float, failure: str, child: Child | None = None, pause: float = 0.2
+) -> Any:
     """Wait for a true value and return it. :raises RuntimeError: it took too long, or the process ended."""
     deadline = time.monotonic() + seconds
     while not (value := ready()):
@@ -63,16 +67,47 @@ class Postgres(Child):
             for path in (self.folder, password):
                 shutil.chown(path, "postgres", "postgres")
         data = self.folder / "data"
-        init = [programs / "initdb", "--pgdata", data, "--username", environment["POSTGRES_USER"], "--auth", "scram-sha-256", "--pwfile", password, "--no-sync"]
-        subprocess.run([*init, "--encoding", "UTF8", "--no-locale"], check=True, capture_output=True, cwd=self.folder, **user)
+        init = [
+            programs / "initdb",
+            "--pgdata",
+            data,
+            "--username",
+            environment["POSTGRES_USER"],
+            "--auth",
+            "scram-sha-256",
+            "--pwfile",
+            password,
+            "--no-sync",
+        ]
+        subprocess.run(
+            [*init, "--encoding", "UTF8", "--no-locale"], check=True, capture_output=True, cwd=self.folder, **user
+        )
         password.unlink()
-        command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        command = [
+            str(programs / "postgres"),
+            "-D",
+            str(data),
+            "-p",
+            str(port),
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "unix_socket_directories=",
+        ]
         # It is thrown away at the end: nothing needs to outlive a crash of the machine.
         command += ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
         if user:
             command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command]
         super().__init__(command, log=log, env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, cwd=self.folder)
-        self._check = [programs / "pg_isready", "--username", environment["POSTGRES_USER"], "--dbname", environment["POSTGRES_DB"], "--port", str(port)]
+        self._check = [
+            programs / "pg_isready",
+            "--username",
+            environment["POSTGRES_USER"],
+            "--dbname",
+            environment["POSTGRES_DB"],
+            "--port",
+            str(port),
+        ]
 
     def stop(self, patience: float = 15.0) -> None:
         """End it, and remove its data."""
@@ -82,14 +117,36 @@ class Postgres(Child):
     def wait(self) -> None:
         """Wait until it answers, and make the database."""
         command = [*self._check, "--host", "127.0.0.1"]
-        wait_until(lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0, 60, "PostgreSQL did not start", self)
+        wait_until(
+            lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0,
+            60,
+            "PostgreSQL did not start",
+            self,
+        )
         database = self.environment["POSTGRES_DB"]
         self.query(f'CREATE DATABASE "{database}"', database="postgres")
 
     def query(self, statement: str, database: str | None = None) -> str:
         """What psql prints of a statement, unaligned."""
-        command = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--command", statement, "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--username", self.environment["POSTGRES_USER"], "--dbname", database or self.environment["POSTGRES_DB"]]
+        command = [
+            "psql",
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--command",
+            statement,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
+        command += [
+            "--username",
+            self.environment["POSTGRES_USER"],
+            "--dbname",
+            database or self.environment["POSTGRES_DB"],
+        ]
         env = {"PATH": os.environ["PATH"], "PGPASSWORD": self.environment["POSTGRES_PASSWORD"], "LC_ALL": "C.UTF-8"}
         return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
 
@@ -108,7 +165,12 @@ class Redis(Child):
         folder.mkdir(parents=True)
         *shell, script = command
         own = f" --port {port} --bind 127.0.0.1 --dir {folder} --save ''"
-        super().__init__([*shell, script + own], log=folder.with_suffix(".log"), env={"PATH": os.environ["PATH"], **environment}, cwd=folder)
+        super().__init__(
+            [*shell, script + own],
+            log=folder.with_suffix(".log"),
+            env={"PATH": os.environ["PATH"], **environment},
+            cwd=folder,
+        )
 
     def wait(self) -> None:
         """Wait until it answers its own client."""
@@ -117,11 +179,19 @@ class Redis(Child):
     def ask(self, *command: str) -> str:
         """What ``redis-cli`` prints."""
         env = {"PATH": os.environ["PATH"], "REDISCLI_AUTH": self.password}
-        return subprocess.run(["redis-cli", "-p", str(self.port), *command], capture_output=True, text=True, env=env, check=False).stdout
+        return subprocess.run(
+            ["redis-cli", "-p", str(self.port), *command], capture_output=True, text=True, env=env, check=False
+        ).stdout
 
     def contents(self) -> str:
         """Everything in it, as text."""
-        kinds = {"string": ["get"], "list": ["lrange", "0", "-1"], "hash": ["hgetall"], "set": ["smembers"], "zset": ["zrange", "0", "-1"]}
+        kinds = {
+            "string": ["get"],
+            "list": ["lrange", "0", "-1"],
+            "hash": ["hgetall"],
+            "set": ["smembers"],
+            "zset": ["zrange", "0", "-1"],
+        }
         texts = []
         for key in self.ask("--scan").split():
             verb, *rest = kinds[self.ask("type", key).strip()]

@@ -1,4 +1,6 @@
-"""The set of docker-compose.yaml, run for real: two Celery workers, PostgreSQL, Redis, staging on S3. One worker is lost in the middle of its imports."""
+"""The set of docker-compose.yaml, run for real: two Celery workers, PostgreSQL, Redis, staging on S3. One worker is
+lost in the middle of its imports.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class _Servers:
 
     def __init__(self, cluster: Cluster) -> None:
         self.tenable, self.aws = cluster.url("sandbox:8741"), cluster.url("sandbox:8742")
-        self.facts: dict[str, Any] = {"accounts": json.loads(cluster.values["DAG_PARAMS"])["destinations"][0]["accounts"]}
+        self.facts: dict[str, Any] = {
+            "accounts": json.loads(cluster.values["DAG_PARAMS"])["destinations"][0]["accounts"]
+        }
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # Whoever ends the tests ends the processes too.
     before = signal.signal(signal.SIGTERM, give_up)
     example = json.loads(Cluster(tmp_path_factory.mktemp("example"), {}).values["DAG_PARAMS"])
-    with Cluster(tmp_path_factory.mktemp("cluster"), {"DAG_PARAMS": json.dumps({**example, "batch_size": BATCH})}) as cluster:
+    with Cluster(
+        tmp_path_factory.mktemp("cluster"), {"DAG_PARAMS": json.dumps({**example, "batch_size": BATCH})}
+    ) as cluster:
         cluster.start_all()
         yield cluster
     signal.signal(signal.SIGTERM, before)
@@ -69,7 +75,9 @@ def receipts(cluster: Cluster, run_id: str) -> dict[str, int]:
     found = {}
     for key, data in staged(cluster, run_id, "receipts/").items():
         _, *lines = [json.loads(line) for line in data.splitlines()]
-        found[key.removeprefix("receipts/").removesuffix(".jsonl")] = sum(line["accepted"] + sum(line["rejected"].values()) for line in lines)
+        found[key.removeprefix("receipts/").removesuffix(".jsonl")] = sum(
+            line["accepted"] + sum(line["rejected"].values()) for line in lines
+        )
     return found
 
 
@@ -105,7 +113,11 @@ def test_run_survives_the_loss_of_a_worker_in_the_middle_of_its_imports(cluster:
         victim = wait_until(in_the_middle, 300, "no import has a receipt")["hostname"]
         assert victim in WORKERS
         cluster.lose(victim)
-        lost = [each["rendered_map_index"] for each in cluster.tasks(run_id, "import_findings") if (each["state"], each["hostname"]) == ("running", victim)]
+        lost = [
+            each["rendered_map_index"]
+            for each in cluster.tasks(run_id, "import_findings")
+            if (each["state"], each["hostname"]) == ("running", victim)
+        ]
         cluster.say(f"{victim} is lost, with the imports of {lost}.")
         # The calls that were in flight end at the hub, which does not know that nobody waits for them.
         sent = wait_until(lambda: _settled(sandbox, lost), 120, "calls in flight did not end")
@@ -178,7 +190,9 @@ def test_run_that_cannot_be_started_has_a_status_of_its_own(cluster: Cluster) ->
 
 
 def test_nothing_is_staged_outside_the_object_store(cluster: Cluster) -> None:
-    assert not [path for path in (cluster.home / "homes").rglob("*") if re.search(r"\.(zst|parquet|jsonl|gz)$", path.name)]
+    assert not [
+        path for path in (cluster.home / "homes").rglob("*") if re.search(r"\.(zst|parquet|jsonl|gz)$", path.name)
+    ]
     store = cluster.children["staging"]
     assert isinstance(store, ObjectStore)
     kinds = {key.rpartition(".")[2] for key in store.objects()}
@@ -199,14 +213,18 @@ def test_no_secret_is_in_what_was_written(cluster: Cluster) -> None:
     objects = store.objects()
     assert len(objects) > 50
     tables = {name: content.encode() for name, content in postgres.contents().items()}
-    assert {"xcom", "rendered_task_instance_fields", "trigger", "log", "task_instance", "celery_taskmeta"} <= set(tables)
+    assert {"xcom", "rendered_task_instance_fields", "trigger", "log", "task_instance", "celery_taskmeta"} <= set(
+        tables
+    )
     assert tables["xcom"]
     for place, data in {**written, **objects, **tables, "redis": redis.contents().encode()}.items():
         assert not holds_secret(data, secrets), place
 
 
 def _files(home: Path) -> Iterator[Path]:
-    """What the components wrote: not the env file, or the file of passwords that Airflow's login reads. The sandbox tells its keys."""
+    """What the components wrote: not the env file, or the file of passwords that Airflow's login reads. The sandbox
+    tells its keys.
+    """
     known = {home / "env", home / "sandbox.log", home / "homes" / "api-server" / "passwords.json"}
     for path in home.rglob("*"):
         if path.is_file() and path not in known:

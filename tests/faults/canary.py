@@ -25,7 +25,12 @@ def forms_of(*secrets: str) -> list[bytes]:
     return [
         form.encode()
         for secret in secrets
-        for form in (secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode(), repr(secret.encode())[2:-1])
+        for form in (
+            secret,
+            quote(secret, safe=""),
+            base64.b64encode(secret.encode()).decode(),
+            repr(secret.encode())[2:-1],
+        )
     ]
 
 
@@ -51,7 +56,9 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}")
 
 
 def repeats(text: str, *secrets: str) -> str | None:
-    """What of a text repeats a secret, or sixteen characters of one, behind whatever encoding; None where nothing does."""
+    """What of a text repeats a secret, or sixteen characters of one, behind whatever encoding; None where nothing
+    does.
+    """
     parts = {secret[start : start + 16].lower() for secret in secrets for start in range(len(secret) - 15)}
     # Zeros in a row, or an account, prove nothing.
     parts = {part for part in parts if len(set(part)) >= 7}
@@ -65,7 +72,9 @@ def repeats(text: str, *secrets: str) -> str | None:
             new = {
                 unquote(view),
                 html.unescape(view),
-                re.sub(r"\\+u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})", lambda found: chr(int(found[1] or found[2], 16)), view),
+                re.sub(
+                    r"\\+u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})", lambda found: chr(int(found[1] or found[2], 16)), view
+                ),
                 re.sub(r"\\+([\"'/\\])", r"\1", view),
                 *_from_base64(view),
             } - seen

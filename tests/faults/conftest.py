@@ -60,7 +60,18 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
 @pytest.fixture(scope="session")
 def tiny_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """6 hosts, 60 vulnerabilities, of which a quarter is high or critical."""
-    arguments = ["--estate", "tiny", "--prepare-seconds", "0.05", "--days-behind", "60", "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
+    arguments = [
+        "--estate",
+        "tiny",
+        "--prepare-seconds",
+        "0.05",
+        "--days-behind",
+        "60",
+        "--access-key",
+        ACCESS_KEY,
+        "--secret-key",
+        SECRET_KEY,
+    ]
     with SandboxProcess(*arguments, log=tmp_path_factory.mktemp("sandbox") / "sandbox.log") as process:
         sandbox = Sandbox(process)
         yield sandbox
@@ -70,7 +81,18 @@ def tiny_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 @pytest.fixture(scope="session")
 def small_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """60 hosts of all kinds, 1,500 vulnerabilities."""
-    arguments = ["--estate", "small", "--prepare-seconds", "0.05", "--days-behind", "60", "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
+    arguments = [
+        "--estate",
+        "small",
+        "--prepare-seconds",
+        "0.05",
+        "--days-behind",
+        "60",
+        "--access-key",
+        ACCESS_KEY,
+        "--secret-key",
+        SECRET_KEY,
+    ]
     with SandboxProcess(*arguments, log=tmp_path_factory.mktemp("sandbox") / "sandbox.log") as process:
         sandbox = Sandbox(process)
         yield sandbox
@@ -86,7 +108,9 @@ def sandbox(tiny_sandbox: Sandbox) -> Sandbox:
 
 @pytest.fixture
 def pipeline(zygote: Zygote, sandbox: Sandbox, tmp_path: Path) -> Iterator[Pipeline]:
-    """A DAG that has never run. Whatever the test does to it, no secret may lie in what it leaves behind, and nothing is asked for that Tenable does not have."""
+    """A DAG that has never run. Whatever the test does to it, no secret may lie in what it leaves behind, and nothing
+    is asked for that Tenable does not have.
+    """
     yield Pipeline(zygote, sandbox, tmp_path / "dag")
     assert not leaks(tmp_path)
     assert sandbox.tenable("stats")["unknown_paths"] == []

@@ -1,6 +1,8 @@
-"""An export of any size, good records and hostile ones among them, through the real operators into a hub that only counts.
+"""An export of any size, good records and hostile ones among them, through the real operators into a hub that only
+counts.
 
-Records are generated chunk by chunk, so that the generator holds no memory. A good record's number stands in its finding's id, so that each of them can be ticked off.
+Records are generated chunk by chunk, so that the generator holds no memory. A good record's number stands in its
+finding's id, so that each of them can be ticked off.
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ from typing import Any
 
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.run.ledger import build_ledger, check_sums, destinations_of, rejected_lines, shard_manifests
+from airflow_provider_tenable.run.ledger import (
+    build_ledger,
+    check_sums,
+    destinations_of,
+    rejected_lines,
+    shard_manifests,
+)
 from airflow_provider_tenable.run.params import parse_settings
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import write_json
@@ -109,14 +117,26 @@ def several_other_values(made: Record, rng: random.Random) -> bytes:
 
 
 def a_huge_text(made: Record, rng: random.Random) -> bytes:
-    place, name = rng.choice([(made, "output"), (made["plugin"], "description"), (made["plugin"], "name"), (made, "finding_id"), (made["port"], "protocol")])
+    place, name = rng.choice(
+        [
+            (made, "output"),
+            (made["plugin"], "description"),
+            (made["plugin"], "name"),
+            (made, "finding_id"),
+            (made["port"], "protocol"),
+        ]
+    )
     place[name] = rng.choice(["x", "é", "😀", '"', "\\", "\x01", "\u202e"]) * 250_000
     return json.dumps(made, ensure_ascii=rng.random() < 0.5).encode()
 
 
 def a_lone_surrogate(made: Record, rng: random.Random) -> bytes:
     made[rng.choice(["output", "finding_id", "source", "recast_reason"])] = "a\ud800b\udfff"
-    return json.dumps(made).encode() if rng.random() < 0.5 else json.dumps(made, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return (
+        json.dumps(made).encode()
+        if rng.random() < 0.5
+        else json.dumps(made, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    )
 
 
 def bytes_that_are_no_unicode(made: Record, rng: random.Random) -> bytes:
@@ -141,7 +161,18 @@ def a_strange_port(made: Record, rng: random.Random) -> bytes:
 
 def a_strange_time(made: Record, rng: random.Random) -> bytes:
     for name in ("first_found", "last_found", "indexed", "last_fixed"):
-        made[name] = rng.choice(["0001-01-01T00:00:00Z", "9999-12-31T23:59:60Z", "2026-02-30T00:00:00Z", "0001-01-01T00:00:00+23:59", 2**62, -1, "soon", None])
+        made[name] = rng.choice(
+            [
+                "0001-01-01T00:00:00Z",
+                "9999-12-31T23:59:60Z",
+                "2026-02-30T00:00:00Z",
+                "0001-01-01T00:00:00+23:59",
+                2**62,
+                -1,
+                "soon",
+                None,
+            ]
+        )
     return json.dumps(made).encode()
 
 
@@ -161,9 +192,17 @@ def an_unknown_asset(made: Record, rng: random.Random) -> bytes:
 
 
 MUTATIONS: list[Callable[[Record, random.Random], bytes]] = [
-    without_a_key, another_value, several_other_values, a_lone_surrogate, bytes_that_are_no_unicode, a_number_that_is_none,
-    a_strange_port, a_strange_time, no_record, an_unknown_asset,
-]  # fmt: skip
+    without_a_key,
+    another_value,
+    several_other_values,
+    a_lone_surrogate,
+    bytes_that_are_no_unicode,
+    a_number_that_is_none,
+    a_strange_port,
+    a_strange_time,
+    no_record,
+    an_unknown_asset,
+]
 #: Large ones: one in so many hostile records.
 LARGE = [a_huge_text, ten_thousand_cves, deep_nesting]
 LARGE_EVERY = 40
@@ -202,7 +241,9 @@ class GeneratedTenable:
         first = (chunk_id - 1) * (PER_CHUNK if kind == "vulnerabilities" else 1_000)
         if kind == "assets":
             return json.dumps([_asset(number) for number in range(first, first + 1_000)]).encode()
-        head, middle, tail = json.dumps(record(0, 987_654_321)).replace(asset_id(0), "@").replace("987654321", "@").split("@")
+        head, middle, tail = (
+            json.dumps(record(0, 987_654_321)).replace(asset_id(0), "@").replace("987654321", "@").split("@")
+        )
         parts = [
             f"{head}{asset_id(number // PER_ASSET)}{middle}{GOOD_PLUGIN + number % PER_ASSET}{tail}".encode()
             for number in range(first, min(first + PER_CHUNK, self.good))
@@ -214,7 +255,12 @@ class GeneratedTenable:
 
 
 def _asset(number: int) -> Record:
-    aws = {"owner_id": ACCOUNT, "region": REGION, "availability_zone": f"{REGION}a", "ec2_instance_id": f"i-{number:017x}"}
+    aws = {
+        "owner_id": ACCOUNT,
+        "region": REGION,
+        "availability_zone": f"{REGION}a",
+        "ec2_instance_id": f"i-{number:017x}",
+    }
     return {"id": asset_id(number), "cloud": {"aws": aws}, "network": {"ipv4s": ["10.0.0.1"]}}
 
 
@@ -257,28 +303,52 @@ def run_hostile(tasks: Any, order: Record) -> Record:
     TenableExportOperator.hook = TenableToAsffOperator.hook = Hook()
     run = RunFolder.of(context)
     settings = parse_settings({})
-    destination = {"aws_conn_id": None, "accounts": [], "role_name": None, "region": None, "caller_account": ACCOUNT, "connection_region": REGION}
+    destination = {
+        "aws_conn_id": None,
+        "accounts": [],
+        "role_name": None,
+        "region": None,
+        "caller_account": ACCOUNT,
+        "connection_region": REGION,
+    }
     window = {"kind": "incremental", "since": 1, "until": int(time.time()), "bounded": False, "watermark": None}
     named = dataclasses.asdict(settings)
-    plan = {"window": window, "settings": {**named, "severities": list(named["severities"]), "states": list(named["states"])}, "destinations": [destination]}
+    plan = {
+        "window": window,
+        "settings": {**named, "severities": list(named["severities"]), "states": list(named["states"])},
+        "destinations": [destination],
+    }
     write_json(run.plan, plan)
     assets, found = (tasks.export(kind, {}) for kind in ("assets", "vulnerabilities"))
     shards = [{"index": index, "count": 4} for index in range(4)]
     write_json(run.shards, {"count": len(shards)})
     for shard in shards:
-        TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, assets=assets, vulnerabilities=found, plan=plan).execute(context)
+        TenableToAsffOperator(
+            task_id=f"transform_{shard['index']}", shard=shard, assets=assets, vulnerabilities=found, plan=plan
+        ).execute(context)
     hub = CountingHub(order["good"])
     for entry in destinations_of(shard_manifests(run)):
         receipts = Receipts(run, entry["account"], entry["region"], entry["parts"])
         folder = run.destination(entry["account"], entry["region"])
         lines = ((name, read_lines(folder / name)) for name in entry["parts"])
-        FindingsImport(sender=hub, receipts=receipts, bucket=TokenBucket(rate=1e9, burst=1e9)).run(lines, entry["findings"])
+        FindingsImport(sender=hub, receipts=receipts, bucket=TokenBucket(rate=1e9, burst=1e9)).run(
+            lines, entry["findings"]
+        )
     ledger = build_ledger(run, plan, exported=found["records"])
     check_sums(ledger)
     # One at a time: a list of them all would be the largest thing in this process.
-    rejected = Counter("with a reason" if line["code"] and line["message"] else "without" for line in rejected_lines(run))
+    rejected = Counter(
+        "with a reason" if line["code"] and line["message"] else "without" for line in rejected_lines(run)
+    )
     return {
-        "exported": ledger["exported"], "findings": ledger["findings"], "accepted": ledger["accepted"], "parked": ledger["parked"],
-        "skipped": ledger["skipped"], "rejected_with_reason": rejected["with a reason"], "rejected": rejected.total(),
-        "missing": hub.seen.count(0), "largest": hub.largest, "seconds": time.monotonic() - began,
-    }  # fmt: skip
+        "exported": ledger["exported"],
+        "findings": ledger["findings"],
+        "accepted": ledger["accepted"],
+        "parked": ledger["parked"],
+        "skipped": ledger["skipped"],
+        "rejected_with_reason": rejected["with a reason"],
+        "rejected": rejected.total(),
+        "missing": hub.seen.count(0),
+        "largest": hub.largest,
+        "seconds": time.monotonic() - began,
+    }

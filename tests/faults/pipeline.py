@@ -87,7 +87,14 @@ class Pipeline:
     """
 
     def __init__(
-        self, zygote: Zygote, sandbox: Sandbox, folder: Path, *, tenable: str | None = None, aws: str | None = None, env: dict[str, str] | None = None
+        self,
+        zygote: Zygote,
+        sandbox: Sandbox,
+        folder: Path,
+        *,
+        tenable: str | None = None,
+        aws: str | None = None,
+        env: dict[str, str] | None = None,
     ) -> None:
         self.zygote = zygote
         self.sandbox = sandbox
@@ -105,12 +112,23 @@ class Pipeline:
             **(env or {}),
         }
 
-    def start(self, run_id: str = "run-1", *, crash_at: str | None = None, env: dict[str, str] | None = None, **order: Any) -> int:
+    def start(
+        self, run_id: str = "run-1", *, crash_at: str | None = None, env: dict[str, str] | None = None, **order: Any
+    ) -> int:
         """Begin an attempt, or carry on with a run; the process's id."""
         crash = {"TENABLE_CRASH_AT": crash_at} if crash_at else {}
         settings = {**self.env, **(env or {}), **crash}
         defaults = {**self.defaults, **order.pop("defaults", {})}
-        answer = self.zygote.ask({"do": "start", "folder": str(self.folder), "run_id": run_id, "env": settings, "defaults": defaults, **order})
+        answer = self.zygote.ask(
+            {
+                "do": "start",
+                "folder": str(self.folder),
+                "run_id": run_id,
+                "env": settings,
+                "defaults": defaults,
+                **order,
+            }
+        )
         return int(answer["pid"])
 
     def wait(self, pid: int, seconds: float = 120.0) -> Result:
@@ -119,9 +137,20 @@ class Pipeline:
         if ended["code"] is None:
             raise AssertionError(f"The run did not end in {seconds} s:\n{self.log[-3000:]}")
         file = self.folder / f"outcome.{pid}.json"
-        outcome = json.loads(file.read_text()) if file.exists() else {"error": "NoOutcome", "message": f"exit {ended['code']}", "task": None}
+        outcome = (
+            json.loads(file.read_text())
+            if file.exists()
+            else {"error": "NoOutcome", "message": f"exit {ended['code']}", "task": None}
+        )
         killed = ended["code"] == -signal.SIGKILL
-        return Result(killed, None if killed else outcome["error"], outcome["message"] or "", outcome["task"], ended["peak"], ended["cpu"])
+        return Result(
+            killed,
+            None if killed else outcome["error"],
+            outcome["message"] or "",
+            outcome["task"],
+            ended["peak"],
+            ended["cpu"],
+        )
 
     def kill(self, pid: int) -> None:
         """End an attempt from outside."""

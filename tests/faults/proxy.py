@@ -1,4 +1,6 @@
-"""A TCP proxy that spoils what passes: latency, little bandwidth, resets, cut answers, silence, answers of its own. Names as in Toxiproxy."""
+"""A TCP proxy that spoils what passes: latency, little bandwidth, resets, cut answers, silence, answers of its own.
+Names as in Toxiproxy.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,9 @@ class FaultProxy:
                     self.requests.append(data)
                     toxic[0] = self._take(head[1] + b" " + head[2])
                 if (toxic[0] and toxic[0].kind == "answer") or self.target is None:
-                    writer.write(toxic[0].answer if toxic[0] else b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                    writer.write(
+                        toxic[0].answer if toxic[0] else b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
+                    )
                     await writer.drain()
                     return
                 if upstream is None:
@@ -111,7 +115,9 @@ class FaultProxy:
                 if each:
                     each.close()
 
-    async def _answers(self, source: asyncio.StreamReader, writer: asyncio.StreamWriter, current: list[Toxic | None]) -> None:
+    async def _answers(
+        self, source: asyncio.StreamReader, writer: asyncio.StreamWriter, current: list[Toxic | None]
+    ) -> None:
         struck, passed = None, 0
         try:
             while data := await source.read(65536):

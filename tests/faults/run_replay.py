@@ -21,12 +21,22 @@ def run_replay(tasks: Any, params: dict[str, Any]) -> None:
     context = {
         **tasks.context,
         "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=tasks.run_id, run_type="manual", conf=params),
-        "params": {"dag_id": "tenable_to_security_hub", "run_id": None, "transform": False, "max_rejected_ratio": 0.0, **params},
+        "params": {
+            "dag_id": "tenable_to_security_hub",
+            "run_id": None,
+            "transform": False,
+            "max_rejected_ratio": 0.0,
+            **params,
+        },
     }
     plan = tasks.once("plan_replay", lambda: replay.plan_replay(context))
     for shard in plan["shards"]:
         operator = TenableToAsffOperator(
-            task_id=f"transform_{shard['index']}", shard=shard, assets=plan["assets"], vulnerabilities=plan["vulnerabilities"], plan=plan["plan"]
+            task_id=f"transform_{shard['index']}",
+            shard=shard,
+            assets=plan["assets"],
+            vulnerabilities=plan["vulnerabilities"],
+            plan=plan["plan"],
         )
         tasks.once(operator.task_id, lambda operator=operator: operator.execute(context))
     for number, assignment in enumerate(tasks.once("plan_imports", lambda: pipeline.plan_imports(context))):

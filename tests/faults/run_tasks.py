@@ -1,6 +1,8 @@
-"""The DAG's tasks, run in order in this process with the real operators and hooks over real sockets; no scheduler, no database.
+"""The DAG's tasks, run in order in this process with the real operators and hooks over real sockets; no scheduler, no
+database.
 
-What a task returns is kept in a file, as XCom keeps it: a run that is carried on does not repeat tasks that have succeeded. The watermark's Variable is a file too.
+What a task returns is kept in a file, as XCom keeps it: a run that is carried on does not repeat tasks that have
+succeeded. The watermark's Variable is a file too.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ def replace_file(path: Path, text: str) -> None:
 class Tasks:
     """One attempt at one run of the DAG.
 
-    :param order: ``folder``, ``run_id``, ``run_type``, ``interval``, ``params``, ``defaults``, ``clear``, ``clear_tasks``, ``deferrable``, ``only``.
+    :param order: ``folder``, ``run_id``, ``run_type``, ``interval``, ``params``, ``defaults``, ``clear``,
+        ``clear_tasks``, ``deferrable``, ``only``.
     """
 
     def __init__(self, order: dict[str, Any]) -> None:
@@ -58,11 +61,23 @@ class Tasks:
         cleared = order.get("clear") or not self.xcom_file.exists()
         self.xcom: dict[str, Any] = {} if cleared else json.loads(self.xcom_file.read_text())
         # As a person clears single tasks, without those behind them.
-        self.xcom = {task: result for task, result in self.xcom.items() if not task.startswith(tuple(order.get("clear_tasks", ())))}
+        self.xcom = {
+            task: result
+            for task, result in self.xcom.items()
+            if not task.startswith(tuple(order.get("clear_tasks", ())))
+        }
         defaults = {**DEFAULTS, **order.get("defaults", {})}
-        interval = [None if each is None else datetime.fromtimestamp(each, UTC) for each in order.get("interval") or (None, None)]
+        interval = [
+            None if each is None else datetime.fromtimestamp(each, UTC)
+            for each in order.get("interval") or (None, None)
+        ]
         self.context: dict[str, Any] = {
-            "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=self.run_id, run_type=order.get("run_type", "manual"), conf=order.get("params", {})),
+            "dag_run": SimpleNamespace(
+                dag_id=DAG_ID,
+                run_id=self.run_id,
+                run_type=order.get("run_type", "manual"),
+                conf=order.get("params", {}),
+            ),
             "dag": SimpleNamespace(params=defaults),
             "params": {**defaults, **order.get("params", {})},
             "ti": SimpleNamespace(xcom_push=self._push),
@@ -90,10 +105,14 @@ class Tasks:
         try:
             plan = self.once("plan_run", lambda: plan_module.plan_run(context))
             assets = self.once("export_assets", lambda: self.export("assets", plan["asset_filters"]))
-            found = self.once("export_vulnerabilities", lambda: self.export("vulnerabilities", plan["vulnerability_filters"]))
+            found = self.once(
+                "export_vulnerabilities", lambda: self.export("vulnerabilities", plan["vulnerability_filters"])
+            )
             for shard in self.once("plan_shards", lambda: plan_module.plan_shards(context, found, assets)):
                 name = f"transform_{shard['index']}"
-                transform = TenableToAsffOperator(task_id=name, shard=shard, assets=assets, vulnerabilities=found, plan=plan)
+                transform = TenableToAsffOperator(
+                    task_id=name, shard=shard, assets=assets, vulnerabilities=found, plan=plan
+                )
                 self.once(name, lambda transform=transform: transform.execute(context))
             for number, assignment in enumerate(self.once("plan_imports", lambda: plan_module.plan_imports(context))):
                 name = f"import_findings_{number}"
@@ -106,7 +125,9 @@ class Tasks:
         self.once("remove_old_runs", lambda: retention.remove_old_runs(context))
 
     def export(self, kind: str, filters: dict[str, Any]) -> Any:
-        """An export; deferred ones wait in a trigger that is made anew from its serialised form each time, also after a crash."""
+        """An export; deferred ones wait in a trigger that is made anew from its serialised form each time, also after a
+        crash.
+        """
         operator = TenableExportOperator(
             task_id=f"export_{kind}",
             export=kind,

@@ -1,4 +1,6 @@
-"""Many runs in one worker process, with random faults; what the process holds is noted after each. Driven by ``scripts/soak.py``."""
+"""Many runs in one worker process, with random faults; what the process holds is noted after each. Driven by
+``scripts/soak.py``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,15 @@ from tests.faults.universe import Sandbox, differences, expected
 #: Faults at Tenable and at Security Hub that a run may meet, each with the chance that is asked for.
 TENABLE = [
     {"on": operation, **fault}
-    for operation in ("session", "vulns_export", "vulns_status", "vulns_chunk", "assets_export", "assets_status", "assets_chunk")
+    for operation in (
+        "session",
+        "vulns_export",
+        "vulns_status",
+        "vulns_chunk",
+        "assets_export",
+        "assets_status",
+        "assets_chunk",
+    )
     for fault in (
         {"do": "status", "status": 503},
         {"do": "status", "status": 500},
@@ -54,8 +64,12 @@ HUB = [
 
 
 def soak(order: dict[str, Any]) -> None:
-    """Runs ``first`` to ``last``. The process may be killed in any of them: the next one carries on with the run that was open."""
-    sandbox = Sandbox(SimpleNamespace(tenable=order["tenable"], aws=order["aws"], facts={"accounts": order["accounts"]}))  # type: ignore[arg-type]
+    """Runs ``first`` to ``last``. The process may be killed in any of them: the next one carries on with the run that
+    was open.
+    """
+    sandbox = Sandbox(
+        SimpleNamespace(tenable=order["tenable"], aws=order["aws"], facts={"accounts": order["accounts"]})
+    )  # type: ignore[arg-type]
     for number in range(order["first"], order["last"] + 1):
         rng = random.Random(f"{order['seed']}/{number}/{os.getpid()}")
         chance = order["chance"]
@@ -86,15 +100,23 @@ def soak(order: dict[str, Any]) -> None:
 def _live(sandbox: Sandbox, rng: random.Random) -> None:
     truth = sandbox.truth()["vulnerabilities"]
     for each in rng.sample(truth, 5):
-        sandbox.change({"do": rng.choice(["rescan", "fix", "reopen", "accept"]), "finding_id": each["finding_id"], "found_ago": 60})
+        sandbox.change(
+            {"do": rng.choice(["rescan", "fix", "reopen", "accept"]), "finding_id": each["finding_id"], "found_ago": 60}
+        )
 
 
 def _note(folder: Path, number: int, seconds: float, errors: list[str], wrong: dict[str, Any]) -> None:
     gc.collect()
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     line = {
-        "pid": os.getpid(), "run": number, "seconds": round(seconds, 2), "errors": errors, "wrong": wrong, "resident": resident,
-        "files": len(os.listdir("/proc/self/fd")), "threads": threading.active_count(),
-    }  # fmt: skip
+        "pid": os.getpid(),
+        "run": number,
+        "seconds": round(seconds, 2),
+        "errors": errors,
+        "wrong": wrong,
+        "resident": resident,
+        "files": len(os.listdir("/proc/self/fd")),
+        "threads": threading.active_count(),
+    }
     with (folder / "vitals.jsonl").open("a") as vitals:
         vitals.write(json.dumps(line) + "\n")

@@ -1,4 +1,6 @@
-"""The asset index under faults: whatever becomes of it, and whoever works beside it, no asset is missing and none is an old one."""
+"""The asset index under faults: whatever becomes of it, and whoever works beside it, no asset is missing and none is an
+old one.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def filters(sandbox: Sandbox) -> list[bool]:
 
 def change(sandbox: Sandbox, number: int) -> None:
     """An instance is another account's from now on, and all are scanned."""
-    theirs = sorted({each["asset_id"] for each in sandbox.truth()["vulnerabilities"] if belongs(each, sandbox.accounts)})
+    theirs = sorted(
+        {each["asset_id"] for each in sandbox.truth()["vulnerabilities"] if belongs(each, sandbox.accounts)}
+    )
     sandbox.change({"do": "change_asset", "asset_id": theirs[0], "set": {"account": sandbox.accounts[number % 3]}})
     rescan(sandbox)
 
@@ -42,7 +46,9 @@ def go_on(pipeline: Pipeline, sandbox: Sandbox, run_id: str) -> None:
 
 @pytest.mark.parametrize("damage", [flip, cut, empty, delete])
 @pytest.mark.parametrize("name", ["manifest.json", "assets-*"])
-def test_damaged_index_leads_to_a_full_export(pipeline: Pipeline, sandbox: Sandbox, name: str, damage: Callable[[Path], None]) -> None:
+def test_damaged_index_leads_to_a_full_export(
+    pipeline: Pipeline, sandbox: Sandbox, name: str, damage: Callable[[Path], None]
+) -> None:
     pipeline.succeed("run-1")
     damage(sorted(index_of(pipeline).glob(name))[0])
     go_on(pipeline, sandbox, "run-2")
@@ -51,7 +57,9 @@ def test_damaged_index_leads_to_a_full_export(pipeline: Pipeline, sandbox: Sandb
     assert "All assets are exported: " in pipeline.log
 
 
-def test_part_that_is_lost_after_the_plan_fails_with_advice_and_the_cleared_run_exports_all(pipeline: Pipeline, sandbox: Sandbox) -> None:
+def test_part_that_is_lost_after_the_plan_fails_with_advice_and_the_cleared_run_exports_all(
+    pipeline: Pipeline, sandbox: Sandbox
+) -> None:
     pipeline.succeed("run-1")
     sandbox.advance(2 * HOUR)
     rescan(sandbox)
@@ -77,7 +85,13 @@ def test_run_that_failed_finds_its_parts_when_it_is_carried_on_days_later(pipeli
     for number in (3, 4):
         sandbox.advance(30 * HOUR)
         # Else the new index would be, byte for byte, the old one.
-        sandbox.change({"do": "change_asset", "asset_id": sandbox.truth()["assets"][0]["asset_id"], "set": {"acr": number, "tags": [["run", str(number)]]}})
+        sandbox.change(
+            {
+                "do": "change_asset",
+                "asset_id": sandbox.truth()["assets"][0]["asset_id"],
+                "set": {"acr": number, "tags": [["run", str(number)]]},
+            }
+        )
         pipeline.succeed(f"run-{number}", patches=soon)
     assert filters(sandbox) == [False, True, False, False]
     pipeline.succeed("run-2", patches=soon)
@@ -86,7 +100,9 @@ def test_run_that_failed_finds_its_parts_when_it_is_carried_on_days_later(pipeli
     assert len(list(index_of(pipeline).glob("assets-*"))) == 2
 
 
-def test_backfill_beside_a_scheduled_run_spoils_neither_its_assets_nor_the_index(pipeline: Pipeline, sandbox: Sandbox) -> None:
+def test_backfill_beside_a_scheduled_run_spoils_neither_its_assets_nor_the_index(
+    pipeline: Pipeline, sandbox: Sandbox
+) -> None:
     pipeline.succeed("run-1")
     for number in (1, 2):
         sandbox.advance(2 * HOUR)

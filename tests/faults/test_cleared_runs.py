@@ -1,4 +1,6 @@
-"""A person clears what Airflow lets him clear: a whole run, one that was complete, single tasks; with other settings than before. Nothing is lost, nothing invented."""
+"""A person clears what Airflow lets him clear: a whole run, one that was complete, single tasks; with other settings
+than before. Nothing is lost, nothing invented.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def assert_delivered(pipeline: Pipeline, sandbox: Sandbox) -> None:
 @pytest.fixture
 def hidden(sandbox: Sandbox) -> list[str]:
     """Two assets that Tenable has not published yet."""
-    assets = sorted({each["asset_id"] for each in sandbox.truth()["vulnerabilities"] if belongs(each, sandbox.accounts)})[:2]
+    assets = sorted(
+        {each["asset_id"] for each in sandbox.truth()["vulnerabilities"] if belongs(each, sandbox.accounts)}
+    )[:2]
     for asset in assets:
         sandbox.change({"do": "hide_asset", "asset_id": asset, "singly": False})
     return assets
@@ -40,11 +44,16 @@ def pool(pipeline: Pipeline) -> dict[str, set[str]]:
     """The assets that records wait for, by part."""
     folder = pipeline.staging / "tenable_to_security_hub" / "parked"
     return {
-        file.name: {json.loads(line)["record"]["asset"]["uuid"] for line in gzip.decompress(file.read_bytes()).splitlines()} for file in folder.glob("*.gz")
+        file.name: {
+            json.loads(line)["record"]["asset"]["uuid"] for line in gzip.decompress(file.read_bytes()).splitlines()
+        }
+        for file in folder.glob("*.gz")
     }
 
 
-def test_run_that_was_complete_and_is_cleared_twice_keeps_what_it_had_parked(pipeline: Pipeline, sandbox: Sandbox, hidden: list[str]) -> None:
+def test_run_that_was_complete_and_is_cleared_twice_keeps_what_it_had_parked(
+    pipeline: Pipeline, sandbox: Sandbox, hidden: list[str]
+) -> None:
     pipeline.succeed()
     assert set.union(*pool(pipeline).values()) == set(hidden)
     # It takes its own records from the pool, and parks them again; what has been scanned since, it parks too.
@@ -59,7 +68,9 @@ def test_run_that_was_complete_and_is_cleared_twice_keeps_what_it_had_parked(pip
     assert_delivered(pipeline, sandbox)
 
 
-def test_plan_of_shards_that_is_cleared_alone_drops_no_parked_record_unread(pipeline: Pipeline, sandbox: Sandbox, hidden: list[str]) -> None:
+def test_plan_of_shards_that_is_cleared_alone_drops_no_parked_record_unread(
+    pipeline: Pipeline, sandbox: Sandbox, hidden: list[str]
+) -> None:
     """It claims what has come into the pool since; but its transform has read only what had been there."""
     pipeline.succeed("run-1")
     assert pipeline.run("run-2", crash_at="ledger_written").killed
@@ -74,7 +85,9 @@ def test_plan_of_shards_that_is_cleared_alone_drops_no_parked_record_unread(pipe
     assert_delivered(pipeline, sandbox)
 
 
-def test_what_a_run_claimed_that_nobody_carries_on_is_taken_by_the_next(pipeline: Pipeline, sandbox: Sandbox, hidden: list[str]) -> None:
+def test_what_a_run_claimed_that_nobody_carries_on_is_taken_by_the_next(
+    pipeline: Pipeline, sandbox: Sandbox, hidden: list[str]
+) -> None:
     pipeline.succeed("run-1")
     assert pipeline.run("run-2", crash_at="shards_planned").killed
     publish(sandbox, hidden)
@@ -83,7 +96,9 @@ def test_what_a_run_claimed_that_nobody_carries_on_is_taken_by_the_next(pipeline
     assert_delivered(pipeline, sandbox)
 
 
-def test_pool_that_is_damaged_stops_the_run_with_advice_that_helps(pipeline: Pipeline, sandbox: Sandbox, hidden: list[str]) -> None:
+def test_pool_that_is_damaged_stops_the_run_with_advice_that_helps(
+    pipeline: Pipeline, sandbox: Sandbox, hidden: list[str]
+) -> None:
     pipeline.succeed("run-1")
     watermark = pipeline.watermark
     (part,) = (pipeline.staging / "tenable_to_security_hub" / "parked").glob("*.gz")
@@ -100,7 +115,9 @@ def test_pool_that_is_damaged_stops_the_run_with_advice_that_helps(pipeline: Pip
     assert_delivered(pipeline, sandbox)
 
 
-def test_staging_path_that_is_changed_in_mid_run_is_named_as_the_cause(pipeline: Pipeline, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_staging_path_that_is_changed_in_mid_run_is_named_as_the_cause(
+    pipeline: Pipeline, sandbox: Sandbox, tmp_path: Path
+) -> None:
     assert pipeline.run(crash_at="shards_planned").killed
     elsewhere = {"AIRFLOW__TENABLE__STAGING_PATH": f"file://{tmp_path / 'elsewhere'}"}
     result = pipeline.run(env=elsewhere)
@@ -111,7 +128,9 @@ def test_staging_path_that_is_changed_in_mid_run_is_named_as_the_cause(pipeline:
     assert "staging_path changed since the run began" in pipeline.log or "was not planned" in pipeline.log
 
 
-def test_destinations_that_are_mended_between_two_attempts_count_for_the_second(pipeline: Pipeline, sandbox: Sandbox) -> None:
+def test_destinations_that_are_mended_between_two_attempts_count_for_the_second(
+    pipeline: Pipeline, sandbox: Sandbox
+) -> None:
     usual = pipeline.defaults["destinations"]
     assert pipeline.run(crash_at="receipts_written", params={"destinations": usual[:1]}).killed
     pipeline.succeed(clear=True)
@@ -119,7 +138,9 @@ def test_destinations_that_are_mended_between_two_attempts_count_for_the_second(
     assert pipeline.watermark
 
 
-def test_shards_that_become_fewer_leave_nothing_behind_that_counts(pipeline: Pipeline, sandbox: Sandbox, hidden: list[str]) -> None:
+def test_shards_that_become_fewer_leave_nothing_behind_that_counts(
+    pipeline: Pipeline, sandbox: Sandbox, hidden: list[str]
+) -> None:
     """Manifests, parked and rejected parts of shards that are no more."""
     # 50 assets a chunk, and one chunk more for the pool.
     pipeline.succeed("run-1")
@@ -139,9 +160,13 @@ def test_findings_that_were_refused_under_other_ids_are_not_replayed(pipeline: P
     """The run is cleared with another scheme of ids: what was refused before is no finding of it any more."""
     for each in wanted_ids(sandbox)[2:5]:
         old_id = "/".join(part for number, part in enumerate(each.split("/")) if number in (0, 2, 3))
-        sandbox.hub_fault({"on": IMPORT, "do": "fail_findings", "code": "InvalidInput", "ids_containing": old_id, "times": None})
+        sandbox.hub_fault(
+            {"on": IMPORT, "do": "fail_findings", "code": "InvalidInput", "ids_containing": old_id, "times": None}
+        )
     tolerant = {"max_rejected_ratio": 1.0}
-    assert pipeline.run(patches=QUICK, defaults=tolerant, env={"AIRFLOW__TENABLE__ID_SCHEME": "tvm2aws"}, crash_at="before_watermark").killed
+    assert pipeline.run(
+        patches=QUICK, defaults=tolerant, env={"AIRFLOW__TENABLE__ID_SCHEME": "tvm2aws"}, crash_at="before_watermark"
+    ).killed
     assert len(rejected(pipeline)) == 3
     sandbox.clear_faults()
     sandbox.aws("reset", {})

@@ -1,7 +1,8 @@
 """A run dies by SIGKILL at every boundary in turn; carried on, it ends as if nothing had happened.
 
-The run that is killed is an eventful one: its export breaks once and is started again, a new host's asset is missing, one that was missing has come, the asset
-index is brought up to date and has garbage in it, Security Hub rejects a finding. All tests share one history, as the runs of a real deployment do.
+The run that is killed is an eventful one: its export breaks once and is started again, a new host's asset is missing,
+one that was missing has come, the asset index is brought up to date and has garbage in it, Security Hub rejects a
+finding. All tests share one history, as the runs of a real deployment do.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ class History:
         truth = self.sandbox.truth()["vulnerabilities"]
         assets = {each["asset_id"] for each in truth if belongs(each, self.sandbox.accounts)}
         # Enough findings that something is left when one finding is refused.
-        self.assets = sorted(assets, key=lambda asset: sum(each["asset_id"] == asset and belongs(each, self.sandbox.accounts) for each in truth))[-3:]
+        self.assets = sorted(
+            assets,
+            key=lambda asset: sum(each["asset_id"] == asset and belongs(each, self.sandbox.accounts) for each in truth),
+        )[-3:]
         self.hidden: str | None = None
         self.launch()
         self.pipeline.succeed("run-0", defaults=self.pipeline.defaults)
@@ -52,7 +56,9 @@ class History:
         return Pipeline(self.zygote, self.sandbox, folder)
 
     def launch(self) -> None:
-        """A new host has findings, and its asset is in no export and no single lookup; that of the one before has come."""
+        """A new host has findings, and its asset is in no export and no single lookup; that of the one before has
+        come.
+        """
         if self.hidden:
             self.sandbox.change({"do": "show_asset", "asset_id": self.hidden})
         self.hidden = None
@@ -60,7 +66,9 @@ class History:
             self.sandbox.change({"do": "launch", "hidden": True})
             truth = self.sandbox.truth()
             theirs = {each["asset_id"] for each in truth["vulnerabilities"] if belongs(each, self.sandbox.accounts)}
-            self.hidden = next((each["asset_id"] for each in truth["assets"] if each["is_hidden"] and each["asset_id"] in theirs), None)
+            self.hidden = next(
+                (each["asset_id"] for each in truth["assets"] if each["is_hidden"] and each["asset_id"] in theirs), None
+            )
 
     #: How old garbage must be, on a store where none can be made that is old.
     patches: ClassVar[dict[str, float]] = {}
@@ -72,7 +80,9 @@ class History:
         os.utime(part, times=(time.time() - 2 * 86400,) * 2)
 
     def let_something_happen(self) -> dict[str, Any]:
-        """An hour passes, hosts are scanned, a new host's asset is missing, one finding will be refused; all of it but this is expected in the hub."""
+        """An hour passes, hosts are scanned, a new host's asset is missing, one finding will be refused; all of it but
+        this is expected in the hub.
+        """
         self.number += 1
         self.sandbox.clear_faults()
         self.sandbox.advance(3600)
@@ -86,14 +96,29 @@ class History:
         wanted = expected(truth, self.sandbox.accounts)
         theirs = [each for each in truth["vulnerabilities"] if belongs(each, self.sandbox.accounts)]
         # A fixed one is not scanned again, so it would not be exported.
-        refused = next(identity_of(each) for each in theirs if each["asset_id"] == refused_of and each["state"] != "FIXED")
+        refused = next(
+            identity_of(each) for each in theirs if each["asset_id"] == refused_of and each["state"] != "FIXED"
+        )
         for identity in [refused, *(identity_of(each) for each in theirs if each["asset_id"] == self.hidden)]:
             wanted.pop(identity)
             if identity in before:
                 wanted[identity] = before[identity]
         self.sandbox.fault({"on": "job", "do": "fail_chunks", "chunks": [1], "kind": "vulns"})
-        self.sandbox.hub_fault({"on": "BatchImportFindings", "do": "fail_findings", "code": "InvalidInput", "ids_containing": refused, "times": None})
-        return {"wanted": wanted, "refused": refused, "jobs": self.sandbox.jobs()["created"], "assets": self.sandbox.jobs("assets")["created"]}
+        self.sandbox.hub_fault(
+            {
+                "on": "BatchImportFindings",
+                "do": "fail_findings",
+                "code": "InvalidInput",
+                "ids_containing": refused,
+                "times": None,
+            }
+        )
+        return {
+            "wanted": wanted,
+            "refused": refused,
+            "jobs": self.sandbox.jobs()["created"],
+            "assets": self.sandbox.jobs("assets")["created"],
+        }
 
     def check(self, scene: dict[str, Any]) -> None:
         """The hub equals the oracle, and Tenable was asked at most once more than needed."""
@@ -150,7 +175,9 @@ def attempt(history: History, crash_at: str, *, carry_on: str) -> None:
 
 
 @pytest.mark.parametrize("point", list(CrashPoint))
-def test_run_killed_at_every_boundary_is_carried_on_by_the_retry_of_its_task(history: History, point: CrashPoint) -> None:
+def test_run_killed_at_every_boundary_is_carried_on_by_the_retry_of_its_task(
+    history: History, point: CrashPoint
+) -> None:
     attempt(history, point.value, carry_on="retry")
 
 
@@ -160,7 +187,14 @@ def test_run_killed_at_every_boundary_is_made_good_by_the_next_run(history: Hist
 
 
 @pytest.mark.parametrize(
-    "point", [CrashPoint.CHUNK_STAGED, CrashPoint.SHARD_MANIFEST_WRITTEN, CrashPoint.CALL_ANSWERED, CrashPoint.WATERMARK_WRITTEN, CrashPoint.RUN_COMPLETE]
+    "point",
+    [
+        CrashPoint.CHUNK_STAGED,
+        CrashPoint.SHARD_MANIFEST_WRITTEN,
+        CrashPoint.CALL_ANSWERED,
+        CrashPoint.WATERMARK_WRITTEN,
+        CrashPoint.RUN_COMPLETE,
+    ],
 )
 def test_killed_run_can_be_cleared_and_run_again_as_a_whole(history: History, point: CrashPoint) -> None:
     attempt(history, point.value, carry_on="clear")
@@ -196,5 +230,10 @@ def test_every_boundary_is_reached_by_a_sunny_run(history: History) -> None:
 
 
 def test_every_boundary_in_the_code_is_a_registered_one_and_the_other_way_round() -> None:
-    used = {name for file in PACKAGE.rglob("*.py") if file.name != "crash_points.py" for name in re.findall(r"reached\(([^)]*)\)", file.read_text())}
+    used = {
+        name
+        for file in PACKAGE.rglob("*.py")
+        if file.name != "crash_points.py"
+        for name in re.findall(r"reached\(([^)]*)\)", file.read_text())
+    }
     assert used == {f"CrashPoint.{point.name}" for point in CrashPoint}

@@ -1,4 +1,6 @@
-"""Ids that come from outside and would become part of a URL: no call is made that was not meant, and no answer about another asset is believed."""
+"""Ids that come from outside and would become part of a URL: no call is made that was not meant, and no answer about
+another asset is believed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def _records(*asset_ids: str) -> list[dict[str, Any]]:
     return records
 
 
-def test_asset_id_that_is_no_uuid_is_not_asked_for_and_its_record_is_parked(pipeline: Pipeline, sandbox: Sandbox) -> None:
+def test_asset_id_that_is_no_uuid_is_not_asked_for_and_its_record_is_parked(
+    pipeline: Pipeline, sandbox: Sandbox
+) -> None:
     sandbox.fault({"on": "vulns_chunk", "do": "body", "body": _records(*HOSTILE_IDS, UNKNOWN)})
     # A budget of one: ids that are not asked for cost no look-up.
     pipeline.succeed(env={"AIRFLOW__TENABLE__ASSET_LOOKUPS": "1"})

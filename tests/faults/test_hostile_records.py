@@ -1,4 +1,6 @@
-"""Hostile records among good ones. Every good one is delivered, every bad one is delivered too or counted with its reason, and memory stays bounded."""
+"""Hostile records among good ones. Every good one is delivered, every bad one is delivered too or counted with its
+reason, and memory stays bounded.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from tests.unit.asff.mapping import checked_line
 
 FULL = os.environ.get("FAULTS") == "full"
 GOOD, BAD = (1_000_000, 100_000) if FULL else (20_000, 2_000)
-RESOURCE = ec2_resource(AssetRow(id="a", owner_id=hostile.ACCOUNT, region=hostile.REGION, instance_id="i-00000000000000001"))
+RESOURCE = ec2_resource(
+    AssetRow(id="a", owner_id=hostile.ACCOUNT, region=hostile.REGION, instance_id="i-00000000000000001")
+)
 ARN = "arn:aws:securityhub:us-east-1::product/tenable/vulnerability-management"
 
 
@@ -42,9 +46,21 @@ def test_hostile_records_cost_no_good_one_and_no_memory(pipeline: Pipeline) -> N
     assert result.peak - pipeline.zygote.resident < 300_000_000
 
 
-@settings(max_examples=1_000 if FULL else 60, deadline=None, derandomize=not FULL, database=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.tuples(st.sampled_from([*hostile.MUTATIONS, *hostile.LARGE]), st.integers(0, 2**32)), min_size=1, max_size=25))
-def test_every_hostile_record_is_a_finding_within_the_limits_or_has_a_reason(mutations: list[tuple[object, int]]) -> None:
+@settings(
+    max_examples=1_000 if FULL else 60,
+    deadline=None,
+    derandomize=not FULL,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([*hostile.MUTATIONS, *hostile.LARGE]), st.integers(0, 2**32)), min_size=1, max_size=25
+    )
+)
+def test_every_hostile_record_is_a_finding_within_the_limits_or_has_a_reason(
+    mutations: list[tuple[object, int]],
+) -> None:
     texts = [mutate(hostile.record(number, 1), random.Random(seed)) for number, (mutate, seed) in enumerate(mutations)]  # type: ignore[operator]
     chunk = b"[" + b",".join([b"%s" % json.dumps(hostile.record(0, 1)).encode(), *texts]) + b"]"
     records, unreadable = decode_chunk(chunk, Vulnerability)
@@ -52,7 +68,9 @@ def test_every_hostile_record_is_a_finding_within_the_limits_or_has_a_reason(mut
     reasons = [reason for _, reason in unreadable]
     for record in records:
         try:
-            line = checked_line(record, plugin_parts(decode_plugin(bytes(record.plugin))), RESOURCE, ARN, MappingOptions())
+            line = checked_line(
+                record, plugin_parts(decode_plugin(bytes(record.plugin))), RESOURCE, ARN, MappingOptions()
+            )
         except (UnmappableError, ValueError, RecursionError) as error:
             reasons.append(str(error))
             continue

@@ -1,4 +1,6 @@
-"""Texts of Tenable, Security Hub and STS that would begin a log line of their own, or steer a terminal: they are quoted on one line, and act on nothing."""
+"""Texts of Tenable, Security Hub and STS that would begin a log line of their own, or steer a terminal: they are quoted
+on one line, and act on nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ from tests.faults.universe import Sandbox
 #: Line breaks of every kind, terminal sequences, bidirectional overrides, and more than anybody wants to read.
 MARK = "INJECTED"
 TEXT = (
-    f"words\n{MARK} ERROR\r\n{MARK}\r{MARK}\u2028{MARK}\u2029{MARK}\x85{MARK}\x0b{MARK}\x0c{MARK}\x1c\x1b[2J\x1b]0;title\x07\x9b31m\u202eLRO\u2066\x00\x08"
-    + "long " * 2_000
+    f"words\n{MARK} "
+    f"ERROR\r\n{MARK}\r{MARK}\u2028{MARK}\u2029{MARK}\x85{MARK}\x0b{MARK}\x0c{MARK}\x1c\x1b[2J\x1b]0;title\x07\x9b31m\u202eLRO\u2066\x00\x08"
+    + "long "
+    * 2_000
 )
 
 
@@ -35,11 +39,19 @@ def outcomes(pipeline: Pipeline) -> str:
 #: What Tenable says, and where.
 TENABLE: dict[str, list[dict[str, Any]]] = {
     "error of a refused request": [{"on": "vulns_export", "do": "status", "status": 400, "body": {"error": TEXT}}],
-    "error of a request that is tried again": [{"on": "vulns_status", "do": "status", "status": 500, "body": TEXT, "times": 3}],
-    "page in plain text": [{"on": "vulns_chunk", "do": "status", "status": 503, "body": TEXT, "headers": {"Content-Type": "text/plain"}}],
+    "error of a request that is tried again": [
+        {"on": "vulns_status", "do": "status", "status": 500, "body": TEXT, "times": 3}
+    ],
+    "page in plain text": [
+        {"on": "vulns_chunk", "do": "status", "status": 503, "body": TEXT, "headers": {"Content-Type": "text/plain"}}
+    ],
     "reason of a job": [{"on": "job", "kind": "vulns", "do": "error", "keep_chunks": 0, "reason": TEXT}],
-    "reason of a job that is finished": [{"on": "vulns_status", "do": "body", "body": {"status": "FINISHED", "chunks_available": [], "reason": TEXT}}],
-    "reason that is not a text": [{"on": "vulns_status", "do": "body", "body": {"status": "ERROR", "reason": {"a": [TEXT]}}}],
+    "reason of a job that is finished": [
+        {"on": "vulns_status", "do": "body", "body": {"status": "FINISHED", "chunks_available": [], "reason": TEXT}}
+    ],
+    "reason that is not a text": [
+        {"on": "vulns_status", "do": "body", "body": {"status": "ERROR", "reason": {"a": [TEXT]}}}
+    ],
     "status of a job": [{"on": "vulns_status", "do": "body", "body": {"status": TEXT}}],
     "id of an export": [{"on": "vulns_export", "do": "body", "body": {"export_uuid": TEXT}}],
     "ids of chunks": [{"on": "vulns_status", "do": "body", "body": {"status": "FINISHED", "chunks_available": [TEXT]}}],
@@ -82,19 +94,47 @@ def test_text_of_records_is_quoted_on_one_line(pipeline: Pipeline, sandbox: Sand
 
 
 HUB: dict[str, list[dict[str, Any]]] = {
-    "code and message of a finding": [{"on": "BatchImportFindings", "do": "fail_findings", "code": TEXT, "message": TEXT, "times": None}],
-    "message of a rejected finding": [{"on": "BatchImportFindings", "do": "fail_findings", "code": "InvalidInput", "message": TEXT, "times": None}],
-    "message of a hub that is off": [{"on": "BatchImportFindings", "do": "fail_findings", "code": "InvalidAccess", "message": TEXT}],
+    "code and message of a finding": [
+        {"on": "BatchImportFindings", "do": "fail_findings", "code": TEXT, "message": TEXT, "times": None}
+    ],
+    "message of a rejected finding": [
+        {"on": "BatchImportFindings", "do": "fail_findings", "code": "InvalidInput", "message": TEXT, "times": None}
+    ],
+    "message of a hub that is off": [
+        {"on": "BatchImportFindings", "do": "fail_findings", "code": "InvalidAccess", "message": TEXT}
+    ],
     "message of a refused call": [
-        {"on": "BatchImportFindings", "do": "status", "status": 403, "body": {"Code": "AccessDeniedException", "Message": TEXT}},
+        {
+            "on": "BatchImportFindings",
+            "do": "status",
+            "status": 403,
+            "body": {"Code": "AccessDeniedException", "Message": TEXT},
+        },
     ],
-    "code of a refused call": [{"on": "BatchImportFindings", "do": "status", "status": 403, "body": {"Code": TEXT, "Message": TEXT}}],
+    "code of a refused call": [
+        {"on": "BatchImportFindings", "do": "status", "status": 403, "body": {"Code": TEXT, "Message": TEXT}}
+    ],
     "message of a call that is tried again": [
-        {"on": "BatchImportFindings", "do": "status", "status": 500, "body": {"Code": "InternalException", "Message": TEXT}, "times": 3}
+        {
+            "on": "BatchImportFindings",
+            "do": "status",
+            "status": 500,
+            "body": {"Code": "InternalException", "Message": TEXT},
+            "times": 3,
+        }
     ],
-    "message of a call that is halved": [{"on": "BatchImportFindings", "do": "poison_call", "ids_containing": "/", "message": TEXT, "times": None}],
+    "message of a call that is halved": [
+        {"on": "BatchImportFindings", "do": "poison_call", "ids_containing": "/", "message": TEXT, "times": None}
+    ],
     "preflight": [{"on": "DescribeHub", "do": "status", "status": 400, "body": {"Code": TEXT, "Message": TEXT}}],
-    "products": [{"on": "ListEnabledProductsForImport", "do": "status", "status": 500, "body": {"Code": "InternalException", "Message": TEXT}}],
+    "products": [
+        {
+            "on": "ListEnabledProductsForImport",
+            "do": "status",
+            "status": 500,
+            "body": {"Code": "InternalException", "Message": TEXT},
+        }
+    ],
 }
 
 
@@ -111,15 +151,30 @@ def test_text_of_security_hub_is_quoted_on_one_line(pipeline: Pipeline, sandbox:
 @pytest.mark.parametrize("status", [400, 403])
 def test_text_of_sts_is_quoted_on_one_line(pipeline: Pipeline, sandbox: Sandbox, operation: str, status: int) -> None:
     text = "".join(char for char in TEXT if char.isprintable() or char in "\n\r\u2028\u2029\x85\u202e\u2066")
-    body = f"<ErrorResponse><Error><Type>Sender</Type><Code>{text}</Code><Message>{text}</Message></Error></ErrorResponse>"
-    sandbox.hub_fault({"on": operation, "do": "status", "status": status, "body": body, "headers": {"Content-Type": "text/xml"}})
+    body = (
+        f"<ErrorResponse><Error><Type>Sender</Type><Code>{text}</Code><Message>{text}</Message></Error></ErrorResponse>"
+    )
+    sandbox.hub_fault(
+        {"on": operation, "do": "status", "status": status, "body": body, "headers": {"Content-Type": "text/xml"}}
+    )
     assert_one_line_each(pipeline, pipeline.run())
 
 
 def test_account_that_sts_names_is_quoted_on_one_line(pipeline: Pipeline, sandbox: Sandbox) -> None:
-    text = TEXT.replace("\x1b", "").replace("\x00", "").replace("\x08", "").replace("\x07", "").replace("\x0b", "").replace("\x0c", "").replace("\x1c", "")
-    body = f"<GetCallerIdentityResponse><GetCallerIdentityResult><Account>{text}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
-    sandbox.hub_fault({"on": "GetCallerIdentity", "do": "body", "body": body, "headers": {"Content-Type": "text/xml"}, "times": None})
+    text = (
+        TEXT.replace("\x1b", "")
+        .replace("\x00", "")
+        .replace("\x08", "")
+        .replace("\x07", "")
+        .replace("\x0b", "")
+        .replace("\x0c", "")
+        .replace("\x1c", "")
+    )
+    result = f"<GetCallerIdentityResult><Account>{text}</Account></GetCallerIdentityResult>"
+    body = f"<GetCallerIdentityResponse>{result}</GetCallerIdentityResponse>"
+    sandbox.hub_fault(
+        {"on": "GetCallerIdentity", "do": "body", "body": body, "headers": {"Content-Type": "text/xml"}, "times": None}
+    )
     result = pipeline.run(defaults={"destinations": [{"aws_conn_id": "aws_default", "accounts": ["111122223333"]}]})
     assert result.error
     assert result.message.isprintable()

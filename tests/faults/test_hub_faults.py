@@ -1,4 +1,6 @@
-"""What each fault at Security Hub means. What it acknowledged is there once, what it refused is on record, the rest is sent again."""
+"""What each fault at Security Hub means. What it acknowledged is there once, what it refused is on record, the rest is
+sent again.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ def assert_delivered(pipeline: Pipeline, sandbox: Sandbox, *, but: frozenset[str
 
 def rejected(pipeline: Pipeline, run_id: str = "run-1") -> list[dict[str, Any]]:
     """What the run has put aside, by id."""
-    lines = [line for file in sorted((pipeline.run_folder(run_id) / "rejected").glob("*.gz")) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    lines = [
+        line
+        for file in sorted((pipeline.run_folder(run_id) / "rejected").glob("*.gz"))
+        for line in gzip.decompress(file.read_bytes()).splitlines()
+    ]
     return [json.loads(line) for line in lines]
 
 
@@ -50,7 +56,9 @@ def wanted_ids(sandbox: Sandbox) -> list[str]:
     ],
     ids=lambda fault: f"{fault['do']}-{fault.get('status', fault.get('times', 1))}",
 )
-def test_answer_lost_after_the_batch_was_stored_changes_nothing(pipeline: Pipeline, sandbox: Sandbox, fault: dict[str, Any]) -> None:
+def test_answer_lost_after_the_batch_was_stored_changes_nothing(
+    pipeline: Pipeline, sandbox: Sandbox, fault: dict[str, Any]
+) -> None:
     sandbox.hub_fault({"on": IMPORT, **fault})
     pipeline.succeed(patches=QUICK)
     assert_delivered(pipeline, sandbox)
@@ -88,7 +96,9 @@ def test_second_delivery_keeps_the_times_and_the_customers_fields(pipeline: Pipe
     assert_delivered(pipeline, sandbox)
 
 
-def test_second_delivery_is_acknowledged_where_the_hub_does_not_count_what_it_ignores(pipeline: Pipeline, sandbox: Sandbox) -> None:
+def test_second_delivery_is_acknowledged_where_the_hub_does_not_count_what_it_ignores(
+    pipeline: Pipeline, sandbox: Sandbox
+) -> None:
     sandbox.aws("options", {"count_ignored": False})
     sandbox.hub_fault({"on": IMPORT, "do": "lose_answer", "times": 2})
     pipeline.succeed(patches=QUICK)
@@ -111,7 +121,9 @@ TRANSIENT = [
 
 
 @pytest.mark.parametrize("answer", TRANSIENT, ids=lambda answer: str(answer["status"]))
-def test_passing_refusal_is_sent_again_until_it_passes(pipeline: Pipeline, sandbox: Sandbox, answer: dict[str, Any]) -> None:
+def test_passing_refusal_is_sent_again_until_it_passes(
+    pipeline: Pipeline, sandbox: Sandbox, answer: dict[str, Any]
+) -> None:
     headers = {"x-amzn-ErrorType": answer["body"]["__type"]} if isinstance(answer["body"], dict) else {}
     sandbox.hub_fault({"on": IMPORT, "do": "status", **answer, "headers": headers, "times": 6})
     pipeline.succeed(patches=QUICK)
@@ -148,9 +160,18 @@ STOPPING = [
 
 
 @pytest.mark.parametrize(("status", "code"), STOPPING)
-def test_refused_caller_stops_the_import_at_once_and_names_the_cause(pipeline: Pipeline, sandbox: Sandbox, status: int, code: str) -> None:
+def test_refused_caller_stops_the_import_at_once_and_names_the_cause(
+    pipeline: Pipeline, sandbox: Sandbox, status: int, code: str
+) -> None:
     sandbox.hub_fault(
-        {"on": IMPORT, "do": "status", "status": status, "headers": {"x-amzn-ErrorType": code}, "body": {"__type": code, "message": "no"}, "times": None}
+        {
+            "on": IMPORT,
+            "do": "status",
+            "status": status,
+            "headers": {"x-amzn-ErrorType": code},
+            "body": {"__type": code, "message": "no"},
+            "times": None,
+        }
     )
     result = pipeline.run(patches=QUICK)
     assert result.error == "AirflowFailException"
@@ -163,7 +184,9 @@ def test_refused_caller_stops_the_import_at_once_and_names_the_cause(pipeline: P
 
 
 @pytest.mark.parametrize("state", ["off", "enabled"])
-def test_hub_switched_off_in_mid_run_stops_it_and_the_rest_follows_later(pipeline: Pipeline, sandbox: Sandbox, state: str) -> None:
+def test_hub_switched_off_in_mid_run_stops_it_and_the_rest_follows_later(
+    pipeline: Pipeline, sandbox: Sandbox, state: str
+) -> None:
     """After the preflight: the first batch lands, the next is refused."""
     sandbox.hub_fault({"on": IMPORT, "do": "slow", "seconds": 1.5, "times": 1})
     place = wanted_ids(sandbox)[0].split("/")
@@ -207,9 +230,20 @@ def test_finding_that_fails_for_a_passing_reason_is_sent_again(pipeline: Pipelin
 
 
 @pytest.mark.parametrize("code", [*codes_with(REJECT, FINDING), "SomethingNew"])
-def test_finding_that_is_refused_for_good_is_on_record_and_the_others_land(pipeline: Pipeline, sandbox: Sandbox, code: str) -> None:
+def test_finding_that_is_refused_for_good_is_on_record_and_the_others_land(
+    pipeline: Pipeline, sandbox: Sandbox, code: str
+) -> None:
     bad = wanted_ids(sandbox)[3]
-    sandbox.hub_fault({"on": IMPORT, "do": "fail_findings", "code": code, "message": "not this one", "ids_containing": bad, "times": None})
+    sandbox.hub_fault(
+        {
+            "on": IMPORT,
+            "do": "fail_findings",
+            "code": code,
+            "message": "not this one",
+            "ids_containing": bad,
+            "times": None,
+        }
+    )
     pipeline.succeed(patches=QUICK, defaults={"max_rejected_ratio": 0.5})
     assert_delivered(pipeline, sandbox, but=frozenset({bad}))
     assert pipeline.ledger()["rejected"] == {code: 1}
@@ -220,14 +254,27 @@ def test_finding_that_is_refused_for_good_is_on_record_and_the_others_land(pipel
 
 def test_finding_that_never_passes_is_given_up_after_a_few_tries(pipeline: Pipeline, sandbox: Sandbox) -> None:
     bad = wanted_ids(sandbox)[0]
-    sandbox.hub_fault({"on": IMPORT, "do": "fail_findings", "code": "InternalFailure", "ids_containing": bad, "times": None})
+    sandbox.hub_fault(
+        {"on": IMPORT, "do": "fail_findings", "code": "InternalFailure", "ids_containing": bad, "times": None}
+    )
     pipeline.succeed(patches=QUICK, defaults={"max_rejected_ratio": 0.5})
     assert_delivered(pipeline, sandbox, but=frozenset({bad}))
     assert pipeline.ledger()["rejected"] == {"InternalFailure": 1}
 
 
-def test_too_many_rejected_findings_hold_the_watermark_and_name_the_reasons(pipeline: Pipeline, sandbox: Sandbox) -> None:
-    sandbox.hub_fault({"on": IMPORT, "do": "fail_findings", "code": "InvalidInput", "message": "no title", "share": 0.9, "times": None})
+def test_too_many_rejected_findings_hold_the_watermark_and_name_the_reasons(
+    pipeline: Pipeline, sandbox: Sandbox
+) -> None:
+    sandbox.hub_fault(
+        {
+            "on": IMPORT,
+            "do": "fail_findings",
+            "code": "InvalidInput",
+            "message": "no title",
+            "share": 0.9,
+            "times": None,
+        }
+    )
     result = pipeline.run(patches=QUICK)
     assert result.error == "AirflowFailException"
     assert "max_rejected_ratio" in result.message
@@ -248,10 +295,22 @@ def test_too_many_rejected_findings_hold_the_watermark_and_name_the_reasons(pipe
         ("Unheard", 400, "Invalid parameter 'Findings'. data.Title should NOT be longer than 256 characters"),
     ],
 )
-def test_poison_in_a_call_is_found_by_halving_and_the_good_ones_land(pipeline: Pipeline, sandbox: Sandbox, code: str, http: int, message: str) -> None:
+def test_poison_in_a_call_is_found_by_halving_and_the_good_ones_land(
+    pipeline: Pipeline, sandbox: Sandbox, code: str, http: int, message: str
+) -> None:
     bad = frozenset(wanted_ids(sandbox)[1:3])
     for each in bad:
-        sandbox.hub_fault({"on": IMPORT, "do": "poison_call", "ids_containing": each, "code": code, "http": http, "message": message, "times": None})
+        sandbox.hub_fault(
+            {
+                "on": IMPORT,
+                "do": "poison_call",
+                "ids_containing": each,
+                "code": code,
+                "http": http,
+                "message": message,
+                "times": None,
+            }
+        )
     pipeline.succeed(patches=QUICK, defaults={"max_rejected_ratio": 0.5})
     assert_delivered(pipeline, sandbox, but=bad)
     assert {line["id"] for line in rejected(pipeline)} == bad
@@ -261,7 +320,17 @@ def test_poison_in_a_call_is_found_by_halving_and_the_good_ones_land(pipeline: P
 def test_refusal_of_the_request_rejects_no_finding(pipeline: Pipeline, sandbox: Sandbox, code: str) -> None:
     """Also where it always strikes the same finding."""
     bad = wanted_ids(sandbox)[1]
-    sandbox.hub_fault({"on": IMPORT, "do": "poison_call", "ids_containing": bad, "code": code, "http": 400, "message": "no", "times": 4})
+    sandbox.hub_fault(
+        {
+            "on": IMPORT,
+            "do": "poison_call",
+            "ids_containing": bad,
+            "code": code,
+            "http": 400,
+            "message": "no",
+            "times": 4,
+        }
+    )
     pipeline.succeed(patches=QUICK)
     assert_delivered(pipeline, sandbox)
     assert pipeline.ledger()["rejected"] == {}
@@ -279,7 +348,15 @@ def test_finding_code_that_means_the_hub_is_off_stops_the_import(pipeline: Pipel
 
 
 @pytest.mark.parametrize(
-    "body", ["{}", "null", '{"FailedCount": 0, "FailedFindings": []}', '{"FailedCount": 1, "SuccessCount": 0, "FailedFindings": []}', "[]", "<html>"]
+    "body",
+    [
+        "{}",
+        "null",
+        '{"FailedCount": 0, "FailedFindings": []}',
+        '{"FailedCount": 1, "SuccessCount": 0, "FailedFindings": []}',
+        "[]",
+        "<html>",
+    ],
 )
 def test_answer_that_does_not_add_up_acknowledges_nothing(pipeline: Pipeline, sandbox: Sandbox, body: str) -> None:
     sandbox.hub_fault({"on": IMPORT, "do": "body", "body": body, "times": None})
@@ -296,14 +373,24 @@ def test_answer_that_does_not_add_up_acknowledges_nothing(pipeline: Pipeline, sa
 #: Form and status; tests/unit/hooks/test_security_hub_hook.py has them for each operation by itself.
 FOREIGN = [
     {"do": "foreign", "form": form, "status": status}
-    for form, status in (("html", 200), ("tidy_html", 200), ("tidy_html", 302), ("html", 403), ("empty", 407), ("other_json", 200), ("null", 200))
+    for form, status in (
+        ("html", 200),
+        ("tidy_html", 200),
+        ("tidy_html", 302),
+        ("html", 403),
+        ("empty", 407),
+        ("other_json", 200),
+        ("null", 200),
+    )
 ]
 OPERATIONS = ["GetCallerIdentity", "AssumeRole", "DescribeHub", "ListEnabledProductsForImport", IMPORT]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("fault", FOREIGN, ids=lambda fault: f"{fault['form']}-{fault['status']}")
-def test_answer_that_is_not_from_aws_is_asked_for_again_in_every_operation(pipeline: Pipeline, sandbox: Sandbox, operation: str, fault: dict[str, Any]) -> None:
+def test_answer_that_is_not_from_aws_is_asked_for_again_in_every_operation(
+    pipeline: Pipeline, sandbox: Sandbox, operation: str, fault: dict[str, Any]
+) -> None:
     sandbox.hub_fault({"on": operation, **fault, "times": 2})
     pipeline.succeed(patches=QUICK)
     assert_delivered(pipeline, sandbox)
@@ -327,19 +414,36 @@ def test_answer_that_is_not_from_aws_without_end_is_a_temporary_error_in_words(
     assert_delivered(pipeline, sandbox)
 
 
-@pytest.mark.parametrize("operation", ["GetCallerIdentity", "AssumeRole", "DescribeHub", "ListEnabledProductsForImport"])
+@pytest.mark.parametrize(
+    "operation", ["GetCallerIdentity", "AssumeRole", "DescribeHub", "ListEnabledProductsForImport"]
+)
 @pytest.mark.parametrize("answer", TRANSIENT[:3], ids=lambda answer: str(answer["status"]))
-def test_call_before_the_import_is_repeated(pipeline: Pipeline, sandbox: Sandbox, operation: str, answer: dict[str, Any]) -> None:
+def test_call_before_the_import_is_repeated(
+    pipeline: Pipeline, sandbox: Sandbox, operation: str, answer: dict[str, Any]
+) -> None:
     code = answer["body"]["__type"]
-    xml = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>later</Message></Error></ErrorResponse>"
+    xml = (
+        f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>later</Message></Error></ErrorResponse>"
+    )
     body = xml if operation in ("GetCallerIdentity", "AssumeRole") else answer["body"]
-    sandbox.hub_fault({"on": operation, "do": "status", "status": answer["status"], "body": body, "headers": {"x-amzn-ErrorType": code}, "times": 3})
+    sandbox.hub_fault(
+        {
+            "on": operation,
+            "do": "status",
+            "status": answer["status"],
+            "body": body,
+            "headers": {"x-amzn-ErrorType": code},
+            "times": 3,
+        }
+    )
     pipeline.succeed(patches=QUICK)
     assert_delivered(pipeline, sandbox)
 
 
 def test_renewal_that_fails_for_a_while_is_waited_out(pipeline: Pipeline, sandbox: Sandbox) -> None:
-    """The sessions are over after a few calls, and STS is out of order for more attempts than a call before the import would get."""
+    """The sessions are over after a few calls, and STS is out of order for more attempts than a call before the import
+    would get.
+    """
     sandbox.hub_fault(
         {"on": IMPORT, "do": "expire_credentials", "skip": 1},
         {"on": "AssumeRole", "do": "status", "status": 503, "body": "", "skip": len(sandbox.accounts) + 1, "times": 12},
@@ -368,7 +472,10 @@ def proxy(sandbox: Sandbox) -> Iterator[FaultProxy]:
         ("slicer", {"amount": 10}),
         ("answer", {"answer": b""}),
         ("answer", {"answer": b"SSH-2.0-OpenSSH\r\n"}),
-        ("answer", {"answer": http_answer(b"<html>gateway</html>", "Content-Type: text/html", status="504 Gateway Timeout")}),
+        (
+            "answer",
+            {"answer": http_answer(b"<html>gateway</html>", "Content-Type: text/html", status="504 Gateway Timeout")},
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(str(each)[:30] for each in value.values()),
 )

@@ -1,6 +1,8 @@
-"""A model of Tenable, the pipeline and the customer. Whatever happens in whatever order: once it settles, hub equals model, and the customer's fields are his.
+"""A model of Tenable, the pipeline and the customer. Whatever happens in whatever order: once it settles, hub equals
+model, and the customer's fields are his.
 
-Hypothesis chooses what happens; every step is real: scans, fixes and hosts at the sandbox, runs and crashes of the pipeline in child processes.
+Hypothesis chooses what happens; every step is real: scans, fixes and hosts at the sandbox, runs and crashes of the
+pipeline in child processes.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ class Deployment(RuleBasedStateMachine):
         self.hidden: set[str] = set()
 
     def _truth(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = [each for each in self.sandbox.truth()["vulnerabilities"] if belongs(each, self.sandbox.accounts)]
+        found: list[dict[str, Any]] = [
+            each for each in self.sandbox.truth()["vulnerabilities"] if belongs(each, self.sandbox.accounts)
+        ]
         return found
 
     def _change(self, verb: str, number: int, **more: Any) -> None:
@@ -112,14 +116,19 @@ class Deployment(RuleBasedStateMachine):
         self.sandbox.aws("customer", {"account": account, "region": region, "id": identity, "set": fields})
         self.customers[identity] = fields
 
-    @rule(point=st.sampled_from([point for point in CrashPoint if point is not CrashPoint.EXPORT_FORGOTTEN]), times=st.integers(1, 3))
+    @rule(
+        point=st.sampled_from([point for point in CrashPoint if point is not CrashPoint.EXPORT_FORGOTTEN]),
+        times=st.integers(1, 3),
+    )
     def run_is_killed(self, point: CrashPoint, times: int) -> None:
         result = self._run(crash_at=f"{point.value}:{times}")
         assert result.killed or result.succeeded, result
 
     @rule(kind=st.sampled_from(["fail_chunks", "expire", "error"]))
     def export_breaks(self, kind: str) -> None:
-        self.sandbox.fault({"on": "job", "kind": "vulns", "do": kind, **({"chunks": [1]} if kind == "fail_chunks" else {})})
+        self.sandbox.fault(
+            {"on": "job", "kind": "vulns", "do": kind, **({"chunks": [1]} if kind == "fail_chunks" else {})}
+        )
 
     @rule(verb=st.sampled_from(["lose_answer", "reset"]))
     def hub_loses_an_answer(self, verb: str) -> None:

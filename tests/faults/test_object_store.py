@@ -1,4 +1,6 @@
-"""Killed runs with staging on an S3-compatible store, which has no rename, no locks and no folders: a run that dies at any boundary is carried on all the same."""
+"""Killed runs with staging on an S3-compatible store, which has no rename, no locks and no folders: a run that dies at
+any boundary is carried on all the same.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ class StoredPipeline(Pipeline):
     def __init__(self, zygote: Zygote, sandbox: Sandbox, folder: Path, store: ObjectStore) -> None:
         self.store = store
         self.prefix = f"faults-{folder.name}"
-        env = {"AIRFLOW__TENABLE__STAGING_PATH": f"s3://aws_staging@{BUCKET}/{self.prefix}", "AIRFLOW_CONN_AWS_STAGING": store.connection()}
+        env = {
+            "AIRFLOW__TENABLE__STAGING_PATH": f"s3://aws_staging@{BUCKET}/{self.prefix}",
+            "AIRFLOW_CONN_AWS_STAGING": store.connection(),
+        }
         super().__init__(zygote, sandbox, folder, env=env)
 
     def ledger(self, run_id: str = "run-1", dag_id: str = "tenable_to_security_hub") -> dict[str, Any]:
@@ -57,7 +62,9 @@ class StoredHistory(History):
 
 
 @pytest.fixture(scope="module")
-def history_of_module(zygote: Zygote, tiny_sandbox: Sandbox, object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> StoredHistory:
+def history_of_module(
+    zygote: Zygote, tiny_sandbox: Sandbox, object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory
+) -> StoredHistory:
     return StoredHistory(zygote, tiny_sandbox, tmp_path_factory.mktemp("history"), object_store)
 
 
@@ -68,7 +75,9 @@ def history(history_of_module: StoredHistory) -> Iterator[StoredHistory]:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_run_on_an_object_store_killed_at_every_boundary_is_carried_on(history: StoredHistory, point: CrashPoint) -> None:
+def test_run_on_an_object_store_killed_at_every_boundary_is_carried_on(
+    history: StoredHistory, point: CrashPoint
+) -> None:
     attempt(history, point.value, carry_on="retry")
 
 
@@ -87,7 +96,9 @@ def test_replay_works_from_an_object_store(history: StoredHistory, sandbox: Sand
     assert scene["refused"] in truth
 
 
-def test_neither_the_store_nor_the_disk_holds_a_key(history_of_module: StoredHistory, object_store: ObjectStore) -> None:
+def test_neither_the_store_nor_the_disk_holds_a_key(
+    history_of_module: StoredHistory, object_store: ObjectStore
+) -> None:
     assert leaks(history_of_module.folder) == []
     assert not list(history_of_module.folder.rglob("staging"))
     objects = object_store.objects("faults-")

@@ -1,4 +1,6 @@
-"""docs/reliability.md says what the code does: every test it names is there, every status and boundary it tells of is the code's."""
+"""docs/reliability.md says what the code does: every test it names is there, every status and boundary it tells of is
+the code's.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ def test_every_test_that_the_page_names_exists() -> None:
     named = _NAMED.findall(PAGE)
     assert len(named) > 40
     # A file of the suite, or one of that name among the unit and integration tests.
-    files = {path.name: path.read_text() for folder in ("unit", "integration", "faults") for path in (FOLDER.parent / folder).rglob("test_*.py")}
+    files = {
+        path.name: path.read_text()
+        for folder in ("unit", "integration", "faults")
+        for path in (FOLDER.parent / folder).rglob("test_*.py")
+    }
     for file, test in named:
         assert f"def {test}(" in files[file], f"{file}::{test}"
 
@@ -38,6 +44,8 @@ def test_page_tells_of_every_status_and_code() -> None:
     assert {str(status) for status in BY_STATUS} <= set(re.findall(r"\b\d{3}\b", table))
     codes = PAGE.split("### Security Hub")[1].split("\n## ")[0]
     known = {code for verdict in (RETRY, REJECT, STOP) for code in codes_with(verdict, FINDING)}
-    assert {code for code in known if "Throttling" not in code and code not in ("TooManyRequestsException", "InternalException")} <= set(
-        re.findall(r"`(\w+)`", codes)
-    )
+    assert {
+        code
+        for code in known
+        if "Throttling" not in code and code not in ("TooManyRequestsException", "InternalException")
+    } <= set(re.findall(r"`(\w+)`", codes))

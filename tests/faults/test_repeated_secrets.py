@@ -27,7 +27,8 @@ def _texts(folder: Path) -> list[tuple[str, str]]:
                 data = gzip.decompress(data)
             elif path.name.endswith(".zst"):
                 data = b"".join(unpacked(data, 100_000))
-            # Parts of thousands of records take the search too long; tests/faults/conftest.py looks for the plain forms there.
+            # Parts of thousands of records take the search too long; tests/faults/conftest.py looks for the plain forms
+            # there.
             found.append((str(path), data[:200_000].decode("latin-1")))
     return found
 
@@ -50,13 +51,20 @@ def test_keys_that_tenable_repeats_stay_out_of_everything(pipeline: Pipeline, sa
 @pytest.mark.parametrize("place", [place for place in PLACES if place != "body"])
 def test_keys_in_the_head_of_an_answer_stay_out_of_everything(pipeline: Pipeline, sandbox: Sandbox, place: str) -> None:
     status = 302 if place == "location" else 500
-    sandbox.fault(*({"on": "vulns_status", "do": "repeat_secrets", "status": status, "form": form, "place": place} for form in FORMS))
+    sandbox.fault(
+        *(
+            {"on": "vulns_status", "do": "repeat_secrets", "status": status, "form": form, "place": place}
+            for form in FORMS
+        )
+    )
     assert_clean(pipeline, pipeline.run())
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 409, 429])
 @pytest.mark.parametrize("operation", ["session", "vulns_export", "vulns_chunk"])
-def test_keys_in_an_answer_of_any_status_stay_out_of_everything(pipeline: Pipeline, sandbox: Sandbox, operation: str, status: int) -> None:
+def test_keys_in_an_answer_of_any_status_stay_out_of_everything(
+    pipeline: Pipeline, sandbox: Sandbox, operation: str, status: int
+) -> None:
     forms = ("json", "html", "base64")
     sandbox.fault(*({"on": operation, "do": "repeat_secrets", "status": status, "form": form} for form in forms))
     assert_clean(pipeline, pipeline.run(tenable_retries=0))
@@ -70,7 +78,9 @@ def test_keys_in_a_chunk_are_not_staged(pipeline: Pipeline, sandbox: Sandbox, fo
     assert_clean(pipeline, result)
     if form == "chunk":
         assert pipeline.ledger()["skipped"] == {"unreadable_record": 1}
-        assert any("accessKey=***; secretKey=***" in text for name, text in _texts(pipeline.run_folder()) if "rejected" in name)
+        assert any(
+            "accessKey=***; secretKey=***" in text for name, text in _texts(pipeline.run_folder()) if "rejected" in name
+        )
 
 
 @pytest.mark.parametrize(
@@ -86,11 +96,22 @@ def test_keys_in_a_chunk_are_not_staged(pipeline: Pipeline, sandbox: Sandbox, fo
         ("BatchImportFindings", "InvalidInputException", 400),
     ],
 )
-def test_secrets_that_aws_repeats_stay_out_of_everything(pipeline: Pipeline, sandbox: Sandbox, operation: str, code: str, status: int) -> None:
+def test_secrets_that_aws_repeats_stay_out_of_everything(
+    pipeline: Pipeline, sandbox: Sandbox, operation: str, code: str, status: int
+) -> None:
     """AWS quotes the canonical request, session token included, where a signature does not match."""
     # No XML can hold an escape character: such an answer of STS cannot be read.
-    forms = ("json", "percent", "base64", "html") if operation in ("AssumeRole", "GetCallerIdentity") else ("lines", "json", "percent", "base64")
-    sandbox.hub_fault(*({"on": operation, "do": "repeat_secrets", "status": status, "form": form, "code": code, "times": 2} for form in forms))
+    forms = (
+        ("json", "percent", "base64", "html")
+        if operation in ("AssumeRole", "GetCallerIdentity")
+        else ("lines", "json", "percent", "base64")
+    )
+    sandbox.hub_fault(
+        *(
+            {"on": operation, "do": "repeat_secrets", "status": status, "form": form, "code": code, "times": 2}
+            for form in forms
+        )
+    )
     result = pipeline.run()
     # What rejects a finding is quoted beside it; everything else in the log or the error.
     rejected = "".join(text for name, text in _texts(pipeline.run_folder()) if "rejected" in name)

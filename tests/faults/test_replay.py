@@ -1,4 +1,6 @@
-"""Rejected findings: on record with all that is needed, and brought again after a fix, once or twice, with receipts of their own."""
+"""Rejected findings: on record with all that is needed, and brought again after a fix, once or twice, with receipts of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +21,32 @@ def refused(pipeline: Pipeline, sandbox: Sandbox) -> list[str]:
     """Findings that a run could not bring, since Security Hub refused them."""
     bad = wanted_ids(sandbox)[2:5]
     for each in bad:
-        sandbox.hub_fault({"on": IMPORT, "do": "fail_findings", "code": "InvalidInput", "message": "for now", "ids_containing": each, "times": None})
+        sandbox.hub_fault(
+            {
+                "on": IMPORT,
+                "do": "fail_findings",
+                "code": "InvalidInput",
+                "message": "for now",
+                "ids_containing": each,
+                "times": None,
+            }
+        )
     pipeline.succeed(patches=QUICK, defaults=TOLERANT)
     assert sorted({line["id"] for line in rejected(pipeline)}) == bad
     return bad
 
 
 def replay_ledger(pipeline: Pipeline, run_id: str) -> dict[str, object]:
-    ledger: dict[str, object] = json.loads((pipeline.staging / "tenable_replay_rejected" / run_id / "ledger.json").read_text())
+    ledger: dict[str, object] = json.loads(
+        (pipeline.staging / "tenable_replay_rejected" / run_id / "ledger.json").read_text()
+    )
     return ledger
 
 
 @pytest.mark.parametrize("transform", [False, True])
-def test_replay_after_the_fix_brings_what_was_refused(pipeline: Pipeline, sandbox: Sandbox, refused: list[str], transform: bool) -> None:
+def test_replay_after_the_fix_brings_what_was_refused(
+    pipeline: Pipeline, sandbox: Sandbox, refused: list[str], transform: bool
+) -> None:
     watermark = pipeline.watermark
     sandbox.clear_faults()
     before = sandbox.aws("summary")["imports"]
@@ -57,15 +72,21 @@ def test_replay_may_be_repeated(pipeline: Pipeline, sandbox: Sandbox, refused: l
     assert_delivered(pipeline, sandbox)
 
 
-@pytest.mark.parametrize("point", ["findings_part_written", "before_call", "call_answered", "receipts_written", "file_not_renamed:3"])
-def test_replay_that_is_killed_is_carried_on(pipeline: Pipeline, sandbox: Sandbox, refused: list[str], point: str) -> None:
+@pytest.mark.parametrize(
+    "point", ["findings_part_written", "before_call", "call_answered", "receipts_written", "file_not_renamed:3"]
+)
+def test_replay_that_is_killed_is_carried_on(
+    pipeline: Pipeline, sandbox: Sandbox, refused: list[str], point: str
+) -> None:
     sandbox.clear_faults()
     assert pipeline.run("replay-1", replay={}, crash_at=point).killed
     pipeline.succeed("replay-1", replay={})
     assert_delivered(pipeline, sandbox)
 
 
-def test_replay_before_the_fix_fails_and_says_for_what_reasons(pipeline: Pipeline, sandbox: Sandbox, refused: list[str]) -> None:
+def test_replay_before_the_fix_fails_and_says_for_what_reasons(
+    pipeline: Pipeline, sandbox: Sandbox, refused: list[str]
+) -> None:
     result = pipeline.run("replay-1", replay={}, patches=QUICK)
     assert result.error == "AirflowFailException"
     assert "3 x InvalidInput" in result.message
@@ -75,7 +96,9 @@ def test_replay_before_the_fix_fails_and_says_for_what_reasons(pipeline: Pipelin
     assert_delivered(pipeline, sandbox)
 
 
-def test_replay_does_not_undo_what_a_later_run_brought(pipeline: Pipeline, sandbox: Sandbox, refused: list[str]) -> None:
+def test_replay_does_not_undo_what_a_later_run_brought(
+    pipeline: Pipeline, sandbox: Sandbox, refused: list[str]
+) -> None:
     sandbox.clear_faults()
     sandbox.advance(3600)
     for each in sandbox.truth()["assets"]:
@@ -87,7 +110,9 @@ def test_replay_does_not_undo_what_a_later_run_brought(pipeline: Pipeline, sandb
     assert_delivered(pipeline, sandbox)
 
 
-def test_replay_leaves_the_folder_of_its_run_as_it_was(pipeline: Pipeline, sandbox: Sandbox, refused: list[str]) -> None:
+def test_replay_leaves_the_folder_of_its_run_as_it_was(
+    pipeline: Pipeline, sandbox: Sandbox, refused: list[str]
+) -> None:
     def content(folder: Path) -> dict[str, bytes]:
         return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
@@ -97,7 +122,9 @@ def test_replay_leaves_the_folder_of_its_run_as_it_was(pipeline: Pipeline, sandb
     assert content(pipeline.run_folder()) == before
 
 
-@pytest.mark.parametrize(("params", "said"), [({"run_id": "nobody"}, "There is no run 'nobody'"), ({}, "has rejected findings")])
+@pytest.mark.parametrize(
+    ("params", "said"), [({"run_id": "nobody"}, "There is no run 'nobody'"), ({}, "has rejected findings")]
+)
 def test_replay_of_nothing_says_so(pipeline: Pipeline, sandbox: Sandbox, params: dict[str, str], said: str) -> None:
     result = pipeline.run("replay-1", replay=params)
     assert result.error == "AirflowFailException"

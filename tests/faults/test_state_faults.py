@@ -47,7 +47,9 @@ def test_worker_whose_clock_is_wrong_skips_nothing(pipeline: Pipeline, sandbox: 
     assert pipeline.watermarks == sorted(pipeline.watermarks)
 
 
-def test_clock_set_back_between_two_runs_neither_skips_nor_moves_the_watermark_back(pipeline: Pipeline, sandbox: Sandbox) -> None:
+def test_clock_set_back_between_two_runs_neither_skips_nor_moves_the_watermark_back(
+    pipeline: Pipeline, sandbox: Sandbox
+) -> None:
     pipeline.succeed("run-1", clock=-lead(sandbox))
     first = pipeline.watermark
     sandbox.advance(600)
@@ -76,7 +78,9 @@ def test_export_whose_id_was_lost_is_found_in_the_list_of_jobs(pipeline: Pipelin
 
 
 @pytest.mark.parametrize("text", ["4102444800", "yesterday", "-5", "1e9"])
-def test_watermark_that_cannot_be_right_stops_the_run_before_anything_is_exported(pipeline: Pipeline, sandbox: Sandbox, text: str) -> None:
+def test_watermark_that_cannot_be_right_stops_the_run_before_anything_is_exported(
+    pipeline: Pipeline, sandbox: Sandbox, text: str
+) -> None:
     (pipeline.folder / "watermark").write_text(text)
     result = pipeline.run()
     assert result.error == "AirflowFailException"
@@ -104,7 +108,9 @@ def test_negative_control_a_cursor_on_scan_time_does_lose_it(pipeline: Pipeline,
     rescan(sandbox, found_ago=3000)
     pipeline.succeed("scan-time", params={"since": pipeline.watermark})
     assert pipeline.ledger("scan-time")["exported"] == 0
-    assert differences(sandbox.held(), expected(sandbox.truth(), sandbox.accounts)), "the control loses nothing, so it proves nothing"
+    assert differences(sandbox.held(), expected(sandbox.truth(), sandbox.accounts)), (
+        "the control loses nothing, so it proves nothing"
+    )
     # Nor has it moved the watermark: the next run makes it good.
     pipeline.succeed("run-2")
     assert_delivered(pipeline, sandbox)
@@ -137,7 +143,9 @@ def test_two_runs_at_once_lose_no_parked_record(pipeline: Pipeline, sandbox: San
 
 
 @pytest.mark.parametrize("point", ["before_watermark", "ledger_written", "shards_planned"])
-def test_run_that_ends_after_a_later_one_does_not_set_the_watermark_back(pipeline: Pipeline, sandbox: Sandbox, point: str) -> None:
+def test_run_that_ends_after_a_later_one_does_not_set_the_watermark_back(
+    pipeline: Pipeline, sandbox: Sandbox, point: str
+) -> None:
     assert pipeline.run("run-a", crash_at=point).killed
     sandbox.advance(HOUR)
     rescan(sandbox)
@@ -175,7 +183,9 @@ def test_runs_that_catch_up_move_the_watermark_run_by_run(pipeline: Pipeline, sa
 
 
 @pytest.mark.parametrize("limit", [100, 600, 2_000])
-def test_full_disk_fails_with_advice_and_the_run_goes_on_when_there_is_room(pipeline: Pipeline, sandbox: Sandbox, limit: int) -> None:
+def test_full_disk_fails_with_advice_and_the_run_goes_on_when_there_is_room(
+    pipeline: Pipeline, sandbox: Sandbox, limit: int
+) -> None:
     result = pipeline.run(limit_file_bytes=limit)
     assert result.error == "StagingError"
     assert "Make room" in result.message
@@ -230,7 +240,9 @@ DAMAGED = [
 
 @pytest.mark.parametrize("damage", [flip, cut, empty, delete])
 @pytest.mark.parametrize(("point", "name"), DAMAGED)
-def test_damaged_file_is_never_taken_for_a_whole_one(pipeline: Pipeline, sandbox: Sandbox, point: str, name: str, damage: Callable[[Path], None]) -> None:
+def test_damaged_file_is_never_taken_for_a_whole_one(
+    pipeline: Pipeline, sandbox: Sandbox, point: str, name: str, damage: Callable[[Path], None]
+) -> None:
     assert pipeline.run(crash_at=point).killed
     damage(sorted(pipeline.run_folder().glob(name))[0])
     if not pipeline.run().succeeded:
@@ -267,15 +279,24 @@ def test_parts_of_a_killed_write_count_for_nothing(pipeline: Pipeline, sandbox: 
     assert_delivered(pipeline, sandbox)
 
 
-@pytest.mark.parametrize("setting", [{"AIRFLOW__TENABLE__ID_SCHEME": "tvm2aws"}, {"AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1"}])
-def test_receipts_do_not_speak_for_the_findings_of_another_transform(pipeline: Pipeline, sandbox: Sandbox, setting: dict[str, str]) -> None:
-    """A run dies in its import, an option is changed, and the run is cleared: what is transformed now has no receipts."""
+@pytest.mark.parametrize(
+    "setting", [{"AIRFLOW__TENABLE__ID_SCHEME": "tvm2aws"}, {"AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1"}]
+)
+def test_receipts_do_not_speak_for_the_findings_of_another_transform(
+    pipeline: Pipeline, sandbox: Sandbox, setting: dict[str, str]
+) -> None:
+    """A run dies in its import, an option is changed, and the run is cleared: what is transformed now has no
+    receipts.
+    """
     assert pipeline.run(crash_at="receipts_written:2").killed
     pipeline.succeed(clear=True, env=setting)
     wanted = expected(sandbox.truth(), sandbox.accounts)
     if "ID_SCHEME" in str(setting):
         # {region}/{instance}/{plugin}
-        wanted_ids = {"/".join(part for number, part in enumerate(identity.split("/")) if number in (0, 2, 3)) for identity in wanted}
+        wanted_ids = {
+            "/".join(part for number, part in enumerate(identity.split("/")) if number in (0, 2, 3))
+            for identity in wanted
+        }
         assert wanted_ids <= sandbox.documents().keys()
     else:
         assert_delivered(pipeline, sandbox)

@@ -39,7 +39,9 @@ def proxy(sandbox: Sandbox) -> Iterator[FaultProxy]:
 def through_proxy(pipeline: Pipeline, proxy: FaultProxy) -> Pipeline:
     """The DAG, its Tenable behind the proxy."""
     connection = json.loads(pipeline.env["AIRFLOW_CONN_TENABLE_DEFAULT"])
-    pipeline.env["AIRFLOW_CONN_TENABLE_DEFAULT"] = json.dumps({**connection, "host": proxy.url, "extra": {"timeout": 1}})
+    pipeline.env["AIRFLOW_CONN_TENABLE_DEFAULT"] = json.dumps(
+        {**connection, "host": proxy.url, "extra": {"timeout": 1}}
+    )
     return pipeline
 
 
@@ -90,7 +92,9 @@ TABLE: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("operation", "answer", "outcome"), TABLE)
-def test_status_of_tenable_means_what_the_table_says(pipeline: Pipeline, sandbox: Sandbox, operation: str, answer: dict[str, Any], outcome: str) -> None:
+def test_status_of_tenable_means_what_the_table_says(
+    pipeline: Pipeline, sandbox: Sandbox, operation: str, answer: dict[str, Any], outcome: str
+) -> None:
     sandbox.fault({"on": operation, "do": "status", **answer})
     result = pipeline.run()
     created = sandbox.jobs()["created"]
@@ -107,8 +111,12 @@ def test_every_status_in_the_code_is_in_the_table() -> None:
     assert set(BY_STATUS) - {409} <= {answer["status"] for _, answer, _ in TABLE}
 
 
-@pytest.mark.parametrize(("operation", "status"), [("vulns_status", 500), ("vulns_chunk", 500), ("vulns_chunk", 404), ("vulns_export", 500)])
-def test_outage_of_tenable_that_does_not_end_commits_nothing_and_is_made_good_later(pipeline: Pipeline, sandbox: Sandbox, operation: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("operation", "status"), [("vulns_status", 500), ("vulns_chunk", 500), ("vulns_chunk", 404), ("vulns_export", 500)]
+)
+def test_outage_of_tenable_that_does_not_end_commits_nothing_and_is_made_good_later(
+    pipeline: Pipeline, sandbox: Sandbox, operation: str, status: int
+) -> None:
     sandbox.fault({"on": operation, "do": "status", "status": status, "times": None})
     result = pipeline.run(patches=IMPATIENT)
     assert_nothing_committed(pipeline, sandbox, result)
@@ -118,12 +126,24 @@ def test_outage_of_tenable_that_does_not_end_commits_nothing_and_is_made_good_la
     assert_delivered(pipeline, sandbox)
 
 
-BODIES = ["", "null", "{}", "[]", "<html>sign in</html>", '{"status": 7}', '{"export_uuid": ', '"text"', '{"export_uuid": null}']
+BODIES = [
+    "",
+    "null",
+    "{}",
+    "[]",
+    "<html>sign in</html>",
+    '{"status": 7}',
+    '{"export_uuid": ',
+    '"text"',
+    '{"export_uuid": null}',
+]
 
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("operation", ["vulns_export", "vulns_status"])
-def test_answer_of_another_form_is_asked_for_again(pipeline: Pipeline, sandbox: Sandbox, operation: str, body: str) -> None:
+def test_answer_of_another_form_is_asked_for_again(
+    pipeline: Pipeline, sandbox: Sandbox, operation: str, body: str
+) -> None:
     sandbox.fault({"on": operation, "do": "body", "body": body})
     pipeline.succeed()
     assert_delivered(pipeline, sandbox)
@@ -169,7 +189,9 @@ def test_chunk_cut_anywhere_is_fetched_again(pipeline: Pipeline, sandbox: Sandbo
     ids=lambda fault: f"{fault['do']}-{fault.get('status', fault.get('times', 1))}",
 )
 @pytest.mark.parametrize("kind", ["vulns", "assets"])
-def test_answer_lost_after_an_export_was_asked_for_leaves_no_orphan(pipeline: Pipeline, sandbox: Sandbox, kind: str, fault: dict[str, Any]) -> None:
+def test_answer_lost_after_an_export_was_asked_for_leaves_no_orphan(
+    pipeline: Pipeline, sandbox: Sandbox, kind: str, fault: dict[str, Any]
+) -> None:
     """The job runs although we were never told its id: it is found again, by its filters."""
     sandbox.fault({"on": "job", "kind": kind, "do": "late", "seconds": 5.0}, {"on": f"{kind}_export", **fault})
     pipeline.succeed()
@@ -178,7 +200,9 @@ def test_answer_lost_after_an_export_was_asked_for_leaves_no_orphan(pipeline: Pi
 
 
 @pytest.mark.parametrize("operation", ["vulns_export", "vulns_status", "vulns_chunk", "session"])
-def test_redirect_to_another_host_is_refused_and_the_keys_stay(pipeline: Pipeline, sandbox: Sandbox, elsewhere: FaultProxy, operation: str) -> None:
+def test_redirect_to_another_host_is_refused_and_the_keys_stay(
+    pipeline: Pipeline, sandbox: Sandbox, elsewhere: FaultProxy, operation: str
+) -> None:
     sandbox.fault({"on": operation, "do": "status", "status": 307, "headers": {"Location": f"{elsewhere.url}/stolen"}})
     result = pipeline.run()
     assert_nothing_committed(pipeline, sandbox, result)
@@ -241,18 +265,27 @@ def test_connection_that_is_spoilt_in_a_chunk_that_goes_to_a_file_costs_no_recor
 def test_slow_loris_is_broken_off_at_the_deadline(through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox) -> None:
     """One byte at a time never meets the time-out between two bytes: the answer as a whole has a deadline."""
     proxy.add("bandwidth", "GET /vulns/export/.*/chunks/", amount=20)
-    result = through_proxy.run(seconds=40, patches={"airflow_provider_tenable.tenable_vm.bounds:LONGEST_ANSWER_SECONDS": 2.0})
+    result = through_proxy.run(
+        seconds=40, patches={"airflow_provider_tenable.tenable_vm.bounds:LONGEST_ANSWER_SECONDS": 2.0}
+    )
     assert result.succeeded, result
     assert_delivered(through_proxy, sandbox)
 
 
-def test_gzip_bomb_is_refused_before_it_fills_the_memory(through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox) -> None:
+def test_gzip_bomb_is_refused_before_it_fills_the_memory(
+    through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox
+) -> None:
     bomb = gzip.compress(b" " * 600_000_000, compresslevel=1)
     proxy.add("answer", "GET /vulns/export/.*/chunks/", answer=http_answer(bomb, "Content-Encoding: gzip"), times=None)
     before = through_proxy.run(
-        "run-0", patches={"airflow_provider_tenable.tenable_vm.retry:FAILED_POLLS": 0}, params={"dry_run": True}, env={"TENABLE_CRASH_AT": "plan_written"}
+        "run-0",
+        patches={"airflow_provider_tenable.tenable_vm.retry:FAILED_POLLS": 0},
+        params={"dry_run": True},
+        env={"TENABLE_CRASH_AT": "plan_written"},
     )
-    result = through_proxy.run(patches={"airflow_provider_tenable.tenable_vm.response_body:LARGEST_CHUNK_BYTES": 50_000_000})
+    result = through_proxy.run(
+        patches={"airflow_provider_tenable.tenable_vm.response_body:LARGEST_CHUNK_BYTES": 50_000_000}
+    )
     assert_nothing_committed(through_proxy, sandbox, result)
     assert "Lower [tenable] num_assets" in result.message
     assert result.peak - before.peak < 150_000_000
@@ -275,15 +308,21 @@ def test_gzip_bomb_is_refused_before_it_fills_the_memory(through_proxy: Pipeline
     ],
     ids=lambda fault: "-".join(str(value) for value in fault.values())[:40],
 )
-def test_broken_job_is_never_taken_for_whole(pipeline: Pipeline, sandbox: Sandbox, kind: str, fault: dict[str, Any]) -> None:
+def test_broken_job_is_never_taken_for_whole(
+    pipeline: Pipeline, sandbox: Sandbox, kind: str, fault: dict[str, Any]
+) -> None:
     sandbox.fault({"on": "job", "kind": kind, **fault})
     pipeline.succeed()
     assert sandbox.jobs(kind)["created"] == 2
     assert_delivered(pipeline, sandbox)
 
 
-@pytest.mark.parametrize("fault", [{"do": "repeat_chunks"}, {"do": "late", "seconds": 1.5}], ids=lambda fault: fault["do"])
-def test_late_job_and_chunks_listed_twice_change_nothing(pipeline: Pipeline, sandbox: Sandbox, fault: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "fault", [{"do": "repeat_chunks"}, {"do": "late", "seconds": 1.5}], ids=lambda fault: fault["do"]
+)
+def test_late_job_and_chunks_listed_twice_change_nothing(
+    pipeline: Pipeline, sandbox: Sandbox, fault: dict[str, Any]
+) -> None:
     sandbox.fault({"on": "job", "kind": "vulns", **fault})
     pipeline.succeed()
     assert sandbox.jobs()["created"] == 1
@@ -312,7 +351,8 @@ def test_stuck_job_is_cancelled_at_the_deadline(pipeline: Pipeline, sandbox: San
 def test_job_with_our_filters_that_runs_already_is_adopted(pipeline: Pipeline, sandbox: Sandbox, mode: str) -> None:
     """A worker is lost with its run's folder; the job that it had asked for still runs."""
     sandbox.tenable("options", {"duplicate_mode": mode})
-    # pyTenable repeats a 429 before it tells us (with all its retries, for 15 seconds): the job has to run for longer than that.
+    # pyTenable repeats a 429 before it tells us (with all its retries, for 15 seconds): the job has to run for longer
+    # than that.
     sandbox.fault({"on": "job", "kind": "vulns", "do": "late", "seconds": 8.0 if mode.startswith("429") else 4.0})
     assert pipeline.run("run-lost", crash_at="export_asked_for:2").killed
     pipeline.succeed("run-2", tenable_retries=1)
@@ -326,7 +366,11 @@ def test_job_with_other_filters_is_not_adopted(pipeline: Pipeline, sandbox: Sand
     sandbox.tenable("options", {"prepare_seconds": 1.0})
     assert pipeline.run("run-lost", crash_at="export_asked_for:2", params={"severities": ["critical"]}).killed
     other = sandbox.tenable("stats")["exports"][-1]["uuid"]
-    body = {"active_job_id": other, "failure_reason": "Duplicate export not allowed. Please modify the request or wait until existing export is complete."}
+    body = {
+        "active_job_id": other,
+        "failure_reason": "Duplicate export not allowed. Please modify the request or wait until existing export is "
+        "complete.",
+    }
     sandbox.fault({"on": "vulns_export", "do": "status", "status": 409, "body": body, "times": 2})
     pipeline.succeed("run-2")
     assert sandbox.jobs()["created"] == 2
@@ -338,7 +382,9 @@ def test_retry_of_an_export_fetches_no_chunk_twice(zygote: Zygote, small_sandbox
     ours = Pipeline(zygote, small_sandbox, pipeline.folder / "small")
     # 60 hosts in chunks of 50: two chunks.
     assert ours.run(
-        crash_at="chunk_staged:2", env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"}, patches={"airflow_provider_tenable.export.state_machine:_SAVE_EVERY": 1}
+        crash_at="chunk_staged:2",
+        env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"},
+        patches={"airflow_provider_tenable.export.state_machine:_SAVE_EVERY": 1},
     ).killed
     fetched = small_sandbox.tenable("stats")["calls"].get("vulns_chunk", 0)
     ours.succeed(env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"})

@@ -1,6 +1,8 @@
-"""What version 0.1.0 has staged, this version carries on: a run that was killed in its import, the pool of parked records, a run whose chunks are mapped again.
+"""What version 0.1.0 has staged, this version carries on: a run that was killed in its import, the pool of parked
+records, a run whose chunks are mapped again.
 
-``tests/data/staged_by_0_1_0`` was written by that version and is never written anew: a later version that cannot read it loses what users have under way.
+``tests/data/staged_by_0_1_0`` was written by that version and is never written anew: a later version that cannot read
+it loses what users have under way.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ FINDINGS: dict[str, dict[str, dict[str, str]]] = json.loads((GOLDEN / "findings.
 
 @pytest.fixture
 def old(pipeline: Pipeline) -> Pipeline:
-    """A deployment as version 0.1.0 left it: run-0 is complete, run-1 was killed when the first destination of its import had its receipts."""
+    """A deployment as version 0.1.0 left it: run-0 is complete, run-1 was killed when the first destination of its
+    import had its receipts.
+    """
     shutil.copytree(GOLDEN / "staging", pipeline.staging)
     (pipeline.folder / "xcom").mkdir()
     for file in (GOLDEN / "xcom").iterdir():
@@ -39,7 +43,12 @@ def held(sandbox: Sandbox) -> dict[str, float]:
 
 
 def staged(run: str, *, but: str = "") -> dict[str, float]:
-    return {identity: _seconds(moment) for place, found in FINDINGS[run].items() if place != but for identity, moment in found.items()}
+    return {
+        identity: _seconds(moment)
+        for place, found in FINDINGS[run].items()
+        if place != but
+        for identity, moment in found.items()
+    }
 
 
 def _seconds(moment: str) -> float:
@@ -73,15 +82,25 @@ def test_run_of_0_1_0_is_mapped_again_to_the_same_ids(old: Pipeline, sandbox: Sa
     assert len(brought) - len(staged("run-0")) == old.ledger("run-0")["parked"]
 
 
-@pytest.mark.parametrize("file", ["run.json", "shards.json", "findings/shard-0000.json", "receipts/111122223333/eu-west-1.jsonl"])
-def test_file_of_a_newer_version_stops_the_run_and_nothing_is_imported(old: Pipeline, sandbox: Sandbox, file: str) -> None:
+@pytest.mark.parametrize(
+    "file", ["run.json", "shards.json", "findings/shard-0000.json", "receipts/111122223333/eu-west-1.jsonl"]
+)
+def test_file_of_a_newer_version_stops_the_run_and_nothing_is_imported(
+    old: Pipeline, sandbox: Sandbox, file: str
+) -> None:
     """As after a downgrade in mid run."""
     path = old.run_folder("run-1") / file
     text = path.read_text()
     newer = text.replace('"format":1', '"format":2').replace('"format": 1', '"format": 2')
     assert newer != text
-    value = json.loads(newer.splitlines()[0]) if path.suffix == ".jsonl" else {key: value for key, value in json.loads(newer).items() if key != "checksum"}
-    path.write_text("\n".join([json.dumps(value), *text.splitlines()[1:]]) if path.suffix == ".jsonl" else json.dumps(value))
+    value = (
+        json.loads(newer.splitlines()[0])
+        if path.suffix == ".jsonl"
+        else {key: value for key, value in json.loads(newer).items() if key != "checksum"}
+    )
+    path.write_text(
+        "\n".join([json.dumps(value), *text.splitlines()[1:]]) if path.suffix == ".jsonl" else json.dumps(value)
+    )
     watermark = old.watermark
     result = old.run("run-1")
     assert result.error == "StagingError", result

@@ -1,4 +1,6 @@
-"""The deferred half of an export. The triggerer, or the worker before and after it, is killed; the export is not asked for again, and not lost."""
+"""The deferred half of an export. The triggerer, or the worker before and after it, is killed; the export is not asked
+for again, and not lost.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def test_triggerer_killed_in_mid_poll_loses_nothing(pipeline: Pipeline, sandbox:
     ],
     ids=lambda fault: f"{fault['do']}-{fault.get('status', '')}",
 )
-def test_fault_that_meets_the_trigger_costs_nothing(pipeline: Pipeline, sandbox: Sandbox, fault: dict[str, object]) -> None:
+def test_fault_that_meets_the_trigger_costs_nothing(
+    pipeline: Pipeline, sandbox: Sandbox, fault: dict[str, object]
+) -> None:
     sandbox.fault({"on": "job", "kind": "vulns", "do": "late", "seconds": 1.0}, fault)
     pipeline.succeed(deferrable=True, patches=QUICK)
     assert_delivered(pipeline, sandbox)

@@ -38,11 +38,15 @@ class Sandbox(Driver):
 
 def identity_of(vulnerability: dict[str, Any]) -> str:
     """The finding's id, as the design fixes it."""
-    return "/".join(str(vulnerability[name]) for name in ("region", "account", "instance_id", "plugin_id", "protocol", "port"))
+    return "/".join(
+        str(vulnerability[name]) for name in ("region", "account", "instance_id", "plugin_id", "protocol", "port")
+    )
 
 
 def belongs(vulnerability: dict[str, Any], accounts: list[str], severities: tuple[int, ...] = (3, 4)) -> bool:
-    """Whether a vulnerability has a place in the hubs: an EC2 instance of a configured account, of a chosen severity."""
+    """Whether a vulnerability has a place in the hubs: an EC2 instance of a configured account, of a chosen
+    severity.
+    """
     routable = vulnerability["asset_kind"] in ROUTABLE_KINDS and vulnerability["account"] in accounts
     return routable and vulnerability["severity_id"] in severities
 
@@ -65,7 +69,11 @@ def differences(held: Findings, wanted: Findings) -> dict[str, Any]:
         for name, found in {
             "lost": sorted(wanted.keys() - held.keys()),
             "invented": sorted(held.keys() - wanted.keys()),
-            "other": {key: (held[key], wanted[key]) for key in held.keys() & wanted.keys() if not _same(held[key], wanted[key])},
+            "other": {
+                key: (held[key], wanted[key])
+                for key in held.keys() & wanted.keys()
+                if not _same(held[key], wanted[key])
+            },
         }.items()
         if found
     }

@@ -1,6 +1,8 @@
-"""A process that has imported everything once and forks a child per run: a run then costs a second and not seven, and may be killed.
+"""A process that has imported everything once and forks a child per run: a run then costs a second and not seven, and
+may be killed.
 
-Orders come as JSON lines on stdin: ``{"do": "start", ...}`` answers ``{"pid": n}``, ``{"do": "wait", "pid": n}`` how the child ended.
+Orders come as JSON lines on stdin: ``{"do": "start", ...}`` answers ``{"pid": n}``, ``{"do": "wait", "pid": n}`` how
+the child ended.
 """
 
 from __future__ import annotations
@@ -64,7 +66,11 @@ def _wait(pid: int, seconds: float) -> dict[str, Any]:
     while time.monotonic() < deadline:
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
-            return {"code": os.waitstatus_to_exitcode(status), "peak": usage.ru_maxrss * 1024, "cpu": usage.ru_utime + usage.ru_stime}
+            return {
+                "code": os.waitstatus_to_exitcode(status),
+                "peak": usage.ru_maxrss * 1024,
+                "cpu": usage.ru_utime + usage.ru_stime,
+            }
         time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

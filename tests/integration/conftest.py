@@ -21,7 +21,9 @@ botocore_models.share()
 
 @pytest.fixture(scope="session")
 def small_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with SandboxProcess("--estate", "small", "--prepare-seconds", "0.3", log=tmp_path_factory.mktemp("sandbox") / "sandbox.log") as process:
+    with SandboxProcess(
+        "--estate", "small", "--prepare-seconds", "0.3", log=tmp_path_factory.mktemp("sandbox") / "sandbox.log"
+    ) as process:
         sandbox = Sandbox(process)
         yield sandbox
         sandbox.client.close()
@@ -49,7 +51,9 @@ def connect(monkeypatch: pytest.MonkeyPatch, name: str, fields: dict[str, Any]) 
     """Define a connection."""
     extra = fields.get("extra")
     value = {**fields, "extra": json.loads(extra) if isinstance(extra, str) else extra}
-    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps({key: item for key, item in value.items() if item is not None}))
+    monkeypatch.setenv(
+        f"AIRFLOW_CONN_{name.upper()}", json.dumps({key: item for key, item in value.items() if item is not None})
+    )
 
 
 @pytest.fixture

@@ -76,7 +76,9 @@ class Outcome:
 
     def of(self, task_id: str) -> list[dict[str, Any]]:
         """The task's instances, in the order of their map index."""
-        return sorted((each for each in self.tasks if each["task_id"] == task_id), key=lambda each: int(each["map_index"]))
+        return sorted(
+            (each for each in self.tasks if each["task_id"] == task_id), key=lambda each: int(each["map_index"])
+        )
 
 
 class DagRuns:
@@ -113,7 +115,11 @@ class DagRuns:
         :param orders: name of the DAG file without its ending, and the run's conf.
         :param retries: of all tasks; None for those that the DAG gives them.
         """
-        self._orders.write_text(json.dumps([{"file": str(self.dags / f"{name}.py"), "conf": conf, "retries": retries} for name, conf in orders]))
+        self._orders.write_text(
+            json.dumps(
+                [{"file": str(self.dags / f"{name}.py"), "conf": conf, "retries": retries} for name, conf in orders]
+            )
+        )
         pieces = self._python("-c", _PROGRAM, str(self._orders)).split("\nBEGIN ")[-len(orders) :]
         outcomes = []
         for piece in pieces:
@@ -141,7 +147,8 @@ class DagRuns:
 
 
 def make_database(shared: Path) -> Path:
-    """A migrated database: one for all processes of a test run, since making it takes longer than most of what is done with it.
+    """A migrated database: one for all processes of a test run, since making it takes longer than most of what is done
+    with it.
 
     :param shared: a folder that all of them see.
     """
@@ -156,12 +163,18 @@ def make_database(shared: Path) -> Path:
 
 
 def _environment(home: Path, database: Path) -> dict[str, str]:
-    settings = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}"}
+    settings = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
+    }
     return {**os.environ, **settings}
 
 
 def _python(env: dict[str, str], *arguments: str) -> str:
     command = [sys.executable, "-W", "ignore", *arguments]
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, check=False)
+    done = subprocess.run(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, check=False
+    )
     assert done.returncode == 0, done.stdout[-6000:]
     return "\n" + done.stdout

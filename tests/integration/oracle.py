@@ -7,12 +7,15 @@ from typing import Any
 LABELS = ["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
 
 
-def expected(truth: dict[str, Any], *, accounts: list[str], severities: tuple[int, ...] = (3, 4)) -> dict[str, tuple[str, str]]:
+def expected(
+    truth: dict[str, Any], *, accounts: list[str], severities: tuple[int, ...] = (3, 4)
+) -> dict[str, tuple[str, str]]:
     """Finding id -> (severity label, record state) of everything that belongs in the hubs of the accounts."""
     found: dict[str, tuple[str, str]] = {}
     for each in truth["vulnerabilities"]:
         if each["account"] in accounts and each["instance_id"] and each["severity_id"] in severities:
-            identity = f"{each['region']}/{each['account']}/{each['instance_id']}/{each['plugin_id']}/{each['protocol']}/{each['port']}"
+            keys = ("region", "account", "instance_id", "plugin_id", "protocol", "port")
+            identity = "/".join(str(each[key]) for key in keys)
             assert identity not in found, "the ground truth itself has two records of one finding"
             gone = each["state"] == "FIXED" or each["severity_modification_type"] == "ACCEPTED"
             found[identity] = (LABELS[each["severity_id"]], "ARCHIVED" if gone else "ACTIVE")
@@ -20,7 +23,9 @@ def expected(truth: dict[str, Any], *, accounts: list[str], severities: tuple[in
 
 
 def delivered(held: dict[str, dict[str, Any]]) -> dict[str, tuple[str, str]]:
-    """What the hubs hold, in the oracle's terms; a finding in the hub of another account or Region than its own does not count."""
+    """What the hubs hold, in the oracle's terms; a finding in the hub of another account or Region than its own does
+    not count.
+    """
     return {
         identity: (finding["Severity"]["Label"], finding["RecordState"])
         for identity, finding in held.items()

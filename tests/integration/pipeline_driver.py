@@ -1,4 +1,6 @@
-"""Runs the DAG's steps in order, in process, with the real operators and hooks over real sockets. No scheduler, no database."""
+"""Runs the DAG's steps in order, in process, with the real operators and hooks over real sockets. No scheduler, no
+database.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Variables:
     def __init__(self, monkeypatch: Any) -> None:
         self.values: dict[str, str] = {}
         self.writes: list[str] = []
-        monkeypatch.setattr(watermark, "read_watermark", lambda dag_id: self.values.get(watermark.variable_name(dag_id)))
+        monkeypatch.setattr(
+            watermark, "read_watermark", lambda dag_id: self.values.get(watermark.variable_name(dag_id))
+        )
         monkeypatch.setattr(watermark, "write_watermark", self._write)
 
     def _write(self, dag_id: str, value: int) -> None:
@@ -95,7 +99,13 @@ class Run:
     def transform(self, plan: dict[str, Any], assets: dict[str, Any], vulnerabilities: dict[str, Any]) -> None:
         """All shards."""
         for shard in plan_module.plan_shards(self.context, vulnerabilities, assets):
-            operator = TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, assets=assets, vulnerabilities=vulnerabilities, plan=plan)
+            operator = TenableToAsffOperator(
+                task_id=f"transform_{shard['index']}",
+                shard=shard,
+                assets=assets,
+                vulnerabilities=vulnerabilities,
+                plan=plan,
+            )
             operator.execute(self.context)
 
     @property

@@ -17,7 +17,9 @@ class Show(BaseOperator):
 
     template_fields = ("field", "nested")
 
-    def __init__(self, *, field: Any = None, nested: Any = None, plain: Any = None, waits: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *, field: Any = None, nested: Any = None, plain: Any = None, waits: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.field = field
         self.nested = nested
@@ -46,7 +48,12 @@ class Notify(BaseNotifier):
         tell("notifier", self.message)
 
 
-@dag(dag_id="rendering", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), params={"text": Param("", type="string")})
+@dag(
+    dag_id="rendering",
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    params={"text": Param("", type="string")},
+)
 def rendering() -> None:
     @task
     def source(**context: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,6 @@
-"""A moving estate: whatever happens to its assets, the findings that the asset index gives are, byte for byte, those of a full export at the same moment."""
+"""A moving estate: whatever happens to its assets, the findings that the asset index gives are, byte for byte, those of
+a full export at the same moment.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,14 @@ class Estate:
     def assets(self) -> list[dict[str, Any]]:
         """Instances that are there."""
         found = self.sandbox.tenable("truth")["assets"]
-        return [each for each in found if each["asset_kind"] == "ec2" and not each["deleted_at"] and not each["terminated_at"] and not each["is_hidden"]]
+        return [
+            each
+            for each in found
+            if each["asset_kind"] == "ec2"
+            and not each["deleted_at"]
+            and not each["terminated_at"]
+            and not each["is_hidden"]
+        ]
 
     def change(self, *orders: dict[str, Any]) -> None:
         self.sandbox.tenable("change", list(orders))
@@ -52,8 +61,16 @@ class Estate:
         }
         self.change(
             {"do": "change_asset", "asset_id": some[0], "set": {"account": new["account"], "region": new["region"]}},
-            {"do": "change_asset", "asset_id": some[1], "set": {"tags": new["tags"], "resource_tags": new["resource_tags"]}},
-            {"do": "change_asset", "asset_id": some[2], "set": {"acr": new["acr"], "instance_type": "m7g.large", "name": f"renamed-{number}"}},
+            {
+                "do": "change_asset",
+                "asset_id": some[1],
+                "set": {"tags": new["tags"], "resource_tags": new["resource_tags"]},
+            },
+            {
+                "do": "change_asset",
+                "asset_id": some[2],
+                "set": {"acr": new["acr"], "instance_type": "m7g.large", "name": f"renamed-{number}"},
+            },
             {"do": "terminate", "asset_id": some[3]},
             {"do": "delete", "asset_id": some[4]},
             {"do": "rescan", "asset_id": some[5]},
@@ -100,17 +117,23 @@ def _lines(run: Run, entry: dict[str, Any]) -> Iterator[bytes]:
         yield from read_lines(run.folder.destination(entry["account"], entry["region"]) / part)
 
 
-def of_a_full_export(run: Run, plan: dict[str, Any], vulnerabilities: dict[str, Any], defaults: dict[str, Any]) -> dict[str, list[bytes]]:
+def of_a_full_export(
+    run: Run, plan: dict[str, Any], vulnerabilities: dict[str, Any], defaults: dict[str, Any]
+) -> dict[str, list[bytes]]:
     """The findings of the same vulnerabilities with all assets as Tenable exports them at this moment."""
     other = Run(params=ALL, defaults=defaults)
     assets = other.export("assets", {}, poll_interval=0.03)
     write_json(other.folder.shards, {"count": 1})
     shard = {"index": 0, "count": 1}
-    TenableToAsffOperator(task_id="full", shard=shard, assets=assets, vulnerabilities=vulnerabilities, plan=plan).execute(other.context)
+    TenableToAsffOperator(
+        task_id="full", shard=shard, assets=assets, vulnerabilities=vulnerabilities, plan=plan
+    ).execute(other.context)
     return findings(other)
 
 
-def test_index_and_full_export_give_the_same_findings_over_a_moving_estate(estate: Estate, defaults: dict[str, Any]) -> None:
+def test_index_and_full_export_give_the_same_findings_over_a_moving_estate(
+    estate: Estate, defaults: dict[str, Any]
+) -> None:
     full = []
     for number in range(11):
         run, plan, vulnerabilities = exported_once(defaults)
@@ -125,7 +148,9 @@ def test_index_and_full_export_give_the_same_findings_over_a_moving_estate(estat
 
 
 def test_so_it_is_where_full_exports_lack_what_is_gone(estate: Estate, defaults: dict[str, Any]) -> None:
-    """The API docs do not say whether they do. Without the index a terminated asset is then looked up singly, which tells less of it: no resource tags."""
+    """The API docs do not say whether they do. Without the index a terminated asset is then looked up singly, which
+    tells less of it: no resource tags.
+    """
     estate.sandbox.tenable("options", {"omits_gone_assets": True})
     for number in range(4):
         run, plan, vulnerabilities = exported_once(defaults)
@@ -152,7 +177,9 @@ def test_of_a_days_runs_one_exports_all_assets(estate: Estate, variables: Variab
         run.execute()
         records.append(transferred(run))
         reports.append(run.report)
-        assert delivered(estate.sandbox.documents()) == expected(estate.sandbox.tenable("truth"), accounts=estate.sandbox.accounts, severities=(4,))
+        assert delivered(estate.sandbox.documents()) == expected(
+            estate.sandbox.tenable("truth"), accounts=estate.sandbox.accounts, severities=(4,)
+        )
         estate.sandbox.advance(6 * HOUR)
     jobs = [each for each in estate.sandbox.tenable("stats")["exports"] if each["kind"] == "assets"]
     assert ["since" in each["filters"] for each in jobs] == [False, True, True, True, False]
@@ -174,7 +201,9 @@ def test_what_tenable_does_not_date_comes_with_the_next_full_export(estate: Esta
     exported_once(defaults)
     asset = estate.assets()[0]["asset_id"]
     estate.sandbox.advance(5 * HOUR)
-    estate.change({"do": "change_asset", "asset_id": asset, "set": {"tags": [["Owner", "nobody-knows"]]}, "silently": True})
+    estate.change(
+        {"do": "change_asset", "asset_id": asset, "set": {"tags": [["Owner", "nobody-knows"]]}, "silently": True}
+    )
     seen = []
     for _ in range(5):
         run, plan, vulnerabilities = exported_once(defaults)
@@ -190,8 +219,12 @@ def exported_once(defaults: dict[str, Any]) -> tuple[Run, dict[str, Any], dict[s
     return run, plan, vulnerabilities
 
 
-def test_asset_that_is_published_after_the_lag_is_looked_up_singly(estate: Estate, variables: Variables, defaults: dict[str, Any]) -> None:
-    """Its update is older than what the index asks for: without the look-up its findings would wait for the next full export."""
+def test_asset_that_is_published_after_the_lag_is_looked_up_singly(
+    estate: Estate, variables: Variables, defaults: dict[str, Any]
+) -> None:
+    """Its update is older than what the index asks for: without the look-up its findings would wait for the next full
+    export.
+    """
     Run(defaults=defaults).execute()
     estate.sandbox.advance(HOUR)
     estate.change({"do": "launch", "hidden": True, "vulnerabilities": 30})
@@ -206,7 +239,9 @@ def test_asset_that_is_published_after_the_lag_is_looked_up_singly(estate: Estat
     last.execute()
     assert last.ledger["unparked"] >= first.ledger["parked"]
     assert last.ledger["parked"] == 0
-    assert delivered(estate.sandbox.documents()) == expected(estate.sandbox.tenable("truth"), accounts=estate.sandbox.accounts)
+    assert delivered(estate.sandbox.documents()) == expected(
+        estate.sandbox.tenable("truth"), accounts=estate.sandbox.accounts
+    )
 
 
 def test_another_user_of_tenable_has_an_index_of_its_own(

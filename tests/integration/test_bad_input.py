@@ -47,7 +47,9 @@ class TestParams:
         _fails(Run(params=params, defaults=defaults), "window is empty", "2026-11-02T00:00:00Z", "earlier since")
 
     def test_since_that_is_no_time(self, defaults: dict[str, Any]) -> None:
-        _fails(Run(params={"since": "yesterday"}, defaults=defaults), "since is 'yesterday'", "unix seconds", "ISO 8601")
+        _fails(
+            Run(params={"since": "yesterday"}, defaults=defaults), "since is 'yesterday'", "unix seconds", "ISO 8601"
+        )
 
     @pytest.mark.parametrize(
         ("destinations", "message"),
@@ -84,7 +86,13 @@ class TestParams:
 
 def test_unreadable_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     variables.watermark = "last Tuesday"
-    _fails(Run(defaults=defaults), "last Tuesday", "tenable_to_security_hub__since", "Set the Airflow Variable", "delete it")
+    _fails(
+        Run(defaults=defaults),
+        "last Tuesday",
+        "tenable_to_security_hub__since",
+        "Set the Airflow Variable",
+        "delete it",
+    )
     assert variables.watermark == "last Tuesday"
     assert sandbox.documents() == {}
 
@@ -105,23 +113,38 @@ class TestWhatARunWasAskedFor:
         assert sandbox.jobs()["created"] == 0
 
     def test_misspelt_param(self, defaults: dict[str, Any]) -> None:
-        _fails(Run(params={"dryrun": True}, defaults=defaults), "'dryrun' (did you mean 'dry_run'?)", "tenable_to_security_hub does not have")
+        _fails(
+            Run(params={"dryrun": True}, defaults=defaults),
+            "'dryrun' (did you mean 'dry_run'?)",
+            "tenable_to_security_hub does not have",
+        )
 
     def test_conf_that_airflow_ignores(self, defaults: dict[str, Any]) -> None:
         run = Run(params={"dry_run": True}, defaults=defaults)
         run.context["params"] = dict(run.context["dag"].params)
         _fails(run, "'dry_run'", "[core] dag_run_conf_overrides_params is False", "[tenable] dag_params")
 
-    def test_watermark_that_the_environment_hides(self, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_watermark_that_the_environment_hides(
+        self, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("AIRFLOW_VAR_TENABLE_TO_SECURITY_HUB__SINCE", "1700000000")
         _fails(Run(defaults=defaults), "AIRFLOW_VAR_TENABLE_TO_SECURITY_HUB__SINCE", "Remove it there")
 
 
 @pytest.mark.usefixtures("nothing_happens")
 class TestConnections:
-    def test_wrong_tenable_keys(self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_wrong_tenable_keys(
+        self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         connect(
-            monkeypatch, "tenable_default", {"conn_type": "tenable", "host": sandbox.process.tenable, "login": "canary-access", "password": "canary-secret"}
+            monkeypatch,
+            "tenable_default",
+            {
+                "conn_type": "tenable",
+                "host": sandbox.process.tenable,
+                "login": "canary-access",
+                "password": "canary-secret",
+            },
         )
         run = Run(defaults=defaults)
         _fails(run, "401", "API keys", "tenable_default", "Generate a pair")
@@ -130,14 +153,24 @@ class TestConnections:
         assert "canary" not in str(failure.value) + repr(failure.value)
 
     def test_no_tenable_keys(self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-        connect(monkeypatch, "tenable_default", {"conn_type": "tenable", "host": sandbox.process.tenable, "login": "only-one"})
+        connect(
+            monkeypatch,
+            "tenable_default",
+            {"conn_type": "tenable", "host": sandbox.process.tenable, "login": "only-one"},
+        )
         _fails(Run(defaults=defaults), "no secret key", "TIO_SECRET_KEY")
 
     def test_no_tenable_connection(self, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AIRFLOW_CONN_TENABLE_DEFAULT")
-        _fails(Run(defaults=defaults), "There is no connection with the id 'tenable_default'", "Create it with type 'tenable'")
+        _fails(
+            Run(defaults=defaults),
+            "There is no connection with the id 'tenable_default'",
+            "Create it with type 'tenable'",
+        )
 
-    def test_keys_without_the_right_to_export(self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_keys_without_the_right_to_export(
+        self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         facts = sandbox.process.facts
         keys = {"login": f"noexport-{facts['access_key']}", "password": facts["secret_key"]}
         connect(monkeypatch, "tenable_default", {"conn_type": "tenable", "host": sandbox.process.tenable, **keys})
@@ -145,7 +178,16 @@ class TestConnections:
 
     def test_unknown_tenable_host(self, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("time.sleep", lambda _: None)
-        connect(monkeypatch, "tenable_default", {"conn_type": "tenable", "host": "http://127.0.0.1:9", "login": "a-key-of-tests", "password": "another-key"})
+        connect(
+            monkeypatch,
+            "tenable_default",
+            {
+                "conn_type": "tenable",
+                "host": "http://127.0.0.1:9",
+                "login": "a-key-of-tests",
+                "password": "another-key",
+            },
+        )
         # It may be back in a minute, so the task's retries are kept.
         with pytest.raises(TemporaryError, match=r"127\.0\.0\.1:9 is not reachable .* Check the URL"):
             Run(defaults=defaults).execute()
@@ -155,15 +197,30 @@ class TestConnections:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIASANDBOXHUB000001")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sandbox-aws-secret-000000000000000000001")
         entry = {**defaults["destinations"][0], "aws_conn_id": "aws_defualt"}
-        _fails(Run(params={"destinations": [entry]}, defaults=defaults), "There is no AWS connection 'aws_defualt'", "Create it, correct")
+        _fails(
+            Run(params={"destinations": [entry]}, defaults=defaults),
+            "There is no AWS connection 'aws_defualt'",
+            "Create it, correct",
+        )
 
     def test_credentials_of_another_account(self, sandbox: Sandbox, defaults: dict[str, Any]) -> None:
         entry = {"aws_conn_id": "aws_default", "accounts": [sandbox.accounts[1]]}
-        _fails(Run(params={"destinations": [entry]}, defaults=defaults), sandbox.accounts[0], sandbox.accounts[1], "role_name")
+        _fails(
+            Run(params={"destinations": [entry]}, defaults=defaults),
+            sandbox.accounts[0],
+            sandbox.accounts[1],
+            "role_name",
+        )
 
-    def test_wrong_aws_secret(self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_wrong_aws_secret(
+        self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         extra = {"region_name": "us-east-1", "endpoint_url": sandbox.process.aws}
-        connect(monkeypatch, "aws_default", {"conn_type": "aws", "login": "AKIASANDBOXHUB000001", "password": "canary-aws-secret", "extra": extra})
+        connect(
+            monkeypatch,
+            "aws_default",
+            {"conn_type": "aws", "login": "AKIASANDBOXHUB000001", "password": "canary-aws-secret", "extra": extra},
+        )
         _fails(Run(defaults=defaults), "SignatureDoesNotMatch", "secret key does not belong")
 
 
@@ -192,19 +249,25 @@ class TestHub:
         run.execute()
         assert run.ledger["accepted"] == run.ledger["findings"] > 300
 
-    def test_subscription_on_the_second_page_is_found(self, sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+    def test_subscription_on_the_second_page_is_found(
+        self, sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+    ) -> None:
         sandbox.aws("options", {"extra_subscriptions": 120})
         run = Run(params={"severities": ["critical"]}, defaults=defaults)
         run.execute()
         assert run.ledger["accepted"] == run.ledger["findings"] > 0
 
     @pytest.mark.usefixtures("nothing_happens")
-    def test_default_product_needs_no_subscription_but_its_hub(self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_default_product_needs_no_subscription_but_its_hub(
+        self, sandbox: Sandbox, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self._place(sandbox, "off")
         monkeypatch.setenv("AIRFLOW__TENABLE__PRODUCT", "default")
         _fails(Run(defaults=defaults), "Enable it there")
 
-    def test_default_product(self, sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_default_product(
+        self, sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self._place(sandbox, "enabled")
         monkeypatch.setenv("AIRFLOW__TENABLE__PRODUCT", "default")
         run = Run(params={"severities": ["critical"]}, defaults=defaults)
@@ -221,7 +284,11 @@ class TestHub:
 
         write_json(run.folder.shards, {"count": 0})
         operator = SecurityHubImportFindingsOperator(task_id="import", account=sandbox.accounts[2], region="us-east-1")
-        with pytest.raises(AirflowFailException, match=f"belong to account {sandbox.accounts[2]}, but .* account {sandbox.accounts[0]}. Nothing was imported"):
+        with pytest.raises(
+            AirflowFailException,
+            match=f"belong to account {sandbox.accounts[2]}, but .* account {sandbox.accounts[0]}. Nothing was "
+            "imported",
+        ):
             operator.execute(run.context)
 
     @pytest.mark.usefixtures("nothing_happens")
@@ -240,7 +307,9 @@ class TestHub:
     ],
 )
 @pytest.mark.usefixtures("nothing_happens")
-def test_wrong_option(defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch, option: str, value: str, message: str) -> None:
+def test_wrong_option(
+    defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch, option: str, value: str, message: str
+) -> None:
     monkeypatch.setenv(f"AIRFLOW__TENABLE__{option}", value)
     with pytest.raises((ConfigurationError, AirflowFailException), match=message):
         Run(defaults=defaults).execute()

@@ -12,7 +12,9 @@ from tests.sandbox_driver import Sandbox
 from tests.unit.test_docs import _example
 
 
-def test_documented_chain_delivers_the_critical_findings_of_its_account(sandbox: Sandbox, variables: Variables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documented_chain_delivers_the_critical_findings_of_its_account(
+    sandbox: Sandbox, variables: Variables, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS", "1")
     account, region = sandbox.accounts[0], sandbox.process.facts["regions"][0]
     dag = _example("criticals_of_one_account")()
@@ -32,9 +34,15 @@ def test_documented_chain_delivers_the_critical_findings_of_its_account(sandbox:
     vulnerabilities = execute("vulnerabilities", filters=plan["vulnerability_filters"])
     transformed = 0
     for shard in dag.get_task("shards").python_callable(vulnerabilities, **run.context):
-        arguments = {"plan": {name: plan[name] for name in ("window", "settings", "destinations")}, "assets": assets, "vulnerabilities": vulnerabilities}
+        arguments = {
+            "plan": {name: plan[name] for name in ("window", "settings", "destinations")},
+            "assets": assets,
+            "vulnerabilities": vulnerabilities,
+        }
         assert dag.get_task("transform").partial_kwargs.keys() >= arguments.keys()
-        transformed += TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, **arguments).execute(run.context)["findings"]
+        transformed += TenableToAsffOperator(task_id=f"transform_{shard['index']}", shard=shard, **arguments).execute(
+            run.context
+        )["findings"]
     loaded = execute("load", account=account, region=region)
 
     truth = sandbox.tenable("truth")["vulnerabilities"]

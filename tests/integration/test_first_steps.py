@@ -1,4 +1,6 @@
-"""A new deployment, from the switch that is thrown to the first finding in Security Hub: nothing is sent before somebody has let the DAG send."""
+"""A new deployment, from the switch that is thrown to the first finding in Security Hub: nothing is sent before
+somebody has let the DAG send.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,11 @@ def test_scheduled_runs_of_a_new_deployment_send_nothing_until_a_run_was_trigger
 
 
 def test_option_lets_the_first_scheduled_run_send(
-    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    sandbox: Sandbox,
+    variables: Variables,
+    defaults: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN", "send")
     scheduled(defaults).execute()
@@ -56,14 +62,18 @@ def test_option_lets_the_first_scheduled_run_send(
     assert "has not imported anything yet" not in caplog.text
 
 
-def test_watermark_that_a_person_sets_lets_it_send(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_watermark_that_a_person_sets_lets_it_send(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     variables.watermark = "1000000"
     run = scheduled(defaults)
     run.execute()
     assert run.ledger["accepted"] == run.ledger["findings"] > 300
 
 
-def test_run_of_one_account_that_somebody_tries_first_does_not_let_the_others_go(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_run_of_one_account_that_somebody_tries_first_does_not_let_the_others_go(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     one = [{**defaults["destinations"][0], "accounts": sandbox.accounts[:1]}]
     Run(params={"destinations": one}, defaults=defaults).execute()
     calls = sent(sandbox)
@@ -72,7 +82,9 @@ def test_run_of_one_account_that_somebody_tries_first_does_not_let_the_others_go
     assert sent(sandbox) == calls
 
 
-def test_deleted_watermark_exports_everything_again_and_sends_it(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_deleted_watermark_exports_everything_again_and_sends_it(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     Run(defaults=defaults).execute()
     variables.watermark = None
     run = scheduled(defaults)
@@ -80,7 +92,9 @@ def test_deleted_watermark_exports_everything_again_and_sends_it(sandbox: Sandbo
     assert run.ledger["accepted"] == run.ledger["findings"] > 300
 
 
-def test_deployment_of_an_earlier_release_goes_on_sending(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_deployment_of_an_earlier_release_goes_on_sending(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     first = Run(defaults=defaults)
     first.execute()
     # As that release left it: a watermark, and no note.
@@ -113,7 +127,9 @@ def test_run_that_was_held_back_stays_so_when_it_is_cleared(
     assert not plan.plan_run(scheduled(defaults, 2).context)["held_back"]
 
 
-def test_run_that_was_planned_to_send_does_so_when_it_is_cleared(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_run_that_was_planned_to_send_does_so_when_it_is_cleared(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     variables.watermark = "1000000"
     run = scheduled(defaults)
     plan.plan_run(run.context)

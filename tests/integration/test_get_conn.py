@@ -30,7 +30,9 @@ def _swell(sandbox: Sandbox, megabytes: int, *, gzipped: bool) -> None:
 
 @pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("megabytes", [5, 25, 300])
-def test_pytenables_iterator_brings_every_record_of_a_large_chunk(sandbox: Sandbox, megabytes: int, gzipped: bool) -> None:
+def test_pytenables_iterator_brings_every_record_of_a_large_chunk(
+    sandbox: Sandbox, megabytes: int, gzipped: bool
+) -> None:
     small = len(sandbox.truth()["vulnerabilities"])
     with closing(TenableHook()) as hook:
         _swell(sandbox, megabytes, gzipped=gzipped)
@@ -57,7 +59,9 @@ def test_the_documented_example_counts_what_a_large_chunk_holds(sandbox: Sandbox
     [example] = [code for code in blocks(DOCS / "operators.md", "python") if "exports.vulns(" in code]
     namespace: dict[str, Any] = {}
     exec(compile(executable(example), "docs/operators.md", "exec"), namespace)
-    expected = sum(1 for each in sandbox.truth()["vulnerabilities"] if each["severity_id"] == 4 and each["state"] != "FIXED")
+    expected = sum(
+        1 for each in sandbox.truth()["vulnerabilities"] if each["severity_id"] == 4 and each["state"] != "FIXED"
+    )
     assert expected
     assert sum(namespace["criticals_by_host"]().values()) == expected
     _swell(sandbox, 25, gzipped=False)
@@ -72,7 +76,11 @@ def test_our_own_export_stages_every_record_of_a_large_chunk(sandbox: Sandbox, g
     _swell(sandbox, 25, gzipped=gzipped)
     run = Run()
     operator = TenableExportOperator(
-        task_id="export", filters={"state": ["OPEN", "REOPENED", "FIXED"], "since": 1}, chunk_size=500, poll_interval=0.1, deferrable=False
+        task_id="export",
+        filters={"state": ["OPEN", "REOPENED", "FIXED"], "since": 1},
+        chunk_size=500,
+        poll_interval=0.1,
+        deferrable=False,
     )
     result = operator.execute(run.context)
     assert result["bytes"] >= 25_000_000

@@ -1,4 +1,6 @@
-"""What is staged is bound to what the run is: which Tenable, which type of run, which interval. A cleared run keeps its window."""
+"""What is staged is bound to what the run is: which Tenable, which type of run, which interval. A cleared run keeps its
+window.
+"""
 
 from __future__ import annotations
 
@@ -48,26 +50,34 @@ def test_cleared_run_continues_with_what_it_has_staged(staged: Run) -> None:
     [{"run_type": "manual"}, {"interval": (INTERVAL[1], INTERVAL[1] + timedelta(days=1))}],
     ids=["type", "interval"],
 )
-def test_run_of_another_type_or_interval_takes_over_nothing(staged: Run, changed: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_run_of_another_type_or_interval_takes_over_nothing(
+    staged: Run, changed: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     plan.plan_run(again(staged, **changed).context)
     assert sorted(names(staged.folder.root)) == ["run.json"]
     assert "It begins again" in caplog.text
 
 
-def test_scheduled_run_that_a_backfill_reprocesses_covers_its_interval_and_moves_nothing(staged: Run, variables: Variables) -> None:
+def test_scheduled_run_that_a_backfill_reprocesses_covers_its_interval_and_moves_nothing(
+    staged: Run, variables: Variables
+) -> None:
     planned = plan.plan_run(again(staged, run_type="backfill").context)
     assert planned["window"]["kind"] == "backfill"
     assert planned["window"]["since"] == int(INTERVAL[0].timestamp())
 
 
-def test_chunks_of_another_tenable_are_never_delivered(staged: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_chunks_of_another_tenable_are_never_delivered(
+    staged: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     another_tenable(monkeypatch)
     plan.plan_run(again(staged).context)
     assert sorted(names(staged.folder.root)) == ["run.json"]
     assert "planned for another Tenable, or for another user of it before. It begins again" in caplog.text
 
 
-def test_plan_of_an_older_release_is_compared_by_the_source_of_its_assets(staged: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_of_an_older_release_is_compared_by_the_source_of_its_assets(
+    staged: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     value = read_json(staged.folder.plan)
     del value["identity"]
     write_json(staged.folder.plan, value)

@@ -1,4 +1,6 @@
-"""An import that is shared out to fewer tasks than there are destinations, and cut into pieces: every finding arrives once, whatever carries it."""
+"""An import that is shared out to fewer tasks than there are destinations, and cut into pieces: every finding arrives
+once, whatever carries it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ def test_two_tasks_in_many_pieces_deliver_what_six_would(
     monkeypatch.setenv("AIRFLOW__TENABLE__IMPORT_MINUTES", "1e-9")
     run = Run(defaults=defaults)
     plan = plan_module.plan_run(run.context)
-    assets, vulnerabilities = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
+    assets, vulnerabilities = (
+        run.export("assets", plan["asset_filters"]),
+        run.export("vulnerabilities", plan["vulnerability_filters"]),
+    )
     run.transform(plan, assets, vulnerabilities)
     arguments = plan_module.plan_imports(run.context)
     places = [f"{account}/{region}" for account in sandbox.accounts for region in sandbox.process.facts["regions"]]
@@ -60,11 +65,15 @@ def test_two_tasks_in_many_pieces_deliver_what_six_would(
     assert delivered(sandbox.documents()) == oracle
     assert sum(result["accepted"] for result in results) == run.ledger["accepted"] == len(oracle)
     # Nothing was sent twice.
-    assert sandbox.aws("stats")["calls"]["BatchImportFindings"] == sum(entry["calls"] for entry in run.ledger["destinations"].values())
+    assert sandbox.aws("stats")["calls"]["BatchImportFindings"] == sum(
+        entry["calls"] for entry in run.ledger["destinations"].values()
+    )
     assert run.ledger["destinations"].keys() == set(places)
 
 
-def test_task_that_0_1_0_planned_and_dag_file_of_0_1_0_import_as_before(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_task_that_0_1_0_planned_and_dag_file_of_0_1_0_import_as_before(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     run = Run(defaults=defaults)
     plan = plan_module.plan_run(run.context)
     exports = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
@@ -74,8 +83,15 @@ def test_task_that_0_1_0_planned_and_dag_file_of_0_1_0_import_as_before(sandbox:
     assert len(places) >= 3
     [target] = read_group(run.folder, planned[0]["group"])
     shared = {"batch_size": 100, "dry_run": False}
-    old = {"account": target.account, "region": target.region, "aws_conn_id": target.aws_conn_id, "role_name": target.role_name, **shared}
-    # The XCom of 0.1.0 under the present DAG file, and the present XCom under a DAG file of 0.1.0, which uses expand_kwargs.
+    old = {
+        "account": target.account,
+        "region": target.region,
+        "aws_conn_id": target.aws_conn_id,
+        "role_name": target.role_name,
+        **shared,
+    }
+    # The XCom of 0.1.0 under the present DAG file, and the present XCom under a DAG file of 0.1.0, which uses
+    # expand_kwargs.
     ways: list[dict[str, Any]] = [{"assignment": old}, planned[1], {"assignment": planned[2]}]
     for place, way in zip(places, ways, strict=False):
         operator = SecurityHubImportFindingsOperator(task_id="import", **way)
@@ -88,7 +104,9 @@ def test_task_that_0_1_0_planned_and_dag_file_of_0_1_0_import_as_before(sandbox:
     # A task that 0.1.0 began under its own DAG file finds its receipts.
     again = SecurityHubImportFindingsOperator(task_id="import", **old).execute(run.context)
     assert f"{again['account']}/{again['region']}" == places[0]
-    assert sandbox.aws("stats")["calls"]["BatchImportFindings"] == sum(len(read_group(run.folder, each["group"])) for each in planned[:3])
+    assert sandbox.aws("stats")["calls"]["BatchImportFindings"] == sum(
+        len(read_group(run.folder, each["group"])) for each in planned[:3]
+    )
 
 
 def test_airflow_itself_maps_no_more_than_it_may_and_carries_an_import_through_its_pieces(

@@ -1,4 +1,6 @@
-"""Lineage of a real run, as OpenLineage's provider asks for it: from Tenable over the staging area to each hub, with the numbers of the ledger."""
+"""Lineage of a real run, as OpenLineage's provider asks for it: from Tenable over the staging area to each hub, with
+the numbers of the ledger.
+"""
 
 from __future__ import annotations
 
@@ -31,19 +33,24 @@ def extracted(operator: Any) -> tuple[dict[tuple[str, str], int | None], dict[tu
     )
 
 
-def test_lineage_leads_from_tenable_to_each_hub_with_the_numbers_of_the_ledger(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_lineage_leads_from_tenable_to_each_hub_with_the_numbers_of_the_ledger(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     run = Run(defaults=defaults)
     plan = plan_module.plan_run(run.context)
     exports, results = {}, {}
     for kind, filters in (("assets", plan["asset_filters"]), ("vulnerabilities", plan["vulnerability_filters"])):
-        exports[kind] = TenableExportOperator(task_id=kind, export=kind, filters=filters, deferrable=False, poll_interval=0.1)
+        exports[kind] = TenableExportOperator(
+            task_id=kind, export=kind, filters=filters, deferrable=False, poll_interval=0.1
+        )
         assert extracted(exports[kind]) == ({}, {})
         results[kind] = exports[kind].execute(run.context)
     [shard] = plan_module.plan_shards(run.context, results["vulnerabilities"])
     transform = TenableToAsffOperator(task_id="transform", shard=shard, plan=plan, **results)
     transform.execute(run.context)
     imports = [
-        SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=each) for number, each in enumerate(plan_module.plan_imports(run.context))
+        SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=each)
+        for number, each in enumerate(plan_module.plan_imports(run.context))
     ]
     for each in imports:
         each.execute(run.context)
@@ -64,7 +71,9 @@ def test_lineage_leads_from_tenable_to_each_hub_with_the_numbers_of_the_ledger(s
         read, sent = extracted(each)
         assert list(read) == [("file", f"{root}/findings/{each.title}")]
         written |= sent
-    assert written == {(f"securityhub://{name}", "findings"): entry["accepted"] for name, entry in ledger["destinations"].items()}
+    assert written == {
+        (f"securityhub://{name}", "findings"): entry["accepted"] for name, entry in ledger["destinations"].items()
+    }
 
 
 def test_a_dry_run_has_written_to_no_hub(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""A task that a person marks as success has done nothing: what is on record decides, and the message names what to clear."""
+"""A task that a person marks as success has done nothing: what is on record decides, and the message names what to
+clear.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def test_imports_and_settle_that_are_marked_move_no_watermark_and_are_not_report
     assert "NOT COMPLETE" in run.report
 
 
-def test_settle_that_is_marked_before_it_ever_ran_is_made_up_for(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_settle_that_is_marked_before_it_ever_ran_is_made_up_for(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     truth = sandbox.truth()
     asset = next(each["asset_id"] for each in truth["vulnerabilities"] if belongs(each, sandbox.accounts))
     sandbox.change({"do": "hide_asset", "asset_id": asset, "singly": False})
@@ -65,7 +69,9 @@ def test_settle_that_is_marked_before_it_ever_ran_is_made_up_for(sandbox: Sandbo
 def test_settle_that_failed_for_rejected_findings_and_is_marked_still_holds_the_watermark(
     sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
 ) -> None:
-    sandbox.hub_fault({"on": "BatchImportFindings", "do": "fail_findings", "code": "InvalidInput", "share": 0.2, "times": None})
+    sandbox.hub_fault(
+        {"on": "BatchImportFindings", "do": "fail_findings", "code": "InvalidInput", "share": 0.2, "times": None}
+    )
     run = Run(defaults={**defaults, "max_rejected_ratio": 0.0})
     vulnerabilities = until_imports(run)
     import_all(run)
@@ -76,7 +82,9 @@ def test_settle_that_failed_for_rejected_findings_and_is_marked_still_holds_the_
     assert variables.writes == []
 
 
-def test_run_that_was_complete_and_lost_a_shard_since_is_not_reported_as_complete(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_run_that_was_complete_and_lost_a_shard_since_is_not_reported_as_complete(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     run = Run(defaults=defaults)
     run.execute()
     assert "Complete: every record" in run.report
@@ -90,12 +98,16 @@ def test_run_that_was_complete_and_lost_a_shard_since_is_not_reported_as_complet
 
 
 @pytest.mark.parametrize("step", [finish.settle_run, finish.advance_watermark, plan.plan_shards])
-def test_export_that_is_marked_is_named_as_the_task_to_clear(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], step: Any) -> None:
+def test_export_that_is_marked_is_named_as_the_task_to_clear(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], step: Any
+) -> None:
     run = Run(defaults=defaults)
     until_imports(run)
     import_all(run)
     with (
-        pytest.raises(AirflowFailException, match=r"export_vulnerabilities has no result.*Clear export_vulnerabilities"),
+        pytest.raises(
+            AirflowFailException, match=r"export_vulnerabilities has no result.*Clear export_vulnerabilities"
+        ),
         fail_fast(),
     ):
         step(run.context, None)
@@ -103,9 +115,15 @@ def test_export_that_is_marked_is_named_as_the_task_to_clear(sandbox: Sandbox, v
 
 
 @pytest.mark.parametrize("missing", ["assets", "vulnerabilities", "plan"])
-def test_transform_names_the_task_whose_result_is_missing(sandbox: Sandbox, defaults: dict[str, Any], missing: str) -> None:
+def test_transform_names_the_task_whose_result_is_missing(
+    sandbox: Sandbox, defaults: dict[str, Any], missing: str
+) -> None:
     run = Run(defaults=defaults)
-    given = {"assets": {"folder": "x"}, "vulnerabilities": {"folder": "x"}, "plan": {"settings": {}, "window": {}, "destinations": []}}
+    given = {
+        "assets": {"folder": "x"},
+        "vulnerabilities": {"folder": "x"},
+        "plan": {"settings": {}, "window": {}, "destinations": []},
+    }
     given[missing] = dict.fromkeys(given[missing]) if missing == "plan" else None  # type: ignore[assignment]
     task = {"assets": "export_assets", "vulnerabilities": "export_vulnerabilities", "plan": "plan_run"}[missing]
     with pytest.raises(AirflowFailException, match=rf"{task} has no result.*Clear {task}"):
@@ -126,7 +144,9 @@ def test_export_whose_filters_come_from_a_task_without_a_result_asks_tenable_for
     assert sandbox.jobs()["created"] == sandbox.jobs("assets")["created"] == 0
 
 
-def test_plan_that_is_marked_starts_no_export_under_airflow_itself(sandbox: Sandbox, airflow_database: Path, tmp_path: Path) -> None:
+def test_plan_that_is_marked_starts_no_export_under_airflow_itself(
+    sandbox: Sandbox, airflow_database: Path, tmp_path: Path
+) -> None:
     text = (ROOT / "dags" / "tenable_to_security_hub.py").read_text()
     before = "return dict(pipeline.plan_run(context, tenable_conn_id=TENABLE_CONN_ID))"
     assert before in text

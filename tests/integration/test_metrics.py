@@ -42,7 +42,9 @@ class Stats:
         return dict(found)
 
 
-def test_metrics_of_a_run_agree_with_its_ledger(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_of_a_run_agree_with_its_ledger(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stats = Stats()
     monkeypatch.setattr(_compat, "Stats", stats)
     run = Run(defaults=defaults)
@@ -53,19 +55,28 @@ def test_metrics_of_a_run_agree_with_its_ledger(sandbox: Sandbox, variables: Var
     assert stats.by("tenable.skipped") == ledger["skipped"]
     assert stats.counters["tenable.parked",] == ledger["parked"]
     for account, severities in ledger["severities"].items():
-        assert {severity: stats.counters[f"tenable.findings.{severity}", account] for severity in severities} == severities
+        assert {
+            severity: stats.counters[f"tenable.findings.{severity}", account] for severity in severities
+        } == severities
     for name, entry in ledger["destinations"].items():
         place = tuple(name.split("/"))
-        assert (stats.counters[("tenable.accepted", *place)], stats.counters[("tenable.calls", *place)]) == (entry["accepted"], entry["calls"])
+        assert (stats.counters[("tenable.accepted", *place)], stats.counters[("tenable.calls", *place)]) == (
+            entry["accepted"],
+            entry["calls"],
+        )
     assert stats.by("tenable.rejected") == {}
     # The watermark was not there before; now it is as old as the sandbox's clock is slow.
     assert 0 <= time.time() - int(variables.watermark or 0) - stats.gauges[f"tenable.watermark_lag.{DAG_ID}"] < 120
-    assert stats.timers["tenable.duration.export.vulnerabilities"] == stats.timers["tenable.duration.export.assets"] == 1
+    assert (
+        stats.timers["tenable.duration.export.vulnerabilities"] == stats.timers["tenable.duration.export.assets"] == 1
+    )
     assert stats.timers["tenable.duration.import"] == len(ledger["destinations"])
 
     # An import that is cleared finds its receipts, and an export its chunks: nothing is counted twice.
     counted = stats.counters.copy()
-    SecurityHubImportFindingsOperator(task_id="again", assignment=pipeline.plan_imports(run.context)[0]).execute(run.context)
+    SecurityHubImportFindingsOperator(task_id="again", assignment=pipeline.plan_imports(run.context)[0]).execute(
+        run.context
+    )
     run.export("assets", {})
     assert stats.counters == counted
 
@@ -81,7 +92,10 @@ def test_findings_are_counted_also_by_a_try_that_fails(
     plan = pipeline.plan_run(run.context)
     exports = run.export("assets", plan["asset_filters"]), run.export("vulnerabilities", plan["vulnerability_filters"])
     run.transform(plan, *exports)
-    assignment = max(pipeline.plan_imports(run.context), key=lambda each: len(list(run.folder.destination(*each["title"].split("/")).iterdir())))
+    assignment = max(
+        pipeline.plan_imports(run.context),
+        key=lambda each: len(list(run.folder.destination(*each["title"].split("/")).iterdir())),
+    )
     whole = FindingsImport.run
 
     def dies_at_the_end(self: Any, *arguments: Any, **options: Any) -> None:

@@ -1,4 +1,6 @@
-"""Staging on an S3-compatible store that checks signatures, lists in short pages and asks for patience: the same runs, the same results."""
+"""Staging on an S3-compatible store that checks signatures, lists in short pages and asks for patience: the same runs,
+the same results.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ import pytest
 from airflow_provider_tenable._compat import AirflowFailException
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.run import retention
-from airflow_provider_tenable.staging.files import content_of, names, read_json, remove, remove_file, write_json, write_whole
+from airflow_provider_tenable.staging.files import (
+    content_of,
+    names,
+    read_json,
+    remove,
+    remove_file,
+    write_json,
+    write_whole,
+)
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.location import open_path
 from tests.compose import ROOT
@@ -47,7 +57,12 @@ def keys(store: ObjectStore, base: str) -> list[str]:
 
 @pytest.mark.usefixtures("on_s3")
 def test_runs_deliver_what_they_deliver_from_a_disk(
-    object_store: ObjectStore, on_s3: str, sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], tmp_path: Path
+    object_store: ObjectStore,
+    on_s3: str,
+    sandbox: Sandbox,
+    variables: Variables,
+    defaults: dict[str, Any],
+    tmp_path: Path,
 ) -> None:
     first = Run(defaults=defaults, run_id="scheduled__2026-11-24T00:00:00+00:00")
     first.execute()
@@ -58,7 +73,12 @@ def test_runs_deliver_what_they_deliver_from_a_disk(
     assert 0 < second.ledger["exported"] < first.ledger["exported"]
     assert "Complete: every record is accounted for" in second.report
     found = keys(object_store, on_s3)
-    assert {key.split("/")[1] for key in found} == {first.run_id, second.run_id, RunFolder.ASSET_INDEX, RunFolder.DEPLOYMENT}
+    assert {key.split("/")[1] for key in found} == {
+        first.run_id,
+        second.run_id,
+        RunFolder.ASSET_INDEX,
+        RunFolder.DEPLOYMENT,
+    }
     assert {"run.json", "shards.json", "ledger.json", "assets/export.json", "vulnerabilities/export.json"} <= {
         key.partition(f"{first.run_id}/")[2] for key in found
     }
@@ -66,11 +86,26 @@ def test_runs_deliver_what_they_deliver_from_a_disk(
 
 
 @pytest.mark.usefixtures("on_s3")
-def test_a_cleared_run_goes_on_with_what_it_has_staged(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_a_cleared_run_goes_on_with_what_it_has_staged(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     run = Run(defaults=defaults)
     body = {"Code": "AccessDeniedException", "Message": "not now"}
     headers = {"x-amzn-ErrorType": "AccessDeniedException"}
-    sandbox.aws("faults", [{"on": "BatchImportFindings", "do": "status", "status": 403, "headers": headers, "body": body, "skip": 2, "times": None}])
+    sandbox.aws(
+        "faults",
+        [
+            {
+                "on": "BatchImportFindings",
+                "do": "status",
+                "status": 403,
+                "headers": headers,
+                "body": body,
+                "skip": 2,
+                "times": None,
+            }
+        ],
+    )
     with pytest.raises(AirflowFailException, match="The import was stopped"):
         run.execute()
     assert sandbox.documents()
@@ -82,7 +117,11 @@ def test_a_cleared_run_goes_on_with_what_it_has_staged(sandbox: Sandbox, variabl
 
 
 def test_completed_runs_are_removed_after_the_retention(
-    object_store: ObjectStore, on_s3: str, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    object_store: ObjectStore,
+    on_s3: str,
+    variables: Variables,
+    defaults: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     old, failed, new = (Run(defaults=defaults) for _ in range(3))
     old.execute()
@@ -91,7 +130,12 @@ def test_completed_runs_are_removed_after_the_retention(
     write_json(new.folder.plan, {"asked": {}})
     monkeypatch.setattr(retention, "time", SimpleNamespace(time=lambda: time.time() + 20 * 86400))
     assert retention.remove_old_runs(new.context) == [old.run_id]
-    assert {key.split("/")[1] for key in keys(object_store, on_s3)} == {failed.run_id, new.run_id, RunFolder.ASSET_INDEX, RunFolder.DEPLOYMENT}
+    assert {key.split("/")[1] for key in keys(object_store, on_s3)} == {
+        failed.run_id,
+        new.run_id,
+        RunFolder.ASSET_INDEX,
+        RunFolder.DEPLOYMENT,
+    }
     assert retention.remove_old_runs(new.context) == []
 
 
@@ -141,11 +185,18 @@ def test_removing_a_run_leaves_those_that_its_id_would_match_as_a_pattern(base: 
     assert names(other.parked_pool) == ["run-1--part"]
 
 
-def test_bucket_that_is_missing_or_refused_is_named(object_store: ObjectStore, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bucket_that_is_missing_or_refused_is_named(
+    object_store: ObjectStore, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     missing = RunFolder("s3://aws_staging@no-such-bucket/runs", DAG_ID, "run-1")
-    with pytest.raises(StagingError, match=r"Cannot write s3://aws_staging@no-such-bucket/.*bucket does not exist.*what the connection is allowed"):
+    with pytest.raises(
+        StagingError,
+        match=r"Cannot write s3://aws_staging@no-such-bucket/.*bucket does not exist.*what the connection is allowed",
+    ):
         write_json(missing.plan, {})
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_OTHER", object_store.connection().replace(object_store.keys[1], "another-secret"))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_AWS_OTHER", object_store.connection().replace(object_store.keys[1], "another-secret")
+    )
     refused = RunFolder(f"s3://aws_other@{BUCKET}/runs", DAG_ID, "run-1")
     with pytest.raises(StagingError, match="Cannot write") as caught:
         write_json(refused.plan, {})
@@ -157,8 +208,15 @@ def test_unknown_store_is_a_mistake_in_the_configuration() -> None:
         open_path("nosuchstore://bucket/runs")
 
 
-def test_bucket_is_made_where_it_is_missing(object_store: ObjectStore, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bucket_is_made_where_it_is_missing(
+    object_store: ObjectStore, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", "s3://aws_staging@made-by-script/runs")
     for said in ("Made bucket made-by-script.", "Bucket made-by-script is there."):
-        done = subprocess.run([sys.executable, "-W", "ignore", ROOT / "scripts" / "staging_bucket.py"], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", ROOT / "scripts" / "staging_bucket.py"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert done.stdout.splitlines()[-1] == said

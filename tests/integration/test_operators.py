@@ -1,4 +1,6 @@
-"""The operators and the trigger over real sockets: deferral, resumption, the published examples, the connection's test button."""
+"""The operators and the trigger over real sockets: deferral, resumption, the published examples, the connection's test
+button.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def _names(result: dict[str, Any]) -> list[bytes]:
 
 
 def _deferred(sandbox: Sandbox, operator: TenableExportOperator, run: Run) -> TaskDeferred:
-    """Begin an export that is deferred for certain: it takes far longer than a look at it, however busy the machine is."""
+    """Begin an export that is deferred for certain: it takes far longer than a look at it, however busy the machine
+    is.
+    """
     sandbox.tenable("options", {"prepare_seconds": 300})
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(run.context)
@@ -40,7 +44,9 @@ def _deferred(sandbox: Sandbox, operator: TenableExportOperator, run: Run) -> Ta
 
 
 class TestDeferral:
-    def test_defers_with_its_job_and_ends_as_without_deferral(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_defers_with_its_job_and_ends_as_without_deferral(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         waited = _operator(deferrable=False).execute(Run(run_id="waited").context)
 
         run = Run(run_id="deferred")
@@ -56,7 +62,9 @@ class TestDeferral:
         # A new process, a new operator: nothing of execute() is left but what was staged.
         result = _operator(deferrable=True).execute_complete(run.context, event)
         assert result["uuid"] == trigger.job_uuid
-        assert {name: result[name] for name in ("records", "export")} == {name: waited[name] for name in ("records", "export")}
+        assert {name: result[name] for name in ("records", "export")} == {
+            name: waited[name] for name in ("records", "export")
+        }
         assert _names(result) == _names(waited)
 
     def test_job_that_is_ready_at_the_first_look_is_not_deferred(self, sandbox: Sandbox) -> None:
@@ -72,9 +80,20 @@ class TestDeferral:
         with pytest.raises(TaskDeferred):
             _operator(deferrable=True).execute_complete(run.context, None)
 
-    def test_trigger_tells_of_keys_that_stopped_working(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_trigger_tells_of_keys_that_stopped_working(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         deferred = _deferred(sandbox, _operator(deferrable=True), Run())
-        connect(monkeypatch, "tenable_default", {"conn_type": "tenable", "host": sandbox.process.tenable, "login": "revoked-key", "password": "revoked-secret"})
+        connect(
+            monkeypatch,
+            "tenable_default",
+            {
+                "conn_type": "tenable",
+                "host": sandbox.process.tenable,
+                "login": "revoked-key",
+                "password": "revoked-secret",
+            },
+        )
         event = self._fire(deferred.trigger, monkeypatch)
         assert "401" in event["message"]
         assert "revoked" not in json.dumps(event)
@@ -123,7 +142,9 @@ class TestExport:
     def test_truncated_chunk_is_fetched_again(self, sandbox: Sandbox) -> None:
         sandbox.tenable("faults", {"on": "vulns_chunk", "do": "truncate", "keep_bytes": 5000, "times": 2})
         result = _operator(deferrable=False).execute(Run().context)
-        assert result["records"] == sum(1 for each in sandbox.tenable("truth")["vulnerabilities"] if each["severity_id"] >= 3)
+        assert result["records"] == sum(
+            1 for each in sandbox.tenable("truth")["vulnerabilities"] if each["severity_id"] >= 3
+        )
 
     def test_every_field_whose_default_is_doubtful_is_stated(self, sandbox: Sandbox) -> None:
         _operator(deferrable=False).execute(Run().context)
@@ -138,13 +159,19 @@ def test_published_examples_end_where_they_should(sandbox: Sandbox, variables: V
     """The on-prem host, the webapp, the half-filled cloud asset and the EC2 instance of Tenable's documentation."""
     assets = json.loads((DATA / "assets_v2_chunk_official_example.json").read_bytes())
     on_prem, half_filled, ec2 = (asset["id"] for asset in assets)
-    half = {**assets[2], "id": "00000000-0000-4000-8000-000000000001", "cloud": {"aws": {"ec2_instance_id": "i-15a52aebc53722bf2", "region": "us-east-1"}}}
+    half = {
+        **assets[2],
+        "id": "00000000-0000-4000-8000-000000000001",
+        "cloud": {"aws": {"ec2_instance_id": "i-15a52aebc53722bf2", "region": "us-east-1"}},
+    }
     for asset in [*assets, half]:
         sandbox.tenable("change", {"do": "inject", "asset": asset})
     records = json.loads((DATA / "vulns_chunk_official_example.json").read_bytes())
     for asset_id in (on_prem, half_filled, ec2, half["id"]):
         for record in records:
-            sandbox.tenable("change", {"do": "inject", "record": {**record, "asset": {**record["asset"], "uuid": asset_id}}})
+            sandbox.tenable(
+                "change", {"do": "inject", "record": {**record, "asset": {**record["asset"], "uuid": asset_id}}}
+            )
     account = ec2_account = assets[2]["cloud"]["aws"]["owner_id"]
     sandbox.aws("hub", {"account": account, "region": "us-east-1", "state": "subscribed"})
     sandbox.aws(
@@ -160,7 +187,16 @@ def test_published_examples_end_where_they_should(sandbox: Sandbox, variables: V
     destination = {"aws_conn_id": "aws_example", "accounts": [ec2_account]}
     extra = {"region_name": "us-east-1", "endpoint_url": sandbox.process.aws}
     with pytest.MonkeyPatch.context() as patch:
-        connect(patch, "aws_example", {"conn_type": "aws", "login": "AKIAEXAMPLE000000001", "password": "an-example-secret-of-tests", "extra": extra})
+        connect(
+            patch,
+            "aws_example",
+            {
+                "conn_type": "aws",
+                "login": "AKIAEXAMPLE000000001",
+                "password": "an-example-secret-of-tests",
+                "extra": extra,
+            },
+        )
         # All but the examples are left out on purpose.
         patch.setenv("AIRFLOW__TENABLE__MAX_UNSERVED_RATIO", "1")
         run = Run(params={"destinations": [destination], "severities": ["info", "low", "medium", "high", "critical"]})
@@ -199,10 +235,17 @@ class TestConnectionButton:
             ({"extra": {"proxies": "http://user:canary-proxy-password@proxy:1"}}, ("proxies", "JSON object")),
         ],
     )
-    def test_says_what_is_wrong(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], parts: tuple[str, ...]) -> None:
+    def test_says_what_is_wrong(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], parts: tuple[str, ...]
+    ) -> None:
         monkeypatch.setattr(time, "sleep", lambda _: None)
         facts = sandbox.process.facts
-        base = {"conn_type": "tenable", "host": sandbox.process.tenable, "login": facts["access_key"], "password": facts["secret_key"]}
+        base = {
+            "conn_type": "tenable",
+            "host": sandbox.process.tenable,
+            "login": facts["access_key"],
+            "password": facts["secret_key"],
+        }
         connect(monkeypatch, "tenable_default", {**base, **fields})
         ok, message = TenableHook().test_connection()
         assert not ok

@@ -1,4 +1,6 @@
-"""A run whose params send elsewhere, or map otherwise, leaves the watermark to the runs that the DAG's defaults describe."""
+"""A run whose params send elsewhere, or map otherwise, leaves the watermark to the runs that the DAG's defaults
+describe.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def test_complete_run_that_delivers_otherwise_leaves_the_watermark(
     assert variables.writes == []
 
 
-def test_complete_run_with_one_more_destination_at_the_end_moves_it(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_complete_run_with_one_more_destination_at_the_end_moves_it(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     usual = defaults["destinations"]
     run = Run(defaults={**defaults, "destinations": usual[:1]}, params={"destinations": usual})
     assert run.execute()["why"].startswith("moves")

@@ -1,4 +1,5 @@
-"""`[tenable] plugin_output` over the complete job: what Tenable is asked for, what is staged, what stands in Security Hub.
+"""`[tenable] plugin_output` over the complete job: what Tenable is asked for, what is staged, what stands in Security
+Hub.
 
 And who can open what a run stages.
 """
@@ -30,10 +31,16 @@ def holding(folder: Path, text: bytes) -> set[str]:
 
 
 def outputs(sandbox: Sandbox) -> dict[str, str]:
-    return {each["GeneratorId"]: each["ProductFields"][OUTPUT] for each in sandbox.documents().values() if OUTPUT in each["ProductFields"]}
+    return {
+        each["GeneratorId"]: each["ProductFields"][OUTPUT]
+        for each in sandbox.documents().values()
+        if OUTPUT in each["ProductFields"]
+    }
 
 
-def test_findings_have_an_excerpt_except_of_what_prints_credentials(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_findings_have_an_excerpt_except_of_what_prints_credentials(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     run = Run(defaults=defaults)
     run.execute()
     root = Path(run.folder.root.path)
@@ -93,7 +100,9 @@ def test_an_update_without_output_takes_the_excerpt_out_of_the_hub(
     assert not any(OUTPUT in each["ProductFields"] for each in newer)
 
 
-def test_everything_that_a_run_stages_is_for_its_own_user(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], tmp_path: Path) -> None:
+def test_everything_that_a_run_stages_is_for_its_own_user(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], tmp_path: Path
+) -> None:
     before = os.umask(0o000)
     try:
         sandbox.tenable(

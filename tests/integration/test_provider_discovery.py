@@ -19,7 +19,14 @@ DAG_FILE = ROOT / "dags" / "tenable_to_security_hub.py"
 
 
 def _python(code: str, **env: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **env}, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -31,8 +38,10 @@ def test_airflow_discovers_provider_connection_type_and_options() -> None:
             "from airflow.providers_manager import ProvidersManager\n"
             "manager = ProvidersManager()\n"
             "hook = manager.hooks['tenable']\n"
-            "print(json.dumps({'version': manager.providers['airflow-provider-tenable'].version, 'hook': hook.hook_class_name,"
-            " 'name': hook.hook_name, 'options': sorted(dict(manager.provider_configs)['airflow-provider-tenable']['tenable']['options']),"
+            "print(json.dumps({'version': manager.providers['airflow-provider-tenable'].version, 'hook': "
+            "hook.hook_class_name,"
+            " 'name': hook.hook_name, 'options': "
+            "sorted(dict(manager.provider_configs)['airflow-provider-tenable']['tenable']['options']),"
             " 'links': [each for each in manager.extra_links_class_names if 'tenable' in each]}))"
         ).splitlines()[-1]
     )
@@ -61,7 +70,10 @@ def test_dag_file_parses_without_an_import_error(path: Path, tmp_path: Path) -> 
 def test_dag_file_imports_none_of_the_heavy_packages() -> None:
     # Compared with a DAG file that imports only Airflow: some of these come with Airflow itself.
     snippet = "import sys, json\n{}\nprint(json.dumps(sorted(sys.modules)))"
-    bare = "from airflow_provider_tenable._compat import dag, task, Param, BaseOperator, BaseHook, conf, DeltaDataIntervalTimetable"
+    bare = (
+        "from airflow_provider_tenable._compat import dag, task, Param, BaseOperator, BaseHook, conf, "
+        "DeltaDataIntervalTimetable"
+    )
     ours = f"import runpy; runpy.run_path({str(DAG_FILE)!r})"
     before = set(json.loads(_python(snippet.format(bare)).splitlines()[-1]))
     after = set(json.loads(_python(snippet.format(ours)).splitlines()[-1]))
@@ -78,7 +90,9 @@ def test_dag_file_imports_none_of_the_heavy_packages() -> None:
         ('{"batch_size": 101}', "dag_params has a wrong batch_size: 101 is greater than the maximum of 100."),
     ],
 )
-def test_wrong_dag_params_option_is_told_where_the_dag_is_parsed(params: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_dag_params_option_is_told_where_the_dag_is_parsed(
+    params: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__TENABLE__DAG_PARAMS", params)
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         runpy.run_path(str(DAG_FILE))
@@ -87,7 +101,10 @@ def test_wrong_dag_params_option_is_told_where_the_dag_is_parsed(params: str, me
 def test_schedule_and_defaults_follow_the_options() -> None:
     code = (
         f"import runpy; dag = runpy.run_path({str(DAG_FILE)!r})['dag']\n"
-        "print(dag.timetable._delta if hasattr(dag.timetable, '_delta') else dag.timetable.delta, dag.catchup, dag.max_active_runs, dag.params['severities'])"
+        "print(dag.timetable._delta if hasattr(dag.timetable, '_delta') else dag.timetable.delta, dag.catchup, "
+        "dag.max_active_runs, dag.params['severities'])"
     )
-    out = _python(code, AIRFLOW__TENABLE__SCHEDULE_HOURS="6", AIRFLOW__TENABLE__DAG_PARAMS='{"severities": ["critical"]}').splitlines()[-1]
+    out = _python(
+        code, AIRFLOW__TENABLE__SCHEDULE_HOURS="6", AIRFLOW__TENABLE__DAG_PARAMS='{"severities": ["critical"]}'
+    ).splitlines()[-1]
     assert out == "6:00:00 False 1 ['critical']"

@@ -1,6 +1,8 @@
-"""Whoever may trigger a DAG reads no Connection and no Variable by it: no text of a run is rendered as a template, in whatever param it comes.
+"""Whoever may trigger a DAG reads no Connection and no Variable by it: no text of a run is rendered as a template, in
+whatever param it comes.
 
-Airflow runs the DAG files itself. The text holds three templates, of which each gives a secret in a form that Airflow's masking of secrets does not know.
+Airflow runs the DAG files itself. The text holds three templates, of which each gives a secret in a form that Airflow's
+masking of secrets does not know.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
 
 FILES = sorted((ROOT / "dags").glob("*.py"))
-#: Without a space, since IAM allows all of its characters in the path of a role, and without a slash, as the name of a folder.
+#: Without a space, since IAM allows all of its characters in the path of a role, and without a slash, as the name of a
+#: folder.
 TEMPLATE = "{{conn.tenable_default.password|reverse}}{{conn.canary.password|reverse}}{{var.value.canary|upper}}"
 PASSWORD, VARIABLE = "canary-password-51d0c7", "canary-variable-9be2a4"
 ROLE = f"{TEMPLATE}/TenableSecurityHubImport"
@@ -46,17 +49,25 @@ class Airflow:
         return forms_of(self.sandbox.process.facts["secret_key"][::-1], PASSWORD[::-1], VARIABLE.upper())
 
     def leaks(self, **outcomes: Outcome) -> list[str]:
-        """Where an evaluated template stands: in logs, the database (XComs, rendered fields, names of mapped tasks, ...) or staged files. With the DAG."""
+        """Where an evaluated template stands: in logs, the database (XComs, rendered fields, names of mapped tasks,
+        ...) or staged files. With the DAG.
+        """
         evaluated = self.evaluated
         files = [path for folder in (self.staging, self.runs.home) for path in folder.rglob("*") if path.is_file()]
         found = [str(path) for path in files if holds_secret(path.read_bytes(), evaluated)]
         found += [f"{dag_id}: {place}" for dag_id, place, value in self.runs.cells() if holds_secret(value, evaluated)]
-        return found + [f"{name}: output" for name, each in outcomes.items() if holds_secret(each.output.encode(), evaluated)]
+        return found + [
+            f"{name}: output" for name, each in outcomes.items() if holds_secret(each.output.encode(), evaluated)
+        ]
 
     def account(self, *, role: str, **more: Any) -> dict[str, Any]:
         """Params of a run into one account and Region."""
         place = {"accounts": [self.sandbox.accounts[0]], "region": self.sandbox.process.facts["regions"][0]}
-        return {"destinations": [{"aws_conn_id": "aws_default", "role_name": role, **place}], "severities": ["critical"], **more}
+        return {
+            "destinations": [{"aws_conn_id": "aws_default", "role_name": role, **place}],
+            "severities": ["critical"],
+            **more,
+        }
 
 
 @pytest.fixture
@@ -74,22 +85,49 @@ def airflow(sandbox: Sandbox, airflow_database: Path, tmp_path: Path) -> Airflow
     return Airflow(runs, sandbox, tmp_path / "staging")
 
 
-def test_template_in_the_path_of_a_role_that_exists_is_taken_literally_from_the_param_to_the_hub(airflow: Airflow, variables: Variables) -> None:
+def test_template_in_the_path_of_a_role_that_exists_is_taken_literally_from_the_param_to_the_hub(
+    airflow: Airflow, variables: Variables
+) -> None:
     sandbox, account = airflow.sandbox, airflow.sandbox.accounts[0]
     _add_role(sandbox, account)
     # What the services answer is as hostile.
     assets = [each["asset_id"] for each in sandbox.truth()["assets"]]
-    sandbox.change(*({"do": "change_asset", "asset_id": each, "set": {"name": TEMPLATE, "tags": [["Owner", TEMPLATE]]}} for each in assets))
-    record = {"asset": {"uuid": TEMPLATE}, "plugin": {"id": TEMPLATE, "name": TEMPLATE}, "severity": TEMPLATE, "state": TEMPLATE, "indexed": TEMPLATE}
+    sandbox.change(
+        *(
+            {"do": "change_asset", "asset_id": each, "set": {"name": TEMPLATE, "tags": [["Owner", TEMPLATE]]}}
+            for each in assets
+        )
+    )
+    record = {
+        "asset": {"uuid": TEMPLATE},
+        "plugin": {"id": TEMPLATE, "name": TEMPLATE},
+        "severity": TEMPLATE,
+        "state": TEMPLATE,
+        "indexed": TEMPLATE,
+    }
     sandbox.change({"do": "inject", "record": record})
-    sandbox.hub_fault({"on": "BatchImportFindings", "do": "fail_findings", "code": TEMPLATE, "message": TEMPLATE, "share": 0.1, "times": None})
+    sandbox.hub_fault(
+        {
+            "on": "BatchImportFindings",
+            "do": "fail_findings",
+            "code": TEMPLATE,
+            "message": TEMPLATE,
+            "share": 0.1,
+            "times": None,
+        }
+    )
     params = airflow.account(role=ROLE, batch_size=20, max_rejected_ratio=1)
-    # A run id is part of the folders of its exports, and so of the XComs of its replay. Airflow's own ids cannot hold a template.
+    # A run id is part of the folders of its exports, and so of the XComs of its replay. Airflow's own ids cannot hold a
+    # template.
     Run(params=params, run_id=TEMPLATE).execute()
     sandbox.fault({"on": "vulns_export", "do": "body", "body": json.dumps({"export_uuid": TEMPLATE})})
 
     again = {"run_id": TEMPLATE, "transform": True, "max_rejected_ratio": 1}
-    orders = [("tenable_to_security_hub", params), ("tenable_replay_rejected", again), ("rendering", {"text": TEMPLATE})]
+    orders = [
+        ("tenable_to_security_hub", params),
+        ("tenable_replay_rejected", again),
+        ("rendering", {"text": TEMPLATE}),
+    ]
     first, replayed, control = airflow.runs.run(*orders, retries=0)
     _check_what_airflow_renders(control)
     for dag_id, outcome in (("tenable_to_security_hub", first), ("tenable_replay_rejected", replayed)):
@@ -102,7 +140,11 @@ def test_template_in_the_path_of_a_role_that_exists_is_taken_literally_from_the_
         assert read_json(run.ledger)["accepted"] > 0
         assert {line["code"] for line in rejected_lines(run)} >= {TEMPLATE}
     assert TEMPLATE in json.dumps(sandbox.documents())
-    literal = [dag_id for dag_id, place, value in airflow.runs.cells() if place.startswith("xcom.") and TEMPLATE.encode() in value]
+    literal = [
+        dag_id
+        for dag_id, place, value in airflow.runs.cells()
+        if place.startswith("xcom.") and TEMPLATE.encode() in value
+    ]
     assert {"tenable_to_security_hub", "tenable_replay_rejected"} <= set(literal)
     leaks = airflow.leaks(tenable_to_security_hub=first, tenable_replay_rejected=replayed, rendering=control)
     assert "rendering: rendered_task_instance_fields.rendered_fields" in leaks, "the control: it would have been found"
@@ -117,10 +159,21 @@ def _check_what_airflow_renders(outcome: Outcome) -> None:
     if not AIRFLOW_V_3_0_PLUS:
         # dag.test takes the task that it has rendered before.
         rendered.add("resumed.field")
-    literal = {"argument.field", "argument.nested", "template.field", "template.nested", "resumed.field", "taskflow", "taskflow_expand"}
+    literal = {
+        "argument.field",
+        "argument.nested",
+        "template.field",
+        "template.nested",
+        "resumed.field",
+        "taskflow",
+        "taskflow_expand",
+    }
     literal |= {"expand.field", "expand.nested", "expand_plain.plain", "expand_kwargs.plain"}
     assert shown == {**dict.fromkeys(literal, "literal"), **dict.fromkeys(rendered, "rendered")}
-    assert [each["rendered_map_index"] for name in ("expand", "expand_plain") for each in outcome.of(name)] == [TEMPLATE, TEMPLATE]
+    assert [each["rendered_map_index"] for name in ("expand", "expand_plain") for each in outcome.of(name)] == [
+        TEMPLATE,
+        TEMPLATE,
+    ]
 
 
 def _add_role(sandbox: Sandbox, account: str) -> None:
@@ -128,11 +181,20 @@ def _add_role(sandbox: Sandbox, account: str) -> None:
     sandbox.aws("roles", {"arn": f"arn:aws:iam::{account}:role/{ROLE}"})
     key = connections(sandbox.process)["aws_default"]
     user = {"access_key_id": key["login"], "secret_access_key": key["password"], "account": account}
-    sandbox.aws("identities", {**user, "arn": f"arn:aws:iam::{account}:user/tenable-importer", "may_assume": [f"arn:aws:iam::{account}:role/*"]})
+    sandbox.aws(
+        "identities",
+        {
+            **user,
+            "arn": f"arn:aws:iam::{account}:user/tenable-importer",
+            "may_assume": [f"arn:aws:iam::{account}:role/*"],
+        },
+    )
 
 
 def _hostile(value: Any) -> Iterator[tuple[str, Any]]:
-    """The value with a template in place of all of it, of a list's first item and of each field, and as a further key. Each with the path of that part."""
+    """The value with a template in place of all of it, of a list's first item and of each field, and as a further key.
+    Each with the path of that part.
+    """
     yield "", TEMPLATE
     if isinstance(value, list) and value:
         yield from ((f"[0]{path}", [changed, *value[1:]]) for path, changed in _hostile(value[0]))
@@ -149,9 +211,13 @@ def _orders(airflow: Airflow) -> dict[str, tuple[str, dict[str, Any]]]:
     [entry] = usual["tenable_to_security_hub"]["destinations"]
     with_region = dict(entry)
     # A destination has one Region or several.
-    entry.update(external_id=None, exclude_accounts=[airflow.sandbox.accounts[1]], regions=[entry["region"]], region=None)
+    entry.update(
+        external_id=None, exclude_accounts=[airflow.sandbox.accounts[1]], regions=[entry["region"]], region=None
+    )
     parsed = parse_destinations([entry])[0]
-    assert set(entry) == {name for name in parsed.__struct_fields__ if name not in ("caller_account", "connection_region", "partition")}
+    assert set(entry) == {
+        name for name in parsed.__struct_fields__ if name not in ("caller_account", "connection_region", "partition")
+    }
     orders = {}
     for file in FILES:
         params = runpy.run_path(str(file))["dag"].params
@@ -160,7 +226,10 @@ def _orders(airflow: Airflow) -> dict[str, tuple[str, dict[str, Any]]]:
             for path, value in _hostile(conf.get(name, params[name])):
                 orders[f"{file.stem}: {name}{path}"] = (file.stem, {**conf, name: value})
         if conf:
-            orders[f"{file.stem}: region alone"] = (file.stem, {**conf, "destinations": [{**with_region, "region": TEMPLATE}]})
+            orders[f"{file.stem}: region alone"] = (
+                file.stem,
+                {**conf, "destinations": [{**with_region, "region": TEMPLATE}]},
+            )
         orders[f"{file.stem}: a param that there is not"] = (file.stem, {**conf, TEMPLATE: TEMPLATE})
     return orders
 
@@ -170,7 +239,11 @@ def test_template_in_any_param_of_any_dag_is_refused_before_anything_is_asked_of
     assert len(orders) >= 25
     outcomes = dict(zip(orders, airflow.runs.run(*orders.values(), retries=0), strict=True))
     assert {name: each.state for name, each in outcomes.items() if each.state not in ("refused", "failed")} == {}
-    unclear = [name for name, each in outcomes.items() if "ParamValidationError" not in each.output and "AirflowFailException" not in each.output]
+    unclear = [
+        name
+        for name, each in outcomes.items()
+        if "ParamValidationError" not in each.output and "AirflowFailException" not in each.output
+    ]
     assert unclear == [], outcomes[unclear[0]].errors
     # Airflow itself cannot refuse all of them.
     assert sum(each.state == "failed" for each in outcomes.values()) >= 8

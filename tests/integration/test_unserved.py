@@ -1,4 +1,6 @@
-"""A run that leaves out most of what it is there for fails, names the accounts, and keeps the watermark; on-premises assets and small shares never fail one."""
+"""A run that leaves out most of what it is there for fails, names the accounts, and keeps the watermark; on-premises
+assets and small shares never fail one.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def fails(run: Run) -> str:
 
 
 @pytest.mark.parametrize("agents", [False, True])
-def test_estate_without_the_connector_fails_and_says_so(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], agents: bool) -> None:
+def test_estate_without_the_connector_fails_and_says_so(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], agents: bool
+) -> None:
     """With agents, Tenable knows instance ids, and no account."""
     sandbox.tenable("change", {"do": "disconnect", "agents": agents})
     run = Run(defaults=defaults)
@@ -53,7 +57,9 @@ def test_assets_that_are_not_in_aws_may_be_all_there_is_where_that_is_said(
     assert Run(defaults=defaults).execute()["why"].startswith("moves")
 
 
-def test_accounts_that_cannot_be_reached_are_named_with_their_records(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_accounts_that_cannot_be_reached_are_named_with_their_records(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     run = Run(defaults={**defaults, "destinations": NO_ROLE})
     text = fails(run)
     unserved = run.ledger["unserved"]
@@ -63,7 +69,10 @@ def test_accounts_that_cannot_be_reached_are_named_with_their_records(sandbox: S
         assert f"not served: {account}" in run.report
     assert "more than [tenable] max_unserved_ratio 0.5 allows" in text
     assert "give the destination a role_name" in text
-    assert sum(sum(reasons.values()) for reasons in unserved.values()) == run.ledger["skipped"]["account_not_reachable_without_role"]
+    assert (
+        sum(sum(reasons.values()) for reasons in unserved.values())
+        == run.ledger["skipped"]["account_not_reachable_without_role"]
+    )
     # What can be reached was delivered, and comes again until the others are served: the watermark stays.
     assert delivered(sandbox.documents()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts[:1])
     assert variables.watermark is None
@@ -74,7 +83,9 @@ def test_accounts_that_cannot_be_reached_are_named_with_their_records(sandbox: S
     assert set(again.ledger["unserved"]) == {"999900001111"}
 
 
-def test_accounts_that_are_not_configured_are_named(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_accounts_that_are_not_configured_are_named(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     one = [{**defaults["destinations"][0], "accounts": sandbox.accounts[:1]}]
     text = fails(Run(defaults={**defaults, "destinations": one}))
     assert all(account in text for account in sandbox.accounts[1:])
@@ -83,12 +94,16 @@ def test_accounts_that_are_not_configured_are_named(sandbox: Sandbox, variables:
 
 
 @pytest.mark.parametrize("ratio", ["0.9", "1"])
-def test_option_accepts_what_is_intended(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], ratio: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_accepts_what_is_intended(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], ratio: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__TENABLE__MAX_UNSERVED_RATIO", ratio)
     assert Run(defaults={**defaults, "destinations": NO_ROLE}).execute()["why"].startswith("moves")
 
 
-def test_option_may_be_stricter(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_may_be_stricter(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__TENABLE__MAX_UNSERVED_RATIO", "0")
     # An account that nobody configured, and instances whose account Tenable does not know: part of every estate.
     text = fails(Run(defaults=defaults))
@@ -96,7 +111,9 @@ def test_option_may_be_stricter(sandbox: Sandbox, variables: Variables, defaults
     assert "instances whose account Tenable does not know" in text
 
 
-def test_accounts_that_one_run_leaves_out_on_purpose_do_not_fail_it(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_accounts_that_one_run_leaves_out_on_purpose_do_not_fail_it(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     one = [{**defaults["destinations"][0], "accounts": sandbox.accounts[:1]}]
     run = Run(params={"destinations": one}, defaults=defaults)
     assert "deliver less than the DAG's own defaults" in run.execute()["why"]
@@ -110,7 +127,11 @@ def test_run_whose_only_records_are_of_an_account_without_destination_does_not_f
     Run(defaults=defaults).execute()
     sandbox.advance(3 * 3600)
     variables.watermark = str(int(sandbox.tenable("clock")["now"]) - 60)
-    foreign = next(each for each in sandbox.tenable("truth")["vulnerabilities"] if each["asset_kind"] == "foreign_account" and each["severity_id"] >= 3)
+    foreign = next(
+        each
+        for each in sandbox.tenable("truth")["vulnerabilities"]
+        if each["asset_kind"] == "foreign_account" and each["severity_id"] >= 3
+    )
     sandbox.tenable("change", {"do": "rescan", "asset_id": foreign["asset_id"], "found_ago": 1})
     run = Run(defaults=defaults)
     assert run.execute()["why"].startswith("moves")
@@ -118,11 +139,17 @@ def test_run_whose_only_records_are_of_an_account_without_destination_does_not_f
     assert "found no destination (999900001111" in caplog.text
 
 
-def test_run_whose_only_records_are_of_assets_that_are_not_in_aws_does_not_fail(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_run_whose_only_records_are_of_assets_that_are_not_in_aws_does_not_fail(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     Run(defaults=defaults).execute()
     sandbox.advance(3 * 3600)
     variables.watermark = str(int(sandbox.tenable("clock")["now"]) - 60)
-    other = next(each for each in sandbox.tenable("truth")["vulnerabilities"] if each["asset_kind"] == "on_prem" and each["severity_id"] >= 3)
+    other = next(
+        each
+        for each in sandbox.tenable("truth")["vulnerabilities"]
+        if each["asset_kind"] == "on_prem" and each["severity_id"] >= 3
+    )
     sandbox.tenable("change", {"do": "rescan", "asset_id": other["asset_id"], "found_ago": 1})
     run = Run(defaults=defaults)
     assert run.execute()["why"].startswith("moves")
@@ -130,7 +157,9 @@ def test_run_whose_only_records_are_of_assets_that_are_not_in_aws_does_not_fail(
     assert run.ledger["findings"] == 0
 
 
-def test_later_run_fails_where_most_instances_are_without_a_destination(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_later_run_fails_where_most_instances_are_without_a_destination(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     Run(defaults=defaults).execute()
     mark = variables.watermark
     sandbox.advance(86400)

@@ -15,7 +15,9 @@ from tests.sandbox_driver import Sandbox
 DAY = 86400
 
 
-def test_first_run_delivers_exactly_what_the_ground_truth_holds(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_first_run_delivers_exactly_what_the_ground_truth_holds(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     truth = sandbox.tenable("truth")
     run = Run(defaults=defaults)
     result = run.execute()
@@ -32,7 +34,9 @@ def test_first_run_delivers_exactly_what_the_ground_truth_holds(sandbox: Sandbox
     assert int(truth["now"]) - 60 <= result["after"] <= truth["now"] + 60
 
 
-def test_second_run_brings_only_what_changed_and_the_hub_follows(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_second_run_brings_only_what_changed_and_the_hub_follows(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     first = Run(defaults=defaults)
     first.execute()
     before = variables.watermark
@@ -48,7 +52,9 @@ def test_second_run_brings_only_what_changed_and_the_hub_follows(sandbox: Sandbo
     assert int(variables.watermark or 0) > int(before or 0)
 
 
-def test_a_run_without_changes_sends_nothing_and_moves_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_a_run_without_changes_sends_nothing_and_moves_the_watermark(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     Run(defaults=defaults).execute()
     variables.watermark = str(int(variables.watermark or 0) + 1)
     calls = sandbox.aws("stats")["calls"].get("BatchImportFindings", 0)
@@ -60,7 +66,9 @@ def test_a_run_without_changes_sends_nothing_and_moves_the_watermark(sandbox: Sa
     assert "Complete" in run.report
 
 
-def test_the_same_run_again_changes_nothing_in_the_hub(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_the_same_run_again_changes_nothing_in_the_hub(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     Run(defaults=defaults).execute()
     held = sandbox.documents()
     variables.watermark = None
@@ -71,7 +79,9 @@ def test_the_same_run_again_changes_nothing_in_the_hub(sandbox: Sandbox, variabl
 
 def test_customers_fields_survive_an_update(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     Run(defaults=defaults).execute()
-    identity, finding = next((key, each) for key, each in sandbox.documents().items() if each["RecordState"] == "ACTIVE")
+    identity, finding = next(
+        (key, each) for key, each in sandbox.documents().items() if each["RecordState"] == "ACTIVE"
+    )
     place = {"account": finding["AwsAccountId"], "region": finding["Region"], "id": identity}
     note = {"Text": "known", "UpdatedBy": "someone"}
     sandbox.aws("customer", {**place, "set": {"Workflow": {"Status": "SUPPRESSED"}, "Note": note}})
@@ -89,7 +99,9 @@ def test_customers_fields_survive_an_update(sandbox: Sandbox, variables: Variabl
     assert after["Note"]["Text"] == "known"
 
 
-def test_backfill_covers_its_interval_and_leaves_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_backfill_covers_its_interval_and_leaves_the_watermark(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     truth = sandbox.tenable("truth")
     times = sorted(_own_time(each) for each in truth["vulnerabilities"])
     start, end = (datetime.fromtimestamp(int(times[len(times) * share // 10]), UTC) for share in (3, 7))
@@ -109,27 +121,41 @@ def _own_time(vulnerability: dict[str, Any]) -> float:
     return float(vulnerability["last_fixed"] if vulnerability["state"] == "FIXED" else vulnerability["last_found"])
 
 
-def test_params_that_narrow_keep_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_params_that_narrow_keep_the_watermark(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     run = Run(params={"severities": ["critical"]}, defaults=defaults)
     assert "stays" in run.execute()["why"]
     assert variables.watermark is None
-    assert delivered(sandbox.documents()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts, severities=(4,))
+    assert delivered(sandbox.documents()) == expected(
+        sandbox.tenable("truth"), accounts=sandbox.accounts, severities=(4,)
+    )
 
 
-def test_destinations_that_leave_out_a_usual_account_keep_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_destinations_that_leave_out_a_usual_account_keep_the_watermark(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     one = [{**defaults["destinations"][0], "accounts": sandbox.accounts[:1]}]
-    assert "deliver less than the DAG's own defaults" in Run(params={"destinations": one}, defaults=defaults).execute()["why"]
+    assert (
+        "deliver less than the DAG's own defaults"
+        in Run(params={"destinations": one}, defaults=defaults).execute()["why"]
+    )
     assert variables.watermark is None
     assert {finding["AwsAccountId"] for finding in sandbox.documents().values()} == set(sandbox.accounts[:1])
 
 
-def test_destinations_in_other_regions_keep_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
-    # The DAG's own default has one hub Region for everything; test_params_and_watermark.py has destinations that only add.
+def test_destinations_in_other_regions_keep_the_watermark(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
+    # The DAG's own default has one hub Region for everything; test_params_and_watermark.py has destinations that only
+    # add.
     assert "or otherwise" in Run(params=defaults).execute()["why"]
     assert variables.watermark is None
 
 
-def test_dry_run_sends_nothing_and_keeps_the_watermark(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_dry_run_sends_nothing_and_keeps_the_watermark(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     run = Run(params={"dry_run": True}, defaults=defaults)
     assert "dry_run" in run.execute()["why"]
     assert sandbox.documents() == {}
@@ -140,7 +166,9 @@ def test_dry_run_sends_nothing_and_keeps_the_watermark(sandbox: Sandbox, variabl
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
-def test_batch_size_bounds_each_call(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], batch_size: int) -> None:
+def test_batch_size_bounds_each_call(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], batch_size: int
+) -> None:
     run = Run(params={"batch_size": batch_size, "severities": ["critical"]}, defaults=defaults)
     run.execute()
     stats = sandbox.aws("stats")
@@ -149,12 +177,18 @@ def test_batch_size_bounds_each_call(sandbox: Sandbox, variables: Variables, def
     assert sum(each["calls"] for each in run.ledger["destinations"].values()) == stats["calls"]["BatchImportFindings"]
 
 
-def test_accepted_risks_are_archived_or_imported_as_chosen(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_accepted_risks_are_archived_or_imported_as_chosen(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     truth = sandbox.tenable("truth")["vulnerabilities"]
     accepted = {
-        f"{each['region']}/{each['account']}/{each['instance_id']}/{each['plugin_id']}/{each['protocol']}/{each['port']}"
+        f"{each['region']}/{each['account']}/{each['instance_id']}/{each['plugin_id']}/{each['protocol']}/"
+        f"{each['port']}"
         for each in truth
-        if each["severity_modification_type"] == "ACCEPTED" and each["state"] != "FIXED" and each["account"] in sandbox.accounts and each["severity_id"] >= 3
+        if each["severity_modification_type"] == "ACCEPTED"
+        and each["state"] != "FIXED"
+        and each["account"] in sandbox.accounts
+        and each["severity_id"] >= 3
     }
     assert accepted
     Run(params={"accepted_risks": "import"}, defaults=defaults).execute()
@@ -165,17 +199,23 @@ def test_accepted_risks_are_archived_or_imported_as_chosen(sandbox: Sandbox, var
     assert {sandbox.documents()[identity]["RecordState"] for identity in accepted} == {"ARCHIVED"}
 
 
-def test_assets_that_are_no_instance_become_other_resources_where_chosen(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_assets_that_are_no_instance_become_other_resources_where_chosen(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     run = Run(params={"non_ec2_assets": "other"}, defaults=defaults)
     run.execute()
     others = [finding for finding in sandbox.documents().values() if finding["Resources"][0]["Type"] == "Other"]
     truth = sandbox.tenable("truth")["vulnerabilities"]
-    assert len(others) == sum(1 for each in truth if each["severity_id"] >= 3 and (each["account"] is None or each["instance_id"] is None))
+    assert len(others) == sum(
+        1 for each in truth if each["severity_id"] >= 3 and (each["account"] is None or each["instance_id"] is None)
+    )
     assert {finding["AwsAccountId"] for finding in others} == {sandbox.accounts[0]}
     assert "no_ec2_instance" not in run.ledger["skipped"]
 
 
-def test_fixed_routing_sends_all_findings_to_one_region(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
+def test_fixed_routing_sends_all_findings_to_one_region(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
     Run(params={"region_routing": "fixed"}, defaults=defaults).execute()
     held = sandbox.documents()
     assert {finding["Region"] for finding in held.values()} == {"us-east-1"}
@@ -189,12 +229,19 @@ def test_a_record_whose_asset_is_not_published_yet_is_parked_and_delivered_later
 ) -> None:
     truth = sandbox.tenable("truth")
     oracle = expected(truth, accounts=sandbox.accounts)
-    asset = next(each["asset_id"] for each in truth["vulnerabilities"] if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4)
+    asset = next(
+        each["asset_id"]
+        for each in truth["vulnerabilities"]
+        if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4
+    )
     sandbox.tenable("change", {"do": "hide_asset", "asset_id": asset, "singly": False})
     first = Run(defaults=defaults, run_id=f"{'manual__':x<{length - 1}}0")
     first.execute()
     assert first.ledger["parked"] > 0
-    assert first.ledger["exported"] == sum(first.ledger["skipped"].values()) + first.ledger["parked"] + first.ledger["findings"]
+    assert (
+        first.ledger["exported"]
+        == sum(first.ledger["skipped"].values()) + first.ledger["parked"] + first.ledger["findings"]
+    )
     assert len(sandbox.documents()) == len(oracle) - first.ledger["parked"]
 
     still = Run(defaults=defaults, run_id=f"{'manual__':x<{length - 1}}1")
@@ -214,7 +261,11 @@ def test_a_record_whose_asset_is_not_published_yet_is_parked_and_delivered_later
 
 def test_a_missing_asset_is_looked_up_singly(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     truth = sandbox.tenable("truth")
-    asset = next(each["asset_id"] for each in truth["vulnerabilities"] if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4)
+    asset = next(
+        each["asset_id"]
+        for each in truth["vulnerabilities"]
+        if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4
+    )
     sandbox.tenable("change", {"do": "hide_asset", "asset_id": asset, "singly": True})
     run = Run(defaults=defaults)
     run.execute()
@@ -224,9 +275,15 @@ def test_a_missing_asset_is_looked_up_singly(sandbox: Sandbox, variables: Variab
     assert delivered(sandbox.documents()) == expected(truth, accounts=sandbox.accounts)
 
 
-def test_a_parked_record_is_given_up_after_its_days(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parked_record_is_given_up_after_its_days(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     truth = sandbox.tenable("truth")
-    asset = next(each["asset_id"] for each in truth["vulnerabilities"] if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4)
+    asset = next(
+        each["asset_id"]
+        for each in truth["vulnerabilities"]
+        if each["account"] == sandbox.accounts[1] and each["severity_id"] == 4
+    )
     sandbox.tenable("change", {"do": "hide_asset", "asset_id": asset, "singly": False})
     first = Run(defaults=defaults)
     first.execute()
@@ -249,7 +306,17 @@ def test_files_of_complete_runs_are_removed_after_the_retention_and_those_of_fai
     complete.execute()
     failed = Run(params={"severities": ["critical"], "max_rejected_ratio": 0}, defaults=defaults)
     variables.watermark = None
-    sandbox.aws("faults", {"on": "BatchImportFindings", "do": "fail_findings", "code": "InvalidInput", "message": "no", "share": 1.0, "times": None})
+    sandbox.aws(
+        "faults",
+        {
+            "on": "BatchImportFindings",
+            "do": "fail_findings",
+            "code": "InvalidInput",
+            "message": "no",
+            "share": 1.0,
+            "times": None,
+        },
+    )
     with pytest.raises(Exception, match="max_rejected_ratio"):
         failed.execute()
     sandbox.aws("reset", {})

@@ -1,4 +1,6 @@
-"""Crashes under a real scheduler: the triggerer is killed and started again in mid poll, a task is killed in mid import. The run ends right all the same."""
+"""Crashes under a real scheduler: the triggerer is killed and started again in mid poll, a task is killed in mid
+import. The run ends right all the same.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
-    settings = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20", "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5"}
+    settings = {
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    }
     with Standalone(tmp_path_factory.mktemp("airflow"), sandbox.process, settings=settings) as process:
         process.wait_until_healthy()
         process.connect(sandbox.process)
@@ -64,7 +69,11 @@ def triggerers(airflow: Standalone) -> list[psutil.Process]:
 def speakers(airflow: Standalone, url: str) -> list[psutil.Process]:
     """Processes that hold a connection to a server."""
     port = urlsplit(url).port
-    return [each for each in family(airflow) if any(found.raddr and found.raddr.port == port for found in _quietly(each.net_connections) or [])]
+    return [
+        each
+        for each in family(airflow)
+        if any(found.raddr and found.raddr.port == port for found in _quietly(each.net_connections) or [])
+    ]
 
 
 def _quietly(ask: Callable[[], Any]) -> Any:
@@ -74,7 +83,9 @@ def _quietly(ask: Callable[[], Any]) -> Any:
         return None
 
 
-def test_run_survives_the_loss_of_its_triggerer_and_of_its_import(airflow: Standalone, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_run_survives_the_loss_of_its_triggerer_and_of_its_import(
+    airflow: Standalone, sandbox: Sandbox, tmp_path: Path
+) -> None:
     airflow.unpause()
     run = airflow.first_run()
 
@@ -104,12 +115,17 @@ def test_run_survives_the_loss_of_its_triggerer_and_of_its_import(airflow: Stand
 def assert_no_key_in_what_airflow_has_written(airflow: Standalone) -> None:
     """Logs, staged files, rendered templates, XComs and serialised triggers.
 
-    The connection itself stands in the database, as Airflow keeps it; and Airflow's audit log has who entered which connection, its login among it.
+    The connection itself stands in the database, as Airflow keeps it; and Airflow's audit log has who entered which
+    connection, its login among it.
     """
     assert [each for each in leaks(airflow.home) if not Path(each).name.startswith("airflow.db")] == []
     (database,) = airflow.home.glob("*.db")
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if name != "connection"]
+        tables = [
+            name
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if name != "connection"
+        ]
         assert {"xcom", "rendered_task_instance_fields", "trigger", "log"} <= set(tables)
         for table in tables:
             where = "WHERE event NOT LIKE '%connection%'" if table == "log" else ""

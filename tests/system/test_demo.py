@@ -1,4 +1,6 @@
-"""`make ui` leaves nothing behind: no process and no open port, whether its terminal is closed or it is killed for certain."""
+"""`make ui` leaves nothing behind: no process and no open port, whether its terminal is closed or it is killed for
+certain.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,23 @@ class Demo:
         self.port = free_port()
         self.home = folder / "home"
         self.output = folder / "output"
-        self.command = [sys.executable, "-m", "sandbox.standalone.demo", "--keep", "--estate", "tiny", "--home", str(self.home), "--port", str(self.port)]
-        self.env = {**os.environ, "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()), "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port())}
+        self.command = [
+            sys.executable,
+            "-m",
+            "sandbox.standalone.demo",
+            "--keep",
+            "--estate",
+            "tiny",
+            "--home",
+            str(self.home),
+            "--port",
+            str(self.port),
+        ]
+        self.env = {
+            **os.environ,
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+        }
         self.processes: list[psutil.Process] = []
         self.ports: set[int] = set()
 
@@ -38,7 +55,9 @@ class Demo:
         self.processes = psutil.Process(pid).children(recursive=True)
         for process in self.processes:
             with suppress(psutil.Error):
-                self.ports |= {each.laddr.port for each in process.net_connections() if each.status == psutil.CONN_LISTEN}
+                self.ports |= {
+                    each.laddr.port for each in process.net_connections() if each.status == psutil.CONN_LISTEN
+                }
 
     def left(self) -> list[str]:
         """Processes that run, and ports that are open."""
@@ -92,7 +111,9 @@ def test_closed_terminal_ends_everything(demo: Demo) -> None:
 
 def test_demo_that_is_killed_while_it_starts_leaves_nothing(demo: Demo) -> None:
     with demo.output.open("wb") as output:
-        process = subprocess.Popen(demo.command, env=demo.env, cwd=ROOT, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            demo.command, env=demo.env, cwd=ROOT, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
 
     def enough() -> bool:
         demo.look(process.pid)

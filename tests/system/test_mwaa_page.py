@@ -1,4 +1,5 @@
-"""The commands of docs/mwaa.md, as they stand there: the AWS CLI against moto and a stand-in for MWAA. `make mwaa-page`.
+"""The commands of docs/mwaa.md, as they stand there: the AWS CLI against moto and a stand-in for MWAA. `make
+mwaa-page`.
 
 moto and the AWS CLI are in an environment of their own, which `make` fills.
 """
@@ -30,14 +31,28 @@ from tests.mwaa_service import Mwaa
 
 TOOLS = ROOT / ".venv-aws" / "bin"
 
-pytestmark = [pytest.mark.system, pytest.mark.skipif(not (TOOLS / "aws").exists(), reason="`make mwaa-page` installs the AWS CLI and moto")]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not (TOOLS / "aws").exists(), reason="`make mwaa-page` installs the AWS CLI and moto"),
+]
 
 PAGE = ROOT / "docs" / "mwaa.md"
 ACCOUNT = "123456789012"
 BUCKET = "my-mwaa-bucket"
 ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/service-role/AmazonMWAA-my-airflow-a1b2c3"
 #: What `make mwaa` needs of a checkout.
-CHECKOUT = ("airflow_provider_tenable", "constraints", "dags", "deploy", "scripts", "Makefile", "LICENSE", "README.md", "pyproject.toml", "setup.py")
+CHECKOUT = (
+    "airflow_provider_tenable",
+    "constraints",
+    "dags",
+    "deploy",
+    "scripts",
+    "Makefile",
+    "LICENSE",
+    "README.md",
+    "pyproject.toml",
+    "setup.py",
+)
 
 
 class Aws:
@@ -47,7 +62,9 @@ class Aws:
         self.url = url
 
     def client(self, service: str) -> Any:
-        return boto3.client(service, endpoint_url=self.url, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="y")
+        return boto3.client(
+            service, endpoint_url=self.url, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="y"
+        )
 
     def has_version(self, bucket: str, key: str, version: str) -> bool:
         with suppress(ClientError):
@@ -114,10 +131,22 @@ def run(script: str, checkout: Path, aws: Aws, mwaa: Mwaa) -> str:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_PAGER": "",
         "NO_PROXY": "127.0.0.1",
-        **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "HTTPS_", "https_", "PYENV", "SSL_", "REQUESTS_"))},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("PIP_", "UV_", "HTTPS_", "https_", "PYENV", "SSL_", "REQUESTS_"))
+        },
         **mwaa.settings,
     }
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=checkout, env=env, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=checkout,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
@@ -131,7 +160,9 @@ THEIR_OPTIONS = {"core.parallelism": "64", "smtp.smtp_password": "it's secret"}
 
 
 def their_environment(aws: Aws, mwaa: Mwaa, key: str) -> dict[str, Any]:
-    """An environment as people have one: made by the console, with files, options, a bucket under a key of their own."""
+    """An environment as people have one: made by the console, with files, options, a bucket under a key of their
+    own.
+    """
     s3, iam = aws.client("s3"), aws.client("iam")
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
@@ -151,8 +182,15 @@ def their_environment(aws: Aws, mwaa: Mwaa, key: str) -> dict[str, Any]:
         named |= {name: path, name.replace("Path", "ObjectVersion"): put(aws, path, data)}
         # Somebody has put another version there since, which the environment does not use.
         put(aws, path, b"not in use\n")
-    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "airflow.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
-    iam.create_role(RoleName=ROLE_ARN.rpartition("/")[2], Path="/service-role/", AssumeRolePolicyDocument=json.dumps(trust))
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "airflow.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    iam.create_role(
+        RoleName=ROLE_ARN.rpartition("/")[2], Path="/service-role/", AssumeRolePolicyDocument=json.dumps(trust)
+    )
     aws.client("logs").create_log_group(logGroupName="airflow-my-airflow-Task")
     environment = {
         "Name": "my-airflow",
@@ -191,7 +229,12 @@ def statements_of(aws: Aws, role: str) -> dict[str, Any]:
 def test_environment_that_runs_keeps_everything_and_gets_ours(aws: Aws, mwaa: Mwaa, checkout: Path) -> None:
     key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
     before = their_environment(aws, mwaa, key)
-    way = [section("### 1. Read what it has"), section("### 2. Merge"), section("## The roles"), section("## The connection")]
+    way = [
+        section("### 1. Read what it has"),
+        section("### 2. Merge"),
+        section("## The roles"),
+        section("## The connection"),
+    ]
     way += [section("### 4. Update"), section("## The first run"), section("## What CloudWatch shows")]
     said = run("\n".join(way), checkout, aws, mwaa)
     assert f"my-airflow runs Airflow 3.2.1 as {ROLE_ARN}, bucket {BUCKET}, task logs: INFO" in said
@@ -206,7 +249,11 @@ def test_environment_that_runs_keeps_everything_and_gets_ours(aws: Aws, mwaa: Mw
     requirements = aws.text(after["RequirementsS3Path"], after["RequirementsS3ObjectVersion"])
     assert requirements.startswith(THEIR_REQUIREMENTS)
     assert "airflow-provider-tenable[s3]==" in requirements
-    body = aws.client("s3").get_object(Bucket=BUCKET, Key=after["PluginsS3Path"], VersionId=after["PluginsS3ObjectVersion"])["Body"].read()
+    body = (
+        aws.client("s3")
+        .get_object(Bucket=BUCKET, Key=after["PluginsS3Path"], VersionId=after["PluginsS3ObjectVersion"])["Body"]
+        .read()
+    )
     names = zipfile.ZipFile(io.BytesIO(body)).namelist()
     assert names[0] == "their_plugin.py"
     assert any(name.startswith("airflow_provider_tenable-") for name in names)
@@ -214,13 +261,24 @@ def test_environment_that_runs_keeps_everything_and_gets_ours(aws: Aws, mwaa: Mw
     assert {"airflow/dags/their_dag.py", "airflow/dags/tenable_to_security_hub.py"} <= dags
 
     statements = statements_of(aws, ROLE_ARN.rpartition("/")[2])
-    assert statements["UseTheKeyOfTheStagingBucket"]["Resource"] == statements["UseTheKeyOfTheEnvironment"]["Resource"] == key
+    assert (
+        statements["UseTheKeyOfTheStagingBucket"]["Resource"]
+        == statements["UseTheKeyOfTheEnvironment"]["Resource"]
+        == key
+    )
     assert "UseTheKeyOfTheConnections" not in statements
-    parameters = aws.client("cloudformation").describe_stack_set(StackSetName="tenable-import-role")["StackSet"]["Parameters"]
+    parameters = aws.client("cloudformation").describe_stack_set(StackSetName="tenable-import-role")["StackSet"][
+        "Parameters"
+    ]
     assert {each["ParameterKey"]: each["ParameterValue"] for each in parameters}["ExecutionRoleArn"] == ROLE_ARN
-    secret = aws.client("secretsmanager").get_secret_value(SecretId="airflow/connections/tenable_default")["SecretString"]
+    secret = aws.client("secretsmanager").get_secret_value(SecretId="airflow/connections/tenable_default")[
+        "SecretString"
+    ]
     assert json.loads(secret)["conn_type"] == "tenable"
-    assert [call[1:3] for call in mwaa.calls] == [("PATCH", "/dags/tenable_to_security_hub"), ("POST", "/dags/tenable_to_security_hub/dagRuns")]
+    assert [call[1:3] for call in mwaa.calls] == [
+        ("PATCH", "/dags/tenable_to_security_hub"),
+        ("POST", "/dags/tenable_to_security_hub/dagRuns"),
+    ]
     assert mwaa.calls[1][3]["conf"] == {"dry_run": False}
 
     # moto makes no alarms of a stack: what the template says is held by tests/unit/test_deploy.py and cfn-lint.
@@ -241,7 +299,13 @@ def test_new_environment_begins_from_nothing(aws: Aws, mwaa: Mwaa, checkout: Pat
     (checkout / "dist" / "mwaa-3.3.1" / "dags").mkdir(parents=True)
     for name in ("plugins.zip", "requirements.txt", "startup.sh", "dags/tenable_to_security_hub.py"):
         (checkout / "dist" / "mwaa-3.3.1" / name).write_text("")
-    way = [names, section("### 2. The bucket"), section("## The roles"), section("## The connection"), section("### 4. The environment")]
+    way = [
+        names,
+        section("### 2. The bucket"),
+        section("## The roles"),
+        section("## The connection"),
+        section("### 4. The environment"),
+    ]
     way += [section("## The first run"), section("## What CloudWatch shows")]
     run("\n".join(way), checkout, aws, mwaa)
     made = mwaa.environments["my-airflow"]
@@ -256,7 +320,15 @@ def test_new_environment_begins_from_nothing(aws: Aws, mwaa: Mwaa, checkout: Pat
 
 def test_every_command_of_the_page_is_run() -> None:
     text = "\n".join(blocks(PAGE, "bash"))
-    headings = ["### 1. Read what it has", "### 2. Merge", "## The roles", "## The connection", "### 4. Update", "## The first run", "## What CloudWatch shows"]
+    headings = [
+        "### 1. Read what it has",
+        "### 2. Merge",
+        "## The roles",
+        "## The connection",
+        "### 4. Update",
+        "## The first run",
+        "## What CloudWatch shows",
+    ]
     headings += ["### 2. The bucket", "### 4. The environment", "### 1. The bundle"]
     run_here = "\n".join(section(heading) for heading in headings)
     names = blocks(PAGE, "bash")

@@ -59,14 +59,25 @@ def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def airflow(sandbox: SandboxProcess, dags: Path, statsd: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
-    metrics = {"STATSD_ON": "True", "STATSD_HOST": "127.0.0.1", "STATSD_PORT": str(statsd.getsockname()[1]), "STATSD_INFLUXDB_ENABLED": "True"}
-    settings = {f"AIRFLOW__METRICS__{name}": value for name, value in {**metrics, "METRICS_ALLOW_LIST": "tenable"}.items()}
+def airflow(
+    sandbox: SandboxProcess, dags: Path, statsd: socket.socket, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Standalone]:
+    metrics = {
+        "STATSD_ON": "True",
+        "STATSD_HOST": "127.0.0.1",
+        "STATSD_PORT": str(statsd.getsockname()[1]),
+        "STATSD_INFLUXDB_ENABLED": "True",
+    }
+    settings = {
+        f"AIRFLOW__METRICS__{name}": value for name, value in {**metrics, "METRICS_ALLOW_LIST": "tenable"}.items()
+    }
     # As a new deployment has it, unlike the demo's.
     settings["AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN"] = "dry"
     # The keys are searched for in all that Airflow writes.
     home = tmp_path_factory.mktemp("airflow")
-    with airflow_of_this_environment(home, sandbox, settings={**settings, "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}) as process:
+    with airflow_of_this_environment(
+        home, sandbox, settings={**settings, "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
+    ) as process:
         process.wait_until_healthy()
         process.connect(sandbox)
         yield process
@@ -84,10 +95,19 @@ def _oracle(sandbox: SandboxProcess) -> dict[str, tuple[str, str]]:
 
 def _run_once(airflow: Standalone, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], "AIRFLOW_URL": airflow.url}
-    return subprocess.run([sys.executable, ROOT / "scripts" / "run_once.py", *arguments], env=env, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / "run_once.py", *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
 
 
-def test_run_once_with_params_starts_nothing_where_switching_on_would_start_the_scheduled_run(airflow: Standalone) -> None:
+def test_run_once_with_params_starts_nothing_where_switching_on_would_start_the_scheduled_run(
+    airflow: Standalone,
+) -> None:
     if not AIRFLOW_V_3_0_PLUS:
         pytest.skip("run_once.py is for Airflow 3")
     done = _run_once(airflow, "--conf", '{"dry_run": true}')
@@ -108,7 +128,11 @@ def test_switching_the_dag_on_starts_a_dry_run(airflow: Standalone, sandbox: San
     assert "DRY RUN, nothing was sent. Complete: every record is accounted for" in airflow.report_of(run)
     assert "tenable_to_security_hub has not imported anything yet" in airflow.log_of(run, "plan_run")
     states = {each["task_id"]: each["state"] for each in airflow.task_instances(run)}
-    assert (states["import_findings"], states["settle"], states["advance_watermark"]) == ("success", "success", "skipped")
+    assert (states["import_findings"], states["settle"], states["advance_watermark"]) == (
+        "success",
+        "success",
+        "skipped",
+    )
     # Who waits for an import is not started.
     assert airflow.runs("after_import") == []
 
@@ -155,8 +179,13 @@ def test_metrics_reach_statsd(airflow: Standalone, sandbox: SandboxProcess, stat
     assert len(reports) == 3
     assert counters["tenable.exported.vulnerabilities"] == sum(map(exported, reports)) > 0
     assert counters["tenable.accepted"] == sum(imported.values()) > len(_held(sandbox)) > 0
-    assert set(imported) == {(account, region) for account in sandbox.facts["accounts"] for region in sandbox.facts["regions"]}
-    assert any(line.startswith("airflow.tenable.watermark_lag,dag_id=tenable_to_security_hub:") and line.endswith("|g") for line in lines)
+    assert set(imported) == {
+        (account, region) for account in sandbox.facts["accounts"] for region in sandbox.facts["regions"]
+    }
+    assert any(
+        line.startswith("airflow.tenable.watermark_lag,dag_id=tenable_to_security_hub:") and line.endswith("|g")
+        for line in lines
+    )
     assert any(line.startswith("airflow.tenable.duration.export,") and line.endswith("|ms") for line in lines)
 
 
@@ -166,7 +195,11 @@ def test_run_without_findings_ends_well(airflow: Standalone) -> None:
     assert airflow.wait_for(run) == "success", airflow.report_of(run)
     assert exported(airflow.report_of(run)) == 0
     states = {each["task_id"]: each["state"] for each in airflow.task_instances(run)}
-    assert (states["import_findings"], states["settle"], states["advance_watermark"]) == ("skipped", "success", "success")
+    assert (states["import_findings"], states["settle"], states["advance_watermark"]) == (
+        "skipped",
+        "success",
+        "success",
+    )
 
 
 def test_misspelt_param_is_refused_before_anything_is_exported(airflow: Standalone) -> None:
@@ -198,7 +231,9 @@ def test_backfill_covers_each_day_and_leaves_the_watermark(airflow: Standalone, 
 def test_mapped_imports_are_named_after_account_and_region(airflow: Standalone, sandbox: SandboxProcess) -> None:
     run = next(each["dag_run_id"] for each in airflow.runs() if each["run_type"] == "scheduled")
     names = {each["rendered_map_index"] for each in airflow.task_instances(run) if each["task_id"] == "import_findings"}
-    assert names == {f"{account}/{region}" for account in sandbox.facts["accounts"] for region in sandbox.facts["regions"]}
+    assert names == {
+        f"{account}/{region}" for account in sandbox.facts["accounts"] for region in sandbox.facts["regions"]
+    }
 
 
 def test_form_refuses_a_batch_size_over_the_limit(airflow: Standalone) -> None:
@@ -211,7 +246,17 @@ def test_failed_run_still_reports_and_keeps_the_watermark(airflow: Standalone, s
     # An account whose role does not exist: its import fails, the others' do not.
     accounts = [*sandbox.facts["accounts"], "999900001111"]
     run = airflow.trigger(
-        {"destinations": [{"aws_conn_id": "aws_default", "accounts": accounts, "role_name": "TenableSecurityHubImport", "region": None}], "since": 1}
+        {
+            "destinations": [
+                {
+                    "aws_conn_id": "aws_default",
+                    "accounts": accounts,
+                    "role_name": "TenableSecurityHubImport",
+                    "region": None,
+                }
+            ],
+            "since": 1,
+        }
     )
     assert airflow.wait_for(run) == "failed"
     states = {each["task_id"]: each["state"] for each in airflow.task_instances(run)}
@@ -229,7 +274,11 @@ def _imports_told(airflow: Standalone) -> list[dict[str, Any]]:
 
 def test_dag_that_waits_for_imports_is_told_of_each_run_that_was_complete(airflow: Standalone) -> None:
     # Two days, a run without findings, three days of a backfill; none of the dry run, and none of those that failed.
-    complete = {run["dag_run_id"]: run["run_type"] for run in airflow.runs() if run["state"] == "success" and run["run_type"] != "scheduled"}
+    complete = {
+        run["dag_run_id"]: run["run_type"]
+        for run in airflow.runs()
+        if run["state"] == "success" and run["run_type"] != "scheduled"
+    }
     deadline = time.monotonic() + 120
     while len(_imports_told(airflow)) < len(complete) and time.monotonic() < deadline:
         time.sleep(1)

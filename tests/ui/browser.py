@@ -42,7 +42,13 @@ def open_page(url: str, *, width: int = 1280, height: int = 900) -> Iterator[Pag
     """A page of a browser of its own, with nothing remembered. Times are shown in UTC."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), headless=True, args=list(_FLAGS))
-        context = browser.new_context(base_url=url, viewport={"width": width, "height": height}, timezone_id="UTC", locale="en-GB", reduced_motion="reduce")
+        context = browser.new_context(
+            base_url=url,
+            viewport={"width": width, "height": height},
+            timezone_id="UTC",
+            locale="en-GB",
+            reduced_motion="reduce",
+        )
         page = context.new_page()
         # A busy machine is slow; nothing here is faster by waiting less.
         page.set_default_timeout(60_000)
@@ -75,5 +81,7 @@ def expect_link_to_findings(page: Page, destination: str) -> None:
     expect(link).to_be_visible()
     account, region = destination.split("/")
     href = str(link.get_attribute("href"))
-    assert href.startswith(f"https://{region}.console.aws.amazon.com/securityhub/home?region={region}#/findings?search="), href
+    assert href.startswith(
+        f"https://{region}.console.aws.amazon.com/securityhub/home?region={region}#/findings?search="
+    ), href
     assert href.endswith(account), href

@@ -45,7 +45,9 @@ class Estate:
 @pytest.fixture(scope="session")
 def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
     # Long enough for an export to be deferred, and to be seen so.
-    with SandboxProcess("--estate", "small", "--prepare-seconds", "15", log=tmp_path_factory.mktemp("ui") / "sandbox.log") as process:
+    with SandboxProcess(
+        "--estate", "small", "--prepare-seconds", "15", log=tmp_path_factory.mktemp("ui") / "sandbox.log"
+    ) as process:
         yield Estate(process)
 
 

@@ -1,4 +1,6 @@
-"""What a person sees and does in Airflow 2.11's UI, in a real browser. The tests of this file go on from one another, as a person would."""
+"""What a person sees and does in Airflow 2.11's UI, in a real browser. The tests of this file go on from one another,
+as a person would.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from tests.ui.conftest import Estate, WithLogin
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(not version("apache-airflow").startswith("2."), reason="Airflow 3 has another UI: test_airflow_3"),
+    pytest.mark.skipif(
+        not version("apache-airflow").startswith("2."), reason="Airflow 3 has another UI: test_airflow_3"
+    ),
 ]
 
 RUN_SECONDS = 600_000.0
@@ -39,7 +43,9 @@ def page(airflow: WithLogin) -> Iterator[Page]:
 
 
 def _grid(run_id: str, **query: str | int) -> str:
-    return f"/dags/{DAG_ID}/grid?dag_run_id={quote(run_id)}" + "".join(f"&{name}={value}" for name, value in query.items())
+    return f"/dags/{DAG_ID}/grid?dag_run_id={quote(run_id)}" + "".join(
+        f"&{name}={value}" for name, value in query.items()
+    )
 
 
 def _run(airflow: WithLogin) -> str:
@@ -74,14 +80,18 @@ class TestConnection:
         expect(page.locator("#extra")).to_be_hidden()
         picture(page, "connection-form-2.11", height=1080)
 
-    def test_button_says_what_is_wrong_and_then_whose_keys_they_are(self, page: Page, estate: Estate, airflow: WithLogin) -> None:
+    def test_button_says_what_is_wrong_and_then_whose_keys_they_are(
+        self, page: Page, estate: Estate, airflow: WithLogin
+    ) -> None:
         page.fill("#conn_id", "tenable_ui")
         page.fill("#host", estate.process.tenable)
         page.fill("#login", estate.facts["access_key"])
         page.fill("#password", "no-such-secret-key")
         page.fill("#extra__tenable__timeout", "30")
         page.click("#test-connection")
-        expect(page.get_by_text("Tenable answers 401 Unauthorized. The API keys of this connection are not valid")).to_be_visible()
+        expect(
+            page.get_by_text("Tenable answers 401 Unauthorized. The API keys of this connection are not valid")
+        ).to_be_visible()
         picture(page, "connection-test-failed-2.11", height=1250)
         page.fill("#password", estate.facts["secret_key"])
         page.click("#test-connection")
@@ -93,7 +103,10 @@ class TestConnection:
         page.goto("/connection/list/")
         expect(page.get_by_role("cell", name="tenable_ui", exact=True)).to_be_visible()
         saved = json.loads(airflow.api("GET", "/connections/tenable_ui")["extra"])
-        assert {name: value for name, value in saved.items() if value not in (None, "")} == {"verify": "true", "timeout": 30}
+        assert {name: value for name, value in saved.items() if value not in (None, "")} == {
+            "verify": "true",
+            "timeout": 30,
+        }
 
 
 class TestTrigger:
@@ -115,7 +128,9 @@ class TestTrigger:
         picture(page, "trigger-refused-2.11")
         assert airflow.runs() == []
 
-    def test_run_with_a_severity_unticked_is_seen_deferred_and_done(self, page: Page, airflow: WithLogin, estate: Estate) -> None:
+    def test_run_with_a_severity_unticked_is_seen_deferred_and_done(
+        self, page: Page, airflow: WithLogin, estate: Estate
+    ) -> None:
         page.goto(f"/dags/{DAG_ID}/trigger")
         chosen = page.locator("[name=element_severities] + .select2-container .select2-selection__choice")
         chosen.filter(has_text="high").locator(".select2-selection__choice__remove").click()
@@ -131,7 +146,9 @@ class TestTrigger:
         assert (conf["severities"], conf["since"]) == (["critical"], "1970-01-01T00:00:00Z")
 
         page.goto(_grid(run, task_id="export_vulnerabilities"))
-        expect(page.get_by_role("row").filter(has_text="Status").filter(has_text="deferred")).to_be_visible(timeout=RUN_SECONDS)
+        expect(page.get_by_role("row").filter(has_text="Status").filter(has_text="deferred")).to_be_visible(
+            timeout=RUN_SECONDS
+        )
         picture(page, "run-deferred-2.11")
         assert airflow.wait_for(run) == "success", airflow.report_of(run)
         expect(page.get_by_role("row").filter(has_text="Status").filter(has_text="success")).to_be_visible()
@@ -157,5 +174,7 @@ class TestTrigger:
     def test_report_is_read_in_the_task_log(self, page: Page, airflow: WithLogin, estate: Estate) -> None:
         page.goto(_grid(_run(airflow), task_id="report", tab="logs"))
         expect(page.get_by_text("Complete: every record is accounted for")).to_be_visible()
-        expect(page.get_by_text(re.compile(r"Accepted by Security Hub\s*\|\s+" + f"{len(estate.held()):,} "))).to_be_visible()
+        expect(
+            page.get_by_text(re.compile(r"Accepted by Security Hub\s*\|\s+" + f"{len(estate.held()):,} "))
+        ).to_be_visible()
         picture(page, "report-2.11", height=900)

@@ -1,4 +1,6 @@
-"""What a person sees and does in Airflow 3's UI, in a real browser. The tests of this file go on from one another, as a person would."""
+"""What a person sees and does in Airflow 3's UI, in a real browser. The tests of this file go on from one another, as a
+person would.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,10 @@ class TestConnection:
 
     def test_buttons_of_the_sandboxs_connections_reach_the_sandbox(self, page: Page, estate: Estate) -> None:
         page.goto("/connections")
-        for name, answer in (("tenable_default", "Tenable answers, the keys belong to"), ("aws_default", "arn:aws:iam::")):
+        for name, answer in (
+            ("tenable_default", "Tenable answers, the keys belong to"),
+            ("aws_default", "arn:aws:iam::"),
+        ):
             with page.expect_response(lambda response: response.url.endswith("/connections/test")) as answered:
                 page.get_by_role("row").filter(has_text=name).get_by_role("button", name="Test Connection").click()
             assert answered.value.status == 200, answered.value.text()
@@ -102,10 +107,14 @@ class TestConnection:
         expect(dialog).to_have_count(0)
         expect(page.get_by_role("row").filter(has_text="tenable_ui")).to_be_visible()
 
-    def test_button_says_what_is_wrong_and_then_whose_keys_they_are(self, page: Page, estate: Estate, airflow: Standalone) -> None:
+    def test_button_says_what_is_wrong_and_then_whose_keys_they_are(
+        self, page: Page, estate: Estate, airflow: Standalone
+    ) -> None:
         row = page.get_by_role("row").filter(has_text="tenable_ui")
         row.get_by_role("button", name="Test Connection").click()
-        expect(page.get_by_text("Tenable answers 401 Unauthorized. The API keys of this connection are not valid")).to_be_visible()
+        expect(
+            page.get_by_text("Tenable answers 401 Unauthorized. The API keys of this connection are not valid")
+        ).to_be_visible()
         picture(page, "connection-test-failed")
 
         row.get_by_role("button", name="Edit Connection").click()
@@ -139,7 +148,9 @@ class TestTrigger:
         page.keyboard.insert_text(json.dumps({"batch_size": 101}))
         expect(editor).to_contain_text("101")
         dialog.get_by_role("button", name="Trigger", exact=True).click()
-        expect(dialog.get_by_text("Invalid input for param batch_size: 101 is greater than the maximum of 100")).to_be_visible()
+        expect(
+            dialog.get_by_text("Invalid input for param batch_size: 101 is greater than the maximum of 100")
+        ).to_be_visible()
         picture(dialog, "trigger-refused", height=1350)
         assert airflow.runs() == []
 
@@ -151,7 +162,9 @@ class TestTrigger:
         since.press("Tab")
         expect(since).to_have_value("2026-11-23T00:00:00Z")
 
-    def test_run_with_a_severity_unticked_is_seen_deferred_and_done(self, page: Page, airflow: Standalone, estate: Estate) -> None:
+    def test_run_with_a_severity_unticked_is_seen_deferred_and_done(
+        self, page: Page, airflow: Standalone, estate: Estate
+    ) -> None:
         dialog = _trigger_dialog(page)
         dialog.get_by_label("Remove high").click()
         expect(dialog.locator("input[type=hidden][name=element_severities]")).to_have_count(1)
@@ -178,7 +191,9 @@ class TestTrigger:
             expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
         picture(page, "mapped-imports")
 
-    def test_link_opens_the_console_of_the_account_and_region(self, page: Page, airflow: Standalone, estate: Estate) -> None:
+    def test_link_opens_the_console_of_the_account_and_region(
+        self, page: Page, airflow: Standalone, estate: Estate
+    ) -> None:
         run = _manual_run(airflow)
         for each in (each for each in airflow.task_instances(run) if each["task_id"] == "import_findings"):
             page.goto(_run_url(run, f"/tasks/import_findings/mapped/{each['map_index']}/details"))
@@ -188,14 +203,18 @@ class TestTrigger:
     def test_report_is_read_in_the_task_log(self, page: Page, airflow: Standalone, estate: Estate) -> None:
         page.goto(_run_url(_manual_run(airflow), "/tasks/report"))
         expect(page.get_by_text("Complete: every record is accounted for")).to_be_visible()
-        expect(page.get_by_text(re.compile(r"Accepted by Security Hub\s*\|\s+" + f"{len(estate.held()):,}"))).to_be_visible()
+        expect(
+            page.get_by_text(re.compile(r"Accepted by Security Hub\s*\|\s+" + f"{len(estate.held()):,}"))
+        ).to_be_visible()
         picture(page, "report")
 
 
 class TestBackfill:
     """Three days, from the UI."""
 
-    def test_three_runs_cover_a_day_each_and_leave_the_watermark(self, page: Page, airflow: Standalone, estate: Estate) -> None:
+    def test_three_runs_cover_a_day_each_and_leave_the_watermark(
+        self, page: Page, airflow: Standalone, estate: Estate
+    ) -> None:
         before = estate.held()
         watermark = str(int(estate.now()) - 86_400)
         airflow.api("POST", "/variables", json={"key": f"{DAG_ID}__since", "value": watermark})
@@ -223,7 +242,9 @@ class TestBackfill:
         truth = estate.truth()
         inside = {**truth, "vulnerabilities": [each for each in truth["vulnerabilities"] if _seen_on(each, days)]}
         brought = expected(inside, accounts=estate.accounts)
-        assert set(brought) - set(before), "the three days hold nothing that the first run left out: this proves nothing"
+        assert set(brought) - set(before), (
+            "the three days hold nothing that the first run left out: this proves nothing"
+        )
         assert estate.held() == {**before, **brought}
         assert airflow.watermark() == watermark
 
@@ -240,6 +261,8 @@ def _choose_date(page: Page, dialog: Locator, day: date) -> None:
 
 
 def _seen_on(vulnerability: dict[str, str | float], days: list[date]) -> bool:
-    """Whether a record's own time (when it was fixed, else last found) lies in these days, as the window of a backfill has it."""
+    """Whether a record's own time (when it was fixed, else last found) lies in these days, as the window of a backfill
+    has it.
+    """
     moment = float(vulnerability["last_fixed"] if vulnerability["state"] == "FIXED" else vulnerability["last_found"])
     return datetime.fromtimestamp(moment, UTC).date() in days

@@ -24,6 +24,11 @@ def _command(airflow: Standalone, *arguments: str) -> str:
 
 
 def test_connection_from_the_command_line_works(airflow: Standalone, estate: Estate) -> None:
-    fields = {"conn_type": "tenable", "host": estate.process.tenable, "login": estate.facts["access_key"], "password": estate.facts["secret_key"]}
+    fields = {
+        "conn_type": "tenable",
+        "host": estate.process.tenable,
+        "login": estate.facts["access_key"],
+        "password": estate.facts["secret_key"],
+    }
     _command(airflow, "add", "tenable_cli", "--conn-json", json.dumps({**fields, "extra": {"timeout": 60}}))
     assert "Connection success!" in _command(airflow, "test", "tenable_cli")

@@ -31,7 +31,10 @@ def test_rooms_that_import_each_other_cannot_be_drawn() -> None:
 
 
 def test_what_a_chain_says_is_left_out() -> None:
-    assert ROOMS["reduced"]({("run", "export"), ("export", "staging"), ("run", "staging")}) == [("run", "export"), ("export", "staging")]
+    assert ROOMS["reduced"]({("run", "export"), ("export", "staging"), ("run", "staging")}) == [
+        ("run", "export"),
+        ("export", "staging"),
+    ]
 
 
 def test_every_file_that_the_page_names_exists() -> None:

@@ -8,7 +8,11 @@ from pathlib import Path
 from benchmarks.__main__ import suites_of
 from benchmarks.render import PAGES, duration, render
 
-JOB = {"0 ms, quota off": {"ours": {"stages_us": {"export": 20, "transform": 30, "import": 25}, "staged_bytes_per_finding": 400}}}
+JOB = {
+    "0 ms, quota off": {
+        "ours": {"stages_us": {"export": 20, "transform": 30, "import": 25}, "staged_bytes_per_finding": 400}
+    }
+}
 RESULTS = {
     "machine": {"python": "3.12.1", "system": "Linux", "cores": 2, "load": [0.25, 0, 0]},
     "transform": {"rows": [["who", "us"], ["ours", "9.5"]], "figures": {}},
@@ -19,7 +23,8 @@ RESULTS = {
 def test_tables_stand_between_their_markers_and_what_was_not_measured_stays(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
-        "before\n<!-- bench transform -->\nold\n<!-- end -->\nbetween\n<!-- bench memory -->\nkept\n<!-- end -->\n<!-- bench scaling -->\n<!-- end -->\nafter\n"
+        "before\n<!-- bench transform -->\nold\n<!-- end -->\nbetween\n<!-- bench memory -->\nkept\n<!-- end "
+        "-->\n<!-- bench scaling -->\n<!-- end -->\nafter\n"
     )
     assert render(RESULTS, (page,)) == ["memory"]
     text = page.read_text()
@@ -42,4 +47,12 @@ def test_every_suite_has_its_place_in_the_docs() -> None:
 
 
 def test_durations_are_said_as_people_say_them() -> None:
-    assert [duration(seconds) for seconds in (10, 99, 100, 1000, 5999, 6000, 100_000)] == ["10 s", "99 s", "1.7 min", "17 min", "100 min", "1.7 h", "28 h"]
+    assert [duration(seconds) for seconds in (10, 99, 100, 1000, 5999, 6000, 100_000)] == [
+        "10 s",
+        "99 s",
+        "1.7 min",
+        "17 min",
+        "100 min",
+        "1.7 h",
+        "28 h",
+    ]

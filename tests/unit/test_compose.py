@@ -40,7 +40,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return result
 
 
-#: What of Compose's format the file uses, and no more: a name that is misspelt, or a value of another kind, is refused as Compose would refuse it.
+#: What of Compose's format the file uses, and no more: a name that is misspelt, or a value of another kind, is refused
+#: as Compose would refuse it.
 _TEXT, _DURATION = {"type": "string", "minLength": 1}, {"type": "string", "pattern": r"^([0-9]+(ms|s|m|h))+$"}
 _TEXTS = {"type": "array", "items": _TEXT, "minItems": 1}
 
@@ -54,7 +55,13 @@ def _map_of(value: dict[str, Any]) -> dict[str, Any]:
 
 
 _CONDITIONS = ["service_started", "service_healthy", "service_completed_successfully"]
-_HEALTHCHECK = {"test": _TEXTS, "interval": _DURATION, "timeout": _DURATION, "retries": {"type": "integer", "minimum": 1}, "start_period": _DURATION}
+_HEALTHCHECK = {
+    "test": _TEXTS,
+    "interval": _DURATION,
+    "timeout": _DURATION,
+    "retries": {"type": "integer", "minimum": 1},
+    "start_period": _DURATION,
+}
 _SERVICE = {
     "image": _TEXT,
     "build": _closed({"context": _TEXT, "dockerfile": _TEXT, "target": _TEXT, "args": _map_of(_TEXT)}, "context"),
@@ -86,7 +93,9 @@ SCHEMA = {
 def test_file_has_the_form_of_a_compose_file(filled: dict[str, Any]) -> None:
     whole = {**yaml.safe_load(TEXT), "services": filled}
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert [f"{error.json_path}: {error.message}" for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(whole)] == []
+    assert [
+        f"{error.json_path}: {error.message}" for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(whole)
+    ] == []
     mounted = {volume.partition(":")[0] for service in filled.values() for volume in service.get("volumes", [])}
     assert mounted == set(whole["volumes"])
 
@@ -112,9 +121,20 @@ def test_schema_refuses_what_compose_would(filled: dict[str, Any], path: tuple[s
 
 
 def test_the_set_is_complete() -> None:
-    assert {"postgres", "redis", "staging", "sandbox", "init", "api-server", "scheduler", "dag-processor", "triggerer", "worker-1", "worker-2", "once"} == set(
-        SERVICES
-    )
+    assert {
+        "postgres",
+        "redis",
+        "staging",
+        "sandbox",
+        "init",
+        "api-server",
+        "scheduler",
+        "dag-processor",
+        "triggerer",
+        "worker-1",
+        "worker-2",
+        "once",
+    } == set(SERVICES)
     assert SERVICES["worker-1"]["environment"]["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
 
 
@@ -144,7 +164,9 @@ def test_sandbox_has_an_image_of_its_own() -> None:
     assert {name for name in OURS if images[name] == "airflow-provider-tenable-sandbox"} == {"sandbox"}
     assert {targets[name] for name in OURS - {"sandbox"}} == {"airflow"}
     assert {images[name] for name in OURS - {"sandbox"}} == {"airflow-provider-tenable"}
-    assert {interpolated(SERVICES[name]["image"], {}).partition(":")[2] for name in OURS} == {read_env(DOCKER / ".env.example")["AIRFLOW_VERSION"]}
+    assert {interpolated(SERVICES[name]["image"], {}).partition(":")[2] for name in OURS} == {
+        read_env(DOCKER / ".env.example")["AIRFLOW_VERSION"]
+    }
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
@@ -175,7 +197,11 @@ def test_dependencies_exist_and_can_meet_their_condition(name: str) -> None:
 def test_dependencies_have_no_circle() -> None:
     done: set[str] = set()
     while len(done) < len(SERVICES):
-        ready = {name for name, service in SERVICES.items() if name not in done and set(service.get("depends_on", {})) <= done}
+        ready = {
+            name
+            for name, service in SERVICES.items()
+            if name not in done and set(service.get("depends_on", {})) <= done
+        }
         assert ready, set(SERVICES) - done
         done |= ready
 
@@ -281,7 +307,17 @@ class Metadata(BaseHTTPRequestHandler):
         elif self.path.endswith("/iam/security-credentials/"):
             self._say("airflow-instance-role")
         else:
-            self._say(json.dumps({"Code": "Success", "AccessKeyId": "ASIAROLE", "SecretAccessKey": "s", "Token": "t", "Expiration": "2099-01-01T00:00:00Z"}))
+            self._say(
+                json.dumps(
+                    {
+                        "Code": "Success",
+                        "AccessKeyId": "ASIAROLE",
+                        "SecretAccessKey": "s",
+                        "Token": "t",
+                        "Expiration": "2099-01-01T00:00:00Z",
+                    }
+                )
+            )
 
     def _say(self, text: str) -> None:
         self.send_response(200)
@@ -300,24 +336,52 @@ print("credentials:", found and found.method, found and found.access_key)
 """
 
 
-@pytest.mark.parametrize(("disabled", "expected"), [("", "iam-role ASIAROLE"), ("true", "None None")], ids=["as it comes", "switched off"])
+@pytest.mark.parametrize(
+    ("disabled", "expected"), [("", "iam-role ASIAROLE"), ("true", "None None")], ids=["as it comes", "switched off"]
+)
 def test_instance_role_serves_where_the_connection_has_no_keys(tmp_path: Path, disabled: str, expected: str) -> None:
-    subprocess.run([sys.executable, ROOT / "scripts" / "docker_env.py", tmp_path / ".env"], check=True, capture_output=True)
-    connection = {"AWS_CONNECTION": '{"conn_type": "aws", "extra": {"region_name": "eu-west-1"}}', "AWS_EC2_METADATA_DISABLED": disabled}
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "docker_env.py", tmp_path / ".env"], check=True, capture_output=True
+    )
+    connection = {
+        "AWS_CONNECTION": '{"conn_type": "aws", "extra": {"region_name": "eu-west-1"}}',
+        "AWS_EC2_METADATA_DISABLED": disabled,
+    }
     service = interpolated(SERVICES, {**read_env(tmp_path / ".env"), **real_block(), **connection})["worker-1"]
-    variables = {name: value for name, value in service["environment"].items() if name.startswith("AWS_") or name == "AIRFLOW_CONN_AWS_DEFAULT"}
+    variables = {
+        name: value
+        for name, value in service["environment"].items()
+        if name.startswith("AWS_") or name == "AIRFLOW_CONN_AWS_DEFAULT"
+    }
     with HTTPServer(("127.0.0.1", 0), Metadata) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         endpoint = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{server.server_port}/"}
-        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AIRFLOW_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", **variables, **endpoint}
-        done = subprocess.run([sys.executable, "-c", _WHO], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "AIRFLOW_HOME": str(tmp_path),
+            "NO_PROXY": "127.0.0.1",
+            **variables,
+            **endpoint,
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", _WHO],
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         server.shutdown()
     assert done.returncode == 0, done.stderr
     assert f"credentials: {expected}" in done.stdout
 
 
 def test_hosts_in_urls_are_services(filled: dict[str, Any]) -> None:
-    hosts = set(re.findall(r"(?:https?|redis|postgresql)(?:\+\w+)?://(?:[^\s@/\"]*@)?([a-z0-9-]+):\d+", json.dumps(filled)))
+    hosts = set(
+        re.findall(r"(?:https?|redis|postgresql)(?:\+\w+)?://(?:[^\s@/\"]*@)?([a-z0-9-]+):\d+", json.dumps(filled))
+    )
     assert hosts <= set(SERVICES)
     assert {"sandbox", "staging", "api-server", "postgres", "redis"} <= hosts
 
@@ -329,7 +393,12 @@ def test_workers_share_one_staging_area_and_the_keys() -> None:
     assert one["AIRFLOW__TENABLE__STAGING_PATH"].startswith("s3://aws_staging@")
     for name in ("scheduler", "triggerer", "dag-processor", "api-server", "init"):
         other = SERVICES[name]["environment"]
-        for variable in ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__TENABLE__STAGING_PATH", "AIRFLOW_CONN_TENABLE_DEFAULT"):
+        for variable in (
+            "AIRFLOW__CORE__FERNET_KEY",
+            "AIRFLOW__API_AUTH__JWT_SECRET",
+            "AIRFLOW__TENABLE__STAGING_PATH",
+            "AIRFLOW_CONN_TENABLE_DEFAULT",
+        ):
             assert other[variable] == one[variable], (name, variable)
 
 
@@ -342,7 +411,9 @@ def test_tenable_options_exist() -> None:
 
 def test_sandbox_and_one_shot_hold_none_of_airflows_secrets() -> None:
     for name in ("sandbox", "once"):
-        assert not any(variable.startswith(("AIRFLOW__", "AIRFLOW_CONN_")) for variable in SERVICES[name]["environment"])
+        assert not any(
+            variable.startswith(("AIRFLOW__", "AIRFLOW_CONN_")) for variable in SERVICES[name]["environment"]
+        )
 
 
 def test_only_the_ui_is_published_and_only_on_this_machine() -> None:
@@ -379,7 +450,20 @@ def test_unknown_component_is_refused_with_the_list() -> None:
 def test_docker_compose_accepts_the_file(tmp_path: Path) -> None:
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("the docker client has no compose plugin")
-    subprocess.run([sys.executable, ROOT / "scripts" / "docker_env.py", tmp_path / ".env"], check=True, capture_output=True)
-    command = ["docker", "compose", "--file", COMPOSE_FILE, "--env-file", tmp_path / ".env", "--profile", "once", "config", "--quiet"]
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "docker_env.py", tmp_path / ".env"], check=True, capture_output=True
+    )
+    command = [
+        "docker",
+        "compose",
+        "--file",
+        COMPOSE_FILE,
+        "--env-file",
+        tmp_path / ".env",
+        "--profile",
+        "once",
+        "config",
+        "--quiet",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -79,11 +79,21 @@ def test_an_option_is_read_from_the_environment(monkeypatch, name, text, value):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("lag_seconds", "an hour"), ("lag_seconds", "1.5"), ("schedule_hours", "daily"), ("enable_product", "maybe"), ("enable_product", ""), ("num_assets", "")],
+    [
+        ("lag_seconds", "an hour"),
+        ("lag_seconds", "1.5"),
+        ("schedule_hours", "daily"),
+        ("enable_product", "maybe"),
+        ("enable_product", ""),
+        ("num_assets", ""),
+    ],
 )
 def test_a_value_of_another_type_is_named_with_where_to_set_it(monkeypatch, name, text):
     put(monkeypatch, name, text)
-    with pytest.raises(ConfigurationError, match=rf"Option \[tenable\] {name} is '{text}', which is not of type \w+. Set AIRFLOW__TENABLE__{name.upper()}"):
+    with pytest.raises(
+        ConfigurationError,
+        match=rf"Option \[tenable\] {name} is '{text}', which is not of type \w+. Set AIRFLOW__TENABLE__{name.upper()}",
+    ):
         get(name)
 
 
@@ -116,7 +126,9 @@ def test_a_value_out_of_bounds_is_refused(monkeypatch, name, text):
 
 def test_a_schedule_that_is_too_dense_is_refused_with_both_ways_out(monkeypatch):
     put(monkeypatch, "schedule_hours", "0.1")
-    with pytest.raises(ConfigurationError, match=r"schedule_hours is 0\.1; the least it may be is 0\.25, or 0 for no schedule\."):
+    with pytest.raises(
+        ConfigurationError, match=r"schedule_hours is 0\.1; the least it may be is 0\.25, or 0 for no schedule\."
+    ):
         get("schedule_hours")
 
 
@@ -136,7 +148,9 @@ def test_no_number_is_so_large_that_a_date_made_of_it_fails(monkeypatch, name):
 @pytest.mark.parametrize("text", ["", "full", "None", "Excerpt", "excerpt,none"])
 def test_a_value_that_is_not_one_of_the_choices_is_refused_with_the_choices(monkeypatch, text):
     put(monkeypatch, "plugin_output", text)
-    with pytest.raises(ConfigurationError, match=rf"Option \[tenable\] plugin_output is '{text}'; it must be one of excerpt, none\."):
+    with pytest.raises(
+        ConfigurationError, match=rf"Option \[tenable\] plugin_output is '{text}'; it must be one of excerpt, none\."
+    ):
         get("plugin_output")
 
 
@@ -158,7 +172,13 @@ def test_the_dags_own_defaults_are_json(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("{", "is not JSON"), ("[]", "must be a JSON object such as"), ("5", "must be a JSON object"), ("null", "must be a JSON object")]
+    ("text", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "must be a JSON object such as"),
+        ("5", "must be a JSON object"),
+        ("null", "must be a JSON object"),
+    ],
 )
 def test_defaults_that_are_no_object_are_refused(monkeypatch, text, words):
     put(monkeypatch, "dag_params", text)
@@ -178,6 +198,8 @@ def test_the_example_of_dag_params_is_one_that_works(monkeypatch):
 
 def test_airflow_is_told_of_every_option_with_the_default_that_we_use():
     options = provider_config()[SECTION]["options"]
-    assert {name: option["default"] for name, option in options.items()} == {name: option.default for name, option in OPTIONS.items()}
+    assert {name: option["default"] for name, option in options.items()} == {
+        name: option.default for name, option in OPTIONS.items()
+    }
     for option in options.values():
         assert set(option) == {"description", "version_added", "type", "example", "default"}

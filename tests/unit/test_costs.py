@@ -1,4 +1,6 @@
-"""What things cost, in counts that no busy machine can change: calls, bytes, modules, reads, peak memory within a factor."""
+"""What things cost, in counts that no busy machine can change: calls, bytes, modules, reads, peak memory within a
+factor.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,16 @@ HEAVY = ["pandas", "pyarrow", "numpy", "tenable", "boto3", "botocore", "msgspec"
 
 def loaded_by(code: str) -> set[str]:
     program = f"import runpy, sys\n{code}\nprint([name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     return set(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
 
 
 def test_parsing_the_dag_file_loads_no_heavy_module_that_airflow_does_not_load_itself():
     airflow_alone = loaded_by(
-        "from airflow_provider_tenable._compat import dag, task, BaseOperator, BaseHook, BaseTrigger, Param, ObjectStoragePath, DeltaDataIntervalTimetable"
+        "from airflow_provider_tenable._compat import dag, task, BaseOperator, BaseHook, BaseTrigger, Param, "
+        "ObjectStoragePath, DeltaDataIntervalTimetable"
     )
     assert loaded_by("runpy.run_path('dags/tenable_to_security_hub.py')") <= airflow_alone
 
@@ -83,9 +88,20 @@ def test_receipts_of_a_whole_part_take_bytes_that_do_not_grow_with_it(tmp_path):
 
 
 def record(number: int) -> bytes:
-    plugin = {"id": number % 7, "name": "a plugin", "description": '}, { \\ " ] ' * 50, "xrefs": [{"type": "CVE"}, {"type": "CVE"}]}
+    plugin = {
+        "id": number % 7,
+        "name": "a plugin",
+        "description": '}, { \\ " ] ' * 50,
+        "xrefs": [{"type": "CVE"}, {"type": "CVE"}],
+    }
     return json.dumps(
-        {"asset": {"uuid": f"asset-{number % 20}"}, "plugin": plugin, "output": "}, {" * (number % 5), "severity_id": 3, "finding_id": str(number)}
+        {
+            "asset": {"uuid": f"asset-{number % 20}"},
+            "plugin": plugin,
+            "output": "}, {" * (number % 5),
+            "severity_id": 3,
+            "finding_id": str(number),
+        }
     ).encode()
 
 
@@ -120,7 +136,9 @@ def test_pieces_with_records_that_cannot_be_read_lose_none(monkeypatch):
 
 @pytest.mark.parametrize("data", [b"", b"null", b"[]", b" [ ] ", b'[{"asset":{"uuid":"a"},"plugin":{"id":1}}]'])
 def test_a_small_chunk_is_as_before(data):
-    assert [(list(found), lost) for found, lost in decode_blocks([data], Vulnerability)] == [decode_chunk(data, Vulnerability)]
+    assert [(list(found), lost) for found, lost in decode_blocks([data], Vulnerability)] == [
+        decode_chunk(data, Vulnerability)
+    ]
 
 
 @pytest.mark.parametrize("data", [b'{"a": 1}', b'[{"asset"', b"[1, 2"])
@@ -177,7 +195,10 @@ def test_a_chunk_with_nothing_strange_in_it_is_never_searched_for_brackets(chunk
         raise AssertionError("searched for brackets")
 
     monkeypatch.setattr(decode, "_split_at_brackets", brackets)
-    count = sum(len(decoded) for decoded, _ in decode_blocks((chunk[at : at + 500] for at in range(0, len(chunk), 500)), Vulnerability))
+    count = sum(
+        len(decoded)
+        for decoded, _ in decode_blocks((chunk[at : at + 500] for at in range(0, len(chunk), 500)), Vulnerability)
+    )
     assert count == 2_000
     assert wrong, "the control: none of these places was tried"
 
@@ -192,7 +213,10 @@ class Part(io.BytesIO):
 
 
 def test_asset_parts_are_read_once_however_many_assets_are_asked_for():
-    parts = [Part(to_parquet(json.dumps([{"id": f"{part}-{number}"} for number in range(50)]).encode())[0]) for part in range(4)]
+    parts = [
+        Part(to_parquet(json.dumps([{"id": f"{part}-{number}"} for number in range(50)]).encode())[0])
+        for part in range(4)
+    ]
     Part.reads = 0
     table = AssetTable(parts)
     found = [table.get(f"{part}-{number}") for part in range(5) for number in range(60)]

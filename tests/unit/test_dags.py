@@ -102,7 +102,11 @@ def test_no_schedule_means_that_nothing_starts_by_itself(monkeypatch):
 
 
 def test_a_schedule_beyond_all_dates_is_an_import_error_in_words(monkeypatch):
-    """Airflow shows the text among its DAG import errors. A timedelta would end the file with an OverflowError, some dates only the scheduler."""
+    """Airflow shows the text among its DAG import errors. A timedelta would end the file with an OverflowError, some
+    dates only the scheduler.
+    """
     monkeypatch.setenv("AIRFLOW__TENABLE__SCHEDULE_HOURS", "1e308")
-    with pytest.raises(ConfigurationError, match=r"Option \[tenable\] schedule_hours is 1e308; the most it may be is 8784\."):
+    with pytest.raises(
+        ConfigurationError, match=r"Option \[tenable\] schedule_hours is 1e308; the most it may be is 8784\."
+    ):
         runpy.run_path(str(MAIN))

@@ -1,4 +1,6 @@
-"""The IAM policies and the CloudFormation template: they parse, name actions that exist, and allow no more than the package calls."""
+"""The IAM policies and the CloudFormation template: they parse, name actions that exist, and allow no more than the
+package calls.
+"""
 
 from __future__ import annotations
 
@@ -156,19 +158,31 @@ def _filled(value: Any) -> Any:
             "StagingPrefix": "tenable",
             "ConnectionsPrefix": "airflow/connections",
         }
-        return re.sub(r"\$\{([\w:]+)\}", lambda match: {**names, "ImportRoleName": "TenableSecurityHubImport"}[match[1]], value["Sub"])
+        return re.sub(
+            r"\$\{([\w:]+)\}",
+            lambda match: {**names, "ImportRoleName": "TenableSecurityHubImport"}[match[1]],
+            value["Sub"],
+        )
     return {key: _filled(each) for key, each in value.items()}
 
 
 def test_execution_template_allows_what_the_policy_files_allow() -> None:
-    assert _filled(statements(EXECUTION_TEMPLATE)) == statements(IAM / "execution-role.json") + statements(IAM / "kms.json")
+    assert _filled(statements(EXECUTION_TEMPLATE)) == statements(IAM / "execution-role.json") + statements(
+        IAM / "kms.json"
+    )
 
 
 def test_keys_of_customers_are_asked_for_and_none_is_allowed_without() -> None:
     loaded = template(EXECUTION_TEMPLATE)
     keys = [each for each in loaded["Resources"].values() if "kms:" in json.dumps(each)]
-    guarded = [(each["Condition"], each["Properties"]["PolicyDocument"]["Statement"][0]["Resource"]["Ref"]) for each in keys]
-    assert guarded == [("HasStagingKey", "StagingKeyArn"), ("HasEnvironmentKey", "EnvironmentKeyArn"), ("HasSecretsKey", "SecretsKeyArn")]
+    guarded = [
+        (each["Condition"], each["Properties"]["PolicyDocument"]["Statement"][0]["Resource"]["Ref"]) for each in keys
+    ]
+    assert guarded == [
+        ("HasStagingKey", "StagingKeyArn"),
+        ("HasEnvironmentKey", "EnvironmentKeyArn"),
+        ("HasSecretsKey", "SecretsKeyArn"),
+    ]
     for condition, parameter in guarded:
         assert loaded["Conditions"][condition] == {"Not": [{"Equals": [{"Ref": parameter}, ""]}]}
         assert loaded["Parameters"][parameter]["Default"] == ""
@@ -194,14 +208,24 @@ def resource(name: str) -> dict[str, Any]:
 
 
 def test_failed_runs_are_read_from_a_metric_that_mwaa_publishes() -> None:
-    # Amazon MWAA's guide, "Apache Airflow environment metrics in CloudWatch": timers, and "DAG, Environment" as the dimensions.
+    # Amazon MWAA's guide, "Apache Airflow environment metrics in CloudWatch": timers, and "DAG, Environment" as the
+    # dimensions.
     alarm = resource("RunFailed")
-    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("AmazonMWAA", "DAGDurationFailed", "SampleCount")
-    assert {each["Name"]: each["Value"]["Ref"] for each in alarm["Dimensions"]} == {"Environment": "EnvironmentName", "DAG": "DagId"}
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == (
+        "AmazonMWAA",
+        "DAGDurationFailed",
+        "SampleCount",
+    )
+    assert {each["Name"]: each["Value"]["Ref"] for each in alarm["Dimensions"]} == {
+        "Environment": "EnvironmentName",
+        "DAG": "DagId",
+    }
     assert template(ALARMS)["Parameters"]["DagId"]["Default"] == "tenable_to_security_hub"
 
 
-@pytest.mark.parametrize(("lines", "alarm"), [("RejectedLines", "FindingsRejected"), ("WatermarkLines", "WatermarkOld")])
+@pytest.mark.parametrize(
+    ("lines", "alarm"), [("RejectedLines", "FindingsRejected"), ("WatermarkLines", "WatermarkOld")]
+)
 def test_alarm_reads_what_its_filter_counts(lines: str, alarm: str) -> None:
     counted, read = resource(lines)["MetricTransformations"][0], resource(alarm)
     assert (counted["MetricNamespace"], counted["MetricName"]) == (read["Namespace"], read["MetricName"])
@@ -261,5 +285,9 @@ def test_member_template_trusts_one_role() -> None:
 def test_trust_names_one_role() -> None:
     [statement] = statements(IAM / "member-role-trust.json")
     # The whole ARN: a role that MWAA's console has made has the path service-role/.
-    assert statement["Principal"]["AWS"] == statement["Condition"]["StringEquals"]["aws:PrincipalArn"] == "EXECUTION_ROLE_ARN"
+    assert (
+        statement["Principal"]["AWS"]
+        == statement["Condition"]["StringEquals"]["aws:PrincipalArn"]
+        == "EXECUTION_ROLE_ARN"
+    )
     assert "*" not in json.dumps(statement)

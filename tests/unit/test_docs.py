@@ -56,7 +56,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_picture_is_shown() -> None:
     pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
-    assert [image.name for image in sorted((ROOT / "docs" / "images").iterdir()) if f"(images/{image.name})" not in pages] == []
+    assert [
+        image.name for image in sorted((ROOT / "docs" / "images").iterdir()) if f"(images/{image.name})" not in pages
+    ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -66,7 +68,19 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["standalone", "docker", "celery-kubernetes", "mwaa", "connections", "params", "operators", "operating", "troubleshooting", "coming-from-tvm2aws"]
+    "name",
+    [
+        "standalone",
+        "docker",
+        "celery-kubernetes",
+        "mwaa",
+        "connections",
+        "params",
+        "operators",
+        "operating",
+        "troubleshooting",
+        "coming-from-tvm2aws",
+    ],
 )
 def test_there_is_a_page_for(name: str) -> None:
     assert len((DOCS / f"{name}.md").read_text()) > 1000
@@ -129,7 +143,11 @@ def _connection(value: str) -> Any:
     else:
         from airflow.models.connection import Connection
     if value.startswith("{"):
-        return Connection.from_json(value, conn_id="c") if not AIRFLOW_V_3_0_PLUS else _from_dict(Connection, json.loads(value))
+        return (
+            Connection.from_json(value, conn_id="c")
+            if not AIRFLOW_V_3_0_PLUS
+            else _from_dict(Connection, json.loads(value))
+        )
     return Connection.from_uri(value, conn_id="c") if hasattr(Connection, "from_uri") else _from_old_uri(value)
 
 
@@ -165,7 +183,11 @@ def test_every_connection_in_the_docs_can_be_used(page: Path, monkeypatch: pytes
         if connection.conn_type == "tenable":
             arguments = arguments_of(connection, name)
             assert (arguments["access_key"], arguments["secret_key"]) == ("the-access-key", "the-secret-key")
-            assert arguments["url"] in ("https://cloud.tenable.com", "https://fedcloud.tenable.com", "http://sandbox:8741")
+            assert arguments["url"] in (
+                "https://cloud.tenable.com",
+                "https://fedcloud.tenable.com",
+                "http://sandbox:8741",
+            )
         else:
             assert connection.conn_type == "aws"
             assert isinstance(connection.extra_dejson, dict)
@@ -178,7 +200,16 @@ def test_connection_page_shows_every_way() -> None:
     text = (DOCS / "connections.md").read_text()
     assert all(
         word in text
-        for word in ("airflow connections add", "SecretsManagerBackend", "TIO_ACCESS_KEY", "TIO_SECRET_KEY", "verify", "proxies", "timeout", "allow_http")
+        for word in (
+            "airflow connections add",
+            "SecretsManagerBackend",
+            "TIO_ACCESS_KEY",
+            "TIO_SECRET_KEY",
+            "verify",
+            "proxies",
+            "timeout",
+            "allow_http",
+        )
     )
 
 
@@ -274,7 +305,9 @@ def test_example_sends_findings(monkeypatch: pytest.MonkeyPatch) -> None:
 
     sent: list[Any] = []
     monkeypatch.setattr(SecurityHubHook, "preflight", lambda self, product, **_: sent.append(product))
-    monkeypatch.setattr(SecurityHubHook, "import_batch", lambda self, lines: sent.extend(lines) or {"FailedFindings": [{"Id": "x"}]})
+    monkeypatch.setattr(
+        SecurityHubHook, "import_batch", lambda self, lines: sent.extend(lines) or {"FailedFindings": [{"Id": "x"}]}
+    )
     assert _example("send")([{"Id": "x"}], account="111122223333", region="eu-west-1") == [{"Id": "x"}]
     assert sent == ["default", b'{"Id": "x"}']
 
@@ -297,7 +330,13 @@ def test_notifier_example_sends_by_sns(monkeypatch: pytest.MonkeyPatch) -> None:
     published: list[dict[str, str]] = []
     monkeypatch.setattr(SnsHook, "publish_to_target", lambda self, **arguments: published.append(arguments))
     _run(_policies()[0])["to_security_team"]("3 findings rejected", "the text")
-    assert published == [{"target_arn": "arn:aws:sns:eu-west-1:111122223333:security", "message": "the text", "subject": "3 findings rejected"}]
+    assert published == [
+        {
+            "target_arn": "arn:aws:sns:eu-west-1:111122223333:security",
+            "message": "the text",
+            "subject": "3 findings rejected",
+        }
+    ]
 
 
 def test_policy_examples_reach_the_tasks_when_airflow_reads_the_dag(tmp_path: Path) -> None:
@@ -317,11 +356,14 @@ def test_policy_examples_reach_the_tasks_when_airflow_reads_the_dag(tmp_path: Pa
         f"bag = DagBag(dag_folder={str(ROOT / 'dags' / 'tenable_to_security_hub.py')!r})\n"
         "dag = bag.dags['tenable_to_security_hub']\n"
         "calls = [dag.get_task('settle').on_success_callback, dag.get_task('settle').on_failure_callback]\n"
-        "names = [[type(each).__name__ for each in (call if isinstance(call, (list, tuple)) else [call])] for call in calls]\n"
+        "names = [[type(each).__name__ for each in (call if isinstance(call, (list, tuple)) else [call])] for call in "
+        "calls]\n"
         "print(json.dumps([names, {each.task_id: each.pool for each in dag.tasks}]))"
     )
     env = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     names, pools = json.loads(done.stdout.splitlines()[-1])
     assert names == [["RejectedFindingsNotifier"]] * 2
@@ -329,7 +371,9 @@ def test_policy_examples_reach_the_tasks_when_airflow_reads_the_dag(tmp_path: Pa
     assert pools["export_assets"] == "default_pool"
 
 
-def test_import_example_is_started_by_the_asset_and_looks_at_what_was_imported(capsys: pytest.CaptureFixture[str]) -> None:
+def test_import_example_is_started_by_the_asset_and_looks_at_what_was_imported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     from airflow_provider_tenable.run.asset_event import imported_findings
 
     made = _example("after_import")()
@@ -337,7 +381,10 @@ def test_import_example_is_started_by_the_asset_and_looks_at_what_was_imported(c
     condition = made.timetable.asset_condition if AIRFLOW_V_3_0_PLUS else made.timetable.dataset_condition
     assert [asset.uri for asset in condition.objects] == [uri]
     key = ("triggering_asset_events", imported_findings()) if AIRFLOW_V_3_0_PLUS else ("triggering_dataset_events", uri)
-    events = [types.SimpleNamespace(extra={"ledger": "x", "run_id": name}, timestamp=at) for name, at in (("second", 2), ("first", 1))]
+    events = [
+        types.SimpleNamespace(extra={"ledger": "x", "run_id": name}, timestamp=at)
+        for name, at in (("second", 2), ("first", 1))
+    ]
     by_hand = types.SimpleNamespace(extra={}, timestamp=0)
     made.get_task("look").python_callable(**{key[0]: {_Key(key[1]): [*events, by_hand]}})
     assert re.findall(r'"run_id": "(\w+)"', capsys.readouterr().out) == ["first", "second"]
@@ -368,7 +415,9 @@ def test_templated_fields_are_those_of_the_classes() -> None:
 
     text = " ".join((DOCS / "operators.md").read_text().split("## Arguments")[1].split())
     parts = re.split(r" of the (?:export|transform|import)[;.]", text.split("Templated are", 1)[1])
-    for part, cls in zip(parts, (TenableExportOperator, TenableToAsffOperator, SecurityHubImportFindingsOperator), strict=False):
+    for part, cls in zip(
+        parts, (TenableExportOperator, TenableToAsffOperator, SecurityHubImportFindingsOperator), strict=False
+    ):
         assert set(re.findall(r"`(\w+)`", part)) == set(cls.template_fields)
 
 
@@ -377,7 +426,13 @@ def test_shell_examples_can_be_parsed(page: Path) -> None:
     import subprocess
 
     for block in blocks(page, "bash"):
-        done = subprocess.run(["bash", "-n"], input=block.replace("{staging_path}", "x").replace("{run_id}", "y"), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["bash", "-n"],
+            input=block.replace("{staging_path}", "x").replace("{run_id}", "y"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, f"{page.name}: {block}\n{done.stderr}"
 
 
@@ -408,9 +463,14 @@ def test_json_and_yaml_examples_can_be_parsed() -> None:
 
 
 def _backend_arguments() -> list[dict[str, Any]]:
-    """The arguments of the secrets backend in mwaa.md: in an example of their own, and inside the environment's options."""
+    """The arguments of the secrets backend in mwaa.md: in an example of their own, and inside the environment's
+    options.
+    """
     examples = [json.loads(block) for block in blocks(DOCS / "mwaa.md", "json")]
-    return [json.loads(example["secrets.backend_kwargs"]) if "secrets.backend_kwargs" in example else example for example in examples]
+    return [
+        json.loads(example["secrets.backend_kwargs"]) if "secrets.backend_kwargs" in example else example
+        for example in examples
+    ]
 
 
 @pytest.mark.parametrize("number", range(2))
@@ -442,7 +502,9 @@ def first_scheduled_run_is_dry(options: dict[str, str], folder: Path, monkeypatc
 
 
 def test_mwaa_options_are_texts_and_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [example] = [example for example in map(json.loads, blocks(DOCS / "mwaa.md", "json")) if "secrets.backend" in example]
+    [example] = [
+        example for example in map(json.loads, blocks(DOCS / "mwaa.md", "json")) if "secrets.backend" in example
+    ]
     assert all(isinstance(value, str) for value in example.values())
     for name, value in example.items():
         section, _, option = name.partition(".")
@@ -461,11 +523,16 @@ def test_a_first_run_by_the_standalone_page_sends_nothing(tmp_path: Path, monkey
     assert "__since" not in before
     options = dict(re.findall(r"^export AIRFLOW__TENABLE__(\w+)='?(.*?)'?$", before, re.M))
     assert first_scheduled_run_is_dry(options, tmp_path, monkeypatch)
-    assert not first_scheduled_run_is_dry({**options, "first_scheduled_run": "send"}, tmp_path, monkeypatch), "the control"
+    assert not first_scheduled_run_is_dry({**options, "first_scheduled_run": "send"}, tmp_path, monkeypatch), (
+        "the control"
+    )
     assert "airflow dags trigger tenable_to_security_hub\n" in later
 
 
-SWITCHING_ON = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("standalone", "docker", "mwaa", "coming-from-tvm2aws"))]
+SWITCHING_ON = [
+    ROOT / "README.md",
+    *(DOCS / f"{name}.md" for name in ("standalone", "docker", "mwaa", "coming-from-tvm2aws")),
+]
 
 
 def said_of_switching_on(page: Path) -> str:
@@ -479,10 +546,17 @@ def test_every_page_says_the_same_of_switching_the_dag_on() -> None:
     said = {said_of_switching_on(page) for page in SWITCHING_ON}
     assert len(said) == 1
     [text] = said
-    for words in ("starts its scheduled run at once", "so does the trigger form", "its scheduled runs are dry runs", "starts a real run"):
+    for words in (
+        "starts its scheduled run at once",
+        "so does the trigger form",
+        "its scheduled runs are dry runs",
+        "starts a real run",
+    ):
         assert words in text
     # Names as in the code; what they do, test_first_run.py, test_dags.py and tests/system/test_scheduler.py hold.
-    assert set(re.findall(r"`\[tenable\] (\w+) = \w+`", text)) == {"schedule_hours", "first_scheduled_run"} <= set(OPTIONS)
+    assert (
+        set(re.findall(r"`\[tenable\] (\w+) = \w+`", text)) == {"schedule_hours", "first_scheduled_run"} <= set(OPTIONS)
+    )
     assert OPTIONS["first_scheduled_run"].default == "dry"
 
 

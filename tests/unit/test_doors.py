@@ -1,4 +1,6 @@
-"""The doors at the package's root hand on names to copies of the DAG files, of whichever version, and decide nothing."""
+"""The doors at the package's root hand on names to copies of the DAG files, of whichever version, and decide
+nothing.
+"""
 
 from __future__ import annotations
 

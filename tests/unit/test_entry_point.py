@@ -24,7 +24,8 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
 print(json.dumps({{"pid": os.getpid(), "arguments": sys.argv[1:]}}), flush=True)
 time.sleep(60 if os.environ.get("STAY") else 0)
 """
-#: What Airflow's entry point does with a command (docker-stack/entrypoint of its docs): bash and python as they are, all else is airflow's.
+#: What Airflow's entry point does with a command (docker-stack/entrypoint of its docs): bash and python as they are,
+#: all else is airflow's.
 ENTRY_POINT = """#!/usr/bin/env bash
 case "$1" in
     bash | python) exec "$@" ;;
@@ -42,12 +43,38 @@ CHART = {
     "workers": (["bash", "-c", "exec \\\nairflow celery worker"], ["celery", "worker"]),
     "migrateDatabaseJob": (["bash", "-c", "exec \\\nairflow db migrate"], ["db", "migrate"]),
     "createUserJob": (
-        ["bash", "-c", 'exec \\\nairflow users create "$@"', "--", "-r", "Admin", "-u", "admin", "-e", "a@example.com", "-f", "A", "-l", "B", "-p", "a b"],
+        [
+            "bash",
+            "-c",
+            'exec \\\nairflow users create "$@"',
+            "--",
+            "-r",
+            "Admin",
+            "-u",
+            "admin",
+            "-e",
+            "a@example.com",
+            "-f",
+            "A",
+            "-l",
+            "B",
+            "-p",
+            "a b",
+        ],
         ["users", "create", "-r", "Admin", "-u", "admin", "-e", "a@example.com", "-f", "A", "-l", "B", "-p", "a b"],
     ),
-    "waitForMigrations": (["airflow", "db", "check-migrations", "--migration-wait-timeout=60"], ["db", "check-migrations", "--migration-wait-timeout=60"]),
-    "cleanup": (["bash", "-c", "exec airflow kubernetes cleanup-pods --namespace=airflow"], ["kubernetes", "cleanup-pods", "--namespace=airflow"]),
-    "executor of Airflow 2": (["airflow", "tasks", "run", "dag", "task", "run_id", "--local"], ["tasks", "run", "dag", "task", "run_id", "--local"]),
+    "waitForMigrations": (
+        ["airflow", "db", "check-migrations", "--migration-wait-timeout=60"],
+        ["db", "check-migrations", "--migration-wait-timeout=60"],
+    ),
+    "cleanup": (
+        ["bash", "-c", "exec airflow kubernetes cleanup-pods --namespace=airflow"],
+        ["kubernetes", "cleanup-pods", "--namespace=airflow"],
+    ),
+    "executor of Airflow 2": (
+        ["airflow", "tasks", "run", "dag", "task", "run_id", "--local"],
+        ["tasks", "run", "dag", "task", "run_id", "--local"],
+    ),
 }
 
 
@@ -62,7 +89,11 @@ def environment(tmp_path: Path) -> dict[str, str]:
     python = programs / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    return {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "AIRFLOW_ENTRY_POINT": str(tmp_path / "none"), "HOME": str(tmp_path)}
+    return {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "AIRFLOW_ENTRY_POINT": str(tmp_path / "none"),
+        "HOME": str(tmp_path),
+    }
 
 
 @pytest.fixture(params=["in Airflow's image", "elsewhere"])
@@ -89,14 +120,22 @@ def test_commands_of_the_helm_chart_start_airflow(component: str, around: dict[s
 
 def test_executor_of_airflow_3_starts_its_workload(around: dict[str, str]) -> None:
     workload = {"ti": {"id": "a b", "text": 'quotes " and $HOME'}}
-    done = started(["python", "-c", "import json, sys; print(json.dumps(sys.argv[1:]))", "--json-string", json.dumps(workload)], around)
+    done = started(
+        ["python", "-c", "import json, sys; print(json.dumps(sys.argv[1:]))", "--json-string", json.dumps(workload)],
+        around,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["--json-string", json.dumps(workload)]
 
 
-@pytest.mark.parametrize("arguments", [["bash", "-c", "exec airflow scheduler"], ["scheduler"], ["triggerer"], ["worker"], ["airflow", "scheduler"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["bash", "-c", "exec airflow scheduler"], ["scheduler"], ["triggerer"], ["worker"], ["airflow", "scheduler"]],
+)
 def test_component_is_the_process_itself_and_gets_the_signal(arguments: list[str], around: dict[str, str]) -> None:
-    with subprocess.Popen([SCRIPT, *arguments], env={**around, "STAY": "1"}, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [SCRIPT, *arguments], env={**around, "STAY": "1"}, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         assert json.loads(process.stdout.readline())["pid"] == process.pid
         process.send_signal(signal.SIGTERM)
@@ -119,7 +158,14 @@ def test_commands_of_compose_start_the_same(arguments: list[str], expected: list
 
 def test_worker_has_its_name_and_further_arguments(around: dict[str, str]) -> None:
     done = started(["worker", "--queues", "tenable"], {**around, "WORKER_NAME": "worker-1"})
-    assert json.loads(done.stdout)["arguments"] == ["celery", "worker", "--celery-hostname", "celery@worker-1", "--queues", "tenable"]
+    assert json.loads(done.stdout)["arguments"] == [
+        "celery",
+        "worker",
+        "--celery-hostname",
+        "celery@worker-1",
+        "--queues",
+        "tenable",
+    ]
 
 
 def test_all_else_is_airflows_in_its_image_and_refused_elsewhere(environment: dict[str, str], tmp_path: Path) -> None:
@@ -141,7 +187,11 @@ def test_nothing_asked_for_shows_what_can_be(around: dict[str, str]) -> None:
 
 
 def test_real_airflow_starts_by_the_charts_command(tmp_path: Path) -> None:
-    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    env = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     done = started(["bash", "-c", "exec airflow version"], {**env, "AIRFLOW_ENTRY_POINT": "/nonexistent"})
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"\d+\.\d+\.\d+", done.stdout.split()[-1])
@@ -207,7 +257,15 @@ def test_production_image_is_the_default_and_has_no_sandbox(tmp_path: Path, envi
     assert "opt/airflow/dags/tenable_to_security_hub.py" in names
     assert [name for name in names if "sandbox" in name] == []
     assert sorted(name for name in names if name.startswith("opt/provider/scripts/")) == [
-        f"opt/provider/scripts/{name}" for name in ("airflow_api.py", "answers.py", "component.sh", "image_install.sh", "run_once.py", "staging_bucket.py")
+        f"opt/provider/scripts/{name}"
+        for name in (
+            "airflow_api.py",
+            "answers.py",
+            "component.sh",
+            "image_install.sh",
+            "run_once.py",
+            "staging_bucket.py",
+        )
     ]
     assert not [step for step in stages.steps_of("airflow") if "sandbox" in step]
 
@@ -221,18 +279,34 @@ def test_every_script_that_the_entry_point_names_is_in_the_image(stage: str, tmp
     scripts = Stages().build(stage, tmp_path / "root") / "opt/provider/scripts"
     named = set(re.findall(r"\$here/(\S+?\.py)", SCRIPT.read_text()))
     assert named - {path.name for path in scripts.iterdir()} == ({"open_sandbox.py"} if stage == "airflow" else set())
-    once = subprocess.run([sys.executable, scripts / "run_once.py", "--help"], capture_output=True, text=True, check=False)
+    once = subprocess.run(
+        [sys.executable, scripts / "run_once.py", "--help"], capture_output=True, text=True, check=False
+    )
     assert once.returncode == 0, once.stderr
 
 
 def test_sandbox_of_its_image_starts(tmp_path: Path, environment: dict[str, str]) -> None:
     root = Stages().build("sandbox", tmp_path / "root")
     env = {**environment, "PYTHONPATH": str(root / "opt/provider"), "SANDBOX_HOST": "127.0.0.1"}
-    command = [root / "opt/provider/scripts/component.sh", "sandbox", "--tenable-port", "0", "--aws-port", "0", "--estate", "tiny"]
-    with subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    command = [
+        root / "opt/provider/scripts/component.sh",
+        "sandbox",
+        "--tenable-port",
+        "0",
+        "--aws-port",
+        "0",
+        "--estate",
+        "tiny",
+    ]
+    with subprocess.Popen(
+        command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         assert process.stdout
         facts = json.loads(process.stdout.readline())
-        answered = subprocess.run([sys.executable, root / "opt/provider/scripts/answers.py", f"{facts['tenable']}/_sandbox/clock"], check=False)
+        answered = subprocess.run(
+            [sys.executable, root / "opt/provider/scripts/answers.py", f"{facts['tenable']}/_sandbox/clock"],
+            check=False,
+        )
         assert answered.returncode == 0
         process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 20
@@ -244,6 +318,9 @@ def test_sandbox_of_its_image_starts(tmp_path: Path, environment: dict[str, str]
 def test_extras_of_the_sandbox_are_installed_for_the_sandbox_alone() -> None:
     stages = Stages()
     installed = {
-        stage: [step.split()[-1] for step in stages.steps_of(stage) if "image_install.sh" in step and step.startswith("RUN")] for stage in stages.steps
+        stage: [
+            step.split()[-1] for step in stages.steps_of(stage) if "image_install.sh" in step and step.startswith("RUN")
+        ]
+        for stage in stages.steps
     }
     assert installed == {"provider": ["s3"], "airflow": ["s3"], "sandbox": ["s3", "s3,sandbox"]}

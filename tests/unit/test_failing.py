@@ -32,7 +32,11 @@ RETRIED = [
 
 
 def test_every_error_of_ours_is_sorted():
-    ours = {name for name, value in vars(exceptions).items() if isinstance(value, type) and issubclass(value, exceptions.TenableProviderError)}
+    ours = {
+        name
+        for name, value in vars(exceptions).items()
+        if isinstance(value, type) and issubclass(value, exceptions.TenableProviderError)
+    }
     assert ours == set(AT_ONCE) | set(RETRIED)
 
 

@@ -1,4 +1,6 @@
-"""The installation lines of README and standalone.md, as far as they can be judged without an index; `scripts/install_lines.py` resolves them."""
+"""The installation lines of README and standalone.md, as far as they can be judged without an index;
+`scripts/install_lines.py` resolves them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ LINES = [line for page in install_lines.PAGES for line in install_lines.lines_of
 
 def test_every_supported_python_has_a_line_on_each_page() -> None:
     classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
-    supported = {match[1] for each in classifiers if (match := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", each))}
+    supported = {
+        match[1] for each in classifiers if (match := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", each))
+    }
     assert supported == set(install_lines.PYTHONS)
     for page in install_lines.PAGES:
         assert {python for line in LINES if line.page == page.name for python in line.pythons} == supported
@@ -58,7 +62,15 @@ def test_line_without_its_pythons_is_refused(tmp_path: Path) -> None:
 
 def test_line_is_read(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("    uv pip install '.[s3]' apache-airflow==3.3.2 --constraint constraints/airflow-3.3.2.txt   # Python 3.12 to 3.13\n")
+    page.write_text(
+        "    uv pip install '.[s3]' apache-airflow==3.3.2 --constraint constraints/airflow-3.3.2.txt   # Python 3.12 "
+        "to 3.13\n"
+    )
     [line] = install_lines.lines_of(page)
-    assert (line.extras, line.airflow, line.constraints, line.pythons) == ("[s3]", "3.3.2", "constraints/airflow-3.3.2.txt", ("3.12", "3.13"))
+    assert (line.extras, line.airflow, line.constraints, line.pythons) == (
+        "[s3]",
+        "3.3.2",
+        "constraints/airflow-3.3.2.txt",
+        ("3.12", "3.13"),
+    )
     assert line.command.startswith("uv pip install")

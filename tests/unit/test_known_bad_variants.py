@@ -1,4 +1,5 @@
-"""The mistakes that `make mutation` makes can still be made: their text stands in its file once, and the test that catches each exists.
+"""The mistakes that `make mutation` makes can still be made: their text stands in its file once, and the test that
+catches each exists.
 
 `make mutation` takes hours, so nobody would notice for long that a variant has become none.
 """

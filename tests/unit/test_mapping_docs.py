@@ -59,18 +59,32 @@ def finding_of(record, asset, options=None):
     part, _ = to_parquet(json.dumps([asset]).encode())
     row = table_module.find([Part(part)], {asset["id"]})[asset["id"]]
     (one,), _ = decode_chunk(json.dumps([record]).encode(), Vulnerability)
-    resource = resources.ec2_resource(row) if account.skip_reason(row) is None else resources.other_resource(row, account="111122223333", region="eu-west-1")
+    resource = (
+        resources.ec2_resource(row)
+        if account.skip_reason(row) is None
+        else resources.other_resource(row, account="111122223333", region="eu-west-1")
+    )
     arn = aws.product_arn(aws.TENABLE_PRODUCT, region=resource.region, account=resource.account)
     plugin = plugins.plugin_parts(plugins.decode_plugin(bytes(one.plugin)))
     return json.loads(checked_line(one, plugin, resource, arn, options or MappingOptions()))
 
 
 def everything():
-    """Findings that have every field that the mapping can give: of an EC2 instance, of another asset, and one that was cut."""
-    ec2 = {**ASSETS[2], "ratings": {"acr": {"score": 9}}, "network": {"ipv4s": ["10.0.0.1"], "ipv6s": ["2001:db8::1"], "hostnames": ["h"]}}
+    """Findings that have every field that the mapping can give: of an EC2 instance, of another asset, and one that was
+    cut.
+    """
+    ec2 = {
+        **ASSETS[2],
+        "ratings": {"acr": {"score": 9}},
+        "network": {"ipv4s": ["10.0.0.1"], "ipv6s": ["2001:db8::1"], "hostnames": ["h"]},
+    }
     record = {**RECORDS[0], "severity_modification_type": "RECASTED", "recast_reason": "because"}
     record["software_vulns"] = [{**record["software_vulns"][0], "vulnerabilities": None}]
-    other = {**ASSETS[1], "network": {"ipv4s": ["10.0.0.1"], "ipv6s": ["2001:db8::1"], "hostnames": ["h"]}, "ratings": {"acr": {"score": 9}}}
+    other = {
+        **ASSETS[1],
+        "network": {"ipv4s": ["10.0.0.1"], "ipv6s": ["2001:db8::1"], "hostnames": ["h"]},
+        "ratings": {"acr": {"score": 9}},
+    }
     cut = {**record, "plugin": {**record["plugin"], "cve": [f"CVE-2024-{number}" for number in range(12_000)]}}
     return finding_of(record, ec2), finding_of(record, other), finding_of(cut, ec2)
 
@@ -88,7 +102,9 @@ def paths_of(finding) -> set[str]:
             found |= {f"Resources[0].Details.AwsEc2Instance.{member}" for member in details.get("AwsEc2Instance", {})}
             found |= {f"Resources[0].Details.{member}" for member in details if member == "Other"}
         elif name == "FindingProviderFields":
-            found |= {f"{name}.{member}" for member in value if member != "Severity"} | {f"{name}.Severity.{member}" for member in value["Severity"]}
+            found |= {f"{name}.{member}" for member in value if member != "Severity"} | {
+                f"{name}.Severity.{member}" for member in value["Severity"]
+            }
         elif name == "Remediation":
             found |= {f"Remediation.Recommendation.{member}" for member in value["Recommendation"]}
         else:
@@ -146,14 +162,22 @@ LIMITS = {
 def test_limits_are_those_of_the_code():
     assert {name: int(row[3]) for name, row in zip(names("Fields"), table("Fields"), strict=True) if row[3]} == LIMITS
     rules = dict(zip(names("Fields"), (row[2] for row in table("Fields")), strict=True))
-    assert f"the first {limits.RESOURCE_TAGS}; a key over {limits.RESOURCE_TAG_KEY} characters" in rules["Resources[0].Tags"]
+    assert (
+        f"the first {limits.RESOURCE_TAGS}; a key over {limits.RESOURCE_TAG_KEY} characters"
+        in rules["Resources[0].Tags"]
+    )
     assert f"{limits.FINDING_BYTES:,} bytes" in section("Fields")
     assert f"{limits.PRODUCT_FIELD_VALUE} characters" in section("ProductFields")
 
 
 def test_order_in_which_a_large_finding_is_cut_is_that_of_the_code():
     steps = re.findall(r"^\d\. (.*)", section("Fields"), flags=re.MULTILINE)
-    assert [step.split(" ")[0] + " " + step.split(" ")[1] for step in steps] == ["the packages", "scores, vendor", "the packages", "CVEs, from"]
+    assert [step.split(" ")[0] + " " + step.split(" ")[1] for step in steps] == [
+        "the packages",
+        "scores, vendor",
+        "the packages",
+        "CVEs, from",
+    ]
     *_, cut = everything()
     kept = cut["ProductFields"][f"{PRODUCT_FIELD_PREFIX}cve_kept"]
     assert int(kept) == len(cut["Vulnerabilities"]) < 12_000
@@ -169,7 +193,11 @@ def keys_in_code() -> set[str]:
     keys: set[str] = set()
     for module in (record_fields, plugins, resources, fitting):
         tree = ast.parse(Path(module.__file__).read_text())
-        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.endswith("_product_fields")]
+        functions = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node.name.endswith("_product_fields")
+        ]
         assert functions
         dicts = [node for function in functions for node in ast.walk(function) if isinstance(node, ast.Dict)]
         keys |= {key.value for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
@@ -185,7 +213,9 @@ def test_product_fields_are_those_of_the_code():
 
 
 def test_families_whose_output_is_credentials_are_those_of_the_code():
-    rows = {row[0].strip("`").lower(): row[1] for row in table("Plugin output") if len(row) == 2 and row[0].startswith("`")}
+    rows = {
+        row[0].strip("`").lower(): row[1] for row in table("Plugin output") if len(row) == 2 and row[0].startswith("`")
+    }
     assert rows == plugin_output.CREDENTIAL_FAMILIES
 
 
@@ -198,7 +228,12 @@ def test_choices_of_plugin_output_are_those_of_the_option():
 
 def test_reasons_are_those_of_the_code():
     modules = (account, routing, shard, duplicates)
-    reasons = {value for module in modules for name, value in vars(module).items() if name.isupper() and isinstance(value, str) and "_" in value}
+    reasons = {
+        value
+        for module in modules
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str) and "_" in value
+    }
     assert set(names("Why a record becomes no finding")) == reasons
     assert len(reasons) == len(names("Why a record becomes no finding")) == 15
 
@@ -212,7 +247,14 @@ def test_what_is_never_sent_is_no_field_of_the_code():
 
 def test_id_schemes_are_those_of_the_code():
     assert tuple(names("Ids")) == identity.ID_SCHEMES
-    example = {"region": "{region}", "account": "{account}", "resource": "instance", "plugin": "{plugin}", "protocol": "protocol", "port": "port"}
+    example = {
+        "region": "{region}",
+        "account": "{account}",
+        "resource": "instance",
+        "plugin": "{plugin}",
+        "protocol": "protocol",
+        "port": "port",
+    }
     for row in table("Ids"):
         scheme, shape = re.findall(r"`([^`]+)`", row[0])[0], row[1].strip("`")
         built = identity.finding_id(scheme, **example)  # type: ignore[arg-type]
@@ -232,16 +274,27 @@ def test_options_that_the_page_names_exist(option):
 
 
 def examples():
-    return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section("Two worked examples"), flags=re.DOTALL)]
+    return [
+        json.loads(block) for block in re.findall(r"```json\n(.*?)```", section("Two worked examples"), flags=re.DOTALL)
+    ]
 
 
 def test_first_worked_example_is_what_the_mapping_gives():
     record = {**RECORDS[1], "asset": {"uuid": ASSETS[2]["id"]}}
-    assert examples()[0] == finding_of(record, ASSETS[2]) == json.loads((DATA / "golden_finding_ec2_without_cve.json").read_text())
+    assert (
+        examples()[0]
+        == finding_of(record, ASSETS[2])
+        == json.loads((DATA / "golden_finding_ec2_without_cve.json").read_text())
+    )
 
 
 def test_second_worked_example_is_what_the_mapping_gives():
-    record = {**RECORDS[0], "asset": {"uuid": ASSETS[2]["id"]}, "state": "FIXED", "last_fixed": "2025-01-01T00:00:00.000Z"}
+    record = {
+        **RECORDS[0],
+        "asset": {"uuid": ASSETS[2]["id"]},
+        "state": "FIXED",
+        "last_fixed": "2025-01-01T00:00:00.000Z",
+    }
     record["indexed"] = "2025-01-01T00:05:00.000Z"
     finding = finding_of(record, ASSETS[2])
     assert len(finding["Vulnerabilities"]) == 3

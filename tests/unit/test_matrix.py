@@ -1,4 +1,6 @@
-"""The matrix: its cells, the constraints they install by, what the README says of them, and the table that is made of their reports."""
+"""The matrix: its cells, the constraints they install by, what the README says of them, and the table that is made of
+their reports.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ def _cells() -> dict[str, tuple[str, str, str]]:
 
 
 def _pins(constraints: str) -> dict[str, str]:
-    return {name.lower(): version for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "constraints" / constraints).read_text(), re.M)}
+    return {
+        name.lower(): version
+        for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "constraints" / constraints).read_text(), re.M)
+    }
 
 
 def test_runner_and_noxfile_know_the_same_cells() -> None:
@@ -35,15 +40,30 @@ def test_runner_and_noxfile_know_the_same_cells() -> None:
 
 
 def test_cells_are_every_airflow_of_mwaa_and_the_newest_on_another_python_too() -> None:
-    mwaa = {airflow for airflow, python, constraints in _cells().values() if constraints == f"mwaa-{airflow}.txt" and python == "3.12"}
-    assert mwaa == {path.stem.removeprefix("mwaa-") for path in (ROOT / "constraints").glob("mwaa-*.txt")} == {"2.11.2", "3.0.6", "3.2.1", "3.3.1"}
-    assert {python for _, python, constraints in _cells().values() if constraints.startswith("airflow-")} == {"3.12", "3.13"}
+    mwaa = {
+        airflow
+        for airflow, python, constraints in _cells().values()
+        if constraints == f"mwaa-{airflow}.txt" and python == "3.12"
+    }
+    assert (
+        mwaa
+        == {path.stem.removeprefix("mwaa-") for path in (ROOT / "constraints").glob("mwaa-*.txt")}
+        == {"2.11.2", "3.0.6", "3.2.1", "3.3.1"}
+    )
+    assert {python for _, python, constraints in _cells().values() if constraints.startswith("airflow-")} == {
+        "3.12",
+        "3.13",
+    }
 
 
 @pytest.mark.parametrize("constraints", sorted({constraints for _, _, constraints in _cells().values()}))
 def test_readme_says_which_versions_are_pinned(constraints: str) -> None:
     airflow, pins = re.sub(r"^\w+-|\.txt$", "", constraints), _pins(constraints)
-    [row] = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ") and re.search(rf"\b{re.escape(airflow)}\b", line)]
+    [row] = [
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("| ") and re.search(rf"\b{re.escape(airflow)}\b", line)
+    ]
     assert pins["pandas"] in row
     # MWAA's constraints do not pin pyTenable: what resolves is what the others allow.
     assert pins.get("pytenable", "1.9.1" if airflow < "3.2" else "26.10.1") in row

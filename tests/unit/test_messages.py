@@ -1,4 +1,6 @@
-"""No message of the package quotes text from outside as it is: what an error of somebody else's says passes foreign_text first."""
+"""No message of the package quotes text from outside as it is: what an error of somebody else's says passes
+foreign_text first.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ from airflow_provider_tenable import exceptions
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(ROOT.glob("airflow_provider_tenable/**/*.py")) + sorted(ROOT.glob("dags/*.py"))
 #: One line in any case (TenableProviderError), their quotes bounded where they are made.
-OURS = {name for name, value in vars(exceptions).items() if isinstance(value, type) and issubclass(value, exceptions.TenableProviderError)}
+OURS = {
+    name
+    for name, value in vars(exceptions).items()
+    if isinstance(value, type) and issubclass(value, exceptions.TenableProviderError)
+}
 #: Raised by this package only, with texts of its own.
 OWN_TEXTS = {"UnmappableError"}
 #: What makes a foreign error safe to quote, or takes only its class or number from it.
@@ -49,7 +55,13 @@ def _uses(node: ast.AST, name: str) -> Iterator[ast.Name]:
         yield node
     for child in ast.iter_child_nodes(node):
         # error.args or error.response is data that is looked at, not a text that is quoted; __cause__ would be.
-        if isinstance(child, ast.Attribute) and child.attr not in ("__cause__", "__context__", "strerror", "args", "msg"):
+        if isinstance(child, ast.Attribute) and child.attr not in (
+            "__cause__",
+            "__context__",
+            "strerror",
+            "args",
+            "msg",
+        ):
             continue
         yield from _uses(child, name)
 

@@ -1,4 +1,6 @@
-"""MWAA's bundle: what can be said about it without building one. `scripts/mwaa_bundle.py --check` builds and installs it."""
+"""MWAA's bundle: what can be said about it without building one. `scripts/mwaa_bundle.py --check` builds and installs
+it.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,11 @@ def test_check_reaches_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "UV_INDEX_URL", "TIO_ACCESS_KEY"):
         monkeypatch.setenv(name, "something")
     env = mwaa_bundle.offline_environment(tmp_path)
-    assert not [name for name in env if name.startswith(("UV_", "TIO_")) or name.endswith("INDEX_URL") or name == "PIP_FIND_LINKS"]
+    assert not [
+        name
+        for name in env
+        if name.startswith(("UV_", "TIO_")) or name.endswith("INDEX_URL") or name == "PIP_FIND_LINKS"
+    ]
     assert env["HTTPS_PROXY"] == "http://127.0.0.1:9"
 
 
@@ -80,5 +86,11 @@ def test_startup_script_is_plain_shell_and_names_real_options() -> None:
     script = ROOT / "deploy" / "mwaa" / "startup.sh"
     subprocess.run(["sh", "-n", script], check=True)
     assert {name.lower() for name in re.findall(r"AIRFLOW__TENABLE__(\w+)", script.read_text())} <= set(OPTIONS)
-    done = subprocess.run(["sh", "-eu", script], env={"PATH": "/usr/bin:/bin", "MWAA_AIRFLOW_COMPONENT": "worker"}, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["sh", "-eu", script],
+        env={"PATH": "/usr/bin:/bin", "MWAA_AIRFLOW_COMPONENT": "worker"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "component worker" in done.stdout

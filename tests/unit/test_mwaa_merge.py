@@ -1,4 +1,6 @@
-"""Merging the bundle into an environment of Amazon MWAA: nothing that is there is lost, and a second merge replaces the first."""
+"""Merging the bundle into an environment of Amazon MWAA: nothing that is there is lost, and a second merge replaces the
+first.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ finally:
     sys.path.remove(str(ROOT / "scripts"))
 
 OURS = mwaa_bundle.requirements_text("offline", "0.2.0", {"pytenable": "26.10.1", "s3fs": "2026.7.0"})
-THEIRS = "# Packages of the finance team\r\n--extra-index-url https://packages.example.com/simple\npandas-gbq==0.29.1  # reports\n\nslack-sdk"
+THEIRS = (
+    "# Packages of the finance team\r\n--extra-index-url "
+    "https://packages.example.com/simple\npandas-gbq==0.29.1  # reports\n\nslack-sdk"
+)
 ENVIRONMENT: dict[str, Any] = {
     "Name": "finance",
     "AirflowVersion": "3.0.6",
@@ -56,7 +61,12 @@ class TestRequirements:
         assert merged.startswith(THEIRS + "\n")
         block = merged.removeprefix(THEIRS + "\n").splitlines()
         assert (block[0], block[-1]) == (mwaa_merge.BEGIN, mwaa_merge.END)
-        assert block[1:-1] == ["--find-links /usr/local/airflow/plugins", "airflow-provider-tenable[s3]==0.2.0", "pytenable==26.10.1", "s3fs==2026.7.0"]
+        assert block[1:-1] == [
+            "--find-links /usr/local/airflow/plugins",
+            "airflow-provider-tenable[s3]==0.2.0",
+            "pytenable==26.10.1",
+            "s3fs==2026.7.0",
+        ]
 
     def test_index_stays_in_use_for_their_packages(self) -> None:
         assert "--no-index" not in mwaa_merge.merge_requirements(THEIRS, OURS)
@@ -68,7 +78,9 @@ class TestRequirements:
         assert merged.count("--find-links") == 1
 
     def test_second_merge_replaces_the_first(self) -> None:
-        first = mwaa_merge.merge_requirements(THEIRS, OURS.replace("0.2.0", "0.1.0").replace("s3fs==2026.7.0\n", "gone==1\n"))
+        first = mwaa_merge.merge_requirements(
+            THEIRS, OURS.replace("0.2.0", "0.1.0").replace("s3fs==2026.7.0\n", "gone==1\n")
+        )
         again = mwaa_merge.merge_requirements(first, OURS)
         assert again == mwaa_merge.merge_requirements(THEIRS, OURS)
         # What people have added since stays, too.
@@ -102,12 +114,19 @@ def content(data: bytes) -> dict[str, bytes]:
 
 
 class TestPlugins:
-    theirs = {"operators/": b"", "operators/mine.py": b"print()\n", "bin/tool": b"#!/bin/sh\n", "shared-1.0-py3-none-any.whl": b"same"}
+    theirs = {
+        "operators/": b"",
+        "operators/mine.py": b"print()\n",
+        "bin/tool": b"#!/bin/sh\n",
+        "shared-1.0-py3-none-any.whl": b"same",
+    }
     ours = {"airflow_provider_tenable-0.2.0-py3-none-any.whl": b"new", "shared-1.0-py3-none-any.whl": b"same"}
 
     def test_theirs_stay_with_their_attributes_and_ours_are_added(self) -> None:
         merged = mwaa_merge.merge_plugins(archive(self.theirs, mode=0o755), archive(self.ours))
-        assert {name: data for name, data in content(merged).items() if name != mwaa_merge.INVENTORY} == self.theirs | self.ours
+        assert {
+            name: data for name, data in content(merged).items() if name != mwaa_merge.INVENTORY
+        } == self.theirs | self.ours
         with zipfile.ZipFile(io.BytesIO(merged)) as opened:
             entry = opened.getinfo("bin/tool")
             assert entry.external_attr >> 16 == 0o755
@@ -117,10 +136,14 @@ class TestPlugins:
 
     def test_second_merge_takes_out_what_the_first_has_added_and_no_more(self) -> None:
         old = {"airflow_provider_tenable-0.1.0-py3-none-any.whl": b"old", "shared-1.0-py3-none-any.whl": b"same"}
-        again = mwaa_merge.merge_plugins(mwaa_merge.merge_plugins(archive(self.theirs), archive(old)), archive(self.ours))
+        again = mwaa_merge.merge_plugins(
+            mwaa_merge.merge_plugins(archive(self.theirs), archive(old)), archive(self.ours)
+        )
         names = set(content(again)) - {mwaa_merge.INVENTORY}
         assert names == set(self.theirs) | set(self.ours)
-        assert json.loads(content(again)[mwaa_merge.INVENTORY])["wheels"] == ["airflow_provider_tenable-0.2.0-py3-none-any.whl"]
+        assert json.loads(content(again)[mwaa_merge.INVENTORY])["wheels"] == [
+            "airflow_provider_tenable-0.2.0-py3-none-any.whl"
+        ]
 
     def test_same_merge_gives_the_same_bytes(self) -> None:
         once = mwaa_merge.merge_plugins(archive(self.theirs), archive(self.ours))
@@ -131,9 +154,13 @@ class TestPlugins:
             mwaa_merge.merge_plugins(archive({"shared-1.0-py3-none-any.whl": b"theirs"}), archive(self.ours))
 
     def test_environment_without_plugins_gets_ours(self) -> None:
-        assert set(content(mwaa_merge.merge_plugins(None, archive(self.ours)))) == set(self.ours) | {mwaa_merge.INVENTORY}
+        assert set(content(mwaa_merge.merge_plugins(None, archive(self.ours)))) == set(self.ours) | {
+            mwaa_merge.INVENTORY
+        }
 
-    @pytest.mark.parametrize("damaged", [b"no archive", archive({mwaa_merge.INVENTORY: b"{"}), archive({mwaa_merge.INVENTORY: b"{}"})])
+    @pytest.mark.parametrize(
+        "damaged", [b"no archive", archive({mwaa_merge.INVENTORY: b"{"}), archive({mwaa_merge.INVENTORY: b"{}"})]
+    )
     def test_damaged_archive_is_refused_in_words(self, damaged: bytes) -> None:
         with pytest.raises(mwaa_merge.MergeError, match=r"plugins\.zip cannot be read"):
             mwaa_merge.merge_plugins(damaged, archive(self.ours))
@@ -145,9 +172,13 @@ class TestStartup:
     def run(self, text: str, tmp_path: Path) -> str:
         script = tmp_path / "startup.sh"
         script.write_text(text)
-        return subprocess.run(["sh", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["sh", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+        ).stdout
 
-    @pytest.mark.parametrize("theirs", ["#!/bin/sh\nset -eu\necho theirs\nexit 0\n", "echo theirs", "#!/bin/sh\nexec echo theirs\n"])
+    @pytest.mark.parametrize(
+        "theirs", ["#!/bin/sh\nset -eu\necho theirs\nexit 0\n", "echo theirs", "#!/bin/sh\nexec echo theirs\n"]
+    )
     def test_both_run_though_theirs_ends_early(self, theirs: str, tmp_path: Path) -> None:
         said = self.run(mwaa_merge.merge_startup(theirs, self.ours), tmp_path).splitlines()
         assert said[0].startswith("airflow-provider-tenable: component")
@@ -201,7 +232,10 @@ class TestOptions:
         assert self.merged(theirs)["secrets.backend_kwargs"] == theirs["secrets.backend_kwargs"]
 
     def test_backend_of_another_kind_stays_as_it_is(self) -> None:
-        theirs = {"secrets.backend": "airflow.providers.hashicorp.secrets.vault.VaultBackend", "secrets.backend_kwargs": "not json"}
+        theirs = {
+            "secrets.backend": "airflow.providers.hashicorp.secrets.vault.VaultBackend",
+            "secrets.backend_kwargs": "not json",
+        }
         assert {name: self.merged(theirs)[name] for name in theirs} == theirs
 
     @pytest.mark.parametrize(
@@ -229,9 +263,15 @@ def test_update_names_what_changes_and_no_version() -> None:
     assert set(update) == {"Name", "PluginsS3Path", "RequirementsS3Path", "AirflowConfigurationOptions"}
     assert update["PluginsS3Path"] == "airflow/plugins.zip"
     assert update["AirflowConfigurationOptions"]["smtp.smtp_password"] == "it's a secret"
-    bare = {name: value for name, value in ENVIRONMENT.items() if "S3" not in name and name != "AirflowConfigurationOptions"}
+    bare = {
+        name: value for name, value in ENVIRONMENT.items() if "S3" not in name and name != "AirflowConfigurationOptions"
+    }
     update = mwaa_merge.update_of(bare, startup=True, keep_secrets=False)
-    assert (update["PluginsS3Path"], update["RequirementsS3Path"], update["StartupScriptS3Path"]) == ("plugins.zip", "requirements.txt", "startup.sh")
+    assert (update["PluginsS3Path"], update["RequirementsS3Path"], update["StartupScriptS3Path"]) == (
+        "plugins.zip",
+        "requirements.txt",
+        "startup.sh",
+    )
 
 
 class TestNames:
@@ -247,7 +287,14 @@ class TestNames:
         assert names["STARTUP"] == names["STARTUP_VERSION"] == ""
         assert (names["TASK_LOG_GROUP"], names["TASK_LOG_LEVEL"]) == ("airflow-finance-Task", "INFO")
 
-    @pytest.mark.parametrize("logs", [None, {}, {"TaskLogs": {"Enabled": False, "LogLevel": "INFO", "CloudWatchLogGroupArn": "arn:a:b:c:d:log-group:e"}}])
+    @pytest.mark.parametrize(
+        "logs",
+        [
+            None,
+            {},
+            {"TaskLogs": {"Enabled": False, "LogLevel": "INFO", "CloudWatchLogGroupArn": "arn:a:b:c:d:log-group:e"}},
+        ],
+    )
     def test_task_logs_that_are_off_have_no_group(self, logs: dict[str, Any] | None) -> None:
         names = mwaa_environment.names_of({**ENVIRONMENT, "LoggingConfiguration": logs})
         assert (names["TASK_LOG_GROUP"], names["TASK_LOG_LEVEL"]) == ("", "")
@@ -256,9 +303,14 @@ class TestNames:
         environment = {**ENVIRONMENT, "DagS3Path": "with 'quotes' $(and more)"}
         (tmp_path / "environment.json").write_text(json.dumps({"Environment": environment}))
         done = subprocess.run(
-            [sys.executable, ROOT / "scripts" / "mwaa_environment.py", tmp_path / "environment.json"], capture_output=True, text=True, check=True
+            [sys.executable, ROOT / "scripts" / "mwaa_environment.py", tmp_path / "environment.json"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
-        shell = subprocess.run(["sh", "-c", f'{done.stdout}\nprintf "%s" "$DAGS"'], capture_output=True, text=True, check=True)
+        shell = subprocess.run(
+            ["sh", "-c", f'{done.stdout}\nprintf "%s" "$DAGS"'], capture_output=True, text=True, check=True
+        )
         assert shell.stdout == "with 'quotes' $(and more)"
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Environment": {}}'])
@@ -285,7 +337,9 @@ class TestInto:
         monkeypatch.setattr(mwaa_bundle, "resolve_together", lambda *arguments: self.resolved.append(arguments))
 
     def run(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["mwaa_bundle.py", "--into", str(folder), "--target", str(folder / "merged"), *arguments])
+        monkeypatch.setattr(
+            sys, "argv", ["mwaa_bundle.py", "--into", str(folder), "--target", str(folder / "merged"), *arguments]
+        )
         return mwaa_bundle.main()
 
     def folder(self, tmp_path: Path) -> Path:
@@ -294,7 +348,9 @@ class TestInto:
         (tmp_path / "plugins.zip").write_bytes(archive(TestPlugins.theirs))
         return tmp_path
 
-    def test_everything_is_merged_and_nothing_of_theirs_is_lost(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_everything_is_merged_and_nothing_of_theirs_is_lost(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         folder = self.folder(tmp_path)
         assert self.run(folder, monkeypatch) == 0
         merged = folder / "merged"
@@ -318,7 +374,9 @@ class TestInto:
         assert json.loads((folder / "merged" / "update.json").read_text())["StartupScriptS3Path"] == "startup.sh"
         assert self.resolved == []
 
-    def test_what_contradicts_is_said_in_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_what_contradicts_is_said_in_one_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         folder = self.folder(tmp_path)
         (folder / "plugins.zip").write_bytes(archive({"shared-1.0-py3-none-any.whl": b"theirs"}))
         assert self.run(folder, monkeypatch) == 1
@@ -332,7 +390,9 @@ class TestInto:
 class TestTogether:
     """Whether merged requirements fit together, with uv's answer given."""
 
-    def resolve(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, requirements: str, wheels: list[str]) -> list[tuple[str, ...]]:
+    def resolve(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, requirements: str, wheels: list[str]
+    ) -> list[tuple[str, ...]]:
         (tmp_path / "plugins.zip").write_bytes(archive(dict.fromkeys(wheels, b"")))
         commands: list[tuple[str, ...]] = []
 
@@ -343,26 +403,37 @@ class TestTogether:
 
         monkeypatch.setattr(mwaa_packages, "run", run)
         monkeypatch.setattr(mwaa_packages, "uv", lambda: "uv")
-        mwaa_packages.resolve_together("3.0.6", ROOT / "constraints" / "mwaa-3.0.6.txt", requirements, tmp_path / "plugins.zip")
+        mwaa_packages.resolve_together(
+            "3.0.6", ROOT / "constraints" / "mwaa-3.0.6.txt", requirements, tmp_path / "plugins.zip"
+        )
         return commands
 
-    def test_merged_file_is_resolved_with_mwaas_constraints_and_the_wheels(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_merged_file_is_resolved_with_mwaas_constraints_and_the_wheels(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         [command] = self.resolve(monkeypatch, tmp_path, mwaa_merge.merge_requirements(THEIRS, OURS), [])
         assert command[command.index("--constraint") + 1].endswith("mwaa-3.0.6.txt")
         assert "/usr/local/airflow/plugins" not in command[-1]
         assert "--find-links /" in command[-1]
 
-    def test_contradiction_is_told_in_the_resolvers_words(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_contradiction_is_told_in_the_resolvers_words(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         def fail(*command: str | Path, env: dict[str, str] | None = None) -> str:
-            raise mwaa_packages.BundleError(f"{' '.join(map(str, command))} failed:\nBecause you require pandas==1.0 and pandas==2.1.4 ...")
+            raise mwaa_packages.BundleError(
+                f"{' '.join(map(str, command))} failed:\nBecause you require pandas==1.0 and pandas==2.1.4 ..."
+            )
 
         (tmp_path / "plugins.zip").write_bytes(archive({}))
         monkeypatch.setattr(mwaa_packages, "run", fail)
         monkeypatch.setattr(mwaa_packages, "uv", lambda: "uv")
         with pytest.raises(mwaa_packages.BundleError) as failure:
-            mwaa_packages.resolve_together("3.0.6", ROOT / "constraints" / "mwaa-3.0.6.txt", "pandas==1.0\n", tmp_path / "plugins.zip")
+            mwaa_packages.resolve_together(
+                "3.0.6", ROOT / "constraints" / "mwaa-3.0.6.txt", "pandas==1.0\n", tmp_path / "plugins.zip"
+            )
         assert str(failure.value).splitlines() == [
-            "The environment's requirements.txt and the provider's do not fit together on Airflow 3.0.6. Nothing was changed there.",
+            "The environment's requirements.txt and the provider's do not fit together on Airflow 3.0.6. Nothing was "
+            "changed there.",
             "Because you require pandas==1.0 and pandas==2.1.4 ...",
         ]
 
@@ -372,6 +443,11 @@ class TestTogether:
 
     def test_without_an_index_every_package_has_a_wheel(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         requirements = mwaa_merge.merge_requirements("--no-index\nslack-sdk\n", OURS)
-        self.resolve(monkeypatch, tmp_path, requirements, ["slack_sdk-3.1-py3-none-any.whl", "pandas_gbq-0.29.1-py3-none-any.whl"])
+        self.resolve(
+            monkeypatch,
+            tmp_path,
+            requirements,
+            ["slack_sdk-3.1-py3-none-any.whl", "pandas_gbq-0.29.1-py3-none-any.whl"],
+        )
         with pytest.raises(mwaa_packages.BundleError, match=r"plugins\.zip no wheel of pandas-gbq\."):
             self.resolve(monkeypatch, tmp_path, requirements, ["slack_sdk-3.1-py3-none-any.whl"])

@@ -37,8 +37,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if uv is None:
         pytest.skip("uv is not installed")
     source, out = tmp_path_factory.mktemp("source") / "project", tmp_path_factory.mktemp("dist")
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "constraints"))
-    done = subprocess.run([uv, "build", "--quiet", "--python", sys.executable, "--out-dir", out, source], capture_output=True, text=True, check=False)
+    shutil.copytree(
+        ROOT, source, ignore=shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "constraints")
+    )
+    done = subprocess.run(
+        [uv, "build", "--quiet", "--python", sys.executable, "--out-dir", out, source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return out
 
@@ -67,7 +74,11 @@ def test_wheel_is_for_every_platform(built: Path) -> None:
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     assert {name.split("/")[0].split("-")[0] for name in wheel.namelist()} == {PACKAGE}
     held = {name for name in wheel.namelist() if name.startswith(f"{PACKAGE}/")}
-    there = {str(path.relative_to(ROOT)) for path in (ROOT / PACKAGE).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    there = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / PACKAGE).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     assert held == there
     assert not [name for name in held if re.search(r"(^|/)(tests?|dags|sandbox|benchmarks|conftest)", name)]
 
@@ -77,7 +88,12 @@ def test_wheel_says_that_it_is_typed(wheel: zipfile.ZipFile) -> None:
 
 
 def test_wheel_has_airflows_entry_point(wheel: zipfile.ZipFile) -> None:
-    assert _read(wheel, "entry_points.txt").split() == ["[apache_airflow_provider]", "provider_info", "=", f"{PACKAGE}.provider_info:get_provider_info"]
+    assert _read(wheel, "entry_points.txt").split() == [
+        "[apache_airflow_provider]",
+        "provider_info",
+        "=",
+        f"{PACKAGE}.provider_info:get_provider_info",
+    ]
 
 
 def test_wheel_has_the_licence(wheel: zipfile.ZipFile, metadata: email.message.Message) -> None:
@@ -96,20 +112,30 @@ def test_metadata_are_what_a_package_index_accepts(metadata: email.message.Messa
     assert 20 < len(metadata["Summary"]) <= 512
     assert "\n" not in metadata["Summary"]
     assert metadata["Requires-Python"] == PROJECT["requires-python"]
-    keys = [key for key in metadata if key not in ("Classifier", "Requires-Dist", "Provides-Extra", "Project-URL", "License-File", "Dynamic")]
+    keys = [
+        key
+        for key in metadata
+        if key not in ("Classifier", "Requires-Dist", "Provides-Extra", "Project-URL", "License-File", "Dynamic")
+    ]
     assert len(keys) == len(set(keys))
 
 
 def test_classifiers_name_airflow_typing_and_every_python_that_is_tested(metadata: email.message.Message) -> None:
     classifiers = metadata.get_all("Classifier") or []
-    assert {"Framework :: Apache Airflow", "Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(classifiers)
+    assert {"Framework :: Apache Airflow", "Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(
+        classifiers
+    )
     pythons = {each.rsplit(" ", 1)[1] for each in classifiers if re.search(r":: 3\.\d+$", each)}
     assert pythons == {"3.11", "3.12", "3.13"}
     assert not [each for each in classifiers if each.startswith("License ::")]
 
 
 def test_dependencies_are_those_that_the_package_imports(metadata: email.message.Message) -> None:
-    required = {re.split(r"[^A-Za-z0-9-]", each)[0] for each in metadata.get_all("Requires-Dist") or [] if "extra ==" not in each}
+    required = {
+        re.split(r"[^A-Za-z0-9-]", each)[0]
+        for each in metadata.get_all("Requires-Dist") or []
+        if "extra ==" not in each
+    }
     imported: set[str] = set()
     for path in (ROOT / PACKAGE).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -124,7 +150,8 @@ def test_dependencies_are_those_that_the_package_imports(metadata: email.message
         "boto3": "apache-airflow-providers-amazon",
         "botocore": "apache-airflow-providers-amazon",
     }
-    # These come with pyTenable and Airflow themselves: the session that pyTenable is given, the old connection form, version comparison.
+    # These come with pyTenable and Airflow themselves: the session that pyTenable is given, the old connection form,
+    # version comparison.
     by_others = {"requests", "urllib3", "flask_appbuilder", "wtforms", "packaging"}
     # Optional: imported only where Airflow has them.
     optional = {"asgiref", "openlineage"}
@@ -141,12 +168,21 @@ def test_source_distribution_builds_what_the_project_builds(built: Path) -> None
     [path] = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", f"{PACKAGE}/__init__.py", f"{PACKAGE}/py.typed"} <= names
+    assert {
+        "pyproject.toml",
+        "setup.py",
+        "README.md",
+        "LICENSE",
+        f"{PACKAGE}/__init__.py",
+        f"{PACKAGE}/py.typed",
+    } <= names
     assert not [name for name in names if name.startswith(("sandbox/", "dags/", "benchmarks/", ".venv"))]
 
 
 def test_changelog_has_this_version() -> None:
-    assert re.search(rf"^## {re.escape(airflow_provider_tenable.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert re.search(
+        rf"^## {re.escape(airflow_provider_tenable.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M
+    )
 
 
 def test_registry_file_names_what_there_is() -> None:
@@ -158,9 +194,16 @@ def test_registry_file_names_what_there_is() -> None:
 
     registry = yaml.safe_load((ROOT / ".airflow-registry.yaml").read_text())
     info = get_provider_info()
-    assert (registry["package-name"], registry["display-name"], registry["description"]) == (PROJECT["name"], info["name"], info["description"])
+    assert (registry["package-name"], registry["display-name"], registry["description"]) == (
+        PROJECT["name"],
+        info["name"],
+        info["description"],
+    )
     layers = ("hooks", "operators", "triggers")
-    paths = {layer: [entry["module"] for entry in registry[layer]] for layer in (*layers, "extra-links", "notifications", "assets")}
+    paths = {
+        layer: [entry["module"] for entry in registry[layer]]
+        for layer in (*layers, "extra-links", "notifications", "assets")
+    }
     for layer, listed in paths.items():
         assert all(entry["description"] for entry in registry[layer])
         assert len(set(listed)) == len(listed)
@@ -172,5 +215,7 @@ def test_registry_file_names_what_there_is() -> None:
         assert {path.rsplit(".", 1)[0] for path in paths[layer]} == modules
     # Everything that Airflow is told of is listed, and nothing else.
     assert (paths["extra-links"], paths["notifications"]) == (info["extra-links"], info["notifications"])
-    assert [entry["scheme"] for entry in registry["assets"]] == [scheme for entry in info["asset-uris"] for scheme in entry["schemes"]]
+    assert [entry["scheme"] for entry in registry["assets"]] == [
+        scheme for entry in info["asset-uris"] for scheme in entry["schemes"]
+    ]
     assert set(registry) == {"package-name", "display-name", "description", *paths}

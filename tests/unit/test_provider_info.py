@@ -22,7 +22,11 @@ SCHEMAS = pathlib.Path(airflow.__file__).parent
 
 
 def test_the_entry_point_leads_here():
-    (entry,) = [each for each in importlib.metadata.entry_points(group="apache_airflow_provider") if each.value.startswith("airflow_provider_tenable")]
+    (entry,) = [
+        each
+        for each in importlib.metadata.entry_points(group="apache_airflow_provider")
+        if each.value.startswith("airflow_provider_tenable")
+    ]
     assert entry.load() is get_provider_info
 
 
@@ -32,7 +36,11 @@ def test_the_metadata_is_valid_for_the_airflow_that_is_installed():
     if not AIRFLOW_V_3_2_PLUS:
         # Older ones do not know the form's part of it, and do not look at it.
         info["connection-types"] = [
-            {name: value for name, value in each.items() if name in schema["properties"]["connection-types"]["items"]["properties"]}
+            {
+                name: value
+                for name, value in each.items()
+                if name in schema["properties"]["connection-types"]["items"]["properties"]
+            }
             for each in info["connection-types"]
         ]
     jsonschema.validate(info, schema)
@@ -56,7 +64,12 @@ def test_everything_that_is_named_can_be_imported():
             for module in entry["python-modules"]:
                 importlib.import_module(module)
     uris = [entry[name] for entry in info["asset-uris"] for name in ("handler", "to_openlineage_converter")]
-    for path in [*uris, *info["extra-links"], *info["notifications"], *(each["hook-class-name"] for each in info["connection-types"])]:
+    for path in [
+        *uris,
+        *info["extra-links"],
+        *info["notifications"],
+        *(each["hook-class-name"] for each in info["connection-types"]),
+    ]:
         module, name = path.rsplit(".", 1)
         assert getattr(importlib.import_module(module), name)
 

@@ -67,7 +67,9 @@ def test_make_commands_in_texts_name_existing_targets(page: str) -> None:
 def test_dependency_groups_are_pinned_and_have_an_environment_each() -> None:
     groups = PROJECT["dependency-groups"]
     assert set(groups) == {"aws", "docs", "tools", "sbom"}
-    assert [line for lines in groups.values() for line in lines if not re.fullmatch(r"[\w.-]+(\[[\w,]+\])?==[\w.]+", line)] == []
+    assert [
+        line for lines in groups.values() for line in lines if not re.fullmatch(r"[\w.-]+(\[[\w,]+\])?==[\w.]+", line)
+    ] == []
     [line] = re.findall(r"^TOOL_GROUPS = (.+)$", MAKEFILE, re.M)
     assert set(line.split()) == set(groups)
 

@@ -44,8 +44,8 @@ class FakeRun:
 class FakeAirflow(ThreadingHTTPServer):
     """Airflow's REST API and its scheduler, as far as a run needs them.
 
-    Strict where it hurts: runs stand still in a paused DAG, one goes at a time (``max_active_runs=1``), and switching the
-    DAG on starts the scheduled run that is due, before any that waits.
+    Strict where it hurts: runs stand still in a paused DAG, one goes at a time (``max_active_runs=1``), and switching
+    the DAG on starts the scheduled run that is due, before any that waits.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,11 @@ class FakeAirflow(ThreadingHTTPServer):
         """A moment of the scheduler."""
         if self.is_paused:
             return
-        if self.run_after and self.run_after <= datetime.now(UTC) and not any(run.state == "running" for run in self.active):
+        if (
+            self.run_after
+            and self.run_after <= datetime.now(UTC)
+            and not any(run.state == "running" for run in self.active)
+        ):
             due = self.add(DUE)
             due.held_back = self.held_back
             self.run_after += timedelta(days=1)
@@ -94,7 +98,10 @@ class FakeAirflow(ThreadingHTTPServer):
             good = method == "POST" and body == {"username": "admin", "password": "the-password"}
             return (201, {"access_token": "the-token"}) if good else (401, {"detail": "Invalid credentials"})
         if path == DAG:
-            return 200, {"is_paused": self.is_paused, "next_dagrun_run_after": self.run_after.isoformat().replace("+00:00", "Z") if self.run_after else None}
+            return 200, {
+                "is_paused": self.is_paused,
+                "next_dagrun_run_after": self.run_after.isoformat().replace("+00:00", "Z") if self.run_after else None,
+            }
         if path.startswith(f"{DAG}?") and method == "PATCH":
             self.is_paused = body["is_paused"]
             return 200, {}
@@ -120,7 +127,9 @@ class FakeAirflow(ThreadingHTTPServer):
 
     def _answer_on_run(self, run: FakeRun, method: str, rest: str, body: Any) -> tuple[int, Any]:
         if rest == "" and method == "DELETE":
-            return (204, None) if self.runs.pop(run.run_id).state == "queued" else (409, {"detail": "not in that state"})
+            return (
+                (204, None) if self.runs.pop(run.run_id).state == "queued" else (409, {"detail": "not in that state"})
+            )
         if rest == "?update_mask=state" and method == "PATCH":
             run.states = [body["state"]]
             return 200, run.body
@@ -132,7 +141,11 @@ class FakeAirflow(ThreadingHTTPServer):
             self._schedule()
             return 200, run.body
         if rest.startswith("/taskInstances?"):
-            return 200, {"task_instances": [{"task_id": "plan_run", "map_index": -1, "state": "success", "rendered_map_index": None}]}
+            return 200, {
+                "task_instances": [
+                    {"task_id": "plan_run", "map_index": -1, "state": "success", "rendered_map_index": None}
+                ]
+            }
         if rest == "/taskInstances/plan_run/xcomEntries/held_back":
             return 200, {"key": "held_back", "value": run.held_back}
         if rest.startswith("/taskInstances/report/logs/1"):
@@ -170,9 +183,16 @@ def airflow() -> Iterator[FakeAirflow]:
 
 
 def command(airflow: FakeAirflow, *arguments: str, **env: str) -> tuple[list[str], dict[str, str]]:
-    given = {"PATH": os.environ["PATH"], "AIRFLOW_URL": airflow.url, "AIRFLOW_USERNAME": "admin", "AIRFLOW_PASSWORD": "the-password", **env}
+    given = {
+        "PATH": os.environ["PATH"],
+        "AIRFLOW_URL": airflow.url,
+        "AIRFLOW_USERNAME": "admin",
+        "AIRFLOW_PASSWORD": "the-password",
+        **env,
+    }
     code = (
-        "import sys, time; sleep = time.sleep; time.sleep = lambda seconds: sleep(0.01); sys.path.insert(0, 'scripts'); "
+        "import sys, time; sleep = time.sleep; time.sleep = lambda seconds: sleep(0.01); sys.path.insert(0, "
+        "'scripts'); "
         "import run_once; run_once.LONGEST_START = 2.0; raise SystemExit(run_once.main(sys.argv[1:]))"
     )
     return [sys.executable, "-c", code, *arguments], given
@@ -238,7 +258,9 @@ def test_run_that_is_due_and_was_held_back_is_followed_by_the_one_that_was_asked
 
 @pytest.mark.parametrize("run_after", [None, datetime.now(UTC) + timedelta(hours=23)])
 @pytest.mark.parametrize("conf", [{}, {"dry_run": True}])
-def test_paused_dag_without_a_run_that_is_due_is_triggered(airflow: FakeAirflow, run_after: datetime | None, conf: dict[str, Any]) -> None:
+def test_paused_dag_without_a_run_that_is_due_is_triggered(
+    airflow: FakeAirflow, run_after: datetime | None, conf: dict[str, Any]
+) -> None:
     airflow.run_after = run_after
     assert once(airflow, "--conf", json.dumps(conf)).returncode == 0
     assert changes(airflow) == [begins(conf), ON, OFF]
@@ -247,7 +269,9 @@ def test_paused_dag_without_a_run_that_is_due_is_triggered(airflow: FakeAirflow,
 
 
 @pytest.mark.parametrize("minutes", [-3, 1])
-def test_params_are_refused_where_switching_on_would_start_the_scheduled_run(airflow: FakeAirflow, minutes: int) -> None:
+def test_params_are_refused_where_switching_on_would_start_the_scheduled_run(
+    airflow: FakeAirflow, minutes: int
+) -> None:
     """It would be first, it would be real, and ours would wait."""
     airflow.run_after = datetime.now(UTC) + timedelta(minutes=minutes)
     done = once(airflow, "--conf", '{"dry_run": true}')
@@ -283,7 +307,9 @@ def test_run_of_an_active_dag_is_waited_for_by_name(airflow: FakeAirflow) -> Non
     airflow.add("scheduled__now", ["running"] * 6 + ["success"])
     done = once(airflow, "--conf", '{"dry_run": true}')
     assert done.returncode == 0, done.stderr
-    assert done.stdout.index("Waiting for the end of run scheduled__now") < done.stdout.index(f"Run {MANUAL} of tenable_to_security_hub was triggered")
+    assert done.stdout.index("Waiting for the end of run scheduled__now") < done.stdout.index(
+        f"Run {MANUAL} of tenable_to_security_hub was triggered"
+    )
     assert airflow.runs["scheduled__now"].state == "success"
     assert changes(airflow) == [begins({"dry_run": True})]
 
@@ -298,7 +324,9 @@ def test_run_of_an_active_dag_that_does_not_end_leaves_nothing_started(airflow: 
 
 
 def test_scheduled_run_that_falls_due_meanwhile_is_not_left_behind(airflow: FakeAirflow) -> None:
-    """It waits for our run's end (``max_active_runs``), and would stand still in the paused DAG until the next call lets it send."""
+    """It waits for our run's end (``max_active_runs``), and would stand still in the paused DAG until the next call
+    lets it send.
+    """
     airflow.on_look = lambda run_id: None if DUE in airflow.runs else airflow.add(DUE, ["queued"]) and None
     done = once(airflow, "--conf", '{"dry_run": true}')
     assert done.returncode == 0, done.stderr
@@ -308,7 +336,9 @@ def test_scheduled_run_that_falls_due_meanwhile_is_not_left_behind(airflow: Fake
 
 
 def test_run_that_somebody_triggers_meanwhile_is_let_go_on(airflow: FakeAirflow) -> None:
-    airflow.on_look = lambda run_id: None if "manual__theirs" in airflow.runs else airflow.add("manual__theirs", ["queued"]) and None
+    airflow.on_look = lambda run_id: (
+        None if "manual__theirs" in airflow.runs else airflow.add("manual__theirs", ["queued"]) and None
+    )
     done = once(airflow)
     assert done.returncode == 0, done.stderr
     assert "stays switched on: run manual__theirs was started meanwhile" in done.stderr
@@ -348,7 +378,10 @@ def test_refused_params_are_status_2_with_airflows_words(airflow: FakeAirflow) -
     assert ON not in changes(airflow)
 
 
-@pytest.mark.parametrize(("arguments", "env"), [([], {"AIRFLOW_PASSWORD": "another-password"}), (["--conf", "[1]"], {}), (["--conf", "{"], {})])
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [([], {"AIRFLOW_PASSWORD": "another-password"}), (["--conf", "[1]"], {}), (["--conf", "{"], {})],
+)
 def test_what_cannot_be_run_is_status_2(airflow: FakeAirflow, arguments: list[str], env: dict[str, str]) -> None:
     done = once(airflow, *arguments, **env)
     assert done.returncode == 2
@@ -373,7 +406,12 @@ def test_outage_at_the_end_is_outlasted_and_the_dag_is_paused(airflow: FakeAirfl
     answer, left = airflow.answer, [3]
 
     def with_outage(method: str, path: str, body: Any) -> tuple[int, Any]:
-        if airflow.runs.get(MANUAL) and airflow.runs[MANUAL].state == "success" and path.startswith(f"{DAG}/dagRuns?") and left[0]:
+        if (
+            airflow.runs.get(MANUAL)
+            and airflow.runs[MANUAL].state == "success"
+            and path.startswith(f"{DAG}/dagRuns?")
+            and left[0]
+        ):
             left[0] -= 1
             return 503, {}
         return answer(method, path, body)
@@ -388,11 +426,16 @@ def test_sandbox_component_starts_answers_its_check_and_stops(tmp_path: Path) ->
     script = ROOT / "scripts" / "component.sh"
     env = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "SANDBOX_HOST": "127.0.0.1"}
     command = [script, "sandbox", "--tenable-port", "0", "--aws-port", "0", "--estate", "tiny"]
-    process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     try:
         assert process.stdout is not None
         facts = json.loads(process.stdout.readline())
-        ports = {"SANDBOX_TENABLE_PORT": facts["tenable"].rsplit(":", 1)[1], "SANDBOX_AWS_PORT": facts["aws"].rsplit(":", 1)[1]}
+        ports = {
+            "SANDBOX_TENABLE_PORT": facts["tenable"].rsplit(":", 1)[1],
+            "SANDBOX_AWS_PORT": facts["aws"].rsplit(":", 1)[1],
+        }
         assert subprocess.run([script, "check", "sandbox"], env={**env, **ports}, check=False).returncode == 0
     finally:
         process.terminate()
@@ -402,7 +445,13 @@ def test_sandbox_component_starts_answers_its_check_and_stops(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("path", "told"), [("", "no bucket"), ("file:///tmp/x", "no bucket"), ("s3://aws_staging@here/runs", "is there"), ("s3://aws_staging@new/runs", "Made")]
+    ("path", "told"),
+    [
+        ("", "no bucket"),
+        ("file:///tmp/x", "no bucket"),
+        ("s3://aws_staging@here/runs", "is there"),
+        ("s3://aws_staging@new/runs", "Made"),
+    ],
 )
 def test_staging_bucket_is_made_where_it_is_missing(path: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = pytest.importorskip("airflow.providers.amazon.aws.hooks.s3")

@@ -1,4 +1,6 @@
-"""What Airflow, OpenLineage or a debugger shows of our objects holds no key, also once they have been used. The faults' tests search what runs leave behind."""
+"""What Airflow, OpenLineage or a debugger shows of our objects holds no key, also once they have been used. The faults'
+tests search what runs leave behind.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,10 @@ def test_error_of_a_request_shows_no_key_with_all_its_causes(monkeypatch):
 
 
 def test_error_of_a_connection_that_holds_its_keys_in_the_wrong_field_shows_no_key(monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_TENABLE_DEFAULT", json.dumps({"conn_type": "tenable", "host": "ftp://x", "login": KEYS[0], "password": KEYS[1]}))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_TENABLE_DEFAULT",
+        json.dumps({"conn_type": "tenable", "host": "ftp://x", "login": KEYS[0], "password": KEYS[1]}),
+    )
     with pytest.raises(ConfigurationError) as failure:
         _ = TenableHook().connection_arguments
     assert not shows_a_key("".join(traceback.format_exception(failure.value)))

@@ -1,4 +1,5 @@
-"""Nothing that a person or a service has written is an argument of a mapped task: Airflow renders those of ``expand_kwargs`` as templates (apache/airflow#33733).
+"""Nothing that a person or a service has written is an argument of a mapped task: Airflow renders those of
+``expand_kwargs`` as templates (apache/airflow#33733).
 
 What Airflow does render is established by ``tests/integration/test_templates.py``, in all its versions.
 """
@@ -22,7 +23,8 @@ from airflow_provider_tenable.staging.layout import RunFolder
 FILES = sorted((Path(__file__).resolve().parents[2] / "dags").glob("*.py"))
 DAGS = {path.stem: runpy.run_path(str(path))["dag"] for path in FILES}
 TASKS = [pytest.param(task, id=f"{name}.{task.task_id}") for name, dag in DAGS.items() for task in dag.tasks]
-#: Every argument that is mapped over, and the task whose result it is. Look at what such a result may hold before you add one.
+#: Every argument that is mapped over, and the task whose result it is. Look at what such a result may hold before you
+#: add one.
 MAPPED = {("transform", "shard"): "plan_shards", ("import_findings", "assignment"): "plan_imports"}
 #: Every template in a DAG file, by the field that holds it.
 TEMPLATES = {"map_index_template": {"{{ task.title }}", "shard {{ task.shard['index'] }}"}}
@@ -45,7 +47,13 @@ def test_a_mapped_task_is_expanded_by_one_argument_that_is_known(task: Any):
 
 
 def test_every_known_argument_is_in_use():
-    found = {(task.task_id, name) for dag in DAGS.values() for task in dag.tasks if is_mapped(task) for name in task._get_specified_expand_input().value}
+    found = {
+        (task.task_id, name)
+        for dag in DAGS.values()
+        for task in dag.tasks
+        if is_mapped(task)
+        for name in task._get_specified_expand_input().value
+    }
     assert found == set(MAPPED)
 
 
@@ -60,7 +68,11 @@ def texts(value: Any) -> list[str]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_dag_file_has_no_templates_but_those_that_are_known(task: Any):
-    fields = {**task.partial_kwargs} if is_mapped(task) else {name: getattr(task, name) for name in (*task.template_fields, "map_index_template")}
+    fields = (
+        {**task.partial_kwargs}
+        if is_mapped(task)
+        else {name: getattr(task, name) for name in (*task.template_fields, "map_index_template")}
+    )
     for name, value in fields.items():
         assert {text for text in texts(value) if "{{" in text or "{%" in text} <= TEMPLATES.get(name, set()), name
 
@@ -113,4 +125,7 @@ def test_plan_shards_returns_numbers(context, monkeypatch):
     stage(RunFolder.of(context), 1)
     shards = plan.plan_shards(context, {"parts": 9, "folder": TEMPLATE, "uuid": TEMPLATE})
     assert len(shards) == 3
-    assert all(set(each) <= {"index", "count", "parked"} and all(type(value) in (int, bool) for value in each.values()) for each in shards)
+    assert all(
+        set(each) <= {"index", "count", "parked"} and all(type(value) in (int, bool) for value in each.values())
+        for each in shards
+    )

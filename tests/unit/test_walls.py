@@ -1,4 +1,6 @@
-"""The walls between the rooms of the package: each contract of import-linter stops something, and none of the Airflow-free rooms loads Airflow."""
+"""The walls between the rooms of the package: each contract of import-linter stops something, and none of the
+Airflow-free rooms loads Airflow.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "airflow_provider_tenable"
 CONTRACTS: dict[str, dict[str, Any]] = {
-    contract["id"]: contract for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contract["id"]: contract
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 }
-AIRFLOW_FREE = {module.removeprefix("airflow_provider_tenable.") for module in CONTRACTS["airflow-free"]["source_modules"]}
+AIRFLOW_FREE = {
+    module.removeprefix("airflow_provider_tenable.") for module in CONTRACTS["airflow-free"]["source_modules"]
+}
 #: Rooms and modules at the root that may know Airflow; the last line has the names that are handed on.
 FACES = {
     "hooks",
@@ -53,7 +58,11 @@ CROSSINGS = [
     ("sources", "staging/zstd.py", "from airflow_provider_tenable.export import state"),
     ("sources", "staging/index_files.py", "from airflow_provider_tenable.assets.parquet import read_table"),
     ("sources", "tenable_vm/records.py", "from airflow_provider_tenable.asff import limits"),
-    ("sources", "tenable_vm/client.py", "def later():\n    from airflow_provider_tenable.transform.routing import Router"),
+    (
+        "sources",
+        "tenable_vm/client.py",
+        "def later():\n    from airflow_provider_tenable.transform.routing import Router",
+    ),
     ("no-format", "assets/table.py", "from airflow_provider_tenable.asff import resource"),
     ("no-format", "export/chunks.py", "from airflow_provider_tenable import asff"),
     # By way of another room.
@@ -61,14 +70,22 @@ CROSSINGS = [
     ("no-format", "transform/shard.py", "from airflow_provider_tenable.asff.finding import finding_json"),
     ("security-hub", "security_hub/batches.py", "from airflow_provider_tenable.tenable_vm import records"),
     ("security-hub", "security_hub/group.py", "from airflow_provider_tenable.asff.limits import problems"),
-    ("security-hub", "security_hub/sender.py", "from airflow_provider_tenable.transform.output import FINDINGS_PER_PART"),
+    (
+        "security-hub",
+        "security_hub/sender.py",
+        "from airflow_provider_tenable.transform.output import FINDINGS_PER_PART",
+    ),
     ("security-hub", "security_hub/receipts.py", "from tenable.errors import APIError"),
     ("format", "asff/finding.py", "def later():\n    import airflow.models"),
     ("format", "asff/plugin.py", "from botocore.exceptions import ClientError"),
     ("format", "asff/memo.py", "import boto3"),
     ("format", "asff/limits.py", "from airflow_provider_tenable.staging.files import names"),
     *(
-        ("airflow-free", f"{room}/__init__.py" if (PACKAGE / room).is_dir() else f"{room}.py", "from airflow.models import Variable")
+        (
+            "airflow-free",
+            f"{room}/__init__.py" if (PACKAGE / room).is_dir() else f"{room}.py",
+            "from airflow.models import Variable",
+        )
         for room in sorted(AIRFLOW_FREE)
     ),
     ("airflow-free", "assets/index.py", "from airflow_provider_tenable import config"),
@@ -101,7 +118,9 @@ print("\\n" + json.dumps(found), flush=True)
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package and its contracts, to be spoilt."""
-    pytest.importorskip("importlinter", reason="import-linter comes with the extra 'lint', which old releases of Airflow do not get")
+    pytest.importorskip(
+        "importlinter", reason="import-linter comes with the extra 'lint', which old releases of Airflow do not get"
+    )
     folder = tmp_path_factory.mktemp("walls")
     shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
@@ -109,8 +128,16 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def lint(copy: Path, crossings: list[tuple[str, str, str]]) -> list[int]:
-    """The exit code of import-linter for each crossing, as if the line stood in the module. One process: starting Python takes longer than looking."""
-    done = subprocess.run([sys.executable, "-c", _LINT, str(copy), str(ROOT), json.dumps(crossings)], cwd=copy, capture_output=True, text=True, check=False)
+    """The exit code of import-linter for each crossing, as if the line stood in the module. One process: starting
+    Python takes longer than looking.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _LINT, str(copy), str(ROOT), json.dumps(crossings)],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found: list[int] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -133,12 +160,21 @@ def test_the_package_as_it_is_keeps_to_the_walls(copy: Path) -> None:
 
 def test_only_the_place_of_the_staging_area_is_asked_of_airflow() -> None:
     location = "airflow_provider_tenable.staging.location"
-    exceptions = {contract: entry["ignore_imports"] for contract, entry in CONTRACTS.items() if "ignore_imports" in entry}
-    assert exceptions == {"airflow-free": [f"{location} -> airflow_provider_tenable._compat", f"{location} -> airflow_provider_tenable.config"]}
+    exceptions = {
+        contract: entry["ignore_imports"] for contract, entry in CONTRACTS.items() if "ignore_imports" in entry
+    }
+    assert exceptions == {
+        "airflow-free": [
+            f"{location} -> airflow_provider_tenable._compat",
+            f"{location} -> airflow_provider_tenable.config",
+        ]
+    }
 
 
 def test_every_room_is_airflow_free_or_named_as_one_that_is_not() -> None:
-    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
+    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()} - {
+        "__init__"
+    }
     assert there == AIRFLOW_FREE | FACES
     assert not AIRFLOW_FREE & FACES
 
@@ -159,9 +195,13 @@ for module in sys.argv[2:]:
 @pytest.mark.parametrize("rooms", [{"asff"}, AIRFLOW_FREE - {"asff"}], ids=["asff", "others"])
 def test_modules_of_the_airflow_free_rooms_load_no_airflow(rooms: set[str]) -> None:
     banned = "airflow,boto3,botocore" if rooms == {"asff"} else "airflow"
-    files = [path for room in rooms for path in [PACKAGE / f"{room}.py", *(PACKAGE / room).rglob("*.py")] if path.exists()]
+    files = [
+        path for room in rooms for path in [PACKAGE / f"{room}.py", *(PACKAGE / room).rglob("*.py")] if path.exists()
+    ]
     modules = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files)
     assert len(modules) >= len(rooms)
     modules += [] if rooms == {"asff"} else MORE
-    done = subprocess.run([sys.executable, "-c", _IMPORT, banned, *modules], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT, banned, *modules], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")

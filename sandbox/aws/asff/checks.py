@@ -15,7 +15,9 @@ Check = Callable[[Any, str, Errors], None]
 FIELD_TOO_LARGE = f"The maximum size of an individual field should be less than {LONGEST_STRING + 1}"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
-_URL = re.compile(r"(?:https?|ftp)://(?:[^\s/?#@]+@)?[^\s/?#.@:]+(?:\.[^\s/?#.@:]+)+\.?(?::\d{1,5})?(?:[/?#]\S*)?", re.IGNORECASE)
+_URL = re.compile(
+    r"(?:https?|ftp)://(?:[^\s/?#@]+@)?[^\s/?#.@:]+(?:\.[^\s/?#.@:]+)+\.?(?::\d{1,5})?(?:[/?#]\S*)?", re.IGNORECASE
+)
 
 
 def under(path: str, key: str) -> str:
@@ -59,7 +61,9 @@ def text_check(rule: Text) -> Check:
         if length < shortest:
             errors.append(f"{path} should NOT be shorter than {shortest} characters")
         elif length > longest:
-            errors.append(FIELD_TOO_LARGE if length > LONGEST_STRING else f"{path} should NOT be longer than {longest} characters")
+            errors.append(
+                FIELD_TOO_LARGE if length > LONGEST_STRING else f"{path} should NOT be longer than {longest} characters"
+            )
         elif shortest and value.isspace():
             errors.append(rf'{path} should match pattern ".*\S.*"')
         elif values and value not in values:

@@ -110,7 +110,11 @@ def _map(shape: MapShape) -> Check:
 
 def _structure(shape: StructureShape) -> Check:
     forbidden = NOT_IMPORTABLE.get(shape.name, frozenset())
-    members = {key: _compile(member, f"{shape.name}.{key}", RULES.get(f"{shape.name}.{key}")) for key, member in shape.members.items() if key not in forbidden}
+    members = {
+        key: _compile(member, f"{shape.name}.{key}", RULES.get(f"{shape.name}.{key}"))
+        for key, member in shape.members.items()
+        if key not in forbidden
+    }
     required = (*shape.required_members, *ALSO_REQUIRED.get(shape.name, ()))
     any_of = ANY_OF.get(shape.name, ())
 

@@ -11,7 +11,9 @@ PUBLISHED_PATTERN = (
     r"(?:\.(\d)+)?(?:[Zz]|[+-](\d\d)(?::?(\d\d))?)$"
 )
 
-_TIMESTAMP = re.compile(r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:(Z)|([+-])(\d{2}):?(\d{2}))", re.ASCII)
+_TIMESTAMP = re.compile(
+    r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:(Z)|([+-])(\d{2}):?(\d{2}))", re.ASCII
+)
 _EPOCH = datetime(1970, 1, 1)  # naive: offsets are applied by hand
 _LARGEST_OFFSET = timedelta(hours=18)
 _SECOND = timedelta(seconds=1)

@@ -1,4 +1,6 @@
-"""ASFF's limits once more, written from the published format and not from the package: what the package's own table says does not count here."""
+"""ASFF's limits once more, written from the published format and not from the package: what the package's own table
+says does not count here.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,18 @@ PRODUCT_FIELD_KEY = re.compile(r"[A-Za-z0-9 .:+=@_/-]{1,128}", re.ASCII)
 TYPES = re.compile(r"Software and Configuration Checks(/[^/]+){0,2}")
 LABELS = {"INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"}
 #: Members that belong to the customer, or that only Security Hub fills.
-NOT_OURS = {"Workflow", "Note", "UserDefinedFields", "VerificationState", "WorkflowState", "Severity", "Types", "Region", "Confidence", "Criticality"}
+NOT_OURS = {
+    "Workflow",
+    "Note",
+    "UserDefinedFields",
+    "VerificationState",
+    "WorkflowState",
+    "Severity",
+    "Types",
+    "Region",
+    "Confidence",
+    "Criticality",
+}
 
 
 @cache
@@ -40,7 +53,14 @@ def problems(line: bytes) -> list[str]:
     report = validator.validate({"Findings": [finding]}, shape)
     found = [report.generate_report()] if report.has_errors() else []
     found += [f"{name} is not ours to send" for name in NOT_OURS & set(finding)]
-    for name, longest in {"Id": 512, "GeneratorId": 512, "Title": 256, "Description": 1024, "ProductArn": 2048, "SourceUrl": 2048}.items():
+    for name, longest in {
+        "Id": 512,
+        "GeneratorId": 512,
+        "Title": 256,
+        "Description": 1024,
+        "ProductArn": 2048,
+        "SourceUrl": 2048,
+    }.items():
         found += _text(finding[name], longest, name)
     if finding["Id"].startswith("arn:") or finding["SchemaVersion"] != "2018-10-08":
         found.append("Id or SchemaVersion")
@@ -52,7 +72,9 @@ def problems(line: bytes) -> list[str]:
     found += [f"{name} {value!r}" for name, value in times.items() if not TIMESTAMP.fullmatch(value)]
     if not {"CreatedAt", "UpdatedAt"} <= set(times):
         found.append("times are missing")
-    return found + _provider_fields(finding) + _product_fields(finding) + _resources(finding) + _vulnerabilities(finding)
+    return (
+        found + _provider_fields(finding) + _product_fields(finding) + _resources(finding) + _vulnerabilities(finding)
+    )
 
 
 def _provider_fields(finding: dict[str, Any]) -> list[str]:
@@ -85,7 +107,9 @@ def _product_fields(finding: dict[str, Any]) -> list[str]:
 def _resources(finding: dict[str, Any]) -> list[str]:
     (resource,) = finding["Resources"]
     found = (
-        _text(resource["Type"], 256, "Resource.Type") + _text(resource["Id"], 512, "Resource.Id") + _text(resource.get("Region", "-"), 16, "Resource.Region")
+        _text(resource["Type"], 256, "Resource.Type")
+        + _text(resource["Id"], 512, "Resource.Id")
+        + _text(resource.get("Region", "-"), 16, "Resource.Region")
     )
     if resource.get("Partition", "aws") not in {"aws", "aws-cn", "aws-us-gov"}:
         found.append("Resource.Partition")
@@ -116,9 +140,18 @@ def _vulnerabilities(finding: dict[str, Any]) -> list[str]:
         found += _text(each["Id"], 32, "Vulnerability.Id")
         # What was cut to 240 KB keeps only the id of later CVEs.
         vendor = each.get("Vendor", {"Name": "-"})
-        found += _text(vendor["Name"], 32, "Vendor.Name") + _text(vendor.get("VendorSeverity", "-"), 32, "VendorSeverity")
-        found += [f"{name} {value}" for name, value in vendor.items() if name.endswith("At") and not TIMESTAMP.fullmatch(value)]
-        if not 0 <= each.get("EpssScore", 0) <= 1 or {each.get("FixAvailable", "NO"), each.get("ExploitAvailable", "NO")} - {"YES", "NO"}:
+        found += _text(vendor["Name"], 32, "Vendor.Name") + _text(
+            vendor.get("VendorSeverity", "-"), 32, "VendorSeverity"
+        )
+        found += [
+            f"{name} {value}"
+            for name, value in vendor.items()
+            if name.endswith("At") and not TIMESTAMP.fullmatch(value)
+        ]
+        if not 0 <= each.get("EpssScore", 0) <= 1 or {
+            each.get("FixAvailable", "NO"),
+            each.get("ExploitAvailable", "NO"),
+        } - {"YES", "NO"}:
             found.append(f"Vulnerability {each['Id']}")
         found += [f"BaseScore {cvss}" for cvss in each.get("Cvss", []) if not 0 <= cvss["BaseScore"] <= 10]
     return found

@@ -32,7 +32,13 @@ ROW = AssetRow(id="asset-1", owner_id=ACCOUNT, region=REGION, instance_id=INSTAN
 RECORD: dict[str, Any] = {
     "asset": {"uuid": "asset-1", "hostname": "host", "ipv4": "192.0.2.1", "tracked": True},
     "output": "The remote host is affected.",
-    "plugin": {"id": 19506, "name": "Title", "family": "Web Servers", "type": "remote", "cve": ["CVE-2024-0001", "CVE-2024-0002"]},
+    "plugin": {
+        "id": 19506,
+        "name": "Title",
+        "family": "Web Servers",
+        "type": "remote",
+        "cve": ["CVE-2024-0001", "CVE-2024-0002"],
+    },
     "port": {"port": 443, "protocol": "TCP", "service": "www"},
     "scan": {"uuid": "29c0bf2a-0000-4000-8000-000000000001", "started_at": "2024-01-31T23:00:00Z"},
     "severity": "high",
@@ -86,7 +92,9 @@ def line_of(value: Any, row: AssetRow = ROW, options: MappingOptions | None = No
     return line
 
 
-def checked_line(record: Vulnerability, plugin: PluginParts, resource: Resource, arn: str, options: MappingOptions) -> bytes:
+def checked_line(
+    record: Vulnerability, plugin: PluginParts, resource: Resource, arn: str, options: MappingOptions
+) -> bytes:
     """What the package makes of a record, which must be what the oracle says, a refusal included."""
     made, expected = (_outcome(make, record, plugin, resource, arn, options) for make in (finding_json, expected_line))
     if isinstance(made, UnmappableError):
@@ -117,8 +125,14 @@ def _compare_with_record(finding: dict[str, Any], value: Any, row: AssetRow) -> 
     if modification in (None, "NONE") and (state is None or isinstance(state, str)):
         assert finding["RecordState"] == ("ARCHIVED" if (state or "").strip().upper() == "FIXED" else "ACTIVE")
     cves = value["plugin"].get("cve")
-    if isinstance(cves, list) and all(isinstance(cve, str) and re.fullmatch(r"CVE-[0-9-]{1,20}", cve.strip(), re.ASCII) for cve in cves) and len(cves) < 100:
-        assert [each["Id"] for each in finding.get("Vulnerabilities", [])] == list(dict.fromkeys(cve.strip() for cve in cves))
+    if (
+        isinstance(cves, list)
+        and all(isinstance(cve, str) and re.fullmatch(r"CVE-[0-9-]{1,20}", cve.strip(), re.ASCII) for cve in cves)
+        and len(cves) < 100
+    ):
+        assert [each["Id"] for each in finding.get("Vulnerabilities", [])] == list(
+            dict.fromkeys(cve.strip() for cve in cves)
+        )
 
 
 def finding_of(value: Any, row: AssetRow = ROW, options: MappingOptions | None = None) -> dict[str, Any]:

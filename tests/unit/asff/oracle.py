@@ -1,7 +1,8 @@
 """What a finding must be, written down a second time: a struct that msgspec encodes, field by field.
 
-The package joins pieces that it has encoded before. Here nothing is kept and nothing is joined, and what matters most (id,
-state, severity, times, product fields, CVEs) is worked out by code of its own. Tests compare the two byte for byte.
+The package joins pieces that it has encoded before. Here nothing is kept and nothing is joined, and what matters most
+(id, state, severity, times, product fields, CVEs) is worked out by code of its own. Tests compare the two byte for
+byte.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class CveEntry(Struct, rename="pascal", omit_defaults=True):
 
 
 class Finding(Struct, rename="pascal", gc=False):
-    """An ASFF finding, in the order in which it is written. The id stands at the front, where the import looks for it."""
+    """An ASFF finding, in the order in which it is written. The id stands at the front, where the import looks for
+    it.
+    """
 
     schema_version: str
     id: str
@@ -80,7 +83,9 @@ class Finding(Struct, rename="pascal", gc=False):
     vulnerabilities: list[CveEntry] | UnsetType = UNSET
 
 
-def expected_line(record: Vulnerability, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions) -> bytes:
+def expected_line(
+    record: Vulnerability, plugin: PluginParts, resource: Resource, product_arn: str, options: MappingOptions
+) -> bytes:
     """The line that the package must give for a record.
 
     :raises UnmappableError: with the reason that it must give.
@@ -171,7 +176,9 @@ def _is_archived(record: Vulnerability, options: MappingOptions) -> bool:
     return fixed or (accepted and options.accepted_risks == "archive")
 
 
-def _product_fields(record: Vulnerability, plugin: PluginParts, resource: Resource, options: MappingOptions) -> dict[str, str]:
+def _product_fields(
+    record: Vulnerability, plugin: PluginParts, resource: Resource, options: MappingOptions
+) -> dict[str, str]:
     port = record.port
     modification = (record.severity_modification_type or "").strip().upper()
     modification = "" if modification == "NONE" else modification
@@ -231,7 +238,9 @@ def _package(item: SoftwareVuln) -> dict[str, str | None]:
         "PackageManager": manager,
         "FilePath": item.path,
         "FixedInVersion": fixed_in,
-        "Remediation": f"Potential finding{why}: confirm that this package is affected before you change it." if item.potential else None,
+        "Remediation": f"Potential finding{why}: confirm that this package is affected before you change it."
+        if item.potential
+        else None,
     }
 
 

@@ -35,7 +35,10 @@ def test_index_time_counts_under_either_name_and_the_later_one_wins(name):
 
 
 def test_a_moment_before_the_index_time_stays_to_the_microsecond():
-    assert finding_of(record(last_found="2024-02-01T00:09:59.999999Z", indexed=None, indexed_at=INDEXED))["LastObservedAt"] == "2024-02-01T00:09:59.999999Z"
+    assert (
+        finding_of(record(last_found="2024-02-01T00:09:59.999999Z", indexed=None, indexed_at=INDEXED))["LastObservedAt"]
+        == "2024-02-01T00:09:59.999999Z"
+    )
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
@@ -43,7 +46,9 @@ def test_a_fix_that_another_scanner_reports_is_newer_than_what_a_clock_ahead_sai
     life = [
         record(last_found=AHEAD),
         record(state="FIXED", last_found=AHEAD, last_fixed="2024-02-01T09:00:00Z", indexed="2024-02-01T09:05:00Z"),
-        record(state="REOPENED", last_found="2024-02-01T10:00:00Z", resurfaced_date=AHEAD, indexed="2024-02-01T10:05:00Z"),
+        record(
+            state="REOPENED", last_found="2024-02-01T10:00:00Z", resurfaced_date=AHEAD, indexed="2024-02-01T10:05:00Z"
+        ),
     ]
     stored: dict = {}
     for number in order:
@@ -64,17 +69,25 @@ def test_index_time_after_tenables_clock_is_ignored_and_so_is_every_such_time(in
 
 
 def test_time_of_tenables_clock_itself_counts():
-    assert finding_of(record(indexed="2024-02-01T12:00:00Z"), options=MappingOptions(latest=NOW))["UpdatedAt"] == "2024-02-01T12:00:00.000Z"
+    assert (
+        finding_of(record(indexed="2024-02-01T12:00:00Z"), options=MappingOptions(latest=NOW))["UpdatedAt"]
+        == "2024-02-01T12:00:00.000Z"
+    )
 
 
 def test_record_whose_every_time_is_in_the_future_has_none():
     future = dict.fromkeys(("first_found", "last_found", "indexed"), AHEAD)
     with pytest.raises(UnmappableError, match="no time that can be read and is not in the future"):
         finding_of(record(**future), options=MappingOptions(latest=NOW))
-    assert finding_of(record(**future), options=MappingOptions(latest=NOW + timedelta(days=2)))["UpdatedAt"] == "2024-02-03T00:00:00.000Z"
+    assert (
+        finding_of(record(**future), options=MappingOptions(latest=NOW + timedelta(days=2)))["UpdatedAt"]
+        == "2024-02-03T00:00:00.000Z"
+    )
 
 
-@pytest.mark.parametrize("times", [{"last_found": AHEAD}, {"last_found": AHEAD, "indexed": None, "indexed_at": INDEXED}])
+@pytest.mark.parametrize(
+    "times", [{"last_found": AHEAD}, {"last_found": AHEAD, "indexed": None, "indexed_at": INDEXED}]
+)
 def test_window_looks_at_the_index_time_where_a_clock_was_ahead(times):
     moment = own_time(decode(record(**times)))
     assert moment is not None

@@ -56,7 +56,11 @@ def test_record_without_a_port_has_zero_and_none(port):
 
 
 def test_finding_id_is_distinct_per_port():
-    ids = {finding_of(record(port={"port": port, "protocol": protocol}))["Id"] for port in (443, 8443) for protocol in ("TCP", "UDP")}
+    ids = {
+        finding_of(record(port={"port": port, "protocol": protocol}))["Id"]
+        for port in (443, 8443)
+        for protocol in ("TCP", "UDP")
+    }
     assert len(ids) == 4
 
 
@@ -86,11 +90,16 @@ def test_updated_at_is_the_maximum(latest):
     """Of what happened, where the record has no index time, which nothing can be later than."""
     times = dict.fromkeys(("last_found", "last_fixed", "resurfaced_date", "indexed"), "2024-03-01T00:00:00Z")
     times["indexed"] = times["indexed"] if latest == "indexed" else None
-    assert finding_of(record(**{**times, latest: "2024-03-01T00:00:00.001Z"}))["UpdatedAt"] == "2024-03-01T00:00:00.001Z"
+    assert (
+        finding_of(record(**{**times, latest: "2024-03-01T00:00:00.001Z"}))["UpdatedAt"] == "2024-03-01T00:00:00.001Z"
+    )
 
 
 def test_times_are_compared_as_moments_and_not_as_texts():
-    assert finding_of(record(last_found="2024-03-01T00:00:00+05:00", indexed="2024-02-29T20:00:00Z"))["UpdatedAt"] == "2024-02-29T20:00:00.000Z"
+    assert (
+        finding_of(record(last_found="2024-03-01T00:00:00+05:00", indexed="2024-02-29T20:00:00Z"))["UpdatedAt"]
+        == "2024-02-29T20:00:00.000Z"
+    )
 
 
 def test_created_at_is_never_after_updated_at():
@@ -121,20 +130,44 @@ def test_record_without_any_time_is_unmappable():
 
 
 @pytest.mark.parametrize(
-    ("number", "label", "word"), [(0, "INFORMATIONAL", "info"), (1, "LOW", "low"), (2, "MEDIUM", "medium"), (3, "HIGH", "high"), (4, "CRITICAL", "critical")]
+    ("number", "label", "word"),
+    [
+        (0, "INFORMATIONAL", "info"),
+        (1, "LOW", "low"),
+        (2, "MEDIUM", "medium"),
+        (3, "HIGH", "high"),
+        (4, "CRITICAL", "critical"),
+    ],
 )
 def test_severity_labels(number, label, word):
-    assert finding_of(record(severity_id=number, severity=None))["FindingProviderFields"]["Severity"] == {"Label": label, "Original": word}
-    assert finding_of(record(severity_id=None, severity=word.upper()))["FindingProviderFields"]["Severity"] == {"Label": label, "Original": word.upper()}
+    assert finding_of(record(severity_id=number, severity=None))["FindingProviderFields"]["Severity"] == {
+        "Label": label,
+        "Original": word,
+    }
+    assert finding_of(record(severity_id=None, severity=word.upper()))["FindingProviderFields"]["Severity"] == {
+        "Label": label,
+        "Original": word.upper(),
+    }
 
 
 def test_severity_number_is_preferred_to_the_word_which_stays_as_original():
-    assert finding_of(record(severity_id=3, severity="low"))["FindingProviderFields"]["Severity"] == {"Label": "HIGH", "Original": "low"}
+    assert finding_of(record(severity_id=3, severity="low"))["FindingProviderFields"]["Severity"] == {
+        "Label": "HIGH",
+        "Original": "low",
+    }
 
 
 @pytest.mark.parametrize(
     ("number", "word", "expected"),
-    [(5, "low", 1), (-1, " Low ", 1), (None, "none", None), (None, None, None), (7, "", None), (0, "critical", 0), (4, "info", 4)],
+    [
+        (5, "low", 1),
+        (-1, " Low ", 1),
+        (None, "none", None),
+        (None, None, None),
+        (7, "", None),
+        (0, "critical", 0),
+        (4, "info", 4),
+    ],
 )
 def test_severity_id_of(number, word, expected):
     assert severity_id_of(vulnerability(severity_id=number, severity=word)) == expected
@@ -151,7 +184,9 @@ def test_record_without_a_severity_is_unmappable():
 
 
 def test_types_stand_in_the_provider_fields_and_tell_cve_by_content():
-    assert finding_of(record())["FindingProviderFields"]["Types"] == ["Software and Configuration Checks/Vulnerabilities/CVE"]
+    assert finding_of(record())["FindingProviderFields"]["Types"] == [
+        "Software and Configuration Checks/Vulnerabilities/CVE"
+    ]
     finding = finding_of(plugin_record())
     assert finding["FindingProviderFields"]["Types"] == ["Software and Configuration Checks/Vulnerabilities"]
     assert "Vulnerabilities" not in finding
@@ -167,10 +202,20 @@ def test_criticality_zero_is_sent():
 
 
 def test_what_belongs_to_the_customer_is_never_sent():
-    full = record(workflow="x", note="y", verification_state="z", severity_modification_type="ACCEPTED", recast_reason="because")
-    assert not {"Workflow", "WorkflowState", "Note", "UserDefinedFields", "VerificationState", "Severity", "Types", "Confidence", "Criticality"} & set(
-        finding_of(full)
+    full = record(
+        workflow="x", note="y", verification_state="z", severity_modification_type="ACCEPTED", recast_reason="because"
     )
+    assert not {
+        "Workflow",
+        "WorkflowState",
+        "Note",
+        "UserDefinedFields",
+        "VerificationState",
+        "Severity",
+        "Types",
+        "Confidence",
+        "Criticality",
+    } & set(finding_of(full))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +254,10 @@ def test_accepted_risk_is_archived_or_imported(modification, options, expected):
 
 
 def test_fixed_and_accepted_is_archived_under_either_option():
-    assert finding_of(record(state="FIXED", severity_modification_type="ACCEPTED"), options=IMPORT)["RecordState"] == "ARCHIVED"
+    assert (
+        finding_of(record(state="FIXED", severity_modification_type="ACCEPTED"), options=IMPORT)["RecordState"]
+        == "ARCHIVED"
+    )
 
 
 def test_accepted_risks_are_archived_by_default():
@@ -218,7 +266,10 @@ def test_accepted_risks_are_archived_by_default():
 
 def test_product_fields_say_where_and_what():
     full = record(
-        finding_id="f-1", source="NESSUS", output=" \n out \n", plugin={"id": 1, "family": "Web", "type": "remote", "vpr": {"score": 9.1}, "cve": ["CVE-1"]}
+        finding_id="f-1",
+        source="NESSUS",
+        output=" \n out \n",
+        plugin={"id": 1, "family": "Web", "type": "remote", "vpr": {"score": 9.1}, "cve": ["CVE-1"]},
     )
     row = msgspec.structs.replace(ROW, tags='{"team":["red"]}', instance_name="web-1", instance_type="t2.micro")
     assert fields_of(full, row) == {
@@ -241,7 +292,14 @@ def test_product_fields_say_where_and_what():
 
 
 def test_product_fields_hold_nothing_empty():
-    blank = {"state": " ", "output": "\x00", "source": None, "finding_id": "\n", "severity_modification_type": "", "recast_reason": " "}
+    blank = {
+        "state": " ",
+        "output": "\x00",
+        "source": None,
+        "finding_id": "\n",
+        "severity_modification_type": "",
+        "recast_reason": " ",
+    }
     bare = record(**blank, port={"port": None, "protocol": " ", "service": ""}, plugin={"id": 1})
     assert fields_of(bare) == {"asset_uuid": "asset-1"}
 
@@ -252,20 +310,34 @@ def test_port_zero_is_told():
 
 def test_product_fields_tell_a_recast_and_its_reason():
     fields = fields_of(record(severity_modification_type="recasted", severity_default_id=0, recast_reason="we know"))
-    assert (fields["severity_modification"], fields["severity_default_id"], fields["recast_reason"]) == ("RECASTED", "0", "we know")
+    assert (fields["severity_modification"], fields["severity_default_id"], fields["recast_reason"]) == (
+        "RECASTED",
+        "0",
+        "we know",
+    )
 
 
 def test_product_fields_tell_a_reason_without_a_recast_and_a_recast_without_a_reason():
     changed = ("severity_modification", "severity_default_id", "recast_reason")
     reason = fields_of(record(severity_modification_type=None, severity_default_id=3, recast_reason="we know"))
-    assert {name: reason.get(name) for name in changed} == {"severity_modification": None, "severity_default_id": None, "recast_reason": "we know"}
+    assert {name: reason.get(name) for name in changed} == {
+        "severity_modification": None,
+        "severity_default_id": None,
+        "recast_reason": "we know",
+    }
     recast = fields_of(record(severity_modification_type="RECASTED", severity_default_id=3))
-    assert {name: recast.get(name) for name in changed} == {"severity_modification": "RECASTED", "severity_default_id": "3", "recast_reason": None}
+    assert {name: recast.get(name) for name in changed} == {
+        "severity_modification": "RECASTED",
+        "severity_default_id": "3",
+        "recast_reason": None,
+    }
 
 
 @pytest.mark.parametrize("modification", ["NONE", "none", " ", None])
 def test_product_fields_tell_no_recast_where_there_is_none(modification):
-    assert not {"severity_modification", "severity_default_id"} & set(fields_of(record(severity_modification_type=modification, severity_default_id=3)))
+    assert not {"severity_modification", "severity_default_id"} & set(
+        fields_of(record(severity_modification_type=modification, severity_default_id=3))
+    )
 
 
 def test_output_is_cut_to_its_limit():
@@ -277,7 +349,10 @@ def test_packages_of_the_record_stand_in_its_vulnerabilities():
     software = [{"product": "httpd", "version": "2.4"}, {"product": "openssl", "vulnerabilities": ["CVE-2024-0002"]}]
     httpd, openssl = {"Name": "httpd", "Version": "2.4"}, {"Name": "openssl"}
     found = finding_of(record(software_vulns=software))["Vulnerabilities"]
-    assert {each["Id"]: each["VulnerablePackages"] for each in found} == {"CVE-2024-0001": [httpd], "CVE-2024-0002": [httpd, openssl]}
+    assert {each["Id"]: each["VulnerablePackages"] for each in found} == {
+        "CVE-2024-0001": [httpd],
+        "CVE-2024-0002": [httpd, openssl],
+    }
     assert not any("VulnerablePackages" in each for each in finding_of(record(software_vulns=[]))["Vulnerabilities"])
 
 
@@ -306,14 +381,20 @@ def shown(line: bytes, name: str) -> list[str]:
 
 
 def test_350_cves_with_20_addresses_fit():
-    line = line_of(plugin_record(cve=cves(350), see_also=[f"https://example.com/{number}/" + "x" * 100 for number in range(20)], **SCORES))
+    line = line_of(
+        plugin_record(
+            cve=cves(350), see_also=[f"https://example.com/{number}/" + "x" * 100 for number in range(20)], **SCORES
+        )
+    )
     assert shown(line, "Cvss") == cves(350)
     assert shown(line, "ReferenceUrls") == cves(1)
     assert "cve_kept" not in str(line)
 
 
 def test_finding_over_240_kilobytes_loses_the_packages_of_later_cves_first():
-    line = line_of({**plugin_record(cve=cves(100), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES})
+    line = line_of(
+        {**plugin_record(cve=cves(100), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES}
+    )
     with_packages = shown(line, "VulnerablePackages")
     assert 5 < len(with_packages) < 20
     assert with_packages == cves(len(with_packages))
@@ -324,7 +405,9 @@ def test_finding_over_240_kilobytes_loses_the_packages_of_later_cves_first():
 
 
 def test_scores_of_later_cves_are_given_up_before_the_packages_of_the_first():
-    line = line_of({**plugin_record(cve=cves(3_000), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES})
+    line = line_of(
+        {**plugin_record(cve=cves(3_000), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES}
+    )
     scored = shown(line, "Cvss")
     assert 300 < len(scored) < 600
     assert scored == shown(line, "Vendor") == shown(line, "EpssScore") == cves(len(scored))
@@ -334,14 +417,18 @@ def test_scores_of_later_cves_are_given_up_before_the_packages_of_the_first():
 
 
 def test_packages_of_the_first_cve_are_given_up_before_any_cve():
-    line = line_of({**plugin_record(cve=cves(9_300), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES})
+    line = line_of(
+        {**plugin_record(cve=cves(9_300), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES}
+    )
     assert shown(line, "Id") == cves(9_300)
     assert b"VulnerablePackages" not in line
     assert shown(line, "ReferenceUrls") == cves(1)
 
 
 def test_cves_are_given_up_last_and_those_that_are_left_are_counted():
-    line = line_of({**plugin_record(cve=cves(10_000), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES})
+    line = line_of(
+        {**plugin_record(cve=cves(10_000), see_also=["https://example.com/"], **SCORES), "software_vulns": PACKAGES}
+    )
     finding = json.loads(line)
     kept = shown(line, "Id")
     assert 9_300 < len(kept) < 10_000
@@ -356,17 +443,38 @@ def test_cves_are_given_up_last_and_those_that_are_left_are_counted():
 def test_longest_texts_everywhere_stay_below_the_limit():
     # Three bytes per UTF-16 unit is the most that there is.
     resource_tags = json.dumps({f"{number:03d}" + "漢" * 125: "漢" * 256 for number in range(50)})
-    row = msgspec.structs.replace(ROW, resource_tags=resource_tags, tags=json.dumps({"漢": ["漢" * 2048]}), name="漢" * 2048, instance_type="漢" * 2048)
-    everything = dict.fromkeys(("finding_id", "source", "output", "recast_reason", "severity_modification_type", "severity"), "漢" * 2048)
+    row = msgspec.structs.replace(
+        ROW,
+        resource_tags=resource_tags,
+        tags=json.dumps({"漢": ["漢" * 2048]}),
+        name="漢" * 2048,
+        instance_type="漢" * 2048,
+    )
+    everything = dict.fromkeys(
+        ("finding_id", "source", "output", "recast_reason", "severity_modification_type", "severity"), "漢" * 2048
+    )
     port = {"port": "443", "protocol": "TCP", "service": "漢" * 2048}
-    line = line_of(record(**everything, port=port, plugin={"id": 1, **dict.fromkeys(("family", "type", "name", "description", "solution"), "漢" * 2048)}), row)
+    line = line_of(
+        record(
+            **everything,
+            port=port,
+            plugin={"id": 1, **dict.fromkeys(("family", "type", "name", "description", "solution"), "漢" * 2048)},
+        ),
+        row,
+    )
     assert 130_000 < len(line) <= 240_000
 
 
 def test_finding_that_no_cut_makes_fit_is_unmappable():
     one = decode(record())
     with pytest.raises(UnmappableError, match=r"it has 24\d{4} bytes, the limit is 240000"):
-        finding_json(one, plugin_parts(decode_plugin(bytes(one.plugin))), ec2_resource(ROW), "arn:" + "x" * 240_000, MappingOptions())
+        finding_json(
+            one,
+            plugin_parts(decode_plugin(bytes(one.plugin))),
+            ec2_resource(ROW),
+            "arn:" + "x" * 240_000,
+            MappingOptions(),
+        )
 
 
 def test_id_over_the_limit_is_unmappable_with_its_length():
@@ -381,10 +489,16 @@ def test_unmappable_is_a_value_error():
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"state": "FIXED", "last_fixed": "2024-03-01T00:00:00Z", "last_found": "2024-01-01T00:00:00Z"}, "2024-03-01T00:00:00.000Z"),
+        (
+            {"state": "FIXED", "last_fixed": "2024-03-01T00:00:00Z", "last_found": "2024-01-01T00:00:00Z"},
+            "2024-03-01T00:00:00.000Z",
+        ),
         ({"state": "FIXED", "last_found": "2024-01-01T00:00:00Z"}, "2024-01-01T00:00:00.000Z"),
         ({"state": "FIXED", "last_fixed": "never", "last_found": "2024-01-01T00:00:00Z"}, "2024-01-01T00:00:00.000Z"),
-        ({"state": "OPEN", "last_fixed": "2024-03-01T00:00:00Z", "last_found": "2024-01-01T00:00:00Z"}, "2024-01-01T00:00:00.000Z"),
+        (
+            {"state": "OPEN", "last_fixed": "2024-03-01T00:00:00Z", "last_found": "2024-01-01T00:00:00Z"},
+            "2024-01-01T00:00:00.000Z",
+        ),
         ({"state": "REOPENED", "last_fixed": "2024-03-01T00:00:00Z"}, None),
         ({}, None),
     ],

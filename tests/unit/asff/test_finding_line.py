@@ -16,19 +16,38 @@ from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import Resource, ec2_resource
 from tests.unit.asff.mapping import RECORD, ROW, checked_line, decode, line_of, record
 
-texts = st.none() | st.text(max_size=80) | st.sampled_from(["", " ", "a\tb\nc", "\x00x", 'qu"ote\\', "é\u2028", "x" * 3000])
-times = st.none() | st.sampled_from(
-    ["2024-01-01T00:00:00Z", "2024-01-01T00:00:00.123Z", "2024-01-01T00:00:00.123456Z", "2019-11-31T00:00:00Z", "", "x", 1_700_000_000, 0]
+texts = (
+    st.none() | st.text(max_size=80) | st.sampled_from(["", " ", "a\tb\nc", "\x00x", 'qu"ote\\', "é\u2028", "x" * 3000])
 )
-packages = st.fixed_dictionaries({"product": texts, "version": texts, "vulnerabilities": st.none() | st.just(["CVE-2024-0001"])})
+times = st.none() | st.sampled_from(
+    [
+        "2024-01-01T00:00:00Z",
+        "2024-01-01T00:00:00.123Z",
+        "2024-01-01T00:00:00.123456Z",
+        "2019-11-31T00:00:00Z",
+        "",
+        "x",
+        1_700_000_000,
+        0,
+    ]
+)
+packages = st.fixed_dictionaries(
+    {"product": texts, "version": texts, "vulnerabilities": st.none() | st.just(["CVE-2024-0001"])}
+)
 plugins = st.fixed_dictionaries(
     {"id": st.integers(0, 300_000), "family": st.sampled_from([None, "Web Servers", "Default Unix Accounts"])},
-    optional={"cve": st.lists(st.sampled_from([f"CVE-2024-000{number}" for number in range(9)]), max_size=4), "name": texts},
+    optional={
+        "cve": st.lists(st.sampled_from([f"CVE-2024-000{number}" for number in range(9)]), max_size=4),
+        "name": texts,
+    },
 )
 records = st.fixed_dictionaries(
     {
         "plugin": plugins,
-        "port": st.none() | st.fixed_dictionaries({"port": st.none() | st.integers(0, 70_000) | texts, "protocol": texts, "service": texts}),
+        "port": st.none()
+        | st.fixed_dictionaries(
+            {"port": st.none() | st.integers(0, 70_000) | texts, "protocol": texts, "service": texts}
+        ),
         "severity": texts,
         "severity_default_id": st.none() | st.integers(0, 4),
         "severity_modification_type": st.sampled_from([None, "", "NONE", "none", "RECASTED", " accepted "]),
@@ -41,7 +60,9 @@ records = st.fixed_dictionaries(
         "software_vulns": st.none() | st.lists(packages, max_size=3),
     }
 )
-options = st.builds(MappingOptions, st.sampled_from(["archive", "import"]), st.sampled_from(["port", "tvm2aws"]), st.booleans())
+options = st.builds(
+    MappingOptions, st.sampled_from(["archive", "import"]), st.sampled_from(["port", "tvm2aws"]), st.booleans()
+)
 
 
 def outcome(value, chosen) -> bytes | str:
@@ -61,18 +82,27 @@ def test_joined_pieces_are_the_bytes_of_the_struct(changes, chosen):
 
 
 @pytest.mark.parametrize("scheme", ["port", "tvm2aws"])
-@pytest.mark.parametrize("without", ["finding_id", "output", "port", "state", "source", "first_found", "last_found", "indexed"])
+@pytest.mark.parametrize(
+    "without", ["finding_id", "output", "port", "state", "source", "first_found", "last_found", "indexed"]
+)
 def test_a_record_without_a_field_is_joined_like_any_other(scheme, without):
     chosen = MappingOptions(id_scheme=scheme)
     assert line_of(record(**{without: None}), options=chosen) != line_of(record(), options=chosen)
 
 
 def test_long_texts_are_not_kept():
-    value = record(state="x" * 100_000, port={"port": "9" * 1000, "protocol": "p" * 1000, "service": "s" * 1000}, severity="y" * 1000, first_found="1" * 1000)
+    value = record(
+        state="x" * 100_000,
+        port={"port": "9" * 1000, "protocol": "p" * 1000, "service": "s" * 1000},
+        severity="y" * 1000,
+        first_found="1" * 1000,
+    )
     for chosen in (MappingOptions(), MappingOptions(id_scheme="tvm2aws")):
         outcome(value, chosen)
     for table in (record_fields.times_memo, record_fields.location_memo, record_fields.provider_fields_memo):
-        assert sum(sys.getsizeof(text) for key in table for text in key if isinstance(text, str) and len(text) > 64) == 0
+        assert (
+            sum(sys.getsizeof(text) for key in table for text in key if isinstance(text, str) and len(text) > 64) == 0
+        )
 
 
 def test_tables_of_what_is_kept_are_bounded(monkeypatch):
@@ -148,13 +178,19 @@ def test_a_finding_without_cves_over_the_limit_is_refused():
         with_arn(LIMIT, plugin={"id": 1}, software_vulns=PACKAGES)
 
 
-@pytest.mark.parametrize(("scheme", "around"), [("port", len("eu-west-1/111122223333//1/tcp/443")), ("tvm2aws", len("eu-west-1//1"))])
+@pytest.mark.parametrize(
+    ("scheme", "around"), [("port", len("eu-west-1/111122223333//1/tcp/443")), ("tvm2aws", len("eu-west-1//1"))]
+)
 def test_an_id_of_512_characters_is_sent_and_one_of_513_is_refused(scheme, around):
     one = decode(record(plugin={"id": 1}))
 
     def line(length: int) -> bytes:
-        resource = Resource("111122223333", "eu-west-1", "r" * (length - around), msgspec.Raw(b"[{}]"), {"asset_uuid": "a"}, None)
-        return checked_line(one, plugin_parts(decode_plugin(b'{"id":1}')), resource, "arn:x", MappingOptions(id_scheme=scheme))
+        resource = Resource(
+            "111122223333", "eu-west-1", "r" * (length - around), msgspec.Raw(b"[{}]"), {"asset_uuid": "a"}, None
+        )
+        return checked_line(
+            one, plugin_parts(decode_plugin(b'{"id":1}')), resource, "arn:x", MappingOptions(id_scheme=scheme)
+        )
 
     for length in (399, 400, 401, 511, 512):
         assert len(json.loads(line(length))["Id"]) == length

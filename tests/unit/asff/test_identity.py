@@ -18,7 +18,14 @@ from airflow_provider_tenable.asff.resource import Resource
 from airflow_provider_tenable.tenable_vm.records import Plugin
 
 GOLDEN = json.loads((DATA / "golden_finding_ids.json").read_text())
-USUAL = {"region": "eu-west-1", "account": "111122223333", "resource": "i-0123456789abcdef0", "plugin": 1, "protocol": "TCP", "port": 443}
+USUAL = {
+    "region": "eu-west-1",
+    "account": "111122223333",
+    "resource": "i-0123456789abcdef0",
+    "plugin": 1,
+    "protocol": "TCP",
+    "port": 443,
+}
 
 
 @pytest.mark.parametrize("row", GOLDEN, ids=lambda row: row["id"])
@@ -32,20 +39,37 @@ def test_ids_of_findings_are_those_of_the_table(row):
     """The id that stands in what is sent, by the code that writes it."""
     resource = Resource(row["account"], row["region"], row["resource"], msgspec.Raw(b"[{}]"), {"asset_uuid": "a"}, None)
     value = record(port={"port": row["port"], "protocol": row["protocol"]}, plugin={"id": row["plugin"]})
-    line = checked_line(decode(value), plugin_parts(Plugin(id=row["plugin"])), resource, "arn:x", MappingOptions(id_scheme=row["scheme"]))
+    line = checked_line(
+        decode(value),
+        plugin_parts(Plugin(id=row["plugin"])),
+        resource,
+        "arn:x",
+        MappingOptions(id_scheme=row["scheme"]),
+    )
     assert json.loads(line)["Id"] == row["id"]
 
 
 @pytest.mark.parametrize(
     ("part", "other"),
-    [("region", "eu-west-2"), ("account", "111122223334"), ("resource", "i-0123456789abcdef1"), ("plugin", 2), ("protocol", "UDP"), ("port", 8443)],
+    [
+        ("region", "eu-west-2"),
+        ("account", "111122223334"),
+        ("resource", "i-0123456789abcdef1"),
+        ("plugin", 2),
+        ("protocol", "UDP"),
+        ("port", 8443),
+    ],
 )
 def test_finding_id_is_distinct_per(part, other):
     assert identity.finding_id("port", **USUAL) != identity.finding_id("port", **{**USUAL, part: other})
 
 
 def test_finding_id_is_the_same_for_the_same_port_however_written():
-    ids = {identity.finding_id("port", **{**USUAL, "port": port, "protocol": protocol}) for port in (443, "443", " 443") for protocol in ("TCP", "tcp ")}
+    ids = {
+        identity.finding_id("port", **{**USUAL, "port": port, "protocol": protocol})
+        for port in (443, "443", " 443")
+        for protocol in ("TCP", "tcp ")
+    }
     assert ids == {"eu-west-1/111122223333/i-0123456789abcdef0/1/tcp/443"}
 
 
@@ -94,7 +118,9 @@ def test_id_at_the_limit_passes_and_one_over_is_refused():
 
 
 def test_tvm2aws_ids_leave_out_account_and_port():
-    assert identity.finding_id("tvm2aws", **USUAL) == identity.finding_id("tvm2aws", **{**USUAL, "port": 1, "account": "9" * 12})
+    assert identity.finding_id("tvm2aws", **USUAL) == identity.finding_id(
+        "tvm2aws", **{**USUAL, "port": 1, "account": "9" * 12}
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,11 +187,23 @@ def test_region_is_taken_from_the_zone_where_only_that_is_known(region, zone, ex
 @pytest.mark.parametrize(
     ("product", "region", "arn"),
     [
-        ("tenable/vulnerability-management", "eu-west-1", "arn:aws:securityhub:eu-west-1::product/tenable/vulnerability-management"),
+        (
+            "tenable/vulnerability-management",
+            "eu-west-1",
+            "arn:aws:securityhub:eu-west-1::product/tenable/vulnerability-management",
+        ),
         ("default", "eu-west-1", "arn:aws:securityhub:eu-west-1:111122223333:product/111122223333/default"),
         ("acme/scanner", "eu-west-1", "arn:aws:securityhub:eu-west-1::product/acme/scanner"),
-        ("tenable/vulnerability-management", "us-gov-west-1", "arn:aws-us-gov:securityhub:us-gov-west-1:111122223333:product/111122223333/default"),
-        ("tenable/vulnerability-management", "cn-north-1", "arn:aws-cn:securityhub:cn-north-1:111122223333:product/111122223333/default"),
+        (
+            "tenable/vulnerability-management",
+            "us-gov-west-1",
+            "arn:aws-us-gov:securityhub:us-gov-west-1:111122223333:product/111122223333/default",
+        ),
+        (
+            "tenable/vulnerability-management",
+            "cn-north-1",
+            "arn:aws-cn:securityhub:cn-north-1:111122223333:product/111122223333/default",
+        ),
         ("acme/scanner", "cn-north-1", "arn:aws-cn:securityhub:cn-north-1::product/acme/scanner"),
     ],
 )
@@ -179,7 +217,16 @@ def test_instance_ids_of_both_lengths_are_known(value):
 
 
 @pytest.mark.parametrize(
-    "value", ["ec244de6a6e-4004-4d20-9596-88edf73dd00d", "i-", "i-1234567", "i-123456789012345678", "i-ABCDEF12", "mi-12345678", "i-12345678\n"]
+    "value",
+    [
+        "ec244de6a6e-4004-4d20-9596-88edf73dd00d",
+        "i-",
+        "i-1234567",
+        "i-123456789012345678",
+        "i-ABCDEF12",
+        "mi-12345678",
+        "i-12345678\n",
+    ],
 )
 def test_what_is_no_instance_id_is_told(value):
     assert not aws.INSTANCE.fullmatch(value)
@@ -187,7 +234,14 @@ def test_what_is_no_instance_id_is_told(value):
 
 @pytest.mark.parametrize(
     ("value", "good"),
-    [("012345678901", True), ("12345678901", False), ("1234567890123", False), ("١٢٣٤٥٦٧٨٩٠١٢", False), ("a" * 64, False), ("0123 5678901", False)],
+    [
+        ("012345678901", True),
+        ("12345678901", False),
+        ("1234567890123", False),
+        ("١٢٣٤٥٦٧٨٩٠١٢", False),
+        ("a" * 64, False),
+        ("0123 5678901", False),
+    ],
 )
 def test_account_is_twelve_ascii_digits(value, good):
     assert bool(aws.ACCOUNT.fullmatch(value)) is good

@@ -50,7 +50,15 @@ def test_each_control_character_is_dropped_even_where_it_is_the_only_one(control
 
 
 @pytest.mark.parametrize(
-    ("text", "decoded"), [("&lt;", "<"), ("&#62;", ">"), ("&#x3e;", ">"), ("&#0000000000000062;", ">"), ("&notit;", "&notit;"), ("&lt", "&lt")]
+    ("text", "decoded"),
+    [
+        ("&lt;", "<"),
+        ("&#62;", ">"),
+        ("&#x3e;", ">"),
+        ("&#0000000000000062;", ">"),
+        ("&notit;", "&notit;"),
+        ("&lt", "&lt"),
+    ],
 )
 def test_complete_entities_alone_are_decoded(text, decoded):
     assert limits.prose(text, 30) == decoded
@@ -175,7 +183,9 @@ def test_text_fits_and_is_idempotent(value, limit):
     cut.encode()
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=80), st.integers(1, 64))
+@given(
+    st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=80), st.integers(1, 64)
+)
 @settings(max_examples=200, deadline=None)
 def test_cut_text_is_a_prefix_of_whole_characters(value, limit):
     cut = limits.text(value, limit)

@@ -44,7 +44,10 @@ def test_pieces_that_are_put_into_a_finding_as_they_are_hold_the_plugin():
     assert parts.id_text == b"7"
     assert parts.id_field == b',"GeneratorId":"7"'
     assert parts.text_fields == b'"Title":"A","Description":"B","FindingProviderFields":'
-    assert json.loads(b"{%b}" % parts.link_fields) == {"SourceUrl": PAGE, "Remediation": json.loads(bytes(parts.remediation))}
+    assert json.loads(b"{%b}" % parts.link_fields) == {
+        "SourceUrl": PAGE,
+        "Remediation": json.loads(bytes(parts.remediation)),
+    }
 
 
 def test_title_is_the_name_decoded_and_cut():
@@ -76,7 +79,11 @@ def test_type_says_cve_only_where_there_is_one():
 
 
 def test_each_cve_is_one_vulnerability_once_and_in_order():
-    assert [each["Id"] for each in vulnerabilities_of(cve=["CVE-2", " CVE-1 ", "CVE-2", "", "x" * 33, "y" * 32])] == ["CVE-2", "CVE-1", "y" * 32]
+    assert [each["Id"] for each in vulnerabilities_of(cve=["CVE-2", " CVE-1 ", "CVE-2", "", "x" * 33, "y" * 32])] == [
+        "CVE-2",
+        "CVE-1",
+        "y" * 32,
+    ]
 
 
 def test_vulnerability_without_scores_has_only_its_vendor():
@@ -136,10 +143,25 @@ def test_exploit_and_fix_are_yes_or_no(value, word):
 
 
 def test_vendor_is_tenable_with_its_severity_and_times():
-    (one,) = vulnerabilities_of(cve=["CVE-1"], risk_factor="High", publication_date="2022-01-12T00:00:00Z", modification_date="2018-02-31T00:00:00Z")
-    assert one["Vendor"] == {"Name": "Tenable", "Url": PAGE, "VendorSeverity": "High", "VendorCreatedAt": "2022-01-12T00:00:00.000Z"}
+    (one,) = vulnerabilities_of(
+        cve=["CVE-1"],
+        risk_factor="High",
+        publication_date="2022-01-12T00:00:00Z",
+        modification_date="2018-02-31T00:00:00Z",
+    )
+    assert one["Vendor"] == {
+        "Name": "Tenable",
+        "Url": PAGE,
+        "VendorSeverity": "High",
+        "VendorCreatedAt": "2022-01-12T00:00:00.000Z",
+    }
     (one,) = vulnerabilities_of(cve=["CVE-1"], risk_factor="x" * 33, modification_date="2022-05-06T00:00:00Z")
-    assert one["Vendor"] == {"Name": "Tenable", "Url": PAGE, "VendorSeverity": "x" * 31 + "…", "VendorUpdatedAt": "2022-05-06T00:00:00.000Z"}
+    assert one["Vendor"] == {
+        "Name": "Tenable",
+        "Url": PAGE,
+        "VendorSeverity": "x" * 31 + "…",
+        "VendorUpdatedAt": "2022-05-06T00:00:00.000Z",
+    }
 
 
 def test_reference_urls_are_the_distinct_addresses_up_to_twenty():
@@ -174,7 +196,14 @@ def test_solution_is_decoded_and_cut():
 
 
 def test_product_fields_of_a_plugin():
-    assert parts_of(family="Windows", type="local", vpr={"score": 6.7}, vpr_v2={"score": 0}, cvss3_base_score=8.8, cve=["CVE-1", "CVE-2"]).product_fields == {
+    assert parts_of(
+        family="Windows",
+        type="local",
+        vpr={"score": 6.7},
+        vpr_v2={"score": 0},
+        cvss3_base_score=8.8,
+        cve=["CVE-1", "CVE-2"],
+    ).product_fields == {
         "plugin_family": "Windows",
         "plugin_type": "local",
         "vpr_score": "6.7",
@@ -186,7 +215,13 @@ def test_product_fields_of_a_plugin():
 
 
 @pytest.mark.parametrize(
-    "raw", [b'{"id":7,"vpr":{"score":1' + b"0" * 400 + b"}}", b'{"id":7,"cvss3_base_score":1e999}', b'{"id":7,"vpr":{"score":NaN}}', b'{"id":7,"vpr_v2":[]}']
+    "raw",
+    [
+        b'{"id":7,"vpr":{"score":1' + b"0" * 400 + b"}}",
+        b'{"id":7,"cvss3_base_score":1e999}',
+        b'{"id":7,"vpr":{"score":NaN}}',
+        b'{"id":7,"vpr_v2":[]}',
+    ],
 )
 def test_absurd_scores_are_no_scores(raw):
     assert set(plugin_parts(decode_plugin(raw)).product_fields.values()) == {""}
@@ -201,7 +236,11 @@ def packages_of(software, **plugin):
 def test_packages_go_to_the_cves_they_were_found_in():
     software = [
         SoftwareVuln(
-            product="httpd", version="2.4", path="/usr/sbin/httpd", vulnerabilities=["CVE-1"], fixes=[Fix("kb", "5"), Fix("version", ""), Fix("version", "2.5")]
+            product="httpd",
+            version="2.4",
+            path="/usr/sbin/httpd",
+            vulnerabilities=["CVE-1"],
+            fixes=[Fix("kb", "5"), Fix("version", ""), Fix("version", "2.5")],
         ),
         SoftwareVuln(product="everywhere"),
         SoftwareVuln(product="elsewhere", vulnerabilities=["CVE-3"]),
@@ -235,7 +274,12 @@ def test_fix_of_a_package_manager_is_its_version_in_the_purl():
         fixes=[Fix("rpm", "pkg:rpm/centos/examplelib-libs@9.9.4-74.el7_6.1")],
         potential=False,
     )
-    assert found == {"Version": "9.9.4-61.el7", "Release": "61.el7", "PackageManager": "rpm", "FixedInVersion": "9.9.4-74.el7_6.1"}
+    assert found == {
+        "Version": "9.9.4-61.el7",
+        "Release": "61.el7",
+        "PackageManager": "rpm",
+        "FixedInVersion": "9.9.4-74.el7_6.1",
+    }
 
 
 def test_potential_package_is_marked_with_the_reasons():
@@ -253,21 +297,40 @@ def test_potential_package_is_marked_with_the_reasons():
         "Architecture": "amd64",
         "PackageManager": "deb",
         "FixedInVersion": "1.2-3+deb12u1",
-        "Remediation": "Potential finding (Backported, Managed): confirm that this package is affected before you change it.",
+        "Remediation": "Potential finding (Backported, Managed): confirm that this package is affected before you "
+        "change it.",
     }
     for reasons in (None, [], [" "]):
-        assert package_of(potential=True, potential_reasons=reasons)["Remediation"].startswith("Potential finding: confirm")
+        assert package_of(potential=True, potential_reasons=reasons)["Remediation"].startswith(
+            "Potential finding: confirm"
+        )
     assert package_of(potential=None, potential_reasons=["Managed"]) == {}
 
 
 def test_qualifiers_of_the_installed_package_count_before_those_of_the_fix():
-    found = package_of(identifier="pkg:rpm/x/p@1-1?arch=aarch64&epoch=1", fixes=[Fix("rpm", "pkg:rpm/x/p@2-2?arch=noarch&epoch=2&distro=el7")])
-    assert found == {"Epoch": "1", "Release": "1", "Architecture": "aarch64", "PackageManager": "rpm", "FixedInVersion": "2-2"}
+    found = package_of(
+        identifier="pkg:rpm/x/p@1-1?arch=aarch64&epoch=1",
+        fixes=[Fix("rpm", "pkg:rpm/x/p@2-2?arch=noarch&epoch=2&distro=el7")],
+    )
+    assert found == {
+        "Epoch": "1",
+        "Release": "1",
+        "Architecture": "aarch64",
+        "PackageManager": "rpm",
+        "FixedInVersion": "2-2",
+    }
 
 
 def test_package_manager_of_the_installed_package_is_known_without_a_fix():
-    assert package_of(identifier="pkg:npm/%40scope/p@1.0-rc.1", version="1.0-rc.1") == {"Version": "1.0-rc.1", "PackageManager": "npm"}
-    assert package_of(identifier="pkg:rpm/x/p", version="1-2.el9") == {"Version": "1-2.el9", "Release": "2.el9", "PackageManager": "rpm"}
+    assert package_of(identifier="pkg:npm/%40scope/p@1.0-rc.1", version="1.0-rc.1") == {
+        "Version": "1.0-rc.1",
+        "PackageManager": "npm",
+    }
+    assert package_of(identifier="pkg:rpm/x/p", version="1-2.el9") == {
+        "Version": "1-2.el9",
+        "Release": "2.el9",
+        "PackageManager": "rpm",
+    }
     assert package_of(identifier="cpe:2.3:a:example:server:2.4.58:*", version="2.4-58") == {"Version": "2.4-58"}
 
 
@@ -310,7 +373,9 @@ def test_fix_that_counts_may_be_beyond_the_packages_that_are_shown():
 
 
 def test_addresses_stand_with_the_first_cve_only():
-    first, *later = vulnerabilities_of(cve=["CVE-1", "CVE-2", "CVE-3"], see_also=["https://a.example/"], cvss3_base_score=5)
+    first, *later = vulnerabilities_of(
+        cve=["CVE-1", "CVE-2", "CVE-3"], see_also=["https://a.example/"], cvss3_base_score=5
+    )
     assert first.pop("ReferenceUrls") == ["https://a.example/"]
     assert [{**each, "Id": "CVE-1"} for each in later] == [first, first]
 
@@ -355,13 +420,17 @@ def test_what_is_kept_with_packages_is_bounded_and_the_same_whether_kept_or_not(
     for number in range(500):
         software = [SoftwareVuln(product="openssl", version=f"3.0.{number % 200}", path=f"/opt/{number % 200}/lib")]
         for _ in range(2):
-            assert with_packages(parts, served(*software)) == vulnerabilities._with_packages(parts, bytes(served(*software)))
+            assert with_packages(parts, served(*software)) == vulnerabilities._with_packages(
+                parts, bytes(served(*software))
+            )
         most = max(most, sum(len(key) + len(bytes(built or b"")) for (_, key), built in table._built.items()))
     assert 10_000 < most <= 20_000
 
 
 def test_packages_of_one_plugin_are_not_those_of_another():
     software = served(SoftwareVuln(product="openssl", version="3.0.1"))
-    one, other = (with_packages(plugin_parts(Plugin(id=number, cve=[f"CVE-2026-000{number}"])), software) for number in (1, 2))
+    one, other = (
+        with_packages(plugin_parts(Plugin(id=number, cve=[f"CVE-2026-000{number}"])), software) for number in (1, 2)
+    )
     assert b"CVE-2026-0001" in bytes(one or b"")
     assert b"CVE-2026-0002" in bytes(other or b"")

@@ -24,7 +24,9 @@ def test_an_ordinary_plugins_output_stands_in_the_finding():
         assert finding_of(with_plugin(**plugin))["ProductFields"][OUTPUT] == SECRET
 
 
-@pytest.mark.parametrize("change", [{}, {"finding_id": None}, {"plugin": {"id": 1, "family": "SNMP"}}, {"output": None}])
+@pytest.mark.parametrize(
+    "change", [{}, {"finding_id": None}, {"plugin": {"id": 1, "family": "SNMP"}}, {"output": None}]
+)
 def test_without_the_option_there_is_none_and_all_else_is_the_same(change):
     value = {**with_plugin(), **change}
     whole, quiet = finding_of(value), finding_of(value, options=QUIET)

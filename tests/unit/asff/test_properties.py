@@ -42,10 +42,17 @@ anything = st.recursive(
     | st.integers(-(10**25), 10**25)
     | st.floats()
     | surrogates
-    | st.sampled_from(["", " ", "0", "x" * 40_000, "&lt;&#9999999999;", "2024-02-30T00:00:00Z", "1" * 400, "http://localhost/", "a/b"]),
+    | st.sampled_from(
+        ["", " ", "0", "x" * 40_000, "&lt;&#9999999999;", "2024-02-30T00:00:00Z", "1" * 400, "http://localhost/", "a/b"]
+    ),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["id", "uuid", "raw", "score", "port", "key", "value", "product", "aws", "acr"]) | surrogates, inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["id", "uuid", "raw", "score", "port", "key", "value", "product", "aws", "acr"])
+            | surrogates,
+            inner,
+            max_size=3,
+        )
     ),
     max_leaves=6,
 )
@@ -54,7 +61,9 @@ times = st.one_of(
     st.integers(1, 2**40),
     st.sampled_from(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "", None, "now"]),
 )
-texts = st.text(max_size=30) | st.sampled_from(["x" * 3000, "&amp;" * 900, "\n\n", "\u2028", "\ufeff", "🙂" * 1100, "ends with blank ", None])
+texts = st.text(max_size=30) | st.sampled_from(
+    ["x" * 3000, "&amp;" * 900, "\n\n", "\u2028", "\ufeff", "🙂" * 1100, "ends with blank ", None]
+)
 purls = st.sampled_from(
     [
         "pkg:rpm/a/b@1:2.0-3.el9?arch=x86_64&epoch=1",
@@ -72,11 +81,19 @@ plugins = st.fixed_dictionaries(
     {"id": st.integers(0, 2**40)},
     optional={
         **dict.fromkeys(("name", "family", "type", "synopsis", "description", "solution", "risk_factor"), texts),
-        "see_also": st.lists(st.sampled_from(["https://example.com/a", "http://localhost/", "http://10.0.0.1/x", "https://a b", "h"]) | texts, max_size=30),
-        "cve": st.lists(st.sampled_from([f"CVE-2024-{number}" for number in range(50)]) | texts, max_size=60) | st.just("CVE-2024-1, CVE-2024-2"),
+        "see_also": st.lists(
+            st.sampled_from(["https://example.com/a", "http://localhost/", "http://10.0.0.1/x", "https://a b", "h"])
+            | texts,
+            max_size=30,
+        ),
+        "cve": st.lists(st.sampled_from([f"CVE-2024-{number}" for number in range(50)]) | texts, max_size=60)
+        | st.just("CVE-2024-1, CVE-2024-2"),
         "family_id": st.sampled_from([11, 1_000_007, "1000007", -1, None]),
         **dict.fromkeys(("cvss_base_score", "cvss3_base_score", "cvss4_base_score", "epss_score"), scores),
-        **{name: st.fixed_dictionaries({}, optional={"raw": texts}) | texts for name in ("cvss_vector", "cvss3_vector", "cvss4_vector")},
+        **{
+            name: st.fixed_dictionaries({}, optional={"raw": texts}) | texts
+            for name in ("cvss_vector", "cvss3_vector", "cvss4_vector")
+        },
         "vpr": st.fixed_dictionaries({}, optional={"score": scores}),
         "exploit_available": st.booleans() | st.none(),
         "has_patch": st.booleans() | st.none(),
@@ -85,10 +102,20 @@ plugins = st.fixed_dictionaries(
     },
 )
 believable = st.fixed_dictionaries(
-    {"asset": st.just({"uuid": "asset-1"}), "plugin": plugins, "severity_id": st.integers(0, 4), "first_found": st.just("2024-01-01T00:00:00Z")},
+    {
+        "asset": st.just({"uuid": "asset-1"}),
+        "plugin": plugins,
+        "severity_id": st.integers(0, 4),
+        "first_found": st.just("2024-01-01T00:00:00Z"),
+    },
     optional={
         "port": st.fixed_dictionaries(
-            {}, optional={"port": st.integers(-5, 70_000) | st.sampled_from(["0", "443", "", "a/b"]), "protocol": texts, "service": texts}
+            {},
+            optional={
+                "port": st.integers(-5, 70_000) | st.sampled_from(["0", "443", "", "a/b"]),
+                "protocol": texts,
+                "service": texts,
+            },
         ),
         **dict.fromkeys(("output", "severity", "recast_reason", "source", "finding_id"), texts),
         "severity_modification_type": st.sampled_from(["NONE", "RECASTED", "ACCEPTED", "accepted", "", "x" * 5000]),
@@ -103,7 +130,13 @@ believable = st.fixed_dictionaries(
                     "vulnerabilities": st.lists(st.sampled_from(["CVE-2024-1", "CVE-2024-2"])),
                     "identifier": purls | texts,
                     "fixes": st.lists(
-                        st.fixed_dictionaries({}, optional={"fix_type": st.sampled_from(["version", "rpm", "deb", "kb", None]), "value": purls | texts})
+                        st.fixed_dictionaries(
+                            {},
+                            optional={
+                                "fix_type": st.sampled_from(["version", "rpm", "deb", "kb", None]),
+                                "value": purls | texts,
+                            },
+                        )
                     ),
                     "potential": st.booleans() | st.none(),
                     "potential_reasons": st.lists(st.sampled_from(["Backported", "", "x" * 600])) | st.none(),
@@ -113,8 +146,13 @@ believable = st.fixed_dictionaries(
         ),
     },
 )
-addresses = st.lists(st.ip_addresses().map(str) | st.sampled_from(["2001:DB8::/32", "fe80::1%eth0", "", "x"]), max_size=25)
-tags = st.lists(st.fixed_dictionaries({"key": texts | st.sampled_from(["aws:x", "a#b", "Größe", "a" * 128]), "value": texts}), max_size=60)
+addresses = st.lists(
+    st.ip_addresses().map(str) | st.sampled_from(["2001:DB8::/32", "fe80::1%eth0", "", "x"]), max_size=25
+)
+tags = st.lists(
+    st.fixed_dictionaries({"key": texts | st.sampled_from(["aws:x", "a#b", "Größe", "a" * 128]), "value": texts}),
+    max_size=60,
+)
 assets = st.fixed_dictionaries(
     {"id": st.just("asset-1")},
     optional={
@@ -123,17 +161,28 @@ assets = st.fixed_dictionaries(
                 "aws": st.fixed_dictionaries(
                     {
                         "owner_id": st.sampled_from(["111122223333", "000000000001"]),
-                        "region": st.sampled_from(["eu-west-1", "us-gov-west-1", "cn-north-1", "us-isob-east-1", "ap-southwestss-10"]),
+                        "region": st.sampled_from(
+                            ["eu-west-1", "us-gov-west-1", "cn-north-1", "us-isob-east-1", "ap-southwestss-10"]
+                        ),
                         "ec2_instance_id": st.from_regex(r"i-[0-9a-f]{17}", fullmatch=True),
                     },
-                    optional=dict.fromkeys(("ec2_instance_ami_id", "ec2_instance_type", "ec2_name", "vpc_id", "subnet_id"), texts),
+                    optional=dict.fromkeys(
+                        ("ec2_instance_ami_id", "ec2_instance_type", "ec2_name", "vpc_id", "subnet_id"), texts
+                    ),
                 )
             }
         ),
         "network": st.fixed_dictionaries(
-            {}, optional={"ipv4s": addresses, "ipv6s": addresses, "hostnames": st.lists(texts.filter(lambda text: text is not None), max_size=2)}
+            {},
+            optional={
+                "ipv4s": addresses,
+                "ipv6s": addresses,
+                "hostnames": st.lists(texts.filter(lambda text: text is not None), max_size=2),
+            },
         ),
-        "ratings": st.fixed_dictionaries({"acr": st.fixed_dictionaries({"score": scores | st.sampled_from(["9.0", "", "x"])})}),
+        "ratings": st.fixed_dictionaries(
+            {"acr": st.fixed_dictionaries({"score": scores | st.sampled_from(["9.0", "", "x"])})}
+        ),
         "tags": tags,
         "resource_tags": tags,
     },
@@ -150,7 +199,11 @@ def outcome(value, row, options=None) -> bytes | str:
     try:
         one = decode(value)
         plugin = plugin_parts(decode_plugin(bytes(one.plugin)))
-        resource = ec2_resource(row) if skip_reason(row) is None else other_resource(row, account="444455556666", region="eu-west-1")
+        resource = (
+            ec2_resource(row)
+            if skip_reason(row) is None
+            else other_resource(row, account="444455556666", region="eu-west-1")
+        )
         arn = product_arn(TENABLE_PRODUCT, region=resource.region, account=resource.account)
         return checked_line(one, plugin, resource, arn, options or MappingOptions())
     except (UnmappableError, ValueError, RecursionError) as error:
@@ -171,7 +224,9 @@ def test_every_finding_passes_the_limits_botocore_and_the_strict_sandbox(value, 
 @given(believable, assets)
 @QUICK
 def test_same_record_gives_the_same_bytes(value, asset):
-    assert outcome(value, row_from(asset)) == outcome(json.loads(json.dumps(value)), row_from(json.loads(json.dumps(asset))))
+    assert outcome(value, row_from(asset)) == outcome(
+        json.loads(json.dumps(value)), row_from(json.loads(json.dumps(asset)))
+    )
 
 
 def _mutate(value, junk, draw):
@@ -228,7 +283,13 @@ def test_hostile_bytes_become_a_valid_finding_or_a_reason():
         {"output": "\ud800" * 10_000},
         {"port": {"port": -1, "protocol": "TCP"}},
         {"first_found": "0001-01-01T00:00:00Z", "last_found": "9999-12-31T23:59:59.999999Z"},
-        {"plugin": {"id": 1, "cve": [f"CVE-2024-{number}" for number in range(10_000)], "description": "&lt;" * 250_000}},
+        {
+            "plugin": {
+                "id": 1,
+                "cve": [f"CVE-2024-{number}" for number in range(10_000)],
+                "description": "&lt;" * 250_000,
+            }
+        },
         {"plugin": {"id": 2**63 - 1}},
         {"plugin": {"id": 1, "see_also": ["http://localhost/kb"]}},
         {"output": "\u202eright to left", "plugin": {"id": 1, "name": "\u202e"}},
@@ -239,7 +300,9 @@ def test_extreme_record_still_becomes_a_finding(extreme):
 
 
 def test_deeply_nested_record_is_a_reason():
-    assert "recursion" in outcome(b'{"asset":{"uuid":"a"},"plugin":{"id":1},"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", ROW)
+    assert "recursion" in outcome(
+        b'{"asset":{"uuid":"a"},"plugin":{"id":1},"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", ROW
+    )
 
 
 def test_duplicate_records_give_duplicate_ids_and_bytes():
@@ -249,8 +312,18 @@ def test_duplicate_records_give_duplicate_ids_and_bytes():
 
 LIFE = [
     record(state="OPEN", last_found="2024-01-02T00:00:00Z", indexed="2024-01-02T00:10:00Z"),
-    record(state="FIXED", last_found="2024-01-02T00:00:00Z", last_fixed="2024-01-05T00:00:00Z", indexed="2024-01-05T00:10:00Z"),
-    record(state="REOPENED", last_found="2024-01-09T00:00:00Z", resurfaced_date="2024-01-09T00:00:00Z", indexed="2024-01-09T00:10:00Z"),
+    record(
+        state="FIXED",
+        last_found="2024-01-02T00:00:00Z",
+        last_fixed="2024-01-05T00:00:00Z",
+        indexed="2024-01-05T00:10:00Z",
+    ),
+    record(
+        state="REOPENED",
+        last_found="2024-01-09T00:00:00Z",
+        resurfaced_date="2024-01-09T00:00:00Z",
+        indexed="2024-01-09T00:10:00Z",
+    ),
     record(
         state="FIXED",
         last_found="2024-01-09T00:00:00Z",

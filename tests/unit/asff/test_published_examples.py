@@ -72,7 +72,13 @@ def test_ec2_example_without_a_cve_becomes_the_golden_finding():
 
 
 def test_ec2_example_fixed_is_the_golden_finding_archived():
-    fixed = {**of_ec2(SHAREPOINT), "state": "FIXED", "last_fixed": "2025-01-01T00:00:00.000Z", "indexed": "2025-01-01T00:05:00Z", "output": None}
+    fixed = {
+        **of_ec2(SHAREPOINT),
+        "state": "FIXED",
+        "last_fixed": "2025-01-01T00:00:00.000Z",
+        "indexed": "2025-01-01T00:05:00Z",
+        "output": None,
+    }
     golden = example("golden_finding_ec2.json")
     fields = {**golden["ProductFields"], "tenable/vulnerability-management/state": "FIXED"}
     del fields["tenable/vulnerability-management/output"]
@@ -102,7 +108,11 @@ def test_on_prem_host_as_an_other_resource():
 def test_whole_asset_chunk_becomes_a_part_of_three_rows():
     part, rows = to_parquet((DATA / "assets_v2_chunk_official_example.json").read_bytes())
     assert rows == 3
-    assert set(table.find([Part(part)], {ON_PREM["id"], WEBAPP["id"], EC2["id"]})) == {ON_PREM["id"], WEBAPP["id"], EC2["id"]}
+    assert set(table.find([Part(part)], {ON_PREM["id"], WEBAPP["id"], EC2["id"]})) == {
+        ON_PREM["id"],
+        WEBAPP["id"],
+        EC2["id"],
+    }
 
 
 def test_flat_asset_of_the_v1_example_reads_as_a_v2_one_when_looked_up_singly():
@@ -113,8 +123,17 @@ def test_flat_asset_of_the_v1_example_reads_as_a_v2_one_when_looked_up_singly():
     row = asset_row.row_of_details(instance)
     assert row is not None
     assert skip_reason(row) is None
-    assert (row.owner_id, row.region, row.availability_zone, row.instance_id) == ("891474992277", "us-east-1", "us-east-1d", "i-47b52febd53722cc3")
-    assert (row.image_id, row.instance_type, row.instance_name) == ("ami-1ebad951bbafe70b5", "t2.micro", "example-fa-linux")
+    assert (row.owner_id, row.region, row.availability_zone, row.instance_id) == (
+        "891474992277",
+        "us-east-1",
+        "us-east-1d",
+        "i-47b52febd53722cc3",
+    )
+    assert (row.image_id, row.instance_type, row.instance_name) == (
+        "ami-1ebad951bbafe70b5",
+        "t2.micro",
+        "example-fa-linux",
+    )
     assert (row.vpc_id, row.subnet_id, row.acr) == ("vpc-14071ba26aa5626b2", "subnet-158cae60ba562fa09", 9.0)
     assert json.loads(row.addresses) == ["192.0.2.96", "203.0.113.183"]
     assert json.loads(row.tags) == {"example1": ["assets"]}

@@ -56,7 +56,12 @@ def test_reasons_are_words_that_the_ledger_keeps():
 
 
 def test_bare_instance_has_arn_partition_region_and_nothing_empty():
-    assert ec2() == {"Type": "AwsEc2Instance", "Id": f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{INSTANCE}", "Partition": "aws", "Region": REGION}
+    assert ec2() == {
+        "Type": "AwsEc2Instance",
+        "Id": f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{INSTANCE}",
+        "Partition": "aws",
+        "Region": REGION,
+    }
 
 
 @pytest.mark.parametrize(("region", "partition"), [("us-gov-east-1", "aws-us-gov"), ("cn-north-1", "aws-cn")])
@@ -86,7 +91,13 @@ def test_region_comes_from_the_zone():
 
 
 def test_details_of_an_instance():
-    assert details(instance_type="t2.micro", image_id="ami-1", vpc_id="vpc-1", subnet_id="subnet-1", addresses=texts(["10.0.0.1", "2001:DB8::1"])) == {
+    assert details(
+        instance_type="t2.micro",
+        image_id="ami-1",
+        vpc_id="vpc-1",
+        subnet_id="subnet-1",
+        addresses=texts(["10.0.0.1", "2001:DB8::1"]),
+    ) == {
         "Type": "t2.micro",
         "ImageId": "ami-1",
         "VpcId": "vpc-1",
@@ -97,7 +108,13 @@ def test_details_of_an_instance():
 
 
 @pytest.mark.parametrize(
-    ("column", "name", "limit"), [("instance_type", "Type", 16), ("image_id", "ImageId", 64), ("vpc_id", "VpcId", 32), ("subnet_id", "SubnetId", 32)]
+    ("column", "name", "limit"),
+    [
+        ("instance_type", "Type", 16),
+        ("image_id", "ImageId", 64),
+        ("vpc_id", "VpcId", 32),
+        ("subnet_id", "SubnetId", 32),
+    ],
 )
 def test_identifier_at_its_limit_is_kept_and_one_over_is_left_out_whole(column, name, limit):
     assert details(**{column: "x" * limit}) == {name: "x" * limit}
@@ -108,15 +125,22 @@ def test_identifier_at_its_limit_is_kept_and_one_over_is_left_out_whole(column, 
 
 
 def test_instance_type_that_does_not_fit_is_in_the_product_fields():
-    assert ec2_resource(row(instance_type="u7in-16tb.224xlarge")).product_fields["instance_type"] == "u7in-16tb.224xlarge"
+    assert (
+        ec2_resource(row(instance_type="u7in-16tb.224xlarge")).product_fields["instance_type"] == "u7in-16tb.224xlarge"
+    )
 
 
 def test_addresses_are_at_most_ten_of_each_kind_once_in_order():
     fours, sixes = [f"10.0.0.{number}" for number in range(12)], [f"2001:db8::{number:x}" for number in range(1, 13)]
-    assert details(addresses=texts([fours[0], *fours, *sixes, sixes[0].upper()])) == {"IpV4Addresses": fours[:10], "IpV6Addresses": sixes[:10]}
+    assert details(addresses=texts([fours[0], *fours, *sixes, sixes[0].upper()])) == {
+        "IpV4Addresses": fours[:10],
+        "IpV6Addresses": sixes[:10],
+    }
 
 
-@pytest.mark.parametrize("address", ["2001:DB8:1234:1234/32", "10.0.0.1/8", "010.0.0.1", "host", "", "1", "10.0.0.256", "\u0661.1.1.1", "%"])
+@pytest.mark.parametrize(
+    "address", ["2001:DB8:1234:1234/32", "10.0.0.1/8", "010.0.0.1", "host", "", "1", "10.0.0.256", "\u0661.1.1.1", "%"]
+)
 def test_what_is_no_address_is_left_out(address):
     assert details(addresses=texts([address])) is None
 
@@ -126,7 +150,9 @@ def test_zone_of_a_link_local_address_is_left_out():
 
 
 def test_tags_are_those_of_the_aws_resource():
-    assert ec2(resource_tags=texts({"Name": "web", "Empty": " "}), tags=texts({"mine": ["x"]}))["Tags"] == {"Name": "web"}
+    assert ec2(resource_tags=texts({"Name": "web", "Empty": " "}), tags=texts({"mine": ["x"]}))["Tags"] == {
+        "Name": "web"
+    }
     assert "Tags" not in ec2(resource_tags="{}")
 
 
@@ -140,17 +166,41 @@ def test_tag_limits():
 
 @pytest.mark.parametrize(
     ("acr", "criticality"),
-    [(1, 10), (9.0, 90), (9.96, 100), (10, 100), (0.04, 0), (0, None), (-1, None), (10.1, None), (None, None), (float("nan"), None), (float("inf"), None)],
+    [
+        (1, 10),
+        (9.0, 90),
+        (9.96, 100),
+        (10, 100),
+        (0.04, 0),
+        (0, None),
+        (-1, None),
+        (10.1, None),
+        (None, None),
+        (float("nan"), None),
+        (float("inf"), None),
+    ],
 )
 def test_criticality_is_ten_times_the_rating(acr, criticality):
     assert ec2_resource(row(acr=acr)).criticality == criticality
 
 
 def test_product_fields_of_an_asset():
-    fields = ec2_resource(row(name="host.example", tags=texts({"b": ["2", "1"], "a": ["x"]}), instance_type="t2.micro")).product_fields
-    assert fields == {"asset_uuid": "asset-1", "asset_name": "host.example", "instance_type": "t2.micro", "tags": "a: x, b: 2, b: 1"}
+    fields = ec2_resource(
+        row(name="host.example", tags=texts({"b": ["2", "1"], "a": ["x"]}), instance_type="t2.micro")
+    ).product_fields
+    assert fields == {
+        "asset_uuid": "asset-1",
+        "asset_name": "host.example",
+        "instance_type": "t2.micro",
+        "tags": "a: x, b: 2, b: 1",
+    }
     assert ec2_resource(row(name="host.example", instance_name="web-1")).product_fields["asset_name"] == "web-1"
-    assert ec2_resource(ROW).product_fields == {"asset_uuid": "asset-1", "asset_name": "", "instance_type": "", "tags": ""}
+    assert ec2_resource(ROW).product_fields == {
+        "asset_uuid": "asset-1",
+        "asset_name": "",
+        "instance_type": "",
+        "tags": "",
+    }
 
 
 def other(**changes):
@@ -160,13 +210,25 @@ def other(**changes):
 
 def test_other_asset_stands_under_the_destinations_account_and_region():
     resource, encoded = other()
-    assert (resource.account, resource.region, resource.resource, resource.criticality) == ("1" * 12, "eu-west-1", "asset-2", None)
+    assert (resource.account, resource.region, resource.resource, resource.criticality) == (
+        "1" * 12,
+        "eu-west-1",
+        "asset-2",
+        None,
+    )
     assert encoded == {"Type": "Other", "Id": "tenable-asset/asset-2", "Region": "eu-west-1"}
 
 
 def test_other_asset_tells_name_and_addresses():
     _, encoded = other(name="host.example", addresses=texts(["10.0.0.1", "10.0.0.2", "2001:db8::1"]), instance_id="i-x")
-    assert encoded["Details"] == {"Other": {"Name": "host.example", "IpV4Addresses": "10.0.0.1, 10.0.0.2", "IpV6Addresses": "2001:db8::1", "InstanceId": "i-x"}}
+    assert encoded["Details"] == {
+        "Other": {
+            "Name": "host.example",
+            "IpV4Addresses": "10.0.0.1, 10.0.0.2",
+            "IpV6Addresses": "2001:db8::1",
+            "InstanceId": "i-x",
+        }
+    }
 
 
 def test_other_details_are_below_1024_characters():

@@ -40,7 +40,10 @@ def test_what_is_not_an_entity_with_a_semicolon_stays_as_it_is(text):
     assert finding["Title"] == finding["Description"] == finding["Remediation"]["Recommendation"]["Text"] == text
 
 
-@pytest.mark.parametrize(("text", "decoded"), [("&lt;&GT;&#62;&#x3e;&#X3E;", "<>>>>"), ("&amp;lt;", "&lt;"), ("&copy;=1", "©=1"), ("&#0000062;", ">")])
+@pytest.mark.parametrize(
+    ("text", "decoded"),
+    [("&lt;&GT;&#62;&#x3e;&#X3E;", "<>>>>"), ("&amp;lt;", "&lt;"), ("&copy;=1", "©=1"), ("&#0000062;", ">")],
+)
 def test_entities_with_a_semicolon_are_decoded_once(text, decoded):
     assert limits.prose(text, 100) == decoded
 
@@ -67,12 +70,25 @@ def test_text_that_only_begins_like_a_placeholder_stays():
 
 @pytest.mark.parametrize(
     ("family_id", "kind"),
-    [(1_000_007, "nnm"), (1_000_000, "nnm"), ("1000007", "nnm"), (999_999, "nessus"), (11, "nessus"), (None, "nessus"), (-1, "nessus")],
+    [
+        (1_000_007, "nnm"),
+        (1_000_000, "nnm"),
+        ("1000007", "nnm"),
+        (999_999, "nessus"),
+        (11, "nessus"),
+        (None, "nessus"),
+        (-1, "nessus"),
+    ],
 )
 def test_plugin_links_to_the_page_of_its_kind(family_id, kind):
     finding = finding_of(plugin_record(family_id=family_id, cve=CVES))
     page = f"https://www.tenable.com/plugins/{kind}/19506"
-    assert finding["SourceUrl"] == finding["Remediation"]["Recommendation"]["Url"] == finding["Vulnerabilities"][0]["Vendor"]["Url"] == page
+    assert (
+        finding["SourceUrl"]
+        == finding["Remediation"]["Recommendation"]["Url"]
+        == finding["Vulnerabilities"][0]["Vendor"]["Url"]
+        == page
+    )
 
 
 # Names and types of keys.
@@ -81,10 +97,16 @@ def test_plugin_links_to_the_page_of_its_kind(family_id, kind):
 @pytest.mark.parametrize("moment", ["2026-10-01T10:20:00.123456Z", 1_790_006_395, "1790006395"])
 def test_index_time_may_be_named_indexed_at(moment):
     by_usual_name = record(indexed=moment)
-    assert line_of(record(indexed=None, indexed_at=moment)) == line_of(by_usual_name) == line_of(record(indexed=moment, indexed_at=moment))
+    assert (
+        line_of(record(indexed=None, indexed_at=moment))
+        == line_of(by_usual_name)
+        == line_of(record(indexed=moment, indexed_at=moment))
+    )
 
 
-@pytest.mark.parametrize("text", ["CVE-2024-11111,CVE-2024-11112", " CVE-2024-11111\nCVE-2024-11112 ", "CVE-2024-11111; CVE-2024-11112,,"])
+@pytest.mark.parametrize(
+    "text", ["CVE-2024-11111,CVE-2024-11112", " CVE-2024-11111\nCVE-2024-11112 ", "CVE-2024-11111; CVE-2024-11112,,"]
+)
 def test_cves_in_one_text_are_those_of_a_list(text):
     assert line_of(plugin_record(cve=text)) == line_of(plugin_record(cve=CVES))
     assert line_of(plugin_record(cve=[text])) == line_of(plugin_record(cve=CVES))
@@ -108,7 +130,9 @@ def test_vectors_may_be_texts_and_have_prefixes():
 
 @pytest.mark.parametrize("vector", ["CVSS2#", " CVSS2# ", "", " ", None, {}, {"raw": "CVSS2#"}])
 def test_vector_without_content_costs_the_vector_only(vector):
-    assert vulnerabilities(cvss_base_score=7.5, cvss_vector=vector)[0]["Cvss"] == [{"Version": "2.0", "BaseScore": 7.5, "Source": "Tenable"}]
+    assert vulnerabilities(cvss_base_score=7.5, cvss_vector=vector)[0]["Cvss"] == [
+        {"Version": "2.0", "BaseScore": 7.5, "Source": "Tenable"}
+    ]
 
 
 # One asset, exported and looked up.
@@ -119,7 +143,12 @@ EXPORTED = {
     "types": ["cloud", "host"],
     "agent_names": ["web01-agent"],
     "cloud": {
-        "aws": {"ec2_instance_id": "i-0123456789abcdef0", "owner_id": "111122223333", "region": "us-west-1", "availability_zone": "us-west-1a"},
+        "aws": {
+            "ec2_instance_id": "i-0123456789abcdef0",
+            "owner_id": "111122223333",
+            "region": "us-west-1",
+            "availability_zone": "us-west-1a",
+        },
     },
     "network": {"ipv4s": ["192.0.2.80"], "netbios_names": ["WEB01"]},
     "ratings": {"acr": {"score": 8.0}, "aes": {"score": 640}},
@@ -168,7 +197,13 @@ def test_newer_score_counts_before_the_older_one(scores, acr):
     assert row.acr == acr
 
 
-NAMES = [("hostnames", "hostname"), ("fqdns", "fqdn"), ("netbios_names", "netbios_name"), ("agent_names", "agent_name"), ("name", "name")]
+NAMES = [
+    ("hostnames", "hostname"),
+    ("fqdns", "fqdn"),
+    ("netbios_names", "netbios_name"),
+    ("agent_names", "agent_name"),
+    ("name", "name"),
+]
 
 
 @pytest.mark.parametrize("first", range(len(NAMES) + 1))
@@ -203,7 +238,23 @@ def tags_of(tags):
     return json.loads(bytes(ec2_resource(row).encoded))[0].get("Tags", {})
 
 
-@pytest.mark.parametrize("key", ["aws:cloudformation:stack-name", "AWS:x", "a#b", "a*", "a,b", "a\nb", "a(b)", "{x}", "a\u200bb", "🙂", "a" * 129, " "])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "aws:cloudformation:stack-name",
+        "AWS:x",
+        "a#b",
+        "a*",
+        "a,b",
+        "a\nb",
+        "a(b)",
+        "{x}",
+        "a\u200bb",
+        "🙂",
+        "a" * 129,
+        " ",
+    ],
+)
 def test_tag_key_that_aws_may_refuse_costs_the_tag_and_not_the_finding(key):
     assert tags_of({key: "v", "Name": "web"}) == {"Name": "web"}
 
@@ -214,4 +265,7 @@ def test_tag_key_that_aws_allows_stays(key):
 
 
 def test_tags_that_are_left_out_do_not_count_for_the_limit():
-    assert len(tags_of({**{f"aws:{number}": "v" for number in range(60)}, **{f"k{number}": "v" for number in range(60)}})) == 50
+    assert (
+        len(tags_of({**{f"aws:{number}": "v" for number in range(60)}, **{f"k{number}": "v" for number in range(60)}}))
+        == 50
+    )

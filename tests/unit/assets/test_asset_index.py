@@ -1,4 +1,6 @@
-"""The asset index: when a run may build on it, what it holds after each export, and that no doubt, race or garbage costs an asset."""
+"""The asset index: when a run may build on it, what it holds after each export, and that no doubt, race or garbage
+costs an asset.
+"""
 
 from __future__ import annotations
 
@@ -42,15 +44,33 @@ class World:
     def plan(self, name: str, now: float = NOW, source: str = SOURCE) -> dict[str, Any]:
         run = self.run(name)
         earlier = (read_json(run.plan) or {}).get("assets")
-        plan = plan_assets(run, source=source, now=now, hours=config.get("asset_index_hours"), lag=config.get("lag_seconds"), earlier=earlier)
+        plan = plan_assets(
+            run,
+            source=source,
+            now=now,
+            hours=config.get("asset_index_hours"),
+            lag=config.get("lag_seconds"),
+            earlier=earlier,
+        )
         write_json(run.plan, {"assets": plan})
         return plan
 
-    def export(self, name: str, assets: dict[str, str], data_from: float | None, *, filters: dict[str, Any] | None = None, complete: bool = True) -> None:
+    def export(
+        self,
+        name: str,
+        assets: dict[str, str],
+        data_from: float | None,
+        *,
+        filters: dict[str, Any] | None = None,
+        complete: bool = True,
+    ) -> None:
         store = StagedExport(self.run(name).export("assets"), "assets")
         records = [{"id": key, "network": {"hostnames": [value]}} for key, value in assets.items()]
         # Two chunks, as of a larger tenant.
-        parts = {str(chunk): store.put(f"{name:>8}", chunk, json.dumps(half).encode()) for chunk, half in ((1, records[::2]), (2, records[1::2]))}
+        parts = {
+            str(chunk): store.put(f"{name:>8}", chunk, json.dumps(half).encode())
+            for chunk, half in ((1, records[::2]), (2, records[1::2]))
+        }
         plan = read_json(self.run(name).plan)["assets"]
         # As the operator asks for it.
         body = marked("assets", {"filters": plan["filters"] if filters is None else filters}, name)
@@ -96,7 +116,9 @@ def settled(world: World) -> World:
     return world
 
 
-def test_first_run_exports_all_and_the_next_one_what_changed_since(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_first_run_exports_all_and_the_next_one_what_changed_since(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
     plan = world.whole("one", NOW, {"a": "a1", "b": "b1", "c": "c1"})
     assert (plan["filters"], plan["why"]) == ({}, "there is no index yet")
@@ -151,16 +173,24 @@ DOUBTS: dict[str, tuple[Any, str]] = {
     "part removed": (lambda world: world.parts()[0].unlink(), "is missing or damaged"),
     "part cut": (lambda world: cut(world.parts()[-1]), "is missing or damaged"),
     "part flipped": (lambda world: flip(world.parts()[0]), "is missing or damaged"),
-    "part of another name": (lambda world: spoil_manifest(world, full=[{"name": "../run.json", "records": 1}]), "is missing or damaged"),
+    "part of another name": (
+        lambda world: spoil_manifest(world, full=[{"name": "../run.json", "records": 1}]),
+        "is missing or damaged",
+    ),
     "another version": (lambda world: spoil_manifest(world, release="0"), "of another version of this package"),
-    "another Tenable": (lambda world: spoil_manifest(world, source="fedcloud"), "of another Tenable, or of another user of it"),
+    "another Tenable": (
+        lambda world: spoil_manifest(world, source="fedcloud"),
+        "of another Tenable, or of another user of it",
+    ),
     "from the future": (lambda world: spoil_manifest(world, data_from=NOW + 3 * HOUR), "from the future"),
     "old": (lambda world: spoil_manifest(world, full_from=NOW - 22 * HOUR), "the last full export is 24.0 hours old"),
 }
 
 
 @pytest.mark.parametrize("doubt", DOUBTS)
-def test_any_doubt_leads_to_a_full_export_and_a_new_index(settled: World, doubt: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_any_doubt_leads_to_a_full_export_and_a_new_index(
+    settled: World, doubt: str, caplog: pytest.LogCaptureFixture
+) -> None:
     spoil, why = DOUBTS[doubt]
     spoil(settled)
     caplog.set_level("INFO")
@@ -199,7 +229,9 @@ def test_empty_full_export_makes_no_index(world: World, caplog: pytest.LogCaptur
 # What the index claims.
 
 
-def test_export_that_nobody_knows_the_beginning_of_is_left_out(settled: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_export_that_nobody_knows_the_beginning_of_is_left_out(
+    settled: World, caplog: pytest.LogCaptureFixture
+) -> None:
     before = settled.manifest
     settled.plan("three", NOW + 3 * HOUR)
     settled.export("three", {"a": "a3"}, None)
@@ -209,8 +241,12 @@ def test_export_that_nobody_knows_the_beginning_of_is_left_out(settled: World, c
     assert settled.reads("three")["a"] == "a3"
 
 
-@pytest.mark.parametrize(("data_from", "claimed"), [(NOW + 2 * HOUR - 600, NOW + 2 * HOUR - 600), (NOW + 9 * HOUR, NOW + 2 * HOUR)])
-def test_index_claims_no_more_than_the_export_and_the_earlier_clock_say(settled: World, data_from: int, claimed: int) -> None:
+@pytest.mark.parametrize(
+    ("data_from", "claimed"), [(NOW + 2 * HOUR - 600, NOW + 2 * HOUR - 600), (NOW + 9 * HOUR, NOW + 2 * HOUR)]
+)
+def test_index_claims_no_more_than_the_export_and_the_earlier_clock_say(
+    settled: World, data_from: int, claimed: int
+) -> None:
     """An adopted job is older than its request; a clock that is ahead dates it later than it was."""
     settled.plan("three", NOW + 2 * HOUR)
     settled.export("three", {"a": "a3"}, data_from)
@@ -305,7 +341,9 @@ def test_run_that_is_planned_again_reads_what_it_did(settled: World) -> None:
 
 
 @pytest.mark.parametrize("change", ["damage", "another Tenable", "option"])
-def test_run_that_is_planned_again_exports_all_where_its_parts_do_not_serve_any_more(settled: World, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+def test_run_that_is_planned_again_exports_all_where_its_parts_do_not_serve_any_more(
+    settled: World, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     settled.plan("three", NOW + 2 * HOUR)
     if change == "damage":
         flip(settled.parts()[0])
@@ -326,7 +364,9 @@ def test_damaged_part_of_the_index_fails_the_transform_with_advice(settled: Worl
 # Many updates, many assets.
 
 
-def test_many_updates_are_merged_and_each_asset_is_in_them_once(settled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_updates_are_merged_and_each_asset_is_in_them_once(
+    settled: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(index_files, "PART_ROWS", 2)
     expected = {"a": "a1", "b": "b2", "c": "c1", "d": "d2"}
     for number in range(7, 64):
@@ -344,7 +384,12 @@ def test_export_of_many_small_chunks_becomes_few_parts(world: World, monkeypatch
     monkeypatch.setattr(index_files, "PART_ROWS", 100)
     world.plan("one", NOW)
     store = StagedExport(world.run("one").export("assets"), "assets")
-    parts = {str(chunk): store.put("job-uuid", chunk, json.dumps([{"id": f"{chunk}-{number}"} for number in range(30)]).encode()) for chunk in range(1, 21)}
+    parts = {
+        str(chunk): store.put(
+            "job-uuid", chunk, json.dumps([{"id": f"{chunk}-{number}"} for number in range(30)]).encode()
+        )
+        for chunk in range(1, 21)
+    }
     store.save(ExportState("assets", {"filters": {}}, 0.0, uuid="j", data_from=NOW, complete=True, parts=parts))
     world.keep("one")
     assert [part["records"] for part in world.manifest["full"]] == [120] * 5
@@ -441,7 +486,9 @@ def test_nothing_is_removed_where_it_cannot_be_told_what_is_needed(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[1]"], ids=["cut", "empty", "a list"])
-def test_one_run_whose_plan_is_damaged_does_not_stop_the_clean_up(settled: World, content: bytes | None, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_run_whose_plan_is_damaged_does_not_stop_the_clean_up(
+    settled: World, content: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nothing of that run can go on: each of its tasks reads the plan."""
     orphan, plan = orphaned(settled), settled.folder / "dag/one/run.json"
     if content is None:

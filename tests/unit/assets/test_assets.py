@@ -33,9 +33,19 @@ FULL = {
             "subnet_id": "subnet-1",
         }
     },
-    "network": {"ipv4s": ["10.0.0.1"], "ipv6s": ["2001:db8::1"], "fqdns": ["web-1.example.com"], "hostnames": ["web-1"]},
+    "network": {
+        "ipv4s": ["10.0.0.1"],
+        "ipv6s": ["2001:db8::1"],
+        "fqdns": ["web-1.example.com"],
+        "hostnames": ["web-1"],
+    },
     "ratings": {"acr": {"score": 7}},
-    "tags": [{"key": "team", "value": "red"}, {"key": "team", "value": "blue"}, {"key": "", "value": "x"}, {"key": "k", "value": None}],
+    "tags": [
+        {"key": "team", "value": "red"},
+        {"key": "team", "value": "blue"},
+        {"key": "", "value": "x"},
+        {"key": "k", "value": None},
+    ],
     "resource_tags": [{"key": "Name", "value": "web"}, {"key": "Empty", "value": ""}],
 }
 ROW = AssetRow(
@@ -88,7 +98,10 @@ def test_name_is_the_first_hostname_else_the_first_fqdn():
     assert row_from({"id": "a", "network": {"fqdns": ["f"], "hostnames": []}}).name == "f"
 
 
-@pytest.mark.parametrize(("score", "acr"), [(9, 9.0), (9.5, 9.5), ("9.0", 9.0), ("x", None), ("", None), (None, None), (True, None), ([9], None)])
+@pytest.mark.parametrize(
+    ("score", "acr"),
+    [(9, 9.0), (9.5, 9.5), ("9.0", 9.0), ("x", None), ("", None), (None, None), (True, None), ([9], None)],
+)
 def test_rating_may_be_a_number_or_a_text(score, acr):
     assert row_from({"id": "a", "ratings": {"acr": {"score": score}}}).acr == acr
 
@@ -136,7 +149,9 @@ def test_broken_chunk_is_a_value_error(data):
 
 
 def test_asset_without_an_id_costs_no_other():
-    data, rows = to_parquet(b'[{"id":"a"},{"id":null},{},5,null,{"id":7},{"id":"b","cloud":"aws","network":[],"tags":5}]')
+    data, rows = to_parquet(
+        b'[{"id":"a"},{"id":null},{},5,null,{"id":7},{"id":"b","cloud":"aws","network":[],"tags":5}]'
+    )
     assert rows == 2
     assert set(find([Part(data)], {"a", "b", "7"})) == {"a", "b"}
 
@@ -148,7 +163,10 @@ def test_odd_texts_survive_the_round_trip():
 
 
 def test_lone_surrogate_in_an_asset_is_replaced():
-    assert find([Part(to_parquet(b'[{"id":"a","cloud":{"aws":{"ec2_name":"x\\ud800"}}}]')[0])], {"a"})["a"].instance_name == "x?"
+    assert (
+        find([Part(to_parquet(b'[{"id":"a","cloud":{"aws":{"ec2_name":"x\\ud800"}}}]')[0])], {"a"})["a"].instance_name
+        == "x?"
+    )
 
 
 def test_account_keeps_its_leading_zeros():
@@ -174,7 +192,9 @@ def test_later_part_counts_of_an_asset_in_two():
 )
 @settings(max_examples=40, deadline=None)
 def test_any_ids_and_tags_come_back(ids, tags):
-    assets = [{"id": each, "resource_tags": [{"key": key, "value": value} for key, value in tags.items()]} for each in ids]
+    assets = [
+        {"id": each, "resource_tags": [{"key": key, "value": value} for key, value in tags.items()]} for each in ids
+    ]
     found = find([part_of(*assets)], set(ids))
     assert set(found) == set(ids)
     assert all(json.loads(row.resource_tags) == tags for row in found.values())
@@ -206,7 +226,10 @@ def test_asset_looked_up_singly_gives_the_row_of_the_export():
 
 
 def test_details_as_texts_give_the_same_row_as_in_lists():
-    flat = {name: value[0] if isinstance(value, list) and isinstance(value[0], str) else value for name, value in DETAILS.items()}
+    flat = {
+        name: value[0] if isinstance(value, list) and isinstance(value[0], str) else value
+        for name, value in DETAILS.items()
+    }
     assert row_of_details({**flat, "acr_score": "7.0"}) == ROW
 
 
@@ -215,14 +238,26 @@ def test_details_without_an_id_are_no_asset(asset_id):
     assert row_of_details({**DETAILS, "id": asset_id}) is None
 
 
-@pytest.mark.parametrize("junk", [None, 5, True, "", [], {}, [None], [5], [{}], [[]], [{"tag_key": {}, "tag_value": 5, "key": [], "value": 1}]])
+@pytest.mark.parametrize(
+    "junk",
+    [None, 5, True, "", [], {}, [None], [5], [{}], [[]], [{"tag_key": {}, "tag_value": 5, "key": [], "value": 1}]],
+)
 @pytest.mark.parametrize("field", [name for name in DETAILS if name != "id"])
 def test_junk_in_a_field_of_the_details_costs_that_field_only(field, junk):
     row = row_of_details({**DETAILS, field: junk})
     assert row is not None
     changed = {column for column in COLUMNS if getattr(row, column) != getattr(ROW, column)}
     assert len(changed) <= 1
-    ec2_resource(AssetRow(**{**{column: getattr(row, column) for column in COLUMNS}, "owner_id": "1" * 12, "region": "eu-west-1", "instance_id": "i-12345678"}))
+    ec2_resource(
+        AssetRow(
+            **{
+                **{column: getattr(row, column) for column in COLUMNS},
+                "owner_id": "1" * 12,
+                "region": "eu-west-1",
+                "instance_id": "i-12345678",
+            }
+        )
+    )
 
 
 def test_damaged_part_is_a_staging_error_that_says_what_to_do():

@@ -24,8 +24,16 @@ def same_filters(ours, echoed):
 
 #: What was asked for, by the example's uuid.
 ASKED = {
-    "5a56a9b1-447e-4aa1-aba1-deaacb38a9cf": {"state": ["open", "reopened"], "tag.Location": ["Dallas"], "since": 1611102529},
-    "69c201d1-9afd-4a4a-8acf-43c367ab03bf": {"state": ["reopened", "open"], "tag.Device": ["Laptop"], "since": 1611102552},
+    "5a56a9b1-447e-4aa1-aba1-deaacb38a9cf": {
+        "state": ["open", "reopened"],
+        "tag.Location": ["Dallas"],
+        "since": 1611102529,
+    },
+    "69c201d1-9afd-4a4a-8acf-43c367ab03bf": {
+        "state": ["reopened", "open"],
+        "tag.Device": ["Laptop"],
+        "since": 1611102552,
+    },
     "b22a7871-7d5c-479e-a326-93af37cc285d": {"state": ["OPEN", "REOPENED"], "since": 1519025683},
     "83996ca1-8ab5-4d20-9b09-0ab6db6fd00f": {},
     "95eae0fe-1272-4495-a63b-639bd2a2f4f2": {
@@ -70,7 +78,9 @@ def test_no_two_of_the_published_jobs_are_taken_for_each_other(uuid):
 def test_the_published_status_is_recognised_and_each_filter_of_it_matters():
     assert same_filters(STATUS_ASKED, STATUS["filters"])
     for name in STATUS_ASKED:
-        assert not same_filters({key: value for key, value in STATUS_ASKED.items() if key != name}, STATUS["filters"]), name
+        assert not same_filters(
+            {key: value for key, value in STATUS_ASKED.items() if key != name}, STATUS["filters"]
+        ), name
 
 
 @pytest.mark.parametrize(
@@ -85,7 +95,18 @@ def test_the_published_status_is_recognised_and_each_filter_of_it_matters():
         ({"since": 1}, {"since": 2}, False),
         ({"vpr_score": {"gt": 1}}, {"gt": 1}, False),
         ({"since": 1}, {"indexed_at": 1}, False),
-        ({"since": 1}, {"since": 1, "last_found": 0, "tags": {}, "vpr_score": {"eq": [], "gt": 0}, "source": None, "zero_day": False}, True),
+        (
+            {"since": 1},
+            {
+                "since": 1,
+                "last_found": 0,
+                "tags": {},
+                "vpr_score": {"eq": [], "gt": 0},
+                "source": None,
+                "zero_day": False,
+            },
+            True,
+        ),
         ({"since": 1}, {"since": 1, "zero_day": True}, False),
         ({"state": ["open", "fixed"]}, {"state": ["FIXED", "OPEN"]}, True),
         ({"state": ["open"]}, {"state": ["OPEN", "FIXED"]}, False),
@@ -121,7 +142,14 @@ def asked(draw):
     names = draw(st.sets(NAMES))
     texts = st.lists(st.sampled_from(["OPEN", "FIXED", "HIGH", "LOW", "7"]), min_size=1, max_size=3, unique=True)
     times = st.integers(1, 2_000_000_000)
-    return {name: draw(times) if name in ("since", "indexed_at") else {"gte": draw(times)} if name == "vpr_score" else draw(texts) for name in sorted(names)}
+    return {
+        name: draw(times)
+        if name in ("since", "indexed_at")
+        else {"gte": draw(times)}
+        if name == "vpr_score"
+        else draw(texts)
+        for name in sorted(names)
+    }
 
 
 def echo_of(filters, dice):
@@ -130,7 +158,9 @@ def echo_of(filters, dice):
     for name, value in dice.sample(list(filters.items()), len(filters)):
         echoed = value
         if isinstance(value, list):
-            echoed = dice.sample([item.upper() if name in ("state", "severity") else item for item in value], len(value))
+            echoed = dice.sample(
+                [item.upper() if name in ("state", "severity") else item for item in value], len(value)
+            )
         if isinstance(value, dict):
             echoed = {**value, "lt": 0, "eq": []}
         (echo["tags"] if name.startswith("tag.") else echo)[name] = echoed

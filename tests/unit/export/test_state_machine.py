@@ -57,7 +57,9 @@ def content(job: str, chunk: int) -> bytes:
 
 @dataclass
 class ServerJob:
-    """A job at Tenable. ``script`` holds the answers to the status calls, the last one for ever; likewise ``answers`` of each chunk."""
+    """A job at Tenable. ``script`` holds the answers to the status calls, the last one for ever; likewise ``answers``
+    of each chunk.
+    """
 
     uuid: str
     filters: object
@@ -90,7 +92,14 @@ class Tenable:
         self.lose_answers = 0
 
     def add(self, script, *, filters=None, chunk_size=100, created=None, answers=None) -> ServerJob:
-        job = ServerJob(str(uuid.uuid4()), FILTERS if filters is None else filters, chunk_size, created, list(script), dict(answers or {}))
+        job = ServerJob(
+            str(uuid.uuid4()),
+            FILTERS if filters is None else filters,
+            chunk_size,
+            created,
+            list(script),
+            dict(answers or {}),
+        )
         self.jobs_known[job.uuid] = job
         return job
 
@@ -101,7 +110,9 @@ class Tenable:
             raise error
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
         script, answers = script if isinstance(script, tuple) else (script, None)
-        job = self.add(script, filters=body["filters"], chunk_size=body.get("num_assets"), created=self.clock.now, answers=answers)
+        job = self.add(
+            script, filters=body["filters"], chunk_size=body.get("num_assets"), created=self.clock.now, answers=answers
+        )
         if self.lose_answers:
             self.lose_answers -= 1
             raise TemporaryError("504")
@@ -136,7 +147,10 @@ class Tenable:
             job.cancelled = True
 
     def jobs(self, kind):
-        return [Job(job.uuid, job.status.status, job.filters, job.chunk_size, job.created) for job in self.jobs_known.values()]
+        return [
+            Job(job.uuid, job.status.status, job.filters, job.chunk_size, job.created)
+            for job in self.jobs_known.values()
+        ]
 
 
 class Store:
@@ -250,7 +264,13 @@ def test_a_null_or_empty_chunk_is_no_records_and_no_failure(body):
 
 
 def test_late_and_repeated_chunk_lists_stage_each_chunk_once():
-    looks = [status("PROCESSING", {9}), status("PROCESSING"), status("PROCESSING", {9, 1}), status("FINISHED", {1, 4, 9}), status("FINISHED", {1, 4, 9})]
+    looks = [
+        status("PROCESSING", {9}),
+        status("PROCESSING"),
+        status("PROCESSING", {9, 1}),
+        status("FINISHED", {1, 4, 9}),
+        status("FINISHED", {1, 4, 9}),
+    ]
     world = World(looks)
     world.finish()
     assert sorted(chunk for _, chunk in world.store.puts) == [1, 4, 9]
@@ -325,7 +345,9 @@ def test_a_finished_job_that_lists_fewer_chunks_than_it_counts_is_looked_at_agai
 @pytest.mark.parametrize("error", [TemporaryError("500"), ChunkNotReadyError("400")], ids=repr)
 @pytest.mark.parametrize("deferred", [False, True])
 def test_a_chunk_that_never_comes_has_the_job_started_again_and_holds_up_no_other(error, deferred):
-    world = World(([status("PROCESSING", {1, 2}), status("FINISHED", {1, 2, 3})], {1: [error]}), [status("FINISHED", {1, 2, 3})])
+    world = World(
+        ([status("PROCESSING", {1, 2}), status("FINISHED", {1, 2, 3})], {1: [error]}), [status("FINISHED", {1, 2, 3})]
+    )
     run = world.task()
     run.step()
     assert len(run.state.parts) == 1
@@ -378,7 +400,10 @@ def test_a_task_waits_for_a_free_slot_until_its_deadline(caplog):
     run = world.task()
     outcome = run.step()
     assert (outcome.job_uuid, outcome.seconds) == (None, 30)
-    assert "Waiting for a free export slot to start the vulnerabilities export, for another 12.0 hours at most: It runs at most 10" in caplog.text
+    assert (
+        "Waiting for a free export slot to start the vulnerabilities export, for another 12.0 hours at most: It runs "
+        "at most 10" in caplog.text
+    )
     assert world.finish(run).complete
     assert len(world.tenable.posts) == 301
 
@@ -396,9 +421,13 @@ def test_a_task_waits_for_a_free_slot_until_its_deadline(caplog):
     assert len(world.tenable.posts) == 12 * 120
 
 
-@pytest.mark.parametrize("body", [{"chunk_size": 1000, "filters": {}}, {"chunk_size": 1000, "filters": {"is_deleted": False}}])
+@pytest.mark.parametrize(
+    "body", [{"chunk_size": 1000, "filters": {}}, {"chunk_size": 1000, "filters": {"is_deleted": False}}]
+)
 def test_a_job_without_filters_is_never_taken_for_ours(body):
-    """Another tool's export of all assets, in the older format or without resource tags, looks the same in the list of jobs."""
+    """Another tool's export of all assets, in the older format or without resource tags, looks the same in the list of
+    jobs.
+    """
     world = World([status("FINISHED", {1})], kind="assets", body=body)
     job = world.tenable.add([status("PROCESSING")], filters="{}", chunk_size=1000, created=START)
     world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
@@ -409,13 +438,21 @@ def test_an_asset_export_is_marked_and_found_by_its_mark():
     ours = marked("assets", {"chunk_size": 1000, "filters": {}}, "file:///staging/dag/run-1/assets")
     other_run = marked("assets", {"chunk_size": 1000, "filters": {}}, "file:///staging/dag/run-2/assets")
     assert ours["filters"] != other_run["filters"]
-    assert 978_307_200 < ours["filters"]["created_at"] < 1_230_768_000, "from 2001 to 2008: all of Tenable's assets are younger"
+    assert 978_307_200 < ours["filters"]["created_at"] < 1_230_768_000, (
+        "from 2001 to 2008: all of Tenable's assets are younger"
+    )
     for filters, adopted in ((ours["filters"], True), (other_run["filters"], False), ({}, False)):
         world = World([status("FINISHED", {1})], kind="assets", body=ours)
-        job = world.tenable.add([status("PROCESSING"), status("FINISHED", {1})], filters=json.dumps(filters), chunk_size=None)
+        job = world.tenable.add(
+            [status("PROCESSING"), status("FINISHED", {1})], filters=json.dumps(filters), chunk_size=None
+        )
         world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
         assert (world.finish().uuid == job.uuid) is adopted
-    untouched = ("vulnerabilities", {"filters": {}}), ("compliance", {"filters": {}}), ("assets", {"filters": {"created_at": 5}})
+    untouched = (
+        ("vulnerabilities", {"filters": {}}),
+        ("compliance", {"filters": {}}),
+        ("assets", {"filters": {"created_at": 5}}),
+    )
     assert all(marked(kind, body, "owner") == body for kind, body in untouched)
 
 
@@ -440,7 +477,18 @@ def test_what_was_adopted_is_not_cancelled_by_us():
 
 def test_what_is_new_in_the_state_is_left_out_as_long_as_it_says_nothing():
     """Version 0.1.0 reads it then."""
-    known = {"kind", "body", "started_at", "uuid", "requested_at", "data_from", "restarts", "complete", "parts", "given_up"}
+    known = {
+        "kind",
+        "body",
+        "started_at",
+        "uuid",
+        "requested_at",
+        "data_from",
+        "restarts",
+        "complete",
+        "parts",
+        "given_up",
+    }
     state = ExportState(kind="assets", body={}, started_at=1.0)
     assert set(state.to_json()) == known
     state.adopted, state.cancellations, state.stalled_polls = True, 2, 3
@@ -454,7 +502,9 @@ def test_lost_chunks_of_a_running_job_are_judged_when_it_has_finished():
 
 @pytest.mark.parametrize("allowed", [0, 1, 3])
 def test_restarts_are_bounded_and_the_error_says_why_and_what_to_do(allowed):
-    world = World([status("FINISHED", {1}, lost_chunks=lost(2, 3), reason="2 of 3 chunks failed")], max_restarts=allowed)
+    world = World(
+        [status("FINISHED", {1}, lost_chunks=lost(2, 3), reason="2 of 3 chunks failed")], max_restarts=allowed
+    )
     with pytest.raises(ExportFailedError, match=r"finished without chunks \[2, 3\]: 2 of 3 chunks failed") as failure:
         world.finish()
     assert len(world.tenable.posts) == allowed + 1
@@ -619,7 +669,9 @@ def test_a_retry_after_the_deadline_has_a_deadline_of_its_own():
 def test_the_deadline_without_any_job_names_none():
     world = World(timeout=HOUR)
     world.tenable.post_errors = [DuplicateExportError("409")] * 1000
-    with pytest.raises(ExportFailedError, match="vulnerabilities export could not be asked for after 1 hours") as failure:
+    with pytest.raises(
+        ExportFailedError, match="vulnerabilities export could not be asked for after 1 hours"
+    ) as failure:
         world.finish()
     assert "None" not in str(failure.value)
     assert world.tenable.cancels == []
@@ -639,7 +691,9 @@ def test_twenty_failed_looks_in_a_row_are_borne_and_the_next_one_is_raised():
 
 
 def test_a_good_look_clears_the_count_of_failed_ones():
-    world = World([*[TemporaryError("503")] * 20, status("PROCESSING"), *[TemporaryError("503")] * 20, status("FINISHED")])
+    world = World(
+        [*[TemporaryError("503")] * 20, status("PROCESSING"), *[TemporaryError("503")] * 20, status("FINISHED")]
+    )
     assert world.finish().complete
 
 
@@ -726,7 +780,9 @@ def test_a_foreign_job_is_waited_for_and_not_adopted(foreign):
 def test_an_asset_job_without_a_known_beginning_is_adopted_since_no_watermark_follows_it():
     body = marked("assets", {"chunk_size": 1000, "filters": {}}, "run-1")
     world = World(kind="assets", body=body)
-    job = world.tenable.add([status("PROCESSING"), status("FINISHED", {1})], filters=json.dumps(body["filters"]), chunk_size=None)
+    job = world.tenable.add(
+        [status("PROCESSING"), status("FINISHED", {1})], filters=json.dumps(body["filters"]), chunk_size=None
+    )
     world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
     assert world.finish().uuid == job.uuid
 
@@ -811,7 +867,9 @@ def test_the_answer_that_was_lost_on_the_way_costs_no_second_job():
 def test_only_our_own_lost_job_is_taken_from_the_list(job, found):
     world = World([status("FINISHED")])
     world.store.save(ExportState("vulnerabilities", BODY, START, requested_at=START))
-    listed = world.tenable.add(job.get("script", [status("PROCESSING"), status("FINISHED")]), created=job.get("created", START))
+    listed = world.tenable.add(
+        job.get("script", [status("PROCESSING"), status("FINISHED")]), created=job.get("created", START)
+    )
     listed.created = job.get("created", START)
     listed.filters = job.get("filters", FILTERS)
     listed.chunk_size = job.get("chunk_size", 100)
@@ -922,7 +980,9 @@ def test_an_old_job_is_forgotten_on_record_before_its_parts_are_removed():
 @pytest.mark.parametrize("found", ["in the list of jobs", "as a duplicate"])
 def test_an_adopted_job_is_looked_at_in_the_same_step(found):
     world = World()
-    job = world.tenable.add([status("FINISHED", {1}) if found == "in the list of jobs" else status("PROCESSING", {1})], created=START)
+    job = world.tenable.add(
+        [status("FINISHED", {1}) if found == "in the list of jobs" else status("PROCESSING", {1})], created=START
+    )
     if found == "in the list of jobs":
         world.store.save(ExportState(kind="vulnerabilities", body=BODY, started_at=START, requested_at=START))
     else:
@@ -1019,7 +1079,9 @@ def test_a_whole_export_is_not_cancelled():
 
 def operations(world):
     """Every call after which a process can die, in order: of Tenable and of the store."""
-    return [(world.tenable, name) for name in ("start", "status", "chunk", "cancel", "jobs")] + [(world.store, name) for name in ("save", "put", "drop")]
+    return [(world.tenable, name) for name in ("start", "status", "chunk", "cancel", "jobs")] + [
+        (world.store, name) for name in ("save", "put", "drop")
+    ]
 
 
 def die_at(world, when, after):
@@ -1050,7 +1112,8 @@ def die_at(world, when, after):
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_kill_at_any_operation_is_made_good_by_the_retry_with_at_most_one_more_job(after):
     for when in range(1, 40):
-        # The first job can be decoded from its fourth fetch on: whoever forgets that it was given up would go on with it.
+        # The first job can be decoded from its fourth fetch on: whoever forgets that it was given up would go on with
+        # it.
         first_job = ([status("PROCESSING", {1}), status("FINISHED", {1, 2})], {2: [b"[{", b"[{", b"[{", None]})
         world = World(first_job, [status("PROCESSING", {1}), status("FINISHED", {1, 2, 3})])
         counter = die_at(world, when, after)
@@ -1089,7 +1152,11 @@ class Chaos(Tenable):
     def begin(self, filters, *, age=0.0, foreign=False) -> ServerJob:
         dice = self.dice
         chunks = frozenset(dice.sample(range(1, 9), dice.randrange(5)))
-        fate = "FINISHED" if not self.faults else dice.choice(["FINISHED"] * 3 + ["lost", "reason", "CANCELLED", "ERROR", "gone", "stuck"])
+        fate = (
+            "FINISHED"
+            if not self.faults
+            else dice.choice(["FINISHED"] * 3 + ["lost", "reason", "CANCELLED", "ERROR", "gone", "stuck"])
+        )
         script = [status("QUEUED")] * dice.randrange(2)
         for _ in range(dice.randrange(3)):
             script.append(status("PROCESSING", dice.sample(sorted(chunks), dice.randrange(len(chunks) + 1))))
@@ -1109,7 +1176,9 @@ class Chaos(Tenable):
         for chunk in chunks if self.faults else ():
             if dice.random() < 0.3:
                 answers[chunk] = [
-                    dice.choice([b"[{", b"\xff", ChunkNotReadyError("400"), ExportNotFoundError("404"), TemporaryError("500")])
+                    dice.choice(
+                        [b"[{", b"\xff", ChunkNotReadyError("400"), ExportNotFoundError("404"), TemporaryError("500")]
+                    )
                     for _ in range(dice.randrange(1, 6))
                 ] + [None]
         job = self.add(script, filters=filters, created=self.clock.now - age, answers=answers)
@@ -1246,7 +1315,10 @@ def test_the_staged_export_is_read_back_in_the_order_of_its_chunks(tmp_path):
 def test_the_parts_of_a_job_that_is_given_up_are_removed_from_disk(tmp_path):
     world = World([status("PROCESSING", {1, 2}), status("ERROR")], [status("FINISHED", {5})], store=real(tmp_path))
     state = world.finish()
-    assert sorted(path.name for path in (tmp_path / "vulnerabilities").iterdir()) == ["export.json", f"part-{state.uuid[:8]}-000005.json.zst"]
+    assert sorted(path.name for path in (tmp_path / "vulnerabilities").iterdir()) == [
+        "export.json",
+        f"part-{state.uuid[:8]}-000005.json.zst",
+    ]
 
 
 def test_an_export_that_is_not_whole_cannot_be_read(tmp_path):
@@ -1258,7 +1330,19 @@ def test_an_export_that_is_not_whole_cannot_be_read(tmp_path):
         staged_parts(f"file://{tmp_path}/vulnerabilities", "vulnerabilities")
 
 
-@pytest.mark.parametrize("damage", [b"[]", b"{}", b'{"parts": []}', b'{"parts": {"1": {}}}', b'{"parts": {}, "unheard": 1}', b"{", b'{"kind": "\xff"}', b"7"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"[]",
+        b"{}",
+        b'{"parts": []}',
+        b'{"parts": {"1": {}}}',
+        b'{"parts": {}, "unheard": 1}',
+        b"{",
+        b'{"kind": "\xff"}',
+        b"7",
+    ],
+)
 def test_a_damaged_state_is_a_staging_error_that_says_what_to_do(tmp_path, damage):
     store = real(tmp_path)
     (tmp_path / "vulnerabilities").mkdir()
@@ -1301,11 +1385,20 @@ def test_no_airflow_is_imported_by_the_state_machine():
     import subprocess
     import sys
 
-    code = "import sys; import airflow_provider_tenable.export.state_machine; sys.exit(any(name.split('.')[0] in ('airflow', 'tenable', 'boto3') for name in sys.modules))"
+    code = (
+        "import sys; import airflow_provider_tenable.export.state_machine; sys.exit(any(name.split('.')[0] in "
+        "('airflow', 'tenable', 'boto3') for name in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-LARGE_CHUNKS = [b"", b"null", b"[]", b'[{"a": 1}]', b"[" + b",".join(b'{"a": %d, "b": "},{"}' % number for number in range(3_000)) + b', 5, "x", []]']
+LARGE_CHUNKS = [
+    b"",
+    b"null",
+    b"[]",
+    b'[{"a": 1}]',
+    b"[" + b",".join(b'{"a": %d, "b": "},{"}' % number for number in range(3_000)) + b', 5, "x", []]',
+]
 
 
 @pytest.mark.parametrize("data", LARGE_CHUNKS, ids=range(len(LARGE_CHUNKS)))

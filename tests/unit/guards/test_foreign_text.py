@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from airflow_provider_tenable.exceptions import ConfigurationError, DuplicateExportError, TenableProviderError
 from airflow_provider_tenable.guards.foreign_text import LONGEST, safe, visible
 
-#: Control (Cc), format (Cf: bidirectional, zero-width, tags), surrogates, private use, unassigned; line and paragraph separators.
+#: Control (Cc), format (Cf: bidirectional, zero-width, tags), surrogates, private use, unassigned; line and paragraph
+#: separators.
 ACTING = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
@@ -56,7 +57,10 @@ def test_what_acts_is_shown_as_an_escape(text):
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.one_of(st.text(max_size=2_000), st.binary(max_size=2_000), st.integers(), st.none(), st.lists(st.text())), st.integers(2, 400))
+@given(
+    st.one_of(st.text(max_size=2_000), st.binary(max_size=2_000), st.integers(), st.none(), st.lists(st.text())),
+    st.integers(2, 400),
+)
 @example("\x1b" * 5_000, LONGEST)
 @example(" " * 10_000, LONGEST)
 @example("".join(map(chr, range(0x300))), 400)
@@ -71,7 +75,10 @@ def test_whatever_comes_is_one_bounded_line(value, limit):
     assert safe(quoted, limit) == quoted
 
 
-@pytest.mark.parametrize("text", ["", "Finding does not adhere to the format", "käse: 5 € ≥ 3", "日本語", "a 'quoted' \\ \"text\"", "x" * LONGEST])
+@pytest.mark.parametrize(
+    "text",
+    ["", "Finding does not adhere to the format", "käse: 5 € ≥ 3", "日本語", "a 'quoted' \\ \"text\"", "x" * LONGEST],
+)
 def test_plain_words_stay_as_they_are(text):
     assert safe(text) == text
 

@@ -1,4 +1,6 @@
-"""What a run has on record may hold codes, messages and ids in the words of others, also from a release that kept them as they came: what is made of it for people is safe."""
+"""What a run has on record may hold codes, messages and ids in the words of others, also from a release that kept them
+as they came: what is made of it for people is safe.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,13 @@ def run(tmp_path):
     """A settled run of which one finding was rejected."""
     folder = RunFolder(f"file://{tmp_path}", "dag", "run")
     part = {"name": "a.jsonl.zst", "lines": 10, "bytes": 1}
-    destination = {"account": "111122223333", "region": "eu-west-1", "aws_conn_id": "c", "role_name": None, "parts": [part]}
+    destination = {
+        "account": "111122223333",
+        "region": "eu-west-1",
+        "aws_conn_id": "c",
+        "role_name": None,
+        "parts": [part],
+    }
     manifest = {
         "read": 11,
         "skipped": {TEXT: 0, "unreadable_record": 1},
@@ -43,7 +51,15 @@ def run(tmp_path):
     write_json(folder.shards, {"count": 1})
     write_json(folder.shard_manifest(0), manifest)
     write_json(folder.export("assets") / "export.json", {"complete": True, "parts": {}})
-    entry = {"id": TEXT, "account": None, "region": None, "code": TEXT, "message": TEXT, "finding": {}, "part": "a.jsonl.zst"}
+    entry = {
+        "id": TEXT,
+        "account": None,
+        "region": None,
+        "code": TEXT,
+        "message": TEXT,
+        "finding": {},
+        "part": "a.jsonl.zst",
+    }
     write_lines(folder.rejected, "part-shard-0000", [msgspec.json.encode(entry)])
     return folder
 

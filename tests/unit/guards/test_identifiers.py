@@ -1,4 +1,6 @@
-"""Names of roles and connections: as IAM and Airflow define them, and nothing that could be read as a template where Airflow's rule allows none."""
+"""Names of roles and connections: as IAM and Airflow define them, and nothing that could be read as a template where
+Airflow's rule allows none.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ import botocore.session
 import pytest
 from airflow.models.connection import CONN_ID_MAX_LEN, sanitize_conn_id
 
-from airflow_provider_tenable.guards.identifiers import invalid_target, is_connection_id, is_part_name, is_role_name, shown
+from airflow_provider_tenable.guards.identifiers import (
+    invalid_target,
+    is_connection_id,
+    is_part_name,
+    is_role_name,
+    shown,
+)
 
 PRINTABLE = [chr(code) for code in range(0x20, 0x7F)]
 GOOD = {"account": "111122223333", "region": "eu-west-1", "aws_conn_id": "aws_default", "role_name": "team/Import"}
@@ -38,7 +46,10 @@ def test_a_roles_name_and_path_are_as_long_as_iam_allows():
     assert not is_role_name("p" + path + "r")
 
 
-@pytest.mark.parametrize("value", ["", "/", "/team/Role", "team//Role", "team/", "Role\n", "Rôle", "te am/Role", "team/Ro{le", None, 7, ["Role"]])
+@pytest.mark.parametrize(
+    "value",
+    ["", "/", "/team/Role", "team//Role", "team/", "Role\n", "Rôle", "te am/Role", "team/Ro{le", None, 7, ["Role"]],
+)
 def test_what_is_not_a_role_is_refused(value):
     assert not is_role_name(value)
 
@@ -60,7 +71,9 @@ def test_names_of_parts(name):
     assert is_part_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "/etc/passwd", "a\\b", "a b", "a\n", "{{1}}", "p" * 300, None, 7])
+@pytest.mark.parametrize(
+    "name", ["", "..", ".hidden", "a/b", "/etc/passwd", "a\\b", "a b", "a\n", "{{1}}", "p" * 300, None, 7]
+)
 def test_what_would_leave_its_folder_is_not_the_name_of_a_part(name):
     assert not is_part_name(name)
 

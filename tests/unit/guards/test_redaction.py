@@ -46,7 +46,12 @@ keys = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_cha
 @settings(max_examples=200, deadline=None)
 @example("000\\/000000'", ["html"], "", "")
 @example("12%41%25341234'", ["html", "percent"], "", "")
-@given(keys, st.lists(st.sampled_from(sorted(ENCODINGS)), min_size=1, max_size=3), st.text(max_size=20), st.text(max_size=20))
+@given(
+    keys,
+    st.lists(st.sampled_from(sorted(ENCODINGS)), min_size=1, max_size=3),
+    st.text(max_size=20),
+    st.text(max_size=20),
+)
 def test_a_secret_is_found_behind_any_three_encodings(key, encodings, before, after):
     redaction._in_texts = redaction._Known()
     remember(key)
@@ -59,7 +64,10 @@ def test_a_secret_is_found_behind_any_three_encodings(key, encodings, before, af
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(st.characters(max_codepoint=0x7E, min_codepoint=0x20), max_size=50), st.text(st.characters(max_codepoint=0x7E, min_codepoint=0x20), max_size=50))
+@given(
+    st.text(st.characters(max_codepoint=0x7E, min_codepoint=0x20), max_size=50),
+    st.text(st.characters(max_codepoint=0x7E, min_codepoint=0x20), max_size=50),
+)
 def test_a_secret_is_found_in_base64_of_any_text_around_it(before, after):
     redaction._in_texts = redaction._Known()
     remember(KEY)
@@ -202,7 +210,13 @@ def test_a_body_of_megabytes_is_cut(records):
     assert len(records[0].getMessage()) == log_guard.LONGEST_RECORD
 
 
-@pytest.mark.parametrize("answer", ["<SecretAccessKey>{}</SecretAccessKey><SessionToken>{}</SessionToken>", '{{"SecretAccessKey": "{}", "SessionToken":"{}"}}'])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<SecretAccessKey>{}</SecretAccessKey><SessionToken>{}</SessionToken>",
+        '{{"SecretAccessKey": "{}", "SessionToken":"{}"}}',
+    ],
+)
 def test_credentials_that_sts_has_just_issued_are_not_logged(records, answer):
     """Nobody knows them before botocore logs the answer at DEBUG."""
     logging.getLogger("botocore.parsers").setLevel(logging.DEBUG)

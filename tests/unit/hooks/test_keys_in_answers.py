@@ -1,4 +1,6 @@
-"""Whatever repeats the keys in an answer, in whatever form and place: no log line, error or result of ours shows them."""
+"""Whatever repeats the keys in an answer, in whatever form and place: no log line, error or result of ours shows
+them.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,10 @@ def repeating(status, form, place):
             headers["Location"] = f"https://{one_line(text)}@login.example.com/?from={one_line(text)}"
         else:
             headers[{"retry-after": "Retry-After", "header": "X-Request"}[place]] = one_line(text)
-        lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in {**headers, "Content-Length": len(body)}.items())]
+        lines = [
+            f"HTTP/1.1 {status} {reason}",
+            *(f"{name}: {value}" for name, value in {**headers, "Content-Length": len(body)}.items()),
+        ]
         # In one packet: the kernel would wait for the other side before it sends the second.
         handler.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
 
@@ -178,7 +183,10 @@ def test_the_button_does_not_show_the_keys(monkeypatch, server, log):
             _, text = connected(monkeypatch, server.url).test_connection()
             assert not repeats(text, ACCESS, SECRET), (form, status)
             assert text.isprintable()
-    server.answers = [(200, {}, json.dumps({"username": f"{SECRET}\n\x1b[31m" + "x" * 5_000}).encode()), (200, {}, b'{"exports": []}')]
+    server.answers = [
+        (200, {}, json.dumps({"username": f"{SECRET}\n\x1b[31m" + "x" * 5_000}).encode()),
+        (200, {}, b'{"exports": []}'),
+    ]
     works, text = connected(monkeypatch, server.url).test_connection()
     assert works
     assert text.startswith("Tenable answers, the keys belong to *** \\x1b[31mxxx")
@@ -261,7 +269,14 @@ def test_a_password_of_a_proxy_is_not_shown(monkeypatch, log):
     hook.close()
 
 
-@pytest.mark.parametrize("url", ["http://user:canaryProxyPassword@[broken", "user:canaryProxyPassword@proxy:3128", "http://u:canaryProxyPassword@p@q:1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:canaryProxyPassword@[broken",
+        "user:canaryProxyPassword@proxy:3128",
+        "http://u:canaryProxyPassword@p@q:1",
+    ],
+)
 def test_a_password_in_a_proxy_that_is_no_url_is_known_too(monkeypatch, log, url):
     _ = connected(monkeypatch, "https://cloud.tenable.com", extra={"proxies": {"https": url}}).connection_arguments
     assert "canaryProxyPassword" not in redaction.scrub(f"Failed to parse: {url}")
@@ -275,7 +290,11 @@ def test_keys_and_proxy_passwords_are_registered_with_airflows_masker(monkeypatc
 
     secrets = ("Masker-access-key-01", "Masker-secret/key-02", "Masker-proxy-pass-03")
     _ = connected(
-        monkeypatch, "https://cloud.tenable.com", access=secrets[0], secret=secrets[1], extra={"proxies": {"https": f"http://u:{secrets[2]}@p:1"}}
+        monkeypatch,
+        "https://cloud.tenable.com",
+        access=secrets[0],
+        secret=secrets[1],
+        extra={"proxies": {"https": f"http://u:{secrets[2]}@p:1"}},
     ).connection_arguments
     if not AIRFLOW_V_3_0_PLUS:
         from airflow.utils.log.secrets_masker import redact

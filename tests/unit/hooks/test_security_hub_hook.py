@@ -1,4 +1,6 @@
-"""The Security Hub hook against the AWS sandbox, over real sockets: what it asks, of whom, and what it makes of each answer."""
+"""The Security Hub hook against the AWS sandbox, over real sockets: what it asks, of whom, and what it makes of each
+answer.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +47,19 @@ class Aws:
         self.control("faults", fault)
 
     def places(self, operation: str) -> dict[str, int]:
-        return {key.split()[1]: count for key, count in self.control("stats")["places"].items() if key.startswith(f"{operation} ")}
+        return {
+            key.split()[1]: count
+            for key, count in self.control("stats")["places"].items()
+            if key.startswith(f"{operation} ")
+        }
 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Aws]:
     app = build_aws_app(accounts=[ACCOUNT, OTHER], regions=REGIONS)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -77,11 +85,23 @@ def one_loader(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def connect(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def connect(*, key: tuple[str, ...] = KEY, region: str | None = "us-east-1", conn: str = "hub", **extra: Any) -> None:
-        fields: dict[str, Any] = {"endpoint_url": aws.url, "region_name": region, "service_config": {"sts": {"endpoint_url": aws.url}}, **extra}
+    def connect(
+        *, key: tuple[str, ...] = KEY, region: str | None = "us-east-1", conn: str = "hub", **extra: Any
+    ) -> None:
+        fields: dict[str, Any] = {
+            "endpoint_url": aws.url,
+            "region_name": region,
+            "service_config": {"sts": {"endpoint_url": aws.url}},
+            **extra,
+        }
         if len(key) > 2:
             fields["aws_session_token"] = key[2]
-        value = {"conn_type": "aws", "login": key[0], "password": key[1], "extra": {name: each for name, each in fields.items() if each is not None}}
+        value = {
+            "conn_type": "aws",
+            "login": key[0],
+            "password": key[1],
+            "extra": {name: each for name, each in fields.items() if each is not None},
+        }
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn.upper()}", json.dumps(value))
 
     return connect
@@ -103,7 +123,10 @@ def finding(number: int = 1, account: str = OTHER, region: str = "eu-west-1") ->
             "UpdatedAt": "2024-03-01T08:30:00.000Z",
             "Title": "t",
             "Description": "d",
-            "FindingProviderFields": {"Severity": {"Label": "LOW", "Original": "low"}, "Types": ["Software and Configuration Checks/Vulnerabilities"]},
+            "FindingProviderFields": {
+                "Severity": {"Label": "LOW", "Original": "low"},
+                "Types": ["Software and Configuration Checks/Vulnerabilities"],
+            },
             "Resources": [{"Type": "Other", "Id": "x"}],
         }
     ).encode()
@@ -111,7 +134,10 @@ def finding(number: int = 1, account: str = OTHER, region: str = "eu-west-1") ->
 
 def chained(aws: Aws, **role: Any) -> None:
     """A role of the connection, which may assume the member role."""
-    aws.control("roles", {"arn": f"arn:aws:iam::{ACCOUNT}:role/Central", "may_assume": [f"arn:aws:iam::{OTHER}:role/{ROLE}"], **role})
+    aws.control(
+        "roles",
+        {"arn": f"arn:aws:iam::{ACCOUNT}:role/Central", "may_assume": [f"arn:aws:iam::{OTHER}:role/{ROLE}"], **role},
+    )
     aws.control(
         "identities",
         {
@@ -129,9 +155,19 @@ def chained(aws: Aws, **role: Any) -> None:
 
 def test_member_role_gets_nothing_of_the_connections_role_but_its_external_id(aws: Aws, connect: Any) -> None:
     chained(aws, external_id="ours-1", max_session_seconds=43_200)
-    aws.control("roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "external_id": "ours-1", "max_session_seconds": 43_200})
-    only_sts = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]}
-    kwargs = {"ExternalId": "ours-1", "DurationSeconds": 43_200, "Policy": json.dumps(only_sts), "RoleSessionName": "theirs"}
+    aws.control(
+        "roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "external_id": "ours-1", "max_session_seconds": 43_200}
+    )
+    only_sts = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}],
+    }
+    kwargs = {
+        "ExternalId": "ours-1",
+        "DurationSeconds": 43_200,
+        "Policy": json.dumps(only_sts),
+        "RoleSessionName": "theirs",
+    }
     connect(role_arn=f"arn:aws:iam::{ACCOUNT}:role/Central", assume_role_kwargs=kwargs)
     with closing_hook() as member:
         assert member.preflight(TENABLE, enable_product=False) is False
@@ -148,9 +184,17 @@ def closing_hook(**kwargs: Any) -> Any:
 
 
 @pytest.mark.parametrize("where", ["destination", "assume_role_kwargs", "external_id"])
-def test_external_id_reaches_the_member_role_without_a_role_in_the_connection(aws: Aws, connect: Any, where: str) -> None:
+def test_external_id_reaches_the_member_role_without_a_role_in_the_connection(
+    aws: Aws, connect: Any, where: str
+) -> None:
     aws.control("roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "external_id": "ours/2"})
-    extra = {"assume_role_kwargs": {"ExternalId": "ours/2"}} if where == "assume_role_kwargs" else {"external_id": "ours/2"} if where == "external_id" else {}
+    extra = (
+        {"assume_role_kwargs": {"ExternalId": "ours/2"}}
+        if where == "assume_role_kwargs"
+        else {"external_id": "ours/2"}
+        if where == "external_id"
+        else {}
+    )
     connect(**extra)
     kwargs = {"external_id": "ours/2"} if where == "destination" else {}
     assert hook(**kwargs).identify().account == OTHER
@@ -166,7 +210,9 @@ def test_external_id_of_the_destination_goes_before_that_of_the_connection(aws: 
 def test_missing_external_id_is_an_error_that_names_it(aws: Aws, connect: Any, external_id: str | None) -> None:
     aws.control("roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "external_id": "ours/2"})
     connect()
-    with pytest.raises(ConfigurationError, match=r"Cannot assume the role \(account 222233334444, .*AccessDenied.*its external id"):
+    with pytest.raises(
+        ConfigurationError, match=r"Cannot assume the role \(account 222233334444, .*AccessDenied.*its external id"
+    ):
         hook(external_id=external_id).identify()
 
 
@@ -183,9 +229,12 @@ def test_sts_is_asked_in_the_hubs_region_so_that_its_sessions_are_valid_there(aw
 
 
 @pytest.mark.parametrize(
-    ("own", "connection", "asked"), [("eu-central-2", "us-east-1", "eu-central-2"), (None, "eu-west-1", "eu-west-1"), ("eu-west-1", None, "eu-west-1")]
+    ("own", "connection", "asked"),
+    [("eu-central-2", "us-east-1", "eu-central-2"), (None, "eu-west-1", "eu-west-1"), ("eu-west-1", None, "eu-west-1")],
 )
-def test_the_plan_asks_who_a_connection_is_in_the_destinations_region(aws: Aws, connect: Any, own: str | None, connection: str | None, asked: str) -> None:
+def test_the_plan_asks_who_a_connection_is_in_the_destinations_region(
+    aws: Aws, connect: Any, own: str | None, connection: str | None, asked: str
+) -> None:
     connect(region=connection)
     caller = _identify("hub", own)
     assert caller == (ACCOUNT, connection, "aws")
@@ -194,7 +243,13 @@ def test_the_plan_asks_who_a_connection_is_in_the_destinations_region(aws: Aws, 
 
 # (d) Answers that are not AWS's.
 
-OPERATIONS = ["GetCallerIdentity", "AssumeRole", "DescribeHub", "ListEnabledProductsForImport", "EnableImportFindingsForProduct"]
+OPERATIONS = [
+    "GetCallerIdentity",
+    "AssumeRole",
+    "DescribeHub",
+    "ListEnabledProductsForImport",
+    "EnableImportFindingsForProduct",
+]
 
 
 #: Form and status of the answer; tests/faults/test_hub_faults.py sends them through the complete pipeline.
@@ -203,7 +258,9 @@ ANSWERS = [("html", 200), ("tidy_html", 302), ("empty", 403), ("other_json", 200
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(("form", "status"), ANSWERS)
-def test_an_answer_that_is_not_from_aws_is_neither_yes_nor_no(aws: Aws, connect: Any, operation: str, form: str, status: int) -> None:
+def test_an_answer_that_is_not_from_aws_is_neither_yes_nor_no(
+    aws: Aws, connect: Any, operation: str, form: str, status: int
+) -> None:
     connect()
     aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
     aws.fault(on=operation, do="foreign", form=form, status=status, times=None)
@@ -226,7 +283,9 @@ def test_two_answers_that_are_not_from_aws_are_borne(aws: Aws, connect: Any, ope
 
 
 @pytest.mark.parametrize(("form", "status"), ANSWERS)
-def test_an_import_takes_an_answer_that_is_not_from_aws_for_no_answer(aws: Aws, connect: Any, form: str, status: int) -> None:
+def test_an_import_takes_an_answer_that_is_not_from_aws_for_no_answer(
+    aws: Aws, connect: Any, form: str, status: int
+) -> None:
     from airflow_provider_tenable.security_hub.responses import explain, verdict_of
 
     connect()
@@ -250,7 +309,9 @@ def test_an_import_takes_an_answer_that_is_not_from_aws_for_no_answer(aws: Aws, 
 def test_preflight_calls_are_repeated(aws: Aws, connect: Any, operation: str, status: int, code: str) -> None:
     connect()
     aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
-    aws.fault(on=operation, do="status", status=status, headers={"x-amzn-ErrorType": code}, body={"message": "later"}, times=5)
+    aws.fault(
+        on=operation, do="status", status=status, headers={"x-amzn-ErrorType": code}, body={"message": "later"}, times=5
+    )
     with closing_hook() as member:
         assert member.preflight(TENABLE, enable_product=True) is True
 
@@ -281,14 +342,25 @@ def session_of(aws: Aws, connect: Any) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("step", ["identify", "preflight", "import", "assume"])
-def test_pasted_credentials_that_expired_end_it_at_once_with_what_to_do(aws: Aws, connect: Any, step: str, naps: list[float]) -> None:
+def test_pasted_credentials_that_expired_end_it_at_once_with_what_to_do(
+    aws: Aws, connect: Any, step: str, naps: list[float]
+) -> None:
     connect(key=session_of(aws, connect))
-    operation = {"identify": "GetCallerIdentity", "preflight": "DescribeHub", "import": "BatchImportFindings", "assume": "AssumeRole"}[step]
+    operation = {
+        "identify": "GetCallerIdentity",
+        "preflight": "DescribeHub",
+        "import": "BatchImportFindings",
+        "assume": "AssumeRole",
+    }[step]
     aws.fault(on=operation, do="expire_credentials", times=None)
     before = aws.control("stats")["calls"].get(operation, 0)
     role = "Another" if step == "assume" else None
     with closing_hook(role=role) as member:
-        call = partial(member.import_batch, [finding()]) if step == "import" else partial(member.preflight, TENABLE, enable_product=False)
+        call = (
+            partial(member.import_batch, [finding()])
+            if step == "import"
+            else partial(member.preflight, TENABLE, enable_product=False)
+        )
         with pytest.raises(ConfigurationError, match=r"expired, and Airflow cannot renew them\. Put new ones into the"):
             call()
     assert aws.control("stats")["calls"][operation] == before + 1
@@ -306,8 +378,12 @@ def test_credentials_of_a_role_that_expired_are_renewed(aws: Aws, connect: Any) 
         assert member.import_batch([finding()])["SuccessCount"] == 1
 
 
-@pytest.mark.parametrize("trouble", [NoCredentialsError(), UnauthorizedSSOTokenError()], ids=lambda each: type(each).__name__)
-def test_no_credentials_end_it_at_once(aws: Aws, connect: Any, monkeypatch: pytest.MonkeyPatch, trouble: Exception, naps: list[float]) -> None:
+@pytest.mark.parametrize(
+    "trouble", [NoCredentialsError(), UnauthorizedSSOTokenError()], ids=lambda each: type(each).__name__
+)
+def test_no_credentials_end_it_at_once(
+    aws: Aws, connect: Any, monkeypatch: pytest.MonkeyPatch, trouble: Exception, naps: list[float]
+) -> None:
     connect()
     member = hook(account=ACCOUNT, role=None)
 
@@ -327,12 +403,21 @@ def test_no_credentials_end_it_at_once(aws: Aws, connect: Any, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("action", "operation"), [("securityhub:DescribeHub", "look at the hub"), ("securityhub:ListEnabledProductsForImport", "list the subscribed products")]
+    ("action", "operation"),
+    [
+        ("securityhub:DescribeHub", "look at the hub"),
+        ("securityhub:ListEnabledProductsForImport", "list the subscribed products"),
+    ],
 )
-def test_a_call_that_the_role_may_not_make_is_named_as_the_action_to_allow(aws: Aws, connect: Any, action: str, operation: str) -> None:
+def test_a_call_that_the_role_may_not_make_is_named_as_the_action_to_allow(
+    aws: Aws, connect: Any, action: str, operation: str
+) -> None:
     aws.control("roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "deny": [action]})
     connect()
-    with closing_hook() as member, pytest.raises(ConfigurationError, match=rf"Cannot {operation} \(account 222233334444.*Allow {action} to these"):
+    with (
+        closing_hook() as member,
+        pytest.raises(ConfigurationError, match=rf"Cannot {operation} \(account 222233334444.*Allow {action} to these"),
+    ):
         member.preflight(TENABLE, enable_product=False)
 
 
@@ -342,7 +427,11 @@ def test_a_product_is_looked_for_by_its_arn_too(aws: Aws, connect: Any) -> None:
     aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
     with closing_hook() as member:
         assert member.preflight(default, enable_product=False) is False
-        with pytest.raises(ConfigurationError, match="is not subscribed to product arn:aws:securityhub:eu-west-1::product/tenable/vulnerability-management"):
+        with pytest.raises(
+            ConfigurationError,
+            match="is not subscribed to product "
+            "arn:aws:securityhub:eu-west-1::product/tenable/vulnerability-management",
+        ):
             member.preflight(f"arn:aws:securityhub:eu-west-1::product/{TENABLE}", enable_product=False)
 
 
@@ -353,11 +442,16 @@ def test_a_hub_that_is_off_says_so_and_names_the_new_hub_where_only_that_is_on(a
         member.preflight(TENABLE, enable_product=False)
     assert "new AWS Security Hub" not in str(failure.value)
     aws.control("options", {"new_hub": True})
-    with closing_hook() as member, pytest.raises(HubOffError, match="uses the new AWS Security Hub in eu-west-1, which takes no findings"):
+    with (
+        closing_hook() as member,
+        pytest.raises(HubOffError, match="uses the new AWS Security Hub in eu-west-1, which takes no findings"),
+    ):
         member.preflight(TENABLE, enable_product=False)
 
 
-@pytest.mark.parametrize("fault", [{"do": "reset"}, {"do": "foreign", "form": "html", "status": 200}, {"do": "status", "status": 403}])
+@pytest.mark.parametrize(
+    "fault", [{"do": "reset"}, {"do": "foreign", "form": "html", "status": 200}, {"do": "status", "status": 403}]
+)
 def test_looking_for_the_new_hub_is_best_effort(aws: Aws, connect: Any, fault: dict[str, Any]) -> None:
     connect()
     aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "off"})

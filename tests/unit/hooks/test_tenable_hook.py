@@ -80,8 +80,17 @@ def test_the_url_is_read_in_each_of_its_forms(monkeypatch, change, url):
     ],
 )
 def test_a_connection_may_be_a_uri(monkeypatch, uri, url):
-    read = arguments(monkeypatch, uri + "?verify=false&timeout=7&proxies=%7B%22https%22%3A%22http%3A%2F%2Fp%3A3128%22%7D")
-    assert read == {"access_key": ACCESS, "secret_key": SECRET, "url": url, "timeout": 7, "ssl_verify": False, "proxies": {"https": "http://p:3128"}}
+    read = arguments(
+        monkeypatch, uri + "?verify=false&timeout=7&proxies=%7B%22https%22%3A%22http%3A%2F%2Fp%3A3128%22%7D"
+    )
+    assert read == {
+        "access_key": ACCESS,
+        "secret_key": SECRET,
+        "url": url,
+        "timeout": 7,
+        "ssl_verify": False,
+        "proxies": {"https": "http://p:3128"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -106,7 +115,9 @@ def test_a_connection_may_be_a_uri(monkeypatch, uri, url):
 )
 def test_rubbish_is_no_url_and_the_message_says_what_is_one(monkeypatch, host):
     with pytest.raises(
-        ConfigurationError, match=r"^The URL of connection 'tenable_default' is not a web address. Use one such as https://cloud\.tenable\.com\.$"
+        ConfigurationError,
+        match=r"^The URL of connection 'tenable_default' is not a web address. Use one such as "
+        r"https://cloud\.tenable\.com\.$",
     ):
         _ = connect(monkeypatch, fields(host=host)).connection_arguments
 
@@ -147,7 +158,10 @@ def test_blanks_around_a_pasted_key_are_dropped(monkeypatch):
 @pytest.mark.parametrize("key", ["two words", "line\nbreak", "semi;colon", "käse", "nul\0"])
 @pytest.mark.parametrize("field", ["login", "password"])
 def test_a_key_that_no_header_can_carry_is_refused_and_not_quoted(monkeypatch, field, key):
-    with pytest.raises(ConfigurationError, match="A key of connection 'tenable_default' holds blanks or characters that no Tenable key has") as failure:
+    with pytest.raises(
+        ConfigurationError,
+        match="A key of connection 'tenable_default' holds blanks or characters that no Tenable key has",
+    ) as failure:
         _ = connect(monkeypatch, fields(**{field: key})).connection_arguments
     assert key not in str(failure.value)
 
@@ -178,7 +192,10 @@ def test_the_timeout_is_whole_seconds(monkeypatch, value, seconds):
 
 @pytest.mark.parametrize("value", [0, -1, 3601, "soon", "1.5", [], {}, float("inf"), float("nan")], ids=str)
 def test_a_timeout_that_is_none_is_refused(monkeypatch, value):
-    with pytest.raises(ConfigurationError, match="Extra 'timeout' of connection 'tenable_default' must be a whole number of seconds from 1 to 3600"):
+    with pytest.raises(
+        ConfigurationError,
+        match="Extra 'timeout' of connection 'tenable_default' must be a whole number of seconds from 1 to 3600",
+    ):
         _ = connect(monkeypatch, fields(extra={"timeout": value})).connection_arguments
 
 
@@ -192,9 +209,14 @@ def test_proxies_are_an_object_or_its_json(monkeypatch, value):
     assert arguments(monkeypatch, fields(extra={"proxies": value}))["proxies"] == {"https": "http://p:1"}
 
 
-@pytest.mark.parametrize("value", ["http://user:canaryProxyPassword@p", "[]", ["x"], 5, {"https": 5}, {"https": None}, "{"], ids=str)
+@pytest.mark.parametrize(
+    "value", ["http://user:canaryProxyPassword@p", "[]", ["x"], 5, {"https": 5}, {"https": None}, "{"], ids=str
+)
 def test_proxies_that_are_none_are_refused_and_not_quoted(monkeypatch, value):
-    with pytest.raises(ConfigurationError, match="Extra 'proxies' of connection 'tenable_default' must be a JSON object of URLs by scheme") as failure:
+    with pytest.raises(
+        ConfigurationError,
+        match="Extra 'proxies' of connection 'tenable_default' must be a JSON object of URLs by scheme",
+    ) as failure:
         _ = connect(monkeypatch, fields(extra={"proxies": value})).connection_arguments
     assert "canaryProxyPassword" not in str(failure.value)
 
@@ -211,7 +233,14 @@ def test_arguments_can_be_read_of_any_connection_object():
 
 def test_the_client_has_the_guarded_session_our_user_agent_and_the_settings():
     client = new_client(
-        {"access_key": ACCESS, "secret_key": SECRET, "url": "https://h.example.com", "timeout": 7, "ssl_verify": "/ca.pem", "proxies": {"https": "http://p:1"}},
+        {
+            "access_key": ACCESS,
+            "secret_key": SECRET,
+            "url": "https://h.example.com",
+            "timeout": 7,
+            "ssl_verify": "/ca.pem",
+            "proxies": {"https": "http://p:1"},
+        },
         retries=2,
     )
     session = client._session
@@ -226,7 +255,14 @@ def test_the_client_has_the_guarded_session_our_user_agent_and_the_settings():
 
 
 def test_the_arguments_are_left_as_they_were():
-    given = {"access_key": ACCESS, "secret_key": SECRET, "url": "https://h", "timeout": 7, "ssl_verify": True, "proxies": None}
+    given = {
+        "access_key": ACCESS,
+        "secret_key": SECRET,
+        "url": "https://h",
+        "timeout": 7,
+        "ssl_verify": True,
+        "proxies": None,
+    }
     before = dict(given)
     new_client(given, retries=0)._session.close()
     assert given == before
@@ -317,7 +353,10 @@ def test_a_connection_that_is_not_there_is_named_with_what_to_do(monkeypatch):
         raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
 
     monkeypatch.setattr(BaseHook, "get_connection", staticmethod(missing))
-    with pytest.raises(ConfigurationError, match=r"There is no connection with the id 'nowhere'\. Create it with type 'tenable', or correct the id"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"There is no connection with the id 'nowhere'\. Create it with type 'tenable', or correct the id",
+    ):
         _ = TenableHook("nowhere").connection_arguments
 
 

@@ -1,4 +1,6 @@
-"""Where the keys may go: plain http only on this machine or by permission, other hosts than Tenable's not without a word."""
+"""Where the keys may go: plain http only on this machine or by permission, other hosts than Tenable's not without a
+word.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ def test_plain_http_is_refused_with_what_to_do(monkeypatch, host):
     with pytest.raises(ConfigurationError) as failure:
         _ = hook(monkeypatch, host=host).connection_arguments
     text = str(failure.value)
-    assert text.startswith("The URL of connection 'tenable_default' begins with http://, so the API keys would travel unencrypted. Use https://")
+    assert text.startswith(
+        "The URL of connection 'tenable_default' begins with http://, so the API keys would travel unencrypted. Use "
+        "https://"
+    )
     assert "set extra 'allow_http' to true" in text
     assert ACCESS not in text
 
@@ -56,7 +61,9 @@ def test_plain_http_of_a_connection_uri_is_refused(monkeypatch):
         _ = TenableHook().connection_arguments
 
 
-@pytest.mark.parametrize("host", ["http://127.0.0.1:1", "http://127.8.9.10", "http://[::1]:80", "http://localhost:8080", "http://LOCALHOST"])
+@pytest.mark.parametrize(
+    "host", ["http://127.0.0.1:1", "http://127.8.9.10", "http://[::1]:80", "http://localhost:8080", "http://LOCALHOST"]
+)
 def test_plain_http_stays_allowed_on_this_machine(monkeypatch, host):
     assert hook(monkeypatch, host=host).connection_arguments["url"] == host.lower()
 
@@ -64,8 +71,12 @@ def test_plain_http_stays_allowed_on_this_machine(monkeypatch, host):
 @pytest.mark.parametrize("scheme", ["http", "all"])
 def test_a_proxy_takes_plain_http_off_this_machine(monkeypatch, scheme):
     with pytest.raises(ConfigurationError, match="'allow_http'"):
-        _ = hook(monkeypatch, host="http://127.0.0.1", extra={"proxies": {scheme: "http://proxy:3128"}}).connection_arguments
-    assert hook(monkeypatch, host="http://127.0.0.1", extra={"proxies": {"https": "http://proxy:3128"}}).connection_arguments
+        _ = hook(
+            monkeypatch, host="http://127.0.0.1", extra={"proxies": {scheme: "http://proxy:3128"}}
+        ).connection_arguments
+    assert hook(
+        monkeypatch, host="http://127.0.0.1", extra={"proxies": {"https": "http://proxy:3128"}}
+    ).connection_arguments
 
 
 def test_a_request_to_this_machine_asks_no_proxy_of_the_environment(monkeypatch, server, other_server):
@@ -83,7 +94,10 @@ def test_a_request_to_this_machine_asks_no_proxy_of_the_environment(monkeypatch,
 
 @pytest.mark.parametrize("value", [True, "true", "True", " TRUE "])
 def test_the_extra_allows_plain_http(monkeypatch, value):
-    assert hook(monkeypatch, host="http://sandbox:8741", extra={"allow_http": value}).connection_arguments["url"] == "http://sandbox:8741"
+    assert (
+        hook(monkeypatch, host="http://sandbox:8741", extra={"allow_http": value}).connection_arguments["url"]
+        == "http://sandbox:8741"
+    )
 
 
 @pytest.mark.parametrize("value", [None, "", False, "false", " False "])
@@ -95,7 +109,9 @@ def test_the_extra_can_forbid_it_as_well(monkeypatch, value):
 
 @pytest.mark.parametrize("value", ["yes", 1, 0, [], {}, "no"], ids=str)
 def test_an_extra_that_is_neither_is_refused(monkeypatch, value):
-    with pytest.raises(ConfigurationError, match="Extra 'allow_http' of connection 'tenable_default' must be true or false"):
+    with pytest.raises(
+        ConfigurationError, match="Extra 'allow_http' of connection 'tenable_default' must be true or false"
+    ):
         _ = hook(monkeypatch, extra={"allow_http": value}).connection_arguments
 
 
@@ -113,7 +129,9 @@ def test_a_redirect_from_https_to_plain_http_is_refused(monkeypatch, tmp_path, s
         used = hook(monkeypatch, host=secure.url, extra={"verify": str(certificate), "allow_http": "true"})
         for target in (f"http://127.0.0.1:{secure.port}/session", f"{other_server.url}/session"):
             secure.answer(status, Location=target)
-            with pytest.raises(ConfigurationError, match=r"redirects to http://127\.0\.0\.1:\d+\. The API keys are not sent there"):
+            with pytest.raises(
+                ConfigurationError, match=r"redirects to http://127\.0\.0\.1:\d+\. The API keys are not sent there"
+            ):
                 used.api.who_am_i()
         secure.answer(200, {"username": "u"})
         assert used.api.who_am_i() == "u", "the control: without the redirect it works"
@@ -129,7 +147,16 @@ def warnings_of(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
-@pytest.mark.parametrize("host", [None, "https://cloud.tenable.com", "https://fedcloud.tenable.com/", "cloud.tenablecloud.cn", "https://CLOUD.tenable.com:443"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        None,
+        "https://cloud.tenable.com",
+        "https://fedcloud.tenable.com/",
+        "cloud.tenablecloud.cn",
+        "https://CLOUD.tenable.com:443",
+    ],
+)
 def test_tenables_own_hosts_are_used_without_a_word(monkeypatch, caplog, host):
     _ = hook(monkeypatch, host=host).connection_arguments
     assert warnings_of(caplog) == []
@@ -137,7 +164,10 @@ def test_tenables_own_hosts_are_used_without_a_word(monkeypatch, caplog, host):
 
 @pytest.mark.parametrize(
     ("host", "name"),
-    [("https://gateway.example.com:8443/t", "gateway.example.com"), ("https://cloud.tenable.com.example.com", "cloud.tenable.com.example.com")],
+    [
+        ("https://gateway.example.com:8443/t", "gateway.example.com"),
+        ("https://cloud.tenable.com.example.com", "cloud.tenable.com.example.com"),
+    ],
 )
 def test_another_host_is_named_once(monkeypatch, caplog, host, name):
     for _ in range(3):

@@ -22,7 +22,12 @@ ACCOUNT = "123456789012"
 )
 def test_the_console_is_that_of_the_partition_and_region(region, host):
     parts = urlsplit(console_url(account=ACCOUNT, region=region))
-    assert (parts.scheme, parts.netloc, parts.path, parts.query) == ("https", host, "/securityhub/home", f"region={region}")
+    assert (parts.scheme, parts.netloc, parts.path, parts.query) == (
+        "https",
+        host,
+        "/securityhub/home",
+        f"region={region}",
+    )
     assert parts.fragment.startswith("/findings?")
 
 
@@ -30,9 +35,12 @@ def test_the_findings_are_those_of_tenable_in_that_account():
     # As the console itself writes it: the values encoded, then the whole search.
     fragment = urlsplit(console_url(account=ACCOUNT, region="eu-west-1")).fragment
     assert fragment == (
-        "/findings?search=CompanyName%3D%255Coperator%255C%253AEQUALS%255C%253ATenable%26AwsAccountId%3D%255Coperator%255C%253AEQUALS%255C%253A123456789012"
+        "/"
+        "findings?search=CompanyName%3D%255Coperator%255C%253AEQUALS%255C%253ATenable%26AwsAccountId%3D%255Coperator%255C%253AEQUALS%255C%253A123456789012"
     )
-    assert unquote(unquote(fragment)).endswith(r"CompanyName=\operator\:EQUALS\:Tenable&AwsAccountId=\operator\:EQUALS\:123456789012")
+    assert unquote(unquote(fragment)).endswith(
+        r"CompanyName=\operator\:EQUALS\:Tenable&AwsAccountId=\operator\:EQUALS\:123456789012"
+    )
 
 
 @pytest.mark.parametrize("region", ["us-iso-east-1", "us-isob-east-1", "eusc-de-east-1"])

@@ -1,4 +1,6 @@
-"""The notifier of rejected findings: tells accounts, counts, codes and reasons, of settled runs only, and no more than fits into a message."""
+"""The notifier of rejected findings: tells accounts, counts, codes and reasons, of settled runs only, and no more than
+fits into a message.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,31 @@ def settle(run: RunFolder, rejected: dict[str, dict[str, int]], *, skipped: dict
     for codes in rejected.values():
         for code, number in codes.items():
             sums[code] = sums.get(code, 0) + number
-    destinations = {name: {"findings": 1000, "accepted": 1000 - sum(codes.values()), "rejected": codes, "calls": 10} for name, codes in rejected.items()}
-    ledger = {"findings": 1000 * len(rejected), "skipped": skipped or {}, "rejected": sums, "destinations": destinations}
+    destinations = {
+        name: {"findings": 1000, "accepted": 1000 - sum(codes.values()), "rejected": codes, "calls": 10}
+        for name, codes in rejected.items()
+    }
+    ledger = {
+        "findings": 1000 * len(rejected),
+        "skipped": skipped or {},
+        "rejected": sums,
+        "destinations": destinations,
+    }
     write_json(run.ledger, ledger)
 
 
 def put_aside(run: RunFolder, *lines: tuple[str, str, str | None], name: str = "part-a") -> None:
     """Write rejected findings: (code, message, id)."""
     entries = [
-        {"id": identity, "account": "1", "region": "r", "code": code, "message": text, "finding": {"Note": SECRET}, "record": SECRET}
+        {
+            "id": identity,
+            "account": "1",
+            "region": "r",
+            "code": code,
+            "message": text,
+            "finding": {"Note": SECRET},
+            "record": SECRET,
+        }
         for code, text, identity in lines
     ]
     write_lines(run.rejected, name, [msgspec.json.encode(entry) for entry in entries])
@@ -49,8 +67,19 @@ def context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
 
 def test_accounts_counts_codes_and_the_top_reasons_are_told(run, context):
-    settle(run, {"111122223333/eu-west-1": {"InvalidInput": 3}, "222233334444/us-east-1": {"InvalidInput": 1, "LimitExceeded": 7}, "333344445555/r": {}})
-    put_aside(run, *[("LimitExceeded", "too  many\nfindings", f"id-{number}") for number in range(7)], *[("InvalidInput", "no Title", "id-x")] * 4)
+    settle(
+        run,
+        {
+            "111122223333/eu-west-1": {"InvalidInput": 3},
+            "222233334444/us-east-1": {"InvalidInput": 1, "LimitExceeded": 7},
+            "333344445555/r": {},
+        },
+    )
+    put_aside(
+        run,
+        *[("LimitExceeded", "too  many\nfindings", f"id-{number}") for number in range(7)],
+        *[("InvalidInput", "no Title", "id-x")] * 4,
+    )
     sent: list[tuple[str, str]] = []
     RejectedFindingsNotifier(send=lambda subject, text: sent.append((subject, text))).notify(context)
     [(subject, text)] = sent
@@ -120,6 +149,14 @@ def test_airflow_calls_it_as_a_callback_and_renders_its_path(run, tmp_path):
     from airflow_provider_tenable._compat import DAG
 
     dag = DAG(dag_id="tenable_to_security_hub", schedule=None)
-    notifier = RejectedFindingsNotifier(send=lambda *message: sent.append(message), staging_path="file://{{ params.where }}")
-    notifier({"dag_run": SimpleNamespace(dag_id="tenable_to_security_hub", run_id="run-1"), "dag": dag, "params": {"where": str(tmp_path)}})
+    notifier = RejectedFindingsNotifier(
+        send=lambda *message: sent.append(message), staging_path="file://{{ params.where }}"
+    )
+    notifier(
+        {
+            "dag_run": SimpleNamespace(dag_id="tenable_to_security_hub", run_id="run-1"),
+            "dag": dag,
+            "params": {"where": str(tmp_path)},
+        }
+    )
     assert len(sent) == 1

@@ -1,4 +1,6 @@
-"""Metrics: every name is in the table, valid for every backend, sent with its tags; what is wrong with them never fails a task."""
+"""Metrics: every name is in the table, valid for every backend, sent with its tags; what is wrong with them never fails
+a task.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,11 @@ def test_a_timer_is_in_milliseconds(stats):
 
 
 def test_a_shard_tells_its_counts(stats):
-    manifest = {"skipped": {"no_aws_account": 2}, "parked": 1, "severities": {"111122223333": {"high": 5, "critical": 4}}}
+    manifest = {
+        "skipped": {"no_aws_account": 2},
+        "parked": 1,
+        "severities": {"111122223333": {"high": 5, "critical": 4}},
+    }
     metrics.transformed(manifest, 2.0, "dag")
     told = {(name, tags.get("account")): value for _, name, value, tags in stats.sent}
     assert told == {
@@ -65,7 +71,12 @@ def test_a_shard_tells_its_counts(stats):
         ("tenable.findings.critical", "111122223333"): 4,
         ("tenable.duration.transform", None): 2000.0,
     }
-    assert ("incr", "tenable.findings", 5, {"dag_id": "dag", "account": "111122223333", "severity": "high"}) in stats.sent
+    assert (
+        "incr",
+        "tenable.findings",
+        5,
+        {"dag_id": "dag", "account": "111122223333", "severity": "high"},
+    ) in stats.sent
 
 
 def test_a_try_of_an_import_counts_only_what_it_has_added(stats):
@@ -82,18 +93,32 @@ def test_a_try_of_an_import_counts_only_what_it_has_added(stats):
 
 
 def test_receipts_that_were_forgotten_in_between_take_nothing_back(stats):
-    metrics.imported({"accepted": 100, "rejected": {"A": 5}, "calls": 2}, {"accepted": 40, "rejected": {"A": 1}, "calls": 1}, 1.0, **TAGS)
-    assert {name: value for _, name, value, _ in stats.sent} == {"tenable.accepted": 0, "tenable.calls": 0, "tenable.duration.import": 1000.0}
+    metrics.imported(
+        {"accepted": 100, "rejected": {"A": 5}, "calls": 2},
+        {"accepted": 40, "rejected": {"A": 1}, "calls": 1},
+        1.0,
+        **TAGS,
+    )
+    assert {name: value for _, name, value, _ in stats.sent} == {
+        "tenable.accepted": 0,
+        "tenable.calls": 0,
+        "tenable.duration.import": 1000.0,
+    }
 
 
 def test_the_lag_is_seconds_and_is_not_told_without_a_watermark(stats):
     metrics.watermark_lag("dag", None, 5000.0)
     assert stats.sent == []
     metrics.watermark_lag("dag", 1400, 5000.0)
-    assert stats.sent == [("gauge", "tenable.watermark_lag", 3600.0, {"dag_id": "dag"}), ("gauge", "tenable.watermark_lag.dag", 3600.0, {})]
+    assert stats.sent == [
+        ("gauge", "tenable.watermark_lag", 3600.0, {"dag_id": "dag"}),
+        ("gauge", "tenable.watermark_lag.dag", 3600.0, {}),
+    ]
 
 
-@pytest.mark.parametrize("error", [OSError("no route"), ImportError("statsd"), RuntimeError("whatever"), ValueError("a name")])
+@pytest.mark.parametrize(
+    "error", [OSError("no route"), ImportError("statsd"), RuntimeError("whatever"), ValueError("a name")]
+)
 def test_metrics_that_fail_do_not_fail_the_task(monkeypatch, caplog, error):
     class Broken:
         def __getattr__(self, method: str) -> Any:
@@ -117,7 +142,12 @@ def test_an_airflow_without_stats_does_not_fail_the_task_either(monkeypatch):
 
 @pytest.mark.parametrize(
     ("method", "name", "tags"),
-    [("count", "tenable.acepted", TAGS), ("count", "tenable.accepted", {}), ("gauge", "tenable.accepted", TAGS), ("timing", "tenable.watermark_lag", TAGS)],
+    [
+        ("count", "tenable.acepted", TAGS),
+        ("count", "tenable.accepted", {}),
+        ("gauge", "tenable.accepted", TAGS),
+        ("timing", "tenable.watermark_lag", TAGS),
+    ],
 )
 def test_what_the_table_does_not_know_is_not_sent(stats, caplog, method, name, tags):
     getattr(metrics, method)(name, 1, **tags)
@@ -135,14 +165,23 @@ def test_what_stands_in_names_and_tags_is_plain(stats):
 
 def _reasons() -> list[str]:
     """Every reason for which a record becomes no finding, as the docs list them (and test_mapping_docs checks)."""
-    section = (ROOT / "docs" / "mapping.md").read_text().split("## Why a record becomes no finding", 1)[1].split("\n## ", 1)[0]
+    section = (
+        (ROOT / "docs" / "mapping.md")
+        .read_text()
+        .split("## Why a record becomes no finding", 1)[1]
+        .split("\n## ", 1)[0]
+    )
     return re.findall(r"^\| `(\w+)` \|", section, re.M)
 
 
 def test_names_fit_what_every_backend_takes():
     reasons = _reasons()
     assert len(reasons) > 5
-    names = [*METRICS, *(f"tenable.skipped.{reason}" for reason in reasons), "tenable.watermark_lag.tenable_to_security_hub"]
+    names = [
+        *METRICS,
+        *(f"tenable.skipped.{reason}" for reason in reasons),
+        "tenable.watermark_lag.tenable_to_security_hub",
+    ]
     for name in names:
         assert re.fullmatch(r"[a-z0-9_.]+", name)
         # OpenTelemetry's limit on Airflow 2, which counts Airflow's prefix.
@@ -153,7 +192,12 @@ def test_the_table_is_that_of_the_code():
     used = set()
     for path in (ROOT / "airflow_provider_tenable").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant) and str(node.args[0].value).startswith("tenable."):
+            if (
+                isinstance(node, ast.Call)
+                and node.args
+                and isinstance(node.args[0], ast.Constant)
+                and str(node.args[0].value).startswith("tenable.")
+            ):
                 used.add(node.args[0].value)
     assert used == set(METRICS)
     assert all(metric.by is None or metric.by in metric.tags for metric in METRICS.values())
@@ -161,7 +205,10 @@ def test_the_table_is_that_of_the_code():
 
 def test_every_metric_is_documented_with_its_kind_and_tags():
     section = (ROOT / "docs" / "operating.md").read_text().split("## Metrics\n", 1)[1].split("\n## ", 1)[0]
-    rows = {name: cells for name, *cells in re.findall(r"^\| `(tenable[\w.]+)` \| (\w+) \| ([^|]+) \| ([^|]*) \|", section, re.M)}
+    rows = {
+        name: cells
+        for name, *cells in re.findall(r"^\| `(tenable[\w.]+)` \| (\w+) \| ([^|]+) \| ([^|]*) \|", section, re.M)
+    }
     assert set(rows) == set(METRICS)
     for name, (kind, tags, meaning) in rows.items():
         metric = METRICS[name]
@@ -171,15 +218,24 @@ def test_every_metric_is_documented_with_its_kind_and_tags():
         assert meaning.strip() == metric.description
 
 
-@pytest.mark.skipif(AIRFLOW_V_3_2_PLUS, reason="Only a task's own process has metrics there: the system test looks at them.")
+@pytest.mark.skipif(
+    AIRFLOW_V_3_2_PLUS, reason="Only a task's own process has metrics there: the system test looks at them."
+)
 def test_airflows_statsd_client_sends_them():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(60)
         settings = {"ON": "True", "HOST": "127.0.0.1", "PORT": str(server.getsockname()[1]), "INFLUXDB_ENABLED": "True"}
         allowed = {"AIRFLOW__METRICS__METRICS_ALLOW_LIST": "tenable"}
-        code = f"from airflow_provider_tenable.observability import metrics; metrics.count('tenable.accepted', 7, **{TAGS!r})"
-        env = {**os.environ, **allowed, **{f"AIRFLOW__METRICS__STATSD_{name}": value for name, value in settings.items()}}
+        code = (
+            f"from airflow_provider_tenable.observability import metrics; metrics.count('tenable.accepted', 7, "
+            f"**{TAGS!r})"
+        )
+        env = {
+            **os.environ,
+            **allowed,
+            **{f"AIRFLOW__METRICS__STATSD_{name}": value for name, value in settings.items()},
+        }
         subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, check=True, capture_output=True)
         line = server.recv(4096).decode()
     head, _, value = line.partition(":")

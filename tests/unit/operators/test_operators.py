@@ -1,4 +1,6 @@
-"""Every operator of the package keeps to what Airflow asks of one: fields that are rendered, hooks that are made late, constructors that do nothing else."""
+"""Every operator of the package keeps to what Airflow asks of one: fields that are rendered, hooks that are made late,
+constructors that do nothing else.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,42 @@ from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, BaseOperator, B
 from airflow_provider_tenable.provider_info import get_provider_info
 
 #: What Airflow shows as more than plain text, in all its versions.
-RENDERERS = {"bash", "bash_command", "doc", "doc_json", "doc_md", "doc_rst", "doc_yaml", "hql", "html", "jinja", "json", "md", "mysql", "postgresql", "powershell",
-             "py", "python_callable", "rst", "sql", "tsql", "yaml"}  # fmt: skip
+RENDERERS = {
+    "bash",
+    "bash_command",
+    "doc",
+    "doc_json",
+    "doc_md",
+    "doc_rst",
+    "doc_yaml",
+    "hql",
+    "html",
+    "jinja",
+    "json",
+    "md",
+    "mysql",
+    "postgresql",
+    "powershell",
+    "py",
+    "python_callable",
+    "rst",
+    "sql",
+    "tsql",
+    "yaml",
+}
 
 
 def _operators() -> list[type[Any]]:
-    modules = [importlib.import_module(f"{package.__name__}.{module.name}") for module in pkgutil.iter_modules(package.__path__)]
-    classes = [each for module in modules for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__]
+    modules = [
+        importlib.import_module(f"{package.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
+    classes = [
+        each
+        for module in modules
+        for each in vars(module).values()
+        if inspect.isclass(each) and each.__module__ == module.__name__
+    ]
     return [each for each in classes if issubclass(each, BaseOperator)]
 
 
@@ -71,7 +102,9 @@ def test_the_constructor_keeps_its_arguments_and_does_nothing_else(operator):
                 # Only what is not rendered may have another name.
                 assert argument == name or (argument == name.lstrip("_") and argument not in operator.template_fields)
                 kept.add(argument)
-            case ast.AnnAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=name), value=ast.Constant(value=None)):
+            case ast.AnnAssign(
+                target=ast.Attribute(value=ast.Name(id="self"), attr=name), value=ast.Constant(value=None)
+            ):
                 assert name.startswith("_")
             case _:
                 raise AssertionError(ast.unparse(statement))
@@ -124,7 +157,9 @@ def test_links_are_links_that_the_provider_registers(operator):
 def test_the_import_has_a_link_to_its_findings():
     from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 
-    [link] = SecurityHubImportFindingsOperator(task_id="x", account="111122223333", region="eu-west-1").operator_extra_links
+    [link] = SecurityHubImportFindingsOperator(
+        task_id="x", account="111122223333", region="eu-west-1"
+    ).operator_extra_links
     assert link.name == "Findings in Security Hub"
 
 
@@ -144,7 +179,9 @@ def test_an_import_is_called_by_what_it_imports_into(arguments, title):
     assert SecurityHubImportFindingsOperator(task_id="x", assignment={**arguments, **shared}).title == title
 
 
-@pytest.mark.parametrize("change", [{"account": "1"}, {"region": "x"}, {"role_name": "{{ conn.x }}"}, {"aws_conn_id": "{{ var.value.x }}"}])
+@pytest.mark.parametrize(
+    "change", [{"account": "1"}, {"region": "x"}, {"role_name": "{{ conn.x }}"}, {"aws_conn_id": "{{ var.value.x }}"}]
+)
 @pytest.mark.parametrize("assigned", [False, True])
 def test_arguments_are_checked_again_before_an_arn_or_a_connection_is_made_of_them(tmp_path, change, assigned):
     from airflow_provider_tenable._compat import AirflowFailException
@@ -156,8 +193,12 @@ def test_arguments_are_checked_again_before_an_arn_or_a_connection_is_made_of_th
     write_json(RunFolder.of(context, f"file://{tmp_path}").shards, {"count": 0})
     good = {"account": "111122223333", "region": "eu-west-1", "aws_conn_id": "aws_default", "role_name": None}
     given = {**good, **change, "batch_size": 100, "dry_run": False}
-    operator = SecurityHubImportFindingsOperator(task_id="x", staging_path=f"file://{tmp_path}", **({"assignment": given} if assigned else given))
-    with pytest.raises(AirflowFailException, match=r"The import's arguments are not valid: .* is not .*\. Nothing was imported\."):
+    operator = SecurityHubImportFindingsOperator(
+        task_id="x", staging_path=f"file://{tmp_path}", **({"assignment": given} if assigned else given)
+    )
+    with pytest.raises(
+        AirflowFailException, match=r"The import's arguments are not valid: .* is not .*\. Nothing was imported\."
+    ):
         operator.execute(context)
     # Rendered once more, a text that was assigned would be a template.
     assert not assigned or (operator.role_name, operator.aws_conn_id) == (None, "aws_default")
@@ -174,8 +215,17 @@ def test_a_single_destination_is_imported_as_the_manifests_say_now(tmp_path):
     place = {"account": "111122223333", "region": "eu-west-1", "aws_conn_id": None, "role_name": "R"}
     write_group(run, 0, [Target(**place, parts=[("part-of-before", 7)])])
     write_json(run.shards, {"count": 1})
-    write_json(run.shard_manifest(0), {"destinations": [{**place, "parts": [{"name": "part-of-now", "lines": 3}]}], "rejected_part": None, "parked_part": None})
-    operator = SecurityHubImportFindingsOperator(task_id="x", assignment={"group": 0, "title": "t", "batch_size": 1, "dry_run": False})
+    write_json(
+        run.shard_manifest(0),
+        {
+            "destinations": [{**place, "parts": [{"name": "part-of-now", "lines": 3}]}],
+            "rejected_part": None,
+            "parked_part": None,
+        },
+    )
+    operator = SecurityHubImportFindingsOperator(
+        task_id="x", assignment={"group": 0, "title": "t", "batch_size": 1, "dry_run": False}
+    )
     assert operator._targets(run, operator._assigned()) == [Target(**place, parts=[("part-of-now", 3)])]
 
 

@@ -32,7 +32,9 @@ LEDGER: dict[str, Any] = {
     "accepted": 9,
     "rejected": {"InvalidInput": 1},
     "severities": {"111122223333": {"high": 10}},
-    "destinations": {"111122223333/eu-west-1": {"findings": 10, "accepted": 9, "rejected": {"InvalidInput": 1}, "calls": 1}},
+    "destinations": {
+        "111122223333/eu-west-1": {"findings": 10, "accepted": 9, "rejected": {"InvalidInput": 1}, "calls": 1}
+    },
     "watermark": {"before": 50, "after": 200, "why": "moves to the window's end"},
     "complete": True,
 }
@@ -75,7 +77,20 @@ def test_the_event_of_a_run_says_what_it_covered_and_where_its_records_ended(dag
     event = context["outlet_events"][imported_findings("tenable_to_security_hub")]
     run = RunFolder.of(context)
     assert event.extra == {
-        **{name: LEDGER[name] for name in ("window", "watermark", "exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")},
+        **{
+            name: LEDGER[name]
+            for name in (
+                "window",
+                "watermark",
+                "exported",
+                "unparked",
+                "skipped",
+                "parked",
+                "findings",
+                "accepted",
+                "rejected",
+            )
+        },
         "dag_id": "tenable_to_security_hub",
         "run_id": "run-1",
         "destinations": 1,
@@ -85,7 +100,11 @@ def test_the_event_of_a_run_says_what_it_covered_and_where_its_records_ended(dag
 
 
 def test_a_backfill_is_announced_as_one(dag, context, monkeypatch):
-    ledger = {**LEDGER, "window": {"since": 100, "until": 200, "kind": "backfill"}, "watermark": {"before": 500, "after": 500, "why": "stays"}}
+    ledger = {
+        **LEDGER,
+        "window": {"since": 100, "until": 200, "kind": "backfill"},
+        "watermark": {"before": 500, "after": 500, "why": "stays"},
+    }
     complete(dag, context, monkeypatch, ledger=ledger)
     event = context["outlet_events"][imported_findings("tenable_to_security_hub")]
     assert event.extra["window"]["kind"] == "backfill"
@@ -119,7 +138,11 @@ def test_extra_stays_small_however_many_destinations_there_are(context):
 def test_only_the_task_that_completes_a_run_updates_the_asset_of_its_own_dag(path):
     dag = runpy.run_path(str(path))["dag"]
     outlets = {task.task_id: [each.uri for each in task.outlets] for task in dag.tasks if task.outlets}
-    assert outlets == ({"advance_watermark": [f"tenable://security-hub/{dag.dag_id}"]} if dag.dag_id == "tenable_to_security_hub" else {})
+    assert outlets == (
+        {"advance_watermark": [f"tenable://security-hub/{dag.dag_id}"]}
+        if dag.dag_id == "tenable_to_security_hub"
+        else {}
+    )
 
 
 def test_the_asset_is_the_one_that_its_uri_gives_and_making_it_looks_up_no_provider():

@@ -84,7 +84,9 @@ def test_damaged_note_counts_as_missing(run, caplog):
 @pytest.mark.parametrize("run_type", ["scheduled", "manual"])
 def test_option_that_is_neither_is_refused(run, run_type, monkeypatch):
     monkeypatch.setenv("AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN", "yes")
-    with pytest.raises(ConfigurationError, match=r"Option \[tenable\] first_scheduled_run is 'yes'; it must be one of dry, send"):
+    with pytest.raises(
+        ConfigurationError, match=r"Option \[tenable\] first_scheduled_run is 'yes'; it must be one of dry, send"
+    ):
         held_back(run, run_type)
 
 

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
-from airflow_provider_tenable.run.ledger import build_ledger, check_rejected, check_sums, destinations_of, rejected_lines, shard_manifests, targets_of
+from airflow_provider_tenable.run.ledger import (
+    build_ledger,
+    check_rejected,
+    check_sums,
+    destinations_of,
+    rejected_lines,
+    shard_manifests,
+    targets_of,
+)
 from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import write_json
@@ -18,7 +26,10 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import write_lines
 
 A, B, REGION = "111111111111", "222222222222", "eu-west-1"
-PLAN = {"window": {"kind": "incremental", "since": 1, "until": 1_790_000_000, "bounded": False, "watermark": None}, "settings": {"dry_run": False}}
+PLAN = {
+    "window": {"kind": "incremental", "since": 1, "until": 1_790_000_000, "bounded": False, "watermark": None},
+    "settings": {"dry_run": False},
+}
 
 
 def manifest(shard, *, read, skipped=None, parked=0, destinations=(), from_pool=False, severities=None):
@@ -88,7 +99,9 @@ def two_shards(run):
             destinations=[(A, REGION, [("a2", 7)])],
             severities={A: {"high": 6, "critical": 1}},
         ),
-        manifest(2, read=2, parked=1, destinations=[(A, REGION, [("a3", 1)])], from_pool=True, severities={A: {"high": 1}}),
+        manifest(
+            2, read=2, parked=1, destinations=[(A, REGION, [("a3", 1)])], from_pool=True, severities={A: {"high": 1}}
+        ),
     )
     receipt(run, A, REGION, ["a0", "a1", "a2", "a3"], accepted=19, rejected=["InvalidInput"])
     receipt(run, B, "us-east-1", ["b0"], accepted=3)
@@ -156,7 +169,9 @@ def test_one_record_too_many_or_too_few_anywhere_fails_the_run(run, path, words,
     two_shards(run)
     ledger = build_ledger(run, PLAN, exported=29)
     change(ledger, path, by)
-    with pytest.raises(LedgerError, match=r"The ledger does not add up: .* The watermark stays. Clear the failed tasks") as failure:
+    with pytest.raises(
+        LedgerError, match=r"The ledger does not add up: .* The watermark stays. Clear the failed tasks"
+    ) as failure:
         check_sums(ledger)
     assert words in str(failure.value)
 
@@ -182,7 +197,9 @@ def test_a_run_that_was_not_planned_into_shards_says_so(run):
 def test_a_shard_that_was_not_transformed_is_named(run):
     put(run, manifest(0, read=0), manifest(1, read=0), manifest(2, read=0))
     run.shard_manifest(1).unlink()
-    with pytest.raises(StagingError, match=r"shard-0001\.json is not there: shard 1 was not transformed. Clear its task"):
+    with pytest.raises(
+        StagingError, match=r"shard-0001\.json is not there: shard 1 was not transformed. Clear its task"
+    ):
         build_ledger(run, PLAN, exported=0)
 
 
@@ -205,7 +222,9 @@ def test_manifests_of_more_shards_than_are_planned_do_not_count(run):
 def test_a_manifest_that_was_changed_is_refused_before_anything_is_made_of_its_names(run, change, words):
     good = manifest(0, read=1, destinations=[(A, REGION, [("a", 1)])])
     put(run, {**good, "destinations": [*good["destinations"], {**good["destinations"][0], **change}]})
-    with pytest.raises(StagingError, match=r"shard-0000\.json was changed after it was written: .+ Clear the task of shard 0\.") as refused:
+    with pytest.raises(
+        StagingError, match=r"shard-0000\.json was changed after it was written: .+ Clear the task of shard 0\."
+    ) as refused:
         shard_manifests(run)
     assert words in str(refused.value)
 
@@ -230,7 +249,9 @@ def test_destinations_gather_their_parts_from_all_shards_in_order(run):
     ]
     assert found[0]["aws_conn_id"] == "aws_default"
     assert "role_name" in found[0]
-    assert targets_of(manifests)[0] == Target(A, REGION, "aws_default", None, list(zip(found[0]["parts"], found[0]["lines"], strict=True)))
+    assert targets_of(manifests)[0] == Target(
+        A, REGION, "aws_default", None, list(zip(found[0]["parts"], found[0]["lines"], strict=True))
+    )
 
 
 # Too much rejected.
@@ -270,11 +291,17 @@ def test_the_run_fails_above_the_ratio_and_not_at_it(run, findings, rejected, ra
     if not fails:
         check_rejected(ledger, run, ratio)
         # Tolerated is not silent: alarms read the log.
-        warned = f"{rejected} of {findings} findings were rejected, as max_rejected_ratio {ratio:g} (or a count of up to 10) allows: 'InvalidInput {rejected}'."
+        warned = (
+            f"{rejected} of {findings} findings were rejected, as max_rejected_ratio {ratio:g} (or a count of "
+            f"up to 10) allows: 'InvalidInput {rejected}'."
+        )
         assert [record.levelname for record in caplog.records] == (["WARNING"] if rejected else [])
         assert all(record.getMessage().startswith(warned) for record in caplog.records)
         return
-    with pytest.raises(RejectedFindingsError, match=f"{rejected} of {findings} findings were rejected, more than max_rejected_ratio {ratio:g} allows"):
+    with pytest.raises(
+        RejectedFindingsError,
+        match=f"{rejected} of {findings} findings were rejected, more than max_rejected_ratio {ratio:g} allows",
+    ):
         check_rejected(ledger, run, ratio)
 
 
@@ -285,9 +312,19 @@ def test_exactly_the_ratio_is_never_too_much(hundreds, percent):
 
 
 def test_the_message_has_the_top_reasons_with_counts_and_an_example_each(run):
-    lines = [{"id": f"id-{code}-{number}", "code": code, "message": f"{code} is bad ({number})"} for code in "abcdef" for number in range(2)]
+    lines = [
+        {"id": f"id-{code}-{number}", "code": code, "message": f"{code} is bad ({number})"}
+        for code in "abcdef"
+        for number in range(2)
+    ]
     lines.append({"id": None, "code": "unreadable_record", "message": "not an object"})
-    put(run, {**manifest(0, read=12), "rejected_part": write_lines(run.rejected, "part-1", [json.dumps(line).encode() for line in lines])})
+    put(
+        run,
+        {
+            **manifest(0, read=12),
+            "rejected_part": write_lines(run.rejected, "part-1", [json.dumps(line).encode() for line in lines]),
+        },
+    )
     rejected = {code: 10 - number for number, code in enumerate("abcdef")}
     with pytest.raises(RejectedFindingsError) as failure:
         check_rejected(ledger_of(100, rejected, {"unreadable_record": 50, "severity_not_chosen": 999}), run, 0.01)
@@ -303,14 +340,22 @@ def test_the_message_has_the_top_reasons_with_counts_and_an_example_each(run):
 
 def test_broken_records_count_and_chosen_ones_do_not(run):
     put(run)
-    check_rejected(ledger_of(100, {}, {"severity_not_chosen": 1000, "no_ec2_instance": 1000, "asset_missing_given_up": 1000}), run, 0)
+    check_rejected(
+        ledger_of(100, {}, {"severity_not_chosen": 1000, "no_ec2_instance": 1000, "asset_missing_given_up": 1000}),
+        run,
+        0,
+    )
     for reason in ("unreadable_record", "unmappable_record"):
         with pytest.raises(RejectedFindingsError, match=f"1 of 101 findings .*1 x {reason} .such as none on record"):
             check_rejected(ledger_of(100, {}, {reason: 1}), run, 0)
 
 
 def rejects(run, stem, *numbers):
-    return write_lines(run.rejected, stem, [json.dumps({"id": None, "code": "unreadable_record", "message": str(number)}).encode() for number in numbers])
+    return write_lines(
+        run.rejected,
+        stem,
+        [json.dumps({"id": None, "code": "unreadable_record", "message": str(number)}).encode() for number in numbers],
+    )
 
 
 def test_rejected_lines_are_those_of_the_manifests_and_of_the_receipts(run):
@@ -322,11 +367,18 @@ def test_rejected_lines_are_those_of_the_manifests_and_of_the_receipts(run):
         manifest(1, read=5, destinations=[(A, REGION, [("a0", 5)])]),
     )
     receipt(run, A, REGION, ["a0"], accepted=2, rejected=["x", "y"])
-    assert [(line["id"], line["message"]) for line in rejected_lines(run)] == [(None, "1"), (None, "2"), ("id-2", "why x"), ("id-3", "why y")]
+    assert [(line["id"], line["message"]) for line in rejected_lines(run)] == [
+        (None, "1"),
+        (None, "2"),
+        ("id-2", "why x"),
+        ("id-3", "why y"),
+    ]
 
 
 def test_rejected_lines_of_an_earlier_pass_do_not_count(run):
-    """A shard that rejects nothing any more; findings that another transform has written anew; a refusal that was taken back."""
+    """A shard that rejects nothing any more; findings that another transform has written anew; a refusal that was taken
+    back.
+    """
     rejects(run, "part-shard-0000", 1)
     rejects(run, "part-shard-0007", 1)
     receipt(run, A, REGION, ["old"], accepted=1, rejected=["x"])

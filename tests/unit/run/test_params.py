@@ -11,7 +11,9 @@ from airflow_provider_tenable.run.params import DEFAULTS, IMPORT, Settings, depa
 
 
 def test_the_defaults_are_those_of_the_contract():
-    assert parse_settings({}) == Settings(100, ("high", "critical"), ("open", "reopened", "fixed"), "fixed", "archive", "skip", 0.01, False)
+    assert parse_settings({}) == Settings(
+        100, ("high", "critical"), ("open", "reopened", "fixed"), "fixed", "archive", "skip", 0.01, False
+    )
     assert (DEFAULTS["since"], DEFAULTS["until"]) == (None, None)
 
 
@@ -43,7 +45,10 @@ def test_every_allowed_value_is_taken_as_it_is(name, good):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        *[("batch_size", value, "it must be a whole number from 1 to 100") for value in (0, 101, -1, 1.0, 99.5, "100", None, True, [], float("nan"), 10**400)],
+        *[
+            ("batch_size", value, "it must be a whole number from 1 to 100")
+            for value in (0, 101, -1, 1.0, 99.5, "100", None, True, [], float("nan"), 10**400)
+        ],
         *[
             ("max_rejected_ratio", value, "it must be a number from 0 to 1")
             for value in (-0.001, 1.001, "0.1", None, True, float("nan"), float("inf"), 10**400)
@@ -52,8 +57,14 @@ def test_every_allowed_value_is_taken_as_it_is(name, good):
             ("severities", value, "it must be a list of at least one of info, low, medium, high, critical")
             for value in ([], None, "high", ["HIGH"], ["high", "none"], [None], [["high"]], {"high": 1}, 5)
         ],
-        *[("states", value, "it must be a list of at least one of open, reopened, fixed") for value in ([], ["OPEN"], ["closed"], "open", None)],
-        *[("region_routing", value, "it must be one of fixed, resource") for value in ("FIXED", "", None, [], ["fixed"], {})],
+        *[
+            ("states", value, "it must be a list of at least one of open, reopened, fixed")
+            for value in ([], ["OPEN"], ["closed"], "open", None)
+        ],
+        *[
+            ("region_routing", value, "it must be one of fixed, resource")
+            for value in ("FIXED", "", None, [], ["fixed"], {})
+        ],
         *[("accepted_risks", value, "it must be one of archive, import") for value in ("skip", None)],
         *[("non_ec2_assets", value, "it must be one of skip, other") for value in ("Other", None, True)],
         *[("dry_run", value, "it must be true or false") for value in ("true", 1, 0, None, "")],

@@ -33,7 +33,14 @@ def run_of(base):
 
 def transform(run, *findings, until=1):
     """One pass of a run up to its imports: findings as (id, UpdatedAt)."""
-    write_json(run.plan, {"window": {"until": until, "since": 0, "kind": "incremental", "watermark": None}, "settings": {}, "destinations": []})
+    write_json(
+        run.plan,
+        {
+            "window": {"until": until, "since": 0, "kind": "incremental", "watermark": None},
+            "settings": {},
+            "destinations": [],
+        },
+    )
     write_json(run.shards, {"count": 1, "exported": len(findings)})
     writer = FindingsWriter(run, 0)
     for finding_id, updated in findings:
@@ -53,7 +60,9 @@ def refuse(run, *findings):
     """Security Hub refuses these of the run's lines, the last of which is the part's last."""
     receipts, part = receipts_of(run), names(run.destination(ACCOUNT, REGION))[-1]
     for line, (finding_id, updated) in enumerate(findings):
-        receipts.reject(part, line, finding_id=finding_id, code="InvalidInput", message="no", finding=finding(finding_id, updated))
+        receipts.reject(
+            part, line, finding_id=finding_id, code="InvalidInput", message="no", finding=finding(finding_id, updated)
+        )
     receipts.flush()
 
 
@@ -63,7 +72,10 @@ def refused_run(run, *, until):
 
 
 def replay(run_id=None, **params):
-    context = {"params": {"dag_id": DAG, "run_id": run_id, **params}, "dag_run": SimpleNamespace(dag_id="tenable_replay_rejected", run_id="replay")}
+    context = {
+        "params": {"dag_id": DAG, "run_id": run_id, **params},
+        "dag_run": SimpleNamespace(dag_id="tenable_replay_rejected", run_id="replay"),
+    }
     return plan_replay(context)["run_id"]
 
 
@@ -121,7 +133,11 @@ def test_a_run_that_cannot_be_read_is_passed_over(run_of, damage):
     refused_run(run_of("refused"), until=1)
     late = run_of("late")
     refused_run(late, until=2)
-    file = {"plan": late.plan, "rejected": late.rejected / f"part-{ACCOUNT}-{REGION}-00000.jsonl.gz", "receipts": late.receipts(ACCOUNT, REGION)}[damage]
+    file = {
+        "plan": late.plan,
+        "rejected": late.rejected / f"part-{ACCOUNT}-{REGION}-00000.jsonl.gz",
+        "receipts": late.receipts(ACCOUNT, REGION),
+    }[damage]
     assert file.exists()
     file.write_bytes(b"damaged")
     assert replay() == "refused"
@@ -159,19 +175,33 @@ def test_the_newest_version_of_each_refused_finding_is_sent_again(run_of, base):
 
 
 def with_output(finding_id, family):
-    fields = {f"tenable/vulnerability-management/{name}": value for name, value in (("plugin_family", family), ("output", "Password : x"), ("state", "OPEN"))}
-    return msgspec.json.encode({"SchemaVersion": "2018-10-08", "Id": finding_id, "UpdatedAt": "2026-01-01", "ProductFields": fields})
+    fields = {
+        f"tenable/vulnerability-management/{name}": value
+        for name, value in (("plugin_family", family), ("output", "Password : x"), ("state", "OPEN"))
+    }
+    return msgspec.json.encode(
+        {"SchemaVersion": "2018-10-08", "Id": finding_id, "UpdatedAt": "2026-01-01", "ProductFields": fields}
+    )
 
 
 @pytest.mark.parametrize(("option", "kept"), [("excerpt", ["web"]), ("none", [])])
-def test_what_was_refused_is_sent_again_with_no_more_output_than_findings_have_today(run_of, base, monkeypatch, option, kept):
+def test_what_was_refused_is_sent_again_with_no_more_output_than_findings_have_today(
+    run_of, base, monkeypatch, option, kept
+):
     """It may be older than the option, or than the list of families whose output is credentials."""
     monkeypatch.setenv("AIRFLOW__TENABLE__PLUGIN_OUTPUT", option)
     run = run_of("run")
     transform(run, ("web", "2026-01-01"), ("unix", "2026-01-01"))
     receipts, part = receipts_of(run), names(run.destination(ACCOUNT, REGION))[-1]
     for line, (finding_id, family) in enumerate([("web", "CGI abuses"), ("unix", "Default Unix Accounts")]):
-        receipts.reject(part, line, finding_id=finding_id, code="InvalidInput", message="no", finding=with_output(finding_id, family))
+        receipts.reject(
+            part,
+            line,
+            finding_id=finding_id,
+            code="InvalidInput",
+            message="no",
+            finding=with_output(finding_id, family),
+        )
     receipts.flush()
     replay("run")
     sent = {each["Id"]: each["ProductFields"] for each in staged(base)}

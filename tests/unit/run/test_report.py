@@ -24,7 +24,13 @@ def run(tmp_path):
 
 def plan(run, *, dry_run=False, since=1, watermark=None):
     value = {
-        "window": {"kind": "incremental", "since": since, "until": 1_795_392_000, "bounded": False, "watermark": watermark},
+        "window": {
+            "kind": "incremental",
+            "since": since,
+            "until": 1_795_392_000,
+            "bounded": False,
+            "watermark": watermark,
+        },
         "settings": {"dry_run": dry_run},
     }
     write_json(run.plan, value)
@@ -64,7 +70,15 @@ def transformed(run):
             "rejected_part": None,
             "parked_part": None,
             "severities": {B: {"info": 1, "low": 1}},
-            "destinations": [{"account": B, "region": REGION, "aws_conn_id": "c", "role_name": None, "parts": [{"name": "b", "lines": 2, "bytes": 1}]}],
+            "destinations": [
+                {
+                    "account": B,
+                    "region": REGION,
+                    "aws_conn_id": "c",
+                    "role_name": None,
+                    "parts": [{"name": "b", "lines": 2, "bytes": 1}],
+                }
+            ],
         },
     )
 
@@ -85,7 +99,10 @@ def lines(text):
     assert top == bottom
     assert {len(row) for row in rows} == {len(top)}
     assert title.startswith("Tenable to Security Hub. ")
-    return title, [tuple(cell.rstrip() if number == 0 else cell.strip() for number, cell in enumerate(row[2:-2].split(" | "))) for row in rows]
+    return title, [
+        tuple(cell.rstrip() if number == 0 else cell.strip() for number, cell in enumerate(row[2:-2].split(" | ")))
+        for row in rows
+    ]
 
 
 def test_a_complete_run(run):
@@ -169,7 +186,10 @@ def test_a_run_that_was_held_back_says_why_and_how_to_let_the_dag_send(run):
     title, found = lines(report_of(run))
     assert title.startswith("Tenable to Security Hub. DRY RUN, nothing was sent. Complete")
     assert found[0] == ("Why a dry run", "a scheduled run, and this DAG has imported nothing yet")
-    assert found[1:3] == [("To let it send", "trigger it once with dry_run off,"), ("", "or set [tenable] first_scheduled_run = send")]
+    assert found[1:3] == [
+        ("To let it send", "trigger it once with dry_run off,"),
+        ("", "or set [tenable] first_scheduled_run = send"),
+    ]
 
 
 def test_a_run_that_was_not_planned(run):
@@ -186,8 +206,14 @@ def test_a_run_whose_exports_are_not_whole_tells_how_far_they_got(run):
     exported(run, "assets", [900, 100])
     exported(run, "vulnerabilities", [1_200], complete=False)
     title, rows = lines(report_of(run))
-    assert title == "Tenable to Security Hub. NOT COMPLETE: the exports were not whole; nothing was imported, the watermark stays."
-    assert rows[1:] == [("Staged assets", "1,000 in 2 chunks (whole)"), ("Staged vulnerabilities", "1,200 in 1 chunks (not whole)")]
+    assert (
+        title == "Tenable to Security Hub. NOT COMPLETE: the exports were not whole; nothing was imported, "
+        "the watermark stays."
+    )
+    assert rows[1:] == [
+        ("Staged assets", "1,000 in 2 chunks (whole)"),
+        ("Staged vulnerabilities", "1,200 in 1 chunks (not whole)"),
+    ]
 
 
 def test_a_run_without_any_export_has_only_its_window(run):

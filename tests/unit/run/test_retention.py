@@ -37,7 +37,13 @@ def stage(context, run_id, *, days, complete=True, rejected=False):
     part = write_lines(run.destination(ACCOUNT, REGION), "part-0000", [b"{}", b"{}"])
     write_lines(run.parked, "part-shard-0000", [b"{}"])
     write_json(run.shards, {"count": 1})
-    entry = {"account": ACCOUNT, "region": REGION, "aws_conn_id": "aws_default", "role_name": None, "parts": [{"name": part, "lines": 2, "bytes": 6}]}
+    entry = {
+        "account": ACCOUNT,
+        "region": REGION,
+        "aws_conn_id": "aws_default",
+        "role_name": None,
+        "parts": [{"name": part, "lines": 2, "bytes": 6}],
+    }
     write_json(run.shard_manifest(0), {"destinations": [entry], "rejected_part": None, "parked_part": None})
     receipts = Receipts(run, ACCOUNT, REGION, [part])
     receipts.accept(part, 0)
@@ -119,7 +125,11 @@ def test_a_run_whose_ledger_cannot_be_read_is_passed_over_and_all_others_are_rem
     damage(damaged)
     assert retention.remove_old_runs(context) == ["a", "z"]
     assert "vulnerabilities" in staged(damaged)
-    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING" and record.name == retention.__name__]
+    [warning] = [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelname == "WARNING" and record.name == retention.__name__
+    ]
     assert warning.startswith("The clean-up passes over run m, which keeps its files: The staged file ")
 
 
@@ -202,11 +212,15 @@ def test_death_in_the_middle_of_a_removal_leaves_what_is_removed_the_next_time(c
     assert staged(run) == set()
 
 
-@pytest.mark.parametrize("step", [plan.plan_imports, lambda context: plan.plan_shards(context, {"parts": 1}), finish.advance_watermark])
+@pytest.mark.parametrize(
+    "step", [plan.plan_imports, lambda context: plan.plan_shards(context, {"parts": 1}), finish.advance_watermark]
+)
 def test_run_whose_folder_is_not_there_says_why_that_may_be(context, step):
     """As when [tenable] staging_path is changed between two tasks of a run."""
     arguments = (context,) if step is not finish.advance_watermark else (context, {"data_from": 1.0})
-    with pytest.raises(StagingError, match=r"staging_path changed since the run began\? Clear the run from plan_run on"):
+    with pytest.raises(
+        StagingError, match=r"staging_path changed since the run began\? Clear the run from plan_run on"
+    ):
         step(*arguments)
 
 

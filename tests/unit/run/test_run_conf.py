@@ -16,7 +16,11 @@ def context(conf, *, own=(), overrides=True):
     """A task's context, as Airflow makes it of a conf and the DAG's params."""
     usual = {**DEFAULTS, **dict.fromkeys(own, 1)}
     params = {**usual, **(conf or {})} if overrides else usual
-    return {"dag_run": SimpleNamespace(dag_id="the_dag", conf=conf), "dag": SimpleNamespace(params=usual), "params": params}
+    return {
+        "dag_run": SimpleNamespace(dag_id="the_dag", conf=conf),
+        "dag": SimpleNamespace(params=usual),
+        "params": params,
+    }
 
 
 @pytest.mark.parametrize(
@@ -34,7 +38,10 @@ def context(conf, *, own=(), overrides=True):
     ],
 )
 def test_misspelt_param_is_refused_with_the_one_that_was_meant(given, meant):
-    with pytest.raises(ConfigurationError, match=rf"was given the param '{given}' \(did you mean '{meant}'\?\), which DAG the_dag does not have"):
+    with pytest.raises(
+        ConfigurationError,
+        match=rf"was given the param '{given}' \(did you mean '{meant}'\?\), which DAG the_dag does not have",
+    ):
         check_conf(context({given: True}), DEFAULTS)
 
 
@@ -46,7 +53,9 @@ def test_param_that_resembles_none_is_refused_with_all_that_there_are():
     assert "Nothing was exported" in str(failure.value)
 
 
-@pytest.mark.parametrize("conf", [None, {}, {"dry_run": True}, {"openlineage": {"parentRunId": "x"}, "dry_run": True}, dict(DEFAULTS)])
+@pytest.mark.parametrize(
+    "conf", [None, {}, {"dry_run": True}, {"openlineage": {"parentRunId": "x"}, "dry_run": True}, dict(DEFAULTS)]
+)
 def test_params_of_the_dag_and_what_airflow_adds_itself_pass(conf):
     check_conf(context(conf), DEFAULTS)
 
@@ -57,9 +66,14 @@ def test_dag_of_ones_own_may_have_params_of_its_own():
     check_conf({**context({"batch_size": 5}), "dag": SimpleNamespace(params={})}, DEFAULTS)
 
 
-@pytest.mark.parametrize(("conf", "named"), [({"dry_run": True}, "'dry_run'"), ({"severities": ["low"], "since": None}, "'severities'")])
+@pytest.mark.parametrize(
+    ("conf", "named"), [({"dry_run": True}, "'dry_run'"), ({"severities": ["low"], "since": None}, "'severities'")]
+)
 def test_conf_that_airflow_ignores_is_refused_and_the_option_is_named(conf, named):
-    with pytest.raises(ConfigurationError, match=rf"the param {named}, but Airflow ignored that, since \[core\] dag_run_conf_overrides_params is False"):
+    with pytest.raises(
+        ConfigurationError,
+        match=rf"the param {named}, but Airflow ignored that, since \[core\] dag_run_conf_overrides_params is False",
+    ):
         check_conf(context(conf, overrides=False), DEFAULTS)
 
 

@@ -28,14 +28,21 @@ def test_a_transform_has_as_many_tasks_as_airflow_maps_at_most(monkeypatch, want
     shards = plan_transform(parts, parked=parked)
     assert len(shards) == tasks
     assert [shard["index"] for shard in shards] == list(range(tasks))
-    assert [shard for shard in shards if shard.get("parked")] == ([{"index": tasks - 1, "count": 1, "parked": True}] if parked else [])
+    assert [shard for shard in shards if shard.get("parked")] == (
+        [{"index": tasks - 1, "count": 1, "parked": True}] if parked else []
+    )
     # Each chunk is in one shard.
     ordinary = [shard for shard in shards if not shard.get("parked")]
-    assert sorted(number for shard in ordinary for number in range(parts)[shard["index"] :: shard["count"]]) == list(range(parts))
+    assert sorted(number for shard in ordinary for number in range(parts)[shard["index"] :: shard["count"]]) == list(
+        range(parts)
+    )
 
 
 @pytest.mark.parametrize(("largest", "parked"), [(1, True), (0, False)])
 def test_too_few_mapped_tasks_for_any_transform_are_refused_in_words(monkeypatch, largest, parked):
     monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", str(largest))
-    with pytest.raises(ConfigurationError, match=rf"\[core\] max_map_length is {largest}; the transform takes {largest + 1} mapped tasks at least"):
+    with pytest.raises(
+        ConfigurationError,
+        match=rf"\[core\] max_map_length is {largest}; the transform takes {largest + 1} mapped tasks at least",
+    ):
         plan_transform(5, parked=parked)

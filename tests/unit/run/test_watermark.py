@@ -108,7 +108,10 @@ def test_a_backfill_from_the_epoch_covers_everything():
 
 @pytest.mark.parametrize("interval", [(None, None), (NOW, None), (None, NOW), (NOW, NOW), (NOW, NOW - 1)])
 def test_a_backfill_without_an_interval_says_what_to_do(interval):
-    with pytest.raises(ConfigurationError, match=r"data interval is empty.*Use the DAG's own interval timetable, or give since and until"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"data interval is empty.*Use the DAG's own interval timetable, or give since and until",
+    ):
         plan(run_type="backfill", interval=interval)
 
 
@@ -117,9 +120,14 @@ def test_a_backfill_with_params_covers_the_params_and_stays_a_backfill():
     assert window == Window(BACKFILL, 100, 200, True, NOW - DAY)
 
 
-@pytest.mark.parametrize(("since", "until"), [(200, 200), (201, 200), (NOW, None), (NOW + 5, NOW + 10), (None, NOW - 2 * DAY), (0, 1)])
+@pytest.mark.parametrize(
+    ("since", "until"), [(200, 200), (201, 200), (NOW, None), (NOW + 5, NOW + 10), (None, NOW - 2 * DAY), (0, 1)]
+)
 def test_an_empty_window_is_refused_with_both_ends(since, until):
-    with pytest.raises(ConfigurationError, match=r"The window is empty: since .*Z is not before until .*Z\. Choose an earlier since or a later until"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"The window is empty: since .*Z is not before until .*Z\. Choose an earlier since or a later until",
+    ):
         plan(since=since, until=until)
 
 
@@ -195,7 +203,9 @@ def test_a_moment_is_read_in_each_of_its_forms(value, seconds):
     ids=lambda value: str(value)[:20].encode("ascii", "replace").decode(),
 )
 def test_what_is_no_moment_is_refused_with_the_forms_that_are(value):
-    with pytest.raises(ConfigurationError, match=r"until is .* Give unix seconds \(1790000000\) or ISO 8601 \(2026-11-23T00:00:00Z\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"until is .* Give unix seconds \(1790000000\) or ISO 8601 \(2026-11-23T00:00:00Z\)"
+    ):
         parse_moment(value, "until")
 
 
@@ -204,15 +214,28 @@ def test_the_name_of_the_variable_is_what_people_set():
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [(None, None), ("", None), (" \n", None), ("0", 0), ("1790000000", 1_790_000_000), (" 1790000000\n", 1_790_000_000)]
+    ("text", "value"),
+    [
+        (None, None),
+        ("", None),
+        (" \n", None),
+        ("0", 0),
+        ("1790000000", 1_790_000_000),
+        (" 1790000000\n", 1_790_000_000),
+    ],
 )
 def test_a_watermark_is_unix_seconds_as_text(text, value):
     assert parse_watermark(text, name="V", now=NOW) == value
 
 
-@pytest.mark.parametrize("text", ["x", "-5", "1.5", "1e9", "2026-11-23", "1790000000000", "None", "null", "17900 00000", "{}"])
+@pytest.mark.parametrize(
+    "text", ["x", "-5", "1.5", "1e9", "2026-11-23", "1790000000000", "None", "null", "17900 00000", "{}"]
+)
 def test_a_watermark_that_cannot_be_read_stops_the_run_and_says_how_to_mend_it(text):
-    with pytest.raises(ConfigurationError, match=r"in Variable V cannot be read. Set the Airflow Variable V to unix seconds, or delete it"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"in Variable V cannot be read. Set the Airflow Variable V to unix seconds, or delete it",
+    ):
         parse_watermark(text, name="V", now=NOW)
 
 
@@ -224,7 +247,9 @@ def test_a_long_watermark_is_quoted_only_in_part():
 
 def test_a_watermark_ahead_of_the_clock_is_borne_for_five_minutes_and_not_longer():
     assert parse_watermark(str(NOW + 300), name="V", now=NOW) == NOW + 300
-    with pytest.raises(ConfigurationError, match=r"Variable V lies in the future \(2027-01-15T08:05:01Z\)\. Set the Airflow Variable V"):
+    with pytest.raises(
+        ConfigurationError, match=r"Variable V lies in the future \(2027-01-15T08:05:01Z\)\. Set the Airflow Variable V"
+    ):
         parse_watermark(str(NOW + 301), name="V", now=NOW)
 
 
@@ -323,7 +348,14 @@ def test_whatever_runs_follow_each_other_it_never_moves_back_nor_over_a_gap(hist
         server = now + run["skew"]
         try:
             window = plan_window(
-                run_type=run["type"], interval=(now - DAY, now), since=run["since"], until=run["until"], watermark=mark, lag=lag, now=now, server_now=server
+                run_type=run["type"],
+                interval=(now - DAY, now),
+                since=run["since"],
+                until=run["until"],
+                watermark=mark,
+                lag=lag,
+                now=now,
+                server_now=server,
             )
         except ConfigurationError:
             continue
@@ -341,7 +373,9 @@ def test_whatever_runs_follow_each_other_it_never_moves_back_nor_over_a_gap(hist
             delivered = max(delivered, held)
         if whole and window.kind != INCREMENTAL and window.since == EVERYTHING:
             delivered = max(delivered, min(held, window.until) if window.bounded else held)
-        target, why = next_watermark(window, data_from=data_from, current=mark, narrowed=run["narrowed"], dry_run=run["dry_run"])
+        target, why = next_watermark(
+            window, data_from=data_from, current=mark, narrowed=run["narrowed"], dry_run=run["dry_run"]
+        )
         if target is None:
             assert why.startswith("stays")
             continue
@@ -385,16 +419,23 @@ def test_what_is_written_is_read_back_as_text(monkeypatch):
 
 def test_a_variable_that_the_environment_hides_is_an_error_that_says_so(monkeypatch):
     monkeypatch.setattr(_compat, "Variable", Variables(hides="5"))
-    with pytest.raises(ConfigurationError, match=r"Variable d__since was set to 7 but reads otherwise.*Remove it there"):
+    with pytest.raises(
+        ConfigurationError, match=r"Variable d__since was set to 7 but reads otherwise.*Remove it there"
+    ):
         watermark.write_watermark("d", 7)
 
 
-# --- defined outside Airflow's database -------------------------------------------------------------------------------------------------
+# --- defined outside Airflow's database
+# -------------------------------------------------------------------------------------------------
 
 
 def test_variable_of_the_environment_is_found_before_anything_moves(monkeypatch):
     monkeypatch.setenv("AIRFLOW_VAR_D__SINCE", "")
-    with pytest.raises(ConfigurationError, match=r"Variable d__since is defined by the environment variable AIRFLOW_VAR_D__SINCE, which hides .* Nothing was"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"Variable d__since is defined by the environment variable AIRFLOW_VAR_D__SINCE, which hides .* Nothing "
+        r"was",
+    ):
         watermark.check_not_hidden("d")
     watermark.check_not_hidden("another")
 
@@ -403,7 +444,10 @@ def test_variable_of_a_secrets_backend_is_found(tmp_path):
     """Airflow's own backend that reads a file; in a process of its own, since Airflow keeps what it has loaded."""
     secrets = tmp_path / "variables.json"
     secrets.write_text(json.dumps({"d__since": "1790000000"}))
-    settings = {"BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend", "BACKEND_KWARGS": json.dumps({"variables_file_path": str(secrets)})}
+    settings = {
+        "BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        "BACKEND_KWARGS": json.dumps({"variables_file_path": str(secrets)}),
+    }
     env = {**os.environ, **{f"AIRFLOW__SECRETS__{name}": value for name, value in settings.items()}}
     code = (
         "from airflow_provider_tenable.run import watermark\n"
@@ -411,9 +455,14 @@ def test_variable_of_a_secrets_backend_is_found(tmp_path):
         "try:\n    watermark.check_not_hidden('d')\n"
         "except Exception as error:\n    print(type(error).__name__, error)\n"
     )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "ConfigurationError Variable d__since is defined by the secrets backend LocalFilesystemBackend, which hides" in done.stdout
+    assert (
+        "ConfigurationError Variable d__since is defined by the secrets backend LocalFilesystemBackend, which hides"
+        in done.stdout
+    )
 
 
 class MetastoreBackend:
@@ -429,11 +478,19 @@ class SealedVault:
 
 
 @pytest.mark.parametrize(
-    ("backends", "logged"), [([MetastoreBackend()], ""), ([SealedVault(), MetastoreBackend()], "SealedVault defines Variable d__since: OSError")]
+    ("backends", "logged"),
+    [
+        ([MetastoreBackend()], ""),
+        ([SealedVault(), MetastoreBackend()], "SealedVault defines Variable d__since: OSError"),
+    ],
 )
-def test_database_itself_hides_nothing_and_neither_does_a_backend_that_is_out_of_order(monkeypatch, caplog, backends, logged):
+def test_database_itself_hides_nothing_and_neither_does_a_backend_that_is_out_of_order(
+    monkeypatch, caplog, backends, logged
+):
     path = (
-        "airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded" if _compat.AIRFLOW_V_3_0_PLUS else "airflow.configuration.ensure_secrets_loaded"
+        "airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded"
+        if _compat.AIRFLOW_V_3_0_PLUS
+        else "airflow.configuration.ensure_secrets_loaded"
     )
     monkeypatch.setattr(path, lambda: backends)
     watermark.check_not_hidden("d")

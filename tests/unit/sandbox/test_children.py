@@ -1,4 +1,6 @@
-"""What the demo and the tests start ends with whoever started it, however that ends: signal, closed terminal, kill -9."""
+"""What the demo and the tests start ends with whoever started it, however that ends: signal, closed terminal, kill
+-9.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from sandbox.standalone.children import Child, free_port
 
 ROOT = Path(__file__).parents[3]
 
-#: A tree like Airflow's: a leader, a server that ignores SIGTERM, and a task in a process group of its own. Each writes its pid when it is ready.
+#: A tree like Airflow's: a leader, a server that ignores SIGTERM, and a task in a process group of its own. Each writes
+#: its pid when it is ready.
 TREE = """
     import os, pathlib, signal, socket, subprocess, sys, time
     folder, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
@@ -54,7 +57,10 @@ PARENT = """
 
 
 #: A process that outlives its parent, as a pool's worker may, and must not look like the parent.
-FORK = "import os; os.fork() or (os.setsid(), pathlib.Path(sys.argv[3], 'orphan').write_text(str(os.getpid())), time.sleep(60), os._exit(0))"
+FORK = (
+    "import os; os.fork() or (os.setsid(), pathlib.Path(sys.argv[3], 'orphan').write_text(str(os.getpid())), "
+    "time.sleep(60), os._exit(0))"
+)
 NAMES = ("server", "task", "leader")
 
 
@@ -66,7 +72,14 @@ class Tree:
         self.script, self.parent = folder / "tree.py", folder / "parent.py"
         self.script.write_text(textwrap.dedent(TREE))
         self.parent.write_text(textwrap.dedent(PARENT))
-        self.command = [sys.executable, str(self.parent), str(folder / "child.log"), str(self.script), str(folder), str(self.port)]
+        self.command = [
+            sys.executable,
+            str(self.parent),
+            str(folder / "child.log"),
+            str(self.script),
+            str(folder),
+            str(self.port),
+        ]
         self.env = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def wait_until_up(self) -> None:
@@ -101,8 +114,8 @@ def until(reached: Callable[[], bool], seconds: float) -> None:
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Tree]:
     made = Tree(tmp_path)
-    # nohup has its command ignore SIGHUP, and a shell has its background jobs ignore SIGINT. What these tests start would
-    # inherit that, and wait for an end that never comes.
+    # nohup has its command ignore SIGHUP, and a shell has its background jobs ignore SIGINT. What these tests start
+    # would inherit that, and wait for an end that never comes.
     inherited = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGHUP, signal.SIGINT)}
     yield made
     for number, handler in inherited.items():
@@ -112,9 +125,18 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
             os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name
+)
 def test_tree_ends_with_its_parent(tree: Tree, number: signal.Signals) -> None:
-    with subprocess.Popen(tree.command, env=tree.env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as parent:
+    with subprocess.Popen(
+        tree.command,
+        env=tree.env,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as parent:
         tree.wait_until_up()
         parent.send_signal(number)
         code = parent.wait(20)
@@ -141,7 +163,14 @@ def test_tree_ends_with_its_terminal(tree: Tree) -> None:
 
 
 def test_signal_in_the_middle_of_the_end_does_not_interrupt_it(tree: Tree) -> None:
-    with subprocess.Popen(tree.command, env=tree.env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as parent:
+    with subprocess.Popen(
+        tree.command,
+        env=tree.env,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as parent:
         tree.wait_until_up()
         parent.send_signal(signal.SIGTERM)
         # The server ignores SIGTERM, so the end takes the child's patience.
@@ -153,7 +182,9 @@ def test_signal_in_the_middle_of_the_end_does_not_interrupt_it(tree: Tree) -> No
 
 def test_hangup_that_is_ignored_stays_ignored(tree: Tree) -> None:
     command = ["nohup", *tree.command]
-    with subprocess.Popen(command, env=tree.env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as parent:
+    with subprocess.Popen(
+        command, env=tree.env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as parent:
         tree.wait_until_up()
         parent.send_signal(signal.SIGHUP)
         time.sleep(0.5)
@@ -165,7 +196,9 @@ def test_hangup_that_is_ignored_stays_ignored(tree: Tree) -> None:
 
 
 def test_stop_ends_a_task_in_a_group_of_its_own(tree: Tree) -> None:
-    with Child([sys.executable, str(tree.script), str(tree.folder), str(tree.port)], log=tree.folder / "child.log") as child:
+    with Child(
+        [sys.executable, str(tree.script), str(tree.folder), str(tree.port)], log=tree.folder / "child.log"
+    ) as child:
         tree.wait_until_up()
         child.stop(1.0)
         assert tree.alive() == []
@@ -226,7 +259,14 @@ def test_sandbox_that_does_not_get_ready_is_ended(tmp_path: Path, monkeypatch: p
 def test_forked_child_does_not_keep_the_pipe_open(tree: Tree) -> None:
     forking = tree.parent.read_text().replace('print("up", flush=True)', FORK)
     tree.parent.write_text(forking)
-    with subprocess.Popen(tree.command, env=tree.env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as parent:
+    with subprocess.Popen(
+        tree.command,
+        env=tree.env,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as parent:
         tree.wait_until_up()
         until(lambda: (tree.folder / "orphan").exists() and bool((tree.folder / "orphan").read_text()), 20)
         orphan = int((tree.folder / "orphan").read_text())
@@ -248,11 +288,22 @@ def test_demo_empties_no_folder_that_is_not_its_own(tmp_path: Path) -> None:
 
 def test_program_that_forgets_its_children_ends_them_without_a_warning(tree: Tree) -> None:
     forgetful = (
-        tree.parent.read_text().replace("with Child(", "if child := Child(").replace("time.sleep(300)", "sys.stdin.readline()").replace(" as child:", ":")
+        tree.parent.read_text()
+        .replace("with Child(", "if child := Child(")
+        .replace("time.sleep(300)", "sys.stdin.readline()")
+        .replace(" as child:", ":")
     )
     tree.parent.write_text(forgetful)
     command = [tree.command[0], "-W", "error", *tree.command[1:]]
-    with subprocess.Popen(command, env=tree.env, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        command,
+        env=tree.env,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as parent:
         tree.wait_until_up()
         _, said = parent.communicate("\n", timeout=40)
     assert tree.alive() == []

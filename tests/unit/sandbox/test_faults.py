@@ -5,7 +5,9 @@ from sandbox.faults import COMMON_VERBS, Arguments, FaultBook
 
 @pytest.fixture
 def book() -> FaultBook:
-    return FaultBook({"ask": COMMON_VERBS, "tell": {**COMMON_VERBS, "stutter": Arguments.of("words", optional=("loud",))}})
+    return FaultBook(
+        {"ask": COMMON_VERBS, "tell": {**COMMON_VERBS, "stutter": Arguments.of("words", optional=("loud",))}}
+    )
 
 
 def test_a_fault_strikes_once_unless_told_otherwise(book: FaultBook) -> None:
@@ -49,7 +51,9 @@ def test_only_the_first_matching_fault_strikes_a_call(book: FaultBook) -> None:
 def test_faults_of_another_operation_do_not_strike(book: FaultBook) -> None:
     book.order({"on": "tell", "do": "stutter", "words": 3})
     assert book.take("ask") is None
-    assert [fault.as_json() for fault in book.pending] == [{"on": "tell", "do": "stutter", "times": 1, "skip": 0, "match": {}, "words": 3}]
+    assert [fault.as_json() for fault in book.pending] == [
+        {"on": "tell", "do": "stutter", "times": 1, "skip": 0, "match": {}, "words": 3}
+    ]
 
 
 @pytest.mark.parametrize(

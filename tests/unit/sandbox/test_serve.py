@@ -17,14 +17,18 @@ ROOT = Path(__file__).parents[3]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "sandbox", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "sandbox", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     ready = tmp_path_factory.mktemp("sandbox") / "ready.json"
     command = [sys.executable, "-m", "sandbox", "--tenable-port", "0", "--aws-port", "0", "--estate", "tiny"]
-    process = subprocess.Popen([*command, "--ready-file", str(ready)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--ready-file", str(ready)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout
     facts = json.loads(process.stdout.readline())
     assert json.loads(ready.read_text()) == facts
@@ -73,6 +77,8 @@ def test_a_signal_stops_it_even_while_a_call_is_under_way(started: tuple[Any, di
     assert process.wait(20) == 0
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1_800), ("12h", 43_200), ("1.5d", 129_600)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1_800), ("12h", 43_200), ("1.5d", 129_600)]
+)
 def test_durations(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.security_hub.assignment import Assignment, Target, grouped, name_of, parse_assignment, read_group, write_group
+from airflow_provider_tenable.security_hub.assignment import (
+    Assignment,
+    Target,
+    grouped,
+    name_of,
+    parse_assignment,
+    read_group,
+    write_group,
+)
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -69,7 +77,13 @@ def test_a_group_is_read_as_it_was_written(tmp_path):
 )
 def test_a_group_that_was_changed_is_refused_before_anything_is_made_of_its_names(tmp_path, change, words):
     run = RunFolder(f"file://{tmp_path}", "dag", "run")
-    good = {"account": "000000000001", "region": "eu-west-1", "aws_conn_id": None, "role_name": None, "parts": [["part-1", 1]]}
+    good = {
+        "account": "000000000001",
+        "region": "eu-west-1",
+        "aws_conn_id": None,
+        "role_name": None,
+        "parts": [["part-1", 1]],
+    }
     write_json(run.import_group(0), {"targets": [good, {**good, **change}]})
     with pytest.raises(StagingError) as refused:
         read_group(run, 0)
@@ -88,14 +102,29 @@ def test_a_group_file_of_another_form_is_refused(tmp_path, content):
 
 def test_an_assignment_is_read_as_this_version_and_as_0_1_0_wrote_it():
     shared = {"batch_size": 50, "dry_run": True}
-    assert parse_assignment({"group": 3, "title": "t", **shared}) == Assignment(group=3, title="t", batch_size=50, dry_run=True)
+    assert parse_assignment({"group": 3, "title": "t", **shared}) == Assignment(
+        group=3, title="t", batch_size=50, dry_run=True
+    )
     old = {"account": "000000000001", "region": "eu-west-1", "aws_conn_id": None, "role_name": "R", **shared}
-    assert parse_assignment(old) == Assignment(account="000000000001", region="eu-west-1", role_name="R", batch_size=50, dry_run=True)
+    assert parse_assignment(old) == Assignment(
+        account="000000000001", region="eu-west-1", role_name="R", batch_size=50, dry_run=True
+    )
 
 
 @pytest.mark.parametrize(
-    "value", [None, "x", [], {}, {"group": "{{ 1 }}", "batch_size": 1, "dry_run": False}, {"batch_size": 1, "dry_run": False, "staging_path": "x"}]
+    "value",
+    [
+        None,
+        "x",
+        [],
+        {},
+        {"group": "{{ 1 }}", "batch_size": 1, "dry_run": False},
+        {"batch_size": 1, "dry_run": False, "staging_path": "x"},
+    ],
 )
 def test_an_assignment_of_another_form_is_refused(value):
-    with pytest.raises(StagingError, match=r"entry in the XCom of plan_imports cannot be read \(.+\)\. Clear the run's tasks from plan_imports on"):
+    with pytest.raises(
+        StagingError,
+        match=r"entry in the XCom of plan_imports cannot be read \(.+\)\. Clear the run's tasks from plan_imports on",
+    ):
         parse_assignment(value)

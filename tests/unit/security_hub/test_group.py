@@ -26,7 +26,9 @@ REGION = "eu-west-1"
 
 
 class Hubs:
-    """All hubs, by account. ``trouble``: account -> what its preflight raises; ``refuse``: account -> what its calls raise."""
+    """All hubs, by account. ``trouble``: account -> what its preflight raises; ``refuse``: account -> what its calls
+    raise.
+    """
 
     def __init__(self) -> None:
         self.trouble: dict[str, Exception] = {}
@@ -79,7 +81,13 @@ def run(tmp_path):
 def staged(run: RunFolder, number: int, findings: int) -> Target:
     account = f"{number:012d}"
     lines = [msgspec.json.encode({"Id": f"{account}-{each}"}) for each in range(findings)]
-    return Target(account, REGION, "aws_default", None, [(write_lines(run.destination(account, REGION), "part-1", lines), findings)])
+    return Target(
+        account,
+        REGION,
+        "aws_default",
+        None,
+        [(write_lines(run.destination(account, REGION), "part-1", lines), findings)],
+    )
 
 
 def work(run: RunFolder, targets: list[Target], hubs: Hubs, **options: Any) -> GroupImport:
@@ -124,12 +132,21 @@ def test_the_product_of_the_staged_findings_is_looked_at_and_not_that_of_the_opt
             return False
 
     def part(name: str, *arns: str | None) -> tuple[str, int]:
-        lines = [msgspec.json.encode({"Id": f"{name}-{number}", **({"ProductArn": arn} if arn else {})}) for number, arn in enumerate(arns)]
+        lines = [
+            msgspec.json.encode({"Id": f"{name}-{number}", **({"ProductArn": arn} if arn else {})})
+            for number, arn in enumerate(arns)
+        ]
         return write_lines(run.destination("000000000001", REGION), name, lines), len(lines)
 
     hubs = Hubs()
     hubs.open = lambda target: Asking(hubs, target.account)
-    target = Target("000000000001", REGION, None, None, [part("part-1", "arn:a", "arn:a"), part("part-2", "arn:b"), part("part-3", "arn:a")])
+    target = Target(
+        "000000000001",
+        REGION,
+        None,
+        None,
+        [part("part-1", "arn:a", "arn:a"), part("part-2", "arn:b"), part("part-3", "arn:a")],
+    )
     assert work(run, [target], hubs).run() is True
     assert asked == ["arn:a", "arn:b"]
     asked.clear()
@@ -159,7 +176,9 @@ def test_an_import_right_after_subscribing_bears_denials(run, subscribed):
             work(run, [staged(run, 1, 3)], hubs).run()
 
 
-@pytest.mark.parametrize("wrong", [ConfigurationError("the role is missing"), TemporaryError("no way there"), RuntimeError("a bug")])
+@pytest.mark.parametrize(
+    "wrong", [ConfigurationError("the role is missing"), TemporaryError("no way there"), RuntimeError("a bug")]
+)
 def test_one_that_fails_keeps_no_other_from_being_delivered_and_is_named(run, wrong):
     hubs = Hubs()
     targets = [staged(run, number, 5) for number in range(12)]
@@ -168,7 +187,10 @@ def test_one_that_fails_keeps_no_other_from_being_delivered_and_is_named(run, wr
         work(run, targets, hubs).run()
     # Only what the user alone can mend fails the task without a retry.
     assert type(failed.value) is (ConfigurationError if isinstance(wrong, ConfigurationError) else TemporaryError)
-    assert "2 of 12 destinations failed, 10 are delivered. Failed: 000000000000/eu-west-1, 000000000003/eu-west-1." in str(failed.value)
+    assert (
+        "2 of 12 destinations failed, 10 are delivered. Failed: 000000000000/eu-west-1, 000000000003/eu-west-1."
+        in str(failed.value)
+    )
     assert "000000000000/eu-west-1: the hub is off" in str(failed.value)
     assert str(wrong) in str(failed.value)
     sent_once(hubs, [each for each in targets if each.account not in hubs.trouble])
@@ -177,7 +199,9 @@ def test_one_that_fails_keeps_no_other_from_being_delivered_and_is_named(run, wr
     assert again.run() is True
     assert again.counts()["accepted"] == 60
     # Those that were finished are not even looked at again.
-    assert hubs.preflights == Counter({each.account: 2 if number in (0, 3) else 1 for number, each in enumerate(targets)})
+    assert hubs.preflights == Counter(
+        {each.account: 2 if number in (0, 3) else 1 for number, each in enumerate(targets)}
+    )
     sent_once(hubs, targets)
 
 
@@ -190,7 +214,9 @@ def test_a_hook_that_cannot_be_opened_is_a_failure_of_its_own_target(run):
             raise ConfigurationError("no such connection")
         return hubs.open(target)
 
-    with pytest.raises(ConfigurationError, match=r"1 of 3 destinations failed, 2 are delivered\. .* no such connection"):
+    with pytest.raises(
+        ConfigurationError, match=r"1 of 3 destinations failed, 2 are delivered\. .* no such connection"
+    ):
         GroupImport(run, targets, open_hook=open_hook, product="default").run()
     sent_once(hubs, targets[1:])
 
@@ -262,7 +288,9 @@ def test_failures_are_told_only_when_all_others_are_delivered(run):
 
 def test_whoever_has_called_before_begins_without_a_burst(run, monkeypatch):
     filled: list[float | None] = []
-    monkeypatch.setattr(group_import, "TokenBucket", lambda **options: filled.append(options["filled"]) or TokenBucket(1e6, 1e6))
+    monkeypatch.setattr(
+        group_import, "TokenBucket", lambda **options: filled.append(options["filled"]) or TokenBucket(1e6, 1e6)
+    )
     hubs = Hubs()
     only = staged(run, 1, 20)
     while not work(run, [only], hubs, batch_size=10, in_flight=1, seconds=1e-9).run():

@@ -145,12 +145,17 @@ class Hub:
             return {
                 "FailedCount": len(failed),
                 "SuccessCount": len(ids) - len(failed),
-                "FailedFindings": [{"Id": finding, "ErrorCode": code, "ErrorMessage": message} for finding, code, message in failed],
+                "FailedFindings": [
+                    {"Id": finding, "ErrorCode": code, "ErrorMessage": message} for finding, code, message in failed
+                ],
             }
 
 
 def refusal(code, status=400, message="no"):
-    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}, "BatchImportFindings")
+    return ClientError(
+        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}},
+        "BatchImportFindings",
+    )
 
 
 class World:
@@ -166,8 +171,14 @@ class World:
         return Receipts(self.run_folder, ACCOUNT, REGION, [self.part])
 
     def work(self) -> FindingsImport:
-        options = {"in_flight": 1, "bucket": TokenBucket(1e9, 1e9, clock=self.time.clock, sleep=self.time.sleep), **self.options}
-        return FindingsImport(sender=self.hub, receipts=self.receipts(), clock=self.time.clock, sleep=self.time.sleep, **options)
+        options = {
+            "in_flight": 1,
+            "bucket": TokenBucket(1e9, 1e9, clock=self.time.clock, sleep=self.time.sleep),
+            **self.options,
+        }
+        return FindingsImport(
+            sender=self.hub, receipts=self.receipts(), clock=self.time.clock, sleep=self.time.sleep, **options
+        )
 
     def run(self, work: FindingsImport | None = None, *, until: float | None = None) -> bool:
         return (work or self.work()).run([(self.part, iter(self.lines))], len(self.lines), until=until)
@@ -178,7 +189,11 @@ class World:
         return work.receipts
 
     def rejected(self) -> list[dict]:
-        return [json.loads(line) for name in names(self.run_folder.rejected) for line in read_lines(self.run_folder.rejected / name)]
+        return [
+            json.loads(line)
+            for name in names(self.run_folder.rejected)
+            for line in read_lines(self.run_folder.rejected / name)
+        ]
 
 
 def test_every_finding_is_sent_once_in_full_batches_and_receipted(tmp_path):
@@ -316,7 +331,11 @@ def test_all_of_a_batch_may_fail_each_in_its_own_way(tmp_path):
 
     def answer(ids):
         answered.update(ids)
-        return [(finding, codes[int(finding[3:]) % 3], "m") for finding in ids if finding != "id-99" and answered[finding] <= 1]
+        return [
+            (finding, codes[int(finding[3:]) % 3], "m")
+            for finding in ids
+            if finding != "id-99" and answered[finding] <= 1
+        ]
 
     receipts = World(tmp_path, Hub(answer)).send()
     assert receipts.rejected == {"InvalidInput": 33}
@@ -359,7 +378,11 @@ def test_a_refused_caller_stops_the_import_at_its_first_call(tmp_path, code):
         {"FailedCount": 1, "SuccessCount": 100, "FailedFindings": [{"Id": "id-1", "ErrorCode": "InvalidInput"}]},
         {"FailedCount": 0, "SuccessCount": 99, "FailedFindings": [{"Id": "id-1", "ErrorCode": "InvalidInput"}]},
         {"FailedCount": 1, "SuccessCount": 99, "FailedFindings": [{"Id": "stranger", "ErrorCode": "InvalidInput"}]},
-        {"FailedCount": 2, "SuccessCount": 98, "FailedFindings": [{"Id": "id-1", "ErrorCode": "x"}, {"Id": "id-1", "ErrorCode": "x"}]},
+        {
+            "FailedCount": 2,
+            "SuccessCount": 98,
+            "FailedFindings": [{"Id": "id-1", "ErrorCode": "x"}, {"Id": "id-1", "ErrorCode": "x"}],
+        },
         {"FailedCount": 1, "SuccessCount": 99, "FailedFindings": [{"ErrorCode": "InvalidInput"}]},
         {"FailedCount": None, "SuccessCount": None, "FailedFindings": None},
         {"FailedCount": "many", "SuccessCount": 100},
@@ -374,13 +397,24 @@ def test_an_answer_that_does_not_add_up_acknowledges_nothing(tmp_path, nonsense)
 
 
 def test_an_answer_that_does_not_add_up_is_told_with_both_sides(tmp_path):
-    world = World(tmp_path, Hub(lambda ids: {"FailedCount": 2, "SuccessCount": 97, "FailedFindings": [{"Id": "id-1", "ErrorCode": "InvalidInput"}]}))
+    world = World(
+        tmp_path,
+        Hub(
+            lambda ids: {
+                "FailedCount": 2,
+                "SuccessCount": 97,
+                "FailedFindings": [{"Id": "id-1", "ErrorCode": "InvalidInput"}],
+            }
+        ),
+    )
     with pytest.raises(TemporaryError, match="FailedCount 2, SuccessCount 97, but 1 failed findings of a batch of 100"):
         world.send()
 
 
 @pytest.mark.parametrize(("failed", "successes"), [(0, 99), (0, 0), (1, 60)])
-def test_findings_that_the_hub_ignores_are_acknowledged_whether_or_not_it_counts_them(tmp_path, caplog, failed, successes):
+def test_findings_that_the_hub_ignores_are_acknowledged_whether_or_not_it_counts_them(
+    tmp_path, caplog, failed, successes
+):
     def answer(ids):
         entries = [{"Id": finding, "ErrorCode": "InvalidInput", "ErrorMessage": "m"} for finding in ids[:failed]]
         return {"FailedCount": failed, "SuccessCount": successes, "FailedFindings": entries}
@@ -516,7 +550,9 @@ def test_a_batch_is_tried_for_ten_minutes_from_its_own_beginning(tmp_path, monke
     assert world.time.now == 5_700.0
 
 
-@pytest.mark.parametrize(("luck", "pauses"), [(1.0, [0.5, 1, 2, 4, 8, 16, 30, 30]), (0.0, [0.25, 0.5, 1, 2, 4, 8, 15, 15])])
+@pytest.mark.parametrize(
+    ("luck", "pauses"), [(1.0, [0.5, 1, 2, 4, 8, 16, 30, 30]), (0.0, [0.25, 0.5, 1, 2, 4, 8, 15, 15])]
+)
 def test_a_pause_doubles_up_to_half_a_minute_and_luck_takes_half_of_it_at_most(monkeypatch, luck, pauses):
     monkeypatch.setattr(responses.random, "uniform", lambda low, high: low + luck * (high - low))
     assert [responses.pause(attempt) for attempt in range(8)] == pauses
@@ -540,7 +576,9 @@ def test_a_call_that_times_out_after_it_was_carried_out_is_sent_again(tmp_path):
 
 
 def test_a_resumed_import_skips_what_has_a_receipt_and_adds_to_its_counts(tmp_path):
-    world = World(tmp_path, Hub(lambda ids: [("id-5", "InvalidInput", "m")] if "id-5" in ids else []), findings=20, batch_size=10)
+    world = World(
+        tmp_path, Hub(lambda ids: [("id-5", "InvalidInput", "m")] if "id-5" in ids else []), findings=20, batch_size=10
+    )
     world.send()
     assert world.send().counts() == {"accepted": 19, "rejected": {"InvalidInput": 1}, "calls": 2}
     assert len(world.hub.calls) == 2
@@ -559,7 +597,10 @@ def test_an_import_that_refuses_everything_is_stopped_after_a_thousand(tmp_path)
         return [(finding, "InvalidInput", "ProductArn is invalid.") for finding in ids]
 
     world = World(tmp_path, Hub(answer), findings=5_000)
-    with pytest.raises(ConfigurationError, match="refused each of the first 1000 findings, the last with InvalidInput: ProductArn is invalid") as failure:
+    with pytest.raises(
+        ConfigurationError,
+        match="refused each of the first 1000 findings, the last with InvalidInput: ProductArn is invalid",
+    ) as failure:
         world.send()
     assert len(world.hub.calls) == 10
     assert str(world.run_folder.rejected) in str(failure.value)
@@ -567,12 +608,18 @@ def test_an_import_that_refuses_everything_is_stopped_after_a_thousand(tmp_path)
 
 
 def test_an_import_below_a_thousand_refusals_goes_to_its_end(tmp_path):
-    receipts = World(tmp_path, Hub(lambda ids: [(finding, "InvalidInput", "m") for finding in ids]), findings=999).send()
+    receipts = World(
+        tmp_path, Hub(lambda ids: [(finding, "InvalidInput", "m") for finding in ids]), findings=999
+    ).send()
     assert receipts.rejected.total() == 999
 
 
 def test_one_accepted_finding_is_hope(tmp_path):
-    receipts = World(tmp_path, Hub(lambda ids: [(finding, "InvalidInput", "m") for finding in ids if finding != "id-0"]), findings=1_500).send()
+    receipts = World(
+        tmp_path,
+        Hub(lambda ids: [(finding, "InvalidInput", "m") for finding in ids if finding != "id-0"]),
+        findings=1_500,
+    ).send()
     assert (receipts.accepted, receipts.rejected.total()) == (1, 1_499)
 
 
@@ -594,7 +641,11 @@ def test_one_call_that_fails_does_not_lose_the_receipts_of_those_beside_it(tmp_p
 
 
 def test_words_of_security_hub_that_no_utf8_can_carry_do_not_stop_the_import(tmp_path):
-    world = World(tmp_path, Hub(lambda ids: [("id-1", "InvalidInput", "bad \ud800" + "x" * 10_000)] if "id-1" in ids else []), findings=5)
+    world = World(
+        tmp_path,
+        Hub(lambda ids: [("id-1", "InvalidInput", "bad \ud800" + "x" * 10_000)] if "id-1" in ids else []),
+        findings=5,
+    )
     assert world.send().accepted == 4
     assert world.rejected()[0]["message"] == "bad ?" + "x" * 1_995
 
@@ -670,13 +721,22 @@ def test_only_the_lines_of_each_part_that_have_no_receipt_are_sent(tmp_path):
     def work():
         receipts = Receipts(world.run_folder, ACCOUNT, REGION, parts)
         bucket = TokenBucket(1e9, 1e9, clock=world.time.clock, sleep=world.time.sleep)
-        return FindingsImport(sender=world.hub, receipts=receipts, batch_size=3, in_flight=1, bucket=bucket, clock=world.time.clock, sleep=world.time.sleep)
+        return FindingsImport(
+            sender=world.hub,
+            receipts=receipts,
+            batch_size=3,
+            in_flight=1,
+            bucket=bucket,
+            clock=world.time.clock,
+            sleep=world.time.sleep,
+        )
 
     first = work()
     first.receipts.accept("a", 1)
     first.receipts.accept("b", 0)
     first.receipts.reject("b", 2, finding_id="id-12", code="InvalidInput", message="m", finding=b"{}")
-    # Line 3 of one part, then line 1 of the next; lines 0 and 2, which are not adjacent: none of this may be receipted as a run.
+    # Line 3 of one part, then line 1 of the next; lines 0 and 2, which are not adjacent: none of this may be receipted
+    # as a run.
     assert first.run([(name, iter(lines)) for name, lines in parts.items()], 8) is True
     assert world.hub.calls == [["id-0", "id-2", "id-3"], ["id-11", "id-13"]]
     again = work()
@@ -747,7 +807,9 @@ def test_an_import_that_is_given_no_bucket_keeps_to_ten_calls_a_second_after_a_b
 
 
 class Beside(Hub):
-    """The call with ``id-0`` is refused for good; the three beside it are answered only when the import has noticed that and has stopped its sender."""
+    """The call with ``id-0`` is refused for good; the three beside it are answered only when the import has noticed
+    that and has stopped its sender.
+    """
 
     def __init__(self, answer, noticed):
         super().__init__(answer)
@@ -814,7 +876,9 @@ def test_an_import_that_is_stopped_from_outside_keeps_what_was_accepted_and_a_re
 
 
 def test_an_import_that_refuses_everything_is_sent_whole_once_the_cause_is_mended(tmp_path):
-    world = World(tmp_path, Hub(lambda ids: [(finding, "InvalidInput", f"no {finding}") for finding in ids]), findings=1_500)
+    world = World(
+        tmp_path, Hub(lambda ids: [(finding, "InvalidInput", f"no {finding}") for finding in ids]), findings=1_500
+    )
     with pytest.raises(ConfigurationError, match="no id-999 The import was stopped"):
         world.send()
     assert world.receipts().counts() == {"accepted": 0, "rejected": {}, "calls": 10}
@@ -829,12 +893,15 @@ def test_what_was_in_flight_when_an_import_was_stopped_for_refusing_everything_i
 
     class Together(Hub):
         def import_batch(self, lines):
-            # All refusals of the last four come after the import has had those of the first eight: the tenth stops it, with two beside it.
+            # All refusals of the last four come after the import has had those of the first eight: the tenth stops it,
+            # with two beside it.
             if json.loads(lines[0])["n"] >= 800:
                 everyone_is_there.wait()
             return super().import_batch(lines)
 
-    world = World(tmp_path, Together(lambda ids: [(finding, "InvalidInput", "m") for finding in ids]), findings=1_200, in_flight=4)
+    world = World(
+        tmp_path, Together(lambda ids: [(finding, "InvalidInput", "m") for finding in ids]), findings=1_200, in_flight=4
+    )
     with pytest.raises(ConfigurationError, match="refused each of the first 1000 findings"):
         world.run()
     assert len(world.hub.calls) == 12
@@ -869,7 +936,12 @@ def test_through_any_weather_and_retries_every_finding_ends_accepted_or_rejected
         ]
 
     world = World(
-        tmp_path_factory.mktemp("weather"), Hub(answer), findings=60, batch_size=dice.choice([1, 7, 20]), retry_seconds=10.0, in_flight=dice.choice([1, 3])
+        tmp_path_factory.mktemp("weather"),
+        Hub(answer),
+        findings=60,
+        batch_size=dice.choice([1, 7, 20]),
+        retry_seconds=10.0,
+        in_flight=dice.choice([1, 3]),
     )
     for attempt in range(20):
         calm[0] = attempt >= 15

@@ -33,7 +33,9 @@ def receipts_of(run, *parts):
 
 
 def reject(receipts, part, line, code="InvalidInput", **fields):
-    receipts.reject(part, line, **{"finding_id": f"id-{line}", "code": code, "message": "why", "finding": b'{"Id":"x"}', **fields})
+    receipts.reject(
+        part, line, **{"finding_id": f"id-{line}", "code": code, "message": "why", "finding": b'{"Id":"x"}', **fields}
+    )
 
 
 def rejected(run):
@@ -49,7 +51,9 @@ def test_receipts_survive_the_round_trip(run):
     reject(receipts, "b", 3, "Other")
     receipts.flush()
     again = receipts_of(run, "a", "b")
-    assert again.counts() == receipts.counts() == {"accepted": 4, "rejected": {"InvalidInput": 1, "Other": 1}, "calls": 7}
+    assert (
+        again.counts() == receipts.counts() == {"accepted": 4, "rejected": {"InvalidInput": 1, "Other": 1}, "calls": 7}
+    )
     assert [line for line in range(8) if again.is_done("a", line)] == [0, 1, 2, 5]
     assert [line for line in range(8) if again.is_done("b", line)] == [0, 3]
 
@@ -133,7 +137,15 @@ def test_a_rejected_line_holds_the_finding_as_it_was_sent_and_at_most_2000_chara
     reject(receipts, "a", 0, message="m" * 2001, finding=b'{"Id":"\xc3\xa9", "n": 1}')
     receipts.flush()
     assert rejected(run) == [
-        {"id": "id-0", "account": ACCOUNT, "region": REGION, "code": "InvalidInput", "message": "m" * 2000, "finding": {"Id": "é", "n": 1}, "part": "a"}
+        {
+            "id": "id-0",
+            "account": ACCOUNT,
+            "region": REGION,
+            "code": "InvalidInput",
+            "message": "m" * 2000,
+            "finding": {"Id": "é", "n": 1},
+            "part": "a",
+        }
     ]
 
 

@@ -125,7 +125,9 @@ def test_an_unknown_code_of_a_400_is_about_the_input_where_its_message_says_so(m
     assert verdict_of(error("Unheard", 403, message)) == STOP
 
 
-@pytest.mark.parametrize("operation", [IMPORT, "DescribeHub", "AssumeRole", "GetCallerIdentity", "ListEnabledProductsForImport"])
+@pytest.mark.parametrize(
+    "operation", [IMPORT, "DescribeHub", "AssumeRole", "GetCallerIdentity", "ListEnabledProductsForImport"]
+)
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 407, 503])
 def test_an_answer_without_a_code_of_aws_is_temporary_in_every_operation(operation, status):
     # botocore makes a code of the status.
@@ -141,7 +143,14 @@ def test_a_413_without_a_code_is_about_the_size_of_an_import_only():
     assert verdict_of(error("413", 413, operation="DescribeHub")) == RETRY
 
 
-@pytest.mark.parametrize("code", ["com.amazonaws.securityhub#InvalidInputException", "InvalidInputException:http://internal/", "a#InvalidInputException:b"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "com.amazonaws.securityhub#InvalidInputException",
+        "InvalidInputException:http://internal/",
+        "a#InvalidInputException:b",
+    ],
+)
 def test_a_code_is_freed_from_what_surrounds_it(code):
     assert code_of(error(code)) == "InvalidInputException"
     assert verdict_of(error(code, 500)) == "halve"
@@ -190,11 +199,17 @@ def test_a_role_that_cannot_be_assumed_is_about_its_trust():
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        ("User: x is not authorized to perform: a on resource: b with an explicit deny in a service control policy", "SCP"),
+        (
+            "User: x is not authorized to perform: a on resource: b with an explicit deny in a service control policy",
+            "SCP",
+        ),
         ("User: x is not authorized to perform: a because no service control policy allows the a action", "SCP"),
         ("User: x is not authorized to perform: a with an explicit deny in a resource control policy", "RCP"),
         ("User: x is not authorized to perform: a because no VPC endpoint policy allows the a action", "VPC endpoint"),
-        ("User: x is not authorized to perform: a because no permissions boundary allows the a action", "permissions boundary"),
+        (
+            "User: x is not authorized to perform: a because no permissions boundary allows the a action",
+            "permissions boundary",
+        ),
         ("User: x is not authorized to perform: a because no session policy allows the a action", "session policy"),
     ],
 )
@@ -208,7 +223,9 @@ def test_a_refusal_by_another_policy_is_about_that_policy(operation, message, wo
 
 @pytest.mark.parametrize("code", ["InvalidSignatureException", "SignatureDoesNotMatch"])
 def test_a_signature_that_expired_is_about_clocks_and_any_other_is_about_keys(code):
-    assert "clock" in explain(error(code, 403, "Signature expired: 20240101T000000Z is now earlier than 20240101T000100Z"))
+    assert "clock" in explain(
+        error(code, 403, "Signature expired: 20240101T000000Z is now earlier than 20240101T000100Z")
+    )
     assert "clock" in explain(error(code, 403, "Signature not yet current: 20240101T000000Z"))
     other = explain(error(code, 403, "The request signature we calculated does not match the signature you provided."))
     assert "secret key" in other
@@ -291,4 +308,9 @@ def test_what_is_not_temporary_is_not_repeated(trouble):
 
 def test_the_numbers_are_those_of_the_docs():
     assert (responses.RETRY_SECONDS, responses.SUBSCRIBED_SECONDS, responses.PREFLIGHT_ATTEMPTS) == (600.0, 60.0, 6)
-    assert (responses.FINDING_RETRIES, responses.UNKNOWN_FINDING_RETRIES, responses.FIRST_PAUSE, responses.LONGEST_PAUSE) == (5, 1, 0.5, 30.0)
+    assert (
+        responses.FINDING_RETRIES,
+        responses.UNKNOWN_FINDING_RETRIES,
+        responses.FIRST_PAUSE,
+        responses.LONGEST_PAUSE,
+    ) == (5, 1, 0.5, 30.0)

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.staging import files
-from airflow_provider_tenable.staging.files import is_local, names, read_json, read_whole, remove, write_json, write_whole
+from airflow_provider_tenable.staging.files import (
+    is_local,
+    names,
+    read_json,
+    read_whole,
+    remove,
+    write_json,
+    write_whole,
+)
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.location import default_staging_uri, open_path
 from airflow_provider_tenable.staging.parts import PartWriter, compress, read_lines, read_part, write_lines
@@ -63,7 +71,9 @@ def test_what_is_written_is_read_back_and_written_over(base):
 
 
 def test_a_file_that_is_gone_is_a_staging_error_that_names_it(base):
-    with pytest.raises(StagingError, match=r"The staged file .*missing is gone. Clear the run's tasks from the export on"):
+    with pytest.raises(
+        StagingError, match=r"The staged file .*missing is gone. Clear the run's tasks from the export on"
+    ):
         read_whole(open_path(base) / "missing")
     with pytest.raises(StagingError, match=r"missing\.gz is gone"):
         read_part(open_path(base) / "missing.gz")
@@ -168,7 +178,19 @@ def test_removing_takes_the_folder_and_all_in_it_and_nothing_beside_it(base):
 
 
 @pytest.mark.parametrize(
-    "run_id", ["scheduled__2026-01-01T00:00:00+00:00", "manual__2026-11-23T14:00:00.123456+00:00", "a b", "über", "~", "x--y", "..x", "%41", "run.tmp", "a:b"]
+    "run_id",
+    [
+        "scheduled__2026-01-01T00:00:00+00:00",
+        "manual__2026-11-23T14:00:00.123456+00:00",
+        "a b",
+        "über",
+        "~",
+        "x--y",
+        "..x",
+        "%41",
+        "run.tmp",
+        "a:b",
+    ],
 )
 def test_each_run_has_a_folder_of_its_own_name(base, run_id):
     run = RunFolder(base, "dag", run_id)
@@ -180,7 +202,9 @@ def test_each_run_has_a_folder_of_its_own_name(base, run_id):
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", "../other", "parked", "a\0b"])
 @pytest.mark.parametrize("which", ["dag_id", "run_id"])
 def test_names_that_lead_elsewhere_are_refused(base, name, which):
-    with pytest.raises(ConfigurationError, match=r"cannot be the name of a staging folder. Give the run another run_id"):
+    with pytest.raises(
+        ConfigurationError, match=r"cannot be the name of a staging folder. Give the run another run_id"
+    ):
         RunFolder(base, **{"dag_id": "dag", "run_id": "run", which: name})
 
 
@@ -209,7 +233,9 @@ def test_local_is_only_this_machines_disk(tmp_path):
 
 
 def test_a_staging_path_that_nothing_opens_is_a_configuration_error():
-    with pytest.raises(ConfigurationError, match=r"The staging path 'nonsense://x' cannot be opened: .* airflow-provider-tenable\[s3\]"):
+    with pytest.raises(
+        ConfigurationError, match=r"The staging path 'nonsense://x' cannot be opened: .* airflow-provider-tenable\[s3\]"
+    ):
         open_path("nonsense://x")
 
 
@@ -271,14 +297,19 @@ def test_the_data_is_flushed_to_disk_before_it_gets_its_name(local, tmp_path, mo
     steps = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda number: (steps.append(("fsync", os.fstat(number).st_size)), fsync(number)))
-    monkeypatch.setattr(os, "replace", lambda source, target: (steps.append(("replace", target)), replace(source, target)))
+    monkeypatch.setattr(
+        os, "replace", lambda source, target: (steps.append(("replace", target)), replace(source, target))
+    )
     write_whole(local / "file", b"12345")
     assert steps == [("fsync", 5), ("replace", str(tmp_path / "file"))]
 
 
 MAKE_ROOM = "Make room, or point [tenable] staging_path elsewhere, and clear the task."
 MOUNT = "Mount it for writing, or point [tenable] staging_path elsewhere, and clear the task."
-NAME = "The file system does not take this name. Trigger the run with a shorter run_id of letters, digits, - and _, or point [tenable] staging_path at another"
+NAME = (
+    "The file system does not take this name. Trigger the run with a shorter run_id of letters, digits, - and _, "
+    "or point [tenable] staging_path at another"
+)
 OTHER = "Correct that, or point [tenable] staging_path elsewhere, and clear the task."
 WRITING = {
     errno.ENOSPC: MAKE_ROOM, errno.EDQUOT: MAKE_ROOM, errno.EFBIG: MAKE_ROOM, errno.EROFS: MOUNT,
@@ -289,7 +320,9 @@ WRITING = {
 
 @pytest.mark.parametrize("where", ["fsync", "replace", "mkdir"])
 @pytest.mark.parametrize("number", WRITING, ids=errno.errorcode.get)
-def test_a_disk_that_does_not_take_it_is_a_staging_error_with_advice_for_its_cause(local, tmp_path, monkeypatch, where, number):
+def test_a_disk_that_does_not_take_it_is_a_staging_error_with_advice_for_its_cause(
+    local, tmp_path, monkeypatch, where, number
+):
     def fail(*args, **kwargs):
         raise OSError(number, os.strerror(number))
 
@@ -304,13 +337,17 @@ def test_a_disk_that_does_not_take_it_is_a_staging_error_with_advice_for_its_cau
 
 @pytest.mark.parametrize("where", ["fsync", "replace", "mkdir"])
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM], ids=errno.errorcode.get)
-def test_a_folder_that_belongs_to_somebody_else_is_a_staging_error_that_says_so(local, tmp_path, monkeypatch, where, number):
+def test_a_folder_that_belongs_to_somebody_else_is_a_staging_error_that_says_so(
+    local, tmp_path, monkeypatch, where, number
+):
     def fail(*args, **kwargs):
         raise PermissionError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, where, fail)
-        words = rf"Cannot write {tmp_path}/run/file: {os.strerror(number)} for this task's OS user \(uid {os.geteuid()}\)"
+        words = (
+            rf"Cannot write {tmp_path}/run/file: {os.strerror(number)} for this task's OS user \(uid {os.geteuid()}\)"
+        )
         with pytest.raises(StagingError, match=words) as error:
             write_whole(local / "run" / "file", b"data")
     assert "run_as_user" in str(error.value)
@@ -319,13 +356,18 @@ def test_a_folder_that_belongs_to_somebody_else_is_a_staging_error_that_says_so(
 
 def test_a_name_that_is_really_too_long_says_so(local):
     with pytest.raises(
-        StagingError, match=r"Cannot write .*: File name too long\. The file system does not take this name\. Trigger the run with a shorter run_id"
+        StagingError,
+        match=r"Cannot write .*: File name too long\. The file system does not take this name\. Trigger the run with "
+        r"a shorter run_id",
     ):
         write_whole(local / ("x" * 256) / "run.json", b"{}")
 
 
 @pytest.mark.parametrize("read", [read_whole, read_json, read_part], ids=["file", "json", "part"])
-@pytest.mark.parametrize(("number", "advice"), [(errno.EACCES, " for this task's OS user "), (errno.EIO, ". Correct that, and clear the task.")])
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.EACCES, " for this task's OS user "), (errno.EIO, ". Correct that, and clear the task.")],
+)
 def test_a_file_that_cannot_be_read_is_a_staging_error_with_advice(local, tmp_path, monkeypatch, read, number, advice):
     write_whole(local / "file", b"{}")
 
@@ -341,7 +383,10 @@ def test_a_file_that_cannot_be_read_is_a_staging_error_with_advice(local, tmp_pa
     assert f"{tmp_path}/file: {os.strerror(number)}{advice}" in str(failure.value)
 
 
-@pytest.mark.parametrize("refused", [PermissionError(errno.EACCES, "Access Denied"), FileNotFoundError("The specified bucket does not exist")])
+@pytest.mark.parametrize(
+    "refused",
+    [PermissionError(errno.EACCES, "Access Denied"), FileNotFoundError("The specified bucket does not exist")],
+)
 def test_a_bucket_that_does_not_take_it_is_a_staging_error_with_advice(refused):
     class InBucket:
         protocol = "s3"
@@ -358,7 +403,9 @@ def test_a_bucket_that_does_not_take_it_is_a_staging_error_with_advice(refused):
             raise refused
 
     with pytest.raises(
-        StagingError, match=r"Cannot write s3://aws_default@bucket/run.json: (Access Denied|The specified .* exist)\. Look at the bucket's name"
+        StagingError,
+        match=r"Cannot write s3://aws_default@bucket/run.json: (Access Denied|The specified .* exist)\. Look at the "
+        r"bucket's name",
     ):
         write_whole(InBucket(), b"data")
 
@@ -414,11 +461,25 @@ def test_a_home_is_expanded_and_not_a_folder_of_that_name(monkeypatch, tmp_path,
     monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", uri)
     write_whole(open_path(default_staging_uri()) / "dag" / "file", b"x")
     write_whole(RunFolder(default_staging_uri(), "dag", "run").plan, b"x")
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == ["home/staged/dag/file", "home/staged/dag/run/run.json"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
+        "home/staged/dag/file",
+        "home/staged/dag/run/run.json",
+    ]
 
 
 @pytest.mark.parametrize(
-    "uri", ["staged", "./staged", "../staged", "", "file://staged/here", "file:staged", "file://", "~nobody-of-that-name/staged", "file://localhost/x"]
+    "uri",
+    [
+        "staged",
+        "./staged",
+        "../staged",
+        "",
+        "file://staged/here",
+        "file:staged",
+        "file://",
+        "~nobody-of-that-name/staged",
+        "file://localhost/x",
+    ],
 )
 def test_a_relative_path_is_refused_with_what_to_write_instead(monkeypatch, tmp_path, uri):
     monkeypatch.chdir(tmp_path)
@@ -426,7 +487,8 @@ def test_a_relative_path_is_refused_with_what_to_write_instead(monkeypatch, tmp_
         open_path(uri)
     assert str(failure.value) == (
         f"The staging path {uri!r} is relative, and would be another folder for every process. "
-        "Write it from the root on, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home of the user that runs Airflow."
+        "Write it from the root on, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home of "
+        "the user that runs Airflow."
     )
 
 
@@ -449,6 +511,9 @@ def test_staging_is_imported_without_the_heavy_libraries():
     import subprocess
     import sys
 
-    code = "import sys; import airflow_provider_tenable.staging.files; sys.exit(any(name in sys.modules for name in ('pandas', 'msgspec', 'airflow', 'boto3')))"
+    code = (
+        "import sys; import airflow_provider_tenable.staging.files; sys.exit(any(name in sys.modules for name in "
+        "('pandas', 'msgspec', 'airflow', 'boto3')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert files.__doc__

@@ -35,7 +35,11 @@ def test_file_of_a_newer_format_is_refused_with_what_to_do(run, monkeypatch):
     write_json(run.export("vulnerabilities") / "export.json", {"kind": "vulnerabilities"})
     monkeypatch.undo()
     for read in (lambda: read_json(run.plan), StagedExport(run.export("vulnerabilities"), "vulnerabilities").load):
-        with pytest.raises(StagingError, match=rf"format {FORMAT + 1}, written by a newer version .* this one reads format {FORMAT}.*Install the newer"):
+        with pytest.raises(
+            StagingError,
+            match=rf"format {FORMAT + 1}, written by a newer version .* this one reads format {FORMAT}.*Install the "
+            r"newer",
+        ):
             read()
 
 

@@ -1,4 +1,6 @@
-"""The files of any index: what a second kind of index, whose newer row is not always in the later part, gets from the same module."""
+"""The files of any index: what a second kind of index, whose newer row is not always in the later part, gets from the
+same module.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,13 @@ def newer(row: bytes, other: bytes) -> bool:
 def test_the_preferred_row_of_a_key_stays_in_whatever_order_the_parts_come(index, monkeypatch, order):
     monkeypatch.setattr(index_files, "PART_ROWS", 2)
     parts = [put(index, rows) for rows in ({"a": 1, "b": 5}, {"a": 3, "c": 2}, {"a": 2, "b": 4})]
-    merged = index.merge([index.folder / parts[number].name for number in order], read=read, encode=encode, prefer=newer)
-    assert [(json.loads(content_of(index.folder / part.name)), part.records) for part in merged] == [({"a": 3, "b": 5}, 2), ({"c": 2}, 1)]
+    merged = index.merge(
+        [index.folder / parts[number].name for number in order], read=read, encode=encode, prefer=newer
+    )
+    assert [(json.loads(content_of(index.folder / part.name)), part.records) for part in merged] == [
+        ({"a": 3, "b": 5}, 2),
+        ({"c": 2}, 1),
+    ]
 
 
 def test_without_a_preference_the_later_row_counts(index):

@@ -39,11 +39,18 @@ def umask():
 
 def modes(root: Path) -> dict[str, str]:
     """The modes of everything below a folder, itself included."""
-    return {str(path.relative_to(root.parent)): f"{stat.S_IMODE(path.lstat().st_mode):04o}" for path in [root, *root.rglob("*")]}
+    return {
+        str(path.relative_to(root.parent)): f"{stat.S_IMODE(path.lstat().st_mode):04o}"
+        for path in [root, *root.rglob("*")]
+    }
 
 
 def wrong(root: Path) -> dict[str, str]:
-    return {name: mode for name, mode in modes(root).items() if mode != ("0700" if (root.parent / name).is_dir() else "0600")}
+    return {
+        name: mode
+        for name, mode in modes(root).items()
+        if mode != ("0700" if (root.parent / name).is_dir() else "0600")
+    }
 
 
 def stage_everything(base: str) -> RunFolder:
@@ -168,10 +175,15 @@ def test_a_file_system_that_keeps_its_modes_costs_a_warning_and_no_run(tmp_path,
     with caplog.at_level(logging.WARNING, "airflow_provider_tenable.staging.private_files"):
         run = stage_everything(f"file://{tmp_path}")
     assert read_json(run.plan) == {"window": {}}
-    (message,) = [record.getMessage() for record in caplog.records if record.name == "airflow_provider_tenable.staging.private_files"]
+    (message,) = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "airflow_provider_tenable.staging.private_files"
+    ]
     assert message == (
         f"Other OS users can open the staging folder {tmp_path}/dag (mode 0755), and this task's user "
-        f"(uid {os.geteuid()}) cannot change that. Set its mode to 0700, or have the file system mounted with such modes."
+        f"(uid {os.geteuid()}) cannot change that. Set its mode to 0700, or have the file system mounted with such "
+        "modes."
     )
 
 
@@ -200,7 +212,12 @@ _AS_ANOTHER_USER = """
     read_json(folder / "run.json"), names(folder)
     os.setgid(65534)
     os.setuid(65534)
-    for do in (lambda: read_whole(folder / "run.json"), lambda: read_json(folder / "run.json"), lambda: write_whole(folder / "x", b""), lambda: names(folder)):
+    for do in (
+        lambda: read_whole(folder / "run.json"),
+        lambda: read_json(folder / "run.json"),
+        lambda: write_whole(folder / "x", b""),
+        lambda: names(folder),
+    ):
         try:
             do()
         except StagingError as error:
@@ -226,4 +243,7 @@ def _another_user_is_refused(run: RunFolder) -> None:
     for line, what in zip(said, ("read", "read", "write", "list"), strict=True):
         assert line.startswith(f"Cannot {what} {run.root.path}"), line
         assert "Permission denied for this task's OS user (uid 65534)" in line
-        assert "run all of Airflow's components, and tasks with run_as_user, as the user who owns [tenable] staging_path" in line
+        assert (
+            "run all of Airflow's components, and tasks with run_as_user, as the user who owns [tenable] staging_path"
+            in line
+        )

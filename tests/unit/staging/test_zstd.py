@@ -61,7 +61,9 @@ def test_a_file_that_is_cut_off_is_damaged(length):
         whole(PACKED[:length])
 
 
-@pytest.mark.parametrize("damaged", [PACKED + b"junk", PACKED + PACKED, b"junk" + PACKED], ids=["behind", "twice", "before"])
+@pytest.mark.parametrize(
+    "damaged", [PACKED + b"junk", PACKED + PACKED, b"junk" + PACKED], ids=["behind", "twice", "before"]
+)
 def test_a_file_with_something_beside_it_is_damaged(damaged):
     with pytest.raises(DAMAGED):
         whole(damaged)
@@ -113,7 +115,9 @@ def test_memory_does_not_grow_with_the_file(compress):
 
 
 def test_gzip_is_read_in_linear_time(monkeypatch):
-    """What the decompressor leaves of its input is copied and handed in again: that must be a little, not the rest of the file."""
+    """What the decompressor leaves of its input is copied and handed in again: that must be a little, not the rest of
+    the file.
+    """
     handed: list[int] = []
     real = zlib.decompressobj
 

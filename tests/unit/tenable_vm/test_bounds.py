@@ -33,7 +33,14 @@ def session(server):
 
 @pytest.fixture
 def tio(server):
-    arguments = {"access_key": ACCESS, "secret_key": SECRET, "url": server.url, "timeout": 5, "ssl_verify": True, "proxies": None}
+    arguments = {
+        "access_key": ACCESS,
+        "secret_key": SECRET,
+        "url": server.url,
+        "timeout": 5,
+        "ssl_verify": True,
+        "proxies": None,
+    }
     client = new_client(arguments, retries=2)
     yield client
     client._session.close()
@@ -51,7 +58,9 @@ def raw(handler, data):
 def test_an_answer_is_read_whatever_its_path_and_size(server, session, path, encoding):
     body = LARGE * 8
     assert len(body) > 25_000_000
-    server.answer(200, gzip.compress(body, 1) if encoding else body, **({"Content_Encoding": encoding} if encoding else {}))
+    server.answer(
+        200, gzip.compress(body, 1) if encoding else body, **({"Content_Encoding": encoding} if encoding else {})
+    )
     assert session.get(f"{server.url}/{path}").content == body
     assert b"".join(session.get(f"{server.url}/{path}", stream=True).iter_content(1024 * 1024)) == body
 
@@ -73,7 +82,11 @@ def test_nothing_is_added_to_a_response(server, session, stream):
 def test_an_answer_without_end_is_broken_off(server, session, monkeypatch, path, stream, bound):
     monkeypatch.setattr(bounds, bound, 5_000_000)
     server.answers = [(200, {"Content-Encoding": "gzip"}, gzip.compress(b" " * 20_000_000)), (200, {}, b"{}")]
-    with pytest.raises(ConfigurationError, match=rf"^An answer of 127\.0\.0\.1:{server.port} has more than 5 MB and was broken off\. Ask for less at a time"):
+    with pytest.raises(
+        ConfigurationError,
+        match=rf"^An answer of 127\.0\.0\.1:{server.port} has more than 5 MB and was broken off\. Ask for less at a "
+        r"time",
+    ):
         list(session.get(f"{server.url}/{path}", stream=stream).iter_content(1000))
     assert session.get(server.url).content == b"{}"
 
@@ -167,7 +180,10 @@ def test_an_error_whose_body_breaks_off_is_a_broken_connection_that_pytenable_re
 
 
 def test_a_redirect_whose_body_breaks_off_is_a_broken_connection(server, session):
-    cut = b"HTTP/1.1 302 Found\r\nLocation: /new\r\nContent-Encoding: gzip\r\nContent-Length: 999\r\n\r\n" + gzip.compress(b"x" * 99)
+    cut = (
+        b"HTTP/1.1 302 Found\r\nLocation: /new\r\nContent-Encoding: gzip\r\nContent-Length: 999\r\n\r\n"
+        + gzip.compress(b"x" * 99)
+    )
     server.answers = [lambda handler: raw(handler, cut), (200, {}, b"{}")]
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         session.get(f"{server.url}/old")
@@ -226,7 +242,9 @@ def scan_export(server, body, **headers):
 
     def answer(handler):
         step = handler.path.partition("?")[0].rpartition("/")[2]
-        sent = {"export": b'{"file": 5}', "status": b'{"status": "ready"}', "download": body}.get(step, b'{"filters": []}')
+        sent = {"export": b'{"file": 5}', "status": b'{"status": "ready"}', "download": body}.get(
+            step, b'{"filters": []}'
+        )
         handler.send_response(200)
         for name, value in {"Content-Length": str(len(sent)), **(headers if step == "download" else {})}.items():
             handler.send_header(name.replace("_", "-"), value)
@@ -238,7 +256,9 @@ def scan_export(server, body, **headers):
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 def test_a_scan_is_exported_into_the_callers_file(server, tio, tmp_path, encoding):
-    scan_export(server, gzip.compress(LARGE) if encoding else LARGE, **({"Content_Encoding": encoding} if encoding else {}))
+    scan_export(
+        server, gzip.compress(LARGE) if encoding else LARGE, **({"Content_Encoding": encoding} if encoding else {})
+    )
     with open(tmp_path / "scan.nessus", "w+b") as file:
         assert tio.scans.export(7, fobj=file) is file
         assert file.read() == LARGE
@@ -288,7 +308,9 @@ def test_a_body_is_a_file_for_those_who_read_it_as_one(server, session, framing)
     lines = LARGE[:80_000]
     heads = {
         "length": b"Content-Length: 80000\r\n\r\n" + lines,
-        "chunked": b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(b"c8\r\n" + lines[at : at + 200] + b"\r\n" for at in range(0, 80_000, 200)) + b"0\r\n\r\n",
+        "chunked": b"Transfer-Encoding: chunked\r\n\r\n"
+        + b"".join(b"c8\r\n" + lines[at : at + 200] + b"\r\n" for at in range(0, 80_000, 200))
+        + b"0\r\n\r\n",
         "close": b"\r\n" + lines,
     }
     server.answers = [lambda handler: raw(handler, b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + heads[framing])]
@@ -336,14 +358,20 @@ def test_the_documented_bounds_are_the_codes():
     docs = pathlib.Path(__file__).resolve().parents[3] / "docs"
     reliability, operators = ((docs / f"{name}.md").read_text() for name in ("reliability", "operators"))
     assert (
-        f"a chunk larger than {response_body.LARGEST_CHUNK_BYTES / 1e9:.0f} GB decompressed, another answer larger than {response_body.LARGEST_JSON_BYTES / 1e6:.0f} MB"
-        in reliability
+        f"a chunk larger than {response_body.LARGEST_CHUNK_BYTES / 1e9:.0f} GB decompressed, another answer larger "
+        f"than {response_body.LARGEST_JSON_BYTES / 1e6:.0f} MB" in reliability
     )
     assert f"its first {bounds.LARGEST_ERROR_BYTES // 1024} KB are read" in reliability
     assert (
-        f"{bounds.LARGEST_ANSWER_BYTES / 1e9:.0f} GB for what is read into memory, {bounds.LARGEST_STREAM_BYTES / 1e9:.0f} GB for what is streamed"
+        f"{bounds.LARGEST_ANSWER_BYTES / 1e9:.0f} GB for what is read into memory, "
+        f"{bounds.LARGEST_STREAM_BYTES / 1e9:.0f} GB for what is streamed" in reliability
+    )
+    assert (
+        f"trickling ({bounds.LONGEST_ANSWER_SECONDS / 60:.0f} minutes of waiting, and a second more for each MB)"
         in reliability
     )
-    assert f"trickling ({bounds.LONGEST_ANSWER_SECONDS / 60:.0f} minutes of waiting, and a second more for each MB)" in reliability
     assert f"chunks of up to {bounds.LARGEST_ANSWER_BYTES / 1e9:.0f} GB" in operators
-    assert f"a chunk of more than {response_body.CHUNK_IN_MEMORY_BYTES / 1e6:.0f} MB, which goes to a temporary file" in reliability
+    assert (
+        f"a chunk of more than {response_body.CHUNK_IN_MEMORY_BYTES / 1e6:.0f} MB, which goes to a temporary file"
+        in reliability
+    )

@@ -31,7 +31,15 @@ HTML = b"<html><body><h1>nginx says no</h1></body></html>"
 
 
 def api_at(url, *, retries=0, **options):
-    arguments = {"access_key": ACCESS, "secret_key": SECRET, "url": url, "timeout": 5, "ssl_verify": True, "proxies": None, **options}
+    arguments = {
+        "access_key": ACCESS,
+        "secret_key": SECRET,
+        "url": url,
+        "timeout": 5,
+        "ssl_verify": True,
+        "proxies": None,
+        **options,
+    }
     return TenableApi(new_client(arguments, retries=retries), name="connection 'tenable_default'", repeats=retries)
 
 
@@ -51,7 +59,15 @@ CALLS = {
     "who_am_i": lambda api: api.who_am_i(),
     "asset": lambda api: api.asset(ASSET),
 }
-T, C, A, R, N, D, K = TemporaryError, ConfigurationError, TenableAuthError, TenableRequestError, ExportNotFoundError, DuplicateExportError, ChunkNotReadyError
+T, C, A, R, N, D, K = (
+    TemporaryError,
+    ConfigurationError,
+    TenableAuthError,
+    TenableRequestError,
+    ExportNotFoundError,
+    DuplicateExportError,
+    ChunkNotReadyError,
+)
 #: Status -> the error's exact class, by call; None where the call bears it.
 TABLE = {
     400: {"start": R, "status": R, "chunk": K, "cancel": None, "jobs": R, "who_am_i": R, "asset": None},
@@ -115,13 +131,19 @@ def test_an_asset_that_the_user_may_not_see_is_one_that_is_not_known_and_said_on
 def test_refused_keys_say_where_new_ones_go(server, api):
     server.answer(401, {"error": "secret words"})
     text = str(told("status", api))
-    assert "The API keys of connection 'tenable_default' are not valid (any more). Generate a pair for the API user and put it into the connection." in text
+    assert (
+        "The API keys of connection 'tenable_default' are not valid (any more). Generate a pair for the API user and "
+        "put it into the connection." in text
+    )
 
 
 def test_a_missing_right_names_the_rights_that_are_needed(server, api):
     server.answer(403)
     text = str(told("start", api))
-    assert "The user behind connection 'tenable_default' may not do this. It needs 'Can View' on the assets, and the right to export" in text
+    assert (
+        "The user behind connection 'tenable_default' may not do this. It needs 'Can View' on the assets, and the "
+        "right to export" in text
+    )
 
 
 @pytest.mark.parametrize("status", [400, 429, 500, 503])
@@ -156,7 +178,14 @@ def test_an_answer_that_repeats_the_request_does_not_bring_the_keys_into_the_mes
         (409, {"failure_reason": "duplicate"}, None),
         (409, HTML, None),
         (409, b"", None),
-        (429, {"error": f"Duplicate export not allowed. Please modify request or wait until existing export is complete. (job_uuid={JOB})"}, JOB),
+        (
+            429,
+            {
+                "error": "Duplicate export not allowed. Please modify request or wait until existing export is "
+                f"complete. (job_uuid={JOB})"
+            },
+            JOB,
+        ),
         (429, b'{"error":"Duplicate export","values":["' + JOB.upper().encode() + b'"]}', JOB.upper()),
     ],
     ids=str,
@@ -231,7 +260,9 @@ def test_a_path_of_the_connections_url_is_kept(server):
 def test_a_status_is_read(server, api):
     import pathlib
 
-    sample = json.loads((pathlib.Path(__file__).resolve().parents[2] / "data" / "vulns_export_status_official_example.json").read_text())
+    sample = json.loads(
+        (pathlib.Path(__file__).resolve().parents[2] / "data" / "vulns_export_status_official_example.json").read_text()
+    )
     server.answer(200, sample)
     assert api.status("vulnerabilities", JOB) == JobStatus(
         "FINISHED", frozenset(range(1, 11)), frozenset(), None, sample["filters"], 50, 1_732_582_396.387, 10, 10
@@ -243,13 +274,28 @@ def test_a_status_is_read(server, api):
     [
         ({"status": "processing"}, JobStatus("PROCESSING")),
         (
-            {"status": "FINISHED", "chunks_available": [3, 1], "chunks_failed": [2], "chunks_cancelled": [4], "reason": "r"},
+            {
+                "status": "FINISHED",
+                "chunks_available": [3, 1],
+                "chunks_failed": [2],
+                "chunks_cancelled": [4],
+                "reason": "r",
+            },
             JobStatus("FINISHED", frozenset({1, 3}), frozenset({2, 4}), "r"),
         ),
-        ({"status": "QUEUED", "chunks_available": None, "chunks_failed": None, "reason": "", "created": 0}, JobStatus("QUEUED")),
-        ({"status": "FINISHED", "chunks_available": ["7"], "chunks_failed": ["8"]}, JobStatus("FINISHED", frozenset({7}), frozenset({8}))),
+        (
+            {"status": "QUEUED", "chunks_available": None, "chunks_failed": None, "reason": "", "created": 0},
+            JobStatus("QUEUED"),
+        ),
+        (
+            {"status": "FINISHED", "chunks_available": ["7"], "chunks_failed": ["8"]},
+            JobStatus("FINISHED", frozenset({7}), frozenset({8})),
+        ),
         ({"status": "READY", "num_findings": 500, "created": 1500}, JobStatus("READY", chunk_size=500, created=1.5)),
-        ({"status": "FINISHED", "chunks_available": [], "created": "soon", "num_assets_per_chunk": "many"}, JobStatus("FINISHED")),
+        (
+            {"status": "FINISHED", "chunks_available": [], "created": "soon", "num_assets_per_chunk": "many"},
+            JobStatus("FINISHED"),
+        ),
     ],
     ids=str,
 )
@@ -258,7 +304,9 @@ def test_a_status_may_lack_nearly_everything(server, api, answer, status):
     assert api.status("vulnerabilities", JOB) == status
 
 
-@pytest.mark.parametrize("listed", [{}, {"chunks_available": None}, {"chunks_available": {}}, {"chunks_available": ""}], ids=str)
+@pytest.mark.parametrize(
+    "listed", [{}, {"chunks_available": None}, {"chunks_available": {}}, {"chunks_available": ""}], ids=str
+)
 def test_a_finished_job_that_does_not_list_its_chunks_is_asked_again(server, api, listed):
     server.answer(200, {"status": "finished", **listed})
     with pytest.raises(TemporaryError, match=f"{JOB} as FINISHED without a list chunks_available"):
@@ -297,7 +345,9 @@ def test_an_answer_without_a_status_is_temporary(server, api, answer):
         api.status("vulnerabilities", JOB)
 
 
-@pytest.mark.parametrize("answer", [{}, {"export_uuid": None}, {"export_uuid": ""}, {"export_uuid": 7}, [], None], ids=str)
+@pytest.mark.parametrize(
+    "answer", [{}, {"export_uuid": None}, {"export_uuid": ""}, {"export_uuid": 7}, [], None], ids=str
+)
 def test_an_answer_without_a_job_is_temporary(server, api, answer):
     server.answer(200, answer)
     with pytest.raises(TemporaryError, match="holds no export_uuid"):
@@ -307,7 +357,9 @@ def test_an_answer_without_a_job_is_temporary(server, api, answer):
 def test_the_list_of_jobs_is_read(server, api):
     import pathlib
 
-    sample = (pathlib.Path(__file__).resolve().parents[2] / "data" / "vulns_export_jobs_official_example.json").read_bytes()
+    sample = (
+        pathlib.Path(__file__).resolve().parents[2] / "data" / "vulns_export_jobs_official_example.json"
+    ).read_bytes()
     server.answer(200, sample)
     jobs = api.jobs("vulnerabilities")
     exports = json.loads(sample)["exports"]
@@ -316,7 +368,11 @@ def test_the_list_of_jobs_is_read(server, api):
     assert jobs[2].status == "ERROR"
 
 
-@pytest.mark.parametrize("answer", [{}, {"exports": None}, {"exports": 5}, {"exports": {}}, [], None, {"exports": [None, 7, {}, {"uuid": None}]}], ids=str)
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"exports": None}, {"exports": 5}, {"exports": {}}, [], None, {"exports": [None, 7, {}, {"uuid": None}]}],
+    ids=str,
+)
 def test_a_list_of_jobs_that_holds_none_is_empty(server, api, answer):
     server.answer(200, answer)
     assert api.jobs("assets") == []
@@ -334,7 +390,9 @@ def test_a_chunk_is_handed_on_byte_by_byte(server, api, body):
 
 
 def test_an_empty_chunk_is_one_only_where_the_answer_says_so(server, api):
-    server.answers = [lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n")]
+    server.answers = [
+        lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n")
+    ]
     with pytest.raises(TemporaryError, match="broke off"):
         api.chunk("vulnerabilities", JOB, 1)
     server.answers = [lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")]
@@ -360,16 +418,25 @@ def test_an_answer_that_is_no_object_is_temporary(server, api, answer):
 
 
 def test_tenables_clock_is_read_from_its_answer(server, api):
-    server.answers = [lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 14:02:03 GMT\r\nContent-Length: 2\r\n\r\n{}")]
+    server.answers = [
+        lambda handler: _raw(
+            handler, b"HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 14:02:03 GMT\r\nContent-Length: 2\r\n\r\n{}"
+        )
+    ]
     assert api.server_time() == 1_795_442_523
 
 
 def test_an_answer_without_a_readable_date_tells_no_time(server, api):
-    server.answers = [lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nDate: long ago\r\nContent-Length: 2\r\n\r\n{}")]
+    server.answers = [
+        lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nDate: long ago\r\nContent-Length: 2\r\n\r\n{}")
+    ]
     assert api.server_time() is None
 
 
-@pytest.mark.parametrize(("answer", "details"), [({"id": ASSET}, {"id": ASSET}), ({"id": ASSET.upper()}, {"id": ASSET.upper()}), ([], None), (None, None)])
+@pytest.mark.parametrize(
+    ("answer", "details"),
+    [({"id": ASSET}, {"id": ASSET}), ({"id": ASSET.upper()}, {"id": ASSET.upper()}), ([], None), (None, None)],
+)
 def test_an_asset_is_looked_up(server, api, answer, details):
     server.answer(200, answer)
     assert api.asset(ASSET) == details
@@ -410,7 +477,11 @@ def test_an_asset_whose_id_is_not_a_uuid_is_not_asked_for(server, api, asset_id)
     assert server.requests == []
 
 
-@pytest.mark.parametrize("answered", [JOB, "", None, 7, "../users", ASSET[:-1] + "0", [ASSET], {"id": ASSET}, "line\nbreak \x1b[31m"], ids=ascii)
+@pytest.mark.parametrize(
+    "answered",
+    [JOB, "", None, 7, "../users", ASSET[:-1] + "0", [ASSET], {"id": ASSET}, "line\nbreak \x1b[31m"],
+    ids=ascii,
+)
 def test_an_answer_about_another_asset_is_not_believed_and_said_once(server, api, caplog, answered):
     server.answer(200, {"id": answered, "aws_owner_id": ["111122223333"]})
     for _ in range(3):
@@ -425,7 +496,9 @@ def test_an_answer_about_another_asset_is_not_believed_and_said_once(server, api
 @pytest.mark.parametrize("job", NO_UUIDS, ids=ascii)
 def test_an_export_whose_id_is_not_a_uuid_is_neither_taken_nor_asked_for(server, api, job):
     server.answer(200, {"export_uuid": job})
-    with pytest.raises(TemporaryError, match=r"holds no export_uuid|has the export_uuid .*, which is not a UUID\.$") as failure:
+    with pytest.raises(
+        TemporaryError, match=r"holds no export_uuid|has the export_uuid .*, which is not a UUID\.$"
+    ) as failure:
         api.start("vulnerabilities", {})
     assert len(str(failure.value)) < 300
     assert str(failure.value).isprintable()
@@ -439,7 +512,15 @@ def test_an_export_whose_id_is_not_a_uuid_is_neither_taken_nor_asked_for(server,
 
 
 def test_jobs_whose_ids_are_not_uuids_are_left_out_and_said_once(server, api, caplog):
-    server.answer(200, {"exports": [{"uuid": JOB, "status": "PROCESSING"}, *({"uuid": job, "status": "PROCESSING"} for job in [*NO_UUIDS, 7, ["a"]])]})
+    server.answer(
+        200,
+        {
+            "exports": [
+                {"uuid": JOB, "status": "PROCESSING"},
+                *({"uuid": job, "status": "PROCESSING"} for job in [*NO_UUIDS, 7, ["a"]]),
+            ]
+        },
+    )
     for _ in range(2):
         assert [job.uuid for job in api.jobs("vulnerabilities")] == [JOB]
     (record,) = [record for record in caplog.records if "not UUIDs" in record.getMessage()]
@@ -454,7 +535,29 @@ def test_a_duplicate_that_names_no_uuid_names_no_job(server, api, body):
 
 @pytest.mark.parametrize(
     "chunk",
-    [-1, "-1", 1.5, 1.0, True, False, "../../users", "1/../2", "1 ", " 1", "+1", "1_0", "\u0661", "", "9" * 10, 10**9, 10**30, "1\n", None, [1], {"a": 1}],
+    [
+        -1,
+        "-1",
+        1.5,
+        1.0,
+        True,
+        False,
+        "../../users",
+        "1/../2",
+        "1 ",
+        " 1",
+        "+1",
+        "1_0",
+        "\u0661",
+        "",
+        "9" * 10,
+        10**9,
+        10**30,
+        "1\n",
+        None,
+        [1],
+        {"a": 1},
+    ],
     ids=ascii,
 )
 @pytest.mark.parametrize("field", ["chunks_available", "chunks_failed", "chunks_cancelled"])
@@ -495,9 +598,15 @@ BROKEN_WAYS = {
     "reset": lambda handler: _raw(handler, b"", reset=True),
     "closed": lambda handler: _raw(handler, b""),
     "truncated head": lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nContent-Le"),
-    "truncated body": lambda handler: _raw(handler, b'HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{"status": "FINISHED"}'),
-    "truncated chunked": lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1,2"),
-    "bad gzip": lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello"),
+    "truncated body": lambda handler: _raw(
+        handler, b'HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{"status": "FINISHED"}'
+    ),
+    "truncated chunked": lambda handler: _raw(
+        handler, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1,2"
+    ),
+    "bad gzip": lambda handler: _raw(
+        handler, b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello"
+    ),
     "no http": lambda handler: _raw(handler, b"SSH-2.0-OpenSSH_9.6\r\n"),
 }
 
@@ -528,7 +637,12 @@ def test_a_body_that_breaks_off_is_asked_for_as_often_as_pytenable_repeats_a_req
     """pyTenable has handed the answer on by then: its own retries are over."""
     api = api_at(server.url, retries=2)
     server.answers = [BROKEN_BODIES[way]] * 2 + [
-        (200, {}, b'{"status": "FINISHED", "chunks_available": [], "export_uuid": "%s", "exports": [], "username": "u"}' % JOB.encode())
+        (
+            200,
+            {},
+            b'{"status": "FINISHED", "chunks_available": [], "export_uuid": "%s", "exports": [], "username": "u"}'
+            % JOB.encode(),
+        )
     ]
     CALLS[call](api)
     assert len(server.requests) == 3
@@ -585,7 +699,9 @@ def test_a_ca_bundle_that_is_not_there_is_a_configuration_error():
     api = api_at("https://127.0.0.1:1", ssl_verify="/no/such/bundle.pem")
     error = told("status", api)
     assert type(error) is ConfigurationError
-    assert "Extra 'verify' of connection 'tenable_default' must be true, false, or the path of a CA bundle" in str(error)
+    assert "Extra 'verify' of connection 'tenable_default' must be true, false, or the path of a CA bundle" in str(
+        error
+    )
     api._client._session.close()
 
 
@@ -606,7 +722,14 @@ def test_a_redirect_elsewhere_is_a_configuration_error_through_pytenable_too(ser
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_pytenable_repeats_what_may_pass_and_sleeps_as_the_capped_header_says(server, naps, status):
-    arguments = {"access_key": ACCESS, "secret_key": SECRET, "url": server.url, "timeout": 5, "ssl_verify": True, "proxies": None}
+    arguments = {
+        "access_key": ACCESS,
+        "secret_key": SECRET,
+        "url": server.url,
+        "timeout": 5,
+        "ssl_verify": True,
+        "proxies": None,
+    }
     api = TenableApi(new_client(arguments, retries=3), name="c")
     busy = (status, {"Retry-After": "86400"}, b"")
     server.answers = [busy, busy, (200, {}, b'{"status": "QUEUED"}')]

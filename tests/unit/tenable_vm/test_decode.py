@@ -99,7 +99,10 @@ BAD_FIELDS = {
     "bytes that are no text": (b'"output":"a\xffb"', {"output": "a?b"}),
     "surrogate as bytes": (b'"output":"a\xed\xa0\x80b"', {"output": "a???b"}),
     "lone surrogate in a key": (b'"\\udfff":1,"output":"x"', {"output": "x"}),
-    "null": (b'"severity_id":null,"port":null,"software_vulns":null', {"severity_id": None, "port": None, "software_vulns": NULL}),
+    "null": (
+        b'"severity_id":null,"port":null,"software_vulns":null',
+        {"severity_id": None, "port": None, "software_vulns": NULL},
+    ),
     "text where an object is": (b'"port":"443/tcp"', {"port": None}),
 }
 
@@ -131,7 +134,9 @@ def test_field_of_a_wrong_kind_costs_that_field_only(field, expected):
     ],
 )
 def test_port_is_a_number_or_a_text(port, expected):
-    (record,), unreadable = decode_chunk(chunk(with_field(b'"port":{"port":' + port + b',"protocol":"TCP"}')), Vulnerability)
+    (record,), unreadable = decode_chunk(
+        chunk(with_field(b'"port":{"port":' + port + b',"protocol":"TCP"}')), Vulnerability
+    )
     assert unreadable == []
     assert record.port is not None
     assert record.port.protocol == "TCP"
@@ -174,7 +179,11 @@ def test_hostile_records_of_all_kinds_in_one_chunk_are_all_accounted_for():
 
 def test_deep_chunk_is_split_at_its_records_whatever_stands_in_texts():
     tricky = rb'{"asset":{"uuid":"t"},"plugin":{"id":1},"output":"],[{\"}\\"}'
-    assert split_chunk(b" " + chunk(tricky, with_field(b'"x":' + DEEP), GOOD) + b"\n") == [tricky, with_field(b'"x":' + DEEP), GOOD]
+    assert split_chunk(b" " + chunk(tricky, with_field(b'"x":' + DEEP), GOOD) + b"\n") == [
+        tricky,
+        with_field(b'"x":' + DEEP),
+        GOOD,
+    ]
 
 
 @given(
@@ -197,7 +206,10 @@ def test_splitting_by_brackets_equals_splitting_by_a_parser(values):
 
 
 def test_good_records_beside_a_bad_one_decode_as_they_would_alone():
-    full = b'{"asset":{"uuid":"g"},"plugin":{"id":1,"b":1.50,"a":[1]},"port":{"port":"0"},"software_vulns":[{"product":"p","fixes":[{"fix_type":"version","value":"1"}]}],"indexed":5}'
+    full = (
+        b'{"asset":{"uuid":"g"},"plugin":{"id":1,"b":1.50,"a":[1]},"port":{"port":"0"},'
+        b'"software_vulns":[{"product":"p","fixes":[{"fix_type":"version","value":"1"}]}],"indexed":5}'
+    )
     (alone,), _ = decode_chunk(chunk(full), Vulnerability)
     (beside,), unreadable = decode_chunk(chunk(full, b"5"), Vulnerability)
     assert len(unreadable) == 1
@@ -206,7 +218,10 @@ def test_good_records_beside_a_bad_one_decode_as_they_would_alone():
 
 
 def test_salvage_reads_a_good_record_as_the_decoder_does():
-    raw = b'{"asset":{"uuid":"g"},"plugin":{"id":1},"port":{"port":"0","protocol":"UDP"},"software_vulns":[{"product":"p","vulnerabilities":["C"]}],"indexed":5,"severity_id":2}'
+    raw = (
+        b'{"asset":{"uuid":"g"},"plugin":{"id":1},"port":{"port":"0","protocol":"UDP"},'
+        b'"software_vulns":[{"product":"p","vulnerabilities":["C"]}],"indexed":5,"severity_id":2}'
+    )
     salvaged = salvage(raw, Vulnerability)
     (decoded,), _ = decode_chunk(chunk(raw), Vulnerability)
     assert json.loads(msgspec.json.encode(salvaged)) == json.loads(msgspec.json.encode(decoded))
@@ -223,14 +238,32 @@ def test_packages_stay_as_they_were_served():
 
 
 def test_bad_items_of_a_list_cost_these_items_only():
-    raw = b'{"asset":{"uuid":"g"},"plugin":{"id":1},"software_vulns":[5,null,{"product":7,"version":"2"},{"product":"p","vulnerabilities":[null,1,"CVE-1"]}]}'
+    raw = (
+        b'{"asset":{"uuid":"g"},"plugin":{"id":1},"software_vulns":[5,null,{"product":7,"version":"2"},'
+        b'{"product":"p","vulnerabilities":[null,1,"CVE-1"]}]}'
+    )
     record = salvage(raw, Vulnerability)
     software = decode_software(bytes(record.software_vulns))
-    assert [(each.product, each.version, each.vulnerabilities) for each in software] == [(None, "2", None), ("p", None, ["CVE-1"])]
+    assert [(each.product, each.version, each.vulnerabilities) for each in software] == [
+        (None, "2", None),
+        ("p", None, ["CVE-1"]),
+    ]
 
 
 @pytest.mark.parametrize(
-    "raw", [b"{}", b'{"id":null}', b'{"id":"x"}', b'{"id":1.5}', b"5", b"null", b'"x"', b"[]", b'{"id":1' + ZERO * 30 + b"}", b'{"id":true}']
+    "raw",
+    [
+        b"{}",
+        b'{"id":null}',
+        b'{"id":"x"}',
+        b'{"id":1.5}',
+        b"5",
+        b"null",
+        b'"x"',
+        b"[]",
+        b'{"id":1' + ZERO * 30 + b"}",
+        b'{"id":true}',
+    ],
 )
 def test_plugin_without_a_usable_id_is_refused(raw):
     with pytest.raises(ValueError, match=r"id |not an object"):
@@ -249,7 +282,8 @@ def test_see_also_may_be_anything(see_also):
 
 def test_assets_decode_with_null_everywhere():
     records, unreadable = decode_chunk(
-        b'[{"id":"a","cloud":null,"network":null,"ratings":null,"tags":null,"resource_tags":null,"types":null},{"id":"b","cloud":{"aws":null},"ratings":{"acr":null}}]',
+        b'[{"id":"a","cloud":null,"network":null,"ratings":null,"tags":null,"resource_tags":null,"types":null},'
+        b'{"id":"b","cloud":{"aws":null},"ratings":{"acr":null}}]',
         Asset,
     )
     assert [record.id for record in records] == ["a", "b"]
@@ -279,14 +313,20 @@ def test_deep_chunk_that_is_no_array_says_so():
 def in_pieces(data: bytes, block: int) -> tuple[list, list, int]:
     """What :func:`decode_blocks` makes of a chunk, and in how many pieces."""
     pieces = list(decode_blocks((data[start : start + block] for start in range(0, len(data), block)), Vulnerability))
-    return [record for records, _ in pieces for record in records], [each for _, unreadable in pieces for each in unreadable], len(pieces)
+    return (
+        [record for records, _ in pieces for record in records],
+        [each for _, unreadable in pieces for each in unreadable],
+        len(pieces),
+    )
 
 
 TRICKY = rb'{"asset":{"uuid":"t"},"plugin":{"id":1,"x":[{"a":1},{"asset":1}]},"output":"},{\"asset\":\"},{"}'
 
 
 @given(
-    st.lists(st.sampled_from([GOOD, TRICKY, b'{"plugin":{"id":1}}', b"5", with_field(b'"severity_id":"2"')]), max_size=12),
+    st.lists(
+        st.sampled_from([GOOD, TRICKY, b'{"plugin":{"id":1}}', b"5", with_field(b'"severity_id":"2"')]), max_size=12
+    ),
     st.integers(1, 200),
     st.sampled_from([b",", b" ,\n "]),
 )
@@ -318,7 +358,9 @@ def test_truncated_chunk_in_pieces_is_a_lost_chunk(monkeypatch):
 
 def test_hostile_records_in_pieces_are_all_accounted_for(monkeypatch):
     monkeypatch.setattr(decode, "PIECE_BYTES", 2000)
-    data = chunk(GOOD, *[with_field(field) for field, _ in BAD_FIELDS.values()], *[raw for raw, _ in UNREADABLE.values()], GOOD)
+    data = chunk(
+        GOOD, *[with_field(field) for field, _ in BAD_FIELDS.values()], *[raw for raw, _ in UNREADABLE.values()], GOOD
+    )
     records, unreadable, _ = in_pieces(data, 1000)
     assert (len(records), len(unreadable)) == (len(BAD_FIELDS) + 2, len(UNREADABLE))
 

@@ -26,7 +26,16 @@ JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
     ("kind", "plugin_output", "body"),
     [
         (VULNERABILITIES, True, {"num_assets": 7, "include_unlicensed": True, "include_software_vulns": True}),
-        (VULNERABILITIES, False, {"num_assets": 7, "include_unlicensed": True, "include_software_vulns": True, "include_plugin_output": False}),
+        (
+            VULNERABILITIES,
+            False,
+            {
+                "num_assets": 7,
+                "include_unlicensed": True,
+                "include_software_vulns": True,
+                "include_plugin_output": False,
+            },
+        ),
         (ASSETS, True, {"chunk_size": 7, "include_open_ports": False, "include_resource_tags": True}),
         (ASSETS, False, {"chunk_size": 7, "include_open_ports": False, "include_resource_tags": True}),
         (COMPLIANCE, True, {"num_findings": 7}),
@@ -42,7 +51,9 @@ def test_the_body_of_a_request_states_what_the_api_s_defaults_leave_open(kind, p
 
 
 def test_every_kind_is_found_by_its_name():
-    assert {name: kind.name for name, kind in KINDS.items()} == {name: name for name in ("vulnerabilities", "assets", "compliance")}
+    assert {name: kind.name for name, kind in KINDS.items()} == {
+        name: name for name in ("vulnerabilities", "assets", "compliance")
+    }
     assert kind_of("assets") is ASSETS
 
 
@@ -70,9 +81,18 @@ def test_a_kind_that_is_a_table_gives_the_rows_of_what_can_be_read():
 
 def test_a_further_kind_needs_no_other_place_than_its_entry(server, tmp_path, monkeypatch):
     """Asked for, fetched, staged and counted, without a line of code that knows it."""
-    kind = dataclasses.replace(COMPLIANCE, name="webapps", start_path="was/v2/export", path="was/export", size_field="num_scans", size=9)
+    kind = dataclasses.replace(
+        COMPLIANCE, name="webapps", start_path="was/v2/export", path="was/export", size_field="num_scans", size=9
+    )
     monkeypatch.setattr(kinds, "KINDS", {**KINDS, "webapps": kind})
-    arguments = {"access_key": ACCESS, "secret_key": SECRET, "url": server.url, "timeout": 5, "ssl_verify": True, "proxies": None}
+    arguments = {
+        "access_key": ACCESS,
+        "secret_key": SECRET,
+        "url": server.url,
+        "timeout": 5,
+        "ssl_verify": True,
+        "proxies": None,
+    }
     api = TenableApi(new_client(arguments, retries=0), name="c")
     server.answers = [
         (200, {}, b'{"export_uuid": "%s"}' % JOB.encode()),
@@ -88,8 +108,14 @@ def test_a_further_kind_needs_no_other_place_than_its_entry(server, tmp_path, mo
     )
     finished = run.step()
     assert isinstance(finished, Finished)
-    assert [(part.name, part.records) for part in finished.state.parts.values()] == [(f"part-{JOB[:8]}-000001.json.zst", 2)]
-    assert [path for _, path, *_ in server.requests] == ["/was/v2/export", f"/was/export/{JOB}/status", f"/was/export/{JOB}/chunks/1"]
+    assert [(part.name, part.records) for part in finished.state.parts.values()] == [
+        (f"part-{JOB[:8]}-000001.json.zst", 2)
+    ]
+    assert [path for _, path, *_ in server.requests] == [
+        "/was/v2/export",
+        f"/was/export/{JOB}/status",
+        f"/was/export/{JOB}/chunks/1",
+    ]
     assert finished.state.body == {"num_scans": 9, "filters": {"since": 1}}
     api._client._session.close()
 

@@ -73,7 +73,9 @@ def test_a_chunk_that_breaks_off_is_not_a_file_and_leaves_none(server, session, 
     assert [file.closed for file in files] == [True]
 
 
-def test_the_connection_of_a_chunk_is_used_again_after_it_was_read_and_never_after_it_was_not(server, session, monkeypatch):
+def test_the_connection_of_a_chunk_is_used_again_after_it_was_read_and_never_after_it_was_not(
+    server, session, monkeypatch
+):
     monkeypatch.setattr(response_body, "LARGEST_CHUNK_BYTES", 500_000)
     server.answers = [(200, {}, b"x" * 500_000), (200, {}, b"y" * 900_000), (200, {}, b"{}")]
     read_chunk(session.get(server.url, stream=True))
@@ -104,7 +106,10 @@ def test_a_disk_that_is_full_is_told(server, session, monkeypatch, room):
     disk = Full(room)
     monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 10)
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: disk)
-    with pytest.raises(ConfigurationError, match=r"does not fit into the worker's temporary folder .* \(No space left on device\)\. Make room there"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"does not fit into the worker's temporary folder .* \(No space left on device\)\. Make room there",
+    ):
         chunk_from(server, session, b"x" * 1_000)
     assert disk.closed
 
@@ -115,7 +120,11 @@ def test_a_worker_without_a_temporary_folder_is_told(server, session, monkeypatc
 
     monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 10)
     monkeypatch.setattr(tempfile, "TemporaryFile", none)
-    with pytest.raises(ConfigurationError, match=r"cannot be written to .* \(No usable temporary directory found\)\. Set TMPDIR to a folder with room for one"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"cannot be written to .* \(No usable temporary directory found\)\. Set TMPDIR to a folder with room "
+        r"for one",
+    ):
         chunk_from(server, session, b"x" * 1_000)
 
 

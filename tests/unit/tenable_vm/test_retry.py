@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_tenable.exceptions import ChunkNotReadyError, ConfigurationError, DuplicateExportError, TemporaryError
+from airflow_provider_tenable.exceptions import (
+    ChunkNotReadyError,
+    ConfigurationError,
+    DuplicateExportError,
+    TemporaryError,
+)
 from airflow_provider_tenable.export.state import Wait
 from airflow_provider_tenable.hooks.tenable import TenableHook, new_client
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
@@ -23,7 +28,14 @@ STATUSES = [*(status for status in range(400, 432) if status != 420), 451, *rang
 
 
 def api_at(server, repeats):
-    arguments = {"access_key": ACCESS, "secret_key": SECRET, "url": server.url, "timeout": 5, "ssl_verify": True, "proxies": None}
+    arguments = {
+        "access_key": ACCESS,
+        "secret_key": SECRET,
+        "url": server.url,
+        "timeout": 5,
+        "ssl_verify": True,
+        "proxies": None,
+    }
     return TenableApi(new_client(arguments, retries=repeats), name="c", repeats=repeats)
 
 
@@ -82,7 +94,11 @@ def test_the_numbers_are_those_of_the_parameters_that_users_see():
 
 def test_the_page_names_each_status_with_what_happens_and_how_often():
     page = (Path(__file__).parents[3] / "docs" / "reliability.md").read_text()
-    rows = [row.split("|")[1:3] for row in page.split("### Tenable")[1].split("### Security Hub")[0].splitlines() if row.startswith("| ")]
+    rows = [
+        row.split("|")[1:3]
+        for row in page.split("### Tenable")[1].split("### Security Hub")[0].splitlines()
+        if row.startswith("| ")
+    ]
     words = {
         Then.FAIL: "fails at once",
         Then.START_AGAIN: f"started again, up to {retry.RESTARTS} times",

@@ -155,7 +155,12 @@ def test_no_earlier_answer_counts_for_the_clock_of_a_later_one(server, session):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.one_of(st.text(max_size=40), st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [-+A-Z0-9]{0,6}")))
+@given(
+    st.one_of(
+        st.text(max_size=40),
+        st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [-+A-Z0-9]{0,6}"),
+    )
+)
 def test_no_header_text_is_a_crash(text):
     date = http_date(text)
     assert date is None or math.isfinite(date)

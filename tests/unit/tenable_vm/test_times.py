@@ -115,7 +115,10 @@ def test_milliseconds_are_three_digits_and_microseconds_six():
         ("", None),
         ("never", None),
         ("2026-11-23T14:02:03.5Z", (datetime(2026, 11, 23, 14, 2, 3, 500_000, UTC), "2026-11-23T14:02:03.500Z")),
-        (1_790_000_000, (datetime.fromtimestamp(1_790_000_000, UTC), rfc3339(datetime.fromtimestamp(1_790_000_000, UTC)))),
+        (
+            1_790_000_000,
+            (datetime.fromtimestamp(1_790_000_000, UTC), rfc3339(datetime.fromtimestamp(1_790_000_000, UTC))),
+        ),
     ],
 )
 def test_a_stamp_is_a_time_and_how_it_is_written(value, expected):

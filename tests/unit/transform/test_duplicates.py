@@ -1,4 +1,6 @@
-"""Two assets of one instance share the ids of their findings: one finding per id and run, whatever the shards and their order."""
+"""Two assets of one instance share the ids of their findings: one finding per id and run, whatever the shards and their
+order.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,13 @@ from tests.unit.transform.test_shard import A, World, ec2, record
 SHARED = "i-0000000000000000a"
 ASSETS = [ec2("agent", instance=SHARED), ec2("scan", instance=SHARED), ec2("alone", instance="i-0000000000000000b")]
 OPEN = record("agent", last_found="2026-10-01T00:00:00Z", indexed="2026-10-01T00:10:00Z")
-FIXED = record("scan", state="FIXED", last_found="2026-09-10T00:00:00Z", last_fixed="2026-10-02T00:00:00Z", indexed="2026-10-02T00:10:00Z")
+FIXED = record(
+    "scan",
+    state="FIXED",
+    last_found="2026-09-10T00:00:00Z",
+    last_fixed="2026-10-02T00:00:00Z",
+    indexed="2026-10-02T00:10:00Z",
+)
 
 
 def transformed(folder, *shards):
@@ -59,7 +67,9 @@ def skipped(manifests):
 
 def check_sums(manifests):
     read = sum(manifest["read"] for manifest in manifests)
-    assert read == sum(skipped(manifests).values()) + sum(manifest["parked"] + manifest["findings"] for manifest in manifests)
+    assert read == sum(skipped(manifests).values()) + sum(
+        manifest["parked"] + manifest["findings"] for manifest in manifests
+    )
 
 
 SPLITS = [([OPEN, FIXED],), ([FIXED, OPEN],), ([OPEN], [FIXED]), ([FIXED], [OPEN]), ([], [FIXED], [OPEN])]
@@ -77,9 +87,21 @@ def test_open_wins_over_fixed_whatever_the_shards_and_the_order(tmp_path, shards
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
-        ({"indexed": "2026-10-01T00:10:00.123Z"}, {"indexed": "2026-10-01T00:10:00.123456Z"}, "2026-10-01T00:10:00.123456Z"),
-        ({"indexed": "2026-10-01T00:10:00.124Z"}, {"indexed": "2026-10-01T00:10:00.123456Z"}, "2026-10-01T00:10:00.124Z"),
-        ({"state": "FIXED", "indexed": "2026-10-01T00:10:00Z"}, {"state": "FIXED", "indexed": "2026-10-03T00:10:00Z"}, "2026-10-03T00:10:00.000Z"),
+        (
+            {"indexed": "2026-10-01T00:10:00.123Z"},
+            {"indexed": "2026-10-01T00:10:00.123456Z"},
+            "2026-10-01T00:10:00.123456Z",
+        ),
+        (
+            {"indexed": "2026-10-01T00:10:00.124Z"},
+            {"indexed": "2026-10-01T00:10:00.123456Z"},
+            "2026-10-01T00:10:00.124Z",
+        ),
+        (
+            {"state": "FIXED", "indexed": "2026-10-01T00:10:00Z"},
+            {"state": "FIXED", "indexed": "2026-10-03T00:10:00Z"},
+            "2026-10-03T00:10:00.000Z",
+        ),
     ],
 )
 def test_of_two_alike_the_later_one_wins(tmp_path, one, other, expected):
@@ -92,13 +114,19 @@ def test_of_two_alike_the_later_one_wins(tmp_path, one, other, expected):
 
 def test_equal_times_are_not_decided_by_chance(tmp_path):
     pair = record("agent"), record("scan")
-    results = [findings(*transformed(tmp_path / str(number), [first], [second])) for number, (first, second) in enumerate(permutations(pair))]
+    results = [
+        findings(*transformed(tmp_path / str(number), [first], [second]))
+        for number, (first, second) in enumerate(permutations(pair))
+    ]
     assert results[0] == results[1]
     assert len(results[0]) == 1
 
 
 def test_findings_that_only_one_asset_has_stay_and_so_do_those_of_other_instances(tmp_path):
-    shards = [OPEN, record("agent", plugin=7), record("alone")], [FIXED, record("scan", plugin=8), record("alone", plugin=8)]
+    shards = (
+        [OPEN, record("agent", plugin=7), record("alone")],
+        [FIXED, record("scan", plugin=8), record("alone", plugin=8)],
+    )
     run, manifests = transformed(tmp_path, *shards)
     assert [(finding["Id"].split("/")[2:4], finding["RecordState"]) for finding in findings(run, manifests)] == [
         ([SHARED, "100"], "ACTIVE"),
@@ -125,7 +153,10 @@ def test_choice_is_made_once_and_again_where_a_shard_was_transformed_again(tmp_p
         patch.setattr(duplicates, "FindingsWriter", None)
         assert shard_manifests(run) == manifests
     run, manifests = transformed(tmp_path, [record("alone")], [FIXED])
-    assert [(each["Id"].split("/")[2], each["RecordState"]) for each in findings(run, manifests)] == [(SHARED, "ARCHIVED"), ("i-0000000000000000b", "ACTIVE")]
+    assert [(each["Id"].split("/")[2], each["RecordState"]) for each in findings(run, manifests)] == [
+        (SHARED, "ARCHIVED"),
+        ("i-0000000000000000b", "ACTIVE"),
+    ]
     assert skipped(manifests) == {}
     check_sums(manifests)
 
@@ -138,7 +169,16 @@ def test_choice_does_not_need_what_it_was_made_of(tmp_path):
     assert shard_manifests(run) == manifests
 
 
-@pytest.mark.parametrize("change", [{"account": "../../x"}, {"region": "a/b"}, {"aws_conn_id": "{{ x }}"}, {"role_name": "a b"}, {"external_id": "{{ x }}"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"account": "../../x"},
+        {"region": "a/b"},
+        {"aws_conn_id": "{{ x }}"},
+        {"role_name": "a b"},
+        {"external_id": "{{ x }}"},
+    ],
+)
 def test_place_that_was_changed_after_it_was_written_is_refused(tmp_path, change):
     run, _ = transformed(tmp_path, [OPEN], [FIXED])
     run.shard_manifest(2).unlink()

@@ -1,4 +1,6 @@
-"""The writer of findings: however many destinations there are, and however they take turns, it holds no more than it may."""
+"""The writer of findings: however many destinations there are, and however they take turns, it holds no more than it
+may.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ def test_what_is_held_is_counted_and_bounded_and_no_finding_is_lost(run, monkeyp
     kept: dict[str, list[int]] = {}
     for each in manifest["destinations"]:
         folder = run.destination(each["account"], "eu-west-1")
-        kept[each["account"]] = [int(json.loads(line)["Id"]) for part in each["parts"] for line in read_lines(folder / part["name"])]
+        kept[each["account"]] = [
+            int(json.loads(line)["Id"]) for part in each["parts"] for line in read_lines(folder / part["name"])
+        ]
     assert {account: len(ids) for account, ids in kept.items()} == sent
     assert sorted(number for ids in kept.values() for number in ids) == list(range(3000))
     assert max(len(each["parts"]) for each in manifest["destinations"]) > 1

@@ -9,7 +9,15 @@ import pytest
 from airflow_provider_tenable.aws import Caller
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.run.params import DEFAULTS
-from airflow_provider_tenable.transform.routing import BY_RESOURCE, DEFAULT, FIXED, Destination, Router, parse_destinations, resolve
+from airflow_provider_tenable.transform.routing import (
+    BY_RESOURCE,
+    DEFAULT,
+    FIXED,
+    Destination,
+    Router,
+    parse_destinations,
+    resolve,
+)
 
 A, B, C = "111111111111", "222222222222", "033333333333"
 
@@ -33,11 +41,16 @@ def test_what_is_left_out_has_its_default():
     ("entry", "message"),
     [
         ("text", "destinations[1] must be an object such as {'aws_conn_id': 'aws_default'"),
-        (None, "destinations[1] must be an object such as {'aws_conn_id': 'aws_default', 'accounts': '*', 'role_name': None, 'region': None}, not NoneType"),
+        (
+            None,
+            "destinations[1] must be an object such as {'aws_conn_id': 'aws_default', 'accounts': '*', 'role_name': "
+            "None, 'region': None}, not NoneType",
+        ),
         ([], "not list"),
         (
             {"acounts": "*", "zone": 1},
-            "destinations[1] has unknown fields ['acounts', 'zone']. It may have ['accounts', 'aws_conn_id', 'exclude_accounts', 'external_id', 'region', 'regions', 'role_name']",
+            "destinations[1] has unknown fields ['acounts', 'zone']. It may have ['accounts', 'aws_conn_id', "
+            "'exclude_accounts', 'external_id', 'region', 'regions', 'role_name']",
         ),
         ({"aws_conn_id": ""}, "destinations[1].aws_conn_id must be the id of an AWS connection, or null"),
         ({"aws_conn_id": " "}, "aws_conn_id"),
@@ -48,7 +61,8 @@ def test_what_is_left_out_has_its_default():
         ({"accounts": {A: 1}}, 'must be "*" or a list'),
         (
             {"accounts": [A, 33333333333]},
-            "destinations[1].accounts has 33333333333. An account id is a text of 12 digits, in quotes (a number loses its zeros)",
+            "destinations[1].accounts has 33333333333. An account id is a text of 12 digits, in quotes (a number "
+            "loses its zeros)",
         ),
         ({"accounts": ["1" * 11]}, "12 digits"),
         ({"accounts": ["1" * 13]}, "12 digits"),
@@ -59,7 +73,10 @@ def test_what_is_left_out_has_its_default():
         ({"region": ""}, "no AWS Region"),
         ({"region": "eu-west-1a"}, "no AWS Region"),
         ({"region": 1}, "no AWS Region"),
-        ({"role_name": "arn:aws:iam::111111111111:role/R"}, "destinations[1].role_name is the name of a role (with its path), not an ARN"),
+        (
+            {"role_name": "arn:aws:iam::111111111111:role/R"},
+            "destinations[1].role_name is the name of a role (with its path), not an ARN",
+        ),
         ({"role_name": ""}, "role_name"),
         ({"role_name": 5}, "role_name"),
         (
@@ -71,7 +88,8 @@ def test_what_is_left_out_has_its_default():
         ({"role_name": "Role\n"}, "IAM allows"),
         (
             {"aws_conn_id": "{{ var.value.x }}"},
-            "destinations[1].aws_conn_id is '{{ var.value.x }}'. Airflow allows letters, digits and _ # ! ( ) - . : / \\ in a",
+            "destinations[1].aws_conn_id is '{{ var.value.x }}'. Airflow allows letters, digits and _ # ! ( ) - . : / "
+            "\\ in a",
         ),
         ({"external_id": "{{ 1 }}", "role_name": "R"}, "destinations[1].external_id is '{{ 1 }}'. IAM allows letters"),
         ({"external_id": "x", "role_name": "R"}, "2 to 1,224 of them"),
@@ -127,16 +145,24 @@ class Aws:
 
 def test_each_connection_is_asked_once_in_each_destinations_region_and_tells_account_and_region():
     aws = Aws(hub=(A, "eu-west-1"), worker=(B, None))
-    resolved = resolve([Destination("hub", ()), Destination("hub", (A,)), Destination(None, (), region="eu-west-2")], aws, FIXED)
+    resolved = resolve(
+        [Destination("hub", ()), Destination("hub", (A,)), Destination(None, (), region="eu-west-2")], aws, FIXED
+    )
     assert aws.asked == [("hub", None), (None, "eu-west-2")]
-    assert [(each.caller_account, each.connection_region) for each in resolved] == [(A, "eu-west-1"), (A, "eu-west-1"), (B, None)]
+    assert [(each.caller_account, each.connection_region) for each in resolved] == [
+        (A, "eu-west-1"),
+        (A, "eu-west-1"),
+        (B, None),
+    ]
 
 
 def test_a_destination_for_foreign_accounts_needs_a_role():
     with pytest.raises(ConfigurationError) as failure:
         resolve([Destination("hub", ()), Destination("hub", (B, C))], Aws(hub=(A, "eu-west-1")), FIXED)
     text = str(failure.value)
-    assert text.startswith(f"destinations[1] (connection 'hub') is for accounts ['{B}', '{C}'], but its credentials belong to account {A}")
+    assert text.startswith(
+        f"destinations[1] (connection 'hub') is for accounts ['{B}', '{C}'], but its credentials belong to account {A}"
+    )
     assert "Name a role_name" in text
     resolve([Destination("hub", (B, C), role_name="R")], Aws(hub=(A, "eu-west-1")), FIXED)
     resolve([Destination("hub", (B, A))], Aws(hub=(A, "eu-west-1")), FIXED)
@@ -159,7 +185,8 @@ def test_a_hub_needs_a_region_from_somewhere(own, connection, routing, fine):
         return
     with pytest.raises(
         ConfigurationError,
-        match=r"destinations\[0\] \(connection 'hub'\) has no Region. Put region into the destination or region_name .* region_routing=resource",
+        match=r"destinations\[0\] \(connection 'hub'\) has no Region. Put region into the destination or region_name "
+        r".* region_routing=resource",
     ):
         resolve([destination], Aws(hub=(A, connection)), routing)
 
@@ -172,7 +199,11 @@ def destination(accounts=(), *, role=None, region=None, caller=A, connection="eu
 
 
 def test_the_first_destination_that_matches_the_account_wins():
-    first, second, rest = destination([A], conn="1"), destination([A, B], role="R", conn="2"), destination(role="R", conn="3")
+    first, second, rest = (
+        destination([A], conn="1"),
+        destination([A, B], role="R", conn="2"),
+        destination(role="R", conn="3"),
+    )
     router = Router([first, second, rest], FIXED)
     assert [router.route(account, "us-east-1")[0].aws_conn_id for account in (A, B, C)] == ["1", "2", "3"]
 
@@ -189,12 +220,20 @@ def test_without_a_role_only_the_callers_own_account_is_reached():
 
 
 def test_a_match_that_cannot_be_reached_hides_the_ones_behind_it():
-    assert Router([destination(), destination([B], role="R")], FIXED).route(B, "us-east-1") == "account_not_reachable_without_role"
+    assert (
+        Router([destination(), destination([B], role="R")], FIXED).route(B, "us-east-1")
+        == "account_not_reachable_without_role"
+    )
 
 
 @pytest.mark.parametrize(
     ("own", "routing", "region"),
-    [("ap-south-1", FIXED, "ap-south-1"), ("ap-south-1", BY_RESOURCE, "ap-south-1"), (None, FIXED, "eu-west-1"), (None, BY_RESOURCE, "us-east-1")],
+    [
+        ("ap-south-1", FIXED, "ap-south-1"),
+        ("ap-south-1", BY_RESOURCE, "ap-south-1"),
+        (None, FIXED, "eu-west-1"),
+        (None, BY_RESOURCE, "us-east-1"),
+    ],
 )
 def test_the_hub_is_the_destinations_own_then_the_routings(own, routing, region):
     assert Router([destination(region=own)], routing).route(A, "us-east-1")[1] == region
@@ -218,7 +257,10 @@ def test_what_belongs_to_no_account_lives_with_the_first_destination(first, home
 
 
 def test_a_home_without_a_region_says_what_to_do():
-    with pytest.raises(ConfigurationError, match="non_ec2_assets=other needs a hub Region: put region into the first destination, or into its connection"):
+    with pytest.raises(
+        ConfigurationError,
+        match="non_ec2_assets=other needs a hub Region: put region into the first destination, or into its connection",
+    ):
         Router([destination(connection=None)], BY_RESOURCE).home()
 
 

@@ -39,7 +39,12 @@ def record(asset="ec2-a", *, plugin=100, **change):
     usual = {
         **RECORD,
         "asset": {"uuid": asset},
-        "plugin": {"id": plugin, "name": f"Plugin {plugin}", "description": "d", "cve": ["CVE-2025-0001", "CVE-2025-0002"]},
+        "plugin": {
+            "id": plugin,
+            "name": f"Plugin {plugin}",
+            "description": "d",
+            "cve": ["CVE-2025-0001", "CVE-2025-0002"],
+        },
         "port": {"port": 443, "protocol": "TCP"},
         "first_found": "2026-09-01T00:00:00Z",
         "last_found": "2026-09-02T00:00:00Z",
@@ -63,7 +68,9 @@ DESTINATIONS = [
 
 
 class World:
-    def __init__(self, tmp_path, *, assets=ASSETS, destinations=DESTINATIONS, lookup=None, lookups=100, shard=0, **change) -> None:
+    def __init__(
+        self, tmp_path, *, assets=ASSETS, destinations=DESTINATIONS, lookup=None, lookups=100, shard=0, **change
+    ) -> None:
         self.run = RunFolder(f"file://{tmp_path}", "dag", "run")
         self.asset_parts = self.put("assets", [to_parquet(json.dumps(assets).encode())[0]])
         options = {"accepted_risks": "archive", "id_scheme": "port", **change.pop("options", {})}
@@ -106,7 +113,10 @@ class World:
         manifest = self.writer.close({**self.transform.counts(), "from_pool": False})
         if hasattr(self.transform.assets, "close"):
             self.transform.assets.close()
-        assert manifest["read"] == sum(manifest["skipped"].values()) + manifest["parked"] + manifest["findings"] + manifest["contested"]
+        assert (
+            manifest["read"]
+            == sum(manifest["skipped"].values()) + manifest["parked"] + manifest["findings"] + manifest["contested"]
+        )
         return manifest
 
     def findings(self, account, region):
@@ -122,7 +132,13 @@ def test_records_become_findings_of_their_accounts_in_their_hubs(tmp_path):
     manifest = world.chunks([record("ec2-a"), record("ec2-b", severity_id=4)], [record("ec2-a", plugin=200)])
     assert (manifest["read"], manifest["findings"], manifest["skipped"], manifest["parked"]) == (3, 3, {}, 0)
     assert [
-        (each["account"], each["region"], each["aws_conn_id"], each["role_name"], [part["lines"] for part in each["parts"]])
+        (
+            each["account"],
+            each["region"],
+            each["aws_conn_id"],
+            each["role_name"],
+            [part["lines"] for part in each["parts"]],
+        )
         for each in manifest["destinations"]
     ] == [
         (A, "eu-west-1", "own", None, [2]),
@@ -140,9 +156,15 @@ def test_records_become_findings_of_their_accounts_in_their_hubs(tmp_path):
 
 
 def test_with_resource_routing_each_region_has_its_hub(tmp_path):
-    world = World(tmp_path, region_routing="resource", destinations=[Destination("hub", (), "Role", None, A, "eu-west-1")])
+    world = World(
+        tmp_path, region_routing="resource", destinations=[Destination("hub", (), "Role", None, A, "eu-west-1")]
+    )
     manifest = world.chunks([record("ec2-a"), record("ec2-b"), record("ec2-c")])
-    assert [(each["account"], each["region"]) for each in manifest["destinations"]] == [(A, "eu-west-1"), (B, "us-east-1"), (C, "eu-west-1")]
+    assert [(each["account"], each["region"]) for each in manifest["destinations"]] == [
+        (A, "eu-west-1"),
+        (B, "us-east-1"),
+        (C, "eu-west-1"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -178,14 +200,18 @@ def test_each_record_that_becomes_no_finding_is_counted_under_its_reason(tmp_pat
     assert manifest["skipped"] == {reason: 1}
     assert manifest["findings"] == 2
     rejected = world.lines(world.run.rejected)
-    assert [line["code"] for line in rejected] == ([reason] if reason in ("unreadable_record", "unmappable_record") else [])
+    assert [line["code"] for line in rejected] == (
+        [reason] if reason in ("unreadable_record", "unmappable_record") else []
+    )
     for line in rejected:
         assert set(line) == {"id", "account", "region", "code", "message", "finding", "record"}
         assert line["message"]
 
 
 def test_the_states_that_were_not_chosen_are_counted(tmp_path):
-    manifest = World(tmp_path, states=("open",)).chunks([record(), record(state="fixed"), record(state="Reopened"), record(state=None), record(state="open")])
+    manifest = World(tmp_path, states=("open",)).chunks(
+        [record(), record(state="fixed"), record(state="Reopened"), record(state=None), record(state="open")]
+    )
     assert manifest["skipped"] == {"state_not_chosen": 2}
     assert manifest["findings"] == 3
 
@@ -226,7 +252,12 @@ def test_the_windows_upper_bound_is_exclusive_and_looks_at_the_records_own_time(
 
 
 def test_a_record_without_its_asset_is_looked_up_once_for_all_its_records(tmp_path):
-    details = {"id": "new", "aws_owner_id": [A], "aws_region": ["eu-west-1"], "aws_ec2_instance_id": ["i-0123456789abcdef9"]}
+    details = {
+        "id": "new",
+        "aws_owner_id": [A],
+        "aws_region": ["eu-west-1"],
+        "aws_ec2_instance_id": ["i-0123456789abcdef9"],
+    }
     world = World(tmp_path, lookup=lambda asset: row_of_details({**details, "id": asset}))
     manifest = world.chunks([record("new"), record("new", plugin=5)], [record("new", plugin=6)])
     assert (manifest["findings"], manifest["parked"]) == (3, 0)
@@ -268,7 +299,14 @@ def parked(value, at):
 def test_parked_records_are_tried_again_and_keep_their_age(tmp_path):
     world = World(tmp_path)
     world.transform.transform_parked(
-        iter([parked(record("ec2-a"), NOW - DAY), parked(record("gone"), NOW - 2 * DAY), parked({}, NOW - DAY), parked(record(severity_id=0), 5)])
+        iter(
+            [
+                parked(record("ec2-a"), NOW - DAY),
+                parked(record("gone"), NOW - 2 * DAY),
+                parked({}, NOW - DAY),
+                parked(record(severity_id=0), 5),
+            ]
+        )
     )
     manifest = world.close()
     assert (manifest["read"], manifest["findings"], manifest["parked"]) == (4, 1, 1)
@@ -293,7 +331,11 @@ def test_a_parked_record_is_given_up_after_its_days_and_is_on_record(tmp_path, a
 def test_a_record_that_is_parked_survives_the_way_through_the_pool(tmp_path):
     first = World(tmp_path / "first")
     first.chunks([record("late", output="é" * 10, software_vulns=[{"product": "p"}])])
-    lines = [msgspec.json.decode(line, type=Parked) for name in names(first.run.parked) for line in read_lines(first.run.parked / name)]
+    lines = [
+        msgspec.json.decode(line, type=Parked)
+        for name in names(first.run.parked)
+        for line in read_lines(first.run.parked / name)
+    ]
     direct = World(tmp_path / "direct", assets=[ec2("late")])
     direct.chunks([record("late", output="é" * 10, software_vulns=[{"product": "p"}])])
     second = World(tmp_path / "second", assets=[ec2("late")])
@@ -316,7 +358,12 @@ def test_output_of_a_parked_record_is_kept_where_a_finding_may_have_it(tmp_path)
 
 @pytest.mark.parametrize(
     ("options", "change"),
-    [({"plugin_output": False}, {}), ({}, {"plugin": CREDENTIALS}), ({}, {"plugin": {"id": [1]}}), ({"plugin_output": False}, {"plugin": {"id": [1]}})],
+    [
+        ({"plugin_output": False}, {}),
+        ({}, {"plugin": CREDENTIALS}),
+        ({}, {"plugin": {"id": [1]}}),
+        ({"plugin_output": False}, {"plugin": {"id": [1]}}),
+    ],
     ids=["not wanted", "credentials", "a plugin that cannot be read", "both"],
 )
 def test_output_that_may_stand_in_no_finding_stays_in_no_file_that_outlives_the_run(tmp_path, options, change):
@@ -361,12 +408,22 @@ def test_a_record_that_cannot_be_read_is_kept_without_its_output(tmp_path, wante
 
 
 def test_records_staged_before_the_switch_give_findings_without_output(tmp_path):
-    """As a run that was transformed with the option as it was, and parked what waits, is carried on after it was changed."""
+    """As a run that was transformed with the option as it was, and parked what waits, is carried on after it was
+    changed.
+    """
     before = World(tmp_path / "before")
     before.chunks([record("late", output=SECRET), record("ec2-a", output=SECRET)])
-    lines = [msgspec.json.decode(line, type=Parked) for name in names(before.run.parked) for line in read_lines(before.run.parked / name)]
+    lines = [
+        msgspec.json.decode(line, type=Parked)
+        for name in names(before.run.parked)
+        for line in read_lines(before.run.parked / name)
+    ]
     assert SECRET in json.dumps(before.findings(A, "eu-west-1"))
-    after = World(tmp_path / "after", assets=[ec2("late", instance="i-0123456789abcdef9"), ec2("ec2-a")], options={"plugin_output": False})
+    after = World(
+        tmp_path / "after",
+        assets=[ec2("late", instance="i-0123456789abcdef9"), ec2("ec2-a")],
+        options={"plugin_output": False},
+    )
     after.transform.transform_parked(iter(lines))
     after.chunks([record("ec2-a", output=SECRET)])
     assert len(after.findings(A, "eu-west-1")) == 2
@@ -381,7 +438,9 @@ def test_assets_that_are_no_instance_can_live_with_the_first_destination(tmp_pat
     manifest = world.chunks([record("on-prem"), record("no-owner"), record("ec2-a")])
     assert manifest["skipped"] == {}
     assert [(each["account"], each["region"]) for each in manifest["destinations"]] == [(A, "eu-west-1")]
-    types = {finding["Resources"][0]["Id"]: finding["Resources"][0]["Type"] for finding in world.findings(A, "eu-west-1")}
+    types = {
+        finding["Resources"][0]["Id"]: finding["Resources"][0]["Type"] for finding in world.findings(A, "eu-west-1")
+    }
     assert types["tenable-asset/on-prem"] == "Other"
     assert types["tenable-asset/no-owner"] == "Other"
     assert sorted(types.values()) == ["AwsEc2Instance", "Other", "Other"]
@@ -412,14 +471,21 @@ def test_however_records_are_cut_into_chunks_the_result_is_the_same(tmp_path_fac
         world = World(tmp_path_factory.mktemp("cut"))
         bounds = [0, *cuts, 30]
         manifest = world.chunks(*(records[first:last] for first, last in itertools.pairwise(bounds)))
-        found = Counter(json.dumps(finding) for account, region in ((A, "eu-west-1"), (B, "us-east-2")) for finding in world.findings(account, region))
+        found = Counter(
+            json.dumps(finding)
+            for account, region in ((A, "eu-west-1"), (B, "us-east-2"))
+            for finding in world.findings(account, region)
+        )
         results.append((manifest["read"], manifest["skipped"], manifest["parked"], manifest["severities"], found))
     assert results[0] == results[1] == results[2]
     assert results[0][0] == 30
 
 
 def test_forgetting_what_was_built_changes_nothing(tmp_path, monkeypatch):
-    records = [parked(record(dice, plugin=number % 3), NOW) for number, dice in enumerate(["ec2-a", "ec2-b", "gone", "on-prem"] * 5)]
+    records = [
+        parked(record(dice, plugin=number % 3), NOW)
+        for number, dice in enumerate(["ec2-a", "ec2-b", "gone", "on-prem"] * 5)
+    ]
     results = []
     for kept in (5_000, 0):
         monkeypatch.setattr(module, "_KEPT", kept)
@@ -427,7 +493,9 @@ def test_forgetting_what_was_built_changes_nothing(tmp_path, monkeypatch):
         world = World(tmp_path / str(kept))
         world.transform.transform_parked(iter(records))
         manifest = world.close()
-        results.append((manifest["skipped"], manifest["parked"], manifest["destinations"], world.findings(A, "eu-west-1")))
+        results.append(
+            (manifest["skipped"], manifest["parked"], manifest["destinations"], world.findings(A, "eu-west-1"))
+        )
     assert results[0] == results[1]
 
 
@@ -459,7 +527,9 @@ def test_a_part_is_closed_at_its_number_of_findings(tmp_path, monkeypatch):
 def test_the_largest_open_part_is_closed_when_all_together_are_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(output, "OPEN_BYTES", 6_000)
     world = World(tmp_path)
-    manifest = world.chunks([record(dice, plugin=number) for number, dice in enumerate(["ec2-a", "ec2-a", "ec2-b"] * 10, 1)])
+    manifest = world.chunks(
+        [record(dice, plugin=number) for number, dice in enumerate(["ec2-a", "ec2-a", "ec2-b"] * 10, 1)]
+    )
     assert manifest["findings"] == 30
     assert sum(part["lines"] for each in manifest["destinations"] for part in each["parts"]) == 30
     assert len(manifest["destinations"][0]["parts"]) > 1
@@ -468,15 +538,24 @@ def test_the_largest_open_part_is_closed_when_all_together_are_too_large(tmp_pat
 
 def test_an_empty_shard_has_a_manifest(tmp_path):
     manifest = World(tmp_path).chunks([], b"null", b"")
-    assert (manifest["read"], manifest["findings"], manifest["destinations"], manifest["parked_part"], manifest["rejected_part"]) == (0, 0, [], None, None)
+    assert (
+        manifest["read"],
+        manifest["findings"],
+        manifest["destinations"],
+        manifest["parked_part"],
+        manifest["rejected_part"],
+    ) == (0, 0, [], None, None)
 
 
 @pytest.mark.parametrize(
     "hostile",
     [
-        b'{"asset":{"uuid":"ec2-a"},"plugin":{"id":1,"name":"\\ud800"},"severity_id":3,"state":"OPEN","last_found":"2026-09-02T00:00:00Z","output":"\\udfff"}',
-        b'{"asset":{"uuid":"ec2-a"},"plugin":{"id":1,"cvss3_base_score":NaN},"severity_id":3,"state":"OPEN","last_found":"9999-12-31T23:59:59Z"}',
-        b'{"asset":{"uuid":"ec2-a"},"plugin":{"id":1},"severity_id":3,"state":null,"last_found":"0001-01-01T00:00:00Z","port":{"port":-1,"protocol":null}}',
+        b'{"asset":{"uuid":"ec2-a"},"plugin":{"id":1,"name":"\\ud800"},"severity_id":3,"state":"OPEN",'
+        b'"last_found":"2026-09-02T00:00:00Z","output":"\\udfff"}',
+        b'{"asset":{"uuid":"ec2-a"},"plugin":{"id":1,"cvss3_base_score":NaN},"severity_id":3,"state":"OPEN",'
+        b'"last_found":"9999-12-31T23:59:59Z"}',
+        b'{"asset":{"uuid":"ec2-a"},"plugin":{"id":1},"severity_id":3,"state":null,'
+        b'"last_found":"0001-01-01T00:00:00Z","port":{"port":-1,"protocol":null}}',
         b'{"asset":{"uuid":"ec2-a"},"plugin":{"id":1,"cve":["'
         + b'","'.join(b"CVE-2025-%05d" % number for number in range(10_000))
         + b'"]},"severity_id":3,"state":"OPEN","last_found":1790000000}',
@@ -485,7 +564,11 @@ def test_an_empty_shard_has_a_manifest(tmp_path):
         + b'"},"severity_id":3,"state":"OPEN","last_found":1790000000,"output":"'
         + b"y" * 1_000_000
         + b'"}',
-        b'{"asset":{"uuid":"ec2-a"},"plugin":' + b'{"id":1,"x":' * 2_000 + b"1" + b"}" * 2_000 + b',"severity_id":3,"last_found":1790000000}',
+        b'{"asset":{"uuid":"ec2-a"},"plugin":'
+        + b'{"id":1,"x":' * 2_000
+        + b"1"
+        + b"}" * 2_000
+        + b',"severity_id":3,"last_found":1790000000}',
         b'{"asset":{"uuid":"ec2-a"},"plugin":{"id":' + b"9" * 5_000 + b'},"severity_id":3,"last_found":1790000000}',
         b'{"asset":{"uuid":"\\ud800"},"plugin":{"id":1},"severity_id":3,"last_found":1790000000}',
         b'{"asset":{"uuid":""},"plugin":{"id":1},"severity_id":3,"last_found":1790000000}',
@@ -506,6 +589,8 @@ def test_a_hostile_record_ends_somewhere_and_costs_no_other(tmp_path, hostile):
 def test_plugins_are_kept_by_their_bytes_too(tmp_path, monkeypatch):
     monkeypatch.setattr(plugin_memo, "MAX_BYTES", 50_000)
     world = World(tmp_path)
-    manifest = world.chunks(*[[{**record(), "plugin": {"id": number, "name": "n" * 20_000}}] for number in range(1, 30)])
+    manifest = world.chunks(
+        *[[{**record(), "plugin": {"id": number, "name": "n" * 20_000}}] for number in range(1, 30)]
+    )
     assert manifest["findings"] == 29
     assert 0 < len(world.transform._plugins) <= 3

@@ -11,7 +11,13 @@ import pytest
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import write_lines
-from airflow_provider_tenable.transform.waiting_records import claim_pool, claimed_parts, list_pool, read_pool, settle_pool
+from airflow_provider_tenable.transform.waiting_records import (
+    claim_pool,
+    claimed_parts,
+    list_pool,
+    read_pool,
+    settle_pool,
+)
 
 
 @pytest.fixture
@@ -31,8 +37,16 @@ def ages(run):
 
 def pool(run):
     """What is in the pool, by run."""
-    return [(name.split("--")[0], [json.loads(line)["parked_at"] for line in gzip.decompress((run.parked_pool / name).read_bytes()).splitlines()])
-            for name in list_pool(run)]  # fmt: skip
+    return [
+        (
+            name.split("--")[0],
+            [
+                json.loads(line)["parked_at"]
+                for line in gzip.decompress((run.parked_pool / name).read_bytes()).splitlines()
+            ],
+        )
+        for name in list_pool(run)
+    ]
 
 
 def test_what_one_run_parks_the_next_one_takes(run_of):
@@ -88,7 +102,9 @@ def test_a_run_that_is_cleared_does_not_lose_what_it_parked_before(run_of):
 
 
 def test_a_later_pass_of_a_run_writes_over_nothing_that_an_earlier_one_parked(run_of):
-    """The run is cleared after it was complete, takes its own records from the pool, and parks them again; then its transform is cleared once more."""
+    """The run is cleared after it was complete, takes its own records from the pool, and parks them again; then its
+    transform is cleared once more.
+    """
     run = run_of("1")
     settle_pool(run, [park(run, 1)], done=[])
     claim_pool(run)
@@ -110,7 +126,13 @@ def test_part_of_the_pool_that_is_gone_is_no_empty_one(run_of):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no gzip", gzip.compress(b"no json\n"), gzip.compress(b'{"parked_at":1}\n'), gzip.compress(b"{}" * 999)[:-9]],
+    [
+        b"",
+        b"no gzip",
+        gzip.compress(b"no json\n"),
+        gzip.compress(b'{"parked_at":1}\n'),
+        gzip.compress(b"{}" * 999)[:-9],
+    ],
     # The content holds the time at which it was made: no name for a test that two processes must know by the same one.
     ids=["empty", "no gzip", "no json", "no record", "cut"],
 )
@@ -133,7 +155,11 @@ def test_records_that_a_newer_version_parked_are_refused(run_of):
         ages(run)
 
 
-@pytest.mark.parametrize("run_id", ["r" * 197, "r" * 198, "r" * 199, "r" * 200, "r" * 250, "é" * 120], ids=lambda run_id: f"{len(run_id.encode())} bytes")
+@pytest.mark.parametrize(
+    "run_id",
+    ["r" * 197, "r" * 198, "r" * 199, "r" * 200, "r" * 250, "é" * 120],
+    ids=lambda run_id: f"{len(run_id.encode())} bytes",
+)
 def test_a_run_with_a_long_id_parks_and_another_one_takes(run_of, run_id):
     """Airflow takes run ids of up to 250 characters; a file's name has 255 bytes."""
     run, other = run_of(run_id), run_of("other")

@@ -58,7 +58,10 @@ def naps(monkeypatch):
 
 @pytest.fixture
 def connected(monkeypatch, server):
-    monkeypatch.setenv("AIRFLOW_CONN_TENABLE_DEFAULT", json.dumps({"conn_type": "tenable", "host": server.url, "login": ACCESS, "password": SECRET}))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_TENABLE_DEFAULT",
+        json.dumps({"conn_type": "tenable", "host": server.url, "login": ACCESS, "password": SECRET}),
+    )
     return server
 
 
@@ -111,10 +114,14 @@ def test_keys_that_an_answer_repeats_reach_neither_the_event_nor_the_log(connect
     assert not repeats("\n".join(record.getMessage() for record in caplog.records), ACCESS, SECRET)
 
 
-@pytest.mark.parametrize(("interval", "slept"), [(30.0, 30.0), (10.0, 10.0), (9.9, 10.0), (0, 10.0), (-5, 10.0), (600, 600)])
+@pytest.mark.parametrize(
+    ("interval", "slept"), [(30.0, 30.0), (10.0, 10.0), (9.9, 10.0), (0, 10.0), (-5, 10.0), (600, 600)]
+)
 def test_it_sleeps_before_its_first_look_and_never_less_than_ten_seconds(connected, naps, interval, slept):
     looked_after = []
-    connected.answers = [lambda handler: (looked_after.append(len(naps)), _say(handler, {"status": "FINISHED", "chunks_available": []}))]
+    connected.answers = [
+        lambda handler: (looked_after.append(len(naps)), _say(handler, {"status": "FINISHED", "chunks_available": []}))
+    ]
     assert fire(trigger(poll_interval=interval)) == [{"job_uuid": JOB, "status": "FINISHED"}]
     assert naps == [slept]
     assert looked_after == [1]
@@ -131,7 +138,12 @@ def _say(handler, value):
 
 @pytest.mark.parametrize("status", ["FINISHED", "CANCELLED", "ERROR", "MELTED"])
 def test_it_fires_once_when_the_job_is_over(connected, naps, status):
-    answers(connected, {"status": "QUEUED"}, {"status": "PROCESSING", "chunks_available": [1, 2]}, {"status": status, "chunks_available": [1, 2]})
+    answers(
+        connected,
+        {"status": "QUEUED"},
+        {"status": "PROCESSING", "chunks_available": [1, 2]},
+        {"status": status, "chunks_available": [1, 2]},
+    )
     assert fire(trigger()) == [{"job_uuid": JOB, "status": status}]
     assert naps == [30.0] * 3
     assert {path for _, path, _, _ in connected.requests} == {f"/vulns/export/{JOB}/status"}
@@ -139,7 +151,9 @@ def test_it_fires_once_when_the_job_is_over(connected, naps, status):
 
 @pytest.mark.parametrize("status", ["PROCESSING", "READY"])
 def test_it_fires_when_there_are_more_chunks_than_staged_and_not_before(connected, naps, status):
-    answers(connected, {"status": status, "chunks_available": [4, 9]}, {"status": status, "chunks_available": [4, 7, 9]})
+    answers(
+        connected, {"status": status, "chunks_available": [4, 9]}, {"status": status, "chunks_available": [4, 7, 9]}
+    )
     assert fire(trigger()) == [{"job_uuid": JOB, "status": status}]
     assert len(naps) == 2
 
@@ -161,13 +175,20 @@ def test_it_fires_when_the_keys_are_refused(connected, naps, code):
 
 
 def test_it_fires_when_the_connection_cannot_be_used(monkeypatch, naps):
-    monkeypatch.setenv("AIRFLOW_CONN_TENABLE_DEFAULT", json.dumps({"conn_type": "tenable", "host": "ftp://x", "login": "a", "password": "b"}))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_TENABLE_DEFAULT",
+        json.dumps({"conn_type": "tenable", "host": "ftp://x", "login": "a", "password": "b"}),
+    )
     (event,) = fire(trigger())
     assert "is not a web address" in event["message"]
     assert len(naps) == 1
 
 
-@pytest.mark.parametrize("trouble", [(503, {"Retry-After": "86400"}, b""), (500, {}, b""), (429, {}, b"<html>"), (200, {}, b"{"), (200, {}, b"{}")], ids=str)
+@pytest.mark.parametrize(
+    "trouble",
+    [(503, {"Retry-After": "86400"}, b""), (500, {}, b""), (429, {}, b"<html>"), (200, {}, b"{"), (200, {}, b"{}")],
+    ids=str,
+)
 def test_passing_trouble_is_slept_over(connected, naps, trouble):
     answers(connected, trouble, trouble, {"status": "FINISHED", "chunks_available": []})
     assert fire(trigger()) == [{"job_uuid": JOB, "status": "FINISHED"}]
@@ -281,7 +302,9 @@ def test_a_person_who_clears_the_waiting_task_cancels_the_export(connected, naps
 
 
 @pytest.mark.parametrize("answer", [(401, {}, b"{}"), (503, {}, b"")], ids=lambda answer: str(answer[0]))
-def test_an_export_that_cannot_be_cancelled_is_only_warned_of(connected, naps, state_of_the_task, caplog, capsys, answer):
+def test_an_export_that_cannot_be_cancelled_is_only_warned_of(
+    connected, naps, state_of_the_task, caplog, capsys, answer
+):
     answers(connected, answer)
     with caplog.at_level(logging.WARNING):
         asyncio.run(trigger().on_kill())

@@ -118,7 +118,9 @@ _GOOD: dict[str, Any] = {
         "Criticality": 70,
     },
     "SourceUrl": "https://www.tenable.com/plugins/nessus/156032",
-    "Remediation": {"Recommendation": {"Text": "Upgrade to a supported version.", "Url": "https://logging.apache.org/"}},
+    "Remediation": {
+        "Recommendation": {"Text": "Upgrade to a supported version.", "Url": "https://logging.apache.org/"}
+    },
     "ProductFields": {"tenable/vulnerability-management/port": "443", "tenable/vulnerability-management/vpr": "9.6"},
     "RecordState": "ACTIVE",
     "Resources": [

@@ -134,7 +134,8 @@ def test_finding_without_severity_is_refused_in_the_words_of_the_service(make_fi
         ),
         (
             {"Remediation": {"Recommendation": {}}},
-            "data.Remediation.Recommendation should have required property 'Text', data.Remediation.Recommendation should match some schema in anyOf",
+            "data.Remediation.Recommendation should have required property 'Text', data.Remediation.Recommendation "
+            "should match some schema in anyOf",
         ),
         ({"RecordState": "FOO"}, "data.RecordState should be equal to one of the allowed values"),
         ({"Confidence": 101}, "data.Confidence should be <= 100"),
@@ -162,7 +163,9 @@ def test_finding_without_severity_is_refused_in_the_words_of_the_service(make_fi
         ),
     ],
 )
-def test_refusal_reads_as_the_service_words_it(make_finding: MakeFinding, changes: dict[str, Any], message: str) -> None:
+def test_refusal_reads_as_the_service_words_it(
+    make_finding: MakeFinding, changes: dict[str, Any], message: str
+) -> None:
     assert complaint(make_finding(**changes), 3_000) == f"{PREFIX}{message}."
 
 

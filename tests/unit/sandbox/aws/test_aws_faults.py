@@ -89,7 +89,9 @@ def test_fault_strikes_only_the_account_and_region_it_names(sandbox: Any, make_f
     assert code_of(other.batch_import_findings, Findings=[make_finding(AwsAccountId="222233334444")]) == "503"
 
 
-@pytest.mark.parametrize("operation", ["AssumeRole", "GetCallerIdentity", "DescribeHub", "ListEnabledProductsForImport"])
+@pytest.mark.parametrize(
+    "operation", ["AssumeRole", "GetCallerIdentity", "DescribeHub", "ListEnabledProductsForImport"]
+)
 def test_every_operation_can_be_struck(sandbox: Any, operation: str) -> None:
     sandbox.control("faults", {"on": operation, "do": "status", "status": 503, "body": ""})
     role = "arn:aws:iam::222233334444:role/TenableSecurityHubImport"
@@ -110,7 +112,9 @@ def test_findings_fail_by_a_part_of_their_id(sandbox: Any, make_finding: MakeFin
     batch = [make_finding(Id="a/tcp/443"), make_finding(Id="a/tcp/80")]
     assert sandbox.send(make_finding(Id="b/udp/53"))["FailedCount"] == 0
     answer = sandbox.send(*batch)
-    assert answer["FailedFindings"] == [{"Id": "a/tcp/443", "ErrorCode": "InternalFailure", "ErrorMessage": "Ordered fault"}]
+    assert answer["FailedFindings"] == [
+        {"Id": "a/tcp/443", "ErrorCode": "InternalFailure", "ErrorMessage": "Ordered fault"}
+    ]
     assert sandbox.send(*batch)["FailedCount"] == 0
     assert sandbox.control("summary")["total"] == 3
 

@@ -29,7 +29,9 @@ def signed(sandbox: Any, *, service: str = "securityhub", body: bytes = b'{"Find
 
 def post(sandbox: Any, request: AWSRequest, body: bytes | None = None) -> Any:
     prepared = request.prepare()
-    return sandbox.http.post(prepared.url, content=prepared.body if body is None else body, headers=dict(prepared.headers))
+    return sandbox.http.post(
+        prepared.url, content=prepared.body if body is None else body, headers=dict(prepared.headers)
+    )
 
 
 def test_caller_identity_is_told(sandbox: Any) -> None:
@@ -106,7 +108,12 @@ def test_role_may_have_a_path_of_any_printable_characters(sandbox: Any) -> None:
     role = "arn:aws:iam::111122223333:role/{{a}}|<b>&/[c]:d/TenableSecurityHubImport"
     sandbox.control("roles", {"arn": role})
     key, secret = "AKIASANDBOXHUB000001", "sandbox-aws-secret-000000000000000000001"
-    user = {"access_key_id": key, "secret_access_key": secret, "account": "111122223333", "arn": "arn:aws:iam::111122223333:user/tenable-importer"}
+    user = {
+        "access_key_id": key,
+        "secret_access_key": secret,
+        "account": "111122223333",
+        "arn": "arn:aws:iam::111122223333:user/tenable-importer",
+    }
     sandbox.control("identities", {**user, "may_assume": ["arn:aws:iam::111122223333:role/*"]})
     identity = sandbox.client("sts", key=sandbox.assume(role)).get_caller_identity()
     assert identity["Arn"] == "arn:aws:sts::111122223333:assumed-role/TenableSecurityHubImport/test"
@@ -118,7 +125,10 @@ def test_role_may_have_a_path_of_any_printable_characters(sandbox: Any) -> None:
 def test_role_that_does_not_exist_is_denied(sandbox: Any, role: str) -> None:
     code, status, message = refusal(sandbox.client("sts").assume_role, RoleArn=role, RoleSessionName="test")
     assert (code, status) == ("AccessDenied", 403)
-    assert message == (f"User: arn:aws:iam::111122223333:user/tenable-importer is not authorized to perform: sts:AssumeRole on resource: {role}")
+    assert message == (
+        "User: arn:aws:iam::111122223333:user/tenable-importer is not authorized to perform: sts:AssumeRole on "
+        f"resource: {role}"
+    )
 
 
 def test_role_that_the_caller_may_not_assume_is_denied(sandbox: Any) -> None:
@@ -149,7 +159,9 @@ def test_role_with_a_longer_maximum_lasts_longer(sandbox: Any) -> None:
     assert timedelta(hours=11, minutes=59) < lasts <= timedelta(hours=12, seconds=1)
 
 
-@pytest.mark.parametrize("arguments", [{"RoleSessionName": "a b"}, {"RoleSessionName": "x"}, {"RoleArn": "TenableRole1234567890"}])
+@pytest.mark.parametrize(
+    "arguments", [{"RoleSessionName": "a b"}, {"RoleSessionName": "x"}, {"RoleArn": "TenableRole1234567890"}]
+)
 def test_malformed_request_for_a_role_is_refused(sandbox: Any, arguments: dict[str, str]) -> None:
     call = sandbox.client("sts", parameter_validation=False).assume_role
     code, status, _ = refusal(call, **{"RoleArn": ROLE, "RoleSessionName": "test", **arguments})

@@ -53,7 +53,8 @@ def test_bad_finding_fails_alone(sandbox: Any, make_finding: MakeFinding) -> Non
     assert failed == {
         "Id": "b",
         "ErrorCode": "InvalidInput",
-        "ErrorMessage": "Finding does not adhere to Amazon Finding Format. data.Title should NOT be shorter than 1 characters.",
+        "ErrorMessage": "Finding does not adhere to Amazon Finding Format. data.Title should NOT be shorter than 1 "
+        "characters.",
     }
 
 
@@ -64,7 +65,9 @@ def test_finding_without_id_fails_alone(sandbox: Any, make_finding: MakeFinding)
 
 def test_finding_over_240_kb_fails_alone(sandbox: Any, make_finding: MakeFinding) -> None:
     big = make_finding(Id="big")
-    big["Vulnerabilities"] = [{"Id": f"CVE-2024-{n}", "ReferenceUrls": ["https://a.b/" + "x" * 900]} for n in range(260)]
+    big["Vulnerabilities"] = [
+        {"Id": f"CVE-2024-{n}", "ReferenceUrls": ["https://a.b/" + "x" * 900]} for n in range(260)
+    ]
     answer = sandbox.send(big, make_finding())
     assert [failed["Id"] for failed in answer["FailedFindings"]] == ["big"]
     assert "maximum allowed size" in answer["FailedFindings"][0]["ErrorMessage"]
@@ -74,7 +77,9 @@ def test_body_over_6_mb_is_refused(sandbox: Any, make_finding: MakeFinding) -> N
     findings = []
     for number in range(40):
         finding = make_finding(Id=f"finding/{number}")
-        finding["Vulnerabilities"] = [{"Id": f"CVE-2024-{n}", "ReferenceUrls": ["https://a.b/" + "x" * 900]} for n in range(180)]
+        finding["Vulnerabilities"] = [
+            {"Id": f"CVE-2024-{n}", "ReferenceUrls": ["https://a.b/" + "x" * 900]} for n in range(180)
+        ]
         findings.append(finding)
     assert sandbox.send(*findings[:30])["FailedCount"] == 0
     assert refusal(sandbox.send, *findings)[:2] == ("RequestEntityTooLargeException", 413)
@@ -112,7 +117,9 @@ def test_one_finding_of_another_account_denies_the_call(sandbox: Any, make_findi
         f"arn:aws:securityhub:us-east-1:{OTHER}:product/{OTHER}/default",
     ],
 )
-def test_product_of_another_region_or_not_subscribed_denies_the_call(sandbox: Any, make_finding: MakeFinding, arn: str) -> None:
+def test_product_of_another_region_or_not_subscribed_denies_the_call(
+    sandbox: Any, make_finding: MakeFinding, arn: str
+) -> None:
     assert refusal(sandbox.send, make_finding(ProductArn=arn)) == denied(arn)
 
 
@@ -155,7 +162,9 @@ def test_identity_that_is_denied_cannot_import(sandbox: Any, make_finding: MakeF
     hub = sandbox.client(key=sandbox.assume(role))
     code, status, message = refusal(hub.batch_import_findings, Findings=[make_finding(AwsAccountId=OTHER)])
     assert (code, status) == ("AccessDeniedException", 403)
-    assert message.startswith(f"User: arn:aws:sts::{OTHER}:assumed-role/TenableSecurityHubImport/test is not authorized")
+    assert message.startswith(
+        f"User: arn:aws:sts::{OTHER}:assumed-role/TenableSecurityHubImport/test is not authorized"
+    )
 
 
 def test_session_of_another_account_imports_there(sandbox: Any, make_finding: MakeFinding) -> None:

@@ -127,8 +127,12 @@ def test_of_both_levels_the_providers_wins_when_the_finding_is_new(sandbox: Any,
     assert (stored["Severity"]["Label"], stored["FindingProviderFields"]["Severity"]["Label"]) == ("HIGH", "LOW")
 
 
-@pytest.mark.parametrize(("status", "after"), [("NOTIFIED", "NEW"), ("RESOLVED", "NEW"), ("SUPPRESSED", "SUPPRESSED"), ("NEW", "NEW")])
-def test_reopened_finding_is_new_again_unless_suppressed(sandbox: Any, make_finding: MakeFinding, status: str, after: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "after"), [("NOTIFIED", "NEW"), ("RESOLVED", "NEW"), ("SUPPRESSED", "SUPPRESSED"), ("NEW", "NEW")]
+)
+def test_reopened_finding_is_new_again_unless_suppressed(
+    sandbox: Any, make_finding: MakeFinding, status: str, after: str
+) -> None:
     sandbox.send(make_finding(UpdatedAt=FIRST, RecordState="ARCHIVED"))
     customer(sandbox, make_finding(), Workflow={"Status": status})
     sandbox.send(make_finding(UpdatedAt=SECOND, RecordState="ACTIVE"))

@@ -35,7 +35,9 @@ def test_hub_describes_itself(sandbox: Any) -> None:
 @pytest.mark.parametrize("operation", ["describe_hub", "list_enabled_products_for_import", "get_findings"])
 def test_hub_that_is_off_says_so(sandbox: Any, operation: str) -> None:
     set_hub(sandbox, "off")
-    with pytest.raises(sandbox.client().exceptions.InvalidAccessException, match="is not subscribed to AWS Security Hub"):
+    with pytest.raises(
+        sandbox.client().exceptions.InvalidAccessException, match="is not subscribed to AWS Security Hub"
+    ):
         getattr(sandbox.client(), operation)()
 
 

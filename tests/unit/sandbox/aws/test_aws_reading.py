@@ -77,7 +77,9 @@ def test_filters_are_honoured(hub: Any, filters: dict[str, Any], expected: set[s
 def test_findings_are_read_back_as_they_were_sent(hub: Any, make_finding: MakeFinding) -> None:
     (found,) = hub.get_findings(Filters={"Id": equals("a/0")})["Findings"]
     sent = make_finding(Id="a/0", UpdatedAt="2024-03-01T00:00:00Z", ProductFields={"n": "0"})
-    assert {name: found[name] for name in sent if name != "ProductFields"} == {name: value for name, value in sent.items() if name != "ProductFields"}
+    assert {name: found[name] for name in sent if name != "ProductFields"} == {
+        name: value for name, value in sent.items() if name != "ProductFields"
+    }
     assert sent["ProductFields"].items() < found["ProductFields"].items()
 
 

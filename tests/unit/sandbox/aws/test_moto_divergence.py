@@ -1,4 +1,5 @@
-"""What moto accepts and Security Hub refuses. The same calls go to moto and to the strict sandbox; the table of differences stands in docs/reliability.md.
+"""What moto accepts and Security Hub refuses. The same calls go to moto and to the strict sandbox; the table of
+differences stands in docs/reliability.md.
 
 It is a negative control: a suite whose stand-in is moto would be green with every one of these mistakes.
 """
@@ -30,7 +31,9 @@ class Hub:
     :param stored: the stored finding of an id.
     """
 
-    def __init__(self, client: Callable[[str], Any], stored: Callable[[str], Any], make: Callable[..., dict[str, Any]]) -> None:
+    def __init__(
+        self, client: Callable[[str], Any], stored: Callable[[str], Any], make: Callable[..., dict[str, Any]]
+    ) -> None:
         self.client, self.stored, self.make = client, stored, make
 
     def send(self, *findings: dict[str, Any], secret: str = CENTRAL_KEY[1]) -> str:
@@ -76,9 +79,17 @@ def _forty_calls(hub: Hub) -> str:
 CASES: dict[str, tuple[Callable[[Hub], str], str, str]] = {
     "a finding without a title": (_sent(Title=None), "refused", "accepted"),
     "a title of 257 characters": (_sent(Title="x" * 257), "refused", "accepted"),
-    "a finding of 300 KB": (_sent(ProductFields={f"k/{number}": "x" * 2_000 for number in range(150)}), "refused", "accepted"),
+    "a finding of 300 KB": (
+        _sent(ProductFields={f"k/{number}": "x" * 2_000 for number in range(150)}),
+        "refused",
+        "accepted",
+    ),
     "a time that is none": (_sent(UpdatedAt="yesterday"), "refused", "accepted"),
-    "a severity that is none": (_sent(FindingProviderFields={"Severity": {"Label": "INFO"}, "Types": ["a/b/c"]}), "refused", "accepted"),
+    "a severity that is none": (
+        _sent(FindingProviderFields={"Severity": {"Label": "INFO"}, "Types": ["a/b/c"]}),
+        "refused",
+        "accepted",
+    ),
     "101 findings in a call": (_too_many, "InvalidInputException", "accepted"),
     "a product of another Region": (
         _sent(ProductArn="arn:aws:securityhub:eu-west-1::product/tenable/vulnerability-management"),
@@ -86,7 +97,11 @@ CASES: dict[str, tuple[Callable[[Hub], str], str, str]] = {
         "accepted",
     ),
     "a finding of another account": (_sent(AwsAccountId=OTHER), "AccessDeniedException", "accepted"),
-    "a wrong secret key": (lambda hub: hub.send(hub.make(), secret="another-secret-key-of-forty-characters00"), "InvalidSignatureException", "accepted"),
+    "a wrong secret key": (
+        lambda hub: hub.send(hub.make(), secret="another-secret-key-of-forty-characters00"),
+        "InvalidSignatureException",
+        "accepted",
+    ),
     "an older version of a finding": (_older, "ignored", "taken"),
     "a workflow status after the customer's": (_workflow, "kept", "overwritten"),
     "45 calls at once": (_forty_calls, "TooManyRequestsException", "accepted"),
@@ -95,7 +110,11 @@ CASES: dict[str, tuple[Callable[[Hub], str], str, str]] = {
 
 @pytest.fixture
 def strict(sandbox: Sandbox, make_finding: Callable[..., dict[str, Any]]) -> Hub:
-    return Hub(lambda secret: sandbox.client(key=(CENTRAL_KEY[0], secret), parameter_validation=False), sandbox.stored, make_finding)
+    return Hub(
+        lambda secret: sandbox.client(key=(CENTRAL_KEY[0], secret), parameter_validation=False),
+        sandbox.stored,
+        make_finding,
+    )
 
 
 @pytest.fixture
@@ -103,7 +122,13 @@ def moto(make_finding: Callable[..., dict[str, Any]], monkeypatch: pytest.Monkey
     with mock_aws():
 
         def client(secret: str) -> Any:
-            return boto3.client("securityhub", region_name="us-east-1", aws_access_key_id=CENTRAL_KEY[0], aws_secret_access_key=secret, config=NEVER_CHECKED)
+            return boto3.client(
+                "securityhub",
+                region_name="us-east-1",
+                aws_access_key_id=CENTRAL_KEY[0],
+                aws_secret_access_key=secret,
+                config=NEVER_CHECKED,
+            )
 
         def stored(finding_id: str) -> Any:
             (found,) = (each for each in client(CENTRAL_KEY[1]).get_findings()["Findings"] if each["Id"] == finding_id)

@@ -23,10 +23,14 @@ def test_the_clock_moves_the_estate_on(running: Running) -> None:
     new = [v for v in running.truth() if v["indexed"] > before]
     assert new
     exported = running.export(include_unlicensed=True, filters={"indexed_at": int(before) + 1, "state": EVERY_STATE})
-    assert {record["finding_id"] for record in exported} == {v["finding_id"] for v in new if v["indexed"] >= int(before) + 1}
+    assert {record["finding_id"] for record in exported} == {
+        v["finding_id"] for v in new if v["indexed"] >= int(before) + 1
+    }
 
 
-@pytest.mark.parametrize("body", [{"advance_seconds": -1}, {"advance_seconds": 30 * 86_400}, {"advance_seconds": "1d"}, {}, []])
+@pytest.mark.parametrize(
+    "body", [{"advance_seconds": -1}, {"advance_seconds": 30 * 86_400}, {"advance_seconds": "1d"}, {}, []]
+)
 def test_the_clock_goes_neither_back_nor_into_the_future(running: Running, body: Any) -> None:
     assert running.http.post("/_sandbox/clock", json=body).status_code == 400
 
@@ -86,7 +90,9 @@ def test_a_hidden_asset_is_not_exported_but_answered_singly_unless_hidden_there_
     assert running.http.get(f"/assets/{asset_id}").status_code == 404
     running.control("change", {"do": "show_asset", "asset_id": asset_id})
     assert asset_id in {record["id"] for record in running.export("assets")}
-    assert any(record["asset"]["uuid"] == asset_id for record in running.export(include_unlicensed=True, filters={"since": 1}))
+    assert any(
+        record["asset"]["uuid"] == asset_id for record in running.export(include_unlicensed=True, filters={"since": 1})
+    )
 
 
 def test_a_deleted_asset_takes_its_vulnerabilities_along(running: Running) -> None:
@@ -131,7 +137,9 @@ def test_a_wrong_change_is_refused_with_the_reason(running: Running, order: dict
     assert says in answer.json()["error"]
 
 
-@pytest.mark.parametrize("body", [{"colour": 1}, {"duplicate_mode": "410"}, {"prepare_seconds": -1}, {"max_running": "x"}, []])
+@pytest.mark.parametrize(
+    "body", [{"colour": 1}, {"duplicate_mode": "410"}, {"prepare_seconds": -1}, {"max_running": "x"}, []]
+)
 def test_wrong_options_are_refused(running: Running, body: Any) -> None:
     before = running.control("options")
     assert running.http.post("/_sandbox/options", json=body).status_code == 400
@@ -157,6 +165,10 @@ def test_stats_count_calls_and_reset_forgets_everything(running: Running) -> Non
 def test_a_path_that_tenable_does_not_have_is_kept_until_the_reset(running: Running) -> None:
     for path in ("/users", "/assets/not-a-uuid", "/vulns/export/1/chunks/one"):
         assert running.http.get(path).status_code == 404
-    assert running.control("stats")["unknown_paths"] == ["GET /users", "GET /assets/not-a-uuid", "GET /vulns/export/1/chunks/one"]
+    assert running.control("stats")["unknown_paths"] == [
+        "GET /users",
+        "GET /assets/not-a-uuid",
+        "GET /vulns/export/1/chunks/one",
+    ]
     running.control("reset", {})
     assert running.control("stats")["unknown_paths"] == []

@@ -48,7 +48,9 @@ def test_the_truth_names_account_and_instance_only_where_there_are_any() -> None
     for asset in Estate.of_size("demo", NOW).truth(NOW)["assets"]:
         kind = asset["asset_kind"]
         assert (asset["instance_id"] is None) == (kind in ("on_prem", "azure", "gcp", "webapp"))
-        assert (asset["account"] is None) == (kind in ("on_prem", "azure", "gcp", "webapp", "no_owner", "canonical_owner"))
+        assert (asset["account"] is None) == (
+            kind in ("on_prem", "azure", "gcp", "webapp", "no_owner", "canonical_owner")
+        )
         assert (asset["account"] == "999900001111") == (kind == "foreign_account")
 
 

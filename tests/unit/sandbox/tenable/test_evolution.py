@@ -19,7 +19,10 @@ def test_about_a_fifth_of_the_hosts_is_scanned_in_a_day_and_the_others_do_not_ch
     changed = {one.host.asset_id for key, one in now.items() if before.get(key) != one}
     assert 0.12 < len(changed) / len(estate.hosts) < 0.28
     unscanned = estate.hosts.keys() - changed
-    assert all(estate.vulnerabilities[asset_id] == [before[one.key] for one in estate.vulnerabilities[asset_id]] for asset_id in unscanned)
+    assert all(
+        estate.vulnerabilities[asset_id] == [before[one.key] for one in estate.vulnerabilities[asset_id]]
+        for asset_id in unscanned
+    )
 
 
 def test_what_changed_was_published_within_the_day_after_its_scan() -> None:
@@ -37,7 +40,10 @@ def test_a_day_fixes_reopens_and_finds() -> None:
     changed = [(before.get(key), one) for key, one in now.items() if before.get(key) != one]
     fixed = sum(one.state == FIXED for old, one in changed)
     assert 0.05 < fixed / len(changed) < 0.15
-    assert any(old and old.state == FIXED and one.state == REOPENED and one.resurfaced == one.last_found for old, one in changed)
+    assert any(
+        old and old.state == FIXED and one.state == REOPENED and one.resurfaced == one.last_found
+        for old, one in changed
+    )
     assert any(old is None and one.first_found > NOW for old, one in changed)
     assert before.keys() <= now.keys()
 

@@ -22,7 +22,9 @@ def test_a_job_is_queued_then_processed_then_finished_and_lists_chunks_on_the_wa
             seen.append(point)
         time.sleep(0.01)
     assert seen[0] == ("QUEUED", 0)
-    assert [state for state, _ in seen] == sorted((state for state, _ in seen), key=["QUEUED", "PROCESSING", "FINISHED"].index)
+    assert [state for state, _ in seen] == sorted(
+        (state for state, _ in seen), key=["QUEUED", "PROCESSING", "FINISHED"].index
+    )
     assert ("PROCESSING", 1) in seen, "chunks appear while the job is still processed"
     assert seen[-1] == ("FINISHED", 2)
 
@@ -105,7 +107,9 @@ def test_chunk_ids_have_gaps_and_come_unordered() -> None:
 def test_a_second_export_with_the_same_filters_is_a_conflict(running: Running) -> None:
     running.control("options", SLOW)
     uuid = running.start(filters=EVERYTHING)
-    answer = running.http.post("/vulns/export", json={"num_assets": 77, "filters": {**EVERYTHING, "state": ["OPEN", "REOPENED", "FIXED"]}})
+    answer = running.http.post(
+        "/vulns/export", json={"num_assets": 77, "filters": {**EVERYTHING, "state": ["OPEN", "REOPENED", "FIXED"]}}
+    )
     assert answer.status_code == 409
     assert answer.json()["active_job_id"] == uuid
     assert running.start(filters={**EVERYTHING, "since": 2}) != uuid
@@ -176,12 +180,16 @@ def test_jobs_are_listed_by_kind_with_the_filters_in_their_own_form(running: Run
 
 def ordered_end(running: Running, fault: dict[str, Any], kind: str = "vulns") -> dict[str, Any]:
     running.control("faults", {"on": "job", **fault})
-    uuid = running.start(kind, **({"num_assets": 50, "include_unlicensed": True, "filters": EVERYTHING} if kind == "vulns" else {}))
+    uuid = running.start(
+        kind, **({"num_assets": 50, "include_unlicensed": True, "filters": EVERYTHING} if kind == "vulns" else {})
+    )
     return {"uuid": uuid, **running.status(uuid, kind)}
 
 
 def test_an_ordered_error_keeps_the_first_chunks_and_says_why(running: Running) -> None:
-    status = ordered_end(running, {"do": "error", "keep_chunks": 1, "reason": "The export request timed out. Try again."})
+    status = ordered_end(
+        running, {"do": "error", "keep_chunks": 1, "reason": "The export request timed out. Try again."}
+    )
     assert (status["status"], status["reason"]) == ("ERROR", "The export request timed out. Try again.")
     assert (len(status["chunks_available"]), len(status["chunks_cancelled"])) == (1, 1)
     assert running.chunk(status["uuid"], status["chunks_available"][0]).status_code == 200

@@ -50,7 +50,9 @@ def test_since_looks_at_last_found_or_last_fixed_by_state(running: Running, stat
 def test_indexed_at_looks_at_the_time_of_publication(running: Running) -> None:
     truth = running.truth()
     at = int(sorted(one["indexed"] for one in truth)[len(truth) // 2])
-    assert exported(running, {"indexed_at": at, "state": EVERY_STATE}) == {one["finding_id"] for one in truth if one["indexed"] >= at}
+    assert exported(running, {"indexed_at": at, "state": EVERY_STATE}) == {
+        one["finding_id"] for one in truth if one["indexed"] >= at
+    }
 
 
 @pytest.mark.parametrize("name", ["first_found", "first_seen", "last_found", "last_seen", "last_fixed"])
@@ -85,7 +87,9 @@ def test_unlicensed_assets_are_left_out_unless_asked_for(running: Running) -> No
 def test_severity_plugin_and_modification_filters_are_anded(running: Running) -> None:
     truth = running.truth()
     every = {"since": 1, "state": EVERY_STATE}
-    assert exported(running, {**every, "severity": ["high", "CRITICAL"]}) == {one["finding_id"] for one in truth if one["severity_id"] >= 3}
+    assert exported(running, {**every, "severity": ["high", "CRITICAL"]}) == {
+        one["finding_id"] for one in truth if one["severity_id"] >= 3
+    }
     plugin = truth[0]["plugin_id"]
     assert exported(running, {**every, "plugin_id": [plugin], "severity": ["info", "low", "medium"]}) == {
         one["finding_id"] for one in truth if one["plugin_id"] == plugin and one["severity_id"] < 3
@@ -101,7 +105,9 @@ def test_scores_tags_and_cves_select(running: Running) -> None:
     assert records
     assert all(5 <= record["plugin"]["vpr"]["score"] < 8 for record in records)
     cve = records[0]["plugin"]["cve"][0]
-    assert all(cve in r["plugin"]["cve"] for r in running.export(include_unlicensed=True, filters={**every, "cve_id": [cve]}))
+    assert all(
+        cve in r["plugin"]["cve"] for r in running.export(include_unlicensed=True, filters={**every, "cve_id": [cve]})
+    )
     tagged = running.export(include_unlicensed=True, filters={**every, "tag.Environment": ["prod", "dev"]})
     assert 0 < len(tagged) < 600
 

@@ -114,11 +114,17 @@ def test_swell_leaves_an_error_and_a_chunk_without_records_as_they_are(running: 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("place", PLACES)
-def test_secrets_of_the_request_are_repeated_in_the_form_and_place_that_is_ordered(running: Running, form: str, place: str) -> None:
+def test_secrets_of_the_request_are_repeated_in_the_form_and_place_that_is_ordered(
+    running: Running, form: str, place: str
+) -> None:
     running.control("faults", {"on": "session", "do": "repeat_secrets", "status": 400, "form": form, "place": place})
     with httpx.Client(base_url=running.url, headers=running.http.headers) as client:
         answer = client.get("/session")
-    head = {"reason": answer.reason_phrase, "location": answer.headers.get("location"), "retry-after": answer.headers.get("retry-after")}
+    head = {
+        "reason": answer.reason_phrase,
+        "location": answer.headers.get("location"),
+        "retry-after": answer.headers.get("retry-after"),
+    }
     text = {"body": answer.text, "header": answer.headers.get("x-request"), **head}[place]
     assert answer.status_code == 400
     assert text
