@@ -19,7 +19,7 @@ from airflow_provider_tenable.tenable_vm.records import Plugin
 CREDENTIAL_FAMILIES = {
     # "Nessus was able to login to the remote host using the following credentials", with name and password:
     # tenable.com/plugins/nessus/families/Default Unix Accounts.
-    "default unix accounts": "account names with the passwords that open them",
+    "default unix accounts": "account names with their passwords",
     # They try lists of user names and passwords against a service:
     # tenable.com/plugins/nessus/families/Brute force attacks.
     "brute force attacks": "guessed user names and passwords",

@@ -168,7 +168,7 @@ def _reasons() -> list[str]:
     section = (
         (ROOT / "docs" / "mapping.md")
         .read_text()
-        .split("## Why a record becomes no finding", 1)[1]
+        .split("## Why a record does not become a finding", 1)[1]
         .split("\n## ", 1)[0]
     )
     return re.findall(r"^\| `(\w+)` \|", section, re.M)
