@@ -1,8 +1,7 @@
 """The provider's own settings: section ``[tenable]`` of Airflow's configuration.
 
-One table serves both Airflow (which shows the options and their defaults through ``provider_info``) and our own reading
-of them.
-Each option can be set as ``AIRFLOW__TENABLE__<OPTION>``.
+One table is used both by Airflow, which shows the options and their defaults through ``provider_info``, and by
+:func:`get`. Each option can be set as ``AIRFLOW__TENABLE__<OPTION>``.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ EXCERPT, NO_OUTPUT = "excerpt", "none"
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its type as Airflow names it, its default as text (Airflow asks for text), and what it means."""
+    """One option: its type as Airflow names it, its default as text (Airflow requires text), and its meaning."""
 
     type: str
     default: str
@@ -30,30 +29,30 @@ class Option:
     example: str | None = None
     minimum: float | None = None
     maximum: float | None = None
-    #: What 0 means where it is allowed although it lies below the minimum.
+    #: What 0 means, if it is allowed although it is below the minimum.
     zero: str = ""
-    #: The values that a text may have; empty: any.
+    #: The values allowed for a string; empty: any.
     choices: tuple[str, ...] = ()
 
 
-#: Bounds that no deployment means to reach: beyond them, dates and time spans no longer exist, and a typing error would
-#: end a task or the DAG file.
+#: Bounds far above any sensible value. Beyond them date arithmetic overflows, so a typo would crash a task or the
+#: parsing of the DAG file.
 _YEAR_HOURS, _CENTURY_DAYS = 8784, 36600
 
 OPTIONS: dict[str, Option] = {
     "staging_path": Option(
         "string",
         "",
-        "Where runs keep their files: any URI that Airflow's ObjectStoragePath opens. Every worker must see the same "
-        "place. A local path begins with / or ~. Empty: the folder tenable_staging in AIRFLOW_HOME, which is right "
-        "for one machine only.",
+        "Where runs keep their files: any URI that Airflow's ObjectStoragePath can open. All workers must see the same "
+        "files. A local path begins with / or ~. Empty: the folder tenable_staging in AIRFLOW_HOME, which works on a "
+        "single machine only.",
         example="s3://aws_default@my-bucket/tenable",
     ),
     "schedule_hours": Option(
         "float",
         "24",
         "Hours between two scheduled runs of tenable_to_security_hub (the old tool's --run-every), 0.25 to 8784. 0: "
-        "no schedule, the DAG runs when it is triggered.",
+        "no schedule, the DAG runs only when it is triggered.",
         minimum=0.25,
         maximum=_YEAR_HOURS,
         zero="no schedule",
@@ -61,15 +60,15 @@ OPTIONS: dict[str, Option] = {
     "first_scheduled_run": Option(
         "string",
         "dry",
-        "dry: scheduled runs are dry runs until a run that somebody triggers was complete, or the watermark is set. "
-        "send: they send from the first one on.",
+        "dry: scheduled runs are dry runs until a triggered run is complete, or the watermark is set. "
+        "send: scheduled runs send from the first one on.",
     ),
     # No braces in a default: Airflow formats it as a template, and does not start with one it cannot format.
     "dag_params": Option(
         "string",
         "",
-        "JSON object of other defaults for the params of tenable_to_security_hub: what scheduled runs use, and what "
-        "the trigger form begins with.",
+        "JSON object that overrides defaults of the params of tenable_to_security_hub, for scheduled runs and in the "
+        "trigger form.",
         example='{"severities": ["medium", "high", "critical"], "destinations": [{"aws_conn_id": "aws_default", '
         '"accounts": "*", '
         '"role_name": "TenableSecurityHubImport", "region": null}]}',
@@ -77,29 +76,28 @@ OPTIONS: dict[str, Option] = {
     "lag_seconds": Option(
         "integer",
         "3600",
-        "How far before the watermark an incremental run begins. Covers what Tenable publishes late.",
+        "How far before the watermark an incremental run begins, to include what Tenable publishes late.",
         minimum=0,
         maximum=3600 * _YEAR_HOURS,
     ),
     "transform_shards": Option(
         "integer",
         "8",
-        "Into how many mapped tasks the transform is split, at most (and never more than [core] max_map_length).",
+        "Maximum number of mapped tasks of the transform (never more than [core] max_map_length).",
         minimum=1,
     ),
     "import_tasks": Option(
         "integer",
         "128",
-        "Into how many mapped tasks the import is split, at most (and never more than [core] max_map_length). Where a "
-        "run has findings for more accounts and "
-        "Regions, a task serves several of them.",
+        "Maximum number of mapped tasks of the import (never more than [core] max_map_length). If a run has findings "
+        "for more accounts and Regions than that, one task handles several of them.",
         minimum=1,
     ),
     "import_minutes": Option(
         "float",
         "60",
-        "After so many minutes an import hands its worker slot back, and goes on half a minute later behind its "
-        "receipts; no retry is used up. 0: it never does.",
+        "Minutes after which an import releases its worker slot. It resumes half a minute later after its last "
+        "receipt, without using up a retry. 0: it never releases the slot.",
         minimum=0,
         maximum=60 * _YEAR_HOURS,
     ),
@@ -116,32 +114,32 @@ OPTIONS: dict[str, Option] = {
     "asset_index_hours": Option(
         "float",
         "24",
-        "Hours for which a full export of the assets serves; between, only those that changed are exported. 0: all "
-        "assets are exported by every run.",
+        "Hours for which a full export of the assets is used; during that time, runs export only the assets that changed. "
+        "0: every run exports all assets.",
         minimum=0,
         maximum=_YEAR_HOURS,
     ),
     "poll_interval_seconds": Option(
         "float",
         "30",
-        "Seconds between two looks at a running export. At least 10 where the task is deferred.",
+        "Seconds between two polls of a running export. At least 10 if the task is deferred.",
         minimum=1,
         maximum=86400,
     ),
     "export_timeout_hours": Option(
         "float",
         "12",
-        "A running export is cancelled, and its task fails, after this many hours. Chunks live for 24.",
+        "Hours after which a running export is cancelled and its task fails. Tenable keeps chunks for 24 hours.",
         minimum=0.01,
         maximum=_YEAR_HOURS,
     ),
     "asset_lookups": Option(
-        "integer", "100", "Assets that one transform task may look up singly when the export lacks them.", minimum=0
+        "integer", "100", "Assets missing from the export that one transform task may look up individually.", minimum=0
     ),
     "parked_days": Option(
         "float",
         "7",
-        "Days for which a record without its asset is tried again before it is given up.",
+        "Days for which a record whose asset is missing is retried before it is given up.",
         minimum=0,
         maximum=_CENTURY_DAYS,
     ),
@@ -155,51 +153,47 @@ OPTIONS: dict[str, Option] = {
     "rejected_retention_days": Option(
         "float",
         "30",
-        "Days for which the rejected findings of a successful run are kept, so that they can be looked at and "
-        "replayed. Less than retention_days means that.",
+        "Days for which the rejected findings of a successful run are kept, so that they can be examined and "
+        "replayed. A value below retention_days has no effect.",
         minimum=0,
         maximum=_CENTURY_DAYS,
     ),
     "failed_retention_days": Option(
         "float",
         "30",
-        "Days after which the staged files of a run that did not complete are removed. Until then it can be cleared, "
-        "and resumes with what it has staged.",
+        "Days after which the staged files of an incomplete run are removed. Until then the run can be cleared and "
+        "resumes with its staged files.",
         minimum=1,
         maximum=_CENTURY_DAYS,
     ),
     "max_unserved_ratio": Option(
         "float",
         "0.5",
-        "Above this share of records of AWS assets that find no destination, or where no asset has an AWS account, a "
-        "run "
-        "fails and the watermark stays. Assets that are not in AWS do not count. 1: never.",
+        "Maximum share of the records of AWS assets that may have no destination. Above it, or if no asset has an AWS "
+        "account, the run fails and the watermark does not move. Assets outside AWS do not count. 1: never fail.",
         minimum=0,
         maximum=1,
     ),
     "id_scheme": Option(
         "string",
         "port",
-        "port: one finding per port. tvm2aws: the ids of Tenable's tvm2aws, which knows one finding per instance and "
-        "plugin.",
+        "port: one finding per port. tvm2aws: the ids of Tenable's tvm2aws, one finding per instance and plugin.",
     ),
     "product": Option(
         "string",
         "tenable/vulnerability-management",
-        "The Security Hub product: company/product, or 'default' for the account's own default product (needed in "
-        "GovCloud and China, "
-        "and chosen there by itself).",
+        "The Security Hub product: company/product, or 'default' for the account's own default product (required in "
+        "GovCloud and China, and chosen there automatically).",
     ),
     "plugin_output": Option(
         "string",
         EXCERPT,
-        "What findings hold of a plugin's output. excerpt: its first 2048 characters, except from plugins that check "
-        "for "
-        "default accounts or passwords. none: nothing, and Tenable is asked to leave the output out of the export.",
+        "How much plugin output findings contain. excerpt: the first 2048 characters, except from plugins that check "
+        "for default accounts or passwords. none: nothing, and Tenable is asked to omit the output from the export.",
         choices=(EXCERPT, NO_OUTPUT),
     ),
     "enable_product": Option(
-        "boolean", "False", "Whether an import may subscribe the account to the product where it is not subscribed yet."
+        "boolean", "False", "Whether an import may subscribe an account to the product if it is not subscribed yet."
     ),
 }
 
@@ -220,7 +214,10 @@ def provider_config() -> dict[str, Any]:
 
 
 def dag_params() -> dict[str, Any]:
-    """``[tenable] dag_params`` as an object. :raises ConfigurationError: it is none."""
+    """``[tenable] dag_params`` as an object.
+
+    :raises ConfigurationError: the option is not a JSON object.
+    """
     from airflow_provider_tenable.exceptions import ConfigurationError
 
     try:
@@ -235,9 +232,9 @@ def dag_params() -> dict[str, Any]:
 
 
 def get(name: str) -> Any:
-    """Read an option as its own type.
+    """An option's value, converted to the option's type.
 
-    :raises ConfigurationError: the value is not of the option's type, out of its bounds, or not one of its choices.
+    :raises ConfigurationError: the value has the wrong type, is out of bounds, or is not one of the choices.
     """
     from airflow_provider_tenable._compat import conf
     from airflow_provider_tenable.exceptions import ConfigurationError
@@ -252,23 +249,21 @@ def get(name: str) -> Any:
     except ValueError as error:
         raise ConfigurationError(
             f"Option [{SECTION}] {name} is {quoted(text, 80)}, which is not of type {option.type}. "
-            f"Set AIRFLOW__{SECTION.upper()}__{name.upper()} or the option in airflow.cfg."
+            f"Correct AIRFLOW__{SECTION.upper()}__{name.upper()} or the option in airflow.cfg."
         ) from error
     if option.zero and value == 0:
         return value
     if option.minimum is not None and value < option.minimum:
         or_zero = f", or 0 for {option.zero}" if option.zero else ""
         raise ConfigurationError(
-            f"Option [{SECTION}] {name} is {text[:40]}; the least it may be is {option.minimum:.12g}{or_zero}."
+            f"Option [{SECTION}] {name} is {text[:40]}; the minimum is {option.minimum:.12g}{or_zero}."
         )
     if option.choices and value not in option.choices:
         raise ConfigurationError(
             f"Option [{SECTION}] {name} is {text[:40]!r}; it must be one of {', '.join(option.choices)}."
         )
     if option.maximum is not None and value > option.maximum:
-        raise ConfigurationError(
-            f"Option [{SECTION}] {name} is {text[:40]}; the most it may be is {option.maximum:.12g}."
-        )
+        raise ConfigurationError(f"Option [{SECTION}] {name} is {text[:40]}; the maximum is {option.maximum:.12g}.")
     return value
 
 

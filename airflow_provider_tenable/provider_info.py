@@ -10,7 +10,7 @@ from airflow_provider_tenable.config import provider_config
 _PACKAGE = "airflow_provider_tenable"
 
 #: The connection form. Airflow 3.2 and later read it from here; 2.11 to 3.1 ask the hook, which reads the same table.
-#: The port is there since the test button of Airflow 3.3.1 and 3.3.2 refuses every connection without one
+#: The port is shown because the test button of Airflow 3.3.1 and 3.3.2 rejects every connection without one
 #: (apache/airflow#73298).
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": ["schema", "extra"],
@@ -35,13 +35,13 @@ CONN_FIELDS: dict[str, Any] = {
     },
     "timeout": {
         "label": "Timeout",
-        "description": "seconds without an answer after which a request is given up (default 120)",
+        "description": "seconds without a response after which a request fails (default 120)",
         "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 3600},
     },
     "allow_http": {
         "label": "Allow plain HTTP",
-        "description": "true: an http:// URL may name another machine, and the keys travel there unencrypted (default "
-        "false)",
+        "description": "true: an http:// URL may name another machine, and the keys are sent to it unencrypted "
+        "(default false)",
         "schema": {"type": ["string", "null"]},
     },
 }
@@ -67,7 +67,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-tenable",
         "name": "Tenable",
-        "description": "Carries the findings of Tenable Vulnerability Management to AWS Security Hub.",
+        "description": "Imports the findings of Tenable Vulnerability Management into AWS Security Hub.",
         "versions": [__version__],
         "integrations": [
             {

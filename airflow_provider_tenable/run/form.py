@@ -1,6 +1,6 @@
 """The DAGs' params as Airflow's trigger form shows them, with the deployment's own defaults.
 
-A DAG file imports this module while it is parsed, so it loads nothing heavy.
+DAG files import this module while Airflow parses them, so it must not import anything heavy.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from airflow_provider_tenable.run.params import IMPORT, REPLAY, RunParam
 def import_params() -> dict[str, Param]:
     """The params of ``tenable_to_security_hub``, with the defaults of ``[tenable] dag_params``.
 
-    :raises ConfigurationError: the option has an unknown name or a wrong value. Airflow lists it among its DAG import
-        errors.
+    :raises ConfigurationError: the option contains an unknown name or an invalid value. Airflow shows the message
+        among its DAG import errors.
     """
     params = _form(IMPORT)
     for name, default in config.dag_params().items():
         if name not in params:
             raise ConfigurationError(
-                f"[tenable] dag_params has {quoted(name, 80)}, which is not a param of this DAG. It knows "
-                f"{sorted(params)}."
+                f"Option [tenable] dag_params contains {quoted(name, 80)}, which is not a param of this DAG. Its "
+                f"params are {sorted(params)}."
             )
         params[name] = Param(default, description=params[name].description, **params[name].schema)
         try:
             params[name].resolve()
         except AirflowException as error:
-            # Airflow would say only that the DAG may not have a schedule.
+            # Airflow itself would only report that a DAG with such params must not have a schedule.
             raise ConfigurationError(
-                f"[tenable] dag_params has a wrong {name}: {safe(str(error).splitlines()[0])}."
+                f"Option [tenable] dag_params contains an invalid {name}: {safe(str(error).splitlines()[0])}."
             ) from error
     return params
 

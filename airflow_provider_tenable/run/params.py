@@ -1,7 +1,8 @@
-"""The params of both DAGs, each stated once.
+"""The params of both DAGs, each defined once.
 
-The trigger form (:mod:`airflow_provider_tenable.run.form`), the checks below and the tables of docs/params.md are made
-from these entries. A DAG file imports this module while it is parsed, so it loads nothing heavy.
+The trigger form (:mod:`airflow_provider_tenable.run.form`), the checks below and the tables in docs/params.md are
+generated from these entries. DAG files import this module while Airflow parses them, so it must not import anything
+heavy.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ STATES = ("open", "reopened", "fixed")
 class RunParam:
     """One param of a DAG.
 
-    :ivar schema: JSON Schema of the value, as Airflow's ``Param`` takes it.
+    :ivar schema: JSON Schema of the value, as Airflow's ``Param`` accepts it.
     :ivar title: the label of its field in the trigger form.
     :ivar help: its meaning, in the form and in docs/params.md. Backticks mark code; the form shows the text without
         them.
-    :ivar more: sentences for docs/params.md alone.
-    :ivar shown: the default as docs/params.md shows it; by default the value itself.
-    :ivar covers: whether a run with the first value delivers all that one with the second does, in the same way.
-        None: the param does not shape what is delivered, or (``since``, ``until``, ``dry_run``) decides otherwise
-        about the watermark (:mod:`airflow_provider_tenable.run.watermark`).
+    :ivar more: sentences that appear only in docs/params.md.
+    :ivar shown: the default as docs/params.md shows it; empty: the value itself.
+    :ivar covers: whether a run with the first value delivers at least what a run with the second value delivers, in
+        the same way. None: the param does not affect what is delivered, or (``since``, ``until``, ``dry_run``) has its
+        own rule about the watermark (:mod:`airflow_provider_tenable.run.watermark`).
     """
 
     default: Any
@@ -60,21 +61,21 @@ def _same(asked: Any, usual: Any) -> bool:
 
 
 def _same_places(asked: Any, usual: Any) -> bool:
-    """Whether the destinations begin with the usual ones: the first that matches counts, so more at the end change
-    nothing.
+    """Whether the destinations begin with the usual ones. The first match counts, so entries added at the end do not
+    change where those findings go.
     """
     from airflow_provider_tenable.transform.routing import parse_destinations
 
     try:
         wanted = parse_destinations(usual)
     except ConfigurationError:
-        # The DAG's own could deliver nothing, so nothing is known of what they would cover.
+        # The DAG's own destinations are invalid, so what they would cover is unknown.
         return False
     return parse_destinations(asked)[: len(wanted)] == wanted
 
 
-# No list of types: Airflow 2.11's form makes a number field of it, which takes no date, and 3.3's a text area of six
-# lines.
+# `anyOf` instead of a list of types: for a list, Airflow 2.11's form shows a number field, which rejects dates, and
+# 3.3's form a text area of six lines.
 _MOMENT: Mapping[str, Any] = {"anyOf": [{"type": "null"}, {"type": "string"}, {"type": "integer"}]}
 _RATIO: Mapping[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
 _BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
@@ -86,7 +87,7 @@ IMPORT: Mapping[str, RunParam] = {
         schema=_choices(SEVERITIES),
         title="Severities",
         help="Severities to import, after recast: `info`, `low`, `medium`, `high`, `critical`. "
-        "If a run leaves out one of the DAG's own defaults, the watermark stays.",
+        "If a run omits one of the DAG's own defaults, the watermark does not move.",
         covers=_all_of,
     ),
     "states": RunParam(
@@ -94,7 +95,7 @@ IMPORT: Mapping[str, RunParam] = {
         schema=_choices(STATES),
         title="States",
         help="States to import: `open`, `reopened`, `fixed`. Fixed findings are archived in Security Hub; without "
-        "`fixed` they stay active there.",
+        "`fixed` they remain active there.",
         covers=_all_of,
     ),
     "since": RunParam(
@@ -103,7 +104,7 @@ IMPORT: Mapping[str, RunParam] = {
         title="Since",
         help="Start of the window: unix seconds (`1790000000`) or ISO 8601 (`2026-11-23T00:00:00Z`). Empty: continue "
         "from the watermark.",
-        more="Without an offset, a date is in UTC.",
+        more="A date without an offset is in UTC.",
     ),
     "until": RunParam(
         default=None,
@@ -121,9 +122,9 @@ IMPORT: Mapping[str, RunParam] = {
         default=[{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}],
         schema={"type": "array", "items": {"type": "object"}, "minItems": 1},
         title="Destinations",
-        help="Which connection is used for which accounts. The first entry that matches a finding's account is used. "
-        "With `role_name`, the role of that name is assumed in the finding's own account. "
-        "`region` is the hub's Region; without it, the routing decides.",
+        help="The AWS connection for each account. The first entry that matches a finding's account is used. "
+        "With `role_name`, the import assumes the role of that name in the finding's own account. "
+        "`region` is the hub's Region; without it, the Region routing decides.",
         more="See [below](#destinations).",
         shown="caller's account",
         covers=_same_places,
@@ -132,40 +133,39 @@ IMPORT: Mapping[str, RunParam] = {
         default="fixed",
         schema=_choice("fixed", "resource"),
         title="Region routing",
-        help="`fixed`: all findings go to the Region of the destination or of its connection. `resource`: to the hub "
-        "in the instance's own Region.",
+        help="`fixed`: findings go to the Region of the destination or of its connection. `resource`: each finding "
+        "goes to the hub in its instance's own Region.",
         covers=_same,
     ),
     "accepted_risks": RunParam(
         default="archive",
         schema=_choice("archive", "import"),
         title="Accepted risks",
-        help="`archive`: findings whose risk was accepted in Tenable are archived. `import`: they are active like "
-        "others.",
+        help="`archive`: findings whose risk was accepted in Tenable are archived. `import`: they stay active.",
         covers=_same,
     ),
     "non_ec2_assets": RunParam(
         default="skip",
         schema=_choice("skip", "other"),
         title="Assets that are not EC2 instances",
-        help="`skip`: count them and leave them out. `other`: import them as resources of type `Other` under the "
+        help="`skip`: count them, but do not import them. `other`: import them as resources of type `Other` under the "
         "first destination's account.",
         covers=lambda asked, usual: asked in (usual, "other"),
     ),
     "max_rejected_ratio": RunParam(
         default=0.01,
         schema=_RATIO,
-        title="Largest share of rejected findings",
-        help="Above this share the run fails and the watermark stays. Up to 10 rejected findings do not fail a run, "
-        "unless this is 0. "
-        "Rejected findings are kept with their reasons in any case.",
+        title="Maximum share of rejected findings",
+        help="Above this share the run fails and the watermark does not move. Up to 10 rejected findings never fail a "
+        "run, unless this is 0. "
+        "Rejected findings are always stored with their reasons.",
     ),
     "dry_run": RunParam(
         default=False,
         schema=_BOOLEAN,
         title="Dry run",
-        help="Export, map and check the hubs, but send nothing. The watermark stays.",
-        more="`advance_watermark` ends as skipped, so no DAG that waits for an import starts.",
+        help="Export, map and check the hubs, but send nothing. The watermark does not move.",
+        more="`advance_watermark` is skipped, so DAGs that wait for an import do not start.",
     ),
 }
 
@@ -175,7 +175,7 @@ REPLAY: Mapping[str, RunParam] = {
         default=None,
         schema={"type": ["null", "string"]},
         title="Run",
-        help="Run whose rejected findings are sent again. Empty: the latest that has some.",
+        help="Run whose rejected findings are sent again. Empty: the latest run that has any.",
     ),
     "dag_id": RunParam(
         default="tenable_to_security_hub", schema={"type": "string"}, title="DAG", help="The DAG of that run."
@@ -184,13 +184,13 @@ REPLAY: Mapping[str, RunParam] = {
         default=False,
         schema=_BOOLEAN,
         title="Transform again",
-        help="Map the run's staged chunks again and send everything, instead of what is on record as rejected.",
+        help="Map the run's staged chunks again and send all findings, not only the rejected ones.",
     ),
     "max_rejected_ratio": RunParam(
         default=0.0,
         schema=_RATIO,
-        title="Largest share of rejected findings",
-        help="Above this share of findings that are rejected again, the replay fails.",
+        title="Maximum share of rejected findings",
+        help="If more than this share of the findings is rejected again, the replay fails.",
     ),
 }
 
@@ -199,7 +199,7 @@ DEFAULTS: dict[str, Any] = {name: param.default for name, param in IMPORT.items(
 
 @dataclass(frozen=True)
 class Settings:
-    """A run's params, checked. ``destinations``, ``since`` and ``until`` have parsers of their own."""
+    """A run's params after validation. ``destinations``, ``since`` and ``until`` have their own parsers."""
 
     batch_size: int
     severities: tuple[str, ...]
@@ -212,18 +212,19 @@ class Settings:
 
 
 def parse_settings(params: Mapping[str, Any]) -> Settings:
-    """Check the params again: those of a backfill, a trigger by another DAG or ``dag.test`` do not all come through the
+    """Validate the params again: those of a backfill, of a trigger by another DAG or of ``dag.test`` may bypass the
     form.
 
-    :raises ConfigurationError: naming the param, its value, and what it may be.
+    :raises ConfigurationError: a value is invalid. The message names the param, its value and the values allowed.
     """
     return Settings(**{name: checked(name, params, IMPORT) for name in Settings.__dataclass_fields__})
 
 
 def checked(name: str, params: Mapping[str, Any], table: Mapping[str, RunParam]) -> Any:
-    """One param's value by its entry in the table; its default where it is absent.
+    """One param's validated value, or its default if it is absent.
 
-    :raises ConfigurationError: naming the param, its value, and what it may be.
+    :param table: the DAG's params, :data:`IMPORT` or :data:`REPLAY`.
+    :raises ConfigurationError: the value is invalid. The message names the param, its value and the values allowed.
     """
     param = table[name]
     value = params.get(name, param.default)
@@ -236,11 +237,11 @@ def checked(name: str, params: Mapping[str, Any], table: Mapping[str, RunParam])
 
 
 def departures(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """The params by which a run may deliver less than the DAG's own defaults would, or otherwise. It must not move the
-    watermark.
+    """The params with which a run may deliver less than the DAG's own defaults would, or deliver it differently. Such a
+    run must not move the watermark.
 
     :param asked: the run's params.
-    :param defaults: the DAG's params as they stand in the DAG.
+    :param defaults: the defaults in the DAG itself.
     """
     return [
         name
@@ -251,7 +252,7 @@ def departures(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[st
 
 
 def _rule(schema: Mapping[str, Any]) -> tuple[Callable[[Any], bool], str]:
-    """What a schema asks for: as a check, and in words."""
+    """What a schema requires: as a predicate, and in words for the message."""
     if schema["type"] == "array":
         known = schema["items"]["enum"]
         return (
@@ -263,16 +264,16 @@ def _rule(schema: Mapping[str, Any]) -> tuple[Callable[[Any], bool], str]:
         return lambda value: isinstance(value, bool), "true or false"
     if "string" in schema["type"]:
         optional = "null" in schema["type"]
-        return lambda value: isinstance(value, str) or (optional and value is None), "a text"
-    whole, least, most = schema["type"] == "integer", schema["minimum"], schema["maximum"]
-    types = int if whole else (int, float)
+    return lambda value: isinstance(value, str) or (optional and value is None), "a string"
+    integer, least, most = schema["type"] == "integer", schema["minimum"], schema["maximum"]
+    types = int if integer else (int, float)
     return (
         lambda value: isinstance(value, types) and not isinstance(value, bool) and least <= value <= most
-    ), f"{'a whole number' if whole else 'a number'} from {least:g} to {most:g}"
+    ), f"{'a whole number' if integer else 'a number'} from {least:g} to {most:g}"
 
 
 def rows(table: Mapping[str, RunParam]) -> list[str]:
-    """The table of docs/params.md, line by line."""
+    """A table of docs/params.md, as its lines."""
     lines = ["| param | default | meaning |", "| --- | --- | --- |"]
     for name, param in table.items():
         text = param.default if isinstance(param.default, str) else json.dumps(param.default)

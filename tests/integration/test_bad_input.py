@@ -301,7 +301,7 @@ class TestHub:
     ("option", "value", "message"),
     [
         ("LAG_SECONDS", "an hour", "not of type integer"),
-        ("LAG_SECONDS", "-1", "the least it may be is 0"),
+        ("LAG_SECONDS", "-1", "the minimum is 0"),
         ("ID_SCHEME", "ip", "port, tvm2aws"),
         ("STAGING_PATH", "nosuchscheme://bucket/x", "cannot be opened"),
     ],

@@ -87,7 +87,7 @@ def test_dag_file_imports_none_of_the_heavy_packages() -> None:
         ('{"severity": ["high"]}', "which is not a param of this DAG"),
         ("[1]", "must be a JSON object"),
         ("{", "is not JSON"),
-        ('{"batch_size": 101}', "dag_params has a wrong batch_size: 101 is greater than the maximum of 100."),
+        ('{"batch_size": 101}', "dag_params contains an invalid batch_size: 101 is greater than the maximum of 100."),
     ],
 )
 def test_wrong_dag_params_option_is_told_where_the_dag_is_parsed(

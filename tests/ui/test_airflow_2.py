@@ -70,8 +70,8 @@ class TestConnection:
         for label, help_text in (
             ("Verify TLS", "true, false, or the path of a CA bundle on the workers"),
             ("Proxies", "JSON object of proxy URLs by scheme"),
-            ("Timeout", "seconds without an answer after which a request is given up (default 120)"),
-            ("Allow plain HTTP", "an http:// URL may name another machine, and the keys travel there unencrypted"),
+            ("Timeout", "seconds without a response after which a request fails (default 120)"),
+            ("Allow plain HTTP", "an http:// URL may name another machine, and the keys are sent to it unencrypted"),
         ):
             expect(page.get_by_text(label, exact=True)).to_be_visible()
             expect(page.get_by_text(help_text)).to_be_visible()

@@ -92,7 +92,7 @@ def test_a_value_of_another_type_is_named_with_where_to_set_it(monkeypatch, name
     put(monkeypatch, name, text)
     with pytest.raises(
         ConfigurationError,
-        match=rf"Option \[tenable\] {name} is '{text}', which is not of type \w+. Set AIRFLOW__TENABLE__{name.upper()}",
+        match=rf"Option \[tenable\] {name} is '{text}', which is not of type \w+. Correct AIRFLOW__TENABLE__{name.upper()}",
     ):
         get(name)
 
@@ -127,7 +127,7 @@ def test_a_value_out_of_bounds_is_refused(monkeypatch, name, text):
 def test_a_schedule_that_is_too_dense_is_refused_with_both_ways_out(monkeypatch):
     put(monkeypatch, "schedule_hours", "0.1")
     with pytest.raises(
-        ConfigurationError, match=r"schedule_hours is 0\.1; the least it may be is 0\.25, or 0 for no schedule\."
+        ConfigurationError, match=r"schedule_hours is 0\.1; the minimum is 0\.25, or 0 for no schedule\."
     ):
         get("schedule_hours")
 
@@ -136,7 +136,7 @@ def test_a_schedule_that_is_too_dense_is_refused_with_both_ways_out(monkeypatch)
 def test_no_number_is_so_large_that_a_date_made_of_it_fails(monkeypatch, name):
     """What a task makes of these are spans of seconds, and moments that far from now."""
     put(monkeypatch, name, "1e308")
-    with pytest.raises(ConfigurationError, match=rf"Option \[tenable\] {name} is 1e308; the most it may be is \d+\."):
+    with pytest.raises(ConfigurationError, match=rf"Option \[tenable\] {name} is 1e308; the maximum is \d+\."):
         get(name)
     assert OPTIONS[name].maximum is not None
     put(monkeypatch, name, str(OPTIONS[name].maximum))

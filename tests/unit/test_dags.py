@@ -106,7 +106,5 @@ def test_a_schedule_beyond_all_dates_is_an_import_error_in_words(monkeypatch):
     dates only the scheduler.
     """
     monkeypatch.setenv("AIRFLOW__TENABLE__SCHEDULE_HOURS", "1e308")
-    with pytest.raises(
-        ConfigurationError, match=r"Option \[tenable\] schedule_hours is 1e308; the most it may be is 8784\."
-    ):
+    with pytest.raises(ConfigurationError, match=r"Option \[tenable\] schedule_hours is 1e308; the maximum is 8784\."):
         runpy.run_path(str(MAIN))
