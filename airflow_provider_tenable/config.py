@@ -114,8 +114,8 @@ OPTIONS: dict[str, Option] = {
     "asset_index_hours": Option(
         "float",
         "24",
-        "Hours for which a full export of the assets is used; during that time, runs export only the assets that changed. "
-        "0: every run exports all assets.",
+        "Hours for which a full export of the assets is used; during that time, runs export only the assets that "
+        "changed. 0: every run exports all assets.",
         minimum=0,
         maximum=_YEAR_HOURS,
     ),

@@ -92,7 +92,8 @@ def test_a_value_of_another_type_is_named_with_where_to_set_it(monkeypatch, name
     put(monkeypatch, name, text)
     with pytest.raises(
         ConfigurationError,
-        match=rf"Option \[tenable\] {name} is '{text}', which is not of type \w+. Correct AIRFLOW__TENABLE__{name.upper()}",
+        match=rf"Option \[tenable\] {name} is '{text}', which is not of type \w+. "
+        rf"Correct AIRFLOW__TENABLE__{name.upper()}",
     ):
         get(name)
 
