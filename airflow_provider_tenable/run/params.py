@@ -264,7 +264,7 @@ def _rule(schema: Mapping[str, Any]) -> tuple[Callable[[Any], bool], str]:
         return lambda value: isinstance(value, bool), "true or false"
     if "string" in schema["type"]:
         optional = "null" in schema["type"]
-    return lambda value: isinstance(value, str) or (optional and value is None), "a string"
+        return lambda value: isinstance(value, str) or (optional and value is None), "a string"
     integer, least, most = schema["type"] == "integer", schema["minimum"], schema["maximum"]
     types = int if integer else (int, float)
     return (
