@@ -414,11 +414,13 @@ def test_templated_fields_are_those_of_the_classes() -> None:
     from airflow_provider_tenable.operators.tenable import TenableExportOperator
 
     text = " ".join((DOCS / "operators.md").read_text().split("## Arguments")[1].split())
-    parts = re.split(r" of the (?:export|transform|import)[;.]", text.split("Templated are", 1)[1])
-    for part, cls in zip(
-        parts, (TenableExportOperator, TenableToAsffOperator, SecurityHubImportFindingsOperator), strict=False
-    ):
-        assert set(re.findall(r"`(\w+)`", part)) == set(cls.template_fields)
+    for name, cls in {
+        "export": TenableExportOperator,
+        "transform": TenableToAsffOperator,
+        "import": SecurityHubImportFindingsOperator,
+    }.items():
+        (fields,) = re.findall(rf"- {name}: (.*?)[;.]", text)
+        assert set(re.findall(r"`(\w+)`", fields)) == set(cls.template_fields)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

@@ -84,8 +84,8 @@ CASES: dict[str, tuple[Callable[[Hub], str], str, str]] = {
         "refused",
         "accepted",
     ),
-    "a time that is none": (_sent(UpdatedAt="yesterday"), "refused", "accepted"),
-    "a severity that is none": (
+    "an invalid time": (_sent(UpdatedAt="yesterday"), "refused", "accepted"),
+    "an invalid severity": (
         _sent(FindingProviderFields={"Severity": {"Label": "INFO"}, "Types": ["a/b/c"]}),
         "refused",
         "accepted",
