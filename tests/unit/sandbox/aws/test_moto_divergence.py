@@ -151,6 +151,6 @@ def test_moto_takes_it_all(moto: Hub, case: str) -> None:
 
 
 def test_the_table_in_the_docs_has_these_cases() -> None:
-    rows = PAGE.read_text().split("| what is done |")[1].split("\n\n")[0].splitlines()[2:]
+    rows = PAGE.read_text().split("| input |")[1].split("\n\n")[0].splitlines()[2:]
     said = [[cell.strip().strip("`") for cell in row.strip("|").split("|")] for row in rows]
     assert said == [[case, strict, moto] for case, (_, strict, moto) in CASES.items()]
