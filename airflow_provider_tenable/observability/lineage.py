@@ -1,9 +1,9 @@
-"""What the operators read and write, in OpenLineage's terms; and our assets' URIs, as Airflow and OpenLineage ask for
-them.
+"""The operators' inputs and outputs as OpenLineage datasets, and the handlers of our asset URIs for Airflow and
+OpenLineage.
 
-Datasets: Tenable's records ``tenable://{host}`` / ``vulnerabilities``, what is staged (``s3://{bucket}`` or ``file``,
-and the path), and the findings of one hub, ``securityhub://{account}/{region}`` / ``findings``. Nothing here is asked
-for where the OpenLineage provider is not installed.
+Datasets: Tenable's records ``tenable://{host}`` / ``vulnerabilities``, staged files (``s3://{bucket}`` or ``file``, and
+the path), and the findings of one hub, ``securityhub://{account}/{region}`` / ``findings``. Airflow calls nothing here
+unless the OpenLineage provider is installed.
 
 .. seealso:: https://openlineage.io/docs/spec/naming
 """
@@ -18,7 +18,10 @@ from urllib.parse import SplitResult, urlsplit
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset, and how much of it a task has read or written: rows, bytes, files."""
+    """A dataset, and how much of it a task has read or written.
+
+    :ivar size: bytes.
+    """
 
     namespace: str
     name: str
@@ -28,12 +31,12 @@ class Data:
 
 
 def tenable_data(url: str, export: str, rows: int | None = None) -> Data:
-    """The records of one kind in the Tenable at ``url``."""
+    """The records of one kind in the Tenable instance at ``url``."""
     return Data(f"tenable://{urlsplit(url).hostname}", export, rows)
 
 
 def staged_data(uri: str, rows: int | None = None, size: int | None = None, files: int | None = None) -> Data:
-    """A folder in the staging area. A connection's id in its URI is no part of the name."""
+    """A folder in the staging area. The name does not include a connection id in its URI."""
     parts = urlsplit(uri)
     if parts.scheme in ("", "file"):
         return Data("file", parts.path, rows, size, files)
@@ -46,8 +49,8 @@ def security_hub_data(account: str, region: str, rows: int | None = None) -> Dat
 
 
 def operator_lineage(inputs: Sequence[Data], outputs: Sequence[Data]) -> Any:
-    """What an operator's ``get_openlineage_facets_on_complete`` returns: an ``OperatorLineage`` with the datasets and
-    their statistics.
+    """The ``OperatorLineage`` that an operator's ``get_openlineage_facets_on_complete`` returns: its datasets and their
+    statistics.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset, OutputDataset
@@ -60,25 +63,25 @@ def operator_lineage(inputs: Sequence[Data], outputs: Sequence[Data]) -> Any:
     written = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet
     return OperatorLineage(
         inputs=[
-            InputDataset(each.namespace, each.name, inputFacets={"inputStatistics": counted(read, each)})
-            for each in inputs
+            InputDataset(data.namespace, data.name, inputFacets={"inputStatistics": counted(read, data)})
+            for data in inputs
         ],
         outputs=[
-            OutputDataset(each.namespace, each.name, outputFacets={"outputStatistics": counted(written, each)})
-            for each in outputs
+            OutputDataset(data.namespace, data.name, outputFacets={"outputStatistics": counted(written, data)})
+            for data in outputs
         ],
     )
 
 
 def sanitize_tenable_uri(uri: SplitResult) -> SplitResult:
-    """The normal form of an asset's URI of the scheme ``tenable``, for Airflow's ``asset-uris``."""
-    # Other URIs of the scheme are other people's: they are left as they are.
+    """Normalise an asset URI of the scheme ``tenable``, for Airflow's ``asset-uris``."""
+    # The path may belong to somebody else's asset, so only the host is normalised.
     return uri._replace(netloc=uri.netloc.lower())
 
 
 def convert_asset_to_openlineage(asset: Any, lineage_context: Any = None) -> Any:
-    """The dataset that an asset of the scheme ``tenable`` stands for: ``tenable://security-hub/{dag_id}`` is the
-    findings that the DAG has brought there.
+    """The dataset of an asset of the scheme ``tenable``: ``tenable://security-hub/{dag_id}`` stands for the findings
+    that the DAG has imported.
     """
     from openlineage.client.event_v2 import Dataset
 

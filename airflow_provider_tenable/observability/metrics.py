@@ -1,8 +1,8 @@
-"""What the provider tells Airflow's metrics (``[metrics]``: StatsD, Datadog, OpenTelemetry), under Airflow's own
+"""The provider's metrics, sent through Airflow's own (``[metrics]``: StatsD, Datadog, OpenTelemetry) with the same
 prefix.
 
-A metric that is counted by something (a reason, a code, a kind of export) is sent twice: once under its name with that
-as a tag, and once with it in the name, for StatsD knows no tags. Nothing here ever fails a task.
+A metric that is broken down (by reason, by code, by kind of export) is sent twice: once under its name with a tag, and
+once with the tag's value in the name, because StatsD does not support tags. Nothing here ever fails a task.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COUNTER, GAUGE, TIMER = "counter", "gauge", "timer"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: its kind, its tags, what it means. ``by`` is the tag that also stands in a name of its own."""
+    """A metric: its kind, its tags, its meaning. ``by`` is the tag whose value is also sent as part of the name."""
 
     kind: str
     tags: tuple[str, ...]
@@ -32,29 +32,32 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "tenable.exported": Metric(
-        COUNTER, ("dag_id", "export"), "records that an export has staged, once it is whole", by="export"
+        COUNTER, ("dag_id", "export"), "records that an export has staged, sent when it is complete", by="export"
     ),
-    "tenable.skipped": Metric(COUNTER, ("dag_id", "reason"), "records that became no finding", by="reason"),
+    "tenable.skipped": Metric(COUNTER, ("dag_id", "reason"), "records that did not become a finding", by="reason"),
     "tenable.parked": Metric(
-        COUNTER, ("dag_id",), "records kept for the following runs, since their asset is not there"
+        COUNTER, ("dag_id",), "records kept for the following runs because their asset is missing"
     ),
     "tenable.findings": Metric(COUNTER, ("dag_id", "account", "severity"), "findings that were mapped", by="severity"),
     "tenable.accepted": Metric(COUNTER, ("dag_id", "account", "region"), "findings that Security Hub acknowledged"),
     "tenable.rejected": Metric(
-        COUNTER, ("dag_id", "account", "region", "code"), "findings that Security Hub refused for good", by="code"
+        COUNTER, ("dag_id", "account", "region", "code"), "findings that Security Hub permanently rejected", by="code"
     ),
     "tenable.calls": Metric(
-        COUNTER, ("dag_id", "account", "region"), "calls of BatchImportFindings that were answered"
+        COUNTER, ("dag_id", "account", "region"), "calls of BatchImportFindings that received a response"
     ),
     "tenable.watermark_lag": Metric(
-        GAUGE, ("dag_id",), "seconds between the watermark and now, at a run's begin and end", by="dag_id"
+        GAUGE, ("dag_id",), "seconds between the watermark and now, at the beginning and end of a run", by="dag_id"
     ),
     "tenable.duration.export": Metric(
-        TIMER, ("dag_id", "export"), "from the first request to the whole export, waiting included", by="export"
+        TIMER,
+        ("dag_id", "export"),
+        "from the first request to the complete export, including waiting time",
+        by="export",
     ),
     "tenable.duration.transform": Metric(TIMER, ("dag_id",), "one task that maps a shard"),
     "tenable.duration.import": Metric(
-        TIMER, ("dag_id", "account", "region"), "one task that sends findings, or one try of it"
+        TIMER, ("dag_id", "account", "region"), "one task that sends findings, or one attempt of it"
     ),
 }
 
@@ -70,15 +73,15 @@ def gauge(name: str, value: float, **tags: str) -> None:
 
 
 def timing(name: str, seconds: float, **tags: str) -> None:
-    """Record how long something took."""
-    # Milliseconds as a number: what every backend of every Airflow takes alike.
+    """Send a duration, given in seconds, as milliseconds."""
+    # A plain number of milliseconds means the same to every backend of every Airflow.
     _send("timing", TIMER, name, max(0.0, seconds) * 1000.0, tags)
 
 
 def transformed(manifest: Mapping[str, Any], seconds: float, dag_id: str) -> None:
     """The counts of a shard.
 
-    :param manifest: what the transform has written (``findings_writer``).
+    :param manifest: the shard's manifest, as :mod:`airflow_provider_tenable.transform.manifest` describes it.
     """
     chosen(manifest, dag_id)
     count("tenable.parked", manifest["parked"], dag_id=dag_id)
@@ -86,7 +89,9 @@ def transformed(manifest: Mapping[str, Any], seconds: float, dag_id: str) -> Non
 
 
 def chosen(manifest: Mapping[str, Any], dag_id: str) -> None:
-    """What became of the records of a shard, or of findings that share an id: findings by severity, or a reason."""
+    """The results for the records of a shard, or for findings that share an id: mapped findings by severity, and
+    skipped records by reason.
+    """
     for reason, number in manifest["skipped"].items():
         count("tenable.skipped", number, dag_id=dag_id, reason=reason)
     for account, severities in manifest["severities"].items():
@@ -95,11 +100,11 @@ def chosen(manifest: Mapping[str, Any], dag_id: str) -> None:
 
 
 def imported(before: Mapping[str, Any], after: Mapping[str, Any], seconds: float, **tags: str) -> None:
-    """What one try of an import has added to its destination's receipts: each finding is counted once, however often
-    the task is retried.
+    """What one attempt of an import has added to its destination's receipts. Each finding is counted once, however
+    often the task is retried.
 
-    :param before: the receipts' counts when the try began: ``{"accepted", "rejected": {code: n}, "calls"}``; ``after``
-        when it ended.
+    :param before: the receipts' counts when the attempt began: ``{"accepted", "rejected": {code: n}, "calls"}``.
+    :param after: the same when it ended.
     """
     count("tenable.accepted", max(0, after["accepted"] - before["accepted"]), **tags)
     for code, number in after["rejected"].items():
@@ -110,7 +115,7 @@ def imported(before: Mapping[str, Any], after: Mapping[str, Any], seconds: float
 
 
 def watermark_lag(dag_id: str, watermark: int | None, now: float) -> None:
-    """How old the watermark is. Without one there is nothing to tell."""
+    """Send the watermark's age in seconds. Without a watermark, nothing is sent."""
     if watermark is not None:
         gauge("tenable.watermark_lag", now - watermark, dag_id=dag_id)
 
@@ -131,10 +136,10 @@ def _send(method: str, kind: str, name: str, value: float, tags: dict[str, str])
                 value,
                 tags={tag: text for tag, text in labels.items() if tag != metric.by},
             )
-    except Exception as error:  # noqa: BLE001 - metrics are a by-product: whatever is wrong with them, the task's own work counts.
+    except Exception as error:  # noqa: BLE001 - a failing metric must never fail the task.
         log.warning("The metric %s could not be sent: %s: %s", name, type(error).__name__, safe(error))
 
 
 def _plain(text: str) -> str:
-    """A text that may stand in a metric's name and in a tag of any backend."""
+    """The text with characters replaced that a backend may not allow in a metric's name or a tag."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", str(text))[:100] or "none"
