@@ -1,12 +1,15 @@
 # `make help` lists the targets and the text after `##`. Each target sets up what it needs.
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 VENV ?= .venv
-AIRFLOW ?= 3.3.2
-CONSTRAINTS ?= constraints/$(if $(filter 3.3.2,$(AIRFLOW)),airflow,mwaa)-$(AIRFLOW).txt
+# Airflow's versions stand in the names of these files, and nowhere else in a tool: the newest one, and those that MWAA runs.
+NEWEST := $(patsubst constraints/airflow-%.txt,%,$(wildcard constraints/airflow-*.txt))
+ON_MWAA := $(sort $(patsubst constraints/mwaa-%.txt,%,$(wildcard constraints/mwaa-*.txt)))
+AIRFLOW ?= $(NEWEST)
+CONSTRAINTS ?= constraints/$(if $(filter $(NEWEST),$(AIRFLOW)),airflow,mwaa)-$(AIRFLOW).txt
 UV = $(VENV)/bin/uv
 PY = $(VENV)/bin/python
 # The oldest release in scope has an environment of its own.
-OLD = 2.11.2
+OLD := $(firstword $(ON_MWAA))
 
 # Container images often set it. Without bytecode, each of the many processes of a test run compiles all of Airflow: 4 seconds
 # instead of 1 for a start, and 2.5 times the CPU of the integration tests.
@@ -28,7 +31,7 @@ $(UV):
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 # The linters run on the newest release only; MWAA's constraints hold old ones of them.
-EXTRAS = $(if $(filter 3.3.2,$(AIRFLOW)),test$(comma)lint,test)
+EXTRAS = $(if $(filter $(NEWEST),$(AIRFLOW)),test$(comma)lint,test)
 comma := ,
 
 # uv, since pip alone does not resolve Airflow in reasonable time.
@@ -51,7 +54,7 @@ sandbox: setup ## Start only the simulated Tenable and Security Hub
 test: unit integration test-old system faults ## Unit, integration, system and fault tests, on Airflow 3.3 and 2.11
 
 unit: setup ## Unit tests
-	$(PY) -m pytest -n 2 tests/unit
+	$(PY) -m pytest -n 2 tests/unit $(UNIT_SUBSET)
 
 integration: setup ## Operators and the complete job, without a scheduler
 	$(PY) -m pytest -n 2 tests/integration $(SUBSET)
@@ -82,9 +85,11 @@ system: setup ## The complete DAG under a real scheduler and triggerer, and `mak
 setup-old: ## Install Airflow 2.11 into .venv-2.11.2
 	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) setup
 
-# Without what no version of Airflow changes, and `make system-old` runs there as a whole.
+# Without the unit tests that neither Airflow nor its pins can change (scripts/matrix.py has the list), and without the
+# integration tests that do the same with every Airflow.
 test-old: setup-old ## Unit and integration tests on Airflow 2.11
 	@$(MAKE) --no-print-directory VENV=.venv-$(OLD) AIRFLOW=$(OLD) unit integration \
+		UNIT_SUBSET="$(shell $(PYTHON) scripts/matrix.py --without-airflow)" \
 		SUBSET="$(addprefix --ignore=tests/integration/test_,asset_index.py object_store.py plugin_output.py unserved.py whole_job.py)"
 
 # The whole DAG under Airflow 2.11's scheduler, which runs one task at a time on SQLite: without the four runs that `make matrix` adds.
@@ -110,8 +115,8 @@ celery: setup
 bench: setup .venv-peer/installed ## Compare with Tenable's own tool (25 minutes); BENCH="--quick transform" for less
 	@$(PY) -m benchmarks $(BENCH)
 
-# Amazon MWAA has no 3.3.2 yet: its newest is the default there.
-MWAA = $(if $(filter 3.3.2,$(AIRFLOW)),3.3.1,$(AIRFLOW))
+# Amazon MWAA does not have the newest one yet: there the newest of its own is the default.
+MWAA = $(if $(filter $(ON_MWAA),$(AIRFLOW)),$(AIRFLOW),$(lastword $(ON_MWAA)))
 
 # `make mwaa INTO=folder` merges it into what an environment has; MERGE takes the further options of the command.
 mwaa: $(UV) ## Build the bundle for Amazon MWAA: plugins.zip, requirements.txt, dags/
@@ -124,15 +129,16 @@ mwaa-check: $(UV) ## Build the MWAA bundle and install it without an index
 mwaa-page: setup .venv-aws/installed ## Run the commands of docs/mwaa.md with the AWS CLI against stand-ins
 	$(PY) -m pytest tests/system/test_mwaa_page.py
 
-# The versions that `make test` does not run whole; all of it: make matrix MATRIX="--sessions smoke unit integration system".
-MATRIX ?= --cells 3.0.6 3.2.1 3.3.1 3.3.2-py3.13 --jobs 2
+# The versions that `make test` leaves out. Everything on all of them:
+# make matrix MATRIX="--sessions smoke unit integration system".
+CELLS = $(filter-out $(OLD),$(ON_MWAA)) $(NEWEST)-py3.13
+MATRIX ?= --cells $(CELLS) --jobs 2
 matrix: $(UV) ## Smoke and unit tests on the remaining Airflow and Python versions
 	@$(PY) scripts/matrix.py $(MATRIX)
 
-# What CI has the time for: unit tests on the version whose pins differ most, and imports, discovery and the DAG on all of them.
-matrix-quick: $(UV) ## Unit tests on 3.0.6, and smoke tests on the others, as CI runs them
-	@$(PY) scripts/matrix.py --cells 3.0.6
-	@$(PY) scripts/matrix.py --cells 3.2.1 3.3.1 3.3.2-py3.13 --sessions smoke
+# What CI has the time for.
+matrix-quick: $(UV) ## Imports, provider discovery and DAG parsing on the remaining versions, as CI runs them
+	@$(PY) scripts/matrix.py --cells $(CELLS) --sessions smoke
 
 # What goes to a package index and to CloudFormation, by their own checkers; and the installation lines of the docs.
 package: $(UV) ## Build and check the wheel, the sdist, the CloudFormation templates, the install lines

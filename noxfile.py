@@ -14,44 +14,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
 
 ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "scripts"))
 
-#: Name of a cell -> Airflow, Python, constraints. MWAA's images run Python 3.12.
-CELLS = {
-    "2.11.2": ("2.11.2", "3.12", "mwaa-2.11.2.txt"),
-    "3.0.6": ("3.0.6", "3.12", "mwaa-3.0.6.txt"),
-    "3.2.1": ("3.2.1", "3.12", "mwaa-3.2.1.txt"),
-    "3.3.1": ("3.3.1", "3.12", "mwaa-3.3.1.txt"),
-    "3.3.2": ("3.3.2", "3.12", "airflow-3.3.2.txt"),
-    "3.3.2-py3.13": ("3.3.2", "3.13", "airflow-3.3.2.txt"),
-}
+from matrix import CELLS, WITHOUT_AIRFLOW  # noqa: E402
+
 #: What MWAA's image has beside, and tests look at: the connection form of Airflow 2.11 to 3.1 is one of the FAB
 #: provider's. 2.11 brings it itself.
 FURTHER = {"3.0.6": ("apache-airflow-providers-fab",)}
-#: Unit tests of the stand-in servers, the distributions, the files of deployments, and the repository itself.
-WITHOUT_AIRFLOW = (
-    "sandbox",
-    "test_packaging.py",
-    "test_compose.py",
-    "test_entry_point.py",
-    "test_deploy.py",
-    "test_install_lines.py",
-    "test_mapping_docs.py",
-    "test_repository.py",
-    "test_site.py",
-    "test_benchmarks.py",
-    "test_matrix.py",
-    "test_mwaa_bundle.py",
-    "test_mwaa_merge.py",
-    "test_walls.py",
-    "test_architecture.py",
-    "test_known_bad_variants.py",
-)
-
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["smoke"]
 

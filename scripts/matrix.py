@@ -3,6 +3,7 @@
     python scripts/matrix.py                                       # smoke and unit tests on every version
     python scripts/matrix.py --cells 2.11.2 3.3.2 --sessions smoke unit integration system
     python scripts/matrix.py --jobs 2
+    python scripts/matrix.py --without-airflow                     # options of pytest, for `make test-old`
 
 The output of each cell goes to `.matrix/<cell>.log`. Exits with 1 where a session failed, or ran no test.
 """
@@ -23,8 +24,43 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / ".matrix"
-#: The cells of `noxfile.py`, which only nox can import.
-CELLS = ("2.11.2", "3.0.6", "3.2.1", "3.3.1", "3.3.2", "3.3.2-py3.13")
+
+
+def cells() -> dict[str, tuple[str, str, str]]:
+    """Name of a cell -> Airflow, Python, constraints: one for each file of ``constraints/``, whose names hold the
+    versions. MWAA's images run Python 3.12; the newest Airflow runs on 3.13 too.
+    """
+    versions = {file.stem.partition("-")[2]: file.name for file in (ROOT / "constraints").glob("*-*.txt")}
+    found = {version: (version, "3.12", versions[version]) for version in sorted(versions, key=in_order)}
+    newest, _, name = list(found.values())[-1]
+    return {**found, f"{newest}-py3.13": (newest, "3.13", name)}
+
+
+def in_order(version: str) -> list[int]:
+    """What versions are sorted by."""
+    return [int(number) for number in version.split(".")]
+
+
+CELLS = cells()
+#: Unit tests of the stand-in servers, the distributions, the files of deployments, and the repository itself.
+WITHOUT_AIRFLOW = (
+    "sandbox",
+    "test_packaging.py",
+    "test_compose.py",
+    "test_entry_point.py",
+    "test_deploy.py",
+    "test_install_lines.py",
+    "test_mapping_docs.py",
+    "test_repository.py",
+    "test_site.py",
+    "test_benchmarks.py",
+    "test_matrix.py",
+    "test_mwaa_bundle.py",
+    "test_mwaa_merge.py",
+    "test_walls.py",
+    "test_architecture.py",
+    "test_known_bad_variants.py",
+)
 
 
 @dataclass
@@ -119,7 +155,13 @@ def main() -> int:
         "--sessions", nargs="+", default=["smoke", "unit"], choices=("smoke", "unit", "integration", "system", "mwaa")
     )
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (1)")
+    parser.add_argument(
+        "--without-airflow", action="store_true", help="print the options that leave out what no Airflow changes"
+    )
     options = parser.parse_args()
+    if options.without_airflow:
+        print(" ".join(f"--ignore=tests/unit/{name}" for name in WITHOUT_AIRFLOW))
+        return 0
     REPORTS.mkdir(exist_ok=True)
     with ThreadPoolExecutor(options.jobs) as pool:
         results = [

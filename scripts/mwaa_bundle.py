@@ -38,6 +38,7 @@ from pathlib import Path
 import mwaa_merge
 from mwaa_packages import (
     IMAGE,
+    NEWEST,
     PLUGINS,
     PYTHON,
     ROOT,
@@ -243,7 +244,7 @@ def into(folder: Path, form: str, target: Path, *, startup: bool, keep_secrets: 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--airflow", help="Airflow's version on MWAA (3.3.1)")
+    parser.add_argument("--airflow", help=f"Airflow's version on MWAA ({NEWEST})")
     parser.add_argument(
         "--form",
         choices=("offline", "plain"),
@@ -290,7 +291,7 @@ def main() -> int:
                 resolve_first=not options.no_resolve,
             )
         else:
-            airflow = options.airflow or "3.3.1"
+            airflow = options.airflow or NEWEST
             target = options.target or ROOT / "dist" / f"mwaa-{airflow}"
             build(airflow, options.form, target)
         size = (target / "plugins.zip").stat().st_size / 1e6

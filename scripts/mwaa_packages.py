@@ -12,6 +12,11 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+#: The newest Airflow that MWAA runs.
+NEWEST = max(
+    (file.stem.removeprefix("mwaa-") for file in (ROOT / "constraints").glob("mwaa-*.txt")),
+    key=lambda version: [int(number) for number in version.split(".")],
+)
 PLUGINS = "/usr/local/airflow/plugins"
 PYTHON = "3.12"
 #: MWAA's workers run Amazon Linux 2023 on x86-64.

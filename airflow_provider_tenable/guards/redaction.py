@@ -18,7 +18,6 @@ import threading
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import NamedTuple
 from urllib.parse import quote
 
 MASK = "***"
@@ -34,6 +33,9 @@ SMALL_BODY_BYTES = 32 * 1024
 _LAYERS = 4
 #: The beginning of a secret at the end of a text counts from so many characters on: the text may have been cut off.
 _SHORTEST_BEGINNING = 12
+
+#: So many secrets are faster searched for than a text is taken to pieces.
+_FEW = 100
 
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
@@ -51,22 +53,33 @@ _ENCODED = re.compile(
 )
 
 
-class _Known(NamedTuple):
-    """What is looked for. Replaced as a whole, so that threads that read it need no lock.
+class _Known:
+    """What is looked for, by the first :data:`SHORTEST` characters. It only grows, one entry at a time, so threads that
+    read it need no lock.
 
     :ivar secrets: in lower case.
     :ivar base64: what base64 makes of them within a longer text.
     """
 
-    secrets: frozenset[str] = frozenset()
-    base64: frozenset[str] = frozenset()
+    def __init__(self) -> None:
+        self.secrets: dict[str, frozenset[str]] = {}
+        self.base64: dict[str, frozenset[str]] = {}
 
     def unknown(self, secrets: Iterable[str]) -> list[str]:
-        return [secret for secret in secrets if secret.translate(_LOWER) not in self.secrets]
+        lower = ((secret, secret.translate(_LOWER)) for secret in secrets)
+        return [secret for secret, form in lower if form not in self.secrets.get(form[:SHORTEST], ())]
 
-    def with_new(self, secrets: Iterable[str]) -> _Known:
-        lower = {form.translate(_LOWER) for secret in secrets for form in _decodings(secret)}
-        return _Known(self.secrets | lower, self.base64 | {core for secret in secrets for core in _cores(secret)})
+    def add(self, secrets: Iterable[str]) -> None:
+        for secret in secrets:
+            for core in _cores(secret):
+                _put(self.base64, core)
+            for form in _decodings(secret):
+                _put(self.secrets, form.translate(_LOWER))
+
+
+def _put(known: dict[str, frozenset[str]], text: str) -> None:
+    head = text[:SHORTEST]
+    known[head] = known.get(head, frozenset()) | {text}
 
 
 _remembering = threading.Lock()
@@ -82,16 +95,16 @@ def remember(*secrets: str | None, in_bodies: bool = False) -> None:
     :param secrets: None and what is shorter than :data:`SHORTEST` is passed over.
     :param in_bodies: also in bodies that are handed on (:func:`scrub_bytes`, :func:`scrub_pieces`).
     """
-    global _in_texts, _in_bodies, _in_large_bodies
+    global _in_large_bodies
     long_enough = {secret for secret in secrets if secret and len(secret) >= SHORTEST}
     with _remembering:
         # Before each call of AWS: mostly there is nothing new.
         if new := _in_texts.unknown(long_enough):
-            _in_texts = _in_texts.with_new(new)
+            _in_texts.add(new)
         if in_bodies and (
             new := _in_bodies.unknown(secret for secret in long_enough if len(secret) >= SHORTEST_IN_BODIES)
         ):
-            _in_bodies = _in_bodies.with_new(new)
+            _in_bodies.add(new)
             forms = {form for secret in new for form in _literal_forms(secret)}
             _in_large_bodies = tuple(sorted({*_in_large_bodies, *forms}, key=len, reverse=True))
 
@@ -155,11 +168,11 @@ def _literally_scrubbed(data: bytes) -> bytes:
 def _scrubbed(text: str, known: _Known) -> str:
     if not known.secrets or not text:
         return text
-    spans = [span for core in known.base64 for span in _found(text, core)]
+    spans = [span for core in _possible(text, known.base64) for span in _found(text, core)]
     view, starts = text, None
     for _ in range(_LAYERS):
         folded = view.translate(_LOWER)
-        for secret in known.secrets:
+        for secret in _possible(folded, known.secrets):
             spans += [
                 (_at(starts, begin), _at(starts, end))
                 for begin, end in (*_found(folded, secret), *_beginning(folded, secret))
@@ -169,6 +182,21 @@ def _scrubbed(text: str, known: _Known) -> str:
             break
         view, starts = decoded
     return _masked(text, spans) if spans else text
+
+
+def _possible(text: str, known: dict[str, frozenset[str]]) -> Iterator[str]:
+    """Of the known secrets those whose beginning stands in the text.
+
+    An import that assumes a role in each of thousands of accounts knows three secrets of each: where there are many,
+    the text's own pieces are looked up instead.
+    """
+    if len(known) <= _FEW:
+        heads = [head for head in list(known) if head in text]
+    else:
+        pieces = {text[begin : begin + SHORTEST] for begin in range(len(text) - SHORTEST + 1)}
+        heads = [piece for piece in pieces if piece in known]
+    for head in heads:
+        yield from known[head]
 
 
 def _decodings(secret: str) -> Iterator[str]:

@@ -4,7 +4,6 @@ their reports.
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 from pathlib import Path
@@ -19,15 +18,6 @@ finally:
     sys.path.remove(str(ROOT / "scripts"))
 
 
-def _cells() -> dict[str, tuple[str, str, str]]:
-    """CELLS of the noxfile, which needs nox to be imported."""
-    for node in ast.parse((ROOT / "noxfile.py").read_text()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CELLS":
-            cells: dict[str, tuple[str, str, str]] = ast.literal_eval(node.value)
-            return cells
-    raise AssertionError("noxfile.py has no CELLS")
-
-
 def _pins(constraints: str) -> dict[str, str]:
     return {
         name.lower(): version
@@ -35,14 +25,10 @@ def _pins(constraints: str) -> dict[str, str]:
     }
 
 
-def test_runner_and_noxfile_know_the_same_cells() -> None:
-    assert tuple(_cells()) == matrix.CELLS
-
-
 def test_cells_are_every_airflow_of_mwaa_and_the_newest_on_another_python_too() -> None:
     mwaa = {
         airflow
-        for airflow, python, constraints in _cells().values()
+        for airflow, python, constraints in matrix.CELLS.values()
         if constraints == f"mwaa-{airflow}.txt" and python == "3.12"
     }
     assert (
@@ -50,13 +36,13 @@ def test_cells_are_every_airflow_of_mwaa_and_the_newest_on_another_python_too() 
         == {path.stem.removeprefix("mwaa-") for path in (ROOT / "constraints").glob("mwaa-*.txt")}
         == {"2.11.2", "3.0.6", "3.2.1", "3.3.1"}
     )
-    assert {python for _, python, constraints in _cells().values() if constraints.startswith("airflow-")} == {
+    assert {python for _, python, constraints in matrix.CELLS.values() if constraints.startswith("airflow-")} == {
         "3.12",
         "3.13",
     }
 
 
-@pytest.mark.parametrize("constraints", sorted({constraints for _, _, constraints in _cells().values()}))
+@pytest.mark.parametrize("constraints", sorted({constraints for _, _, constraints in matrix.CELLS.values()}))
 def test_readme_says_which_versions_are_pinned(constraints: str) -> None:
     airflow, pins = re.sub(r"^\w+-|\.txt$", "", constraints), _pins(constraints)
     [row] = [
@@ -67,6 +53,36 @@ def test_readme_says_which_versions_are_pinned(constraints: str) -> None:
     assert pins["pandas"] in row
     # MWAA's constraints do not pin pyTenable: what resolves is what the others allow.
     assert pins.get("pytenable", "1.9.1" if airflow < "3.2" else "26.10.1") in row
+
+
+def test_versions_are_in_the_order_of_their_numbers() -> None:
+    assert sorted(["3.10.0", "2.11.2", "3.3.2"], key=matrix.in_order) == ["2.11.2", "3.3.2", "3.10.0"]
+
+
+#: Where a version must stand as text, since nothing that reads the file could look it up: file -> what comes before it.
+NEWEST_IS_NAMED = {
+    "deploy/docker/Dockerfile": "ARG AIRFLOW_VERSION=",
+    "deploy/docker/.env.example": "AIRFLOW_VERSION=",
+    "docker-compose.yaml": "AIRFLOW_VERSION:-",
+    "README.md": "constraints/airflow-",
+}
+
+
+@pytest.mark.parametrize("file", NEWEST_IS_NAMED)
+def test_the_newest_airflow_is_the_one_that_is_offered(file: str) -> None:
+    [newest] = [airflow for airflow, _, name in matrix.CELLS.values() if name == f"airflow-{airflow}.txt"][:1]
+    text = (ROOT / file).read_text()
+    named = re.findall(re.escape(NEWEST_IS_NAMED[file]) + r"([0-9]+(?:\.[0-9]+)+)", text)
+    assert named
+    assert set(named) == {newest}
+
+
+def test_unit_tests_that_are_left_out_with_other_airflows_exist(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["matrix.py", "--without-airflow"])
+    assert matrix.main() == 0
+    options = capsys.readouterr().out.split()
+    assert len(options) == len(matrix.WITHOUT_AIRFLOW)
+    assert all((ROOT / option.removeprefix("--ignore=")).exists() for option in options)
 
 
 REPORT = """<testsuites><testsuite><testcase name="a"/><testcase name="b"><skipped message="no docker"/></testcase>

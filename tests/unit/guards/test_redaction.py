@@ -240,3 +240,23 @@ def test_it_is_installed_once_and_calls_the_factory_that_was_there(records):
 def test_a_record_that_was_made_elsewhere_can_be_filled_in(records):
     made = logging.makeLogRecord({"name": "tenable.x", "msg": "one %s", "args": ("two",), "levelno": logging.ERROR})
     assert made.getMessage() == "one two"
+
+
+def test_each_of_thousands_of_secrets_is_found_in_short_and_in_long_texts():
+    many = [f"{number:04d}-{'abcdef' * 6}-{number}" for number in range(3000)]
+    redaction.remember(*many)
+    for secret in many[::300]:
+        encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
+        for text in (f"key {secret}", f"key {secret} " + "x" * 9_000, f"key {encoded}", f"cut off at {secret[:30]}"):
+            assert secret[:30] not in redaction.scrub(text)
+            assert redaction.MASK in redaction.scrub(text)
+
+
+def test_few_of_thousands_of_secrets_are_looked_for(monkeypatch):
+    """An import that assumes a role in thousands of accounts knows three secrets of each, and scrubs each log line."""
+    redaction.remember(*(f"{number:04d}-{'abcdef' * 6}-{number}" for number in range(3000)))
+    looked_for: list[str] = []
+    found = redaction._found
+    monkeypatch.setattr(redaction, "_found", lambda text, secret: looked_for.append(secret) or found(text, secret))
+    assert redaction.scrub("a text of some hundred characters, as they are logged " * 5).startswith("a text")
+    assert looked_for == []
