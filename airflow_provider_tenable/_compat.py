@@ -7,6 +7,8 @@ import would silently hand out the classes of Airflow 2.
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -63,6 +65,7 @@ if AIRFLOW_V_3_2_PLUS:
         AirflowFailException,
         AirflowNotFoundException,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskDeferred,
     )
     from airflow.sdk.observability.stats import Stats
@@ -76,6 +79,7 @@ else:
         AirflowFailException,
         AirflowNotFoundException,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskDeferred,
     )
     from airflow.hooks.base import BaseHook
@@ -188,21 +192,92 @@ async def is_deferred(task_instance: Any) -> bool | None:
     """
     if not AIRFLOW_V_3_0_PLUS or task_instance is None:
         return None
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from asgiref.sync import sync_to_async
 
-    of_task = {name: getattr(task_instance, name) for name in ("dag_id", "map_index")}
     try:
-        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-            **of_task, task_ids=[task_instance.task_id], run_ids=[task_instance.run_id]
-        )
+        state = await sync_to_async(_state_of)(task_instance)
     except Exception as error:  # noqa: BLE001 - what it raises is an implementation detail of Airflow's supervisor.
         _log.warning("The state of task %s cannot be asked for: %s", task_instance.task_id, type(error).__name__)
         return None
-    of_run = states.get(task_instance.run_id, {})
+    return state == "deferred"
+
+
+#: States that a task has once somebody, or a time limit of the run, has ended it; ``restarting``: cleared while it ran.
+#: A task whose worker stops is ``running``, or waits for its next try.
+_ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed", "restarting"})
+#: States of a task that is still to do something.
+_UNFINISHED = frozenset(
+    {"none", "scheduled", "queued", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting"}
+)
+
+
+def is_ended(task_instance: Any, *, seconds: float = 2.0) -> bool:
+    """Whether Airflow's database says that a task which still runs has been ended: marked, cleared, or out of the
+    run's time. No where that cannot be found out: a worker that stops is far more common.
+
+    For ``on_kill``, which Airflow calls in a signal handler: what the signal has interrupted may hold the very lock
+    that the question needs. So the question is asked in a thread, and given up after a while. Airflow 3 kills the
+    process for good 5 seconds after the signal.
+
+    :param task_instance: that of the task's own context.
+    :param seconds: how long to wait for the answer.
+    """
+    states: list[str] = []
+
+    def ask() -> None:
+        try:
+            states.append(_state_of(task_instance))
+        except Exception as error:  # noqa: BLE001 - what it raises is an implementation detail of Airflow.
+            _log.warning("The state of this task cannot be asked for: %s", type(error).__name__)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(states) and states[0] in _ENDED
+
+
+def _state_of(task_instance: Any) -> str:
+    """The state of a task in Airflow's database."""
+    if not AIRFLOW_V_3_0_PLUS:
+        return _name_of(task_instance.current_state())
+    of_run = _states_of_run(
+        task_instance.dag_id, task_instance.run_id, task_ids=[task_instance.task_id], map_index=task_instance.map_index
+    )
     # Airflow names the instances of a mapped task by their index.
     state = of_run.get(f"{task_instance.task_id}_{task_instance.map_index}", of_run.get(task_instance.task_id))
-    return str(getattr(state, "value", state)) == "deferred"
+    return _name_of(state)
+
+
+def _states_of_run(dag_id: str, run_id: str, **of_task: Any) -> Mapping[str, Any]:
+    """Task -> state, from Airflow 3's API; mapped tasks with their index."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    states: Mapping[str, Any] = RuntimeTaskInstance.get_task_states(dag_id=dag_id, run_ids=[run_id], **of_task).get(
+        run_id, {}
+    )
+    return states
+
+
+def _name_of(state: Any) -> str:
+    return str(getattr(state, "value", state)).lower()
+
+
+def has_unfinished_tasks(context: Any) -> bool | None:
+    """Whether a task of the run is still to do something, apart from the run's teardowns; None where Airflow cannot be
+    asked.
+    """
+    dag, run_id = context["dag"], context["dag_run"].run_id
+    # The instances of a mapped task are named by their index; none of the DAG's teardowns is mapped.
+    teardowns = {task.task_id for task in dag.tasks if task.is_teardown}
+    try:
+        if AIRFLOW_V_3_0_PLUS:
+            states = _states_of_run(dag.dag_id, run_id)
+        else:
+            states = {each.task_id: each.state for each in context["dag_run"].get_task_instances()}
+    except Exception as error:  # noqa: BLE001 - what it raises is an implementation detail of Airflow.
+        _log.warning("The states of the run's tasks cannot be asked for: %s", type(error).__name__)
+        return None
+    return any(_name_of(state) in _UNFINISHED for task, state in states.items() if task not in teardowns)
 
 
 __all__ = [
@@ -214,6 +289,7 @@ __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "Asset",
     "BaseHook",
     "BaseNotifier",
@@ -234,7 +310,9 @@ __all__ = [
     "dag",
     "defined_outside_database",
     "fail_fast",
+    "has_unfinished_tasks",
     "is_deferred",
+    "is_ended",
     "mask_secret",
     "pause",
     "task",

@@ -133,10 +133,10 @@ def tenable_to_security_hub() -> None:
 
     @task
     def remove_old_runs(**context: Any) -> list[str]:
-        """Remove the staged files of completed runs after the retention."""
+        """Cancel export jobs that nobody continues, and remove the staged files of earlier runs after the retention."""
         from airflow_provider_tenable import pipeline
 
-        return pipeline.remove_old_runs(context)
+        return pipeline.remove_old_runs(context, tenable_conn_id=TENABLE_CONN_ID)
 
     plan = plan_run()
     settings: Any = plan["settings"]

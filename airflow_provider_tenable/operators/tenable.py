@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable._compat import BaseOperator, conf, fail_fast, pause
+from airflow_provider_tenable._compat import AirflowTaskTimeout, BaseOperator, conf, fail_fast, is_ended, pause
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.observability import metrics
@@ -80,6 +80,9 @@ class TenableExportOperator(BaseOperator):
         self.max_restarts = max_restarts
         self.deferrable = deferrable
         self._run: ExportRun | None = None
+        self._task_instance: Any = None
+        self._is_out_of_time = False
+        self._is_stopped = False
 
     @cached_property
     def hook(self) -> TenableHook:
@@ -105,9 +108,25 @@ class TenableExportOperator(BaseOperator):
         return self._advance(context)
 
     def on_kill(self) -> None:
-        """Cancel the job: the task was stopped by a person or a time limit, so nobody will fetch its result."""
-        if self._run is not None:
+        """Cancel the job if a person or a time limit has ended the task, so that nobody will fetch the job's chunks.
+
+        Airflow calls this also where only the worker stops (a deployment, an eviction, a node that goes). The task's
+        next try continues the job then, with the chunks that are staged. The call does not say which it is: Airflow's
+        database does. Where it cannot be asked, the job is left to run; a run that ends without it cancels it
+        (:mod:`airflow_provider_tenable.run.abandoned_exports`).
+        """
+        if self._run is None or self._run.state.complete:
+            return
+        if self._is_out_of_time or is_ended(self._task_instance):
+            self._is_stopped = True
             self._run.cancel()
+        else:
+            self.log.info(
+                "This task is stopped, but nobody has ended it: the %s export %s is left to run, and the task's next "
+                "try continues it.",
+                self.export,
+                self._run.state.uuid or "that was asked for",
+            )
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Lineage, for the OpenLineage provider: from Tenable's records to the staged parts, with their numbers."""
@@ -116,6 +135,15 @@ class TenableExportOperator(BaseOperator):
         return operator_lineage(*self._lineage)
 
     def _advance(self, context: Any) -> ExportResult:
+        self._task_instance = context.get("ti")
+        try:
+            return self._steps(context)
+        except AirflowTaskTimeout:
+            # Airflow calls `on_kill` after this: the task's own execution_timeout is over.
+            self._is_out_of_time = True
+            raise
+
+    def _steps(self, context: Any) -> ExportResult:
         from airflow_provider_tenable.export.state import Finished
 
         with fail_fast(), closing(self.hook):
@@ -126,6 +154,7 @@ class TenableExportOperator(BaseOperator):
             was_whole = run.state.complete
             while True:
                 outcome = run.step()
+                self._check_not_stopped(run)
                 if isinstance(outcome, Finished):
                     if not was_whole:
                         self._tell_metrics(outcome.state, dag_run_folder.dag_id)
@@ -134,6 +163,17 @@ class TenableExportOperator(BaseOperator):
                 if self.deferrable and (outcome.job_uuid or outcome.seconds >= SHORTEST_POLL_INTERVAL):
                     self.defer(trigger=self._trigger(run, outcome), method_name="execute_complete")
                 time.sleep(outcome.seconds)
+
+    def _check_not_stopped(self, run: ExportRun) -> None:
+        """End a task that was ended while it worked: on Airflow 3 `on_kill` returns to where the signal came, and the
+        next step would ask for the cancelled job again.
+        """
+        from airflow_provider_tenable.exceptions import ExportFailedError
+
+        if self._is_stopped:
+            # A job that the signal found half asked for.
+            run.cancel()
+            raise ExportFailedError(f"This task was ended while it exported: the {self.export} export is cancelled.")
 
     def _check_filters(self) -> None:
         """Refuse to export everything where the task that makes the filters has made none."""

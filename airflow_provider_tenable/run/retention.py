@@ -1,4 +1,4 @@
-"""Removes the staged files of runs that are no longer needed."""
+"""Cleans up at the end of a run: export jobs that nobody continues, and staged files that are no longer needed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from airflow_provider_tenable import config
 from airflow_provider_tenable.assets import garbage
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.run.abandoned_exports import cancel_abandoned
 from airflow_provider_tenable.staging.files import is_local, names, read_json, remove
 from airflow_provider_tenable.staging.layout import RunFolder
 
 log = logging.getLogger(__name__)
 
 
-def remove_old_runs(context: Any) -> list[str]:
+def remove_old_runs(context: Any, *, tenable_conn_id: str = "tenable_default") -> list[str]:
     """Remove the staged files of completed runs after ``[tenable] retention_days``, of all others after ``[tenable]
-    failed_retention_days``.
+    failed_retention_days``. Before that, cancel the export jobs that this run has left behind.
 
     What a failed run would have delivered is not lost with its files: it has not moved the watermark. Of a completed
     run that has rejected findings, these and what a replay of them needs stay until ``[tenable]
@@ -27,6 +28,7 @@ def remove_old_runs(context: Any) -> list[str]:
 
     :return: the ids of the runs whose files were removed.
     """
+    cancel_abandoned(context, tenable_conn_id)
     run, now = RunFolder.of(context), time.time()
     before = now - config.get("retention_days") * 86400
     rejected_before = now - config.get("rejected_retention_days") * 86400

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_tenable._compat import TaskDeferred
+from airflow_provider_tenable._compat import AirflowTaskTimeout, TaskDeferred
+from airflow_provider_tenable.exceptions import ExportFailedError
 from airflow_provider_tenable.export.store import staged_parts
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
@@ -126,11 +128,98 @@ class TestExport:
         assert result["uuid"] == deferred.trigger.job_uuid
         assert sandbox.tenable("stats")["calls"]["vulns_export"] == 1
 
-    def test_killed_task_cancels_its_job(self, sandbox: Sandbox) -> None:
+    @pytest.mark.parametrize(
+        ("state", "is_cancelled"),
+        [
+            # A person has marked or cleared it, or the run is out of time.
+            ("failed", True),
+            ("success", True),
+            ("restarting", True),
+            ("skipped", True),
+            # The worker stops; or the scheduler has not heard of it, and has given it to another worker.
+            ("running", False),
+            ("up_for_retry", False),
+            ("queued", False),
+            # Nobody knows.
+            (None, False),
+        ],
+    )
+    def test_a_stopped_task_cancels_its_job_only_if_it_was_ended(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, state: str | None, is_cancelled: bool
+    ) -> None:
+        def state_of(task_instance: Any) -> str:
+            if state is None:
+                raise ConnectionError("no API server")
+            return state
+
+        monkeypatch.setattr("airflow_provider_tenable._compat._state_of", state_of)
         operator = _operator(deferrable=True)
         _deferred(sandbox, operator, Run())
         operator.on_kill()
+        assert [job["status"] == "CANCELLED" for job in sandbox.tenable("stats")["exports"]] == [is_cancelled]
+
+    def test_five_evictions_change_nothing(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("airflow_provider_tenable._compat._state_of", lambda task_instance: "running")
+        run = Run()
+        for _ in range(5):
+            operator = _operator(deferrable=True)
+            _deferred(sandbox, operator, run)
+            operator.on_kill()
+        sandbox.tenable("jobs", {"do": "finish"})
+        result = _operator(deferrable=False).execute(run.context)
+        assert sandbox.tenable("stats")["calls"]["vulns_export"] == 1
+        assert "cancel" not in sandbox.tenable("stats")["calls"]
+        assert result["records"] == sum(
+            1 for each in sandbox.tenable("truth")["vulnerabilities"] if each["severity_id"] >= 3
+        )
+
+    def test_time_limit_of_the_task_cancels_its_job_whatever_its_state(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As Airflow does it: the timeout is raised where the task is, then `on_kill` is called."""
+        monkeypatch.setattr("airflow_provider_tenable._compat._state_of", lambda task_instance: "running")
+
+        def timeout(seconds: float) -> None:
+            raise AirflowTaskTimeout("Timeout")
+
+        sandbox.tenable("options", {"prepare_seconds": 300})
+        operator = _operator(deferrable=False)
+        monkeypatch.setattr("airflow_provider_tenable.operators.tenable.time.sleep", timeout)
+        with pytest.raises(AirflowTaskTimeout):
+            operator.execute(Run().context)
+        operator.on_kill()
         assert [job["status"] for job in sandbox.tenable("stats")["exports"]] == ["CANCELLED"]
+
+    def test_a_task_that_was_ended_while_it_worked_asks_for_nothing_again(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On Airflow 3 the process lives on after `on_kill`, until it is killed for good 5 seconds later."""
+        monkeypatch.setattr("airflow_provider_tenable._compat._state_of", lambda task_instance: "failed")
+        sandbox.tenable("options", {"prepare_seconds": 300})
+        operator = _operator(deferrable=False)
+        monkeypatch.setattr("airflow_provider_tenable.operators.tenable.time.sleep", lambda _: operator.on_kill())
+        with pytest.raises(ExportFailedError, match="was ended while it exported"):
+            operator.execute(Run().context)
+        assert [job["status"] for job in sandbox.tenable("stats")["exports"]] == ["CANCELLED"]
+
+    def test_a_question_that_is_not_answered_in_time_cancels_nothing(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The signal may have interrupted the very code that holds the lock of Airflow's connection."""
+        lock = threading.Lock()
+
+        def state_of(task_instance: Any) -> str:
+            with lock:
+                return "failed"
+
+        monkeypatch.setattr("airflow_provider_tenable._compat._state_of", state_of)
+        operator = _operator(deferrable=True)
+        _deferred(sandbox, operator, Run())
+        with lock:
+            began = time.monotonic()
+            operator.on_kill()
+            assert time.monotonic() - began < 4
+        assert [job["status"] == "CANCELLED" for job in sandbox.tenable("stats")["exports"]] == [False]
 
     def test_finished_export_without_a_chunk_that_failed_is_started_again(self, sandbox: Sandbox) -> None:
         sandbox.tenable("faults", {"on": "job", "do": "fail_chunks", "chunks": [1], "kind": "vulns"})
