@@ -139,7 +139,8 @@ OPTIONS: dict[str, Option] = {
     "parked_days": Option(
         "float",
         "7",
-        "Days for which a record whose asset is missing is retried before it is given up.",
+        "Days for which a record whose asset is missing, or whose asset's account, Region or instance is not known "
+        "yet, is kept for later runs.",
         minimum=0,
         maximum=_CENTURY_DAYS,
     ),

@@ -9,6 +9,9 @@ from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 NO_INSTANCE = "no_ec2_instance"
 NO_ACCOUNT = "no_aws_account"
 NO_REGION = "no_aws_region"
+#: They may change by themselves: a scanner or an agent may find an instance days before the AWS connector says which
+#: one it is, and in which account.
+UNSETTLED = frozenset({NO_INSTANCE, NO_ACCOUNT, NO_REGION})
 
 
 def skip_reason(row: AssetRow) -> str | None:

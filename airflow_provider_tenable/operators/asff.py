@@ -94,10 +94,9 @@ class TenableToAsffOperator(BaseOperator):
             transform = self._transform(writer)
             with closing(transform.assets):
                 if shard.get("parked"):
-                    from airflow_provider_tenable.transform.waiting_records import claimed_parts, read_pool
+                    from airflow_provider_tenable.transform.waiting_records import transform_pool
 
-                    pool_parts = claimed_parts(run)
-                    transform.transform_parked(read_pool(run, pool_parts))
+                    pool_parts = transform_pool(run, transform)
                 else:
                     parts = staged_parts(self.vulnerabilities["folder"], "vulnerabilities")
                     transform.transform_parts(parts[shard["index"] :: shard["count"]])
@@ -191,6 +190,7 @@ class TenableToAsffOperator(BaseOperator):
             lookups=config.get("asset_lookups"),
             now=now,
             give_up_before=now - int(config.get("parked_days") * 86400),
+            keeps=not settings["dry_run"],
         )
 
     def _lookup(self, asset_id: str) -> Any:

@@ -61,6 +61,7 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
         release = not _leaves_out_accounts(run, plan)
         settled = [each for each in shard_manifests(run) if release or not each["from_pool"]]
         parts = [each["parked_part"] for each in settled if each["parked_part"]]
+        parts += [name for each in settled for name in each.get("waiting_parts", [])]
         settle_pool(run, parts, done=[name for each in settled for name in each["pool_parts"]])
     return ledger
 

@@ -69,6 +69,8 @@ class Ledger(TypedDict):
     skipped: dict[str, int]
     unserved: dict[str, dict[str, int]]
     parked: int
+    # Of the skipped ones, those that are kept until their asset is known, by reason.
+    waiting: NotRequired[dict[str, int]]
     not_ec2: int
     findings: int
     accepted: int
@@ -146,6 +148,7 @@ def shard_manifests(run: RunFolder) -> list[ShardManifest]:
 def _fault_of(manifest: ShardManifest) -> str | None:
     """What in a manifest cannot become part of a path, an ARN or a connection look-up, in words."""
     parts = [manifest["rejected_part"], manifest["parked_part"], manifest.get("contested_part")]
+    parts += manifest.get("waiting_parts", [])
     for entry in manifest["destinations"]:
         if fault := invalid_target(
             account=entry["account"],
@@ -213,9 +216,11 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
     """
     manifests = shard_manifests(run)
     skipped: Counter[str] = Counter()
+    waiting: Counter[str] = Counter()
     severities: dict[str, Counter[str]] = {}
     for manifest in manifests:
         skipped.update(manifest["skipped"])
+        waiting.update(manifest.get("waiting", {}))
         for account, counts in manifest["severities"].items():
             severities.setdefault(account, Counter()).update(counts)
     destinations: dict[str, DestinationCounts] = {}
@@ -238,6 +243,7 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
         "skipped": dict(sorted(skipped.items())),
         "unserved": unserved_by_account(manifests),
         "parked": sum(manifest["parked"] for manifest in manifests),
+        "waiting": dict(sorted(waiting.items())),
         # Of the findings, those of assets that are not EC2 instances.
         "not_ec2": sum(manifest.get("not_ec2", 0) for manifest in manifests),
         "findings": sum(manifest["findings"] for manifest in manifests),

@@ -143,8 +143,11 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     yield "Exported records", ledger["exported"]
     if ledger["unparked"]:
         yield "Parked before, tried again", ledger["unparked"]
+    waiting = ledger.get("waiting", {})
     for reason, count in ledger["skipped"].items():
         yield f"  skipped: {reason}", count
+        if reason in waiting:
+            yield "    of these kept until the asset is known", waiting[reason]
     yield from _unserved_rows(ledger.get("unserved", {}))
     if ledger["parked"]:
         yield "  parked: asset not there yet", ledger["parked"]

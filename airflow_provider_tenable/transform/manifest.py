@@ -19,7 +19,9 @@ class ShardTask(TypedDict):
 class ShardCounts(TypedDict):
     """Where the records of a shard ended.
 
-    ``skipped``: reason -> records. ``unserved``: account -> reason -> records, which are among the skipped.
+    ``skipped``: reason -> records. ``unserved``: account -> reason -> records, which are among the skipped. So are
+    those of ``waiting`` (reason -> records), which are kept until their asset's account, Region and instance are known.
+    ``missing_assets``: the number of assets that parked records belong to.
     ``pool_parts``: names of the parts of the pool of waiting records that the shard has read. ``contested``: findings
     of instances with several assets, which are set aside (:mod:`airflow_provider_tenable.transform.duplicates`).
     ``resolves``: in the manifest that chooses among them, the names of the parts that it has read.
@@ -32,6 +34,8 @@ class ShardCounts(TypedDict):
     unserved: NotRequired[dict[str, dict[str, int]]]
     not_ec2: NotRequired[int]
     parked: int
+    missing_assets: NotRequired[int]
+    waiting: NotRequired[dict[str, int]]
     findings: int
     from_pool: bool
     pool_parts: list[str]
@@ -63,6 +67,7 @@ class ShardManifest(ShardCounts):
 
     shard: int
     parked_part: str | None
+    waiting_parts: NotRequired[list[str]]
     rejected_part: str | None
     contested_part: NotRequired[str | None]
     severities: dict[str, dict[str, int]]

@@ -12,9 +12,12 @@ from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import PartWriter
 from airflow_provider_tenable.transform.manifest import DestinationEntry, PartEntry, ShardCounts, ShardManifest
+from airflow_provider_tenable.transform.waiting_records import WAITING_STEM
 
 #: Findings per part: a batch of calls that an import can resume behind, and small enough to hold.
 FINDINGS_PER_PART = 5_000
+#: Kept records per part: a part is held in memory until it is closed, and is read as soon as one of its assets settles.
+KEPT_PER_PART = 20_000
 #: Bytes of memory that all open parts of a task may take together, before the largest is closed: some 60 destinations
 #: with many findings, or thousands with few.
 OPEN_BYTES = 96_000_000
@@ -50,6 +53,8 @@ class FindingsWriter:
         self._rejected: PartWriter | None = None
         self._parked: PartWriter | None = None
         self._contested: PartWriter | None = None
+        self._kept: PartWriter | None = None
+        self._kept_parts: list[str] = []
 
     def write(self, account: str, region: str, line: bytes, severity: str, destination: Via) -> None:
         """Add a finding to the part of its account and hub Region."""
@@ -98,6 +103,14 @@ class FindingsWriter:
             self._parked = PartWriter(self.run.parked, f"part-shard-{self.shard:04d}")
         self._parked.write(line)
 
+    def keep(self, line: bytes) -> None:
+        """Keep a record that was skipped until its asset's account, Region and instance are known."""
+        if self._kept is None:
+            self._kept = PartWriter(self.run.parked, f"{WAITING_STEM}-{self.shard:04d}-{len(self._kept_parts):05d}")
+        self._kept.write(line)
+        if self._kept.lines >= KEPT_PER_PART:
+            self._close_kept()
+
     def contest(self, line: bytes) -> None:
         """Set a finding aside until all shards are done."""
         if self._contested is None:
@@ -109,11 +122,13 @@ class FindingsWriter:
         """Close all parts, then write the manifest that makes them count; the manifest is returned."""
         for key in list(self._open):
             self._close(key)
+        self._close_kept()
         reached(CrashPoint.SHARD_TRANSFORMED)
         manifest: ShardManifest = {
             **counts,
             "shard": self.shard,
             "parked_part": self._parked.close() if self._parked else None,
+            "waiting_parts": self._kept_parts,
             "rejected_part": self._rejected.close() if self._rejected else None,
             "contested_part": self._contested.close() if self._contested else None,
             "severities": {
@@ -127,6 +142,11 @@ class FindingsWriter:
         write_json(self.run.shard_manifest(self.shard), manifest)
         reached(CrashPoint.SHARD_MANIFEST_WRITTEN)
         return manifest
+
+    def _close_kept(self) -> None:
+        if self._kept is not None:
+            self._kept_parts.append(self._kept.close())
+            self._kept = None
 
     def _close(self, key: tuple[str, str]) -> None:
         part = self._open.pop(key)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import gc
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Generic
 
 import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.assets import table
-from airflow_provider_tenable.assets.account import NO_REGION, skip_reason
+from airflow_provider_tenable.assets.account import NO_REGION, UNSETTLED, skip_reason
 from airflow_provider_tenable.exceptions import UnmappableError
 from airflow_provider_tenable.staging.parts import read_blocks
 from airflow_provider_tenable.tenable_vm import times
@@ -48,6 +48,8 @@ OUTSIDE_WINDOW = "outside_window"
 UNREADABLE = "unreadable_record"
 UNMAPPABLE = "unmappable_record"
 GIVEN_UP = "asset_missing_given_up"
+#: Missing assets are counted up to this many per shard; more do not matter to those who ask.
+_MOST_COUNTED = 10_000
 
 
 #: What the records of an asset share: resource, destination, hub Region, product ARN, and whether other assets have its
@@ -67,12 +69,13 @@ class TransformSettings(Struct, frozen=True):
 
 class Parked(Struct, omit_defaults=True):
     """A record that waits for its asset: since when (unix seconds), and the record as Tenable served it. ``format`` as
-    of ``staging.FORMAT``.
+    of ``staging.FORMAT``. ``asset``: the asset's id, where it is known and only its account, Region or instance is not.
     """
 
     parked_at: int
     record: msgspec.Raw
     format: int = 1
+    asset: str = ""
 
 
 class Skipped(Struct, frozen=True):
@@ -99,6 +102,7 @@ class Transform(Generic[PluginT, ResourceT]):
     :param lookups: how often ``lookup`` may be called.
     :param can_look_up: whether an asset's id is one that Tenable can be asked for. Others cost no look-up.
     :param give_up_before: records parked before this moment (unix seconds) are given up.
+    :param keeps: whether records that are skipped for the state of their asset are kept for the following runs.
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class Transform(Generic[PluginT, ResourceT]):
         now: int,
         give_up_before: int,
         can_look_up: Callable[[str], bool] = lambda asset_id: True,
+        keeps: bool = True,
     ) -> None:
         self.settings = settings
         self.mapper = mapper
@@ -125,11 +130,15 @@ class Transform(Generic[PluginT, ResourceT]):
         self.can_look_up = can_look_up
         self.now = now
         self.give_up_before = give_up_before
+        self.keeps = keeps
         self.skipped: Counter[str] = Counter()
         #: Records by account and reason.
         self.unserved: dict[str, Counter[str]] = {}
         self.not_ec2 = 0
         self.parked = 0
+        #: Of the skipped records, those that are kept until their asset is known, by reason.
+        self.waiting: Counter[str] = Counter()
+        self._missing_assets: set[str] = set()
         self.contested = 0
         self.read = 0
         self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
@@ -166,7 +175,7 @@ class Transform(Generic[PluginT, ResourceT]):
                 self.writer.findings,
             )
 
-    def transform_parked(self, parked: Iterator[Parked]) -> None:
+    def transform_parked(self, parked: Iterable[Parked]) -> None:
         """Try records again that waited for their assets."""
         for entry in parked:
             self.read += 1
@@ -176,6 +185,15 @@ class Transform(Generic[PluginT, ResourceT]):
             for record in records:
                 self._one(record, entry.parked_at)
             self._forget()
+
+    def is_settled(self, asset_id: str) -> bool:
+        """Whether the account, Region and instance of an asset are known by now."""
+        row = self.assets.get(asset_id)
+        return row is not None and skip_reason(row) is None
+
+    def keep(self, entry: Parked) -> None:
+        """Keep a record that is still waiting, with its age. It has been counted where it was skipped."""
+        self.writer.keep(msgspec.json.encode(entry))
 
     def _forget(self) -> None:
         """Plugins repeat in all chunks, assets within one; both are built again rather than kept without bounds."""
@@ -216,9 +234,7 @@ class Transform(Generic[PluginT, ResourceT]):
             elif target is None:
                 self._park(record, parked_at)
             else:
-                self.skipped[target.reason] += 1
-                if target.account is not None:
-                    self.unserved.setdefault(target.account, Counter())[target.reason] += 1
+                self._skip(record, target, parked_at)
 
     @staticmethod
     def _in_window(record: Vulnerability, until: int) -> bool:
@@ -291,7 +307,20 @@ class Transform(Generic[PluginT, ResourceT]):
             )
             return
         self.parked += 1
+        if len(self._missing_assets) < _MOST_COUNTED:
+            self._missing_assets.add(record.asset.uuid)
         self.writer.park(msgspec.json.encode(Parked(parked_at, msgspec.Raw(encoded))))
+
+    def _skip(self, record: Vulnerability, skipped: Skipped, parked_at: int) -> None:
+        """Count a record that becomes no finding. Where its asset may still settle, keep it for as long as one whose
+        asset is missing; it counts as skipped all the same, since most of these assets are not in AWS at all.
+        """
+        self.skipped[skipped.reason] += 1
+        if skipped.account is not None:
+            self.unserved.setdefault(skipped.account, Counter())[skipped.reason] += 1
+        if skipped.reason in UNSETTLED and self.keeps and parked_at > self.give_up_before:
+            self.waiting[skipped.reason] += 1
+            self.keep(Parked(parked_at, msgspec.Raw(self._as_kept(record)), asset=record.asset.uuid))
 
     def _reject(self, reason: str, detail: str, record: bytes) -> None:
         self.skipped[reason] += 1
@@ -311,6 +340,8 @@ class Transform(Generic[PluginT, ResourceT]):
             "unserved": {account: dict(sorted(reasons.items())) for account, reasons in sorted(self.unserved.items())},
             "not_ec2": self.not_ec2,
             "parked": self.parked,
+            "missing_assets": len(self._missing_assets),
+            "waiting": dict(sorted(self.waiting.items())),
             "contested": self.contested,
             "findings": self.writer.findings,
         }

@@ -1,5 +1,12 @@
 """Records that wait for their assets, between runs: ``{staging}/{dag_id}/parked/``.
 
+Two kinds wait, in parts of their own:
+
+* Records whose asset is missing. Each run tries all of them again.
+* Records whose asset is known, and not yet its AWS account, Region or instance. In most containers these are mostly
+  hosts that are not in AWS, so a run only looks up their assets: it reads a record once its asset has settled. A part
+  of which nothing has settled stays in the pool as it is.
+
 A run's transform parks into its own folder. Only when the run is settled are its parked records put into the pool, and
 the parts removed that its transform has read from the pool; both steps can be repeated. Dying between them leaves a
 record twice in the pool: it is then delivered twice, which changes nothing.
@@ -11,8 +18,10 @@ are not its own.
 from __future__ import annotations
 
 import hashlib
+import logging
+import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -35,9 +44,15 @@ from airflow_provider_tenable.staging.parts import read_lines
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
-    from airflow_provider_tenable.transform.shard import Parked
+    from airflow_provider_tenable.transform.shard import Parked, Transform
+
+log = logging.getLogger(__name__)
 
 _ENDING = ".jsonl.gz"
+#: What the names of parts begin with whose records wait until their asset has settled.
+WAITING_STEM = "waiting-shard"
+#: The same in the pool, after the id of the run: see :func:`settle_pool`.
+_WAITING_PART = re.compile(rf"--{WAITING_STEM}-\d+-\d+-[0-9a-f]{{16}}{re.escape(_ENDING)}$", re.ASCII)
 
 
 def list_pool(run: RunFolder) -> list[str]:
@@ -61,6 +76,53 @@ def claimed_parts(run: RunFolder) -> list[str]:
     return claimed
 
 
+_Entry = TypeVar("_Entry", "Parked", "_Head")
+
+
+class _Head(msgspec.Struct):
+    """What decides about a waiting record."""
+
+    parked_at: int
+    asset: str = ""
+    format: int = 1
+
+
+def transform_pool(run: RunFolder, transform: Transform[Any, Any]) -> list[str]:
+    """Try the records again that this run has claimed.
+
+    :return: the parts that the run is done with once its findings are delivered: what is left of them is in its own
+        parts.
+    """
+    claimed = claimed_parts(run)
+    parts = [name for name in claimed if not _WAITING_PART.search(name)]
+    transform.transform_parked(read_pool(run, parts))
+    return [*parts, *(name for name in claimed if _WAITING_PART.search(name) and _release(run, name, transform))]
+
+
+def _release(run: RunFolder, part: str, transform: Transform[Any, Any]) -> bool:
+    """Transform the records of a part whose asset has settled, and drop those that have waited long enough. Whether
+    the part is done with.
+    """
+    assets: set[str] = set()
+    lapsed = 0
+    for head in _entries(run, [part], _Head):
+        if head.parked_at < transform.give_up_before:
+            lapsed += 1
+        else:
+            assets.add(head.asset)
+    settled = {asset for asset in assets if transform.is_settled(asset)}
+    if not settled and not lapsed:
+        return False
+    for entry in read_pool(run, [part]):
+        if entry.asset in settled:
+            transform.transform_parked([entry])
+        elif entry.parked_at >= transform.give_up_before:
+            transform.keep(entry)
+    if lapsed:
+        log.info("%d records are not kept any longer: their assets still have no AWS account or instance.", lapsed)
+    return True
+
+
 def read_pool(run: RunFolder, parts: Iterable[str]) -> Iterator[Parked]:
     """The records in parts of the pool.
 
@@ -68,6 +130,10 @@ def read_pool(run: RunFolder, parts: Iterable[str]) -> Iterator[Parked]:
     """
     from airflow_provider_tenable.transform.shard import Parked
 
+    return _entries(run, parts, Parked)
+
+
+def _entries(run: RunFolder, parts: Iterable[str], kind: type[_Entry]) -> Iterator[_Entry]:
     there = set(list_pool(run))
     for name in parts:
         path = run.parked_pool / name
@@ -76,13 +142,13 @@ def read_pool(run: RunFolder, parts: Iterable[str]) -> Iterator[Parked]:
                 f"The parked records {path} are gone: another pass of a run has settled them. Clear the run's tasks "
                 "from plan_shards on."
             )
-        for parked in _records(path, Parked):
-            if parked.format > FORMAT:
-                raise newer_format(path, parked.format)
-            yield parked
+        for entry in _records(path, kind):
+            if entry.format > FORMAT:
+                raise newer_format(path, entry.format)
+            yield entry
 
 
-def _records(path: ObjectStoragePath, kind: type[Parked]) -> Iterator[Parked]:
+def _records(path: ObjectStoragePath, kind: type[_Entry]) -> Iterator[_Entry]:
     try:
         for line in read_lines(path):
             yield msgspec.json.decode(line, type=kind)

@@ -29,8 +29,9 @@ FOUND_AGO = 600.0
 def change(estate: Estate, order: Any, now: float) -> int:
     """Carry out a change and return how many records changed; ValueError says what is wrong with the order.
 
-    `disconnect` takes away what Tenable's AWS connector knows of all hosts; with `agents`, the metadata that an agent
-    reads on the instance stays, which names no account. `launch` adds a host with so many `vulnerabilities`. A
+    `disconnect` takes away what Tenable's AWS connector knows of all hosts, or of the one that is named; with `agents`,
+    the metadata that an agent reads on the instance stays, which names no account. `connect` brings it back. `launch`
+    adds a host with so many `vulnerabilities`, of which the connector knows nothing yet if it is `unconnected`. A
     vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol` and
     `port`; without those, all of the host's are meant. The scan was `found_ago` seconds before now; the record is
     published now.
@@ -46,6 +47,8 @@ def change(estate: Estate, order: Any, now: float) -> int:
         return _launch(estate, order, now)
     if do == "disconnect":
         return _disconnect(estate, order, now)
+    if do == "connect":
+        return _connect(estate, order, now)
     if do == "inject":
         return _inject(estate, order)
     if do == "clear_injected":
@@ -53,7 +56,7 @@ def change(estate: Estate, order: Any, now: float) -> int:
         estate.injected.vulnerabilities.clear()
         estate.injected.assets.clear()
         return count
-    verbs = (*VULNERABILITY_VERBS, *HOST_VERBS, "launch", "disconnect", "inject", "clear_injected")
+    verbs = (*VULNERABILITY_VERBS, *HOST_VERBS, "launch", "disconnect", "connect", "inject", "clear_injected")
     raise ValueError(f"Unknown change {do!r}; there are: {', '.join(verbs)}.")
 
 
@@ -174,20 +177,38 @@ def _launch(estate: Estate, order: dict[str, Any], now: float) -> int:
     found = generate_vulnerabilities(rng, host, int(order.get("vulnerabilities", 10)), [(scan, indexed)])
     hidden = bool(order.get("hidden"))
     estate.add(host, HostState(scan, quantized(now, 3), is_hidden=hidden, is_hidden_singly=hidden), found)
+    if order.get("unconnected"):
+        _disconnect(estate, {**order, "asset_id": host.asset_id}, now)
     return len(found)
 
 
 def _disconnect(estate: Estate, order: dict[str, Any], now: float) -> int:
-    """No host has an AWS account any more; what was found on it stays."""
+    """Hosts have no AWS account any more; what was found on them stays."""
     kind = "no_owner" if order.get("agents") else "on_prem"
-    changed = [host for host in estate.hosts.values() if host.kind in EC2_KINDS]
+    named = [_host_of(estate, order)] if order.get("asset_id") or order.get("instance_id") else estate.hosts.values()
+    changed = [host for host in named if host.kind in EC2_KINDS]
     for host in changed:
         known: dict[str, Any] = (
             {} if kind == "no_owner" else {"account": None, "region": None, "zone": None, "instance_id": None}
         )
+        estate.unconnected.setdefault(host.asset_id, host)
         estate.replace_host(replace(host, kind=kind, **known))
         estate.states[host.asset_id] = replace(estate.states[host.asset_id], updated_at=quantized(now, 3))
     return len(changed)
+
+
+def _connect(estate: Estate, order: dict[str, Any], now: float) -> int:
+    """The connector knows hosts again, or at last: their instance and its account. What was found stays as it is."""
+    asset_id = order.get("asset_id")
+    asset_ids = [str(asset_id)] if asset_id else list(estate.unconnected)
+    for each in asset_ids:
+        known = estate.unconnected.pop(each, None)
+        if known is None:
+            raise ValueError(f"Host {each!r} is not disconnected.")
+        names = ("kind", "account", "region", "zone", "instance_id")
+        estate.replace_host(replace(estate.hosts[each], **{name: getattr(known, name) for name in names}))
+        estate.states[each] = replace(estate.states[each], updated_at=quantized(now, 3))
+    return len(asset_ids)
 
 
 def _inject(estate: Estate, order: dict[str, Any]) -> int:

@@ -59,6 +59,8 @@ class Estate:
         self.states: dict[str, HostState] = {}
         self.vulnerabilities: dict[str, list[Vulnerability]] = {}
         """By asset id."""
+        self.unconnected: dict[str, Host] = {}
+        """Hosts that Tenable's AWS connector does not know, as it would tell them, by asset id."""
         self.injected = Injected()
         kinds = kinds_of(hosts)
         for number in range(hosts):

@@ -41,13 +41,13 @@ def publish(sandbox: Sandbox, assets: list[str]) -> None:
 
 
 def pool(pipeline: Pipeline) -> dict[str, set[str]]:
-    """The assets that records wait for, by part."""
+    """The missing assets that records wait for, by part."""
     folder = pipeline.staging / "tenable_to_security_hub" / "parked"
     return {
         file.name: {
             json.loads(line)["record"]["asset"]["uuid"] for line in gzip.decompress(file.read_bytes()).splitlines()
         }
-        for file in folder.glob("*.gz")
+        for file in folder.glob("*--part-*.gz")
     }
 
 
@@ -101,7 +101,7 @@ def test_pool_that_is_damaged_stops_the_run_with_advice_that_helps(
 ) -> None:
     pipeline.succeed("run-1")
     watermark = pipeline.watermark
-    (part,) = (pipeline.staging / "tenable_to_security_hub" / "parked").glob("*.gz")
+    (part,) = (pipeline.staging / "tenable_to_security_hub" / "parked").glob("*--part-*.gz")
     flip(part)
     publish(sandbox, hidden)
     result = pipeline.run("run-2")

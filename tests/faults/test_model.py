@@ -97,6 +97,15 @@ class Deployment(RuleBasedStateMachine):
             self.sandbox.change({"do": "show_asset", "asset_id": asset})
         self.hidden.clear()
 
+    @rule(agents=st.booleans())
+    def instance_is_scanned_before_the_connector_knows_it(self, agents: bool) -> None:
+        """With an agent, Tenable knows the instance and no account; with a scanner alone, an address."""
+        self.sandbox.change({"do": "launch", "vulnerabilities": 6, "unconnected": True, "agents": agents})
+
+    @rule()
+    def connector_catches_up(self) -> None:
+        self.sandbox.change({"do": "connect"})
+
     @rule(seconds=st.sampled_from([1.0, 60.0, 900.0, 4 * 3600.0, 86400.0]))
     def time_passes(self, seconds: float) -> None:
         """Hosts are scanned, patched and launched by themselves in it."""
@@ -167,6 +176,7 @@ class Deployment(RuleBasedStateMachine):
         self.sandbox.clear_faults()
         self.clock = 0.0
         self.assets_are_published()
+        self.connector_catches_up()
         self.pipeline_runs()
         self.sandbox.advance(60)
         # Whatever was killed has been carried on; one more run brings what has happened since.

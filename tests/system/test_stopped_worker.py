@@ -29,7 +29,7 @@ from datetime import datetime
 from airflow_provider_tenable._compat import DAG
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
 
-with DAG("{DAG_ID}", schedule=None, start_date=datetime(2026, 1, 1), default_args={{"retries": 1}}):
+with DAG("{DAG_ID}", schedule=None, start_date=datetime(2026, 1, 1), default_args={{"retries": 5}}):
     TenableExportOperator(task_id="export", filters={{"indexed_at": 1}}, poll_interval=2, deferrable=False)
 """
 
@@ -95,7 +95,9 @@ def task_of(airflow: Standalone, run: str) -> dict[str, Any]:
 def end(airflow: Standalone, run: str) -> None:
     """A person marks the task as failed."""
     path = f"/dags/{DAG_ID}/dagRuns/{quote(run, safe='')}/taskInstances/export"
-    airflow.api("PATCH", path, json={"new_state": "failed", "dry_run": False})
+    # Airflow 2 only says what it would do, unless told otherwise; Airflow 3 does not know the word.
+    body: dict[str, Any] = {"new_state": "failed", **({} if AIRFLOW_V_3_0_PLUS else {"dry_run": False})}
+    airflow.api("PATCH", path, json=body)
 
 
 def status(sandbox: Sandbox) -> str:
@@ -106,13 +108,13 @@ def test_a_worker_that_stops_leaves_the_job_and_the_next_try_continues_it(
     airflow: Standalone, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     run, process = begin(airflow, sandbox)
-    exports = len(sandbox.tenable("stats")["exports"])
+    exports, tries = len(sandbox.tenable("stats")["exports"]), task_of(airflow, run)["try_number"]
     # As a supervisor passes it on when its worker is stopped in good order; then the node is gone.
     os.kill(process.pid, signal.SIGTERM)
     until(lambda: "is left to run" in airflow.log_of(run, "export", DAG_ID), 30, "the task was not told")
     if process.is_running():
         process.kill()
-    until(lambda: task_of(airflow, run)["try_number"] == 2, 120, "there is no second try")
+    until(lambda: task_of(airflow, run)["try_number"] > tries, 120, "there is no other try")
     until(lambda: exporting(airflow, sandbox), 120, "nobody speaks to Tenable")
     assert status(sandbox) != "CANCELLED"
     sandbox.tenable("jobs", {"do": "finish"})

@@ -119,6 +119,7 @@ def test_a_ledger_counts_what_is_on_record(run):
         "skipped": {"severity_not_chosen": 5, "unreadable_record": 1},
         "unserved": {},
         "parked": 2,
+        "waiting": {},
         "not_ec2": 0,
         "findings": 23,
         "accepted": 22,

@@ -81,6 +81,7 @@ class World:
             "region_routing": "fixed",
             "non_ec2_assets": "skip",
         }
+        keeps = change.pop("keeps", True)
         product = change.pop("product", "tenable/vulnerability-management")
         give_up = change.pop("give_up_before", NOW - 7 * DAY)
         self.asked: list[str] = []
@@ -95,6 +96,7 @@ class World:
             lookups=lookups,
             now=NOW,
             give_up_before=give_up,
+            keeps=keeps,
         )
 
     def put(self, kind, contents):

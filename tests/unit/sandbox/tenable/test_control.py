@@ -172,3 +172,20 @@ def test_a_path_that_tenable_does_not_have_is_kept_until_the_reset(running: Runn
     ]
     running.control("reset", {})
     assert running.control("stats")["unknown_paths"] == []
+
+
+@pytest.mark.parametrize("agents", [True, False])
+def test_a_host_that_the_connector_learns_of_late_changes_its_asset_and_no_record(
+    running: Running, agents: bool
+) -> None:
+    before = one(running)
+    running.control("change", {"do": "disconnect", "asset_id": before["asset_id"], "agents": agents})
+    hidden = again(running, before)
+    assert (hidden["account"], hidden["instance_id"]) == (None, before["instance_id"] if agents else None)
+    now = running.control("change", {"do": "connect", "asset_id": before["asset_id"]})["now"]
+    assert again(running, before) == before
+    changed = running.export("assets", filters={"since": int(now)})
+    assert before["asset_id"] in {record["id"] for record in changed}
+    assert before["finding_id"] not in {
+        record.get("finding_id") for record in running.export(filters={"indexed_at": int(now)})
+    }
