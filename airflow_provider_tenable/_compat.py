@@ -158,7 +158,7 @@ def defined_outside_database(variable: str) -> str | None:
             value = backend.get_variable(key=variable)
         except Exception as error:  # noqa: BLE001 - as Airflow itself does: where it matters, reading the Variable fails.
             _log.warning(
-                "It is not known whether the secrets backend %s defines Variable %s: %s",
+                "Cannot determine whether the secrets backend %s defines Variable %s: %s",
                 type(backend).__name__,
                 variable,
                 type(error).__name__,
@@ -197,7 +197,7 @@ async def is_deferred(task_instance: Any) -> bool | None:
     try:
         state = await sync_to_async(_state_of)(task_instance)
     except Exception as error:  # noqa: BLE001 - what it raises is an implementation detail of Airflow's supervisor.
-        _log.warning("The state of task %s cannot be asked for: %s", task_instance.task_id, type(error).__name__)
+        _log.warning("Cannot get the state of task %s: %s", task_instance.task_id, type(error).__name__)
         return None
     return state == "deferred"
 

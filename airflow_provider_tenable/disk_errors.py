@@ -21,12 +21,13 @@ def words_of(error: OSError) -> str:
 def after_writing(error: OSError) -> str:
     """What to do where a file could not be staged."""
     if error.errno in FULL:
-        return "Make room, or point [tenable] staging_path elsewhere, and clear the task."
+        return "Free space, or point [tenable] staging_path elsewhere, and clear the task."
     if error.errno == errno.EROFS:
-        return "Mount it for writing, or point [tenable] staging_path elsewhere, and clear the task."
+        return "Mount it writable, or point [tenable] staging_path elsewhere, and clear the task."
     if error.errno in BAD_NAME:
         return (
-            "The file system does not take this name. Trigger the run with a shorter run_id of letters, digits, - and "
+            "The file system does not accept this name. Trigger the run with a shorter run_id of letters, digits, - "
+            "and "
             "_, "
             "or point [tenable] staging_path at another file system."
         )

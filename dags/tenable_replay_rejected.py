@@ -84,14 +84,14 @@ def tenable_replay_rejected() -> None:
         vulnerabilities=plan["vulnerabilities"],
         plan=plan["plan"],
         map_index_template="shard {{ task.shard['index'] }}",
-        doc_md="Maps the run's staged chunks again. Skipped where the rejected findings go out as they are on record.",
+        doc_md="Maps the run's staged chunks again. Skipped if the rejected findings are sent as recorded.",
     ).expand(shard=shards)
     imports = plan_imports()
     import_findings = SecurityHubImportFindingsOperator.partial(
         task_id="import_findings",
         map_index_template="{{ task.title }}",
-        doc_md="Sends the findings of one account and Region to Security Hub again, at its rate, and resumes where it "
-        "was stopped.",
+        doc_md="Sends the findings of one account and Region to Security Hub again, at its own rate, and "
+        "resumes after an interruption.",
     ).expand(assignment=imports)
     transform >> imports
     import_findings >> settle() >> remove_old_runs()

@@ -146,8 +146,8 @@ def tenable_to_security_hub() -> None:
         filters=plan["asset_filters"],
         tenable_conn_id=TENABLE_CONN_ID,
         deferrable=True,
-        doc_md="Exports the assets, down to what the mapping needs: all of them once a day, between those that "
-        "changed since. A finding may belong to any of them.",
+        doc_md="Exports the assets, reduced to what the mapping needs: all of them once a day, otherwise "
+        "those that changed since. A finding may belong to any of them.",
     )
     export_vulnerabilities = TenableExportOperator(
         task_id="export_vulnerabilities",
@@ -171,8 +171,8 @@ def tenable_to_security_hub() -> None:
     import_findings = SecurityHubImportFindingsOperator.partial(
         task_id="import_findings",
         map_index_template="{{ task.title }}",
-        doc_md="Sends the findings of one account and Region (or of several, where they are more than tasks) to "
-        "Security Hub, at its rate, and resumes where it was stopped.",
+        doc_md="Sends the findings of one account and Region (or of several, if there are more of them than tasks) "
+        "to Security Hub, at its own rate, and resumes after an interruption.",
     ).expand(assignment=imports)
     settled = settle(export_vulnerabilities.output)
     advanced = advance_watermark(export_vulnerabilities.output)

@@ -99,7 +99,7 @@ def finding_json(
     )
     times = times_memo.get(key) or encode_times(key)
     if not times:
-        raise UnmappableError("it has no time that can be read and is not in the future")
+        raise UnmappableError("it has no usable time (readable and not in the future)")
     place = (scheme, record.state, port.port, port.protocol, port.service, record.source)
     id_tail, location = location_memo.get(place) or encode_location(place)
     id_head = resource.id_heads[scheme]
@@ -167,7 +167,7 @@ def finding_json(
     if len(line) > limits.FINDING_BYTES:
         line = cut_to_fit(line, found, plugin, record.software_vulns)
         if len(line) > limits.FINDING_BYTES:
-            raise UnmappableError(f"it has {len(line)} bytes, the limit is {limits.FINDING_BYTES}")
+            raise UnmappableError(f"it has {len(line)} bytes; the limit is {limits.FINDING_BYTES}")
     return line
 
 

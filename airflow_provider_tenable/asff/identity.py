@@ -43,7 +43,7 @@ def id_tail(scheme: str, *, protocol: str | None, port: int | str | None) -> str
 
 def too_long(length: int) -> str:
     """Why a record with such an id becomes no finding."""
-    return f"its id would have {length} characters, the limit is {limits.ID}"
+    return f"its id would have {length} characters; the limit is {limits.ID}"
 
 
 def finding_id(

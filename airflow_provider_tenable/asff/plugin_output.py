@@ -25,7 +25,7 @@ CREDENTIAL_FAMILIES = {
     "brute force attacks": "guessed user names and passwords",
     # Community names are passwords. Nessus 10264 and 41028 print those that the agent accepts, Nessus Network Monitor's
     # plugins those seen on the wire ("SNMP Password Community String"): tenable.com/plugins/nnm/families/SNMP.
-    "snmp": "community names, which are SNMP's passwords",
+    "snmp": "community names, which are the passwords of SNMP",
     # What Nessus Network Monitor sees pass unencrypted: tenable.com/plugins/nnm/families/Data Leakage.
     "data leakage": "passwords, card numbers and other confidential data seen on the network",
 }

@@ -34,7 +34,7 @@ def remove_unneeded_parts(run: RunFolder) -> list[str]:
         retired = manifest.get("retired", {})
     except (StagingError, OSError, TypeError, KeyError, AttributeError) as error:
         log.warning(
-            "No part of the asset index is removed, since it cannot be told which ones are needed: %s", safe(error)
+            "No part of the asset index is removed, because it is unknown which parts are needed: %s", safe(error)
         )
         return []
     return files_of(run).remove_unneeded(needed, retired)
@@ -61,6 +61,6 @@ def _undamaged(path: ObjectStoragePath) -> dict[str, Any]:
     try:
         value = read_json(path) or {}
     except DamagedFileError as error:
-        log.warning("The asset index is cleaned up without regard to what that held: %s", error)
+        log.warning("The asset index is cleaned up without considering that run: %s", error)
         return {}
     return value if isinstance(value, dict) else {}

@@ -138,7 +138,7 @@ def plan_assets(
     index, why = _usable(run, source=source, now=now, hours=hours)
     broken = [part.name for part in index.parts if not files_of(run).is_intact(part.name)] if index else []
     if index is None or broken:
-        why = f"the index is not whole: {broken[0]} is missing or damaged" if broken else why
+        why = f"the index is incomplete: {broken[0]} is missing or damaged" if broken else why
         log.info("All assets are exported: %s.", why)
         return {**plan, "why": why}
     since = max(int(index.data_from) - max(lag, _LEAST_LAG_SECONDS), 1)
@@ -150,12 +150,12 @@ def plan_assets(
         "full_from": index.full_from,
     }
     log.info(
-        "Assets that changed since %s are exported; %d are in the index, from %s.",
+        "Exporting the assets that changed since %s; the index has %d assets, as of %s.",
         _iso(since),
         base["records"],
         _iso(index.full_from),
     )
-    return {**plan, "filters": {"since": since}, "why": "the index is brought up to date", "base": base}
+    return {**plan, "filters": {"since": since}, "why": "the index is updated", "base": base}
 
 
 def _still_holds(run: RunFolder, earlier: AssetPlan, source: str, hours: float) -> bool:
@@ -178,7 +178,7 @@ def _usable(run: RunFolder, *, source: str, now: float, hours: float) -> tuple[I
     if now - index.full_from >= hours * 3600:
         return (
             None,
-            f"the last full export is {(now - index.full_from) / 3600:.1f} hours old, asset_index_hours is {hours:g}",
+            f"the last full export is {(now - index.full_from) / 3600:.1f} hours old; asset_index_hours is {hours:g}",
         )
     return index, ""
 
@@ -192,9 +192,9 @@ def _readable(run: RunFolder, source: str) -> tuple[Index | None, str]:
     if index is None:
         return None, "there is no index yet"
     if index.release != RELEASE:
-        return None, "the index is of another version of this package"
+        return None, "the index was written by another version of this package"
     if index.source != source:
-        return None, "the index is of another Tenable, or of another user of it"
+        return None, "the index belongs to another Tenable instance or API user"
     return index, ""
 
 
@@ -210,9 +210,7 @@ def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
     if not hours or state is None or without_mark(state.body.get("filters", {})) != plan["filters"]:
         return
     if state.data_from is None:
-        log.warning(
-            "It is not known from when on asset export %s holds everything: the index stays as it is.", state.uuid
-        )
+        log.warning("The start time of asset export %s is unknown, so the index is not updated.", state.uuid)
         return
     # An export that was asked for by a clock that is ahead holds no more than what was there when the run was planned.
     data_from = min(state.data_from, plan["planned_at"])
@@ -222,16 +220,18 @@ def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
     current, why = _readable(run, plan["source"])
     if plan["base"] is None:
         if not records:
-            log.warning("Tenable exported no asset at all, which is hardly all there is: no index is made of it.")
+            log.warning(
+                "Tenable exported no assets at all, which is implausible, so no index is built from this export."
+            )
         elif current is not None and data_from <= current.full_from <= time.time() + _CLOCK_SKEW_SECONDS:
-            log.info("The index has a full export already that is as late as this one: it stays as it is.")
+            log.info("The index already contains a full export that is at least as recent, so it is not updated.")
         else:
             _publish(run, Index(RELEASE, plan["source"], data_from, data_from, copy_parts(files_of(run), parts)))
     elif current is None:
-        log.info("The index stays as it is: %s.", why)
+        log.info("The index is not updated: %s.", why)
     elif plan["filters"]["since"] > current.data_from or data_from <= current.data_from:
         log.info(
-            "The index stays as it is: it is of %s now, and these changes are from %s on.",
+            "The index is not updated: it is as of %s now, and these changes start at %s.",
             _iso(current.data_from),
             _iso(plan["filters"]["since"]),
         )
@@ -248,7 +248,7 @@ def _updated(run: RunFolder, index: Index, data_from: float, parts: list[IndexPa
 
 def _publish(run: RunFolder, index: Index) -> None:
     files_of(run).publish(index)
-    log.info("The asset index holds everything before %s, in %d parts.", _iso(index.data_from), len(index.parts))
+    log.info("The asset index contains everything before %s, in %d parts.", _iso(index.data_from), len(index.parts))
 
 
 def staged_assets(uri: str) -> list[ObjectStoragePath]:

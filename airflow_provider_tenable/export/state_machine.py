@@ -84,7 +84,7 @@ class ExportRun:
             anew = ExportState(kind=self.kind, body=self.body, started_at=self.now())
             if state is not None and state.uuid:
                 log.info(
-                    "The %s export %s was asked for with another body: it is left, and a new one begins.",
+                    "The %s export %s was requested with a different body: it is abandoned, and a new one is started.",
                     self.kind,
                     state.uuid,
                 )
@@ -92,7 +92,7 @@ class ExportRun:
                 self.store.drop(state.uuid)
             return anew
         if state.uuid:
-            log.info("Going on with %s export %s: %d chunks are staged.", self.kind, state.uuid, len(state.parts))
+            log.info("Resuming %s export %s: %d chunks are staged.", self.kind, state.uuid, len(state.parts))
         elif state.requested_at is not None:
             self._lost_request = True
         return state
@@ -126,7 +126,7 @@ class ExportRun:
                 # Others have taken all slots of the container, for as long as their exports need.
                 hours = (self.deadline - self.now()) / 3600
                 log.info(
-                    "Waiting for a free export slot to start the %s export, for another %.1f hours at most: %s",
+                    "Waiting for a free export slot to start the %s export, for at most another %.1f hours: %s",
                     self.kind,
                     hours,
                     error,
@@ -135,7 +135,7 @@ class ExportRun:
             self._failed_polls += 1
             if self._failed_polls > retry.FAILED_POLLS:
                 raise
-            log.warning("Look %d at the %s export failed, trying again: %s", self._failed_polls, self.kind, error)
+            log.warning("Poll %d of the %s export failed, trying again: %s", self._failed_polls, self.kind, error)
             return self._wait()
         self._failed_polls = 0
         # Only now: a job may have finished while nobody was looking.
@@ -149,7 +149,7 @@ class ExportRun:
         if not job or self.state.complete:
             return
         if self.state.adopted:
-            log.info("The %s export %s may be somebody else's, so it is left to run.", self.kind, job)
+            log.info("The %s export %s may belong to somebody else, so it is not cancelled.", self.kind, job)
             return
         try:
             self.client.cancel(self.kind, job)
@@ -172,8 +172,8 @@ class ExportRun:
                 )
             if status.status not in ACTIVE | TERMINAL:
                 raise TemporaryError(
-                    f"Tenable says that {self.kind} export {job} is {quoted(status.status, 80)}, which is not a state "
-                    "we know."
+                    f"Tenable says that {self.kind} export {job} is {quoted(status.status, 80)}, which is an unknown "
+                    "state."
                 )
             partial = self._partial(status)
             if partial:
@@ -183,7 +183,7 @@ class ExportRun:
             return self._restart(f"it or one of its chunks has expired ({error})")
         if status.status == "FINISHED" and not missing and len(status.chunks) < status.counted_chunks:
             missing = (
-                f"it finished with {status.counted_chunks} chunks by its own count, and lists {len(status.chunks)}"
+                f"it finished with {status.counted_chunks} chunks by its own count, but lists {len(status.chunks)}"
             )
             return self._restart(missing) if self._is_stalled(retry.SHORT_POLLS) else self._wait()
         if missing:
@@ -217,7 +217,7 @@ class ExportRun:
     def _ask_again(self, job: str) -> Wait:
         cancellations = self.state.cancellations + 1
         log.warning(
-            "The %s export %s was cancelled, and not by this task. Asking for it again (%d of %d).",
+            "The %s export %s was cancelled, but not by this task. Requesting it again (%d of %d).",
             self.kind,
             job,
             cancellations,
@@ -246,7 +246,7 @@ class ExportRun:
             raise
         reached(CrashPoint.EXPORT_ASKED_FOR)
         self._take(job, asked_at)
-        log.info("Asked for %s export %s.", self.kind, self.state.uuid)
+        log.info("Requested %s export %s.", self.kind, self.state.uuid)
         return True
 
     def _take(self, job: str, data_from: float | None, *, adopted: bool = False) -> None:
@@ -261,7 +261,7 @@ class ExportRun:
         job = lost_job(self.client.jobs(self.kind), self.state)
         if job is None or job.created is None:
             return False
-        log.info("Found %s export %s, which was asked for before this task was stopped.", self.kind, job.uuid)
+        log.info("Found %s export %s, which was requested before this task was stopped.", self.kind, job.uuid)
         self._take(job.uuid, min(self.state.requested_at or 0.0, job.created), adopted=True)
         return True
 
@@ -270,13 +270,13 @@ class ExportRun:
         if job is not None:
             # The job may be older than our request: what it holds is sure only up to its own beginning.
             self._take(job.uuid, None if job.created is None else min(asked_at, job.created), adopted=True)
-            log.info("Tenable already runs this %s export as %s: adopted.", self.kind, job.uuid)
+            log.info("Tenable is already running this %s export as %s: adopted.", self.kind, job.uuid)
             return True
         log.warning(
-            "Tenable refuses the %s export as a duplicate of %s, whose filters or chunk size are not ours. Waiting "
-            "until that one is over.",
+            "Tenable rejects the %s export as a duplicate of %s, which has other filters or another chunk size. "
+            "Waiting for that one to end.",
             self.kind,
-            safe(named, 80) if named else "a job it does not name",
+            safe(named, 80) if named else "an unnamed job",
         )
         return False
 
@@ -297,7 +297,7 @@ class ExportRun:
                     reached(CrashPoint.CHUNK_STAGED)
                 except ChunkNotReadyError as error:
                     log.info("Chunk %d of %s export %s is not ready yet.", chunk, self.kind, job)
-                    missing = f"chunk {chunk} is listed and cannot be fetched: {error}"
+                    missing = f"chunk {chunk} is listed but cannot be fetched: {error}"
                     continue
                 except ExportNotFoundError:
                     raise
@@ -305,7 +305,7 @@ class ExportRun:
                     # The others are fetched first: a chunk that never comes must not hold them up.
                     failed += 1
                     missing = f"chunk {chunk} cannot be fetched: {error}"
-                    log.warning("Chunk %d of %s export %s cannot be fetched now: %s", chunk, self.kind, job, error)
+                    log.warning("Chunk %d of %s export %s cannot be fetched yet: %s", chunk, self.kind, job, error)
                     if failed >= retry.FAILED_CHUNKS:
                         break
                     continue
@@ -366,10 +366,10 @@ class ExportRun:
         if restarts >= self.max_restarts:
             self._begin_anew()
             raise ExportFailedError(
-                f"The {self.kind} export {job} did not become whole: {why}. It was started again {restarts} times. "
-                "Nothing was imported from it. Look at the export's state in Tenable, then clear this task."
+                f"The {self.kind} export {job} could not be completed: {why}. It was restarted {restarts} times. "
+                "Nothing was imported from it. Check the export's state in Tenable, then clear this task."
             )
-        log.warning("The %s export %s is given up, since %s. Starting it again.", self.kind, job, why)
+        log.warning("The %s export %s is abandoned: %s. Starting it again.", self.kind, job, why)
         self._begin_anew(restarts + 1, started_at=self.state.started_at)
         return Wait(seconds=min(self.poll_interval, 1.0), job_uuid=None, chunks_staged=0)
 
@@ -377,7 +377,7 @@ class ExportRun:
         self.cancel()
         job, staged = self.state.uuid, len(self.state.parts)
         self._begin_anew()
-        what = f"export {job} was not whole" if job else "export could not be asked for"
+        what = f"export {job} was not complete" if job else "export could not be requested"
         raise ExportFailedError(
             f"The {self.kind} {what} after {self.timeout / 3600:g} hours ({staged} chunks were staged) and has been "
             "cancelled. "

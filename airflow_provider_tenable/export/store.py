@@ -48,7 +48,9 @@ class StagedExport:
         ]
         if lost:
             log.warning(
-                "Chunks %s of the %s export are staged no more, or damaged: fetching them again.", lost[:10], self.kind
+                "Chunks %s of the %s export are no longer staged, or are damaged: fetching them again.",
+                lost[:10],
+                self.kind,
             )
             state.parts = {chunk: part for chunk, part in state.parts.items() if chunk not in lost}
             state.complete = False
@@ -102,5 +104,5 @@ def staged_parts(uri: str, kind: str) -> list[ObjectStoragePath]:
     folder = open_path(uri)
     state = StagedExport(folder, kind).state()
     if state is None or not state.complete:
-        raise StagingError(f"The {kind} export in {uri} is not whole. Clear its task.")
+        raise StagingError(f"The {kind} export in {uri} is not complete. Clear its task.")
     return [folder / part.name for _, part in sorted(state.parts.items(), key=lambda item: int(item[0]))]

@@ -49,9 +49,8 @@ _ONE_ATTEMPT: Any = {"total_max_attempts": 1, "mode": "standard"}
 #: RuntimeError: the Amazon provider and botocore, over a role session that they cannot use.
 _UNREADABLE = (ResponseParserError, KeyError, TypeError, AttributeError, RuntimeError)
 _NOT_FROM_AWS = (
-    "the answer is not from AWS, or was cut off. Something on the way, such as a proxy, a firewall or a login page, "
-    "may have given it. "
-    "Check the proxy settings of the worker and the connection's endpoint_url"
+    "the response is not from AWS, or was truncated. It may come from a proxy, a firewall or a login page. Check the "
+    "proxy settings of the worker and the connection's endpoint_url"
 )
 #: botocore's errors that pass by themselves.
 _UNREACHABLE = (HTTPClientError, BotoConnectionError, CredentialRetrievalError, MetadataRetrievalError)
@@ -184,9 +183,7 @@ class SecurityHubHook(AwsBaseHook):
         def attempt() -> tuple[Session, dict[str, Any]]:
             session = self._translated("sign in to AWS", lambda: self.get_session(region_name=self.region_name))
             with closing(self._sts(session)) as sts:
-                return session, self._once(
-                    "ask AWS who the caller is", sts.get_caller_identity, "Account", session=session
-                )
+                return session, self._once("identify the caller", sts.get_caller_identity, "Account", session=session)
 
         session, answer = patiently(attempt, sleep=time.sleep)
         arn = str(answer.get("Arn", "")).split(":")
@@ -248,7 +245,7 @@ class SecurityHubHook(AwsBaseHook):
         # success.
         if not isinstance(answer.get("FailedCount"), int) or not isinstance(answer.get("SuccessCount"), int):
             raise TemporaryError(
-                f"Cannot import findings in {self.region_name}: the answer has no counts; {_NOT_FROM_AWS}."
+                f"Cannot import findings in {self.region_name}: the response has no counts;  {_NOT_FROM_AWS}."
             )
         return answer
 
@@ -266,8 +263,8 @@ class SecurityHubHook(AwsBaseHook):
         if caller.account != self.account:
             raise ConfigurationError(
                 f"The findings belong to account {self.account}, but the credentials of connection "
-                f"{self.aws_conn_id!r} to account {caller.account}. "
-                "Nothing was imported. Use a connection to that account, or name a role_name to assume in it."
+                f"{self.aws_conn_id!r} belong to account {caller.account}. "
+                "Nothing was imported. Use a connection to that account, or set a role_name to assume in it."
             )
         arn = (
             product
@@ -288,14 +285,14 @@ class SecurityHubHook(AwsBaseHook):
 
     def _check_hub(self) -> None:
         try:
-            self._ask("look at the hub", self._call("describe_hub"), "HubArn")
+            self._ask("describe the hub", self._call("describe_hub"), "HubArn")
         except HubOffError as error:
             if not self._has_only_the_new_hub():
                 raise
             raise HubOffError(
-                f"{error} Account {self.account} uses the new AWS Security Hub in {self.region_name}, which takes no "
-                "findings of other products. Enable Security Hub "
-                "CSPM there as well: what it imports is shown in both."
+                f"{error} Account {self.account} uses the new AWS Security Hub in {self.region_name}, which does not "
+                "accept findings of other products. Enable Security Hub CSPM there as well: its findings are shown in "
+                "both."
             ) from None
 
     def _has_only_the_new_hub(self) -> bool:
@@ -405,16 +402,14 @@ class SecurityHubHook(AwsBaseHook):
     def _expired(self, what: str) -> ConfigurationError:
         return ConfigurationError(
             f"{self._cannot(what)}: the temporary credentials of the connection have expired, and Airflow cannot "
-            "renew them. Put new ones into the "
-            "connection; or better, use the worker's own role, or long-lived keys with a role to assume, which renew "
-            "themselves."
+            "renew them. Put new ones into the connection or, better, use credentials that can be renewed: the "
+            "worker's own role, or long-lived keys with a role to assume."
         )
 
     def _without_credentials(self, what: str, error: BotoCoreError) -> ConfigurationError:
         return ConfigurationError(
             f"{self._cannot(what)}: {type(error).__name__}: {safe(error)}. Put keys into the connection, or give the "
-            "worker a role; a sign-in through "
-            "SSO ends, and only a person can renew it."
+            "worker a role; an SSO session expires, and only a person can renew it."
         )
 
 

@@ -143,8 +143,8 @@ class TenableHook(BaseHook):
             text = str(error).replace(f"Connection {self.tenable_conn_id!r}", "This connection")
             return False, text.replace(f"connection {self.tenable_conn_id!r}", "this connection")
         except Exception as error:  # noqa: BLE001 - the button must answer, whatever happens; the class alone cannot hold a secret.
-            return False, f"The connection cannot be used: {type(error).__name__}."
-        return True, f"Tenable answers, the keys belong to {user}, and the user may export."
+            return False, f"The connection does not work:  {type(error).__name__}."
+        return True, f"Connected to Tenable as {user}, who may export."
 
 
 def new_client(arguments: dict[str, Any], *, retries: int) -> TenableIO:

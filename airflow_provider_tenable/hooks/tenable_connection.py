@@ -51,7 +51,8 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
     if not _KEY.fullmatch(access_key) or not _KEY.fullmatch(secret_key):
         # requests would refuse the header, and quote it in its error.
         raise ConfigurationError(
-            f"A key of connection {conn_id!r} holds blanks or characters that no Tenable key has. Copy both keys "
+            f"A key of connection {conn_id!r} contains blanks or characters that Tenable keys do not have. Copy both "
+            "keys "
             "again from the API user."
         )
     _keep_secret(access_key, secret_key, in_bodies=True)
@@ -61,10 +62,10 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
     allow_http = _allow_http(extra.get("allow_http"), conn_id)
     if is_plain_http(url) and not allow_http and not _stays_here(url, proxies):
         raise ConfigurationError(
-            f"The URL of connection {conn_id!r} begins with http://, so the API keys would travel unencrypted. Use "
+            f"The URL of connection {conn_id!r} begins with http://, so the API keys would be sent unencrypted. Use "
             "https://, "
-            "or, where the way to the host is safe (a sandbox, a gateway in the same pod), set extra 'allow_http' to "
-            "true."
+            "or, if the network path to the host is safe (a sandbox, a gateway in the same pod), set extra "
+            "'allow_http' to true."
         )
     return {
         "access_key": access_key,
@@ -83,7 +84,7 @@ def _keep_secret(*secrets: str, in_bodies: bool = False) -> None:
         try:
             mask_secret(form)
         except Exception as error:  # noqa: BLE001 - a logging configuration without a masker, say; what we write ourselves is clean all the same
-            log.debug("Airflow cannot be asked to mask a secret (%s).", type(error).__name__)
+            log.debug("Airflow cannot mask a secret (%s).", type(error).__name__)
 
 
 def _passwords(proxies: dict[str, str] | None) -> list[str]:
@@ -99,8 +100,8 @@ def report_host(url: str, conn_id: str) -> None:
         return
     _reported_hosts.add((conn_id, host))
     log.warning(
-        "Connection %r sends the API keys to %s, which is not a host of Tenable's. "
-        "That is right for a proxy or a gateway of yours, or a test; otherwise correct the connection's URL.",
+        "Connection %r sends the API keys to %s, which is not one of Tenable's hosts. That is correct for your own "
+        "proxy or gateway, or for a test; otherwise correct the connection's URL.",
         conn_id,
         host,
     )
@@ -138,7 +139,7 @@ def _url(connection: Any, conn_id: str) -> str:
     name = parts.hostname or ""
     if parts.scheme not in ("https", "http") or not _HOST.fullmatch(name) or parts.username:
         raise ConfigurationError(
-            f"The URL of connection {conn_id!r} is not a web address. Use one such as {DEFAULT_URL}."
+            f"The URL of connection {conn_id!r} is not a valid URL. Use one such as {DEFAULT_URL}."
         )
     netloc = name if ":" not in name else f"[{name}]"
     return f"{parts.scheme}://{netloc}" + (f":{port}" if port else "") + parts.path.rstrip("/")

@@ -79,13 +79,13 @@ def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | No
     ]
     if len(worst) > _LONGEST_LIST:
         lines.append(f"  and {len(worst) - _LONGEST_LIST:,} more accounts and Regions")
-    lines += [f"  {number:,} records became no finding: {reason}" for reason, number in broken.items()]
-    lines.append("Most of them for:")
+    lines += [f"  {number:,} records did not become findings: {reason}" for reason, number in broken.items()]
+    lines.append("Most frequent reasons:")
     lines += [
         f"  {number:,} x {code}: {message} (such as {example})" for (code, message), number, example in _reasons(run)
     ]
     lines.append(
-        f"All of them are in {visible(str(run.rejected))}. Once the cause is mended, tenable_replay_rejected sends "
+        f"All of them are in {visible(str(run.rejected))}. Once the cause is fixed, tenable_replay_rejected can send "
         "them again."
     )
     return f"{rejected + sum(broken.values()):,} findings rejected by Security Hub in {run.dag_id}"[:100], "\n".join(

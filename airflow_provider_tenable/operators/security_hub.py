@@ -51,7 +51,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     :param role_name: role to assume in the account with the connection's credentials (templated).
     :param external_id: what the role's trust policy asks for; default: the connection's own, if it has one.
     :param batch_size: findings per call, 1 to 100 (templated).
-    :param dry_run: look at the hub, and send nothing (templated).
+    :param dry_run: check the hub, but send nothing (templated).
     :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
     :param enable_product: subscribe the account to the product where it is not. Default ``[tenable] enable_product``.
     :param in_flight: calls at the same time, for each account and Region.
@@ -144,7 +144,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             assigned = self._assigned()
             if not 1 <= assigned.batch_size <= 100:
                 raise ConfigurationError(
-                    f"batch_size is {assigned.batch_size}; Security Hub takes 1 to 100 findings per call."
+                    f"batch_size is {assigned.batch_size}; Security Hub accepts 1 to 100 findings per call."
                 )
             run = RunFolder.of(context, self.staging_path)
             targets = self._targets(run, assigned)
@@ -173,8 +173,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         if not done:
             accounted_for = counts["accepted"] + sum(counts["rejected"].values())
             self.log.info(
-                "%s: %d of %d findings are accounted for after %g minutes. The worker slot is handed back; the import "
-                "goes on in %g seconds.",
+                "%s: %d of %d findings are accounted for after %g minutes. The worker slot is released; the import "
+                "resumes in %g seconds.",
                 self.title,
                 accounted_for,
                 work.findings,

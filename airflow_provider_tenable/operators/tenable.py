@@ -181,7 +181,7 @@ class TenableExportOperator(BaseOperator):
 
         if self._has_filters and self.filters is None:
             raise ConfigurationError(
-                f"The filters of {self.task_id} have no value: the task that makes them (plan_run in "
+                f"The filters of {self.task_id} have no value: the task that creates them (plan_run in "
                 "tenable_to_security_hub) was marked as success without having run, or its XCom was deleted. Nothing "
                 "was exported. Clear that task, together with the tasks after it."
             )
@@ -238,7 +238,7 @@ class TenableExportOperator(BaseOperator):
         parts = state.parts.values()
         records, size = sum(part.records for part in parts), sum(part.bytes for part in parts)
         self.log.info(
-            "The %s export %s is whole: %d records in %d chunks, %.1f MB.",
+            "The %s export %s is complete: %d records in %d chunks, %.1f MB.",
             self.export,
             state.uuid,
             records,
@@ -247,8 +247,8 @@ class TenableExportOperator(BaseOperator):
         )
         if kind_of(self.export).usually_some and not records and not self.filters:
             self.log.warning(
-                "Tenable exported no asset at all. The usual cause is an API user without 'Can View' on the assets: "
-                "Tenable leaves out what a user may not see, and says nothing."
+                "Tenable exported no assets at all. The usual cause is an API user without 'Can View' on the assets: "
+                "Tenable silently omits assets that a user may not see."
             )
         self._note_lineage(folder, records, size, len(parts))
         return {

@@ -43,7 +43,7 @@ def announce(context: Any, asset: Asset) -> None:
     ledger: Ledger = read_json(run.ledger)
     if ledger["dry_run"]:
         raise AirflowSkipException(
-            "dry_run: nothing was imported, so there is no event for those who wait for an import."
+            "dry_run: nothing was imported, so there is no event for DAGs that wait for an import."
         )
     context["outlet_events"][asset].extra = event_extra(run, ledger)
 

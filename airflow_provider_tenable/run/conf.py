@@ -41,7 +41,7 @@ def check_conf(context: Any, known: Collection[str]) -> None:
     ignored = [name for name in conf if name in names and (name not in params or params[name] != conf[name])]
     if ignored:
         raise ConfigurationError(
-            f"The run was given {_listed(ignored, [])}, but Airflow ignored that, since [core] "
+            f"The run was given {_listed(ignored, [])}, but Airflow ignored it because [core] "
             "dag_run_conf_overrides_params is False. Nothing was exported. "
             "Set the option to True, or trigger the DAG without params and set its defaults with [tenable] dag_params."
         )

@@ -60,9 +60,8 @@ def warn(dag_id: str) -> None:
     log.warning(
         "This is a dry run although its params do not ask for one: %s has not imported anything yet (Variable %s is "
         "not "
-        "set). Everything is exported, mapped and counted, the hubs are checked, and nothing is sent. The same goes "
-        "for "
-        "the next scheduled runs. Once the table in the log of the task report looks right, let the DAG send: %s",
+        "set). Everything is exported, mapped and counted, the hubs are checked, and nothing is sent. The same applies "
+        "to the next scheduled runs. Once the table in the log of the task report looks right, let the DAG send: %s",
         dag_id,
         watermark.variable_name(dag_id),
         how_to_send(dag_id),
@@ -95,7 +94,7 @@ def note_an_upgrade(run: RunFolder, *, mark: int | None, source: str) -> None:
 
 
 def check_source(run: RunFolder, source: str) -> None:
-    """Refuse to continue from a watermark that belongs to another Tenable, or to another user of it.
+    """Refuse to continue from a watermark that belongs to another Tenable instance or API user.
 
     What that one has delivered says nothing of this one: everything older than the watermark would be missing, and a
     user who sees less would move it past what the other one sees.
@@ -107,9 +106,8 @@ def check_source(run: RunFolder, source: str) -> None:
         return
     name = watermark.variable_name(run.dag_id)
     raise ConfigurationError(
-        f"The watermark in Variable {name} belongs to another Tenable, or to another user of it, than connection and "
-        "API "
-        f"keys lead to now. Nothing was exported. If they are wrong, correct the connection. To import everything from "
+        f"The watermark in Variable {name} belongs to another Tenable instance or API user than the connection leads "
+        "to now. Nothing was exported. If they are wrong, correct the connection. To import everything from "
         f"this one, delete the watermark: airflow variables delete {name}. If only the API user changed, and sees the "
         "same "
         f"assets, remove {run.sends}. Then clear the run."

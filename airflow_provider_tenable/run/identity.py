@@ -43,7 +43,7 @@ def difference(earlier: RunPlan, identity: Identity) -> str | None:
     assets = earlier.get("assets")
     source = before["source"] if before else assets["source"] if assets else None
     if source is not None and source != identity["source"]:
-        return "planned for another Tenable, or for another user of it"
+        return "planned for another Tenable instance or API user"
     if before and before["run_type"] != identity["run_type"]:
         return f"planned as a run of type {before['run_type']}"
     if before and before["interval"] != identity["interval"]:
@@ -66,7 +66,7 @@ def begin_again(run: RunFolder) -> None:
         if name not in keep:
             _remove_entry(run, name)
     if names(run.rejected_before):
-        log.info("What the earlier attempt had rejected is in %s.", run.rejected_before)
+        log.info("The rejected findings of the earlier attempt are in %s.", run.rejected_before)
 
 
 def _remove_entry(run: RunFolder, name: str) -> None:

@@ -126,14 +126,14 @@ def shard_manifests(run: RunFolder) -> list[ShardManifest]:
     planned = read_json(run.shards)
     if planned is None:
         raise StagingError(
-            f"{run.shards} is not there: the transform was not planned. Clear the run's tasks from plan_shards on."
+            f"{run.shards} is missing: the transform was not planned. Clear the run's tasks from plan_shards on."
         )
     manifests = []
     for index in range(planned["count"]):
         manifest = read_json(run.shard_manifest(index))
         if manifest is None:
             raise StagingError(
-                f"{run.shard_manifest(index)} is not there: shard {index} was not transformed. Clear its task."
+                f"{run.shard_manifest(index)} is missing: shard {index} was not transformed. Clear its task."
             )
         if fault := _fault_of(manifest):
             raise StagingError(
@@ -338,8 +338,8 @@ def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
     raise RejectedFindingsError(
         f"{rejected} of {of} findings were rejected, more than max_rejected_ratio {max_ratio:g} allows: {top}. The "
         "watermark stays. "
-        f"All of them are in {run.rejected}. Mend the cause and run again, or raise max_rejected_ratio to leave them "
-        "on record."
+        f"All of them are in {run.rejected}. Fix the cause and run again, or raise max_rejected_ratio to leave them on "
+        "record."
     )
 
 

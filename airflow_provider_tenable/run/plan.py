@@ -79,7 +79,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     defaults = _defaults_of(context)
     departing = departures(asked, defaults)
     if departing:
-        log.info("The watermark will stay: %s differ from the DAG's own defaults.", ", ".join(departing))
+        log.info("The watermark will not move: %s differ from the DAG's own defaults.", ", ".join(departing))
     held_back = not settings.dry_run and first_run.is_held_back(
         run,
         run_type=identity["run_type"],
@@ -139,9 +139,9 @@ def _earlier_plan(run: RunFolder, asked: dict[str, Any], identity: Identity) -> 
     if reason is None and (read_json(run.ledger) or {}).get("complete"):
         reason = "completed"
     if reason is None:
-        log.info("This run was planned before: it keeps its window, and continues with what it has staged.")
+        log.info("This run was planned before: it keeps its window, and continues with its staged files.")
         return earlier, True
-    kept = "It keeps its window, and exports again" if same_window else "It begins again"
+    kept = "It keeps its window, and exports again" if same_window else "It starts over"
     log.info("This run was %s before. %s.", reason, kept)
     begin_again(run)
     return (earlier if same_window else None), False
@@ -228,11 +228,11 @@ def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list
     try:
         usual = resolve(parse_destinations(defaults["destinations"]), _identify, "resource")
     except ConfigurationError as error:
-        log.info("The DAG's own destinations could not be used: %s", error)
+        log.info("The DAG's own destinations are not usable: %s", error)
         return []
     except TemporaryError as error:
         log.warning(
-            "The DAG's own destinations cannot be looked at now, so they count as serving every account: %s", error
+            "The DAG's own destinations cannot be checked now, so they are assumed to cover every account: %s", error
         )
         usual = [Destination(aws_conn_id=None, accounts=(), role_name="unknown")]
     built: list[dict[str, Any]] = msgspec.to_builtins(usual)

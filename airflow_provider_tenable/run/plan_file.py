@@ -74,7 +74,7 @@ def plan_of(run: RunFolder) -> RunPlan:
     plan: RunPlan | None = read_json(run.plan)
     if plan is None:
         raise StagingError(
-            f"{run.plan} is not there. Was the run's folder removed, or [tenable] staging_path changed since the run "
+            f"{run.plan} is missing. Was the run's folder removed, or [tenable] staging_path changed since the run "
             "began? Clear the run from plan_run on."
         )
     return plan

@@ -90,7 +90,7 @@ def plan_replay(context: Any) -> ReplayPlan:
     plan: RunPlan | None = read_json(source.plan)
     if plan is None:
         raise ConfigurationError(
-            f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that may be repeated: "
+            f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that can be repeated: "
             f"{quoted(names(source.dag_root)[-5:], 1_500)}."
         )
     # A replay that is run again starts over: delivering a finding twice changes nothing.
@@ -115,7 +115,7 @@ def plan_replay(context: Any) -> ReplayPlan:
         }
     staged = _stage_rejected(source, run)
     write_json(run.shards, {"count": 1, "exported": staged})
-    log.info("%d rejected findings of run %s are to be sent again.", staged, safe(source.run_id))
+    log.info("%d rejected findings of run %s will be sent again.", staged, safe(source.run_id))
     return result
 
 
@@ -171,7 +171,7 @@ def _has_rejected(run: RunFolder) -> bool:
             and next(rejected_lines(run), None) is not None
         )
     except StagingError as error:
-        log.warning("Run %s is passed over: %s", safe(run.run_id), error)
+        log.warning("Run %s is skipped: %s", safe(run.run_id), error)
         return False
 
 
@@ -179,8 +179,8 @@ def _staged(source: RunFolder, kind: str) -> StagedFolder:
     state = StagedExport(source.export(kind), kind).state()
     if state is None or not state.complete:
         raise StagingError(
-            f"The {kind} export of run {source.run_id} is not whole, or was removed after [tenable] retention_days, "
-            "so that it cannot be transformed again. "
+            f"The {kind} export of run {source.run_id} is incomplete, or was removed after [tenable] retention_days, "
+            "so it cannot be transformed again. "
             f"Run {source.dag_root.name} instead, with the param since."
         )
     return {
@@ -204,8 +204,8 @@ def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
     sendable = {key: line for key, (_, line) in newest.items() if key[:2] in via}
     if not sendable:
         raise ConfigurationError(
-            f"Run {source.run_id} has no findings that Security Hub refused. Records that could not be mapped need "
-            "transform=true, after the mapping is mended."
+            f"Run {source.run_id} has no findings that Security Hub rejected. For records that could not be mapped, "
+            "fix the mapping and set transform=true."
         )
     writer = FindingsWriter(run, 0)
     for (account, region, _), line in sorted(sendable.items()):

@@ -33,9 +33,9 @@ def report_run(context: Any) -> None:
     logging.getLogger("airflow.task").info("%s", report)
     if not complete:
         raise IncompleteRunError(
-            f"Run {safe(run.run_id)} is not complete, so it failed: the table above says how far it came. The "
-            "watermark "
-            "stays. Clear the tasks that failed or were skipped, or wait for the next run, which covers the same again."
+            f"Run {safe(run.run_id)} is not complete, so it failed: the table above shows how far it got. The "
+            "watermark stays. Clear the tasks that failed or were skipped, or wait for the next run, which covers the "
+            "same window again."
         )
 
 
@@ -77,7 +77,7 @@ def _ledger(run: RunFolder, plan: RunPlan) -> tuple[Ledger | None, str]:
         return _complete(run, plan, ledger)
     export = read_json(run.export("vulnerabilities") / MANIFEST)
     if not export or not export["complete"]:
-        return None, "NOT COMPLETE: the exports were not whole; nothing was imported, the watermark stays"
+        return None, "NOT COMPLETE: the exports were not complete; nothing was imported, the watermark stays"
     try:
         # Counted again: the ledger file may have been written before a task was cleared.
         return build_ledger(
@@ -93,16 +93,16 @@ def _complete(run: RunFolder, plan: RunPlan, ledger: Ledger) -> tuple[Ledger, st
         counted = build_ledger(run, plan, exported=ledger["exported"])
         check_sums(counted)
     except TenableProviderError as error:
-        return ledger, f"NOT COMPLETE any more, although the run was: {error}"
+        return ledger, f"NO LONGER COMPLETE: {error}"
     if sums_of(counted) != sums_of(ledger):
-        return counted, "NOT COMPLETE any more, although the run was: what is on record has changed since"
+        return counted, "NO LONGER COMPLETE: the run's files have changed since it completed"
     return ledger, _COMPLETE
 
 
 def _held_back_rows(plan: RunPlan) -> Iterator[tuple[str, object]]:
     """Why a run that nobody asked to be dry was dry, and how to let the DAG send."""
     if plan.get("held_back"):
-        yield "Why a dry run", "a scheduled run, and this DAG has imported nothing yet"
+        yield "Why a dry run", "a scheduled run, and this DAG has not imported anything yet"
         yield "To let it send", "trigger it once with dry_run off,"
         yield "", "or set [tenable] first_scheduled_run = send"
 
@@ -135,14 +135,14 @@ def _export_rows(run: RunFolder) -> Iterator[tuple[str, object]]:
             records = sum(part["records"] for part in state["parts"].values())
             yield (
                 f"Staged {kind}",
-                f"{records:,} in {len(state['parts'])} chunks ({'whole' if state['complete'] else 'not whole'})",
+                f"{records:,} in {len(state['parts'])} chunks ({'complete' if state['complete'] else 'incomplete'})",
             )
 
 
 def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     yield "Exported records", ledger["exported"]
     if ledger["unparked"]:
-        yield "Parked before, tried again", ledger["unparked"]
+        yield "Parked before, retried", ledger["unparked"]
     waiting = ledger.get("waiting", {})
     for reason, count in ledger["skipped"].items():
         yield f"  skipped: {reason}", count
@@ -150,7 +150,7 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
             yield "    of these kept until the asset is known", waiting[reason]
     yield from _unserved_rows(ledger.get("unserved", {}))
     if ledger["parked"]:
-        yield "  parked: asset not there yet", ledger["parked"]
+        yield "  parked: asset missing so far", ledger["parked"]
     yield "Findings", ledger["findings"]
     for account, counts in ledger["severities"].items():
         for severity in _ORDER:

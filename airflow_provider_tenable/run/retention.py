@@ -51,7 +51,7 @@ def remove_old_runs(context: Any, *, tenable_conn_id: str = "tenable_default") -
                 removed.append(name)
         except (StagingError, OSError) as error:
             # One run that cannot be read or removed must not keep the files of all others.
-            log.warning("The clean-up passes over run %s, which keeps its files: %s", safe(name), safe(error))
+            log.warning("The clean-up skips run %s, which keeps its files: %s", safe(name), safe(error))
     garbage.remove_unneeded_parts(run)
     if is_local(run.root):
         free = shutil.disk_usage(run.dag_root.path).free

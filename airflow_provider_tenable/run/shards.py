@@ -21,7 +21,7 @@ def plan_transform(parts: int, *, parked: bool = False) -> list[ShardTask]:
     largest = conf.getint("core", "max_map_length")
     if largest < 1 + parked:
         raise ConfigurationError(
-            f"[core] max_map_length is {largest}; the transform takes {1 + parked} mapped tasks at least. Raise it, "
+            f"[core] max_map_length is {largest}; the transform needs at least {1 + parked} mapped tasks. Raise it, "
             "and clear the task."
         )
     count = max(1, min(config.get("transform_shards"), parts, largest - parked))

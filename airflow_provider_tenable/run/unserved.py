@@ -58,7 +58,7 @@ _ADVICE = {
     OTHER_PARTITION: "add a destination whose connection and Region belong to the partition of these resources (such "
     "as aws-us-gov or aws-cn)",
     NOT_REACHABLE: "give the destination a role_name, and create that role in the account",
-    NO_REGION: "look at these assets in Tenable: they have no AWS Region",
+    NO_REGION: "check these assets in Tenable: they have no AWS Region",
     NO_ACCOUNT: "set up Tenable's AWS connector for the accounts of these instances",
 }
 
@@ -88,12 +88,12 @@ def check_served(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
 def _refuse_nothing(plan: RunPlan) -> None:
     settings = plan["settings"]
     raise UnservedError(
-        "Tenable exported no vulnerability at all, although this run asked for all of them with severities "
+        "Tenable exported no vulnerabilities at all, although this run requested all of them with severities "
         f"{', '.join(settings['severities'])} and states {', '.join(settings['states'])}. Usual causes: the API user "
-        "lacks 'Can View' on the assets, and Tenable leaves out what a user may not see; the connection's keys belong "
+        "lacks 'Can View' on the assets, and Tenable omits what a user may not see; the connection's keys belong "
         "to "
         "another container; nothing was scanned yet. Nothing was imported, and the watermark stays. If there really is "
-        "nothing, set [tenable] max_unserved_ratio = 1, or begin with the param since."
+        "nothing to import, set [tenable] max_unserved_ratio = 1, or trigger the DAG with the param since."
     )
 
 
@@ -123,17 +123,15 @@ def _check_connector(ledger: Ledger, run: RunFolder) -> None:
             if ACCOUNT.fullmatch(row.owner_id or ""):
                 return
     except StagingError as error:
-        log.warning("Whether any asset has an AWS account is not known: %s", error)
+        log.warning("Cannot determine whether any asset has an AWS account: %s", error)
         return
     raise UnservedError(
         f"None of the {assets:,} assets that Tenable exports has an AWS account, so none of {records:,} records could "
-        "be "
-        "brought to Security Hub. The watermark stays. Usual causes: Tenable's AWS connector is not set up (Settings > "
-        "Cloud Connectors), or the API user has no Can View on the assets that it brings. Set it up, and run the DAG "
-        "again "
-        "once it has synchronised. If your assets are not in AWS on purpose, set non_ec2_assets=other to import them "
-        "all "
-        "the same, or [tenable] max_unserved_ratio = 1."
+        "be imported into Security Hub. The watermark stays. Usual causes: Tenable's AWS connector is not set up "
+        "(Settings > "
+        "Cloud Connectors), or the API user has no Can View on its assets. Set it up, and run the DAG again once it "
+        "has synchronised. If your assets are not in AWS on purpose, set non_ec2_assets=other to import them anyway, "
+        "or [tenable] max_unserved_ratio = 1."
     )
 
 
@@ -152,8 +150,8 @@ def _check_accounts(
         counted = _unserved_instances(run, plan)
         if counted is not None and counted[0] <= ratio * counted[1]:
             log.warning(
-                "%d of %d records of AWS assets found no destination (%s), but only %d of all %d instances that "
-                "Tenable knows are without one.",
+                "%d of %d records of AWS assets have no destination (%s), but only %d of all %d instances that Tenable "
+                "knows are affected.",
                 unserved,
                 unserved + served,
                 named,
@@ -163,10 +161,10 @@ def _check_accounts(
     reasons = {reason for found in accounts.values() for reason in found} | ({NO_ACCOUNT} if without_account else set())
     advice = "; ".join(_ADVICE.get(reason, f"look up {reason} in mapping.md") for reason in sorted(reasons))
     raise UnservedError(
-        f"{unserved:,} of {unserved + served:,} records of AWS assets found no destination, more than [tenable] "
-        f"max_unserved_ratio {ratio:g} allows: {named}. What has a destination was delivered; the watermark stays. "
-        f"What to do: {advice}. Then clear the run. If these are left out on purpose, set [tenable] max_unserved_ratio "
-        "higher; 1 accepts everything."
+        f"{unserved:,} of {unserved + served:,} records of AWS assets have no destination, more than [tenable] "
+        f"max_unserved_ratio {ratio:g} allows: {named}. Findings with a destination were delivered; the watermark "
+        f"stays. What to do: {advice}. Then clear the run. If you leave them out on purpose, raise [tenable] "
+        "max_unserved_ratio; 1 accepts everything."
     )
 
 
@@ -202,7 +200,7 @@ def _unserved_instances(run: RunFolder, plan: RunPlan) -> tuple[int, int] | None
                 served[key] = not isinstance(route, str) or route in CHOSEN or (of_own and route == NOT_CONFIGURED)
             counts[served[key]] += 1
     except StagingError as error:
-        log.warning("How many instances have no destination is not known: %s", error)
+        log.warning("Cannot determine how many instances have no destination: %s", error)
         return None
     return counts[False], counts.total()
 

@@ -156,7 +156,8 @@ def plan_window(
         start, end = interval
         if start is None or end is None or start >= end:
             raise ConfigurationError(
-                "This backfill's data interval is empty, so it covers nothing. Use the DAG's own interval timetable, "
+                "This backfill's data interval is empty, so it does not cover anything. Use the DAG's own interval "
+                "timetable, "
                 "or give since and until."
             )
         return Window(BACKFILL, max(int(start), EVERYTHING), int(end), True, watermark)
@@ -192,20 +193,20 @@ def next_watermark(
     if window.kind == BACKFILL:
         return None, "stays: a backfill never moves it"
     if narrowed:
-        return None, "stays: the run's params deliver less than the DAG's own defaults, or otherwise"
+        return None, "stays: the run's params deliver less than the DAG's own defaults, or deliver it differently"
     if window.kind == WINDOW and window.since > EVERYTHING:
         # `since` looks at the time of the scan. What was published late, recast or accepted in between has an older
         # one: it is not in the window.
-        return None, "stays: a window by scan time may lack what was published late; the next incremental run covers it"
+        return None, "stays: a window by scan time may miss what was published late; the next incremental run covers it"
     if current is None and window.since > EVERYTHING:
         return (
             None,
-            "stays unset: the watermark was removed while the run worked, and nothing before its window is sure",
+            "stays unset: the watermark was removed during the run, so nothing before the run's window is certain",
         )
     if current is not None and window.since > max(current, EVERYTHING):
-        return None, f"stays: it was set back to {_iso(current)} while the run worked, before this window"
+        return None, f"stays: it was set back to {_iso(current)} during the run, before this window"
     if current is not None and target <= current:
-        return None, "stays: it is already as late as this window's end"
+        return None, "stays: it is already at or after the end of this window"
     return target, f"moves to {_iso(target)}"
 
 
@@ -240,9 +241,9 @@ def check_not_hidden(dag_id: str) -> None:
     name = variable_name(dag_id)
     if place := defined_outside_database(name):
         raise ConfigurationError(
-            f"Variable {name} is defined by {place}, which hides the one that a run sets: the watermark could never "
-            "move. Nothing was exported. "
-            "Remove it there. To begin at a chosen moment, set it in Airflow's database: airflow variables set "
+            f"Variable {name} is defined by {place}, which overrides the value that a run sets: the watermark could "
+            "never move. Nothing was exported. Remove it there. To start at a chosen time, set it in Airflow's "
+            "database: airflow variables set "
             f"{name} 1790000000."
         )
 
@@ -258,9 +259,8 @@ def write_watermark(dag_id: str, value: int) -> None:
     Variable.set(name, str(value))
     if read_watermark(dag_id) != str(value):
         raise ConfigurationError(
-            f"Variable {name} was set to {value} but reads otherwise: the environment or a secrets backend defines it "
-            "too. "
-            "Remove it there; the watermark must live in Airflow's database."
+            f"Variable {name} was set to {value} but reads differently: the environment or a secrets backend also "
+            "defines it. Remove it there; the watermark must be stored in Airflow's database."
         )
 
 

@@ -140,7 +140,7 @@ def read_group(run: RunFolder, number: int) -> list[Target]:
     group = read_json(path)
     if group is None:
         raise StagingError(
-            f"{path} is not there: the imports were not planned. Clear the run's tasks from plan_imports on."
+            f"{path} is missing: the imports were not planned. Clear the run's tasks from plan_imports on."
         )
     try:
         targets = msgspec.convert(group["targets"], list[Target])

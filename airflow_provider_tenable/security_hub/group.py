@@ -249,7 +249,7 @@ class GroupImport:
         told = " ".join(f"{name}: {_words_of(error)}" for name, error in list(failed.items())[:_TOLD])
         more = "" if len(failed) <= _TOLD else f" The log has the errors of the other {len(failed) - _TOLD} too."
         text = (
-            f"{len(failed)} of {len(self.targets)} destinations failed, {finished} are delivered. Failed: "
+            f"{len(failed)} of {len(self.targets)} destinations failed, {finished} were delivered. Failed: "
             f"{', '.join(failed)}. {told}{more}"
         )
         only_the_user_can_mend = all(isinstance(error, ConfigurationError) for error in failed.values())

@@ -145,10 +145,9 @@ class FindingsImport:
             _, code, message = outcome.rejected[-1]
             self._refuses_all = True
             raise ConfigurationError(
-                f"Security Hub refused each of the first {refused} findings, the last with "
-                f"{safe(code, LONGEST_CODE)}: {safe(message, LONGEST_MESSAGE)} The import was stopped; the refused "
-                "findings are "
-                f"in {self.receipts.run.rejected}. Mend the cause, then clear this task."
+                f"Security Hub rejected all of the first {refused} findings, the last with "
+                f"{safe(code, LONGEST_CODE)}: {safe(message, LONGEST_MESSAGE)} The import was stopped; the rejected "
+                f"findings are in {self.receipts.run.rejected}. Fix the cause, then clear this task."
             )
 
     def _close(self) -> None:

@@ -110,7 +110,7 @@ class Receipts:
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise StagingError(
                 f"The receipts {self.path} are damaged ({safe(error)}). Remove the file and clear the import: "
-                "findings that are sent again change nothing."
+                "sending findings again does not change anything."
             ) from error
 
     @property

@@ -54,7 +54,7 @@ IMPORT, ASSUME_ROLE = "BatchImportFindings", "AssumeRole"
 FINDING = "FailedFindings"
 
 _CAUSES = (
-    "Security Hub CSPM answers so when (1) the credentials are not of the findings' account, (2) the hub is in "
+    "Security Hub CSPM returns this error if (1) the credentials are not of the findings' account, (2) the hub is in "
     "another Region than the product's ARN, "
     "(3) the product is not subscribed in that account and Region, or (4) IAM does not allow "
     "securityhub:BatchImportFindings on the product's ARN."
@@ -64,8 +64,8 @@ _TRUST = (
     "caller may sts:AssumeRole on it."
 )
 _CLOCK = (
-    "The worker's clock is wrong, or the request was held up on its way: AWS takes signatures of the last "
-    "minutes only. Synchronise the clock (NTP)."
+    "The worker's clock is wrong, or the request was delayed: AWS accepts only signatures of the last minutes. "
+    "Synchronise the clock (NTP)."
 )
 _OTHER_KEY = "The secret key does not belong to the access key."
 _UNKNOWN_KEY = (
@@ -73,15 +73,15 @@ _UNKNOWN_KEY = (
     "and the Region."
 )
 _HUB_OFF = (
-    "Security Hub CSPM is not switched on in that account and Region. Enable it there, or route the findings elsewhere."
+    "Security Hub CSPM is not enabled in that account and Region. Enable it there, or route the findings elsewhere."
 )
 _FOREIGN = (
-    "This answer is not from AWS: something on the way, such as a proxy, a firewall or a login page, gave it instead. "
-    "Check the proxy settings of the worker and the connection's endpoint_url."
+    "This response is not from AWS: it comes from a proxy, a firewall or a login page. Check the proxy settings of the "
+    "worker and the connection's endpoint_url."
 )
 _POLICIES = {
     "service control policy": "A service control policy (SCP) of the AWS organization denies this. Ask its "
-    "administrators; the role's own policy cannot help.",
+    "administrators; changing the role's own policy does not help.",
     "resource control policy": "A resource control policy (RCP) of the AWS organization denies this. Ask its "
     "administrators.",
     "VPC endpoint policy": "The policy of the VPC endpoint denies this. Allow the action there, for this principal "
@@ -173,7 +173,7 @@ ANSWERS: tuple[Answer, ...] = (
     Answer(
         STOP,
         ("OptInRequired", "RegionDisabledException"),
-        hint="The account has not enabled this Region, or STS in it. Enable it, or leave the Region out.",
+        hint="The account has not enabled this Region, or STS in it. Enable it, or omit the Region.",
     ),
     Answer(STOP, _UNSIGNED, message=re.compile("expired|not yet current", re.I), hint=_CLOCK),
     Answer(STOP, ("RequestTimeTooSkewed",), hint=_CLOCK),
@@ -187,7 +187,7 @@ ANSWERS: tuple[Answer, ...] = (
             "MissingAuthenticationToken",
             "MissingAuthenticationTokenException",
         ),
-        hint="The request arrived without a usable signature: does a proxy on the way remove headers? Check the "
+        hint="The request arrived without a usable signature: does a proxy remove headers? Check the "
         "credentials and the connection's config_kwargs.",
     ),
     # Without a code of AWS: by the status alone.
@@ -210,7 +210,7 @@ ANSWERS: tuple[Answer, ...] = (
         STOP,
         ("InvalidAccess",),
         operation=FINDING,
-        hint="Security Hub CSPM was switched off, or the product unsubscribed, in that account and Region.",
+        hint="Security Hub CSPM was disabled, or the product unsubscribed, in that account and Region.",
     ),
 )
 

@@ -133,13 +133,13 @@ class BatchSender:
         adds_up = failures == len(failed) and isinstance(successes, int) and 0 <= successes <= len(items) - len(failed)
         if not adds_up or not failed.keys() <= {item.id for item in items}:
             raise TemporaryError(
-                f"Security Hub's answer does not add up: FailedCount {safe(failures, 40)}, SuccessCount "
+                f"Security Hub's response does not add up: FailedCount {safe(failures, 40)}, SuccessCount "
                 f"{safe(successes, 40)}, but {len(failed)} failed findings of a "
                 f"batch of {len(items)}."
             )
         if ignored := len(items) - len(failed) - int(successes or 0):
             log.info(
-                "Security Hub CSPM ignored %d of %d findings: it has them already, as new or newer.",
+                "Security Hub CSPM ignored %d of %d findings: it already has the same or a newer version.",
                 ignored,
                 len(items),
             )
@@ -179,7 +179,7 @@ class BatchSender:
         def give_up(state: RetryCallState) -> dict[str, Any]:
             failure = state.outcome.exception() if state.outcome else None
             raise TemporaryError(
-                f"Security Hub CSPM did not take a batch in {self.retry_seconds:.0f} seconds and "
+                f"Security Hub CSPM did not accept a batch in {self.retry_seconds:.0f} seconds and "
                 f"{state.attempt_number} attempts. {safe(failure, LONGEST_MESSAGE)}"
             )
 

@@ -64,8 +64,8 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
             path.fs.pipe_file(path.path, data)
         except OSError as error:
             raise StagingError(
-                f"Cannot write {path}: {words_of(error)}. Look at the bucket's name and at what the connection is "
-                "allowed there, and clear the task."
+                f"Cannot write {path}: {words_of(error)}. Check the bucket's name and the connection's permissions "
+                "there, and clear the task."
             ) from error
         return
     target = path.path
@@ -89,9 +89,8 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
 def _not_ours(what: str, path: ObjectStoragePath, error: OSError) -> StagingError:
     return StagingError(
         f"Cannot {what} {path.path}: {error.strerror or error} for this task's OS user (uid {os.geteuid()}). "
-        "Staged files are for one user alone: run all of Airflow's components, and tasks with run_as_user, as the "
-        "user who "
-        "owns [tenable] staging_path, or change the owner of what is there. Then clear the task."
+        "Staged files are readable by one user only: run all of Airflow's components, and tasks with run_as_user, as "
+        "the user who owns [tenable] staging_path, or change the owner of the existing files. Then clear the task."
     )
 
 
@@ -134,7 +133,7 @@ def open_whole(path: ObjectStoragePath) -> IO[bytes]:
 
 def _unreadable(path: ObjectStoragePath, error: OSError) -> StagingError:
     if isinstance(error, FileNotFoundError):
-        return StagingError(f"The staged file {path} is gone. Clear the run's tasks from the export on.")
+        return StagingError(f"The staged file {path} is missing. Clear the run's tasks from the export on.")
     if isinstance(error, PermissionError) and is_local(path):
         return _not_ours("read", path, error)
     return StagingError(f"Cannot read {path}: {words_of(error)}. Correct that, and clear the task.")
@@ -173,7 +172,7 @@ def read_json(path: ObjectStoragePath) -> Any:
         value = msgspec.json.decode(data)
         # One digit that flips would still be JSON: another end of the window, another number of records.
         if isinstance(value, dict) and value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
-            raise ValueError("its checksum is another")
+            raise ValueError("its checksum does not match")
     # msgspec's own error is a ValueError only in its newer releases.
     except (ValueError, msgspec.DecodeError) as error:
         raise DamagedFileError(

@@ -47,9 +47,7 @@ class RunFolder:
     def __init__(self, base: str, dag_id: str, run_id: str) -> None:
         for name in (dag_id, run_id):
             if name in ("", ".", "..", *self.RESERVED) or "/" in name or "\0" in name:
-                raise ConfigurationError(
-                    f"{name!r} cannot be the name of a staging folder. Give the run another run_id."
-                )
+                raise ConfigurationError(f"{name!r} cannot be the name of a staging folder. Use another run_id.")
         self._base = base
         self.dag_root = open_path(base) / dag_id
         self.root = self.dag_root / run_id

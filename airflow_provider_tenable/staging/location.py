@@ -50,9 +50,9 @@ def _from_the_root(uri: str) -> str:
     path = os.path.expanduser(parts["path"])
     if not os.path.isabs(path):
         raise ConfigurationError(
-            f"The staging path {uri!r} is relative, and would be another folder for every process. "
-            "Write it from the root on, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home "
-            "of the user that runs Airflow."
+            f"The staging path {uri!r} is relative, so it would be a different folder for every process. Make it "
+            "absolute, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home directory of the "
+            "user that runs Airflow."
         )
     return f"{parts['scheme'] or ''}{path}"
 

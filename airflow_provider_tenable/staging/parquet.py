@@ -70,6 +70,6 @@ def read_table(
             pa.BufferReader(content_of(part)), columns=wanted, use_threads=False, page_checksum_verification=True
         )
     except FileNotFoundError as error:
-        raise StagingError(f"The staged part {part} is gone. {advice}") from error
+        raise StagingError(f"The staged part {part} is missing. {advice}") from error
     except (pa.ArrowException, OSError) as error:
         raise StagingError(f"The staged part {part} is damaged ({safe(error)}). {advice}") from error

@@ -39,8 +39,7 @@ def keep_private(folder: str) -> None:
         if mode & _OTHERS:
             log.warning(
                 "Other OS users can open the staging folder %s (mode %04o), and this task's user (uid %d) cannot "
-                "change "
-                "that. Set its mode to 0700, or have the file system mounted with such modes.",
+                "change that. Set its mode to 0700, or mount the file system with such modes.",
                 folder,
                 mode,
                 os.geteuid(),

@@ -70,11 +70,11 @@ def _unpacked(file: IO[bytes], block_bytes: int) -> Iterator[bytes]:
 
     size = file.seek(0, io.SEEK_END) - _TRAILER.size
     if size < 0:
-        raise EOFError("the file is cut off")
+        raise EOFError("the file is truncated")
     file.seek(size)
     magic, skipped, crc, length = _TRAILER.unpack(file.read(_TRAILER.size))
     if (magic, skipped) != (_SKIPPABLE, _SKIPPED):
-        raise EOFError("its end is not there")
+        raise EOFError("its end is missing")
     found = 0
     with pa.CompressedInputStream(pa.PythonFile(file, mode="r").get_stream(0, size), "zstd") as stream:
         while block := stream.read(block_bytes):
@@ -82,7 +82,7 @@ def _unpacked(file: IO[bytes], block_bytes: int) -> Iterator[bytes]:
             length -= len(block)
             yield block
     if length or found != crc:
-        raise ValueError("its checksum is another")
+        raise ValueError("its checksum does not match")
 
 
 def _gunzipped(file: IO[bytes], block_bytes: int) -> Iterator[bytes]:
@@ -94,9 +94,9 @@ def _gunzipped(file: IO[bytes], block_bytes: int) -> Iterator[bytes]:
         compressed = compressed or file.read(_GZIP_PIECE_BYTES)
         block = decompressor.decompress(compressed, block_bytes)
         if not (compressed or block or decompressor.eof):
-            raise EOFError("the file is cut off")
+            raise EOFError("the file is truncated")
         compressed = decompressor.unconsumed_tail
         if block:
             yield block
     if decompressor.unused_data or file.read(1):
-        raise ValueError("something follows its end")
+        raise ValueError("there is data after its end")

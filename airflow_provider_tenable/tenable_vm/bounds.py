@@ -90,12 +90,12 @@ class BoundedBody(io.IOBase):
             if self._cut:
                 return piece[: len(piece) - (self._size - self._largest)]
             raise ConfigurationError(
-                f"An answer of {self._host} has more than {self._largest / 1e6:.0f} MB and was broken off. "
+                f"A response of {self._host} has more than {self._largest / 1e6:.0f} MB and was aborted. "
                 "Ask for less at a time (an export: for fewer assets in a chunk), or check that the URL is Tenable's."
             )
         if piece and self._waited > LONGEST_ANSWER_SECONDS + self._size * _SECONDS_PER_BYTE:
             self._break_off()
-            raise requests.exceptions.ReadTimeout(f"the answer was not complete after {self._waited:.0f} seconds")
+            raise requests.exceptions.ReadTimeout(f"the response was not complete after {self._waited:.0f} seconds")
         return piece
 
     def read(self, amt: int | None = None, decode_content: bool | None = None, cache_content: bool = False) -> bytes:

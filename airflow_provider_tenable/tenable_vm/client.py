@@ -60,7 +60,7 @@ class _BrokenBodyError(Exception):
 def _report_broken_body(state: RetryCallState) -> None:
     broken = state.outcome and state.outcome.exception()
     if isinstance(broken, _BrokenBodyError):
-        log.warning("The answer to %s broke off (%s): asking again.", broken.path, _short(broken.error))
+        log.warning("The response to %s was cut off (%s): trying again.", broken.path, _short(broken.error))
 
 
 class TenableApi:
@@ -97,9 +97,9 @@ class TenableApi:
         return http_date(headers.get("Date"))
 
     def _session(self) -> tuple[dict[str, Any], Mapping[str, str]]:
-        session, headers = self._answer("ask who we are", self._client.get, "session")
+        session, headers = self._answer("identify the user", self._client.get, "session")
         if not isinstance(session, dict):
-            raise TemporaryError("Tenable's answer to the question who we are is no JSON object.")
+            raise TemporaryError("Tenable's response about the user is not a JSON object.")
         return session, headers
 
     def start(self, kind: str, body: dict[str, Any]) -> str:
@@ -111,21 +111,20 @@ class TenableApi:
         answer = self._json(what, self._client.post, kind_of(kind).start_path, json=body, starting=True)
         job = answer.get("export_uuid") if isinstance(answer, dict) else None
         if not isinstance(job, str) or not job:
-            raise TemporaryError(f"Tenable's answer to the request to {what} holds no export_uuid.")
+            raise TemporaryError(f"Tenable's response to the request to {what} contains no export_uuid.")
         if not is_uuid(job):
             # It would become part of URLs and of file names.
             raise TemporaryError(
-                f"Tenable's answer to the request to {what} has the export_uuid {safe(job, 80)!r}, which is not a UUID."
+                f"Tenable's response to the request to {what} contains the export_uuid {safe(job, 80)!r}, which is not "
+                "a UUID."
             )
         return job
 
     def status(self, kind: str, job_uuid: str) -> JobStatus:
         """The state of a job."""
-        answer = self._json(
-            f"look at {kind} export {job_uuid}", self._client.get, f"{_job_path(kind, job_uuid)}/status"
-        )
+        answer = self._json(f"poll {kind} export {job_uuid}", self._client.get, f"{_job_path(kind, job_uuid)}/status")
         if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
-            raise TemporaryError(f"Tenable's answer on {kind} export {job_uuid} holds no status.")
+            raise TemporaryError(f"Tenable's response about {kind} export {job_uuid} contains no status.")
         if answer["status"].strip().upper() == "FINISHED" and not isinstance(answer.get("chunks_available"), list):
             # An empty result is an empty list. Anything else does not say what has been exported.
             raise TemporaryError(
@@ -158,7 +157,7 @@ class TenableApi:
         if strange:
             self._report_once(
                 "jobs",
-                "Tenable lists %s exports whose ids are not UUIDs, such as %r. They are left alone.",
+                "Tenable lists %s exports whose ids are not UUIDs, such as %r. They are ignored.",
                 kind,
                 safe(strange[0], 80),
             )
@@ -188,7 +187,7 @@ class TenableApi:
             raise ChunkNotReadyError(str(error)) from error
         if body == b"" and not {"content-length", "transfer-encoding"} & {name.lower() for name in headers}:
             # A connection that dies within the head looks like this too. Empty is only what says that it is.
-            raise TemporaryError(f"Cannot {what}: Tenable's answer broke off.")
+            raise TemporaryError(f"Cannot {what}: Tenable's response was cut off.")
         return body
 
     def cancel(self, kind: str, job_uuid: str) -> None:
@@ -215,8 +214,8 @@ class TenableApi:
             # Asset access differs from asset to asset, so one that is hidden says nothing about the others.
             self._report_once(
                 "hidden asset",
-                "%s The records of this asset are parked, and those of others that are hidden like it, without a "
-                "further message.",
+                "%s The records of this asset are parked. Those of other hidden assets are parked without a further "
+                "message.",
                 error,
             )
             return None
@@ -225,9 +224,9 @@ class TenableApi:
         if not same_uuid(answer.get("id"), asset_id):
             self._report_once(
                 "asset",
-                "Tenable was asked for asset %s and answers with asset %r. The answer is not used, and the records "
-                "of the asset are parked. "
-                "Further answers of this kind are not logged. A proxy that caches answers can cause this.",
+                "Tenable was asked for asset %s but returned asset %r. The response is not used, and the records of "
+                "the asset are parked. Further responses of this kind are not logged. A proxy that caches responses "
+                "can cause this.",
                 asset_id,
                 safe(answer.get("id"), 80),
             )
@@ -252,7 +251,7 @@ class TenableApi:
         try:
             return json.loads(data), headers
         except (ValueError, RecursionError):
-            raise TemporaryError(f"Cannot {what}: Tenable's answer is not JSON.") from None
+            raise TemporaryError(f"Cannot {what}: Tenable's response is not JSON.") from None
 
     def _read(
         self, read: Callable[[requests.Response], _T], request: Callable[..., requests.Response], path: str, **body: Any
@@ -289,26 +288,28 @@ class TenableApi:
             raise self._sorted(what, error, starting=starting) from None
         except requests.exceptions.SSLError as error:
             raise ConfigurationError(
-                f"Cannot {what}: the TLS certificate that {self._client._url} shows is not accepted ({_short(error)}). "
+                f"Cannot {what}: the TLS certificate of {self._client._url} is not trusted ({_short(error)}). "
                 f"Set extra 'verify' of {self._name} to the path of the CA bundle that signs it."
             ) from None
         except requests.exceptions.ProxyError as error:
             raise TemporaryError(
-                f"Cannot {what}: the proxy of {self._name} does not answer ({_short(error)})."
+                f"Cannot {what}: the proxy of {self._name} does not respond ({_short(error)})."
             ) from None
         except requests.exceptions.RequestException as error:
             raise TemporaryError(
-                f"Cannot {what}: {self._client._url} is not reachable ({_short(error)}). Check the URL of "
-                f"{self._name} and the way there."
+                f"Cannot {what}: {self._client._url} is not reachable ({_short(error)}). Check the URL of {self._name} "
+                "and the network path."
             ) from None
         except OSError as error:
             # requests says so, and not in an error of its own, where the bundle or a client certificate is not there.
             raise ConfigurationError(
-                f"Cannot {what}: a file that the TLS settings name cannot be read ({type(error).__name__}). "
+                f"Cannot {what}: a file named in the TLS settings cannot be read ({type(error).__name__}). "
                 f"Extra 'verify' of {self._name} must be true, false, or the path of a CA bundle on the workers."
             ) from None
         except ValueError as error:
-            raise TemporaryError(f"Cannot {what}: Tenable's answer cannot be read ({type(error).__name__}).") from None
+            raise TemporaryError(
+                f"Cannot {what}: Tenable's response cannot be read ({type(error).__name__})."
+            ) from None
 
     def _sorted(self, what: str, error: APIError, *, starting: bool) -> TenableProviderError:
         response = error.response
@@ -321,10 +322,10 @@ class TenableApi:
             job = UUID.search(text)
             if status == 409 or "duplicate" in text.lower():
                 return DuplicateExportError(
-                    f"Cannot {what}: Tenable runs one with the same filters.", job[0] if job else None
+                    f"Cannot {what}: Tenable is already running one with the same filters.", job[0] if job else None
                 )
         kind = ExportLimitError if starting and status == 429 else rule_of(status).error
-        message = f"Cannot {what}: Tenable answers {status} {safe(response.reason or '', 100)}".rstrip()
+        message = f"Cannot {what}: Tenable returned {status} {safe(response.reason or '', 100)}".rstrip()
         if status == 401:
             message += (
                 f". The API keys of {self._name} are not valid (any more). Generate a pair for the API user "
@@ -332,20 +333,20 @@ class TenableApi:
             )
         elif status == 403:
             message += (
-                f". The user behind {self._name} may not do this. It needs 'Can View' on the assets, and the right "
+                f". The API user of {self._name} lacks permission for this. It needs 'Can View' on the assets, and the "
+                "right "
                 f"to export "
                 "(role Basic or higher; on FedRAMP, assets need an administrator)"
             )
         elif _KEYS.search(text):
-            message += ", and repeats the request with its keys, which are not shown"
+            message += ", and the response repeats the request with its keys, which are not shown"
         elif "html" not in response.headers.get("Content-Type", "") and text.strip():
             message += f": {safe(text)}"
         if kind is DuplicateExportError and not starting:
             kind = TemporaryError
         if kind is ExportLimitError:
             message += (
-                ". Tenable runs at most 10 exports of a container at a time, and those of other tools and "
-                "people count too"
+                ". Tenable runs at most 10 exports of a container at a time, including those of other tools and people"
             )
         return kind(message + ".")
 
@@ -353,9 +354,7 @@ class TenableApi:
 def _job_path(kind: str, job_uuid: str) -> str:
     """The path of a job. :raises ExportNotFoundError: its id is not a UUID, so Tenable cannot know it."""
     if not is_uuid(job_uuid):
-        raise ExportNotFoundError(
-            f"Tenable has no {kind} export {safe(job_uuid, 80)!r}: the id of an export is a UUID."
-        )
+        raise ExportNotFoundError(f"Tenable has no {kind} export {safe(job_uuid, 80)!r}: an export id must be a UUID.")
     return f"{kind_of(kind).path}/{job_uuid}"
 
 
@@ -368,9 +367,7 @@ def _ids(value: Any) -> frozenset[int]:
     try:
         return frozenset(_chunk_id(item) for item in value or [])
     except (TypeError, ValueError):
-        raise TemporaryError(
-            f"Tenable's answer on an export lists chunks that cannot be read: {safe(value, 100)}."
-        ) from None
+        raise TemporaryError(f"Tenable's response about an export lists invalid chunks: {safe(value, 100)}.") from None
 
 
 def _chunk_id(item: Any) -> int:
@@ -379,7 +376,7 @@ def _chunk_id(item: Any) -> int:
         return int(item)
     if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < _MOST_CHUNKS:
         return item
-    raise ValueError("not the id of a chunk")
+    raise ValueError("not a chunk id")
 
 
 def _counted_chunks(answer: dict[str, Any], lost: int) -> int:

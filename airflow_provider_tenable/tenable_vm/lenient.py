@@ -101,7 +101,7 @@ def _convert(value: Any, wanted: Any, path: str) -> Any:
                 converted = _or_none(value, option, path)
                 if converted is not None:
                     return converted
-        raise ValueError("no type that it may have fits")
+        raise ValueError("none of the allowed types fits")
     try:
         return msgspec.convert(value, wanted, strict=False)
     except msgspec.ValidationError as error:

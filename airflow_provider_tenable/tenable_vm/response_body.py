@@ -70,7 +70,7 @@ def _bounded(response: requests.Response, largest: int) -> Iterator[bytes]:
         size += len(piece)
         if size > largest:
             raise ConfigurationError(
-                f"An answer of {urlsplit(response.url).netloc} has more than {largest / 1e6:.0f} MB. Lower [tenable] "
+                f"A response of {urlsplit(response.url).netloc} has more than {largest / 1e6:.0f} MB. Lower [tenable] "
                 "num_assets, so that chunks are smaller."
             )
         yield piece
@@ -121,10 +121,10 @@ def _room() -> Iterator[None]:
             raise ConfigurationError(
                 f"A chunk of an export does not fit into the worker's temporary folder {tempfile.tempdir or ''} "
                 f"({words_of(error)}). "
-                "Make room there, set TMPDIR to another folder, or lower [tenable] num_assets."
+                "Free space there, set TMPDIR to another folder, or lower [tenable] num_assets."
             ) from error
         raise ConfigurationError(
             f"A chunk of an export cannot be written to the worker's temporary folder {tempfile.tempdir or ''} "
             f"({words_of(error)}). "
-            "Set TMPDIR to a folder with room for one, where the user that runs Airflow may write."
+            "Set TMPDIR to a folder with enough space, in which the user that runs Airflow may write."
         ) from error

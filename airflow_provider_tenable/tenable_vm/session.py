@@ -68,7 +68,7 @@ class GuardedSession(requests.Session):
                     f"{self._home.netloc} redirects to "
                     f"{safe(parts.scheme or self._home.scheme)}://{safe(parts.netloc)}. The API keys are not sent "
                     "there. "
-                    "If that is the right address, put it into the connection's URL."
+                    "If that address is correct, put it into the connection's URL."
                 )
         return target
 

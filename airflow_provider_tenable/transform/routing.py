@@ -89,7 +89,7 @@ def _parse(entry: Any, number: int) -> Destination:
         raise ConfigurationError(f"{where} must be an object such as {DEFAULT[0]}, not {type(entry).__name__}.")
     unknown = sorted(set(entry) - _FIELDS)
     if unknown:
-        raise ConfigurationError(f"{where} has unknown fields {unknown}. It may have {sorted(_FIELDS)}.")
+        raise ConfigurationError(f"{where} has unknown fields {unknown}. The known fields are {sorted(_FIELDS)}.")
     conn_id = entry.get("aws_conn_id", "aws_default")
     if conn_id is not None and (not isinstance(conn_id, str) or not conn_id.strip()):
         raise ConfigurationError(
@@ -103,7 +103,7 @@ def _parse(entry: Any, number: int) -> Destination:
     accounts, excluded = _accounts(entry, where)
     region = entry.get("region")
     if region is not None and (not isinstance(region, str) or not REGION.fullmatch(region)):
-        raise ConfigurationError(f"{where}.region is {shown(region)}, which is no AWS Region such as eu-west-1.")
+        raise ConfigurationError(f"{where}.region is {shown(region)}, which is not an AWS Region such as eu-west-1.")
     regions = _regions(entry, where)
     role = _role(entry, where)
     external_id = entry.get("external_id")
@@ -113,7 +113,7 @@ def _parse(entry: Any, number: int) -> Destination:
             "external id, and 2 to 1,224 of them."
         )
     if external_id is not None and role is None:
-        raise ConfigurationError(f"{where}.external_id is used when a role is assumed: name the role in role_name too.")
+        raise ConfigurationError(f"{where}.external_id is used when a role is assumed: set role_name too.")
     return Destination(
         conn_id,
         () if accounts == "*" else tuple(accounts),
@@ -136,8 +136,8 @@ def _accounts(entry: dict[str, Any], where: str) -> tuple[Any, list[Any]]:
     ]:
         if not isinstance(account, str) or not ACCOUNT.fullmatch(account):
             raise ConfigurationError(
-                f"{where}.{name} has {shown(account)}. An account id is a text of 12 digits, in quotes (a number "
-                "loses its zeros)."
+                f"{where}.{name} has {shown(account)}. An account id must be a string of 12 digits, in quotes (a "
+                "number loses its leading zeros)."
             )
     return accounts, excluded
 
@@ -151,7 +151,8 @@ def _regions(entry: dict[str, Any], where: str) -> list[Any]:
             )
     if regions and entry.get("region") is not None:
         raise ConfigurationError(
-            f"{where} has region and regions. region is the only hub; regions are those that findings may be routed to."
+            f"{where} has both region and regions. region is the only hub; regions are the Regions that findings may "
+            "be routed to."
         )
     return regions
 

@@ -302,7 +302,7 @@ class Transform(Generic[PluginT, ResourceT]):
             since = times.parse(parked_at)
             self.writer.reject(
                 GIVEN_UP,
-                f"asset {record.asset.uuid} is in no export since {times.rfc3339(since) if since else parked_at}",
+                f"asset {record.asset.uuid} has been in no export since {times.rfc3339(since) if since else parked_at}",
                 encoded,
             )
             return

@@ -139,7 +139,8 @@ def _entries(run: RunFolder, parts: Iterable[str], kind: type[_Entry]) -> Iterat
         path = run.parked_pool / name
         if name not in there:
             raise StagingError(
-                f"The parked records {path} are gone: another pass of a run has settled them. Clear the run's tasks "
+                f"The parked records {path} are missing: another attempt of a run has settled them. Clear the run's "
+                "tasks "
                 "from plan_shards on."
             )
         for entry in _records(path, kind):
@@ -154,9 +155,9 @@ def _records(path: ObjectStoragePath, kind: type[_Entry]) -> Iterator[_Entry]:
             yield msgspec.json.decode(line, type=kind)
     except (StagingError, msgspec.DecodeError) as error:
         raise StagingError(
-            f"The parked records {path} are damaged ({safe(error.__cause__ or error)}). Move the file elsewhere, else "
-            "every run will fail here, and clear the run's tasks from "
-            "plan_shards on. A run with the param since=1 exports again what was in it."
+            f"The parked records {path} are damaged ({safe(error.__cause__ or error)}). Move the file elsewhere, or "
+            "every run will fail here, and clear the run's tasks from plan_shards on. A run with the param since=1 "
+            "exports its records again."
         ) from error
 
 

@@ -97,7 +97,7 @@ class TenableExportTrigger(BaseTrigger):
             return
         if await is_deferred(self.task_instance) is not False:
             self.log.info(
-                "The task still waits for %s export %s, so the job is left to run.", self.export, self.job_uuid
+                "The task still waits for %s export %s, so the job is not cancelled.", self.export, self.job_uuid
             )
             return
         from asgiref.sync import sync_to_async
@@ -126,7 +126,7 @@ class TenableExportTrigger(BaseTrigger):
         except (ExportNotFoundError, ConfigurationError) as error:
             return {"message": str(error)}
         except TemporaryError as error:
-            self.log.warning("Could not look at %s export %s: %s", self.export, self.job_uuid, error)
+            self.log.warning("Could not poll %s export %s: %s", self.export, self.job_uuid, error)
             return None
         return {"status": status.status} if self._is_news(status) else None
 

@@ -125,5 +125,5 @@ def test_answer_of_sts_that_is_cut_off_is_not_quoted(pipeline: Pipeline, sandbox
     sandbox.hub_fault({"on": "AssumeRole", "do": "truncate", "keep_bytes": 700, "times": None})
     result = pipeline.run()
     assert "Cannot assume the role" in result.message
-    assert "the answer is not from AWS" in result.message
+    assert "the response is not from AWS" in result.message
     assert_clean(pipeline, result, *sandbox.aws("secrets"))

@@ -188,7 +188,7 @@ def test_full_disk_fails_with_advice_and_the_run_goes_on_when_there_is_room(
 ) -> None:
     result = pipeline.run(limit_file_bytes=limit)
     assert result.error == "StagingError"
-    assert "Make room" in result.message
+    assert "Free space" in result.message
     assert pipeline.watermark is None
     assert not list(pipeline.staging.rglob("*.tmp"))
     pipeline.succeed()

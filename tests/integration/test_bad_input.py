@@ -59,8 +59,8 @@ class TestParams:
             (["aws_default"], "destinations[0] must be an object"),
             ([{"aws_conn": "aws_default"}], "unknown fields ['aws_conn']"),
             ([{"aws_conn_id": "aws_default", "accounts": [123456789012]}], "in quotes"),
-            ([{"aws_conn_id": "aws_default", "accounts": ["12345"]}], "text of 12 digits"),
-            ([{"aws_conn_id": "aws_default", "region": "eu-west"}], "no AWS Region"),
+            ([{"aws_conn_id": "aws_default", "accounts": ["12345"]}], "string of 12 digits"),
+            ([{"aws_conn_id": "aws_default", "region": "eu-west"}], "not an AWS Region"),
             ([{"aws_conn_id": "aws_default", "role_name": "arn:aws:iam::123456789012:role/x"}], "not an ARN"),
         ],
     )

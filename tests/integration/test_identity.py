@@ -55,7 +55,7 @@ def test_run_of_another_type_or_interval_takes_over_nothing(
 ) -> None:
     plan.plan_run(again(staged, **changed).context)
     assert sorted(names(staged.folder.root)) == ["run.json"]
-    assert "It begins again" in caplog.text
+    assert "It starts over" in caplog.text
 
 
 def test_scheduled_run_that_a_backfill_reprocesses_covers_its_interval_and_moves_nothing(
@@ -72,7 +72,7 @@ def test_chunks_of_another_tenable_are_never_delivered(
     another_tenable(monkeypatch)
     plan.plan_run(again(staged).context)
     assert sorted(names(staged.folder.root)) == ["run.json"]
-    assert "planned for another Tenable, or for another user of it before. It begins again" in caplog.text
+    assert "planned for another Tenable instance or API user before. It starts over" in caplog.text
 
 
 def test_plan_of_an_older_release_is_compared_by_the_source_of_its_assets(

@@ -191,7 +191,7 @@ def test_bucket_that_is_missing_or_refused_is_named(
     missing = RunFolder("s3://aws_staging@no-such-bucket/runs", DAG_ID, "run-1")
     with pytest.raises(
         StagingError,
-        match=r"Cannot write s3://aws_staging@no-such-bucket/.*bucket does not exist.*what the connection is allowed",
+        match=r"Cannot write s3://aws_staging@no-such-bucket/.*bucket does not exist.*the connection's permissions",
     ):
         write_json(missing.plan, {})
     monkeypatch.setenv(

@@ -318,7 +318,7 @@ class TestConnectionButton:
         [
             ({"login": "wrong-access-key"}, ("401", "API keys")),
             ({"host": "http://127.0.0.1:9"}, ("not reachable", "Check the URL")),
-            ({"host": "ftp://somewhere"}, ("not a web address",)),
+            ({"host": "ftp://somewhere"}, ("not a valid URL",)),
             ({"password": ""}, ("no secret key",)),
             ({"extra": {"timeout": "soon"}}, ("timeout", "1 to 3600")),
             ({"extra": {"proxies": "http://user:canary-proxy-password@proxy:1"}}, ("proxies", "JSON object")),

@@ -17,7 +17,10 @@ def test_complete_run_that_delivers_otherwise_leaves_the_watermark(
     sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], params: dict[str, Any]
 ) -> None:
     run = Run(params=params, defaults=defaults)
-    assert run.execute()["why"] == "stays: the run's params deliver less than the DAG's own defaults, or otherwise"
+    assert (
+        run.execute()["why"]
+        == "stays: the run's params deliver less than the DAG's own defaults, or deliver it differently"
+    )
     assert run.ledger["complete"]
     assert run.ledger["accepted"] > 0
     assert variables.writes == []

@@ -135,7 +135,7 @@ def test_template_in_the_path_of_a_role_that_exists_is_taken_literally_from_the_
         [imported] = outcome.of("import_findings")
         assert imported["rendered_map_index"] == f"{account}/{sandbox.process.facts['regions'][0]}"
         # dag.test of Airflow 2 renders a deferred task again.
-        assert outcome.output.count("The worker slot is handed back") >= 1
+        assert outcome.output.count("The worker slot is released") >= 1
         run = RunFolder(f"file://{airflow.staging}", dag_id, outcome.run_id)
         assert read_json(run.ledger)["accepted"] > 0
         assert {line["code"] for line in rejected_lines(run)} >= {TEMPLATE}

@@ -136,7 +136,7 @@ def test_run_whose_only_records_are_of_an_account_without_destination_does_not_f
     run = Run(defaults=defaults)
     assert run.execute()["why"].startswith("moves")
     assert set(run.ledger["unserved"]) == {"999900001111"}
-    assert "found no destination (999900001111" in caplog.text
+    assert "have no destination (999900001111" in caplog.text
 
 
 def test_run_whose_only_records_are_of_assets_that_are_not_in_aws_does_not_fail(

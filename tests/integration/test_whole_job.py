@@ -149,7 +149,7 @@ def test_destinations_in_other_regions_keep_the_watermark(
 ) -> None:
     # The DAG's own default has one hub Region for everything; test_params_and_watermark.py has destinations that only
     # add.
-    assert "or otherwise" in Run(params=defaults).execute()["why"]
+    assert "or deliver it differently" in Run(params=defaults).execute()["why"]
     assert variables.watermark is None
 
 

@@ -230,7 +230,7 @@ def test_environment_that_runs_keeps_everything_and_gets_ours(aws: Aws, mwaa: Mw
     key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
     before = their_environment(aws, mwaa, key)
     way = [
-        section("### 1. Read what it has"),
+        section("### 1. Read its configuration"),
         section("### 2. Merge"),
         section("## The roles"),
         section("## The connection"),
@@ -321,7 +321,7 @@ def test_new_environment_begins_from_nothing(aws: Aws, mwaa: Mwaa, checkout: Pat
 def test_every_command_of_the_page_is_run() -> None:
     text = "\n".join(blocks(PAGE, "bash"))
     headings = [
-        "### 1. Read what it has",
+        "### 1. Read its configuration",
         "### 2. Merge",
         "## The roles",
         "## The connection",

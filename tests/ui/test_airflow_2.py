@@ -90,12 +90,12 @@ class TestConnection:
         page.fill("#extra__tenable__timeout", "30")
         page.click("#test-connection")
         expect(
-            page.get_by_text("Tenable answers 401 Unauthorized. The API keys of this connection are not valid")
+            page.get_by_text("Tenable returned 401 Unauthorized. The API keys of this connection are not valid")
         ).to_be_visible()
         picture(page, "connection-test-failed-2.11", height=1250)
         page.fill("#password", estate.facts["secret_key"])
         page.click("#test-connection")
-        expect(page.get_by_text("Tenable answers, the keys belong to")).to_be_visible()
+        expect(page.get_by_text("Connected to Tenable as")).to_be_visible()
         picture(page, "connection-test-2.11", height=1250)
         page.get_by_role("button", name="Save").click()
         # Back to where the person came from.

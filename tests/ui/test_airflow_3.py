@@ -55,7 +55,7 @@ class TestConnection:
     def test_buttons_of_the_sandboxs_connections_reach_the_sandbox(self, page: Page, estate: Estate) -> None:
         page.goto("/connections")
         for name, answer in (
-            ("tenable_default", "Tenable answers, the keys belong to"),
+            ("tenable_default", "Connected to Tenable as"),
             ("aws_default", "arn:aws:iam::"),
         ):
             with page.expect_response(lambda response: response.url.endswith("/connections/test")) as answered:
@@ -113,7 +113,7 @@ class TestConnection:
         row = page.get_by_role("row").filter(has_text="tenable_ui")
         row.get_by_role("button", name="Test Connection").click()
         expect(
-            page.get_by_text("Tenable answers 401 Unauthorized. The API keys of this connection are not valid")
+            page.get_by_text("Tenable returned 401 Unauthorized. The API keys of this connection are not valid")
         ).to_be_visible()
         picture(page, "connection-test-failed")
 
@@ -123,7 +123,7 @@ class TestConnection:
         dialog.get_by_role("button", name="Save").click()
         expect(dialog).to_have_count(0)
         row.get_by_role("button", name="Test Connection").click()
-        expect(page.get_by_text("Tenable answers, the keys belong to")).to_be_visible()
+        expect(page.get_by_text("Connected to Tenable as")).to_be_visible()
         picture(page, "connection-test")
         extra = json.loads(airflow.api("GET", "/connections/tenable_ui")["extra"])
         assert {name: value for name, value in extra.items() if value is not None} == {"verify": "true", "timeout": 30}

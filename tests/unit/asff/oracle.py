@@ -147,7 +147,7 @@ def _times(record: Vulnerability, latest: datetime | None) -> tuple[str, str, st
     others = [counted(each) for each in (record.last_fixed, record.resurfaced_date)]
     known: list[datetime] = [moment for moment in (first, last, *others, *indexed) if moment]
     if not known:
-        raise UnmappableError("it has no time that can be read and is not in the future")
+        raise UnmappableError("it has no usable time (readable and not in the future)")
     written = [times.rfc3339(moment) if moment else UNSET for moment in (first, last)]
     return times.rfc3339(first or min(known)), times.rfc3339(max(known)), written[0], written[1]
 
@@ -166,7 +166,7 @@ def _id(record: Vulnerability, plugin: PluginParts, resource: Resource, scheme: 
         parts += [escaped(protocol.lower()) or "none", escaped(number) or "0"]
     value = "/".join(parts)
     if len(value) > 512:
-        raise UnmappableError(f"its id would have {len(value)} characters, the limit is 512")
+        raise UnmappableError(f"its id would have {len(value)} characters; the limit is 512")
     return value
 
 
@@ -286,5 +286,5 @@ def _that_fits(finding: Finding) -> bytes:
     finding.vulnerabilities = left or UNSET
     line = msgspec.json.encode(finding)
     if len(line) > LARGEST:
-        raise UnmappableError(f"it has {len(line)} bytes, the limit is {LARGEST}")
+        raise UnmappableError(f"it has {len(line)} bytes; the limit is {LARGEST}")
     return line

@@ -125,7 +125,7 @@ def test_indexed_may_be_a_number():
 
 
 def test_record_without_any_time_is_unmappable():
-    with pytest.raises(UnmappableError, match="no time that can be read"):
+    with pytest.raises(UnmappableError, match="no usable time"):
         finding_of(record(first_found=None, last_found="never", indexed=None))
 
 
@@ -467,7 +467,7 @@ def test_longest_texts_everywhere_stay_below_the_limit():
 
 def test_finding_that_no_cut_makes_fit_is_unmappable():
     one = decode(record())
-    with pytest.raises(UnmappableError, match=r"it has 24\d{4} bytes, the limit is 240000"):
+    with pytest.raises(UnmappableError, match=r"it has 24\d{4} bytes; the limit is 240000"):
         finding_json(
             one,
             plugin_parts(decode_plugin(bytes(one.plugin))),
@@ -478,7 +478,7 @@ def test_finding_that_no_cut_makes_fit_is_unmappable():
 
 
 def test_id_over_the_limit_is_unmappable_with_its_length():
-    with pytest.raises(UnmappableError, match=r"its id would have 55[0-9] characters, the limit is 512"):
+    with pytest.raises(UnmappableError, match=r"its id would have 55[0-9] characters; the limit is 512"):
         finding_of(record(port={"port": 1, "protocol": "x" * 500}))
 
 

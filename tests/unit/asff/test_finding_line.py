@@ -166,7 +166,7 @@ def test_what_has_no_room_for_a_single_cve_is_sent_without_and_refused_a_byte_la
     complete = with_arn(0, plugin=plugin)
     length = LIMIT - complete.index(b',"Vulnerabilities"') - 1 + over
     if over:
-        with pytest.raises(UnmappableError, match="it has 240001 bytes, the limit is 240000"):
+        with pytest.raises(UnmappableError, match="it has 240001 bytes; the limit is 240000"):
             with_arn(length, plugin=plugin)
     else:
         line = with_arn(length, plugin=plugin)
@@ -194,5 +194,5 @@ def test_an_id_of_512_characters_is_sent_and_one_of_513_is_refused(scheme, aroun
 
     for length in (399, 400, 401, 511, 512):
         assert len(json.loads(line(length))["Id"]) == length
-    with pytest.raises(UnmappableError, match="its id would have 513 characters, the limit is 512"):
+    with pytest.raises(UnmappableError, match="its id would have 513 characters; the limit is 512"):
         line(513)

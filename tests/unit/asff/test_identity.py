@@ -113,7 +113,7 @@ def test_id_has_six_parts_and_no_blank_or_arn(parts):
 def test_id_at_the_limit_passes_and_one_over_is_refused():
     start = len(identity.finding_id("port", **{**USUAL, "port": ""})) - 1
     assert len(identity.finding_id("port", **{**USUAL, "port": "9" * (512 - start)})) == 512
-    with pytest.raises(ValueError, match="its id would have 513 characters, the limit is 512"):
+    with pytest.raises(ValueError, match="its id would have 513 characters; the limit is 512"):
         identity.finding_id("port", **{**USUAL, "port": "9" * (513 - start)})
 
 

@@ -177,10 +177,10 @@ DOUBTS: dict[str, tuple[Any, str]] = {
         lambda world: spoil_manifest(world, full=[{"name": "../run.json", "records": 1}]),
         "is missing or damaged",
     ),
-    "another version": (lambda world: spoil_manifest(world, release="0"), "of another version of this package"),
+    "another version": (lambda world: spoil_manifest(world, release="0"), "written by another version of this package"),
     "another Tenable": (
         lambda world: spoil_manifest(world, source="fedcloud"),
-        "of another Tenable, or of another user of it",
+        "belongs to another Tenable instance or API user",
     ),
     "from the future": (lambda world: spoil_manifest(world, data_from=NOW + 3 * HOUR), "from the future"),
     "old": (lambda world: spoil_manifest(world, full_from=NOW - 22 * HOUR), "the last full export is 24.0 hours old"),
@@ -222,7 +222,7 @@ def test_option_0_means_always_all_and_no_index(world: World, monkeypatch: pytes
 def test_empty_full_export_makes_no_index(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """A user that has lost its rights sees no asset; it would miss them for a day after it has them back."""
     world.whole("one", NOW, {})
-    assert "no index is made of it" in caplog.text
+    assert "no index is built from this export" in caplog.text
     assert not world.index.exists()
 
 
@@ -236,7 +236,7 @@ def test_export_that_nobody_knows_the_beginning_of_is_left_out(
     settled.plan("three", NOW + 3 * HOUR)
     settled.export("three", {"a": "a3"}, None)
     settled.keep("three")
-    assert "It is not known from when on" in caplog.text
+    assert "so the index is not updated" in caplog.text
     assert settled.manifest == before
     assert settled.reads("three")["a"] == "a3"
 
@@ -265,7 +265,7 @@ def test_export_with_other_filters_than_planned_is_left_out(settled: World) -> N
 def test_partial_export_is_refused(settled: World) -> None:
     settled.plan("three", NOW + 2 * HOUR)
     settled.export("three", {"a": "a3"}, NOW + 2 * HOUR, complete=False)
-    with pytest.raises(StagingError, match="is not whole"):
+    with pytest.raises(StagingError, match="is not complete"):
         settled.keep("three")
 
 
@@ -481,7 +481,7 @@ def test_nothing_is_removed_where_it_cannot_be_told_what_is_needed(
     orphan = orphaned(settled)
     happen(settled, monkeypatch)
     assert garbage.remove_unneeded_parts(settled.run("two")) == []
-    assert "cannot be told which ones are needed" in caplog.text
+    assert "it is unknown which parts are needed" in caplog.text
     assert orphan.exists()
 
 

@@ -338,7 +338,7 @@ def test_a_finished_job_that_lists_fewer_chunks_than_it_counts_is_looked_at_agai
             run = world.task() if deferred else run
         assert len(outcome.state.parts) == 3
         assert len(world.tenable.posts) == jobs
-    with pytest.raises(ExportFailedError, match="it finished with 3 chunks by its own count, and lists 1"):
+    with pytest.raises(ExportFailedError, match="it finished with 3 chunks by its own count, but lists 1"):
         World([short], max_restarts=2).finish()
 
 
@@ -388,7 +388,7 @@ def test_a_late_task_asks_for_nothing_more():
     world.tenable.post_errors = [TemporaryError("503")]
     world.task().step()
     world.clock.now += 13 * HOUR
-    with pytest.raises(ExportFailedError, match="could not be asked for after 12 hours"):
+    with pytest.raises(ExportFailedError, match="could not be requested after 12 hours"):
         world.task().step()
     assert len(world.tenable.posts) == 1
 
@@ -401,7 +401,7 @@ def test_a_task_waits_for_a_free_slot_until_its_deadline(caplog):
     outcome = run.step()
     assert (outcome.job_uuid, outcome.seconds) == (None, 30)
     assert (
-        "Waiting for a free export slot to start the vulnerabilities export, for another 12.0 hours at most: It runs "
+        "Waiting for a free export slot to start the vulnerabilities export, for at most another 12.0 hours: It runs "
         "at most 10" in caplog.text
     )
     assert world.finish(run).complete
@@ -416,7 +416,7 @@ def test_a_task_waits_for_a_free_slot_until_its_deadline(caplog):
 
     world = World()
     world.tenable.post_errors = [ExportLimitError("429")] * 10_000
-    with pytest.raises(ExportFailedError, match="could not be asked for after 12 hours"):
+    with pytest.raises(ExportFailedError, match="could not be requested after 12 hours"):
         world.finish()
     assert len(world.tenable.posts) == 12 * 120
 
@@ -508,7 +508,7 @@ def test_restarts_are_bounded_and_the_error_says_why_and_what_to_do(allowed):
     with pytest.raises(ExportFailedError, match=r"finished without chunks \[2, 3\]: 2 of 3 chunks failed") as failure:
         world.finish()
     assert len(world.tenable.posts) == allowed + 1
-    assert f"started again {allowed} times" in str(failure.value)
+    assert f"restarted {allowed} times" in str(failure.value)
     assert "Nothing was imported" in str(failure.value)
     assert "clear this task" in str(failure.value)
     assert world.store.files == {}
@@ -626,7 +626,7 @@ def test_any_other_difference_is_another_export():
 
 def test_a_job_that_is_processing_for_years_is_cancelled_at_its_deadline():
     world = World([status("PROCESSING", {1})], poll_interval=86_400.0, timeout=2 * 365 * 86_400.0)
-    with pytest.raises(ExportFailedError, match=r"not whole after 17520 hours \(1 chunks were staged\)") as failure:
+    with pytest.raises(ExportFailedError, match=r"not complete after 17520 hours \(1 chunks were staged\)") as failure:
         world.finish()
     job = next(iter(world.tenable.jobs_known))
     assert world.tenable.cancels == [job]
@@ -670,7 +670,7 @@ def test_the_deadline_without_any_job_names_none():
     world = World(timeout=HOUR)
     world.tenable.post_errors = [DuplicateExportError("409")] * 1000
     with pytest.raises(
-        ExportFailedError, match="vulnerabilities export could not be asked for after 1 hours"
+        ExportFailedError, match="vulnerabilities export could not be requested after 1 hours"
     ) as failure:
         world.finish()
     assert "None" not in str(failure.value)
@@ -714,7 +714,7 @@ def test_an_error_that_only_the_user_can_mend_is_raised_at_once(error):
 def test_a_state_that_nobody_knows_is_neither_whole_nor_broken():
     world = World([status("MELTED", {1}), status("FINISHED", {1})])
     assert world.finish().restarts == 0
-    with pytest.raises(TemporaryError, match="'MELTED', which is not a state we know"):
+    with pytest.raises(TemporaryError, match="'MELTED', which is an unknown state"):
         World([status("MELTED", {1})]).finish()
 
 
@@ -1044,7 +1044,7 @@ def test_a_partial_job_is_given_up_with_at_most_ten_of_its_lost_chunks_named(cap
 
 
 def test_a_foreign_job_is_named_in_the_log_and_an_unnamed_one_is_not(caplog):
-    for job, words in (("11111111-job", "duplicate of 11111111-job,"), (None, "duplicate of a job it does not name,")):
+    for job, words in (("11111111-job", "duplicate of 11111111-job,"), (None, "duplicate of an unnamed job,")):
         world = World()
         world.tenable.post_errors = [DuplicateExportError("409", job)]
         with caplog.at_level("WARNING", logger="airflow_provider_tenable.export.state_machine"):
@@ -1323,10 +1323,10 @@ def test_the_parts_of_a_job_that_is_given_up_are_removed_from_disk(tmp_path):
 
 def test_an_export_that_is_not_whole_cannot_be_read(tmp_path):
     world = World([status("PROCESSING", {1})], store=real(tmp_path))
-    with pytest.raises(StagingError, match="is not whole"):
+    with pytest.raises(StagingError, match="is not complete"):
         staged_parts(f"file://{tmp_path}/vulnerabilities", "vulnerabilities")
     world.task().step()
-    with pytest.raises(StagingError, match=r"is not whole\. Clear its task"):
+    with pytest.raises(StagingError, match=r"is not complete\. Clear its task"):
         staged_parts(f"file://{tmp_path}/vulnerabilities", "vulnerabilities")
 
 

@@ -189,7 +189,7 @@ def test_the_button_does_not_show_the_keys(monkeypatch, server, log):
     ]
     works, text = connected(monkeypatch, server.url).test_connection()
     assert works
-    assert text.startswith("Tenable answers, the keys belong to *** \\x1b[31mxxx")
+    assert text.startswith("Connected to Tenable as *** \\x1b[31mxxx")
     assert len(text) < 250
     assert not repeats("\n".join(log), ACCESS, SECRET)
 

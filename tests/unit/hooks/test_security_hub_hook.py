@@ -405,7 +405,7 @@ def test_no_credentials_end_it_at_once(
 @pytest.mark.parametrize(
     ("action", "operation"),
     [
-        ("securityhub:DescribeHub", "look at the hub"),
+        ("securityhub:DescribeHub", "describe the hub"),
         ("securityhub:ListEnabledProductsForImport", "list the subscribed products"),
     ],
 )
@@ -438,13 +438,13 @@ def test_a_product_is_looked_for_by_its_arn_too(aws: Aws, connect: Any) -> None:
 def test_a_hub_that_is_off_says_so_and_names_the_new_hub_where_only_that_is_on(aws: Aws, connect: Any) -> None:
     connect()
     aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "off"})
-    with closing_hook() as member, pytest.raises(HubOffError, match="Security Hub CSPM is not switched on") as failure:
+    with closing_hook() as member, pytest.raises(HubOffError, match="Security Hub CSPM is not enabled") as failure:
         member.preflight(TENABLE, enable_product=False)
     assert "new AWS Security Hub" not in str(failure.value)
     aws.control("options", {"new_hub": True})
     with (
         closing_hook() as member,
-        pytest.raises(HubOffError, match="uses the new AWS Security Hub in eu-west-1, which takes no findings"),
+        pytest.raises(HubOffError, match="uses the new AWS Security Hub in eu-west-1, which does not accept findings"),
     ):
         member.preflight(TENABLE, enable_product=False)
 
@@ -457,7 +457,7 @@ def test_looking_for_the_new_hub_is_best_effort(aws: Aws, connect: Any, fault: d
     aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "off"})
     aws.control("options", {"new_hub": True})
     aws.fault(on="DescribeSecurityHubV2", **fault)
-    with closing_hook() as member, pytest.raises(HubOffError, match="Security Hub CSPM is not switched on"):
+    with closing_hook() as member, pytest.raises(HubOffError, match="Security Hub CSPM is not enabled"):
         member.preflight(TENABLE, enable_product=False)
 
 

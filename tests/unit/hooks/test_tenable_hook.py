@@ -116,7 +116,7 @@ def test_a_connection_may_be_a_uri(monkeypatch, uri, url):
 def test_rubbish_is_no_url_and_the_message_says_what_is_one(monkeypatch, host):
     with pytest.raises(
         ConfigurationError,
-        match=r"^The URL of connection 'tenable_default' is not a web address. Use one such as "
+        match=r"^The URL of connection 'tenable_default' is not a valid URL. Use one such as "
         r"https://cloud\.tenable\.com\.$",
     ):
         _ = connect(monkeypatch, fields(host=host)).connection_arguments
@@ -160,7 +160,7 @@ def test_blanks_around_a_pasted_key_are_dropped(monkeypatch):
 def test_a_key_that_no_header_can_carry_is_refused_and_not_quoted(monkeypatch, field, key):
     with pytest.raises(
         ConfigurationError,
-        match="A key of connection 'tenable_default' holds blanks or characters that no Tenable key has",
+        match="A key of connection 'tenable_default' contains blanks or characters that Tenable keys do not have",
     ) as failure:
         _ = connect(monkeypatch, fields(**{field: key})).connection_arguments
     assert key not in str(failure.value)
@@ -307,7 +307,7 @@ def test_the_button_says_who_the_keys_belong_to(monkeypatch, server):
     server.answers = [(200, {}, b'{"username": "svc@example.com"}'), (200, {}, b'{"exports": []}')]
     assert connect(monkeypatch, fields(host=server.url)).test_connection() == (
         True,
-        "Tenable answers, the keys belong to svc@example.com, and the user may export.",
+        "Connected to Tenable as svc@example.com, who may export.",
     )
     assert [path for _, path, _, _ in server.requests] == ["/session", "/vulns/export/status"]
 
@@ -317,7 +317,7 @@ def test_the_button_says_who_the_keys_belong_to(monkeypatch, server):
     [
         ([(401, {}, b"{}")], "API keys of this connection are not valid"),
         ([(200, {}, b'{"username": "u"}'), (403, {}, b"{}")], "the right to export"),
-        ([(503, {"Retry-After": "9999"}, b"")], "Tenable answers 503"),
+        ([(503, {"Retry-After": "9999"}, b"")], "Tenable returned 503"),
         ([(200, {}, b"<html>")], "not JSON"),
         ([(302, {"Location": "https://evil.example.com/"}, b"")], "API keys are not sent there"),
     ],
@@ -336,7 +336,7 @@ def test_the_button_says_what_is_wrong_and_does_not_wait(monkeypatch, server, an
 def test_the_button_tells_a_wrong_field(monkeypatch):
     assert connect(monkeypatch, fields(host="ftp://x")).test_connection() == (
         False,
-        "The URL of this connection is not a web address. Use one such as https://cloud.tenable.com.",
+        "The URL of this connection is not a valid URL. Use one such as https://cloud.tenable.com.",
     )
 
 
@@ -345,7 +345,7 @@ def test_the_button_answers_even_to_a_bug_and_shows_no_more_than_its_class(monke
         raise RuntimeError(f"holds {SECRET}")
 
     monkeypatch.setattr(BaseHook, "get_connection", staticmethod(broken))
-    assert TenableHook().test_connection() == (False, "The connection cannot be used: RuntimeError.")
+    assert TenableHook().test_connection() == (False, "The connection does not work:  RuntimeError.")
 
 
 def test_a_connection_that_is_not_there_is_named_with_what_to_do(monkeypatch):

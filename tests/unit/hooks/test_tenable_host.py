@@ -48,7 +48,7 @@ def test_plain_http_is_refused_with_what_to_do(monkeypatch, host):
         _ = hook(monkeypatch, host=host).connection_arguments
     text = str(failure.value)
     assert text.startswith(
-        "The URL of connection 'tenable_default' begins with http://, so the API keys would travel unencrypted. Use "
+        "The URL of connection 'tenable_default' begins with http://, so the API keys would be sent unencrypted. Use "
         "https://"
     )
     assert "set extra 'allow_http' to true" in text
@@ -173,8 +173,8 @@ def test_another_host_is_named_once(monkeypatch, caplog, host, name):
     for _ in range(3):
         assert hook(monkeypatch, host=host).connection_arguments
     assert warnings_of(caplog) == [
-        f"Connection 'tenable_default' sends the API keys to {name}, which is not a host of Tenable's. "
-        "That is right for a proxy or a gateway of yours, or a test; otherwise correct the connection's URL."
+        f"Connection 'tenable_default' sends the API keys to {name}, which is not one of Tenable's hosts. That is "
+        "correct for your own proxy or gateway, or for a test; otherwise correct the connection's URL."
     ]
 
 
@@ -200,4 +200,4 @@ def test_calls_do_not_repeat_the_warning(monkeypatch, caplog, server):
         used.api.who_am_i()
         used.api.jobs("assets")
     used.close()
-    assert len([text for text in warnings_of(caplog) if "not a host of Tenable's" in text]) == 1
+    assert len([text for text in warnings_of(caplog) if "not one of Tenable's hosts" in text]) == 1

@@ -88,10 +88,10 @@ def test_accounts_counts_codes_and_the_top_reasons_are_told(run, context):
         "Run run-1 of tenable_to_security_hub: 11 of 3,000 findings were rejected by Security Hub.",
         "  222233334444/us-east-1: 1 x InvalidInput, 7 x LimitExceeded",
         "  111122223333/eu-west-1: 3 x InvalidInput",
-        "Most of them for:",
+        "Most frequent reasons:",
         "  7 x LimitExceeded: too many findings (such as id-0)",
         "  4 x InvalidInput: no Title (such as id-x)",
-        f"All of them are in {run.rejected}. Once the cause is mended, tenable_replay_rejected sends them again.",
+        f"All of them are in {run.rejected}. Once the cause is fixed, tenable_replay_rejected can send them again.",
     ]
 
 
@@ -100,7 +100,7 @@ def test_broken_records_are_told_and_no_finding_is_shown(run):
     put_aside(run, ("InvalidInput", "no Title", "id-x"), ("unreadable_record", "no JSON", None))
     subject, text = rejected_summary(run) or ("", "")
     assert subject.startswith("3 findings")
-    assert "2 records became no finding: unreadable_record" in text
+    assert "2 records did not become findings: unreadable_record" in text
     assert "no_aws_account" not in text
     assert SECRET not in subject + text
 

@@ -191,16 +191,14 @@ def test_a_dry_run_adds_up_although_nothing_was_delivered(run):
 
 
 def test_a_run_that_was_not_planned_into_shards_says_so(run):
-    with pytest.raises(StagingError, match=r"shards\.json is not there: .* from plan_shards on"):
+    with pytest.raises(StagingError, match=r"shards\.json is missing: .* from plan_shards on"):
         shard_manifests(run)
 
 
 def test_a_shard_that_was_not_transformed_is_named(run):
     put(run, manifest(0, read=0), manifest(1, read=0), manifest(2, read=0))
     run.shard_manifest(1).unlink()
-    with pytest.raises(
-        StagingError, match=r"shard-0001\.json is not there: shard 1 was not transformed. Clear its task"
-    ):
+    with pytest.raises(StagingError, match=r"shard-0001\.json is missing: shard 1 was not transformed. Clear its task"):
         build_ledger(run, PLAN, exported=0)
 
 

@@ -119,10 +119,10 @@ def test_a_complete_run(run):
     assert rows == [
         ("Window", "incremental: 2026-11-21 23:00:00 UTC (1795302000) to 2026-11-23 00:00:00 UTC (1795392000)"),
         ("Exported records", "2,000"),
-        ("Parked before, tried again", "2"),
+        ("Parked before, retried", "2"),
         ("  skipped: no_ec2_instance", "480"),
         ("  skipped: severity_not_chosen", "15"),
-        ("  parked: asset not there yet", "5"),
+        ("  parked: asset missing so far", "5"),
         ("Findings", "1,502"),
         (f"  {A} critical", "100"),
         (f"  {A} high", "1,400"),
@@ -180,12 +180,12 @@ def test_a_run_that_was_held_back_says_why_and_how_to_let_the_dag_send(run):
     write_json(run.plan, value)
     exported(run, "vulnerabilities", [2_000])
     rows = dict(lines(report_of(run))[1])
-    assert rows["Why a dry run"] == "a scheduled run, and this DAG has imported nothing yet"
+    assert rows["Why a dry run"] == "a scheduled run, and this DAG has not imported anything yet"
     transformed(run)
     write_json(run.ledger, {**build_ledger(run, value, exported=2_000), "complete": True})
     title, found = lines(report_of(run))
     assert title.startswith("Tenable to Security Hub. DRY RUN, nothing was sent. Complete")
-    assert found[0] == ("Why a dry run", "a scheduled run, and this DAG has imported nothing yet")
+    assert found[0] == ("Why a dry run", "a scheduled run, and this DAG has not imported anything yet")
     assert found[1:3] == [
         ("To let it send", "trigger it once with dry_run off,"),
         ("", "or set [tenable] first_scheduled_run = send"),
@@ -207,12 +207,13 @@ def test_a_run_whose_exports_are_not_whole_tells_how_far_they_got(run):
     exported(run, "vulnerabilities", [1_200], complete=False)
     title, rows = lines(report_of(run))
     assert (
-        title == "Tenable to Security Hub. NOT COMPLETE: the exports were not whole; nothing was imported, "
-        "the watermark stays."
+        title
+        == "Tenable to Security Hub. NOT COMPLETE: the exports were not complete; nothing was imported, the watermark "
+        "stays."
     )
     assert rows[1:] == [
-        ("Staged assets", "1,000 in 2 chunks (whole)"),
-        ("Staged vulnerabilities", "1,200 in 1 chunks (not whole)"),
+        ("Staged assets", "1,000 in 2 chunks (complete)"),
+        ("Staged vulnerabilities", "1,200 in 1 chunks (incomplete)"),
     ]
 
 
@@ -231,7 +232,7 @@ def test_a_run_whose_transform_failed_says_which_shard(run):
     title, rows = lines(report_of(run))
     assert "NOT COMPLETE: " in title
     assert "shard 1 was not transformed" in title
-    assert ("Staged vulnerabilities", "2,000 in 1 chunks (whole)") in rows
+    assert ("Staged vulnerabilities", "2,000 in 1 chunks (complete)") in rows
 
 
 def test_a_run_whose_import_failed_counts_what_arrived_whatever_an_old_ledger_says(run):

@@ -130,7 +130,7 @@ def test_a_run_whose_ledger_cannot_be_read_is_passed_over_and_all_others_are_rem
         for record in caplog.records
         if record.levelname == "WARNING" and record.name == retention.__name__
     ]
-    assert warning.startswith("The clean-up passes over run m, which keeps its files: The staged file ")
+    assert warning.startswith("The clean-up skips run m, which keeps its files: The staged file ")
 
 
 def test_a_ledger_that_is_not_an_object_is_not_complete(context):
@@ -153,7 +153,7 @@ def test_a_run_that_cannot_be_removed_is_passed_over_and_all_others_are_removed(
     with monkeypatch.context() as patch:
         patch.setattr(retention, "remove", refuses)
         assert retention.remove_old_runs(context) == ["a", "z"]
-    assert "passes over run m, which keeps its files: [Errno 13] Permission denied" in caplog.text
+    assert "skips run m, which keeps its files: [Errno 13] Permission denied" in caplog.text
     # Tried again by the next run.
     assert retention.remove_old_runs(context) == ["m"]
 

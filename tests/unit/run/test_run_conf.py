@@ -72,7 +72,7 @@ def test_dag_of_ones_own_may_have_params_of_its_own():
 def test_conf_that_airflow_ignores_is_refused_and_the_option_is_named(conf, named):
     with pytest.raises(
         ConfigurationError,
-        match=rf"the param {named}, but Airflow ignored that, since \[core\] dag_run_conf_overrides_params is False",
+        match=rf"the param {named}, but Airflow ignored it because \[core\] dag_run_conf_overrides_params is False",
     ):
         check_conf(context(conf, overrides=False), DEFAULTS)
 

@@ -43,6 +43,6 @@ def test_too_few_mapped_tasks_for_any_transform_are_refused_in_words(monkeypatch
     monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", str(largest))
     with pytest.raises(
         ConfigurationError,
-        match=rf"\[core\] max_map_length is {largest}; the transform takes {largest + 1} mapped tasks at least",
+        match=rf"\[core\] max_map_length is {largest}; the transform needs at least {largest + 1} mapped tasks",
     ):
         plan_transform(5, parked=parked)

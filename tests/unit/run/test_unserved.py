@@ -76,7 +76,7 @@ def check(
 def test_run_that_asks_for_everything_and_gets_nothing_fails(run, monkeypatch):
     with pytest.raises(
         UnservedError,
-        match=r"no vulnerability at all.* severities high, critical and states open, fixed\. .*'Can View'",
+        match=r"no vulnerabilities at all.* severities high, critical and states open, fixed\. .*'Can View'",
     ):
         check(run, exported=0)
     # A day without news is no news.
@@ -95,7 +95,7 @@ def test_full_run_fails_above_the_ratio(run, served, unserved, fails):
         return
     with pytest.raises(
         UnservedError,
-        match=rf"{unserved} of {served + unserved} records of AWS assets found no destination.*{B} \({unserved}: "
+        match=rf"{unserved} of {served + unserved} records of AWS assets have no destination.*{B} \({unserved}: "
         rf"{NOT_REACHABLE}\)",
     ):
         check(run, served=served, unserved=found)
@@ -171,7 +171,7 @@ def test_later_run_fails_only_where_most_instances_are_without_a_destination_too
             check(run, unserved={B: {NOT_REACHABLE: 7}}, since=1_790_000_000)
         return
     check(run, unserved={B: {NOT_REACHABLE: 7}}, since=1_790_000_000)
-    assert f"7 of 7 records of AWS assets found no destination ({B} (7: {NOT_REACHABLE}))" in caplog.text
+    assert f"7 of 7 records of AWS assets have no destination ({B} (7: {NOT_REACHABLE}))" in caplog.text
 
 
 def test_later_run_whose_assets_are_not_on_record_is_judged_by_its_records(run):

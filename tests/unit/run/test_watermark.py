@@ -276,14 +276,17 @@ def test_an_incremental_run_moves_it_to_the_end_of_its_window():
 
 def test_an_adopted_older_job_moves_it_only_to_its_own_beginning():
     assert move(data_from=NOW - 500.5)[0] == NOW - 501
-    assert move(data_from=NOW - DAY) == (None, "stays: it is already as late as this window's end")
+    assert move(data_from=NOW - DAY) == (None, "stays: it is already at or after the end of this window")
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         ({"dry_run": True}, "stays: dry_run"),
-        ({"narrowed": True}, "stays: the run's params deliver less than the DAG's own defaults, or otherwise"),
+        (
+            {"narrowed": True},
+            "stays: the run's params deliver less than the DAG's own defaults, or deliver it differently",
+        ),
         ({"window": Window(BACKFILL, 1, NOW, True, 5), "current": 5}, "stays: a backfill never moves it"),
         ({"window": Window(BACKFILL, 1, NOW, True, None), "current": None}, "stays: a backfill never moves it"),
         ({"window": Window(WINDOW, 2, NOW, False, NOW - DAY)}, "stays: a window by scan time"),
@@ -291,8 +294,8 @@ def test_an_adopted_older_job_moves_it_only_to_its_own_beginning():
         ({"current": None}, "stays unset: the watermark was removed"),
         ({"current": NOW - DAY - HOUR - 1}, "stays: it was set back to 2027-01-14T06:59:59Z"),
         ({"current": 0}, "stays: it was set back to 1970-01-01T00:00:00Z"),
-        ({"current": NOW}, "stays: it is already as late"),
-        ({"current": NOW + 1}, "stays: it is already as late"),
+        ({"current": NOW}, "stays: it is already at or after"),
+        ({"current": NOW + 1}, "stays: it is already at or after"),
     ],
     ids=str,
 )
@@ -420,7 +423,7 @@ def test_what_is_written_is_read_back_as_text(monkeypatch):
 def test_a_variable_that_the_environment_hides_is_an_error_that_says_so(monkeypatch):
     monkeypatch.setattr(_compat, "Variable", Variables(hides="5"))
     with pytest.raises(
-        ConfigurationError, match=r"Variable d__since was set to 7 but reads otherwise.*Remove it there"
+        ConfigurationError, match=r"Variable d__since was set to 7 but reads differently.*Remove it there"
     ):
         watermark.write_watermark("d", 7)
 
@@ -433,8 +436,8 @@ def test_variable_of_the_environment_is_found_before_anything_moves(monkeypatch)
     monkeypatch.setenv("AIRFLOW_VAR_D__SINCE", "")
     with pytest.raises(
         ConfigurationError,
-        match=r"Variable d__since is defined by the environment variable AIRFLOW_VAR_D__SINCE, which hides .* Nothing "
-        r"was",
+        match=r"Variable d__since is defined by the environment variable AIRFLOW_VAR_D__SINCE, which overrides .* "
+        r"Nothing was",
     ):
         watermark.check_not_hidden("d")
     watermark.check_not_hidden("another")
@@ -460,7 +463,7 @@ def test_variable_of_a_secrets_backend_is_found(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (
-        "ConfigurationError Variable d__since is defined by the secrets backend LocalFilesystemBackend, which hides"
+        "ConfigurationError Variable d__since is defined by the secrets backend LocalFilesystemBackend, which overrides"
         in done.stdout
     )
 

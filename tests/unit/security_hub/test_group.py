@@ -188,7 +188,7 @@ def test_one_that_fails_keeps_no_other_from_being_delivered_and_is_named(run, wr
     # Only what the user alone can mend fails the task without a retry.
     assert type(failed.value) is (ConfigurationError if isinstance(wrong, ConfigurationError) else TemporaryError)
     assert (
-        "2 of 12 destinations failed, 10 are delivered. Failed: 000000000000/eu-west-1, 000000000003/eu-west-1."
+        "2 of 12 destinations failed, 10 were delivered. Failed: 000000000000/eu-west-1, 000000000003/eu-west-1."
         in str(failed.value)
     )
     assert "000000000000/eu-west-1: the hub is off" in str(failed.value)
@@ -215,7 +215,7 @@ def test_a_hook_that_cannot_be_opened_is_a_failure_of_its_own_target(run):
         return hubs.open(target)
 
     with pytest.raises(
-        ConfigurationError, match=r"1 of 3 destinations failed, 2 are delivered\. .* no such connection"
+        ConfigurationError, match=r"1 of 3 destinations failed, 2 were delivered\. .* no such connection"
     ):
         GroupImport(run, targets, open_hook=open_hook, product="default").run()
     sent_once(hubs, targets[1:])
@@ -281,7 +281,7 @@ def test_failures_are_told_only_when_all_others_are_delivered(run):
 
     # Two targets of three batches each, a batch in each piece.
     assert [piece() for _ in range(5)] == [False] * 5
-    with pytest.raises(ConfigurationError, match="1 of 3 destinations failed, 2 are delivered"):
+    with pytest.raises(ConfigurationError, match="1 of 3 destinations failed, 2 were delivered"):
         piece()
     sent_once(hubs, targets[1:])
 

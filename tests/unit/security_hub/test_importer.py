@@ -348,7 +348,7 @@ def test_access_that_is_lost_in_the_middle_stops_the_import_and_keeps_the_receip
         return [(ids[0], "InvalidAccess", "gone")] if "id-100" in ids else []
 
     world = World(tmp_path, Hub(answer), findings=300)
-    with pytest.raises(ConfigurationError, match=r"stopped at finding id-100\. InvalidAccess: gone\. .*switched off"):
+    with pytest.raises(ConfigurationError, match=r"stopped at finding id-100\. InvalidAccess: gone\. .*disabled"):
         world.send()
     assert len(world.hub.calls) == 2
     assert world.receipts().accepted == 100
@@ -451,7 +451,7 @@ def test_a_request_error_is_repeated_and_neither_halves_nor_rejects(tmp_path, co
         return []
 
     world = World(tmp_path, Hub(answer), findings=10, batch_size=5, retry_seconds=60.0)
-    with pytest.raises(TemporaryError, match=f"did not take a batch in 60 seconds and .* {code}: no"):
+    with pytest.raises(TemporaryError, match=f"did not accept a batch in 60 seconds and .* {code}: no"):
         world.send()
     assert {len(call) for call in world.hub.calls} == {5}
     assert world.rejected() == []
@@ -525,7 +525,7 @@ def test_trouble_without_end_is_borne_for_the_retry_time_and_the_receipts_are_ke
         return []
 
     world = World(tmp_path, Hub(answer), findings=300, retry_seconds=120.0)
-    with pytest.raises(TemporaryError, match=r"did not take a batch in 120 seconds and \d+ attempts"):
+    with pytest.raises(TemporaryError, match=r"did not accept a batch in 120 seconds and \d+ attempts"):
         world.send()
     assert 120 < world.time.now < 120 + 30 + 1
     assert world.receipts().counts() == {"accepted": 100, "rejected": {}, "calls": 1}
@@ -544,7 +544,7 @@ def test_a_batch_is_tried_for_ten_minutes_from_its_own_beginning(tmp_path, monke
     world = World(tmp_path, Hub(answer), findings=1)
     world.time.now = 5_000.0
     # At 0, 100 ... 600, which is not yet too long, and 700.
-    with pytest.raises(TemporaryError, match="did not take a batch in 600 seconds and 8 attempts"):
+    with pytest.raises(TemporaryError, match="did not accept a batch in 600 seconds and 8 attempts"):
         world.send()
     assert len(world.hub.calls) == 8
     assert world.time.now == 5_700.0
@@ -599,7 +599,7 @@ def test_an_import_that_refuses_everything_is_stopped_after_a_thousand(tmp_path)
     world = World(tmp_path, Hub(answer), findings=5_000)
     with pytest.raises(
         ConfigurationError,
-        match="refused each of the first 1000 findings, the last with InvalidInput: ProductArn is invalid",
+        match="rejected all of the first 1000 findings, the last with InvalidInput: ProductArn is invalid",
     ) as failure:
         world.send()
     assert len(world.hub.calls) == 10
@@ -902,7 +902,7 @@ def test_what_was_in_flight_when_an_import_was_stopped_for_refusing_everything_i
     world = World(
         tmp_path, Together(lambda ids: [(finding, "InvalidInput", "m") for finding in ids]), findings=1_200, in_flight=4
     )
-    with pytest.raises(ConfigurationError, match="refused each of the first 1000 findings"):
+    with pytest.raises(ConfigurationError, match="rejected all of the first 1000 findings"):
         world.run()
     assert len(world.hub.calls) == 12
     assert world.receipts().counts() == {"accepted": 0, "rejected": {}, "calls": 12}

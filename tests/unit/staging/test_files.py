@@ -72,10 +72,10 @@ def test_what_is_written_is_read_back_and_written_over(base):
 
 def test_a_file_that_is_gone_is_a_staging_error_that_names_it(base):
     with pytest.raises(
-        StagingError, match=r"The staged file .*missing is gone. Clear the run's tasks from the export on"
+        StagingError, match=r"The staged file .*missing is missing. Clear the run's tasks from the export on"
     ):
         read_whole(open_path(base) / "missing")
-    with pytest.raises(StagingError, match=r"missing\.gz is gone"):
+    with pytest.raises(StagingError, match=r"missing\.gz is missing"):
         read_part(open_path(base) / "missing.gz")
 
 
@@ -202,9 +202,7 @@ def test_each_run_has_a_folder_of_its_own_name(base, run_id):
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc", "../other", "parked", "a\0b"])
 @pytest.mark.parametrize("which", ["dag_id", "run_id"])
 def test_names_that_lead_elsewhere_are_refused(base, name, which):
-    with pytest.raises(
-        ConfigurationError, match=r"cannot be the name of a staging folder. Give the run another run_id"
-    ):
+    with pytest.raises(ConfigurationError, match=r"cannot be the name of a staging folder. Use another run_id"):
         RunFolder(base, **{"dag_id": "dag", "run_id": "run", which: name})
 
 
@@ -304,10 +302,10 @@ def test_the_data_is_flushed_to_disk_before_it_gets_its_name(local, tmp_path, mo
     assert steps == [("fsync", 5), ("replace", str(tmp_path / "file"))]
 
 
-MAKE_ROOM = "Make room, or point [tenable] staging_path elsewhere, and clear the task."
-MOUNT = "Mount it for writing, or point [tenable] staging_path elsewhere, and clear the task."
+MAKE_ROOM = "Free space, or point [tenable] staging_path elsewhere, and clear the task."
+MOUNT = "Mount it writable, or point [tenable] staging_path elsewhere, and clear the task."
 NAME = (
-    "The file system does not take this name. Trigger the run with a shorter run_id of letters, digits, - and _, "
+    "The file system does not accept this name. Trigger the run with a shorter run_id of letters, digits, - and _, "
     "or point [tenable] staging_path at another"
 )
 OTHER = "Correct that, or point [tenable] staging_path elsewhere, and clear the task."
@@ -357,7 +355,7 @@ def test_a_folder_that_belongs_to_somebody_else_is_a_staging_error_that_says_so(
 def test_a_name_that_is_really_too_long_says_so(local):
     with pytest.raises(
         StagingError,
-        match=r"Cannot write .*: File name too long\. The file system does not take this name\. Trigger the run with "
+        match=r"Cannot write .*: File name too long\. The file system does not accept this name\. Trigger the run with "
         r"a shorter run_id",
     ):
         write_whole(local / ("x" * 256) / "run.json", b"{}")
@@ -404,7 +402,7 @@ def test_a_bucket_that_does_not_take_it_is_a_staging_error_with_advice(refused):
 
     with pytest.raises(
         StagingError,
-        match=r"Cannot write s3://aws_default@bucket/run.json: (Access Denied|The specified .* exist)\. Look at the "
+        match=r"Cannot write s3://aws_default@bucket/run.json: (Access Denied|The specified .* exist)\. Check the "
         r"bucket's name",
     ):
         write_whole(InBucket(), b"data")
@@ -486,9 +484,9 @@ def test_a_relative_path_is_refused_with_what_to_write_instead(monkeypatch, tmp_
     with pytest.raises(ConfigurationError) as failure:
         open_path(uri)
     assert str(failure.value) == (
-        f"The staging path {uri!r} is relative, and would be another folder for every process. "
-        "Write it from the root on, such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home of "
-        "the user that runs Airflow."
+        f"The staging path {uri!r} is relative, so it would be a different folder for every process. Make it absolute, "
+        "such as file:///opt/airflow/tenable_staging, or begin it with ~/ for the home directory of the user that "
+        "runs Airflow."
     )
 
 

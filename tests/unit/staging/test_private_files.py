@@ -182,8 +182,7 @@ def test_a_file_system_that_keeps_its_modes_costs_a_warning_and_no_run(tmp_path,
     ]
     assert message == (
         f"Other OS users can open the staging folder {tmp_path}/dag (mode 0755), and this task's user "
-        f"(uid {os.geteuid()}) cannot change that. Set its mode to 0700, or have the file system mounted with such "
-        "modes."
+        f"(uid {os.geteuid()}) cannot change that. Set its mode to 0700, or mount the file system with such modes."
     )
 
 

@@ -84,7 +84,7 @@ def test_an_answer_without_end_is_broken_off(server, session, monkeypatch, path,
     server.answers = [(200, {"Content-Encoding": "gzip"}, gzip.compress(b" " * 20_000_000)), (200, {}, b"{}")]
     with pytest.raises(
         ConfigurationError,
-        match=rf"^An answer of 127\.0\.0\.1:{server.port} has more than 5 MB and was broken off\. Ask for less at a "
+        match=rf"^A response of 127\.0\.0\.1:{server.port} has more than 5 MB and was aborted\. Ask for less at a "
         r"time",
     ):
         list(session.get(f"{server.url}/{path}", stream=stream).iter_content(1000))
@@ -358,20 +358,20 @@ def test_the_documented_bounds_are_the_codes():
     docs = pathlib.Path(__file__).resolve().parents[3] / "docs"
     reliability, operators = ((docs / f"{name}.md").read_text() for name in ("reliability", "operators"))
     assert (
-        f"a chunk larger than {response_body.LARGEST_CHUNK_BYTES / 1e9:.0f} GB decompressed, another answer larger "
+        f"a chunk larger than {response_body.LARGEST_CHUNK_BYTES / 1e9:.0f} GB decompressed, another response larger "
         f"than {response_body.LARGEST_JSON_BYTES / 1e6:.0f} MB" in reliability
     )
     assert f"its first {bounds.LARGEST_ERROR_BYTES // 1024} KB are read" in reliability
     assert (
-        f"{bounds.LARGEST_ANSWER_BYTES / 1e9:.0f} GB for what is read into memory, "
-        f"{bounds.LARGEST_STREAM_BYTES / 1e9:.0f} GB for what is streamed" in reliability
+        f"{bounds.LARGEST_ANSWER_BYTES / 1e9:.0f} GB for a response read into memory, "
+        f"{bounds.LARGEST_STREAM_BYTES / 1e9:.0f} GB for a streamed one" in reliability
     )
     assert (
-        f"trickling ({bounds.LONGEST_ANSWER_SECONDS / 60:.0f} minutes of waiting, and a second more for each MB)"
+        f"too slow ({bounds.LONGEST_ANSWER_SECONDS / 60:.0f} minutes of waiting, plus a second for each MB)"
         in reliability
     )
     assert f"chunks of up to {bounds.LARGEST_ANSWER_BYTES / 1e9:.0f} GB" in operators
     assert (
-        f"a chunk of more than {response_body.CHUNK_IN_MEMORY_BYTES / 1e6:.0f} MB, which goes to a temporary file"
+        f"a chunk of more than {response_body.CHUNK_IN_MEMORY_BYTES / 1e6:.0f} MB, which is written to a temporary file"
         in reliability
     )

@@ -110,7 +110,7 @@ def test_each_status_of_each_call_means_what_the_table_says(server, api, call, s
     assert type(error) is (TABLE[status][call] or type(None))
     assert len(server.requests) == 1
     if error is not None and not isinstance(error, DuplicateExportError):
-        assert f"Tenable answers {status}" in str(error)
+        assert f"Tenable returned {status}" in str(error)
         assert str(error).startswith("Cannot ")
         if status not in (401, 403):
             assert "some words of Tenable's" in str(error)
@@ -120,7 +120,7 @@ def test_an_asset_that_the_user_may_not_see_is_one_that_is_not_known_and_said_on
     server.answer(403, {"error": "Forbidden"})
     assert [api.asset(ASSET), api.asset(ASSET)] == [None, None]
     (record,) = [record for record in caplog.records if "parked" in record.getMessage()]
-    assert f"Cannot look up asset {ASSET}: Tenable answers 403" in record.getMessage()
+    assert f"Cannot look up asset {ASSET}: Tenable returned 403" in record.getMessage()
     assert "'Can View'" in record.getMessage()
     # Keys that are not valid stop the task.
     server.answer(401, {"error": "Invalid Credentials"})
@@ -141,7 +141,8 @@ def test_a_missing_right_names_the_rights_that_are_needed(server, api):
     server.answer(403)
     text = str(told("start", api))
     assert (
-        "The user behind connection 'tenable_default' may not do this. It needs 'Can View' on the assets, and the "
+        "The API user of connection 'tenable_default' lacks permission for this. It needs 'Can View' on the assets, "
+        "and the "
         "right to export" in text
     )
 
@@ -150,7 +151,7 @@ def test_a_missing_right_names_the_rights_that_are_needed(server, api):
 def test_a_page_of_html_stays_out_of_the_message(server, api, status):
     server.answer(status, HTML, Content_Type="text/html")
     text = str(told("jobs", api))
-    assert text.startswith(f"Cannot list the vulnerabilities exports: Tenable answers {status}")
+    assert text.startswith(f"Cannot list the vulnerabilities exports: Tenable returned {status}")
     assert "nginx" not in text
 
 
@@ -334,14 +335,14 @@ def test_a_job_counts_the_chunks_that_it_must_list(server, api, counts, counted)
 @pytest.mark.parametrize("field", ["chunks_available", "chunks_failed", "chunks_cancelled"])
 def test_chunks_that_cannot_be_read_are_never_taken_for_none(server, api, field, listed):
     server.answer(200, {"status": "PROCESSING", field: listed})
-    with pytest.raises(TemporaryError, match="lists chunks that cannot be read"):
+    with pytest.raises(TemporaryError, match="lists invalid chunks"):
         api.status("vulnerabilities", JOB)
 
 
 @pytest.mark.parametrize("answer", [{}, {"status": None}, {"status": 7}, [], None, "FINISHED", 5], ids=str)
 def test_an_answer_without_a_status_is_temporary(server, api, answer):
     server.answer(200, answer)
-    with pytest.raises(TemporaryError, match=f"answer on vulnerabilities export {JOB} holds no status"):
+    with pytest.raises(TemporaryError, match=f"response about vulnerabilities export {JOB} contains no status"):
         api.status("vulnerabilities", JOB)
 
 
@@ -350,7 +351,7 @@ def test_an_answer_without_a_status_is_temporary(server, api, answer):
 )
 def test_an_answer_without_a_job_is_temporary(server, api, answer):
     server.answer(200, answer)
-    with pytest.raises(TemporaryError, match="holds no export_uuid"):
+    with pytest.raises(TemporaryError, match="contains no export_uuid"):
         api.start("assets", {})
 
 
@@ -393,7 +394,7 @@ def test_an_empty_chunk_is_one_only_where_the_answer_says_so(server, api):
     server.answers = [
         lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n")
     ]
-    with pytest.raises(TemporaryError, match="broke off"):
+    with pytest.raises(TemporaryError, match="was cut off"):
         api.chunk("vulnerabilities", JOB, 1)
     server.answers = [lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")]
     assert api.chunk("vulnerabilities", JOB, 1) == b""
@@ -488,7 +489,7 @@ def test_an_answer_about_another_asset_is_not_believed_and_said_once(server, api
         assert api.asset(ASSET) is None
     assert len(server.requests) == 3
     (record,) = [record for record in caplog.records if "was asked for asset" in record.getMessage()]
-    assert record.getMessage().startswith(f"Tenable was asked for asset {ASSET} and answers with asset ")
+    assert record.getMessage().startswith(f"Tenable was asked for asset {ASSET} but returned asset ")
     assert "records of the asset are parked" in record.getMessage()
     assert record.getMessage().isprintable()
 
@@ -497,7 +498,7 @@ def test_an_answer_about_another_asset_is_not_believed_and_said_once(server, api
 def test_an_export_whose_id_is_not_a_uuid_is_neither_taken_nor_asked_for(server, api, job):
     server.answer(200, {"export_uuid": job})
     with pytest.raises(
-        TemporaryError, match=r"holds no export_uuid|has the export_uuid .*, which is not a UUID\.$"
+        TemporaryError, match=r"contains no export_uuid|contains the export_uuid .*, which is not a UUID\.$"
     ) as failure:
         api.start("vulnerabilities", {})
     assert len(str(failure.value)) < 300
@@ -505,7 +506,7 @@ def test_an_export_whose_id_is_not_a_uuid_is_neither_taken_nor_asked_for(server,
     server.answer(200, {"status": "FINISHED"})
     asked = len(server.requests)
     for call in (api.status, lambda kind, job: api.chunk(kind, job, 1)):
-        with pytest.raises(ExportNotFoundError, match="the id of an export is a UUID"):
+        with pytest.raises(ExportNotFoundError, match="an export id must be a UUID"):
             call("vulnerabilities", job)
     api.cancel("vulnerabilities", job)
     assert len(server.requests) == asked
@@ -563,7 +564,7 @@ def test_a_duplicate_that_names_no_uuid_names_no_job(server, api, body):
 @pytest.mark.parametrize("field", ["chunks_available", "chunks_failed", "chunks_cancelled"])
 def test_a_chunk_whose_id_is_no_whole_number_is_neither_fetched_nor_forgotten(server, api, field, chunk):
     server.answer(200, {"status": "FINISHED", "chunks_available": [], field: [1, chunk]})
-    with pytest.raises(TemporaryError, match="lists chunks that cannot be read") as failure:
+    with pytest.raises(TemporaryError, match="lists invalid chunks") as failure:
         api.status("vulnerabilities", JOB)
     assert str(failure.value).isprintable()
 
@@ -668,8 +669,8 @@ def test_a_host_that_is_not_there_says_what_to_check():
         port = free.getsockname()[1]
     api = api_at(f"http://127.0.0.1:{port}")
     text = str(told("who_am_i", api))
-    assert f"Cannot ask who we are: http://127.0.0.1:{port} is not reachable (" in text
-    assert "Check the URL of connection 'tenable_default' and the way there." in text
+    assert f"Cannot identify the user: http://127.0.0.1:{port} is not reachable (" in text
+    assert "Check the URL of connection 'tenable_default' and the network path." in text
     api._client._session.close()
 
 
@@ -709,7 +710,7 @@ def test_a_dead_proxy_is_temporary_and_its_password_stays_secret():
     api = api_at("https://cloud.tenable.invalid", proxies={"https": "http://user:canaryProxyPassword@127.0.0.1:1"})
     error = told("status", api)
     assert type(error) is TemporaryError
-    assert "the proxy of connection 'tenable_default' does not answer" in str(error)
+    assert "the proxy of connection 'tenable_default' does not respond" in str(error)
     assert "canaryProxyPassword" not in str(error) + repr(error)
     api._client._session.close()
 

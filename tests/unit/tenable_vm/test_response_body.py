@@ -108,7 +108,7 @@ def test_a_disk_that_is_full_is_told(server, session, monkeypatch, room):
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: disk)
     with pytest.raises(
         ConfigurationError,
-        match=r"does not fit into the worker's temporary folder .* \(No space left on device\)\. Make room there",
+        match=r"does not fit into the worker's temporary folder .* \(No space left on device\)\. Free space there",
     ):
         chunk_from(server, session, b"x" * 1_000)
     assert disk.closed
@@ -122,8 +122,8 @@ def test_a_worker_without_a_temporary_folder_is_told(server, session, monkeypatc
     monkeypatch.setattr(tempfile, "TemporaryFile", none)
     with pytest.raises(
         ConfigurationError,
-        match=r"cannot be written to .* \(No usable temporary directory found\)\. Set TMPDIR to a folder with room "
-        r"for one",
+        match=r"cannot be written to .* \(No usable temporary directory found\)\. Set TMPDIR to a folder with enough "
+        r"space",
     ):
         chunk_from(server, session, b"x" * 1_000)
 

@@ -34,7 +34,7 @@ def test_a_redirect_to_another_host_is_refused_and_the_keys_are_not_sent_there(s
         session.get(f"{server.url}/session")
     assert str(failure.value) == (
         f"127.0.0.1:{server.port} redirects to http://127.0.0.1:{other_server.port}. The API keys are not sent there. "
-        "If that is the right address, put it into the connection's URL."
+        "If that address is correct, put it into the connection's URL."
     )
     assert other_server.requests == []
     assert len(server.requests) == 1

@@ -49,7 +49,7 @@ def test_what_is_left_out_has_its_default():
         ([], "not list"),
         (
             {"acounts": "*", "zone": 1},
-            "destinations[1] has unknown fields ['acounts', 'zone']. It may have ['accounts', 'aws_conn_id', "
+            "destinations[1] has unknown fields ['acounts', 'zone']. The known fields are ['accounts', 'aws_conn_id', "
             "'exclude_accounts', 'external_id', 'region', 'regions', 'role_name']",
         ),
         ({"aws_conn_id": ""}, "destinations[1].aws_conn_id must be the id of an AWS connection, or null"),
@@ -61,18 +61,18 @@ def test_what_is_left_out_has_its_default():
         ({"accounts": {A: 1}}, 'must be "*" or a list'),
         (
             {"accounts": [A, 33333333333]},
-            "destinations[1].accounts has 33333333333. An account id is a text of 12 digits, in quotes (a number "
-            "loses its zeros)",
+            "destinations[1].accounts has 33333333333. An account id must be a string of 12 digits, in quotes (a "
+            "number loses its leading zeros)",
         ),
         ({"accounts": ["1" * 11]}, "12 digits"),
         ({"accounts": ["1" * 13]}, "12 digits"),
         ({"accounts": ["\u0661" * 12]}, "12 digits"),
         ({"accounts": [A + "\n"]}, "12 digits"),
         ({"accounts": ["*"]}, "12 digits"),
-        ({"region": "Ireland"}, "destinations[1].region is 'Ireland', which is no AWS Region such as eu-west-1"),
-        ({"region": ""}, "no AWS Region"),
-        ({"region": "eu-west-1a"}, "no AWS Region"),
-        ({"region": 1}, "no AWS Region"),
+        ({"region": "Ireland"}, "destinations[1].region is 'Ireland', which is not an AWS Region such as eu-west-1"),
+        ({"region": ""}, "not an AWS Region"),
+        ({"region": "eu-west-1a"}, "not an AWS Region"),
+        ({"region": 1}, "not an AWS Region"),
         (
             {"role_name": "arn:aws:iam::111111111111:role/R"},
             "destinations[1].role_name is the name of a role (with its path), not an ARN",
@@ -95,11 +95,14 @@ def test_what_is_left_out_has_its_default():
         ({"external_id": "x", "role_name": "R"}, "2 to 1,224 of them"),
         ({"external_id": 5, "role_name": "R"}, "IAM allows"),
         ({"exclude_accounts": B}, "destinations[1].exclude_accounts must be a list of account ids"),
-        ({"exclude_accounts": [7]}, "destinations[1].exclude_accounts has 7. An account id is a text of 12 digits"),
+        (
+            {"exclude_accounts": [7]},
+            "destinations[1].exclude_accounts has 7. An account id must be a string of 12 digits",
+        ),
         ({"regions": "eu-west-1"}, "destinations[1].regions must be a list of Regions"),
         ({"regions": ["eu-west-1", "Europe"]}, "destinations[1].regions has 'Europe', which is not an AWS Region"),
-        ({"regions": ["eu-west-1"], "region": "eu-west-1"}, "destinations[1] has region and regions."),
-        ({"external_id": "ours"}, "name the role in role_name too"),
+        ({"regions": ["eu-west-1"], "region": "eu-west-1"}, "destinations[1] has both region and regions."),
+        ({"external_id": "ours"}, "set role_name too"),
         ({"aws_conn_id": "a b"}, "Airflow allows"),
         ({"aws_conn_id": "c" * 251}, "at most 250 of them"),
     ],

@@ -326,7 +326,7 @@ def test_a_parked_record_is_given_up_after_its_days_and_is_on_record(tmp_path, a
     if given_up:
         (line,) = world.lines(world.run.rejected)
         assert line["code"] == "asset_missing_given_up"
-        assert line["message"] == "asset gone is in no export since 2026-09-14T14:13:19.000Z"
+        assert line["message"] == "asset gone has been in no export since 2026-09-14T14:13:19.000Z"
         assert line["record"]["asset"] == {"uuid": "gone"}
 
 

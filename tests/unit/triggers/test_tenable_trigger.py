@@ -163,14 +163,14 @@ def test_it_fires_when_the_job_is_gone(connected, naps, code):
     answers(connected, (code, {}, b"{}"))
     (event,) = fire(trigger())
     assert event["job_uuid"] == JOB
-    assert f"Tenable answers {code}" in event["message"]
+    assert f"Tenable returned {code}" in event["message"]
 
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_it_fires_when_the_keys_are_refused(connected, naps, code):
     answers(connected, (code, {}, b"{}"))
     (event,) = fire(trigger())
-    assert f"Tenable answers {code}" in event["message"]
+    assert f"Tenable returned {code}" in event["message"]
     assert ACCESS not in str(event)
 
 
@@ -180,7 +180,7 @@ def test_it_fires_when_the_connection_cannot_be_used(monkeypatch, naps):
         json.dumps({"conn_type": "tenable", "host": "ftp://x", "login": "a", "password": "b"}),
     )
     (event,) = fire(trigger())
-    assert "is not a web address" in event["message"]
+    assert "is not a valid URL" in event["message"]
     assert len(naps) == 1
 
 
