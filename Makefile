@@ -16,7 +16,7 @@ OLD := $(firstword $(ON_MWAA))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui sandbox test unit integration faults soak mutation bench system system-old test-ui browser \
+.PHONY: help setup demo ui sandbox test unit integration faults soak mutation known-bad bench system system-old test-ui browser \
 	setup-old test-old test-celery celery mwaa mwaa-check mwaa-page matrix matrix-quick package sbom lint workflows pre-commit hooks format \
 	docs docs-links clean
 .DELETE_ON_ERROR:
@@ -67,8 +67,14 @@ faults: setup ## Crash and fault tests; FAULTS=full for all combinations
 soak: setup ## Many runs in a row, to find leaks
 	$(PY) scripts/soak.py
 
-mutation: setup ## Mutation tests: change the code and count what no test notices (slow)
-	$(PY) scripts/mutation.py
+# MUTATE="asff.finding asff.limits" for single modules. mutmut works on a copy, in mutants/.
+mutation: ## Mutation tests: change the code and count what no test notices (slow)
+	@$(MAKE) --no-print-directory VENV=.venv-mutation EXTRAS=test setup
+	@.venv-mutation/bin/uv pip install --quiet -p .venv-mutation --group mutation
+	.venv-mutation/bin/python scripts/mutation.py $(MUTATE)
+
+known-bad: setup ## Make known mistakes one after the other; the test that each names must fail (slow)
+	$(PY) -m pytest tests/known_bad
 
 # In a real browser, in an environment of its own; `make AIRFLOW=2.11.2 test-ui` for the old UI. SCREENSHOTS=1 takes the pictures of docs/images/ anew.
 test-ui: ## UI tests in a real browser; AIRFLOW=2.11.2 for the old UI
@@ -207,4 +213,4 @@ format: setup ## Format the code and apply ruff's fixes
 	$(VENV)/bin/ruff check --fix .
 
 clean: ## Remove environments and build output
-	rm -rf .venv .venv-* .demo .airflow build dist *.egg-info
+	rm -rf .venv .venv-* .demo .airflow build dist mutants *.egg-info

@@ -1,30 +1,28 @@
-"""The mistakes that `make mutation` makes can still be made: their text stands in its file once, and the test that
-catches each exists.
+"""The mistakes in `tests/known_bad` can still be made: each patch applies, and the test that catches it exists.
 
-`make mutation` takes hours, so nobody would notice for long that a variant has become none.
+`make known-bad` makes them and takes many minutes, so nobody would notice for long that a patch has become none.
 """
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
+import shutil
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-MUTATION = runpy.run_path(str(ROOT / "scripts" / "mutation.py"))
-PACKAGE = ROOT / "airflow_provider_tenable"
+from tests.known_bad.variants import ROOT, Variant, apply, variants
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is needed to apply a patch")
 
 
-@pytest.mark.parametrize("variant", MUTATION["KNOWN_BAD"], ids=lambda variant: variant.name)
-def test_variant_changes_one_place_and_names_a_test(variant) -> None:
-    assert (PACKAGE / variant.file).read_text().count(variant.old) == 1
-    assert variant.new != variant.old
+@pytest.mark.parametrize("variant", variants(), ids=lambda variant: variant.patch.stem)
+def test_patch_applies_and_names_a_test(variant: Variant) -> None:
+    checked = apply(variant, ROOT, "--check")
+    assert checked.returncode == 0, f"Make the patch anew: {checked.stderr}"
+    assert variant.file.startswith("airflow_provider_tenable/")
     file, name = variant.test.split("[")[0].split("::")
     assert f"def {name}(" in (ROOT / file).read_text()
 
 
-@pytest.mark.parametrize("module", MUTATION["TARGETS"])
-def test_target_and_its_tests_exist(module: str) -> None:
-    assert (PACKAGE / f"{module.replace('.', '/')}.py").is_file()
-    assert all((ROOT / file).is_file() for file in MUTATION["TARGETS"][module])
+def test_patch_that_does_not_apply_is_noticed(tmp_path) -> None:
+    (tmp_path / "airflow_provider_tenable").mkdir()
+    assert apply(variants()[0], tmp_path, "--check").returncode != 0
