@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from airflow_provider_tenable.exceptions import (
     ConfigurationError,
     IncompleteRunError,
+    RefusedDestinationsError,
     RejectedFindingsError,
     UnservedError,
 )
@@ -181,7 +182,13 @@ def fail_fast() -> Iterator[None]:
     """
     try:
         yield
-    except (ConfigurationError, IncompleteRunError, RejectedFindingsError, UnservedError) as error:
+    except (
+        ConfigurationError,
+        IncompleteRunError,
+        RefusedDestinationsError,
+        RejectedFindingsError,
+        UnservedError,
+    ) as error:
         raise AirflowFailException(str(error)) from error
 
 

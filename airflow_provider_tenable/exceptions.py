@@ -3,6 +3,7 @@
 * :class:`ConfigurationError`: change a setting, a connection, a role; a retry would fail the same way.
 * :class:`TemporaryError`: nothing to do; the task's retry, or the next run, continues where this one stopped.
 * :class:`UnservedError`: add destinations, set up Tenable's connector, or say that the rest is not meant to be served.
+* :class:`RefusedDestinationsError`: make the accounts and Regions that it names accept findings, or leave them out.
 * :class:`RejectedFindingsError`: look at the rejected findings of the run, fix the cause, run again.
 * :class:`StagingError`: files of the run are missing or damaged; the message says which.
 """
@@ -28,8 +29,19 @@ class ConfigurationError(TenableProviderError):
     """Something the user has set is wrong. Raised before anything is imported; never worth a retry."""
 
 
-class HubOffError(ConfigurationError):
+class DestinationRefusedError(ConfigurationError):
+    """One account and Region refuses us for good: the account is closed, its role is missing or may not be assumed, the
+    Region is not enabled, the hub is off, the product is not subscribed, or the role lacks a permission. Others are not
+    affected.
+    """
+
+
+class HubOffError(DestinationRefusedError):
     """Security Hub CSPM is not switched on in an account and Region."""
+
+
+class NotSubscribedError(DestinationRefusedError):
+    """An account is not subscribed to the product in a Region."""
 
 
 class TenableAuthError(ConfigurationError):
@@ -101,6 +113,12 @@ class IncompleteRunError(TenableProviderError):
 
 class UnservedError(TenableProviderError):
     """Most records of AWS assets found no destination, or no asset has an AWS account. The watermark stays."""
+
+
+class RefusedDestinationsError(TenableProviderError):
+    """More accounts and Regions refused their findings than ``max_refused_destinations`` allows. The watermark
+    stays.
+    """
 
 
 class RejectedFindingsError(TenableProviderError):

@@ -90,7 +90,10 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": [f"{_PACKAGE}.links.security_hub.SecurityHubFindingsLink"],
-        "notifications": [f"{_PACKAGE}.notifications.rejected.RejectedFindingsNotifier"],
+        "notifications": [
+            f"{_PACKAGE}.notifications.rejected.RejectedFindingsNotifier",
+            f"{_PACKAGE}.notifications.refused.RefusedDestinationsNotifier",
+        ],
         "asset-uris": asset_uris,
         # The same, as Airflow 2 asks for it.
         "dataset-uris": asset_uris,

@@ -198,6 +198,15 @@ def _readable(run: RunFolder, source: str) -> tuple[Index | None, str]:
     return index, ""
 
 
+def known_assets(run: RunFolder, *, source: str) -> list[ObjectStoragePath]:
+    """The parts of the index, as old as it may be, for what need not be exact; empty where there is none.
+
+    :param source: which Tenable, and which user of it.
+    """
+    index, _ = _readable(run, source)
+    return [run.asset_index / part.name for part in index.parts] if index else []
+
+
 def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
     """Bring the index up to date with the run's asset export, which is whole. May be repeated.
 

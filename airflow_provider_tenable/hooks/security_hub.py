@@ -30,11 +30,17 @@ from botocore.parsers import ResponseParserError
 
 from airflow_provider_tenable._compat import AirflowNotFoundException
 from airflow_provider_tenable.aws import DEFAULT_PRODUCT, Caller, partition_of, product_arn
-from airflow_provider_tenable.exceptions import ConfigurationError, HubOffError, TemporaryError, TenableProviderError
+from airflow_provider_tenable.exceptions import (
+    ConfigurationError,
+    HubOffError,
+    NotSubscribedError,
+    TemporaryError,
+    TenableProviderError,
+)
 from airflow_provider_tenable.guards import log_guard
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.redaction import remember
-from airflow_provider_tenable.security_hub.responses import RETRY, code_of, explain, patiently, verdict_of
+from airflow_provider_tenable.security_hub.responses import RETRY, code_of, explain, patiently, refusal_of, verdict_of
 
 T = TypeVar("T")
 
@@ -256,7 +262,8 @@ class SecurityHubHook(AwsBaseHook):
         :param product: ``company/product`` or ``default``, as in ``[tenable] product``, or the ARN of a product.
         :param enable_product: subscribe the account to the product where it is not.
         :return: whether the account was subscribed just now: until that takes effect, imports may be denied.
-        :raises ConfigurationError: another account, hub off, product not subscribed, not allowed.
+        :raises DestinationRefusedError: hub off, product not subscribed, not allowed, role not assumable.
+        :raises ConfigurationError: another account, or unusable credentials.
         :raises TemporaryError: AWS cannot be reached, or something else answers in its place.
         """
         caller = self.identify()
@@ -275,7 +282,7 @@ class SecurityHubHook(AwsBaseHook):
         if f"product/{self.account}/{DEFAULT_PRODUCT}" in arn or self._is_subscribed(arn):
             return False
         if not enable_product:
-            raise ConfigurationError(
+            raise NotSubscribedError(
                 f"Account {self.account} is not subscribed to product {safe(arn)} in {self.region_name}. Nothing was "
                 "imported. Accept findings from "
                 "'Tenable: Vulnerability Management' under Integrations in Security Hub CSPM there, or set [tenable] "
@@ -389,7 +396,7 @@ class SecurityHubHook(AwsBaseHook):
         text = f"{self._cannot(what)}: {explain(error)}"
         if verdict_of(error) == RETRY:
             return TemporaryError(text)
-        return HubOffError(text) if code_of(error) == "InvalidAccessException" else ConfigurationError(text)
+        return HubOffError(text) if code_of(error) == "InvalidAccessException" else refusal_of(error, text)
 
     def _nobody_renews(self, session: Session | None = None) -> bool:
         """Whether the credentials of a session (default: the client's own) end without anybody who renews them."""

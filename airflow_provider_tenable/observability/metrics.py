@@ -49,6 +49,12 @@ METRICS: dict[str, Metric] = {
     "tenable.watermark_lag": Metric(
         GAUGE, ("dag_id",), "seconds between the watermark and now, at the beginning and end of a run", by="dag_id"
     ),
+    "tenable.refused_destinations": Metric(
+        GAUGE,
+        ("dag_id",),
+        "accounts and Regions that refused a run's findings for good, when it is settled",
+        by="dag_id",
+    ),
     "tenable.duration.export": Metric(
         TIMER,
         ("dag_id", "export"),

@@ -83,6 +83,7 @@ class TenableToAsffOperator(BaseOperator):
     def execute(self, context: Any) -> ShardResult:
         """Transform the shard."""
         from airflow_provider_tenable.export.store import staged_parts
+        from airflow_provider_tenable.run.plan_file import refused_in_plan
         from airflow_provider_tenable.transform.output import FindingsWriter
 
         shard, began = self.shard or {"index": 0, "count": 1}, time.monotonic()
@@ -91,7 +92,7 @@ class TenableToAsffOperator(BaseOperator):
             run = RunFolder.of(context, self.staging_path)
             pool_parts: list[str] = []
             writer = FindingsWriter(run, shard["index"])
-            transform = self._transform(writer)
+            transform = self._transform(writer, refused_in_plan(run))
             with closing(transform.assets):
                 if shard.get("parked"):
                     from airflow_provider_tenable.transform.waiting_records import transform_pool
@@ -145,7 +146,7 @@ class TenableToAsffOperator(BaseOperator):
             [staged_data(str(run.findings), manifest["findings"])],
         )
 
-    def _transform(self, writer: Any) -> Any:
+    def _transform(self, writer: Any, refused: dict[str, str]) -> Any:
         import msgspec
 
         from airflow_provider_tenable import config
@@ -185,6 +186,7 @@ class TenableToAsffOperator(BaseOperator):
             destinations=msgspec.convert(self.plan["destinations"], list[Destination]),
             asset_parts=staged_assets(self.assets["folder"]),
             writer=writer,
+            refused=frozenset(refused),
             lookup=self._lookup,
             can_look_up=is_uuid,
             lookups=config.get("asset_lookups"),

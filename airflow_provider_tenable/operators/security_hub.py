@@ -37,7 +37,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     Airflow 3 for each.
 
     The result (XCom) is ``{"account", "region", "findings", "accepted", "rejected", "calls"}``; of several,
-    ``destinations`` is their number, and there is no account and Region.
+    ``destinations`` is their number, and there is no account and Region. ``refused`` is there where the assignment
+    says that ``settle`` judges refusals: how many accounts and Regions refused their findings for good.
 
     .. seealso:: https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html
 
@@ -165,6 +166,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 in_flight=self.in_flight,
                 together=self.together,
                 dry_run=assigned.dry_run,
+                note_refusals=assigned.note_refusals,
                 seconds=60 * minutes or None,
                 told=partial(self._tell, run, assigned.dry_run),
             )
@@ -183,7 +185,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             )
             self.defer(trigger=pause(PAUSE_SECONDS), method_name="resume")
         which = {"account": only.account, "region": only.region} if only else {"destinations": len(targets)}
-        return {**which, "findings": work.findings, **counts}
+        refused = sum(each.refused for each in work.progress.values())
+        return {**which, "findings": work.findings, **counts, **({"refused": refused} if refused else {})}
 
     def resume(self, context: Any, event: Any = None) -> dict[str, Any]:
         """Go on with the next piece."""
@@ -261,8 +264,11 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     ) -> None:
         """What one account and Region's import has done so far, for metrics and lineage."""
         from airflow_provider_tenable.observability.lineage import security_hub_data, staged_data
+        from airflow_provider_tenable.run.places import note_acceptance
 
         metrics.imported(before, after, seconds, dag_id=run.dag_id, account=target.account, region=target.region)
+        if after["accepted"]:
+            note_acceptance(run, target.account, target.region)
         read, written = self._lineage
         read.append(staged_data(str(run.destination(target.account, target.region)), target.findings))
         if not dry_run:

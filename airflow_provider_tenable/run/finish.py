@@ -10,7 +10,7 @@ import msgspec
 
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.observability import metrics
-from airflow_provider_tenable.run import first_run, watermark
+from airflow_provider_tenable.run import first_run, refusals, watermark
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.ledger import (
     Ledger,
@@ -48,6 +48,7 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
 
     :raises LedgerError: the sums do not add up.
     :raises RejectedFindingsError: too much was rejected.
+    :raises RefusedDestinationsError: more accounts and Regions refused their findings than are tolerated.
     :raises UnservedError: most AWS assets were not served.
     """
     ledger = build_ledger(run, plan, exported=vulnerabilities["records"])
@@ -55,6 +56,7 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
     reached(CrashPoint.LEDGER_WRITTEN)
     check_sums(ledger)
     check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
+    refusals.check_refused(ledger, run, plan)
     check_served(ledger, run, plan)
     if not ledger["dry_run"]:
         # Parts of the pool are not done with where the run left out accounts that others serve.
@@ -79,12 +81,16 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
     plan = plan_of(run)
     ledger = _settle(run, plan, exported)
     dag_id = context["dag_run"].dag_id
+    narrowed = plan["narrowed"] or _leaves_out_accounts(run, plan)
+    if not ledger["dry_run"]:
+        # Before the watermark, which passes over what they are owed.
+        refusals.remember(run, plan, ledger)
     current = watermark.current(dag_id)
     target, why = watermark.next_watermark(
         watermark.Window(**plan["window"]),
         data_from=exported["data_from"],
         current=current,
-        narrowed=plan["narrowed"] or _leaves_out_accounts(run, plan),
+        narrowed=narrowed,
         dry_run=plan["settings"]["dry_run"],
     )
     if target is not None:
@@ -93,6 +99,8 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
         reached(CrashPoint.BEFORE_WATERMARK)
         watermark.write_watermark(dag_id, target)
         reached(CrashPoint.WATERMARK_WRITTEN)
+    if not ledger["dry_run"]:
+        refusals.forget_delivered(run, plan, ledger, narrowed=narrowed)
     # A retry finds the watermark moved by its own first attempt: what the run began with is in its plan.
     result: WatermarkEntry = {
         "before": plan["window"]["watermark"],

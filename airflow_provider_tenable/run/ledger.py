@@ -14,14 +14,17 @@ from typing import Any, NotRequired, TypedDict
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.guards.identifiers import invalid_target, is_part_name, shown
+from airflow_provider_tenable.run import places
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.security_hub.refusals import refusal_of_place
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.transform import duplicates
 from airflow_provider_tenable.transform.manifest import ShardManifest
+from airflow_provider_tenable.transform.routing import DESTINATION_REFUSED
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,17 @@ class DestinationCounts(TypedDict):
     calls: int
 
 
+class RefusedEntry(TypedDict):
+    """An account and hub Region that refused its findings for good.
+
+    ``records``: how many were left out. ``reached``: whether it had accepted findings of this or an earlier run.
+    """
+
+    records: int
+    why: str
+    reached: bool
+
+
 class LedgerWindow(TypedDict):
     """What the run covered, unix seconds."""
 
@@ -59,7 +73,9 @@ class WatermarkEntry(TypedDict):
 
 
 class Ledger(TypedDict):
-    """``ledger.json``. ``destinations`` by ``account/region``; ``severities``: account -> severity -> findings."""
+    """``ledger.json``. ``refused`` and ``destinations`` by ``account/region``; ``severities``: account -> severity ->
+    findings.
+    """
 
     window: LedgerWindow
     dry_run: bool
@@ -68,6 +84,7 @@ class Ledger(TypedDict):
     read: int
     skipped: dict[str, int]
     unserved: dict[str, dict[str, int]]
+    refused: NotRequired[dict[str, RefusedEntry]]
     parked: int
     # Of the skipped ones, those that are kept until their asset is known, by reason.
     waiting: NotRequired[dict[str, int]]
@@ -225,8 +242,17 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
             severities.setdefault(account, Counter()).update(counts)
     destinations: dict[str, DestinationCounts] = {}
     rejected: Counter[str] = Counter()
+    unserved = unserved_by_account(manifests)
+    refusals = _Refusals(run, plan, manifests)
     for entry in destinations_of(manifests):
         delivered = Receipts(run, entry["account"], entry["region"], entry["parts"]).counts()
+        left = entry["findings"] - delivered["accepted"] - sum(delivered["rejected"].values())
+        if left and refusals.at_import(entry["account"], entry["region"], left):
+            # Mapped, and refused by the place as a whole: as if they had been left out before.
+            entry["findings"] -= left
+            skipped[DESTINATION_REFUSED] += left
+            of_account = unserved.setdefault(entry["account"], {})
+            of_account[DESTINATION_REFUSED] = of_account.get(DESTINATION_REFUSED, 0) + left
         destinations[f"{entry['account']}/{entry['region']}"] = {
             "findings": entry["findings"],
             "accepted": delivered["accepted"],
@@ -241,12 +267,13 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
         "unparked": sum(manifest["read"] for manifest in manifests if manifest["from_pool"]),
         "read": sum(manifest["read"] for manifest in manifests),
         "skipped": dict(sorted(skipped.items())),
-        "unserved": unserved_by_account(manifests),
+        "unserved": dict(sorted(unserved.items())),
+        "refused": refusals.found,
         "parked": sum(manifest["parked"] for manifest in manifests),
         "waiting": dict(sorted(waiting.items())),
         # Of the findings, those of assets that are not EC2 instances.
         "not_ec2": sum(manifest.get("not_ec2", 0) for manifest in manifests),
-        "findings": sum(manifest["findings"] for manifest in manifests),
+        "findings": sum(entry["findings"] for entry in destinations.values()),
         "accepted": sum(entry["accepted"] for entry in destinations.values()),
         "rejected": dict(sorted(rejected.items())),
         "severities": {account: dict(sorted(counts.items())) for account, counts in sorted(severities.items())},
@@ -254,6 +281,32 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
         "watermark": {"before": plan["window"]["watermark"]},
         "complete": False,
     }
+
+
+class _Refusals:
+    """The accounts and hub Regions that refuse a run's findings.
+
+    :ivar found: as in the ledger.
+    """
+
+    def __init__(self, run: RunFolder, plan: RunPlan, manifests: list[ShardManifest]) -> None:
+        self._run = run
+        self._reached = places.accepted_before(run)
+        self.found: dict[str, RefusedEntry] = {}
+        for manifest in manifests:
+            for place, records in manifest.get("refused", {}).items():
+                self._add(place, records, plan.get("refused", {}).get(place, "not on record"))
+
+    def at_import(self, account: str, region: str, left: int) -> bool:
+        """Whether the import was refused; ``left`` are the findings that are neither accepted nor rejected."""
+        why = refusal_of_place(self._run, account, region)
+        if why is not None:
+            self._add(f"{account}/{region}", left, why)
+        return why is not None
+
+    def _add(self, place: str, records: int, why: str) -> None:
+        entry = self.found.setdefault(place, {"records": 0, "why": why, "reached": place in self._reached})
+        entry["records"] += records
 
 
 def unserved_by_account(manifests: list[ShardManifest]) -> dict[str, dict[str, int]]:

@@ -160,6 +160,15 @@ IMPORT: Mapping[str, RunParam] = {
         "run, unless this is 0. "
         "Rejected findings are always stored with their reasons.",
     ),
+    "max_refused_destinations": RunParam(
+        default=None,
+        schema={"type": ["null", "integer"], "minimum": 0},
+        title="Most accounts and Regions that may refuse",
+        help="How many accounts and Regions may refuse their findings for good (closed account, missing role, Region "
+        "not enabled, hub off) before the run fails and the watermark stays. Empty: those that no run has reached yet; "
+        "one that accepted findings before fails the run.",
+        more="Their findings are delivered once they accept them: see [below](#accounts-and-regions-that-refuse).",
+    ),
     "dry_run": RunParam(
         default=False,
         schema=_BOOLEAN,
@@ -208,6 +217,7 @@ class Settings:
     accepted_risks: str
     non_ec2_assets: str
     max_rejected_ratio: float
+    max_refused_destinations: int | None
     dry_run: bool
 
 
@@ -262,6 +272,12 @@ def _rule(schema: Mapping[str, Any]) -> tuple[Callable[[Any], bool], str]:
         return lambda value: value in schema["enum"], f"one of {', '.join(schema['enum'])}"
     if schema["type"] == "boolean":
         return lambda value: isinstance(value, bool), "true or false"
+    if schema["type"] == ["null", "integer"]:
+        least = schema["minimum"]
+        return (
+            lambda value: value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= least),
+            f"a whole number from {least:g} on, or empty",
+        )
     if "string" in schema["type"]:
         optional = "null" in schema["type"]
         return lambda value: isinstance(value, str) or (optional and value is None), "a string"

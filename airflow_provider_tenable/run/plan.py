@@ -20,7 +20,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryErr
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.observability import metrics
-from airflow_provider_tenable.run import first_run, watermark
+from airflow_provider_tenable.run import first_run, places, refusals, watermark
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.identity import begin_again, difference, identity_of, run_type_of
@@ -33,7 +33,7 @@ from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.transform.manifest import ShardTask
-from airflow_provider_tenable.transform.routing import Destination, parse_destinations, resolve
+from airflow_provider_tenable.transform.routing import Destination, Router, parse_destinations, resolve
 from airflow_provider_tenable.transform.waiting_records import claim_pool
 
 log = logging.getLogger(__name__)
@@ -90,12 +90,21 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     if held_back:
         settings = replace(settings, dry_run=True)
         first_run.warn(run.dag_id)
+    destinations = resolve(destinations, _identify, settings.region_routing)
+    places.learn_from_ledgers(run)
+    known = index.known_assets(run, source=source)
+    checked = refusals.check_places(run, Router(destinations, settings.region_routing), known)
+    recovers: list[str] = list(kept.get("recovers", [])) if kept else []
+    if not kept and not departing and not settings.dry_run:
+        window, recovers = refusals.recovering(run, window, checked)
     plan: RunPlan = {
         "asked": asked,
         "identity": identity,
         "window": window.to_json(),
         "settings": msgspec.to_builtins(settings),
-        "destinations": msgspec.to_builtins(resolve(destinations, _identify, settings.region_routing)),
+        "destinations": msgspec.to_builtins(destinations),
+        "refused": checked.refused,
+        "recovers": recovers,
         "narrowed": bool(departing),
         "usual_destinations": _usual_destinations(asked, defaults),
         "held_back": held_back,
@@ -134,7 +143,8 @@ def _earlier_plan(run: RunFolder, asked: dict[str, Any], identity: Identity) -> 
         return None, False
     reason = difference(earlier, identity)
     same_window = reason is None and all(earlier["asked"].get(name) == asked[name] for name in ("since", "until"))
-    if reason is None and earlier["asked"] != asked:
+    # An older release has asked for the params of today by their defaults.
+    if reason is None and {name: earlier["asked"].get(name, default) for name, default in DEFAULTS.items()} != asked:
         reason = "planned with other params"
     if reason is None and (read_json(run.ledger) or {}).get("complete"):
         reason = "completed"
@@ -196,11 +206,12 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
     Nothing that a person or Tenable has written is in it (see :mod:`airflow_provider_tenable.security_hub.assignment`):
     accounts, Regions, roles and connections are in a file.
 
-    :return: ``{"group", "title", "batch_size", "dry_run"}`` of each task; ``title`` is made of account ids and Regions
-        that were checked.
+    :return: ``{"group", "title", "batch_size", "dry_run", "note_refusals"}`` of each task; ``title`` is made of account
+        ids and Regions that were checked.
     """
     run = RunFolder.of(context)
-    settings = plan_of(run)["settings"]
+    plan = plan_of(run)
+    settings = plan["settings"]
     tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
     assignments: list[AssignmentEntry] = []
     manifests = shard_manifests(run)
@@ -215,6 +226,8 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
                 "title": name_of(group),
                 "batch_size": settings["batch_size"],
                 "dry_run": settings["dry_run"],
+                # A replay has nobody who judges them.
+                "note_refusals": "replays" not in plan,
             }
         )
     reached(CrashPoint.IMPORTS_PLANNED)

@@ -21,6 +21,7 @@ class SettingsEntry(TypedDict):
     accepted_risks: str
     non_ec2_assets: str
     max_rejected_ratio: float
+    max_refused_destinations: NotRequired[int | None]
     dry_run: bool
 
 
@@ -55,7 +56,9 @@ class RunPlan(PublicPlan):
 
     ``asked``: the params as they were given. ``identity`` is missing in plans of older releases.
     ``usual_destinations``: the DAG's own destinations, where the run was given others. ``replays``: the run that a
-    replay repeats, ``{dag_id}/{run_id}``.
+    replay repeats, ``{dag_id}/{run_id}``. ``refused``: ``account/region`` -> why it refuses findings for good, as far
+    as that was known before the export. ``recovers``: those that refused earlier runs, and for which the window begins
+    earlier.
     """
 
     asked: dict[str, Any]
@@ -63,6 +66,8 @@ class RunPlan(PublicPlan):
     usual_destinations: list[dict[str, Any]] | None
     assets: NotRequired[AssetPlan]
     replays: NotRequired[str]
+    refused: NotRequired[dict[str, str]]
+    recovers: NotRequired[list[str]]
 
 
 #: What stays out of XCom: it may be large, or it is nobody else's.
@@ -80,9 +85,15 @@ def plan_of(run: RunFolder) -> RunPlan:
     return plan
 
 
+def refused_in_plan(run: RunFolder) -> dict[str, str]:
+    """The accounts and hub Regions that refused findings before the export, and why: ``account/region`` -> text."""
+    plan: RunPlan | None = read_json(run.plan)
+    return plan.get("refused", {}) if plan else {}
+
+
 def public(plan: RunPlan) -> PublicPlan:
     """The part of a plan that goes into XCom."""
     return {name: value for name, value in plan.items() if name not in _INTERNAL}  # type: ignore[return-value]
 
 
-__all__ = ["Identity", "PublicPlan", "RunPlan", "SettingsEntry", "WindowEntry", "plan_of", "public"]
+__all__ = ["Identity", "PublicPlan", "RunPlan", "SettingsEntry", "WindowEntry", "plan_of", "public", "refused_in_plan"]

@@ -96,6 +96,8 @@ def plan_replay(context: Any) -> ReplayPlan:
     # A replay that is run again starts over: delivering a finding twice changes nothing.
     begin_again(run)
     settings: SettingsEntry = {**plan["settings"], "max_rejected_ratio": params["max_rejected_ratio"], "dry_run": False}
+    # Whether a place still refuses findings, the replay finds out.
+    plan.pop("refused", None)
     write_json(
         run.plan,
         {**plan, "settings": settings, "usual_destinations": None, "replays": f"{params['dag_id']}/{source.run_id}"},

@@ -10,13 +10,16 @@ from typing import Any
 from airflow_provider_tenable.exceptions import IncompleteRunError, TenableProviderError
 from airflow_provider_tenable.export.store import MANIFEST
 from airflow_provider_tenable.guards.foreign_text import safe, visible
-from airflow_provider_tenable.run.ledger import Ledger, LedgerWindow, build_ledger, check_sums, sums_of
+from airflow_provider_tenable.run import places
+from airflow_provider_tenable.run.ledger import Ledger, build_ledger, check_sums, sums_of
 from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
 #: Accounts without a destination that the table names; the ledger has all of them.
 _MOST_UNSERVED = 20
+#: Characters of the reason for which an account and Region refuses; the log and the ledger have all of it.
+_LONGEST_REASON = 240
 _COMPLETE = "Complete: every record is accounted for"
 _ORDER = ("critical", "high", "medium", "low", "info")
 
@@ -63,12 +66,16 @@ def _report_of(run: RunFolder) -> tuple[str, bool]:
     if plan["settings"]["dry_run"]:
         note = f"DRY RUN, nothing was sent. {note}"
     if ledger is None:
-        return _table(
-            [*_held_back_rows(plan), *_window_rows(plan["window"]), *_asset_rows(run, plan), *_export_rows(run)], note
-        ), complete
-    return _table(
-        [*_held_back_rows(plan), *_window_rows(ledger["window"]), *_asset_rows(run, plan), *_rows(ledger)], note
-    ), complete
+        return _table([*_planned_rows(run, plan), *_export_rows(run)], note), complete
+    return _table([*_planned_rows(run, plan), *_rows(ledger), *_owed_rows(run)], note), complete
+
+
+def _planned_rows(run: RunFolder, plan: RunPlan) -> Iterator[tuple[str, object]]:
+    yield from _held_back_rows(plan)
+    yield from _window_rows(plan["window"])
+    if recovers := plan.get("recovers"):
+        yield "Window begins earlier", f"for {_list_of(recovers)}, which refused findings before"
+    yield from _asset_rows(run, plan)
 
 
 def _ledger(run: RunFolder, plan: RunPlan) -> tuple[Ledger | None, str]:
@@ -107,7 +114,7 @@ def _held_back_rows(plan: RunPlan) -> Iterator[tuple[str, object]]:
         yield "", "or set [tenable] first_scheduled_run = send"
 
 
-def _window_rows(window: LedgerWindow | WindowEntry) -> Iterator[tuple[str, object]]:
+def _window_rows(window: WindowEntry) -> Iterator[tuple[str, object]]:
     since = "the beginning" if window["since"] <= 1 else _moment(window["since"])
     yield "Window", f"{window['kind']}: {since} to {_moment(window['until'])}"
 
@@ -149,6 +156,7 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
         if reason in waiting:
             yield "    of these kept until the asset is known", waiting[reason]
     yield from _unserved_rows(ledger.get("unserved", {}))
+    yield from _refused_rows(ledger)
     if ledger["parked"]:
         yield "  parked: asset missing so far", ledger["parked"]
     yield "Findings", ledger["findings"]
@@ -179,6 +187,29 @@ def _unserved_rows(unserved: dict[str, dict[str, int]]) -> Iterator[tuple[str, o
         yield f"  not served: {account}", f"{sum(reasons.values()):,}: {', '.join(reasons)}"
     if more := by_records[_MOST_UNSERVED:]:
         yield f"  not served: {len(more)} more accounts", sum(sum(reasons.values()) for _, reasons in more)
+
+
+def _refused_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
+    """The accounts and Regions with most records that refused them for good, and why."""
+    by_records = sorted(ledger.get("refused", {}).items(), key=lambda item: (-item[1]["records"], item[0]))
+    for place, entry in by_records[:_MOST_UNSERVED]:
+        yield f"  refused: {place}", f"{entry['records']:,}: {safe(entry['why'], _LONGEST_REASON)}"
+    if more := by_records[_MOST_UNSERVED:]:
+        yield f"  refused: {len(more)} more accounts and Regions", sum(entry["records"] for _, entry in more)
+
+
+def _owed_rows(run: RunFolder) -> Iterator[tuple[str, object]]:
+    """The accounts and Regions that get what they are owed once they accept findings again."""
+    owed = sorted(places.owed(run).items(), key=lambda item: (item[1]["since"], item[0]))
+    for place, entry in owed[:_MOST_UNSERVED]:
+        since = "the beginning" if entry["since"] <= 1 else _moment(entry["since"])
+        yield f"Owed to {place}", f"everything since {since}"
+    if more := owed[_MOST_UNSERVED:]:
+        yield "Owed to others", f"{len(more)} more accounts and Regions"
+
+
+def _list_of(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _table(rows: list[tuple[str, object]], title: str) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -36,6 +36,7 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.transform.routing import (
     CHOSEN,
+    DESTINATION_REFUSED,
     NOT_CONFIGURED,
     NOT_REACHABLE,
     OTHER_PARTITION,
@@ -57,6 +58,8 @@ _ADVICE = {
     NOT_CONFIGURED: "add the account to a destination",
     OTHER_PARTITION: "add a destination whose connection and Region belong to the partition of these resources (such "
     "as aws-us-gov or aws-cn)",
+    DESTINATION_REFUSED: "remove the cause for which the account or Region refuses findings (the report names it), or "
+    "leave it out with exclude_accounts or regions",
     NOT_REACHABLE: "give the destination a role_name, and create that role in the account",
     NO_REGION: "check these assets in Tenable: they have no AWS Region",
     NO_ACCOUNT: "set up Tenable's AWS connector for the accounts of these instances",
@@ -82,7 +85,7 @@ def check_served(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
     if not served and not accounts:
         _check_connector(ledger, run)
     elif unserved and unserved / (unserved + served) > ratio:
-        _check_accounts(accounts, without_account, unserved, served, ratio, run, plan)
+        _check_accounts(accounts, without_account, unserved, served, ratio, run, plan, ledger.get("refused", {}))
 
 
 def _refuse_nothing(plan: RunPlan) -> None:
@@ -143,11 +146,12 @@ def _check_accounts(
     ratio: float,
     run: RunFolder,
     plan: RunPlan,
+    refused: Collection[str],
 ) -> None:
     """Where most records of the run's AWS assets found no destination: is it so for most instances, too?"""
     named = _named(accounts, without_account)
     if plan["window"]["since"] > EVERYTHING:
-        counted = _unserved_instances(run, plan)
+        counted = _unserved_instances(run, plan, refused)
         if counted is not None and counted[0] <= ratio * counted[1]:
             log.warning(
                 "%d of %d records of AWS assets have no destination (%s), but only %d of all %d instances that Tenable "
@@ -181,11 +185,12 @@ def _named(accounts: dict[str, dict[str, int]], without_account: int) -> str:
     return ", ".join(named)
 
 
-def _unserved_instances(run: RunFolder, plan: RunPlan) -> tuple[int, int] | None:
+def _unserved_instances(run: RunFolder, plan: RunPlan, refused: Collection[str]) -> tuple[int, int] | None:
     """Of all EC2 instances that Tenable knows, those without a destination, and all. None where the run has no assets
     on record.
     """
-    router = Router(msgspec.convert(plan["destinations"], list[Destination]), plan["settings"]["region_routing"])
+    destinations = msgspec.convert(plan["destinations"], list[Destination])
+    router = Router(destinations, plan["settings"]["region_routing"], refused)
     served: dict[tuple[str | None, str | None, str | None], bool] = {}
     of_own = plan.get("usual_destinations") is not None
     counts = Counter[bool]()

@@ -16,13 +16,19 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError, TenableProviderError
+from airflow_provider_tenable.exceptions import (
+    ConfigurationError,
+    DestinationRefusedError,
+    TemporaryError,
+    TenableProviderError,
+)
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.batches import product_of
 from airflow_provider_tenable.security_hub.importer import FindingsImport
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.security_hub.refusals import forget_refusal, note_refusal
 from airflow_provider_tenable.security_hub.responses import SUBSCRIBED_SECONDS
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
@@ -38,10 +44,12 @@ class Progress:
     """What is known of one target.
 
     :ivar counts: as in the ledger: ``accepted``, ``rejected``, ``calls``.
+    :ivar refused: the target refuses us for good, which is on record in the run's folder; nothing is left to do.
     """
 
     counts: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
+    refused: bool = False
     error: Exception | None = None
 
 
@@ -53,6 +61,8 @@ class GroupImport:
     :param product: as in ``[tenable] product``, for findings that name none.
     :param enable_product: subscribe accounts to the product where they are not.
     :param together: targets at the same time; each holds at most ``in_flight + 1`` batches in memory.
+    :param note_refusals: put a target that refuses us for good on record (:mod:`~.refusals`) instead of failing: who
+        settles the run judges it.
     :param seconds: no batch is begun after so many seconds; None for no such end.
     :param told: called when the import of a target ends, also where it fails: with the target, its counts before and
         after, and the seconds between.
@@ -70,6 +80,7 @@ class GroupImport:
         in_flight: int = 4,
         together: int = 4,
         dry_run: bool = False,
+        note_refusals: bool = False,
         seconds: float | None = None,
         told: Callable[[Target, dict[str, Any], dict[str, Any], float], None] = lambda target, before, after, seconds: (
             None
@@ -86,6 +97,7 @@ class GroupImport:
         self._in_flight = in_flight
         self._together = together
         self._dry_run = dry_run
+        self._note_refusals = note_refusals
         self._seconds = seconds
         self._told = told
         self._clock = clock
@@ -184,6 +196,8 @@ class GroupImport:
             )
         before, began = progress.counts, self._clock()
         try:
+            if self._note_refusals:
+                forget_refusal(self.run_folder, target.account, target.region)
             with closing(hook):
                 # Not a generator in any(): each product is looked at.
                 subscribed = [
@@ -197,6 +211,12 @@ class GroupImport:
                     progress.finished = self._send(
                         target, hook, receipts, denied_seconds=SUBSCRIBED_SECONDS if any(subscribed) else 0.0
                     )
+        except DestinationRefusedError as error:
+            if not self._note_refusals:
+                raise
+            log.warning("%s refuses its findings: %s", target, error)
+            note_refusal(self.run_folder, target.account, target.region, str(error))
+            progress.finished = progress.refused = True
         finally:
             # Also of a try that fails: what it has delivered, the next one will not send again.
             progress.counts = receipts.counts()

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from airflow_provider_tenable.exceptions import TemporaryError
+from airflow_provider_tenable.exceptions import ConfigurationError, DestinationRefusedError, TemporaryError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ class Answer:
     :ivar operation: API operation, or :data:`FINDING`; None for any operation.
     :ivar message: what the message must contain; None for anything.
     :ivar hint: advice; ``{action}`` becomes the IAM action of the operation.
+    :ivar of_place: the refusal concerns this account and Region only; calls to others may succeed.
     """
 
     verdict: str
@@ -109,6 +110,7 @@ class Answer:
     message: re.Pattern[str] | None = None
     foreign: bool = False
     hint: str = ""
+    of_place: bool = False
 
     def fits(self, operation: str, status: int, code: str, message: str) -> bool:
         if (self.operation or operation) != operation or (operation == FINDING) != (self.operation == FINDING):
@@ -165,20 +167,31 @@ ANSWERS: tuple[Answer, ...] = (
     ),
     Answer(HALVE, ("RequestEntityTooLarge", "RequestEntityTooLargeException")),
     # Of the caller.
-    *(Answer(STOP, _DENIED, message=re.compile(words, re.I), hint=hint) for words, hint in _POLICIES.items()),
-    Answer(STOP, _DENIED, operation=IMPORT, hint=_CAUSES),
-    Answer(STOP, _DENIED, operation=ASSUME_ROLE, hint=_TRUST),
-    Answer(STOP, _DENIED, hint="Allow {action} to these credentials, for every resource that the message names."),
-    Answer(STOP, ("InvalidAccessException",), hint=_HUB_OFF),
+    *(
+        Answer(STOP, _DENIED, message=re.compile(words, re.I), hint=hint, of_place=True)
+        for words, hint in _POLICIES.items()
+    ),
+    Answer(STOP, _DENIED, operation=IMPORT, hint=_CAUSES, of_place=True),
+    Answer(STOP, _DENIED, operation=ASSUME_ROLE, hint=_TRUST, of_place=True),
+    Answer(
+        STOP,
+        _DENIED,
+        hint="Allow {action} to these credentials, for every resource that the message names.",
+        of_place=True,
+    ),
+    Answer(STOP, ("InvalidAccessException",), hint=_HUB_OFF, of_place=True),
     Answer(
         STOP,
         ("OptInRequired", "RegionDisabledException"),
         hint="The account has not enabled this Region, or STS in it. Enable it, or omit the Region.",
+        of_place=True,
     ),
     Answer(STOP, _UNSIGNED, message=re.compile("expired|not yet current", re.I), hint=_CLOCK),
     Answer(STOP, ("RequestTimeTooSkewed",), hint=_CLOCK),
     Answer(STOP, _UNSIGNED, hint=_OTHER_KEY),
-    Answer(STOP, ("UnrecognizedClientException", "InvalidClientTokenId"), hint=_UNKNOWN_KEY),
+    # A Region that an account has not enabled does not know its credentials. Where the keys themselves are wrong, the
+    # run has failed before: plan_run asks STS whose they are.
+    Answer(STOP, ("UnrecognizedClientException", "InvalidClientTokenId"), hint=_UNKNOWN_KEY, of_place=True),
     Answer(
         STOP,
         (
@@ -211,6 +224,7 @@ ANSWERS: tuple[Answer, ...] = (
         ("InvalidAccess",),
         operation=FINDING,
         hint="Security Hub CSPM was disabled, or the product unsubscribed, in that account and Region.",
+        of_place=True,
     ),
 )
 
@@ -236,6 +250,18 @@ def verdict_of_finding(code: str) -> str | None:
     """What to do about an entry of FailedFindings: ``retry``, ``reject``, ``stop``, or None for an unknown code."""
     row = answer_of(FINDING, code)
     return row.verdict if row else None
+
+
+def refusal_of(error: ClientError, text: str) -> ConfigurationError:
+    """The error for a call whose verdict is to stop: of this account and Region, where others are not affected."""
+    row = _row_of(error)
+    return (DestinationRefusedError if row and row.of_place else ConfigurationError)(text)
+
+
+def refusal_of_finding(code: str, text: str) -> ConfigurationError:
+    """The same for an entry of FailedFindings."""
+    row = answer_of(FINDING, code)
+    return (DestinationRefusedError if row and row.of_place else ConfigurationError)(text)
 
 
 def codes_with(verdict: str, operation: str) -> list[str]:

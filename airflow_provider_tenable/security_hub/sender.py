@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
-from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
+from airflow_provider_tenable.exceptions import TemporaryError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.security_hub.batches import Item
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
@@ -32,6 +32,8 @@ from airflow_provider_tenable.security_hub.responses import (
     explain,
     explain_finding,
     pause,
+    refusal_of,
+    refusal_of_finding,
     verdict_of,
     verdict_of_finding,
 )
@@ -106,7 +108,7 @@ class BatchSender:
             except ClientError as error:
                 outcome.calls += 1
                 if verdict_of(error) == STOP:
-                    raise ConfigurationError(f"The import was stopped. {explain(error)}") from None
+                    raise refusal_of(error, f"The import was stopped. {explain(error)}") from None
                 if len(items) == 1:
                     outcome.rejected.append(
                         (items[0], code_of(error), str(error.response.get("Error", {}).get("Message", "")))
@@ -159,8 +161,9 @@ class BatchSender:
                 again.append(item)
                 continue
             if verdict == STOP:
-                raise ConfigurationError(
-                    f"The import was stopped at finding {safe(item.id, LONGEST_ID)}. {explain_finding(code, message)}"
+                raise refusal_of_finding(
+                    code,
+                    f"The import was stopped at finding {safe(item.id, LONGEST_ID)}. {explain_finding(code, message)}",
                 )
             if verdict != REJECT and attempt < (FINDING_RETRIES if verdict == RETRY else UNKNOWN_FINDING_RETRIES):
                 again.append(item)

@@ -11,6 +11,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     rejected/part-*.jsonl.gz                 what could not become, or was not accepted as, a finding
     rejected_before/                         the same of earlier attempts at the run, which was cleared
     receipts/{account}/{region}.jsonl        what Security Hub acknowledged
+    refusals/{account}/{region}.json         why an account and Region refused its findings for good
     ledger.json                              the counts, which must add up
 
 Beside the runs: ``parked/`` (records that wait for their assets), ``asset_index/`` and ``deployment/`` (what is known
@@ -64,6 +65,8 @@ class RunFolder:
         self.parked_pool = self.dag_root / self.PARKED
         self.asset_index = self.dag_root / self.ASSET_INDEX
         self.sends = self.dag_root / self.DEPLOYMENT / "sends.json"
+        self.reached_places = self.dag_root / self.DEPLOYMENT / "reached"
+        self.owed_places = self.dag_root / self.DEPLOYMENT / "owed"
 
     @classmethod
     def of(cls, context: Any, staging_path: str | None = None) -> RunFolder:
@@ -89,6 +92,10 @@ class RunFolder:
     def receipts(self, account: str, region: str) -> ObjectStoragePath:
         """The receipts of one account and region."""
         return self.root / "receipts" / account / f"{region}.jsonl"
+
+    def refusal(self, account: str, region: str) -> ObjectStoragePath:
+        """Why one account and region refused its findings."""
+        return self.root / "refusals" / account / f"{region}.json"
 
     def import_group(self, number: int) -> ObjectStoragePath:
         """The destinations of an import task."""

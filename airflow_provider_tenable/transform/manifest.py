@@ -19,6 +19,7 @@ class ShardTask(TypedDict):
 class ShardCounts(TypedDict):
     """Where the records of a shard ended.
 
+    ``refused``: ``account/region`` -> records that were skipped because it refuses findings.
     ``skipped``: reason -> records. ``unserved``: account -> reason -> records, which are among the skipped. So are
     those of ``waiting`` (reason -> records), which are kept until their asset's account, Region and instance are known.
     ``missing_assets``: the number of assets that parked records belong to.
@@ -33,6 +34,7 @@ class ShardCounts(TypedDict):
     # Shards of older releases lack these two.
     unserved: NotRequired[dict[str, dict[str, int]]]
     not_ec2: NotRequired[int]
+    refused: NotRequired[dict[str, int]]
     parked: int
     missing_assets: NotRequired[int]
     waiting: NotRequired[dict[str, int]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from msgspec import Struct
@@ -19,6 +19,7 @@ NOT_REACHABLE = "account_not_reachable_without_role"
 OTHER_PARTITION = "other_partition"
 ACCOUNT_EXCLUDED = "account_excluded"
 REGION_EXCLUDED = "region_excluded"
+DESTINATION_REFUSED = "destination_refused"
 #: Reasons that a person has chosen: what they leave out does not count as unserved.
 CHOSEN = (ACCOUNT_EXCLUDED, REGION_EXCLUDED)
 
@@ -219,11 +220,13 @@ class Router:
     """Finds the destination of an account.
 
     :param routing: ``fixed`` or ``resource``.
+    :param refused: the accounts and hub Regions (``account/region``) that refuse findings for good.
     """
 
-    def __init__(self, destinations: list[Destination], routing: str) -> None:
+    def __init__(self, destinations: list[Destination], routing: str, refused: Collection[str] = frozenset()) -> None:
         self.destinations = destinations
         self.routing = routing
+        self.refused = refused
 
     def route(self, account: str, resource_region: str) -> tuple[Destination, str] | str:
         """The destination and its hub's Region, or the reason why there is none."""
@@ -242,7 +245,16 @@ class Router:
         if not destination.role_name and account != destination.caller_account:
             return NOT_REACHABLE
         region = destination.hub_region(resource_region, self.routing)
-        return (destination, region) if region else NOT_CONFIGURED
+        if not region:
+            return NOT_CONFIGURED
+        return DESTINATION_REFUSED if f"{account}/{region}" in self.refused else (destination, region)
+
+    def place(self, account: str, resource_region: str) -> str | None:
+        """The account and hub Region that findings of a resource belong to, whether it refuses them or not; None where
+        there is none.
+        """
+        route = Router(self.destinations, self.routing).route(account, resource_region)
+        return None if isinstance(route, str) else f"{account}/{route[1]}"
 
     def home(self) -> tuple[str, str]:
         """Account and hub Region for what belongs to no AWS account: those of the first destination."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Generic
 
 import msgspec
@@ -30,7 +30,7 @@ from airflow_provider_tenable.transform.duplicates import contested_line, shared
 from airflow_provider_tenable.transform.manifest import ShardCounts
 from airflow_provider_tenable.transform.mapper import Mapper, PluginT, ResourceT
 from airflow_provider_tenable.transform.plugin_memo import PluginMemo
-from airflow_provider_tenable.transform.routing import Destination, Router
+from airflow_provider_tenable.transform.routing import DESTINATION_REFUSED, Destination, Router
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -82,10 +82,12 @@ class Skipped(Struct, frozen=True):
     """Why the records of an asset become no findings.
 
     :ivar account: the AWS account that no destination serves, where that is the reason.
+    :ivar place: the account and hub Region that refuses findings, where that is the reason.
     """
 
     reason: str
     account: str | None = None
+    place: str | None = None
 
 
 def _state_of(state: str) -> str:
@@ -101,6 +103,8 @@ class Transform(Generic[PluginT, ResourceT]):
     :param lookup: asks Tenable for one asset; None where it does not know it either.
     :param lookups: how often ``lookup`` may be called.
     :param can_look_up: whether an asset's id is one that Tenable can be asked for. Others cost no look-up.
+    :param refused: accounts and hub Regions (``account/region``) that refuse findings for good: their records are
+        counted and left out.
     :param give_up_before: records parked before this moment (unix seconds) are given up.
     :param keeps: whether records that are skipped for the state of their asset are kept for the following runs.
     """
@@ -119,10 +123,11 @@ class Transform(Generic[PluginT, ResourceT]):
         give_up_before: int,
         can_look_up: Callable[[str], bool] = lambda asset_id: True,
         keeps: bool = True,
+        refused: Collection[str] = frozenset(),
     ) -> None:
         self.settings = settings
         self.mapper = mapper
-        self.router = Router(destinations, settings.region_routing)
+        self.router = Router(destinations, settings.region_routing, refused)
         self.assets = table.AssetTable(asset_parts)
         self.writer = writer
         self.lookup = lookup
@@ -134,6 +139,8 @@ class Transform(Generic[PluginT, ResourceT]):
         self.skipped: Counter[str] = Counter()
         #: Records by account and reason.
         self.unserved: dict[str, Counter[str]] = {}
+        #: Records by account and hub Region that refuses them.
+        self.refused: Counter[str] = Counter()
         self.not_ec2 = 0
         self.parked = 0
         #: Of the skipped records, those that are kept until their asset is known, by reason.
@@ -260,7 +267,9 @@ class Transform(Generic[PluginT, ResourceT]):
             return Skipped(reason, (row.owner_id or "") if reason == NO_REGION else None)
         route = self.router.route(resource.account, resource.region)
         if isinstance(route, str):
-            return Skipped(route, resource.account)
+            refused = route == DESTINATION_REFUSED
+            place = self.router.place(resource.account, resource.region) if refused else None
+            return Skipped(route, resource.account, place)
         destination, hub = route
         is_shared = resource.is_ec2 and row.instance_id in self._shared_instances()
         return resource, destination, hub, self.mapper.product(resource, region=hub), is_shared
@@ -318,6 +327,8 @@ class Transform(Generic[PluginT, ResourceT]):
         self.skipped[skipped.reason] += 1
         if skipped.account is not None:
             self.unserved.setdefault(skipped.account, Counter())[skipped.reason] += 1
+        if skipped.place is not None:
+            self.refused[skipped.place] += 1
         if skipped.reason in UNSETTLED and self.keeps and parked_at > self.give_up_before:
             self.waiting[skipped.reason] += 1
             self.keep(Parked(parked_at, msgspec.Raw(self._as_kept(record)), asset=record.asset.uuid))
@@ -333,10 +344,12 @@ class Transform(Generic[PluginT, ResourceT]):
             "pool_parts": pool_parts or [],
             "read": self.read,
             "skipped": dict(sorted(self.skipped.items())),
-            # Not the accounts of assets without a Region: a destination may serve those.
+            # Not the accounts of assets without a Region: a destination may serve those. Nor those that refuse: what
+            # they are owed is on record.
             "skipped_accounts": sorted(
-                account for account, reasons in self.unserved.items() if set(reasons) - {NO_REGION}
+                account for account, reasons in self.unserved.items() if set(reasons) - {NO_REGION, DESTINATION_REFUSED}
             ),
+            "refused": dict(sorted(self.refused.items())),
             "unserved": {account: dict(sorted(reasons.items())) for account, reasons in sorted(self.unserved.items())},
             "not_ec2": self.not_ec2,
             "parked": self.parked,

@@ -110,7 +110,12 @@ def _authenticated(request: Request, body: bytes, service: str, world: World) ->
     path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
     query = request.scope["query_string"].decode("latin-1")
     signed = SignedRequest(request.method, path, query, request.headers, body)
-    return authenticate(signed, service, world.identities, max_skew_seconds=world.options.max_clock_skew_seconds)
+    caller = authenticate(signed, service, world.identities, max_skew_seconds=world.options.max_clock_skew_seconds)
+    if service != "sts" and not world.hubs.is_opted_in(caller.account, caller.region):
+        raise AwsError(
+            "UnrecognizedClientException", 403, "The security token included in the request is invalid.", plain=True
+        )
+    return caller
 
 
 async def _carried_out(

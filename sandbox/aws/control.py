@@ -114,7 +114,34 @@ def control_routes(world: World) -> list[Route]:
         Route("/_sandbox/identities", add_identity, methods=["POST"]),
         Route("/_sandbox/secrets", show_secrets),
         Route("/_sandbox/roles", add_role, methods=["POST"]),
+        *_closing_routes(world),
         Route("/_sandbox/customer", be_customer, methods=["POST"]),
+    ]
+
+
+def _closing_routes(world: World) -> list[Route]:
+    """What an organization does to its accounts: removes a role, closes an account, reopens it."""
+
+    async def remove_role(request: Request) -> Response:
+        try:
+            world.identities.remove_role((await _object(request, "arn"))["arn"])
+        except ValueError as error:
+            return bad_request(error)
+        return JSONResponse(world.identities.as_json())
+
+    async def set_account(request: Request) -> Response:
+        try:
+            body = await _object(request, "account", "state")
+            if body["state"] not in ("open", "closed"):
+                raise ValueError(f"Unknown state {body['state']!r} of an account; there are: open, closed.")
+            world.identities.close_account(body["account"], closed=body["state"] == "closed")
+        except ValueError as error:
+            return bad_request(error)
+        return JSONResponse(world.identities.as_json())
+
+    return [
+        Route("/_sandbox/roles/remove", remove_role, methods=["POST"]),
+        Route("/_sandbox/account", set_account, methods=["POST"]),
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sandbox.aws.products import AWS_SERVICES, TENABLE, catalogue, subscription_arn
 from sandbox.aws.store import now
 
-STATES = ("subscribed", "enabled", "off")
+STATES = ("subscribed", "enabled", "off", "not_opted_in")
 
 
 @dataclass(slots=True)
@@ -42,16 +42,22 @@ class HubBook:
     def __init__(self, accounts: Iterable[str], regions: Iterable[str], state: str) -> None:
         self._start = [(account, region, state) for account in accounts for region in regions]
         self._hubs: dict[tuple[str, str], Hub] = {}
+        self._not_opted_in: set[tuple[str, str]] = set()
         self.reset()
 
     def reset(self) -> None:
         self._hubs.clear()
+        self._not_opted_in.clear()
         for account, region, state in self._start:
             self.set(account, region, state)
 
     def get(self, account: str, region: str) -> Hub | None:
         """The hub, or None where it is off."""
         return self._hubs.get((account, region))
+
+    def is_opted_in(self, account: str, region: str) -> bool:
+        """Whether the account has enabled the Region; where it has not, its credentials are unknown there."""
+        return (account, region) not in self._not_opted_in
 
     def enable(self, account: str, region: str) -> Hub:
         """Turn a hub on. AWS's own services are subscribed at once."""
@@ -70,8 +76,11 @@ class HubBook:
         """
         if state not in STATES:
             raise ValueError(f"Unknown state {state!r} of a hub; there are: {', '.join(STATES)}.")
-        if state == "off":
+        self._not_opted_in.discard((account, region))
+        if state in ("off", "not_opted_in"):
             self.disable(account, region)
+            if state == "not_opted_in":
+                self._not_opted_in.add((account, region))
             return
         hub = self.enable(account, region)
         if state == "subscribed" and TENABLE in catalogue(region):

@@ -101,12 +101,14 @@ class IdentityBook:
         self._accounts = tuple(accounts)
         self._credentials: dict[str, Credentials] = {}
         self._roles: dict[str, Role] = {}
+        self._closed: set[str] = set()
         self.reset()
 
     def reset(self) -> None:
         """Back to the keys and roles of the start."""
         self._credentials.clear()
         self._roles.clear()
+        self._closed.clear()
         for account in self._accounts:
             self.add_role(Role(f"arn:aws:iam::{account}:role/{ROLE_NAME}"))
             self.add_user(
@@ -133,12 +135,23 @@ class IdentityBook:
         self._roles[role.arn] = role
         return role
 
+    def remove_role(self, arn: str) -> None:
+        """Remove a role; sessions of it that were issued before stay."""
+        self._roles.pop(arn, None)
+
+    def close_account(self, account: str, *, closed: bool) -> None:
+        """Close an account, or reopen it: nobody may assume its roles, and its keys are unknown."""
+        (self._closed.add if closed else self._closed.discard)(account)
+
     def role(self, arn: str) -> Role | None:
-        return self._roles.get(arn)
+        """A role; None where there is none, or its account is closed."""
+        role = self._roles.get(arn)
+        return None if role is None or role.account in self._closed else role
 
     def find(self, access_key_id: str) -> Credentials | None:
         """The credentials of an access key; expired ones are found too, so that they can be told from unknown ones."""
-        return self._credentials.get(access_key_id)
+        found = self._credentials.get(access_key_id)
+        return None if found is None or found.account in self._closed else found
 
     def open_session(
         self,

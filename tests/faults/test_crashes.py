@@ -26,6 +26,12 @@ from tests.faults.universe import Sandbox, belongs, differences, expected, ident
 PACKAGE = Path(airflow_provider_tenable.__file__).parent
 
 
+def place_of(record: dict[str, Any]) -> tuple[str, str]:
+    """Hub Region and account of a record of the truth."""
+    region, account, *_ = identity_of(record).split("/")
+    return region, account
+
+
 class History:
     """A deployment that goes on from test to test: every run finds what the one before left."""
 
@@ -47,9 +53,32 @@ class History:
             assets,
             key=lambda asset: sum(each["asset_id"] == asset and belongs(each, self.sandbox.accounts) for each in truth),
         )[-3:]
+        # The place of another asset refuses every import, and has never accepted anything.
+        places = {each["asset_id"]: place_of(each) for each in truth if each["asset_id"] in assets}
+        taken = {places[asset] for asset in self.assets}
+        self.refusing = min(asset for asset in assets if places[asset] not in taken)
+        self.place = places[self.refusing]
+        self.pipeline.env["AIRFLOW__TENABLE__MAX_UNSERVED_RATIO"] = "1"
+        self.refuse()
         self.hidden: str | None = None
         self.launch()
         self.pipeline.succeed("run-0", defaults=self.pipeline.defaults)
+
+    def refuse(self) -> None:
+        """One account and Region passes every check, and refuses the import."""
+        region, account = self.place
+        body = {"__type": "AccessDeniedException", "message": "no"}
+        self.sandbox.hub_fault(
+            {
+                "on": "BatchImportFindings",
+                "do": "status",
+                "status": 403,
+                "headers": {"x-amzn-ErrorType": "AccessDeniedException"},
+                "body": body,
+                "times": None,
+                "match": {"account": account, "region": region},
+            }
+        )
 
     def pipeline_in(self, folder: Path) -> Pipeline:
         """A DAG that stages on the local disk."""
@@ -85,10 +114,11 @@ class History:
         """
         self.number += 1
         self.sandbox.clear_faults()
+        self.refuse()
         self.sandbox.advance(3600)
         refused_of, *_ = self.assets = [*self.assets[1:], self.assets[0]]
         before = self.sandbox.held()
-        for asset in self.assets:
+        for asset in [*self.assets, self.refusing]:
             self.sandbox.change({"do": "rescan", "asset_id": asset})
         self.launch()
         self.leave_garbage()
@@ -103,6 +133,7 @@ class History:
             wanted.pop(identity)
             if identity in before:
                 wanted[identity] = before[identity]
+        wanted = {identity: value for identity, value in wanted.items() if tuple(identity.split("/")[:2]) != self.place}
         self.sandbox.fault({"on": "job", "do": "fail_chunks", "chunks": [1], "kind": "vulns"})
         self.sandbox.hub_fault(
             {

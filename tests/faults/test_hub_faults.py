@@ -179,7 +179,8 @@ def test_refused_caller_stops_the_import_at_once_and_names_the_cause(
     assert pipeline.watermark is None
     assert sandbox.aws("stats")["calls"][IMPORT] <= 4
     sandbox.clear_faults()
-    pipeline.succeed()
+    # Imports that were refused have ended as successes: settle has judged them.
+    pipeline.succeed(clear=True)
     assert_delivered(pipeline, sandbox)
 
 
@@ -201,7 +202,7 @@ def test_hub_switched_off_in_mid_run_stops_it_and_the_rest_follows_later(
     for region in sandbox.process.facts["regions"]:
         for account in sandbox.accounts:
             sandbox.aws("hub", {"account": account, "region": region, "state": "subscribed"})
-    pipeline.succeed()
+    pipeline.succeed(clear=True)
     assert len(place) == 6
     assert_delivered(pipeline, sandbox)
 
@@ -343,7 +344,7 @@ def test_finding_code_that_means_the_hub_is_off_stops_the_import(pipeline: Pipel
     assert result.error == "AirflowFailException"
     assert pipeline.watermark is None
     sandbox.clear_faults()
-    pipeline.succeed()
+    pipeline.succeed(clear=True)
     assert_delivered(pipeline, sandbox)
 
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable._compat import AirflowFailException
-from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
+from airflow_provider_tenable.exceptions import ConfigurationError, RefusedDestinationsError, StagingError
 from airflow_provider_tenable.run import retention
 from airflow_provider_tenable.staging.files import (
     content_of,
@@ -106,7 +105,7 @@ def test_a_cleared_run_goes_on_with_what_it_has_staged(
             }
         ],
     )
-    with pytest.raises(AirflowFailException, match="The import was stopped"):
+    with pytest.raises(RefusedDestinationsError, match="The import was stopped"):
         run.execute()
     assert sandbox.documents()
     sandbox.client.delete(f"{sandbox.process.aws}/_sandbox/faults")

@@ -224,7 +224,12 @@ def test_failed_runs_are_read_from_a_metric_that_mwaa_publishes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "alarm"), [("RejectedLines", "FindingsRejected"), ("WatermarkLines", "WatermarkOld")]
+    ("lines", "alarm"),
+    [
+        ("RejectedLines", "FindingsRejected"),
+        ("RefusedLines", "DestinationsRefused"),
+        ("WatermarkLines", "WatermarkOld"),
+    ],
 )
 def test_alarm_reads_what_its_filter_counts(lines: str, alarm: str) -> None:
     counted, read = resource(lines)["MetricTransformations"][0], resource(alarm)
@@ -260,6 +265,21 @@ def test_filters_find_what_the_tasks_log(caplog: pytest.LogCaptureFixture, monke
         ledger.check_rejected(counts, SimpleNamespace(rejected="staging"), 0)  # type: ignore[arg-type]
 
 
+def test_filter_finds_what_is_logged_of_accounts_that_refuse(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    from airflow_provider_tenable.exceptions import RefusedDestinationsError
+    from airflow_provider_tenable.run.refusals import check_refused
+    from airflow_provider_tenable.staging.layout import RunFolder
+
+    run = RunFolder(f"file://{tmp_path}", "dag", "run")
+    entry = {"records": 3, "why": "closed", "reached": False}
+    ledger: Any = {"refused": {"111122223333/eu-west-1": entry}, "findings": 1}
+    plan: Any = {"settings": {"max_refused_destinations": None}}
+    check_refused(ledger, run, plan)
+    assert phrase("RefusedLines") in caplog.text
+    with pytest.raises(RefusedDestinationsError, match=phrase("RefusedLines")):
+        check_refused(ledger, run, {"settings": {"max_refused_destinations": 0}})  # type: ignore[typeddict-item]
+
+
 def test_watermark_alarm_waits_no_longer_than_cloudwatch_can() -> None:
     alarm, hours = resource("WatermarkOld"), template(ALARMS)["Parameters"]["WatermarkHours"]
     assert alarm["EvaluationPeriods"] == {"Ref": "WatermarkHours"}
@@ -269,7 +289,7 @@ def test_watermark_alarm_waits_no_longer_than_cloudwatch_can() -> None:
 
 
 def test_alarms_tell_a_topic_where_there_is_one() -> None:
-    for name in ("RunFailed", "FindingsRejected", "WatermarkOld"):
+    for name in ("RunFailed", "FindingsRejected", "DestinationsRefused", "WatermarkOld"):
         assert resource(name)["AlarmActions"] == {"If": ["HasTopic", [{"Ref": "TopicArn"}], {"Ref": "AWS::NoValue"}]}
 
 

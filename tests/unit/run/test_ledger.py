@@ -118,6 +118,7 @@ def test_a_ledger_counts_what_is_on_record(run):
         "read": 31,
         "skipped": {"severity_not_chosen": 5, "unreadable_record": 1},
         "unserved": {},
+        "refused": {},
         "parked": 2,
         "waiting": {},
         "not_ec2": 0,
@@ -395,3 +396,22 @@ def test_rejected_part_that_is_gone_is_no_empty_one(run):
     put(run, {**manifest(0, read=2), "rejected_part": "part-shard-0000.jsonl.gz"})
     with pytest.raises(StagingError, match="part-shard-0000"):
         list(rejected_lines(run))
+
+
+def test_findings_that_a_place_refused_at_the_import_are_left_out_and_counted_with_their_reason(run):
+    from airflow_provider_tenable.security_hub.refusals import note_refusal
+
+    two_shards(run)
+    before = build_ledger(run, PLAN, exported=29)
+    place, findings = f"{B}/us-east-1", before["destinations"][f"{B}/us-east-1"]["findings"]
+    # All were accepted: a refusal of an earlier attempt does not count.
+    note_refusal(run, B, "us-east-1", "hub off")
+    assert build_ledger(run, PLAN, exported=29) == before
+    run.receipts(B, "us-east-1").unlink()
+    ledger = build_ledger(run, PLAN, exported=29)
+    assert ledger["refused"] == {place: {"records": findings, "why": "hub off", "reached": False}}
+    assert ledger["skipped"]["destination_refused"] == findings
+    assert ledger["unserved"] == {B: {"destination_refused": findings}}
+    assert ledger["findings"] == before["findings"] - findings
+    assert ledger["destinations"][place]["findings"] == 0
+    check_sums(ledger)

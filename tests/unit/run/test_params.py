@@ -12,7 +12,7 @@ from airflow_provider_tenable.run.params import DEFAULTS, IMPORT, Settings, depa
 
 def test_the_defaults_are_those_of_the_contract():
     assert parse_settings({}) == Settings(
-        100, ("high", "critical"), ("open", "reopened", "fixed"), "fixed", "archive", "skip", 0.01, False
+        100, ("high", "critical"), ("open", "reopened", "fixed"), "fixed", "archive", "skip", 0.01, None, False
     )
     assert (DEFAULTS["since"], DEFAULTS["until"]) == (None, None)
 
@@ -32,6 +32,7 @@ def test_params_that_are_not_ours_are_left_alone():
     [
         ("batch_size", [1, 2, 100]),
         ("max_rejected_ratio", [0, 0.0, 0.5, 1, 1.0]),
+        ("max_refused_destinations", [None, 0, 1, 10_000]),
         ("region_routing", ["fixed", "resource"]),
         ("accepted_risks", ["archive", "import"]),
         ("non_ec2_assets", ["skip", "other"]),
@@ -52,6 +53,10 @@ def test_every_allowed_value_is_taken_as_it_is(name, good):
         *[
             ("max_rejected_ratio", value, "it must be a number from 0 to 1")
             for value in (-0.001, 1.001, "0.1", None, True, float("nan"), float("inf"), 10**400)
+        ],
+        *[
+            ("max_refused_destinations", value, "it must be a whole number from 0 on, or empty")
+            for value in (-1, 0.5, "1", True, [], float("nan"))
         ],
         *[
             ("severities", value, "it must be a list of at least one of info, low, medium, high, critical")
@@ -114,6 +119,7 @@ def test_every_param_that_shapes_what_is_delivered_says_what_covers_it():
         "until",
         "batch_size",
         "max_rejected_ratio",
+        "max_refused_destinations",
         "dry_run",
     }
 

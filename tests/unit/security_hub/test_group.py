@@ -13,12 +13,13 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
+from airflow_provider_tenable.exceptions import ConfigurationError, DestinationRefusedError, TemporaryError
 from airflow_provider_tenable.security_hub import group as group_import
 from airflow_provider_tenable.security_hub.assignment import Target, grouped
 from airflow_provider_tenable.security_hub.group import GroupImport
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.receipts import Receipts
+from airflow_provider_tenable.security_hub.refusals import refusal_of_place
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import write_lines
 
@@ -337,3 +338,42 @@ def test_a_task_that_is_killed_keeps_the_receipts_of_all_that_were_under_way(run
     monkeypatch.undo()
     assert work(run, targets, hubs).run() is True
     sent_once(hubs, targets)
+
+
+DENIED = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "BatchImportFindings")
+WRONG_KEY = ClientError({"Error": {"Code": "InvalidSignatureException", "Message": "no"}}, "BatchImportFindings")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("stage", ["trouble", "refuse"])
+def test_target_that_refuses_is_put_on_record_where_the_run_judges_it(run, count, stage):
+    hubs, targets = Hubs(), [staged(run, number, 5) for number in range(count)]
+    gone = targets[0].account
+    getattr(hubs, stage)[gone] = DestinationRefusedError("closed") if stage == "trouble" else DENIED
+    work = GroupImport(run, targets, open_hook=hubs.open, product="default", note_refusals=True)
+    assert work.run()
+    assert (work.progress[str(targets[0])].refused, len(hubs.held)) == (True, count - 1)
+    assert ("closed" if stage == "trouble" else "AccessDenied") in str(refusal_of_place(run, gone, REGION))
+
+    # Cleared once it accepts findings.
+    getattr(hubs, stage).clear()
+    assert GroupImport(run, targets, open_hook=hubs.open, product="default", note_refusals=True).run()
+    assert refusal_of_place(run, gone, REGION) is None
+    assert sum(hubs.held[gone].values()) == 5
+
+
+@pytest.mark.parametrize("error", [TemporaryError("503"), ConfigurationError("keys"), WRONG_KEY], ids=str)
+def test_what_is_not_of_the_place_still_fails_the_task(run, error):
+    hubs, target = Hubs(), staged(run, 1, 5)
+    (hubs.refuse if isinstance(error, ClientError) else hubs.trouble)[target.account] = error
+    with pytest.raises((TemporaryError, ConfigurationError)):
+        GroupImport(run, [target], open_hook=hubs.open, product="default", note_refusals=True).run()
+    assert refusal_of_place(run, target.account, REGION) is None
+
+
+def test_outside_of_the_dag_a_refusal_fails_the_task(run):
+    hubs, target = Hubs(), staged(run, 1, 5)
+    hubs.refuse[target.account] = DENIED
+    with pytest.raises(DestinationRefusedError):
+        GroupImport(run, [target], open_hook=hubs.open, product="default").run()
+    assert refusal_of_place(run, target.account, REGION) is None

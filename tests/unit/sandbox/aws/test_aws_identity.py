@@ -215,3 +215,25 @@ def test_identities_are_listed_without_secrets(sandbox: Any) -> None:
 
 def test_unknown_sts_operation_is_refused(sandbox: Any) -> None:
     assert refusal(sandbox.client("sts").get_session_token)[0] == "InvalidAction"
+
+
+def test_account_that_is_closed_refuses_its_role_and_its_keys_until_it_is_reopened(sandbox: Any) -> None:
+    key = ("AKIASANDBOX222233334444", "sandbox-aws-secret-222233334444")
+    sandbox.control("account", {"account": "222233334444", "state": "closed"})
+    code, status, text = refusal(sandbox.client("sts").assume_role, RoleArn=ROLE, RoleSessionName="test")
+    assert (code, status) == ("AccessDenied", 403)
+    assert "is not authorized to perform: sts:AssumeRole" in text
+    assert refusal(sandbox.client("sts", key=key).get_caller_identity)[0] == "InvalidClientTokenId"
+    sandbox.control("account", {"account": "222233334444", "state": "open"})
+    assert sandbox.assume()
+    sandbox.control("roles/remove", {"arn": ROLE})
+    assert refusal(sandbox.client("sts").assume_role, RoleArn=ROLE, RoleSessionName="test")[0] == "AccessDenied"
+
+
+def test_region_that_an_account_has_not_enabled_does_not_know_its_credentials(sandbox: Any) -> None:
+    place = {"account": "222233334444", "region": "us-east-1"}
+    sandbox.control("hub", {**place, "state": "not_opted_in"})
+    client = sandbox.client(key=sandbox.assume())
+    assert refusal(client.describe_hub)[:2] == ("UnrecognizedClientException", 403)
+    sandbox.control("hub", {**place, "state": "subscribed"})
+    assert client.describe_hub()["HubArn"]

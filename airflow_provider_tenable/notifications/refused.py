@@ -1,0 +1,68 @@
+"""Report the accounts and Regions that refused a run's findings for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from airflow_provider_tenable._compat import BaseNotifier
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.staging.layout import RunFolder
+
+#: Accounts and Regions that are named one by one, and characters of each reason.
+_MOST_NAMED, _LONGEST_REASON = 20, 400
+
+
+class RefusedDestinationsNotifier(BaseNotifier):
+    """Reports which accounts and Regions refused a run's findings for good, how many, and why.
+
+    For ``on_success_callback`` and ``on_failure_callback`` of the task ``settle``: it fails where more refuse than
+    ``max_refused_destinations`` allows. Nothing is reported where none refuses, or where the run is not settled yet.
+
+    :param send: called with a subject (one line, at most 100 characters) and a text. Default: a warning in the task's
+        log.
+    :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("staging_path",)
+
+    def __init__(self, *, send: Callable[[str, str], Any] | None = None, staging_path: str | None = None) -> None:
+        super().__init__()
+        self.send = send
+        self.staging_path = staging_path
+
+    def notify(self, context: Any) -> None:
+        """Read the run's ledger, and report."""
+        summary = refused_summary(RunFolder.of(context, self.staging_path))
+        if summary is None:
+            return
+        if self.send is None:
+            self.log.warning("%s\n%s", *summary)
+        else:
+            self.send(*summary)
+
+
+def refused_summary(run: RunFolder) -> tuple[str, str] | None:
+    """Subject and text about the accounts and Regions that refused a settled run; None where none did.
+
+    They hold accounts, Regions, counts and AWS's messages.
+    """
+    from airflow_provider_tenable.staging.files import read_json
+
+    refused = (read_json(run.ledger) or {}).get("refused")
+    if not refused:
+        return None
+    by_records = sorted(refused.items(), key=lambda item: (-item[1]["records"], item[0]))
+    lines = [f"Run {safe(run.run_id)} of {run.dag_id}: {len(refused):,} accounts and Regions refuse their findings."]
+    lines += [
+        f"  {place}: {entry['records']:,} findings"
+        f"{' (it accepted findings before)' if entry['reached'] else ''}: {safe(entry['why'], _LONGEST_REASON)}"
+        for place, entry in by_records[:_MOST_NAMED]
+    ]
+    if more := by_records[_MOST_NAMED:]:
+        lines.append(f"  and {len(more):,} more, which {safe(run.ledger)} lists")
+    lines.append("Once they accept findings, the next run delivers what they are owed. Nobody has to do anything else.")
+    return f"{len(refused):,} accounts and Regions refuse findings in {run.dag_id}"[:100], "\n".join(lines)
+
+
+__all__ = ["RefusedDestinationsNotifier", "refused_summary"]
