@@ -280,7 +280,7 @@ def has_unfinished_tasks(context: Any) -> bool | None:
         if AIRFLOW_V_3_0_PLUS:
             states = _states_of_run(dag.dag_id, run_id)
         else:
-            states = {each.task_id: each.state for each in context["dag_run"].get_task_instances()}
+            states = {instance.task_id: instance.state for instance in context["dag_run"].get_task_instances()}
     except Exception as error:  # noqa: BLE001 - what it raises is an implementation detail of Airflow.
         _log.warning("The states of the run's tasks cannot be asked for: %s", type(error).__name__)
         return None

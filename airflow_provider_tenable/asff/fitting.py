@@ -36,8 +36,8 @@ def cut_to_fit(line: bytes, found: msgspec.Raw | None, plugin: PluginParts, soft
         # Texts hold no such key: their quotes are escaped.
         before, after = bare.split(RESOURCES, 1)
         bare = before + _cut_product_fields(len(fitting)) + RESOURCES + after
-    kept = vulnerabilities_json(fitting)
-    return bare + (VULNERABILITIES + bytes(kept) if kept else b"") + b"}"
+    fitted = vulnerabilities_json(fitting)
+    return bare + (VULNERABILITIES + bytes(fitted) if fitted else b"") + b"}"
 
 
 def _most_worth(entries: list[EntryPieces], room: int) -> list[tuple[bytes, ...]]:
@@ -62,5 +62,5 @@ def _most_worth(entries: list[EntryPieces], room: int) -> list[tuple[bytes, ...]
     return [tuple(pieces) for pieces in fitting if pieces]
 
 
-def _cut_product_fields(kept: int) -> bytes:
-    return product_fields.piece({"cve_kept": str(kept)})
+def _cut_product_fields(remaining: int) -> bytes:
+    return product_fields.piece({"cve_kept": str(remaining)})

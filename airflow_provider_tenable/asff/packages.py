@@ -82,7 +82,7 @@ def _managed(item: SoftwareVuln) -> dict[str, str | None]:
     the installed version counts, never the fix's.
     """
     fix_type, fix = next(
-        ((each.fix_type, purl) for each in item.fixes or [] if (purl := parse_purl(each.value))), (None, None)
+        ((fix.fix_type, purl) for fix in item.fixes or [] if (purl := parse_purl(fix.value))), (None, None)
     )
     own = parse_purl(item.identifier)
     if own is None and fix is None:

@@ -58,7 +58,7 @@ def without_output(record: bytes) -> bytes:
         return _OUTPUT.sub(b'"output":null', record)
     if not isinstance(value, dict) or "output" not in value:
         return record
-    return msgspec.json.encode({name: each for name, each in value.items() if name != "output"})
+    return msgspec.json.encode({name: item for name, item in value.items() if name != "output"})
 
 
 def finding_without_output(finding: dict[str, Any], *, excerpt: bool) -> dict[str, Any]:

@@ -56,10 +56,10 @@ def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(_uniform(table))
-        if sum(each.num_rows for each in waiting) >= index_files.PART_ROWS:
+        if sum(table.num_rows for table in waiting) >= index_files.PART_ROWS:
             yield pa.concat_tables(waiting)
             waiting = []
-    if sum(each.num_rows for each in waiting):
+    if sum(table.num_rows for table in waiting):
         yield pa.concat_tables(waiting)
 
 

@@ -42,7 +42,7 @@ def _canonical(filters: dict[str, Any], names: FilterNames) -> dict[str, Any]:
 
 def _value(name: str, value: Any, names: FilterNames) -> Any:
     if isinstance(value, dict):
-        return {key: kept for key, item in value.items() if not _unset(kept := _value(key, item, names))}
+        return {key: converted for key, item in value.items() if not _unset(converted := _value(key, item, names))}
     if isinstance(value, (list, tuple, set, frozenset)):
         return sorted({str(item).upper() if name in names.upper_case else str(item) for item in value})
     return value

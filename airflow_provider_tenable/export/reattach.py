@@ -79,14 +79,14 @@ def running_job(jobs: Iterable[Job], state: ExportState, named: str | None) -> J
     return None
 
 
-def same_request(kept: dict[str, Any], body: dict[str, Any]) -> bool:
+def same_request(planned: dict[str, Any], body: dict[str, Any]) -> bool:
     """Whether a task continues the export that it has asked for, now that it would ask with ``body``.
 
     What is said about plugin output does not matter: the records are the same, and the mapping leaves out an output
     that is not wanted. So changing ``[tenable] plugin_output`` gives up no running export; the next request has the new
     value.
     """
-    return _comparable(kept) == _comparable(body)
+    return _comparable(planned) == _comparable(body)
 
 
 def _comparable(body: dict[str, Any]) -> dict[str, Any]:

@@ -81,16 +81,16 @@ class ExportRun:
     def _load(self) -> ExportState:
         state = self.store.load()
         if state is None or not same_request(state.body, self.body):
-            anew = ExportState(kind=self.kind, body=self.body, started_at=self.now())
+            fresh = ExportState(kind=self.kind, body=self.body, started_at=self.now())
             if state is not None and state.uuid:
                 log.info(
                     "The %s export %s was requested with a different body: it is abandoned, and a new one is started.",
                     self.kind,
                     state.uuid,
                 )
-                self.store.save(anew)
+                self.store.save(fresh)
                 self.store.drop(state.uuid)
-            return anew
+            return fresh
         if state.uuid:
             log.info("Resuming %s export %s: %d chunks are staged.", self.kind, state.uuid, len(state.parts))
         elif state.requested_at is not None:
@@ -165,7 +165,7 @@ class ExportRun:
         try:
             status = self.client.status(self.kind, job)
             if status.status == "CANCELLED" and self.state.cancellations < retry.CANCELLATIONS:
-                return self._ask_again(job)
+                return self._request_again(job)
             if status.status in ("CANCELLED", "ERROR"):
                 return self._restart(
                     f"it ended as {status.status}" + (f": {safe(status.reason)}" if status.reason else "")
@@ -214,7 +214,7 @@ class ExportRun:
         self.store.save(self.state)
         return self.state.stalled_polls > limit
 
-    def _ask_again(self, job: str) -> Wait:
+    def _request_again(self, job: str) -> Wait:
         cancellations = self.state.cancellations + 1
         log.warning(
             "The %s export %s was cancelled, but not by this task. Requesting it again (%d of %d).",
@@ -223,7 +223,7 @@ class ExportRun:
             cancellations,
             retry.CANCELLATIONS,
         )
-        self._begin_anew(self.state.restarts, started_at=self.state.started_at, cancellations=cancellations)
+        self._reset(self.state.restarts, started_at=self.state.started_at, cancellations=cancellations)
         return self._wait()
 
     def _start(self) -> bool:
@@ -231,21 +231,21 @@ class ExportRun:
         if self._lost_request and self._adopt_lost():
             return True
         self._lost_request = False
-        asked_at = self.now()
-        self.state.body, self.state.requested_at = self.body, asked_at
+        requested_at = self.now()
+        self.state.body, self.state.requested_at = self.body, requested_at
         self.store.save(self.state)
         reached(CrashPoint.EXPORT_REQUEST_NOTED)
         try:
             job = self.client.start(self.kind, self.body)
         except DuplicateExportError as duplicate:
-            return self._adopt(duplicate.job_uuid, asked_at)
+            return self._adopt(duplicate.job_uuid, requested_at)
         except ExportLimitError:
             # Refused, so there is no job to look for: one that looks like ours would be somebody else's.
             self.state.requested_at = None
             self.store.save(self.state)
             raise
         reached(CrashPoint.EXPORT_ASKED_FOR)
-        self._take(job, asked_at)
+        self._take(job, requested_at)
         log.info("Requested %s export %s.", self.kind, self.state.uuid)
         return True
 
@@ -265,11 +265,11 @@ class ExportRun:
         self._take(job.uuid, min(self.state.requested_at or 0.0, job.created), adopted=True)
         return True
 
-    def _adopt(self, named: str | None, asked_at: float) -> bool:
+    def _adopt(self, named: str | None, requested_at: float) -> bool:
         job = running_job(self.client.jobs(self.kind), self.state, named)
         if job is not None:
             # The job may be older than our request: what it holds is sure only up to its own beginning.
-            self._take(job.uuid, None if job.created is None else min(asked_at, job.created), adopted=True)
+            self._take(job.uuid, None if job.created is None else min(requested_at, job.created), adopted=True)
             log.info("Tenable is already running this %s export as %s: adopted.", self.kind, job.uuid)
             return True
         log.warning(
@@ -364,19 +364,19 @@ class ExportRun:
         self.cancel()
         restarts = self.state.restarts
         if restarts >= self.max_restarts:
-            self._begin_anew()
+            self._reset()
             raise ExportFailedError(
                 f"The {self.kind} export {job} could not be completed: {why}. It was restarted {restarts} times. "
                 "Nothing was imported from it. Check the export's state in Tenable, then clear this task."
             )
         log.warning("The %s export %s is abandoned: %s. Starting it again.", self.kind, job, why)
-        self._begin_anew(restarts + 1, started_at=self.state.started_at)
+        self._reset(restarts + 1, started_at=self.state.started_at)
         return Wait(seconds=min(self.poll_interval, 1.0), job_uuid=None, chunks_staged=0)
 
     def _give_up(self) -> None:
         self.cancel()
         job, staged = self.state.uuid, len(self.state.parts)
-        self._begin_anew()
+        self._reset()
         what = f"export {job} was not complete" if job else "export could not be requested"
         raise ExportFailedError(
             f"The {self.kind} {what} after {self.timeout / 3600:g} hours ({staged} chunks were staged) and has been "
@@ -384,7 +384,7 @@ class ExportRun:
             "Raise [tenable] export_timeout_hours if Tenable needs longer, then clear this task."
         )
 
-    def _begin_anew(self, restarts: int = 0, *, started_at: float | None = None, cancellations: int = 0) -> None:
+    def _reset(self, restarts: int = 0, *, started_at: float | None = None, cancellations: int = 0) -> None:
         """Forget the job: first in the state, then its parts. A state that names parts which are gone would be taken
         for whole later.
 

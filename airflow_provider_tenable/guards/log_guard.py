@@ -64,9 +64,9 @@ def _clean(record: logging.LogRecord, *, foreign: bool) -> None:
         (),
     )
     if record.exc_info and record.exc_info[1] is not None:
-        told = "".join(traceback.format_exception(*record.exc_info))
-        scrubbed = scrub(told)
-        if scrubbed != told:
+        trace = "".join(traceback.format_exception(*record.exc_info))
+        scrubbed = scrub(trace)
+        if scrubbed != trace:
             # The exception belongs to others and stays as it is: its text takes its place, and the last line goes into
             # the message, for handlers that look for no text.
             record.msg += f" ({safe(traceback.format_exception_only(record.exc_info[1])[-1])})"

@@ -251,7 +251,7 @@ class SecurityHubHook(AwsBaseHook):
         # success.
         if not isinstance(answer.get("FailedCount"), int) or not isinstance(answer.get("SuccessCount"), int):
             raise TemporaryError(
-                f"Cannot import findings in {self.region_name}: the response has no counts;  {_NOT_FROM_AWS}."
+                f"Cannot import findings in {self.region_name}: the response has no counts; {_NOT_FROM_AWS}."
             )
         return answer
 

@@ -42,13 +42,13 @@ class RejectedFindingsNotifier(BaseNotifier):
     def notify(self, context: Any) -> None:
         """Look at the run's ledger and at what it has put aside, and tell."""
         run = RunFolder.of(context, self.staging_path)
-        told = rejected_summary(run, self.threshold)
-        if told is None:
+        summary = rejected_summary(run, self.threshold)
+        if summary is None:
             return
         if self.send is None:
-            self.log.warning("%s\n%s", *told)
+            self.log.warning("%s\n%s", *summary)
         else:
-            self.send(*told)
+            self.send(*summary)
 
 
 def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | None:

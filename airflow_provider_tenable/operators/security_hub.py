@@ -168,7 +168,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 dry_run=assigned.dry_run,
                 note_refusals=assigned.note_refusals,
                 seconds=60 * minutes or None,
-                told=partial(self._tell, run, assigned.dry_run),
+                on_finished=partial(self._report, run, assigned.dry_run),
             )
             done = work.run()
         counts = work.counts()
@@ -224,7 +224,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 return group
             # What the manifests say now counts: the transform may have been cleared without what follows it.
             return [
-                msgspec.structs.replace(each, parts=staged_findings(run, each.account, each.region)) for each in group
+                msgspec.structs.replace(target, parts=staged_findings(run, target.account, target.region))
+                for target in group
             ]
         if not assigned.account or not assigned.region:
             raise ConfigurationError("An import needs account and region, or the number of a group.")
@@ -253,7 +254,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         _ = hook.conn_config
         return hook
 
-    def _tell(
+    def _report(
         self,
         run: RunFolder,
         dry_run: bool,

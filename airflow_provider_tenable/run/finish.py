@@ -61,10 +61,10 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
     if not ledger["dry_run"]:
         # Parts of the pool are not done with where the run left out accounts that others serve.
         release = not _leaves_out_accounts(run, plan)
-        settled = [each for each in shard_manifests(run) if release or not each["from_pool"]]
-        parts = [each["parked_part"] for each in settled if each["parked_part"]]
-        parts += [name for each in settled for name in each.get("waiting_parts", [])]
-        settle_pool(run, parts, done=[name for each in settled for name in each["pool_parts"]])
+        settled = [manifest for manifest in shard_manifests(run) if release or not manifest["from_pool"]]
+        parts = [manifest["parked_part"] for manifest in settled if manifest["parked_part"]]
+        parts += [name for manifest in settled for name in manifest.get("waiting_parts", [])]
+        settle_pool(run, parts, done=[name for manifest in settled for name in manifest["pool_parts"]])
     return ledger
 
 

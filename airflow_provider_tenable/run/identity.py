@@ -24,7 +24,7 @@ def identity_of(context: Any, source: str) -> Identity:
     return {
         "source": source,
         "run_type": run_type_of(context),
-        "interval": [None if each is None else float(each.timestamp()) for each in bounds],
+        "interval": [None if bound is None else float(bound.timestamp()) for bound in bounds],
     }
 
 

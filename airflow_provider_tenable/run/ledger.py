@@ -215,14 +215,14 @@ def targets_of(manifests: list[ShardManifest]) -> list[Target]:
     """The same as targets of import tasks."""
     return [
         Target(
-            each["account"],
-            each["region"],
-            each["aws_conn_id"],
-            each["role_name"],
-            list(zip(each["parts"], each["lines"], strict=True)),
-            each["external_id"],
+            destination["account"],
+            destination["region"],
+            destination["aws_conn_id"],
+            destination["role_name"],
+            list(zip(destination["parts"], destination["lines"], strict=True)),
+            destination["external_id"],
         )
-        for each in destinations_of(manifests)
+        for destination in destinations_of(manifests)
     ]
 
 
@@ -324,17 +324,19 @@ def unserved_by_account(manifests: list[ShardManifest]) -> dict[str, dict[str, i
 def check_sums(ledger: Ledger) -> None:
     """:raises LedgerError: a sum does not add up; the text has both sides."""
     wrong = []
-    came, went = (
+    total_in, total_out = (
         ledger["exported"] + ledger["unparked"],
         sum(ledger["skipped"].values()) + ledger["parked"] + ledger["findings"],
     )
-    if came != went or ledger["read"] != came:
+    if total_in != total_out or ledger["read"] != total_in:
         wrong.append(
-            f"exported {ledger['exported']} + unparked {ledger['unparked']} = {came}, of which {ledger['read']} were "
-            f"read and {went} accounted for"
+            f"exported {ledger['exported']} + unparked {ledger['unparked']} = {total_in}, of which {ledger['read']} "
+            "were "
+            f"read and {total_out} accounted for"
         )
     counted = {
-        name: (each["findings"], each["accepted"], each["rejected"]) for name, each in ledger["destinations"].items()
+        name: (entry["findings"], entry["accepted"], entry["rejected"])
+        for name, entry in ledger["destinations"].items()
     }
     for name, (findings, accepted, rejected) in {
         "all": (ledger["findings"], ledger["accepted"], ledger["rejected"]),

@@ -65,9 +65,9 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     if mark is not None and _starts_at_watermark(context, asked):
         first_run.check_source(run, source)
     identity = identity_of(context, source)
-    kept, continues = _earlier_plan(run, asked, identity)
-    window = watermark.Window(**kept["window"]) if kept else _new_window(context, params, server_now)
-    earlier = kept if continues else None
+    planned, continues = _earlier_plan(run, asked, identity)
+    window = watermark.Window(**planned["window"]) if planned else _new_window(context, params, server_now)
+    earlier = planned if continues else None
     assets = index.plan_assets(
         run,
         source=source,
@@ -151,8 +151,8 @@ def _earlier_plan(run: RunFolder, asked: dict[str, Any], identity: Identity) -> 
     if reason is None:
         log.info("This run was planned before: it keeps its window, and continues with its staged files.")
         return earlier, True
-    kept = "It keeps its window, and exports again" if same_window else "It starts over"
-    log.info("This run was %s before. %s.", reason, kept)
+    action = "It keeps its window, and exports again" if same_window else "It starts over"
+    log.info("This run was %s before. %s.", reason, action)
     begin_again(run)
     return (earlier if same_window else None), False
 

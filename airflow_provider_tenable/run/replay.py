@@ -195,8 +195,10 @@ def _staged(source: RunFolder, kind: str) -> StagedFolder:
 def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
     """Stage the newest version of each finding that Security Hub has refused; their number is returned."""
     via = {
-        (each["account"], each["region"]): _Via(each["aws_conn_id"], each["role_name"], each["external_id"])
-        for each in destinations_of(shard_manifests(source))
+        (destination["account"], destination["region"]): _Via(
+            destination["aws_conn_id"], destination["role_name"], destination["external_id"]
+        )
+        for destination in destinations_of(shard_manifests(source))
     }
     newest: dict[tuple[str, str, str], tuple[str, bytes]] = {}
     for key, line in _refused(source):

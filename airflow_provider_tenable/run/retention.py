@@ -93,7 +93,7 @@ def _remove_all(run: RunFolder) -> None:
 def _last_step(run: RunFolder) -> float:
     """When a run wrote the last of the files that mark its steps."""
     steps = (run.plan, run.shards, run.ledger)
-    return max(float(each.stat().st_mtime) for each in steps if each.exists())
+    return max(float(step.stat().st_mtime) for step in steps if step.exists())
 
 
 def _remove_bulk(run: RunFolder) -> None:

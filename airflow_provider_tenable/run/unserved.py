@@ -107,11 +107,11 @@ def _records(unserved: dict[str, dict[str, int]]) -> int:
 def _counting(unserved: dict[str, dict[str, int]], plan: RunPlan) -> dict[str, dict[str, int]]:
     """What counts as unserved. Accounts that a run's own destinations do not list were left out on purpose."""
     chosen = CHOSEN if plan.get("usual_destinations") is None else (*CHOSEN, NOT_CONFIGURED)
-    kept = {
+    relevant = {
         account: {reason: count for reason, count in reasons.items() if reason not in chosen}
         for account, reasons in unserved.items()
     }
-    return {account: reasons for account, reasons in kept.items() if reasons}
+    return {account: reasons for account, reasons in relevant.items() if reasons}
 
 
 def _check_connector(ledger: Ledger, run: RunFolder) -> None:

@@ -117,7 +117,7 @@ def grouped(targets: list[Target], tasks: int) -> list[list[Target]]:
     groups: list[list[Target]] = [[] for _ in range(tasks)]
     # Fewest findings, then fewest targets: those without many findings cost their preflight.
     heap = [(0, 0, number) for number in range(tasks)]
-    for target in sorted(targets, key=lambda each: (-each.findings, each.account, each.region)):
+    for target in sorted(targets, key=lambda target: (-target.findings, target.account, target.region)):
         findings, count, number = heap[0]
         groups[number].append(target)
         heapq.heapreplace(heap, (findings + target.findings, count + 1, number))

@@ -35,13 +35,13 @@ from airflow_provider_tenable.staging.parts import read_lines
 
 log = logging.getLogger(__name__)
 
-#: So many failures are told in full by the error that ends the task; all of them are in its log.
-_TOLD = 5
+#: How many failures the task's final error quotes in full; the log has all of them.
+_MAX_LISTED = 5
 
 
 @dataclass
 class Progress:
-    """What is known of one target.
+    """The progress of one target.
 
     :ivar counts: as in the ledger: ``accepted``, ``rejected``, ``calls``.
     :ivar refused: the target refuses us for good, which is on record in the run's folder; nothing is left to do.
@@ -54,18 +54,18 @@ class Progress:
 
 
 class GroupImport:
-    """Imports targets until each is finished, has failed, or the time is over.
+    """Imports targets until each of them has finished or failed, or the time is up.
 
     :param open_hook: target -> its hook (:class:`~airflow_provider_tenable.hooks.security_hub.SecurityHubHook`), called
         in the calling thread.
-    :param product: as in ``[tenable] product``, for findings that name none.
-    :param enable_product: subscribe accounts to the product where they are not.
-    :param together: targets at the same time; each holds at most ``in_flight + 1`` batches in memory.
-    :param note_refusals: put a target that refuses us for good on record (:mod:`~.refusals`) instead of failing: who
-        settles the run judges it.
-    :param seconds: no batch is begun after so many seconds; None for no such end.
-    :param told: called when the import of a target ends, also where it fails: with the target, its counts before and
-        after, and the seconds between.
+    :param product: as in ``[tenable] product``, for findings that do not name one.
+    :param enable_product: subscribe accounts to the product if they are not subscribed.
+    :param together: concurrent targets; each holds at most ``in_flight + 1`` batches in memory.
+    :param note_refusals: record a target that permanently refuses its findings (:mod:`~.refusals`) instead of failing:
+        the task that settles the run decides about it.
+    :param seconds: no batch is started after this many seconds; None: no limit.
+    :param on_finished: called when the import of a target ends, even if it failed: with the target, its counts before
+        and after, and the seconds between.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class GroupImport:
         dry_run: bool = False,
         note_refusals: bool = False,
         seconds: float | None = None,
-        told: Callable[[Target, dict[str, Any], dict[str, Any], float], None] = lambda target, before, after, seconds: (
-            None
-        ),
+        on_finished: Callable[
+            [Target, dict[str, Any], dict[str, Any], float], None
+        ] = lambda target, before, after, seconds: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run_folder = run
@@ -99,7 +99,7 @@ class GroupImport:
         self._dry_run = dry_run
         self._note_refusals = note_refusals
         self._seconds = seconds
-        self._told = told
+        self._on_finished = on_finished
         self._clock = clock
         self._until: float | None = None
         self._stopped = False
@@ -108,41 +108,41 @@ class GroupImport:
 
     @property
     def findings(self) -> int:
-        """How many findings there are for all targets."""
+        """The number of findings for all targets."""
         return sum(target.findings for target in self.targets)
 
     def counts(self) -> dict[str, Any]:
         """``accepted``, ``rejected``, ``calls`` of all targets together."""
-        known = [each.counts for each in self.progress.values() if each.counts]
-        rejected: Counter[str] = sum((Counter(each["rejected"]) for each in known), Counter())
+        known = [progress.counts for progress in self.progress.values() if progress.counts]
+        rejected: Counter[str] = sum((Counter(counts["rejected"]) for counts in known), Counter())
         return {
-            "accepted": sum(each["accepted"] for each in known),
+            "accepted": sum(counts["accepted"] for counts in known),
             "rejected": dict(sorted(rejected.items())),
-            "calls": sum(each["calls"] for each in known),
+            "calls": sum(counts["calls"] for counts in known),
         }
 
     def run(self) -> bool:
-        """Import until the end, or until the time is over.
+        """Import until everything is done, or until the time is up.
 
-        :return: whether all is done; else another piece goes on behind the receipts.
-        :raises ConfigurationError: of the only target, or of all that failed; the others were delivered.
-        :raises TemporaryError: some failed, at least one of them for a passing reason; a retry resumes.
+        :return: whether everything is done; if not, another piece resumes after the last receipts.
+        :raises ConfigurationError: the only target failed, or all failures are permanent; the others were delivered.
+        :raises TemporaryError: some targets failed, at least one of them temporarily; a retry resumes.
         """
         self._until = None if self._seconds is None else self._clock() + self._seconds
         if len(self.targets) == 1:
             (only,) = self.targets
-            return self._import(only, self._open_hook(only), self._look(only))
+            return self._import(only, self._open_hook(only), self._read_receipts(only))
         with ThreadPoolExecutor(max_workers=self._together, thread_name_prefix="securityhub-target") as pool:
             try:
                 wait([pool.submit(self._try, target, hook) for target, hook in self._hooks()])
             except BaseException:
                 self._stopped = True
-                for each in list(self._active):
-                    each.stop()
+                for importer in list(self._active):
+                    importer.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        # Failures end the task only when all others are delivered, be it some pieces later.
-        if any(not each.finished and not each.error for each in self.progress.values()):
+        # Failures end the task only after all others are delivered, even if that takes more pieces.
+        if any(not progress.finished and not progress.error for progress in self.progress.values()):
             return False
         self._raise_failures()
         return True
@@ -151,15 +151,15 @@ class GroupImport:
         for target in self.targets:
             try:
                 hook = self._open_hook(target)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the other targets from being delivered
+            except Exception as error:  # noqa: BLE001 - no failure may prevent the delivery of the other targets
                 self._failed(target, error)
             else:
                 yield target, hook
 
     def _try(self, target: Target, hook: Any) -> None:
         try:
-            receipts = self._look(target)
-            # Something is sent by every piece, so that pieces come to an end.
+            receipts = self._read_receipts(target)
+            # Every piece sends something, so that the pieces come to an end.
             if self._stopped or (self._until is not None and self._sending and self._clock() >= self._until):
                 return
             self._import(target, hook, receipts)
@@ -168,13 +168,13 @@ class GroupImport:
 
     def _failed(self, target: Target, error: Exception) -> None:
         self.progress[str(target)].error = error
-        # An error of ours says all that there is to say.
+        # Our own errors are complete without a traceback.
         log.error(
             "%s: %s", target, _words_of(error), exc_info=None if isinstance(error, TenableProviderError) else error
         )
 
-    def _look(self, target: Target) -> Receipts:
-        """What is on record of a target."""
+    def _read_receipts(self, target: Target) -> Receipts:
+        """The recorded receipts of a target; updates its progress."""
         receipts = Receipts(self.run_folder, target.account, target.region, [name for name, _ in target.parts])
         progress = self.progress[str(target)]
         progress.counts = receipts.counts()
@@ -182,7 +182,7 @@ class GroupImport:
         return receipts
 
     def _import(self, target: Target, hook: Any, receipts: Receipts) -> bool:
-        """One target; whether all of it is done."""
+        """Import one target. :return: whether it is finished."""
         progress = self.progress[str(target)]
         if progress.finished:
             return True
@@ -199,7 +199,7 @@ class GroupImport:
             if self._note_refusals:
                 forget_refusal(self.run_folder, target.account, target.region)
             with closing(hook):
-                # Not a generator in any(): each product is looked at.
+                # A list, not a generator in any(): every product must be checked.
                 subscribed = [
                     hook.preflight(product, enable_product=self._enable_product and not self._dry_run)
                     for product in self._products(target)
@@ -218,16 +218,16 @@ class GroupImport:
             note_refusal(self.run_folder, target.account, target.region, str(error))
             progress.finished = progress.refused = True
         finally:
-            # Also of a try that fails: what it has delivered, the next one will not send again.
+            # Also after a failed attempt: the next one will not send again what this one has delivered.
             progress.counts = receipts.counts()
-            self._told(target, before, progress.counts, self._clock() - began)
+            self._on_finished(target, before, progress.counts, self._clock() - began)
         return progress.finished
 
     def _products(self, target: Target) -> list[str]:
-        """The products that the staged findings name, by ARN: what the options say may have changed since they were
+        """The products that the staged findings name, by ARN. The options may have changed since the findings were
         mapped.
 
-        All findings of a part were mapped by one task, so its first one speaks for it.
+        All findings of a part were mapped by one task, so the first one is enough.
         """
         firsts = (next(iter(lines), None) for _, lines in self._lines(target))
         arns = dict.fromkeys(product_of(first) for first in firsts if first is not None)
@@ -251,7 +251,7 @@ class GroupImport:
             if self._stopped:
                 raise TemporaryError("The import was stopped.")
             finished = work.run(self._lines(target), target.findings, until=self._until)
-            # The time may be over with the last batch.
+            # The time may be up exactly with the last batch.
             return finished or _accounted_for(receipts) == target.findings
         finally:
             self._active.discard(work)
@@ -262,15 +262,19 @@ class GroupImport:
             yield name, read_lines(folder / name)
 
     def _raise_failures(self) -> None:
-        failed = {name: each.error for name, each in self.progress.items() if each.error}
+        failed = {name: progress.error for name, progress in self.progress.items() if progress.error}
         if not failed:
             return
-        finished = sum(each.finished for each in self.progress.values())
-        told = " ".join(f"{name}: {_words_of(error)}" for name, error in list(failed.items())[:_TOLD])
-        more = "" if len(failed) <= _TOLD else f" The log has the errors of the other {len(failed) - _TOLD} too."
+        finished = sum(progress.finished for progress in self.progress.values())
+        listed = " ".join(f"{name}: {_words_of(error)}" for name, error in list(failed.items())[:_MAX_LISTED])
+        more = (
+            ""
+            if len(failed) <= _MAX_LISTED
+            else f" The log has the errors of the other {len(failed) - _MAX_LISTED} too."
+        )
         text = (
             f"{len(failed)} of {len(self.targets)} destinations failed, {finished} were delivered. Failed: "
-            f"{', '.join(failed)}. {told}{more}"
+            f"{', '.join(failed)}. {listed}{more}"
         )
         only_the_user_can_mend = all(isinstance(error, ConfigurationError) for error in failed.values())
         raise (ConfigurationError if only_the_user_can_mend else TemporaryError)(text)

@@ -80,7 +80,7 @@ class FindingsImport:
         :raises ConfigurationError: Security Hub refuses the caller; nothing further was sent.
         :raises TemporaryError: it could not be reached for too long; a retry resumes.
         """
-        began = told = flushed = self._clock()
+        began = last_reported = flushed = self._clock()
         pending: set[Future[Outcome]] = set()
         done: set[Future[Outcome]] = set()
         source = batches(self._items(parts), size=self.batch_size)
@@ -110,9 +110,9 @@ class FindingsImport:
                     if now - flushed >= _FLUSH_SECONDS:
                         self.receipts.flush()
                         flushed = now
-                    if now - told >= _PROGRESS_SECONDS:
+                    if now - last_reported >= _PROGRESS_SECONDS:
                         self._log_progress(total, now - began)
-                        told = now
+                        last_reported = now
             except BaseException:
                 # What is in flight still counts: its findings are in the hub, whatever the receipts say.
                 self._sender.stop()

@@ -34,7 +34,7 @@ def encode_rows(rows: Sequence[msgspec.Struct], row: type[msgspec.Struct]) -> by
     import pandas as pd
 
     columns, numbers = list(row.__struct_fields__), number_columns(row)
-    frame = pd.DataFrame.from_records([msgspec.structs.astuple(each) for each in rows], columns=columns)
+    frame = pd.DataFrame.from_records([msgspec.structs.astuple(entry) for entry in rows], columns=columns)
     frame[numbers] = frame[numbers].astype("float64")
     texts = [column for column in columns if column not in numbers]
     frame[texts] = frame[texts].astype("string")

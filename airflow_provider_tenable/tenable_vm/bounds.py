@@ -1,7 +1,7 @@
-"""Bounds on every response of a session: how long its body may keep us waiting, and how large it may become.
+"""Bounds on every response of a session: how long reading its body may take, and how large it may become.
 
-They hold for whatever reads the body: requests itself, pyTenable's iterators and downloads, our own calls, also with
-``stream=True``.
+They apply to every reader of the body: requests itself, pyTenable's iterators and downloads, and our own calls, also
+with ``stream=True``.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from airflow_provider_tenable.exceptions import ConfigurationError
 if TYPE_CHECKING:
     import urllib3
 
-#: Seconds that a body may keep us waiting, and a second more for each MB that has come. The connection's ``timeout``
-#: bounds only the silence between two bytes; time that the caller takes between two reads does not count.
+#: Seconds that a reader may wait for a body, plus a second for each MB received. The connection's ``timeout`` bounds
+#: only the silence between two bytes; time that the caller spends between two reads does not count.
 LONGEST_ANSWER_SECONDS = 900.0
 _SECONDS_PER_BYTE = 1e-6
-#: The largest body that is read into memory, decompressed. A chunk of 100 assets has some 20 MB.
+#: The largest body that is read into memory, decompressed. A chunk of 100 assets has about 20 MB.
 LARGEST_ANSWER_BYTES = 1_000_000_000
 #: The largest body that a caller streams, decompressed.
 LARGEST_STREAM_BYTES = 10_000_000_000
-#: What is read of an error's body. pyTenable logs all of it, at each attempt.
+#: The maximum that is read of an error's body. pyTenable logs all of it, at every attempt.
 LARGEST_ERROR_BYTES = 64 * 1024
 
 
@@ -51,14 +51,14 @@ class BoundedAdapter(requests.adapters.HTTPAdapter):
 
 
 class BoundedBody(io.IOBase):
-    """The body of a response (``requests.Response.raw``), as urllib3 gives it, within bounds.
+    """The body of a response (``requests.Response.raw``) from urllib3, within bounds.
 
-    Whatever is not about reading is the body's own: headers, status, the connection and its release.
+    Everything that is not about reading is passed through: headers, status, the connection and its release.
 
     :param raw: urllib3's response.
-    :param host: where it comes from, for messages.
-    :param largest: bytes that are given out at most, decompressed where the reader decompresses.
-    :param cut: end there, as if the body did, instead of raising an error.
+    :param host: the source, for messages.
+    :param largest: the maximum of bytes returned, decompressed if the reader decompresses.
+    :param cut: at that size, end as if the body ended, instead of raising an error.
     """
 
     def __init__(self, raw: urllib3.BaseHTTPResponse, *, host: str, largest: int, cut: bool = False) -> None:
@@ -70,14 +70,13 @@ class BoundedBody(io.IOBase):
         self._waited = 0.0
 
     def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
-        """What is there, at most ``amt`` bytes; waits only where nothing is.
+        """The available bytes, at most ``amt``; waits only if there are none.
 
         :raises requests.exceptions.ReadTimeout: the body takes too long.
         :raises ConfigurationError: it is too large.
         """
         if self._cut and self._size >= self._largest:
-            # A body that ends here has given its connection back. One that goes on holds it, and nobody else would
-            # close it.
+            # If the body ends here, it has released its connection. If it continues, nobody else would close it.
             if not self._raw.closed and self._raw.read1(1, decode_content=decode_content):
                 self._break_off()
             return b""
@@ -99,7 +98,7 @@ class BoundedBody(io.IOBase):
         return piece
 
     def read(self, amt: int | None = None, decode_content: bool | None = None, cache_content: bool = False) -> bytes:
-        """As :meth:`read1`, but exactly ``amt`` bytes, or all of them, unless the body ends before."""
+        """Like :meth:`read1`, but exactly ``amt`` bytes, or all of them, unless the body ends earlier."""
         if amt is None or amt < 0:
             return b"".join(self.stream(decode_content=decode_content))
         found = io.BytesIO()
@@ -114,15 +113,15 @@ class BoundedBody(io.IOBase):
         return len(data)
 
     def stream(self, amt: int | None = 2**16, decode_content: bool | None = None) -> Iterator[bytes]:
-        """The pieces as they come, each of at most ``amt`` bytes."""
+        """The pieces as they arrive, each of at most ``amt`` bytes."""
         while piece := self.read1(amt or 2**16, decode_content):
             yield piece
 
-    #: urllib3's name for it where the body comes in pieces of its own.
+    #: urllib3 uses this name for a chunked body.
     read_chunked = stream
 
     def __iter__(self) -> Iterator[bytes]:
-        """The lines, decompressed, as urllib3 gives them. A file's own way would read a byte at a time."""
+        """The lines, decompressed, as in urllib3. The default of a file object would read one byte at a time."""
         held: list[bytes] = []
         for piece in self.stream(decode_content=True):
             *lines, rest = piece.split(b"\n")
@@ -141,7 +140,7 @@ class BoundedBody(io.IOBase):
         return self._raw.fileno()
 
     def tell(self) -> int:
-        """Bytes that came over the wire so far."""
+        """Bytes received over the wire so far."""
         return int(self._raw.tell())
 
     @property
@@ -155,5 +154,5 @@ class BoundedBody(io.IOBase):
         return getattr(self._raw, name)
 
     def _break_off(self) -> None:
-        # What is left unread would be taken for the next answer of this connection.
+        # Unread bytes would be taken for the next response of this connection.
         self._raw.close()

@@ -1,6 +1,7 @@
-"""The calls of Tenable's export API that we use, over pyTenable's client, with its errors sorted by what to do next.
+"""The calls of Tenable's export API that we use, through pyTenable's client, with its errors classified by what to do
+next.
 
-What each status means, and how often what is repeated: :mod:`airflow_provider_tenable.tenable_vm.retry`.
+What each status means, and how often a request is repeated: :mod:`airflow_provider_tenable.tenable_vm.retry`.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ log = logging.getLogger(__name__)
 
 
 _KEYS = re.compile(r"(?:access|secret)Key", re.IGNORECASE)
-#: Ids of chunks count up from 1; no export has a billion.
+#: Chunk ids count up from 1; no export has a billion of them.
 _MOST_CHUNKS = 1_000_000_000
 
 
 class _BrokenBodyError(Exception):
-    """The body of an answer broke off: unlike a request that fails, nobody has repeated it yet."""
+    """The body of a response was cut off. Unlike a failed request, it has not been repeated by pyTenable."""
 
     def __init__(self, path: str, error: requests.exceptions.RequestException) -> None:
         super().__init__(path)
@@ -67,9 +68,9 @@ class TenableApi:
     """Calls on one pyTenable client.
 
     :param client: pyTenable's ``TenableIO``.
-    :param name: how messages call where the client came from.
-    :param repeats: how often a request whose answer breaks off is repeated: as often as the client repeats one that
-        fails.
+    :param name: what messages call the source of the client, such as its connection.
+    :param repeats: how often a request is repeated whose response is cut off: as often as the client repeats a failed
+        one.
     """
 
     def __init__(self, client: TenableIO, *, name: str, repeats: int = REPEATS) -> None:
@@ -84,14 +85,14 @@ class TenableApi:
         return safe(session.get("username") or session.get("name") or session.get("uuid") or "an unnamed user", 100)
 
     def identity(self) -> str:
-        """A digest of which Tenable this is and whose keys these are; new keys of the same user change nothing."""
+        """A digest of the Tenable instance and the API user. New keys of the same user do not change it."""
         session, _ = self._session()
         facts = [self._client._url, *(str(session.get(name)) for name in ("container_uuid", "uuid", "username"))]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
     def server_time(self) -> float | None:
-        """Tenable's clock (unix seconds), from the ``Date`` header of a cheap answer (``GET /session``); None without
-        one.
+        """Tenable's clock (unix seconds), from the ``Date`` header of a cheap response (``GET /session``); None without
+        that header.
         """
         _, headers = self._session()
         return http_date(headers.get("Date"))
@@ -103,9 +104,9 @@ class TenableApi:
         return session, headers
 
     def start(self, kind: str, body: dict[str, Any]) -> str:
-        """Ask for an export; the job's uuid.
+        """Request an export. :return: the job's uuid.
 
-        :raises DuplicateExportError: one with the same filters runs.
+        :raises DuplicateExportError: an export with the same filters is running.
         """
         what = f"start the {kind} export"
         answer = self._json(what, self._client.post, kind_of(kind).start_path, json=body, starting=True)
@@ -113,7 +114,7 @@ class TenableApi:
         if not isinstance(job, str) or not job:
             raise TemporaryError(f"Tenable's response to the request to {what} contains no export_uuid.")
         if not is_uuid(job):
-            # It would become part of URLs and of file names.
+            # The id becomes part of URLs and file names.
             raise TemporaryError(
                 f"Tenable's response to the request to {what} contains the export_uuid {safe(job, 80)!r}, which is not "
                 "a UUID."
@@ -126,7 +127,7 @@ class TenableApi:
         if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
             raise TemporaryError(f"Tenable's response about {kind} export {job_uuid} contains no status.")
         if answer["status"].strip().upper() == "FINISHED" and not isinstance(answer.get("chunks_available"), list):
-            # An empty result is an empty list. Anything else does not say what has been exported.
+            # An empty result is an empty list. Anything else leaves open what was exported.
             raise TemporaryError(
                 f"Tenable reports {kind} export {job_uuid} as FINISHED without a list chunks_available."
             )
@@ -144,8 +145,8 @@ class TenableApi:
         )
 
     def jobs(self, kind: str) -> list[Job]:
-        """The jobs of the last days (``GET .../export/status``: the 1,000 most recent). One whose id is not a UUID is
-        left out.
+        """The jobs of the last days (``GET .../export/status``: the 1,000 most recent), without those whose id is not a
+        UUID.
         """
         answer = self._json(f"list the {kind} exports", self._client.get, f"{kind_of(kind).path}/status")
         listed = [
@@ -174,10 +175,10 @@ class TenableApi:
         ]
 
     def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes | IO[bytes]:
-        """The bytes of a chunk; a large one as a file, which the caller closes.
+        """The bytes of a chunk; a large chunk as a file, which the caller must close.
 
-        :raises ChunkNotReadyError: listed, but not there yet (400).
-        :raises ExportNotFoundError: expired (404, 410).
+        :raises ChunkNotReadyError: the chunk is listed, but not available yet (400).
+        :raises ExportNotFoundError: the job or chunk has expired (404, 410).
         """
         path = f"{_job_path(kind, job_uuid)}/chunks/{int(chunk_id)}"
         what = f"fetch chunk {chunk_id} of {kind} export {job_uuid}"
@@ -186,7 +187,7 @@ class TenableApi:
         except TenableRequestError as error:
             raise ChunkNotReadyError(str(error)) from error
         if body == b"" and not {"content-length", "transfer-encoding"} & {name.lower() for name in headers}:
-            # A connection that dies within the head looks like this too. Empty is only what says that it is.
+            # A connection that dies within the headers looks the same, so a body is empty only if the headers say so.
             raise TemporaryError(f"Cannot {what}: Tenable's response was cut off.")
         return body
 
@@ -199,10 +200,10 @@ class TenableApi:
             return
 
     def asset(self, asset_id: str) -> dict[str, Any] | None:
-        """One asset's details (``GET /assets/{id}``), None where Tenable does not know it.
+        """One asset's details (``GET /assets/{id}``), or None if Tenable does not know it.
 
-        Ids of assets come from records, so an id that is not a UUID is not asked for, and an answer about another asset
-        is not believed: the records that need the asset are parked, as those of an unknown one.
+        Asset ids come from records, so an id that is not a UUID is not looked up, and a response about a different
+        asset is ignored: the records that need the asset are parked, like those of an unknown one.
         """
         if not is_uuid(asset_id):
             return None
@@ -211,7 +212,7 @@ class TenableApi:
         except (ExportNotFoundError, TenableRequestError):
             return None
         except TenablePermissionError as error:
-            # Asset access differs from asset to asset, so one that is hidden says nothing about the others.
+            # Permissions differ from asset to asset: one hidden asset does not mean that the others are hidden.
             self._report_once(
                 "hidden asset",
                 "%s The records of this asset are parked. Those of other hidden assets are parked without a further "
@@ -241,7 +242,7 @@ class TenableApi:
     def _json(
         self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any
     ) -> Any:
-        """Send a request, and decode its answer."""
+        """Send a request and decode the response."""
         return self._answer(what, request, path, starting=starting, **body)[0]
 
     def _answer(
@@ -256,10 +257,10 @@ class TenableApi:
     def _read(
         self, read: Callable[[requests.Response], _T], request: Callable[..., requests.Response], path: str, **body: Any
     ) -> tuple[Mapping[str, str], _T]:
-        """Send a request, and read its answer's body by ``read``; its headers, and what was read.
+        """Send a request and read the response's body with ``read``. :return: its headers, and the result of ``read``.
 
-        pyTenable repeats a request that got no answer. A streamed body that breaks off afterwards is ours to ask for
-        again, as often and as late.
+        pyTenable repeats a request without a response. If a streamed body is cut off later, this method repeats the
+        request, as often and after the same pause.
         """
 
         def once() -> tuple[Mapping[str, str], _T]:
@@ -285,7 +286,7 @@ class TenableApi:
         try:
             return call()
         except APIError as error:
-            raise self._sorted(what, error, starting=starting) from None
+            raise self._classify(what, error, starting=starting) from None
         except requests.exceptions.SSLError as error:
             raise ConfigurationError(
                 f"Cannot {what}: the TLS certificate of {self._client._url} is not trusted ({_short(error)}). "
@@ -301,7 +302,7 @@ class TenableApi:
                 "and the network path."
             ) from None
         except OSError as error:
-            # requests says so, and not in an error of its own, where the bundle or a client certificate is not there.
+            # requests raises a plain OSError if the CA bundle or a client certificate does not exist.
             raise ConfigurationError(
                 f"Cannot {what}: a file named in the TLS settings cannot be read ({type(error).__name__}). "
                 f"Extra 'verify' of {self._name} must be true, false, or the path of a CA bundle on the workers."
@@ -311,7 +312,7 @@ class TenableApi:
                 f"Cannot {what}: Tenable's response cannot be read ({type(error).__name__})."
             ) from None
 
-    def _sorted(self, what: str, error: APIError, *, starting: bool) -> TenableProviderError:
+    def _classify(self, what: str, error: APIError, *, starting: bool) -> TenableProviderError:
         response = error.response
         status = response.status_code
         # The session has masked the keys in it.
@@ -359,10 +360,10 @@ def _job_path(kind: str, job_uuid: str) -> str:
 
 
 def _ids(value: Any) -> frozenset[int]:
-    """Ids of chunks, which become part of URLs and of file names. An id that was overlooked would be a chunk that was
-    lost.
+    """Chunk ids, which become part of URLs and file names. An invalid id raises an error, because skipping it would
+    lose a chunk.
 
-    :param value: a list of whole numbers, or of texts of digits; None for an empty one.
+    :param value: a list of whole numbers or of strings of digits; None for an empty one.
     """
     try:
         return frozenset(_chunk_id(item) for item in value or [])
@@ -371,7 +372,7 @@ def _ids(value: Any) -> frozenset[int]:
 
 
 def _chunk_id(item: Any) -> int:
-    # int() takes more than this: a fraction becomes another chunk's number, True becomes 1.
+    # int() accepts more than this: it would turn a fraction into another chunk's number, and True into 1.
     if isinstance(item, str) and re.fullmatch(r"[0-9]{1,9}", item):
         return int(item)
     if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < _MOST_CHUNKS:
@@ -380,8 +381,8 @@ def _chunk_id(item: Any) -> int:
 
 
 def _counted_chunks(answer: dict[str, Any], lost: int) -> int:
-    """How many chunks a finished job must list. Whether empty chunks are listed is not documented, so none of them is
-    expected.
+    """How many chunks a finished job must list. Tenable does not document whether empty chunks are listed, so they are
+    not expected.
     """
     empty = _count(answer.get("empty_chunks_count"))
     return max(_count(answer.get("chunks_available_count")), _count(answer.get("total_chunks")) - lost) - empty
@@ -405,6 +406,6 @@ def _seconds(milliseconds: Any) -> float | None:
 
 
 def _short(error: Exception) -> str:
-    """The kind of a connection error. Its text may hold a proxy's password."""
+    """The class of a connection error, without its text, which may contain a proxy's password."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return type(reason or error).__name__

@@ -50,7 +50,7 @@ def salvage_items(data: bytes, item: type[_T]) -> list[_T]:
     """Read a list, leaving out the items that cannot be used; empty if it is not a list."""
     value = loads(data)
     return (
-        [kept for each in value if (kept := _or_none(_clean(each), item, "")) is not None]
+        [converted for element in value if (converted := _or_none(_clean(element), item, "")) is not None]
         if isinstance(value, list)
         else []
     )
@@ -94,7 +94,7 @@ def _convert(value: Any, wanted: Any, path: str) -> Any:
     if origin is list:
         if not isinstance(value, list):
             raise ValueError("not a list")
-        return [item for item in (_or_none(each, options[0], path) for each in value) if item is not None]
+        return [item for item in (_or_none(element, options[0], path) for element in value) if item is not None]
     if origin in (typing.Union, types.UnionType):
         for option in options:
             if option is not type(None):

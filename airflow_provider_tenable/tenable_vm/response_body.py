@@ -1,6 +1,4 @@
-"""Reads the body of a response that was asked for with ``stream=True``: into memory, or, if it is large, into a
-temporary file.
-"""
+"""Reads the body of a response requested with ``stream=True`` into memory, or into a temporary file if it is large."""
 
 from __future__ import annotations
 
@@ -17,21 +15,21 @@ from airflow_provider_tenable.disk_errors import FULL, words_of
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.redaction import scrub_pieces
 
-#: The largest answer that is not a chunk, decompressed.
+#: The largest response that is not a chunk, decompressed.
 LARGEST_JSON_BYTES = 200_000_000
-#: The largest chunk, decompressed. One of 100 assets has some 20 MB.
+#: The largest chunk, decompressed. A chunk of 100 assets has about 20 MB.
 LARGEST_CHUNK_BYTES = 4_000_000_000
-#: What of a chunk is kept in memory; a larger one is a temporary file.
+#: The largest chunk that is kept in memory; a larger one is written to a temporary file.
 CHUNK_IN_MEMORY_BYTES = 20_000_000
-#: Bytes that are read at a time. Before 2.6, urllib3 decompresses in one go what it has read: at most a thousand times
-#: as much.
+#: Bytes that are read at a time. Before 2.6, urllib3 decompresses everything that it has read at once: at most a
+#: thousand times as much.
 _PIECE_BYTES = 64 * 1024
 
 
 def read_bytes(response: requests.Response) -> bytes:
-    """The body of an answer that is small.
+    """The body of a small response.
 
-    :raises requests.exceptions.RequestException: it breaks off, cannot be decompressed, or takes too long.
+    :raises requests.exceptions.RequestException: it is cut off, cannot be decompressed, or takes too long.
     :raises ConfigurationError: it is too large.
     """
     memory = io.BytesIO()
@@ -44,7 +42,7 @@ def read_bytes(response: requests.Response) -> bytes:
 def read_chunk(response: requests.Response) -> bytes | IO[bytes]:
     """The body of a chunk: bytes, or a file that is read from its beginning and closed by the caller.
 
-    :raises requests.exceptions.RequestException: it breaks off, cannot be decompressed, or takes too long.
+    :raises requests.exceptions.RequestException: it is cut off, cannot be decompressed, or takes too long.
     :raises ConfigurationError: it is too large, or the disk is full.
     """
     spool = _Spool()
@@ -60,7 +58,7 @@ def read_chunk(response: requests.Response) -> bytes | IO[bytes]:
 
 
 def _pieces(response: requests.Response, largest: int) -> Iterator[bytes]:
-    """The body, without our own keys: it will be staged, and a gateway may answer with the request."""
+    """The body without our own keys: it will be staged, and a gateway may return the request in its response."""
     return scrub_pieces(_bounded(response, largest))
 
 
@@ -77,9 +75,9 @@ def _bounded(response: requests.Response, largest: int) -> Iterator[bytes]:
 
 
 class _Spool:
-    """Bytes in memory, and in a temporary file once there are many.
+    """Bytes in memory, moved into a temporary file once there are too many.
 
-    Not :class:`tempfile.SpooledTemporaryFile`, which does not give what it holds in memory without a copy.
+    Not :class:`tempfile.SpooledTemporaryFile`, which copies its content when it is read from memory.
     """
 
     def __init__(self) -> None:
@@ -92,7 +90,7 @@ class _Spool:
             return
         with _room():
             if self._file is None:
-                # It has no name, and is gone when it is closed. Whoever stages the chunk does that.
+                # The file has no name and disappears when it is closed, which the caller does after staging the chunk.
                 self._file = tempfile.TemporaryFile(prefix="tenable-chunk-")  # noqa: SIM115
                 self._file.write(self._memory.getbuffer())
                 self._memory = io.BytesIO()
@@ -102,7 +100,7 @@ class _Spool:
         if self._file is None:
             return self._memory.getvalue()
         with _room():
-            # Writes what is still buffered: the disk may be full only now.
+            # This flushes the buffer, so a full disk may show up only here.
             self._file.seek(0)
         return self._file
 

@@ -1,12 +1,13 @@
-"""What happens after each answer of Tenable, and how often: the one place where that is decided.
+"""What happens after each response of Tenable, and how often. This is the only place where that is decided.
 
-A request passes three layers. Each has its number here:
+A request passes three layers, whose numbers are all defined here:
 
-1. **The client** repeats a request: pyTenable where the status says so (:attr:`Rule.repeated`) or no answer came, and
-   :mod:`~airflow_provider_tenable.tenable_vm.client` where the body of an answer breaks off. :data:`REPEATS` times.
+1. **The client** repeats a request :data:`REPEATS` times: pyTenable if the status requires it (:attr:`Rule.repeated`)
+or
+   there was no response, and :mod:`~airflow_provider_tenable.tenable_vm.client` if the body of a response was cut off.
 2. **The export** (:mod:`airflow_provider_tenable.export.state_machine`) does what :attr:`Rule.then` says.
-3. **The task** fails at last; Airflow's retries continue with what is staged. Not after :attr:`Then.FAIL`, which no
-   retry can help.
+3. **The task** fails in the end, and Airflow's retries continue with the staged files. There is no retry after
+   :attr:`Then.FAIL`, because it could not help.
 
 Sources: the API documentation (rate limiting; export status and chunk pages), pyTenable's ``APISession._req``.
 """
@@ -30,23 +31,24 @@ from airflow_provider_tenable.exceptions import (
     TenableRequestError,
 )
 
-#: Repeats of a request by the client, after the first attempt. The trigger and the button of a connection make none.
+#: Repeats of a request by the client, after the first attempt. The trigger and the connection's test button do not
+#: repeat.
 REPEATS = 5
-#: Seconds before the client repeats a request whose answer broke off; pyTenable waits as long where no answer came.
-#: After a status, pyTenable waits for the seconds of ``Retry-After``; without that header, for 1, 2, 3 ... seconds.
+#: Seconds before the client repeats a request whose response was cut off; pyTenable waits equally long if there was no
+#: response. After an error status, pyTenable waits for ``Retry-After``, or without that header for 1, 2, 3 ... seconds.
 REPEAT_SECONDS = 1.0
-#: The longest ``Retry-After`` that is obeyed. pyTenable by itself would sleep for whatever the header says.
+#: The longest ``Retry-After`` that is obeyed. pyTenable itself would sleep for any time that the header names.
 LONGEST_RETRY_AFTER_SECONDS = 300.0
-#: Consecutive failed polls of an export that are tolerated before the task fails. They are as far apart as polls are.
+#: Consecutive failed polls of an export that are tolerated before the task fails.
 FAILED_POLLS = 20
-#: Consecutive polls of a finished job in which a listed chunk could not be fetched and nothing else came; after that,
+#: Consecutive polls of a finished job in which a listed chunk could not be fetched and no other chunk arrived, before
 #: the job counts as broken.
 STALLED_POLLS = 20
-#: The same where Tenable's counts exceed the chunks that it lists.
+#: The same if Tenable counts more chunks than it lists.
 SHORT_POLLS = 3
-#: Chunks in a row that may fail before a poll ends early: then it is not the chunk, but the service.
+#: Consecutive failed chunks after which a poll ends early: the service is failing, not the chunk.
 FAILED_CHUNKS = 3
-#: Jobs cancelled by somebody else that are asked for again, one per poll. The next one counts as broken.
+#: Jobs cancelled by somebody else that are requested again, one per poll. The next one counts as broken.
 CANCELLATIONS = 10
 #: How often a chunk that cannot be decoded is fetched before its job counts as broken.
 CHUNK_FETCHES = 3
@@ -55,23 +57,23 @@ RESTARTS = 3
 
 
 class Then(StrEnum):
-    """What an export does about an error that the client's repeats did not cure."""
+    """What an export does about an error that persists after the client's repeats."""
 
-    #: The task fails, and is not retried: somebody has to change something.
+    #: The task fails and is not retried: a person has to change something.
     FAIL = "fail"
     #: The export is polled again, :data:`FAILED_POLLS` times in a row; then the task fails, and its retry polls on.
     POLL_AGAIN = "poll again"
-    #: The export is asked for again with the next poll, until its deadline.
+    #: The export is requested again with the next poll, until its deadline.
     WAIT_FOR_A_SLOT = "wait for a slot"
     #: The chunk is fetched with the next poll; once the job has finished, :data:`STALLED_POLLS` times.
     FETCH_LATER = "fetch later"
     #: The export is started again, :data:`RESTARTS` times; then the task fails.
     START_AGAIN = "start again"
-    #: The running job is adopted if it is ours, else waited for, until the export's deadline.
+    #: The running job is adopted if it is ours; otherwise the export waits for it to end, until its own deadline.
     ADOPT = "adopt"
 
 
-#: Error -> what an export does about it. Its subclasses count as itself, unless they have an entry of their own.
+#: Error -> what an export does about it. Subclasses share the entry, unless they have their own.
 THEN: Mapping[type[TenableProviderError], Then] = MappingProxyType(
     {
         TenableRequestError: Then.FAIL,
@@ -103,9 +105,9 @@ class Rule:
         return THEN[self.error]
 
 
-#: HTTP status -> its rule. 400 on a chunk is a :class:`~airflow_provider_tenable.exceptions.ChunkNotReadyError`. 409
-#: counts as a duplicate only where an export is asked for, and 429 too where its text says so; any other 429 means
-#: there that no export slot is free. Elsewhere both are temporary.
+#: HTTP status -> its rule. 400 on a chunk is a :class:`~airflow_provider_tenable.exceptions.ChunkNotReadyError`. When
+#: an export is requested, 409 means a duplicate, and so does a 429 whose text says so; any other 429 then means that no
+#: export slot is free. For other requests both are temporary.
 BY_STATUS: Mapping[int, Rule] = MappingProxyType(
     {
         400: Rule(TenableRequestError),

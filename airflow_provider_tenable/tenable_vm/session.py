@@ -1,8 +1,7 @@
-"""The HTTP session that pyTenable is given: it guards the keys, tames ``Retry-After``, and bounds how long and how
-large an answer may be.
+"""The HTTP session for pyTenable: it protects the keys, limits ``Retry-After``, and bounds the size and duration of
+responses.
 
-Bodies are requests' own business, read into memory or streamed as the caller asks for; the bounds are those of
-:mod:`.bounds`.
+requests itself reads the bodies, into memory or streamed, as the caller asks; :mod:`.bounds` defines the bounds.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from airflow_provider_tenable.tenable_vm.retry import LONGEST_RETRY_AFTER_SECOND
 
 
 class GuardedSession(requests.Session):
-    """A session that keeps the keys with the host they belong to.
+    """A session that sends the keys only to their own host.
 
-    * requests strips only ``Authorization`` when it follows a redirect, and Tenable's keys are in ``X-ApiKeys``: a
-      redirect to another host, or to plain HTTP, is refused.
-    * an answer that repeats the keys has ``***`` there before pyTenable sees it: pyTenable logs bodies, and quotes them
-      in errors. A body that the caller streams is the caller's own.
-    * an answer that trickles, or that decompresses without end, is broken off.
-    * pyTenable converts ``Retry-After`` with ``float``: an HTTP date would end in a ValueError. It becomes seconds
-      here, and is capped.
+    * On a redirect, requests strips only ``Authorization``, but Tenable's keys are in ``X-ApiKeys``: a redirect to
+    another host, or to plain HTTP, is rejected.
+    * If a response repeats the keys, they are replaced with ``***`` before pyTenable sees it, because pyTenable logs
+    bodies and quotes them in errors. The caller is responsible for a body that it streams.
+    * A response that is too slow, or that decompresses without end, is aborted.
+    * pyTenable converts ``Retry-After`` with ``float``, which raises a ValueError for an HTTP date. Here it is
+    converted into seconds, and capped.
     """
 
     def __init__(self, url: str) -> None:
@@ -40,10 +39,10 @@ class GuardedSession(requests.Session):
             self.mount(scheme, BoundedAdapter())
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send a request. The body of an error is read in any case.
+        """Send a request. The body of an error is always read here.
 
-        pyTenable quotes it, outside its retries: one that breaks off must fail here, like any other connection that
-        does.
+        pyTenable quotes it outside its retries, so a body that is cut off must fail here, like any other broken
+        connection.
         """
         response = super().send(request, **kwargs)
         tame_retry_after(response)
@@ -51,14 +50,14 @@ class GuardedSession(requests.Session):
             _ = response.content
             without_keys(response)
         elif not kwargs.get("stream"):
-            # requests has no public way to replace a body that was read. pyTenable, which logs it, comes after us.
+            # requests does not have a public way to replace a body that was read. pyTenable logs it later.
             response._content = scrub_bytes(response.content)
         return response
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
         if target is not None:
-            # requests reads the body of a redirect before it follows, and is puzzled by one that breaks off.
+            # requests reads the body of a redirect before it follows it, and mishandles one that is cut off.
             _ = resp.content
             parts = urlsplit(target)
             if (parts.netloc and parts.netloc != self._home.netloc) or (
@@ -74,7 +73,7 @@ class GuardedSession(requests.Session):
 
 
 def tame_retry_after(response: requests.Response) -> None:
-    """Make ``Retry-After`` what pyTenable can read: seconds, by the server's own clock, and not too many."""
+    """Rewrite ``Retry-After`` for pyTenable: as seconds, measured by the server's own clock, and capped."""
     given = response.headers.get("Retry-After")
     if given is None:
         return
@@ -86,9 +85,9 @@ def tame_retry_after(response: requests.Response) -> None:
 
 
 def without_keys(response: requests.Response) -> None:
-    """Mask known secrets in an error's body, reason and headers. The body was read, and has at most some 100 KB."""
+    """Mask known secrets in an error's body, reason and headers. The body has been read; it is about 100 KB at most."""
     if isinstance(response.content, bytes):
-        # Every byte is a character and back, whatever the encoding.
+        # Latin-1 maps every byte to a character and back, whatever the real encoding.
         response._content = scrub(response.content.decode("latin-1")).encode("latin-1")
     if response.reason:
         response.reason = scrub(

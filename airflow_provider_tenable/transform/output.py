@@ -53,8 +53,8 @@ class FindingsWriter:
         self._rejected: PartWriter | None = None
         self._parked: PartWriter | None = None
         self._contested: PartWriter | None = None
-        self._kept: PartWriter | None = None
-        self._kept_parts: list[str] = []
+        self._waiting: PartWriter | None = None
+        self._waiting_parts: list[str] = []
 
     def write(self, account: str, region: str, line: bytes, severity: str, destination: Via) -> None:
         """Add a finding to the part of its account and hub Region."""
@@ -75,7 +75,7 @@ class FindingsWriter:
         if part.lines >= FINDINGS_PER_PART:
             self._close(key)
         elif self._open_bytes >= OPEN_BYTES:
-            self._close(max(self._open, key=lambda each: self._open[each].held_bytes))
+            self._close(max(self._open, key=lambda key: self._open[key].held_bytes))
 
     def reject(self, reason: str, detail: str, record: bytes) -> None:
         """Put a record that cannot become a finding aside."""
@@ -83,9 +83,9 @@ class FindingsWriter:
             self._rejected = PartWriter(self.run.rejected, f"part-shard-{self.shard:04d}")
         # What could not be read may be no JSON: it is kept as text.
         try:
-            kept: Any = msgspec.json.decode(record)
+            readable: Any = msgspec.json.decode(record)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            kept = record.decode("utf-8", "replace")[:100_000]
+            readable = record.decode("utf-8", "replace")[:100_000]
         line = {
             "id": None,
             "account": None,
@@ -93,7 +93,7 @@ class FindingsWriter:
             "code": reason,
             "message": detail[:2000],
             "finding": None,
-            "record": kept,
+            "record": readable,
         }
         self._rejected.write(msgspec.json.encode(line))
 
@@ -105,11 +105,13 @@ class FindingsWriter:
 
     def keep(self, line: bytes) -> None:
         """Keep a record that was skipped until its asset's account, Region and instance are known."""
-        if self._kept is None:
-            self._kept = PartWriter(self.run.parked, f"{WAITING_STEM}-{self.shard:04d}-{len(self._kept_parts):05d}")
-        self._kept.write(line)
-        if self._kept.lines >= KEPT_PER_PART:
-            self._close_kept()
+        if self._waiting is None:
+            self._waiting = PartWriter(
+                self.run.parked, f"{WAITING_STEM}-{self.shard:04d}-{len(self._waiting_parts):05d}"
+            )
+        self._waiting.write(line)
+        if self._waiting.lines >= KEPT_PER_PART:
+            self._close_waiting()
 
     def contest(self, line: bytes) -> None:
         """Set a finding aside until all shards are done."""
@@ -122,13 +124,13 @@ class FindingsWriter:
         """Close all parts, then write the manifest that makes them count; the manifest is returned."""
         for key in list(self._open):
             self._close(key)
-        self._close_kept()
+        self._close_waiting()
         reached(CrashPoint.SHARD_TRANSFORMED)
         manifest: ShardManifest = {
             **counts,
             "shard": self.shard,
             "parked_part": self._parked.close() if self._parked else None,
-            "waiting_parts": self._kept_parts,
+            "waiting_parts": self._waiting_parts,
             "rejected_part": self._rejected.close() if self._rejected else None,
             "contested_part": self._contested.close() if self._contested else None,
             "severities": {
@@ -143,10 +145,10 @@ class FindingsWriter:
         reached(CrashPoint.SHARD_MANIFEST_WRITTEN)
         return manifest
 
-    def _close_kept(self) -> None:
-        if self._kept is not None:
-            self._kept_parts.append(self._kept.close())
-            self._kept = None
+    def _close_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting_parts.append(self._waiting.close())
+            self._waiting = None
 
     def _close(self, key: tuple[str, str]) -> None:
         part = self._open.pop(key)

@@ -132,8 +132,8 @@ def _accounts(entry: dict[str, Any], where: str) -> tuple[Any, list[Any]]:
         raise ConfigurationError(f'{where}.accounts must be "*" or a list of account ids.')
     excluded = _list(entry, "exclude_accounts", where, "account ids")
     for name, account in [
-        *(("accounts", each) for each in accounts if accounts != "*"),
-        *(("exclude_accounts", each) for each in excluded),
+        *(("accounts", account) for account in accounts if accounts != "*"),
+        *(("exclude_accounts", account) for account in excluded),
     ]:
         if not isinstance(account, str) or not ACCOUNT.fullmatch(account):
             raise ConfigurationError(
@@ -145,10 +145,10 @@ def _accounts(entry: dict[str, Any], where: str) -> tuple[Any, list[Any]]:
 
 def _regions(entry: dict[str, Any], where: str) -> list[Any]:
     regions = _list(entry, "regions", where, "Regions")
-    for each in regions:
-        if not isinstance(each, str) or not REGION.fullmatch(each):
+    for region in regions:
+        if not isinstance(region, str) or not REGION.fullmatch(region):
             raise ConfigurationError(
-                f"{where}.regions has {shown(each)}, which is not an AWS Region such as eu-west-1."
+                f"{where}.regions has {shown(region)}, which is not an AWS Region such as eu-west-1."
             )
     if regions and entry.get("region") is not None:
         raise ConfigurationError(
@@ -230,16 +230,18 @@ class Router:
 
     def route(self, account: str, resource_region: str) -> tuple[Destination, str] | str:
         """The destination and its hub's Region, or the reason why there is none."""
-        matching = [each for each in self.destinations if each.matches(account)]
+        matching = [candidate for candidate in self.destinations if candidate.matches(account)]
         if not matching:
             return NOT_CONFIGURED
-        matching = [each for each in matching if account not in each.exclude_accounts]
+        matching = [candidate for candidate in matching if account not in candidate.exclude_accounts]
         if not matching:
             return ACCOUNT_EXCLUDED
-        matching = [each for each in matching if each.takes_region(resource_region, self.routing)]
+        matching = [candidate for candidate in matching if candidate.takes_region(resource_region, self.routing)]
         if not matching:
             return REGION_EXCLUDED
-        destination = next((each for each in matching if each.takes_partition_of(resource_region, self.routing)), None)
+        destination = next(
+            (candidate for candidate in matching if candidate.takes_partition_of(resource_region, self.routing)), None
+        )
         if destination is None:
             return OTHER_PARTITION
         if not destination.role_name and account != destination.caller_account:

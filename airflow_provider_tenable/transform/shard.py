@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Resources that are kept as built; some 3 KB each.
-_KEPT = 3_000
+_MEMO_ENTRIES = 3_000
 
 # Reasons for which a record becomes no finding, besides those of `assets.account` and `routing`.
 SEVERITY = "severity_not_chosen"
@@ -205,7 +205,7 @@ class Transform(Generic[PluginT, ResourceT]):
     def _forget(self) -> None:
         """Plugins repeat in all chunks, assets within one; both are built again rather than kept without bounds."""
         self._plugins.forget_if_full()
-        if len(self._resources) > _KEPT:
+        if len(self._resources) > _MEMO_ENTRIES:
             self._resources.clear()
 
     def _one(self, record: Vulnerability, parked_at: int) -> None:
@@ -225,7 +225,7 @@ class Transform(Generic[PluginT, ResourceT]):
                 try:
                     line = self._map(record, self._plugins.get(record.plugin), resource, product, severity)
                 except UnmappableError as error:
-                    self._reject(UNMAPPABLE, str(error), self._as_kept(record))
+                    self._reject(UNMAPPABLE, str(error), self._as_stored(record))
                     return
                 assert severity is not None
                 if not resource.is_ec2:
@@ -292,7 +292,7 @@ class Transform(Generic[PluginT, ResourceT]):
             self._looked_up[asset_id] = row
         return row
 
-    def _as_kept(self, record: Vulnerability) -> bytes:
+    def _as_stored(self, record: Vulnerability) -> bytes:
         """A record as it may lie in staging beyond this run: with its output only where a finding may have it too."""
         if record.output is not None and not self._shows_output(record):
             record.output = None
@@ -305,7 +305,7 @@ class Transform(Generic[PluginT, ResourceT]):
             return False
 
     def _park(self, record: Vulnerability, parked_at: int) -> None:
-        encoded = self._as_kept(record)
+        encoded = self._as_stored(record)
         if parked_at < self.give_up_before:
             self.skipped[GIVEN_UP] += 1
             since = times.parse(parked_at)
@@ -331,7 +331,7 @@ class Transform(Generic[PluginT, ResourceT]):
             self.refused[skipped.place] += 1
         if skipped.reason in UNSETTLED and self.keeps and parked_at > self.give_up_before:
             self.waiting[skipped.reason] += 1
-            self.keep(Parked(parked_at, msgspec.Raw(self._as_kept(record)), asset=record.asset.uuid))
+            self.keep(Parked(parked_at, msgspec.Raw(self._as_stored(record)), asset=record.asset.uuid))
 
     def _reject(self, reason: str, detail: str, record: bytes) -> None:
         self.skipped[reason] += 1

@@ -80,7 +80,7 @@ class TenableExportTrigger(BaseTrigger):
             event = None
             while event is None:
                 await asyncio.sleep(max(self.poll_interval, SHORTEST_POLL_INTERVAL))
-                event = await self._look(hook)
+                event = await self._poll(hook)
                 if event is None and time.time() >= self.deadline:
                     event = {"message": "the export's deadline has passed"}
             yield TriggerEvent({"job_uuid": self.job_uuid, **event})
@@ -114,7 +114,7 @@ class TenableExportTrigger(BaseTrigger):
         finally:
             hook.close()
 
-    async def _look(self, hook: TenableHook) -> dict[str, Any] | None:
+    async def _poll(self, hook: TenableHook) -> dict[str, Any] | None:
         """What to report to the task, if anything. The task itself decides what happens to the job."""
         from asgiref.sync import sync_to_async
 
