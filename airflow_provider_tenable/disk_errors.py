@@ -1,25 +1,25 @@
-"""What to do about an error of a file system, by its cause (``errno``).
+"""Advice for a file system error, by its cause (``errno``).
 
-Rights that this OS user lacks (``EACCES``, ``EPERM``) are explained in :mod:`.staging`, where the user is known.
+:mod:`.staging` explains missing permissions (``EACCES``, ``EPERM``), because it knows the OS user.
 """
 
 from __future__ import annotations
 
 import errno
 
-#: No room on the disk, none left of a quota, or more than a limit on the size of files allows (``ulimit -f``).
+#: The disk or a quota is full, or a limit on file sizes is reached (``ulimit -f``).
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-#: Too long, or with characters that this file system does not take.
+#: The name is too long, or has characters that this file system does not accept.
 BAD_NAME = frozenset({errno.ENAMETOOLONG, errno.EINVAL})
 
 
 def words_of(error: OSError) -> str:
-    """The error in the system's own words, without the path, which the message has already."""
+    """The system's own text for the error, without the path, which the message already contains."""
     return error.strerror or str(error) or type(error).__name__
 
 
 def after_writing(error: OSError) -> str:
-    """What to do where a file could not be staged."""
+    """Advice for a file that could not be staged."""
     if error.errno in FULL:
         return "Free space, or point [tenable] staging_path elsewhere, and clear the task."
     if error.errno == errno.EROFS:

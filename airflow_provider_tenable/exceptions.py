@@ -1,6 +1,6 @@
-"""What can go wrong, by what the user must do next. No Airflow in here: operators translate at their edge.
+"""The package's errors, by what the user must do next. Free of Airflow: the operators translate them.
 
-* :class:`ConfigurationError`: change a setting, a connection, a role; a retry would fail the same way.
+* :class:`ConfigurationError`: change a setting, a connection or a role; a retry would fail in the same way.
 * :class:`TemporaryError`: nothing to do; the task's retry, or the next run, continues where this one stopped.
 * :class:`UnservedError`: add destinations, set up Tenable's connector, or say that the rest is not meant to be served.
 * :class:`RefusedDestinationsError`: make the accounts and Regions that it names accept findings, or leave them out.
@@ -17,8 +17,8 @@ from airflow_provider_tenable.guards.redaction import scrub
 class TenableProviderError(Exception):
     """Base of all errors this package raises on purpose. The text says what happened, to what, and what to do.
 
-    It is one line and repeats no known secret, whatever it quotes: Airflow writes it into the task's log. How long a
-    quote may be is decided where the text is made (:func:`airflow_provider_tenable.foreign_text.safe`).
+    It is always one line without known secrets, whatever it quotes, because Airflow writes it into the task's log. The
+    code that raises the error bounds the length of quotes (:func:`airflow_provider_tenable.guards.foreign_text.safe`).
     """
 
     def __init__(self, message: str = "") -> None:
@@ -26,18 +26,18 @@ class TenableProviderError(Exception):
 
 
 class ConfigurationError(TenableProviderError):
-    """Something the user has set is wrong. Raised before anything is imported; never worth a retry."""
+    """A setting of the user is wrong. Usually raised before anything is imported; a retry cannot help."""
 
 
 class DestinationRefusedError(ConfigurationError):
-    """One account and Region refuses us for good: the account is closed, its role is missing or may not be assumed, the
-    Region is not enabled, the hub is off, the product is not subscribed, or the role lacks a permission. Others are not
-    affected.
+    """One account and Region permanently refuses its findings: the account is closed, its role is missing or may not be
+    assumed, the Region is not enabled, the hub is off, the product is not subscribed, or the role lacks a permission.
+    Others are not affected.
     """
 
 
 class HubOffError(DestinationRefusedError):
-    """Security Hub CSPM is not switched on in an account and Region."""
+    """Security Hub CSPM is not enabled in an account and Region."""
 
 
 class NotSubscribedError(DestinationRefusedError):
@@ -45,20 +45,20 @@ class NotSubscribedError(DestinationRefusedError):
 
 
 class TenableAuthError(ConfigurationError):
-    """Tenable refuses the API keys (401), or the user behind them may not do this (403)."""
+    """Tenable rejects the API keys (401), or the API user lacks permission (403)."""
 
 
 class TenablePermissionError(TenableAuthError):
-    """Tenable does not let the user behind the keys do this, or see this (403)."""
+    """The API user lacks permission for a call, or for an asset (403)."""
 
 
 class TenableRequestError(ConfigurationError):
-    """Tenable refuses the request itself (400, 415, 422): a filter or an option is not valid."""
+    """Tenable rejects the request itself (400, 415, 422): a filter or an option is invalid."""
 
 
 class UnmappableError(ValueError):
-    """A record lacks something that a finding requires, or exceeds a limit that no cut can meet. It is put aside and
-    counted; the run continues.
+    """A record lacks something that a finding requires, or exceeds a limit that truncation cannot meet. It is stored as
+    rejected and counted; the run continues.
     """
 
 
@@ -69,17 +69,17 @@ class TemporaryError(TenableProviderError):
 
 
 class ExportNotFoundError(TemporaryError):
-    """Tenable does not know the export job or chunk (404, 410): it has expired, and must be asked for again."""
+    """Tenable does not know the export job or chunk (404, 410): it has expired, and must be requested again."""
 
 
 class ChunkNotReadyError(TemporaryError):
-    """Tenable lists a chunk that it cannot serve yet (400 on a chunk)."""
+    """Tenable lists a chunk that is not available yet (400 on a chunk)."""
 
 
 class DuplicateExportError(TemporaryError):
     """An export with the same filters is running (409, or 429 naming the job).
 
-    :ivar job_uuid: the running job where Tenable named it, else None.
+    :ivar job_uuid: the running job, if Tenable named it.
     """
 
     def __init__(self, message: str, job_uuid: str | None = None) -> None:
@@ -88,11 +88,13 @@ class DuplicateExportError(TemporaryError):
 
 
 class ExportLimitError(TemporaryError):
-    """Tenable starts no further export for now (429): the container runs as many as it may, or calls come too fast."""
+    """Tenable cannot start another export now (429): all export slots of the container are taken, or calls are too
+    fast.
+    """
 
 
 class ExportFailedError(TemporaryError):
-    """An export was not completed: it broke more often than it may be restarted, or its deadline passed."""
+    """An export was not completed: it broke too often, or its deadline passed."""
 
 
 class StagingError(TenableProviderError):
@@ -108,11 +110,11 @@ class LedgerError(TenableProviderError):
 
 
 class IncompleteRunError(TenableProviderError):
-    """A run has ended without being complete: a task failed, or somebody stopped it. The watermark stays."""
+    """A run ended incomplete: a task failed, or somebody stopped the run. The watermark stays."""
 
 
 class UnservedError(TenableProviderError):
-    """Most records of AWS assets found no destination, or no asset has an AWS account. The watermark stays."""
+    """Most records of AWS assets have no destination, or no asset has an AWS account. The watermark stays."""
 
 
 class RefusedDestinationsError(TenableProviderError):

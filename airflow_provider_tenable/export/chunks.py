@@ -1,4 +1,4 @@
-"""How the chunks of a kind lie in staging: as Tenable serves them, compressed, or as the rows of a Parquet part."""
+"""How the chunks of a kind are staged: compressed as Tenable returns them, or as the rows of a Parquet part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Encoded(NamedTuple):
-    """A chunk as it is staged: the file's content, the number of records in it, and the bytes that Tenable served."""
+    """A staged chunk: the file's content, the number of records, and the size in bytes as Tenable returned it."""
 
     content: bytes
     records: int
@@ -27,10 +27,10 @@ class ChunkFormat(Protocol):
 
     @property
     def ending(self) -> str:
-        """What the name of a part ends with."""
+        """The ending of a part's file name."""
 
     def encode(self, data: bytes | IO[bytes]) -> Encoded:
-        """Encode a chunk. A file, which holds a large one, is closed.
+        """Encode a chunk. A large chunk is a file, which is closed.
 
         :raises ValueError: the chunk is not a JSON array.
         """
@@ -40,7 +40,7 @@ class ChunkFormat(Protocol):
 
 
 class AsServed:
-    """The bytes as Tenable serves them, compressed piece by piece: a chunk may have some GB."""
+    """The bytes as Tenable returns them, compressed piece by piece: a chunk may have several GB."""
 
     ending = ".json.zst"
 

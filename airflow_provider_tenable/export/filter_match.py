@@ -1,8 +1,8 @@
-"""Comparing the filters of an export with what Tenable echoes of a job's filters.
+"""Compares the filters of an export with the filters that Tenable echoes for a job.
 
 Tenable's echo differs from the request (API docs: export status, list of jobs): it is a JSON string in the list of
-asset jobs, has ``0`` for times that were not set, states and severities in upper case, tags in an object of their own,
-and empty objects for unset scores.
+asset jobs, has ``0`` for times that were not set, states and severities in upper case, tags in a separate object, and
+empty objects for unset scores.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow_provider_tenable.tenable_vm.kinds import FilterNames
 
 
 def same_filters(ours: dict[str, Any], echoed: Any, names: FilterNames) -> bool:
-    """Whether a job's echoed filters mean the same as ours. An echo that cannot be read means no.
+    """Whether a job's echoed filters mean the same as ours; False if the echo cannot be read.
 
     :param names: the filters of the job's kind.
     """

@@ -1,10 +1,9 @@
-"""Recognises our job in Tenable's list: after a request whose answer was lost, and where Tenable refuses a duplicate.
+"""Recognises our job in Tenable's list: after a request whose response was lost, and when Tenable rejects a duplicate.
 
-Two running jobs with the same filters are refused (409): the running one is used if its filters and chunk size are
-ours.
-Filters alone do not prove it. An export of all assets has none, and another tool may have asked for the same in the
-older format, without resource tags. So an export of assets has a mark of its own, and a request without any filter is
-never found again. No Airflow in here.
+Tenable rejects a second job with the same filters (409): the running one is used if its filters and chunk size are
+ours. Filters alone are no proof: an export of all assets has none, and another tool may have requested the same in the
+older format, without resource tags. So a request for assets carries a mark, and a request without any filter is never
+recognised. This module is free of Airflow.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ from airflow_provider_tenable.export.state import ExportState
 from airflow_provider_tenable.tenable_vm.jobs import ACTIVE, Job
 from airflow_provider_tenable.tenable_vm.kinds import KINDS, kind_of
 
-#: Clocks differ: a job counts as the outcome of our own lost request if it was created up to this long before it.
+#: Clocks differ, so a job created up to this long before our lost request may still be its result.
 _CLOCK_SKEW_SECONDS = 120.0
-#: What a request says about plugin output.
+#: The fields of a request about plugin output.
 _OUTPUT = dict.fromkeys(name for kind in KINDS.values() for name in kind.without_output)
 #: The filters that hold a mark.
 _MARKED_BY = frozenset(kind.mark for kind in KINDS.values() if kind.mark)
-#: A mark is a moment between 2001 and 2008 (unix seconds), before Tenable kept anything: as a lower bound it leaves out
-#: nothing.
+#: A mark is a time between 2001 and 2008 (unix seconds), before Tenable stored any asset, so as a lower bound it does
+#: not exclude anything.
 _MARKS_FROM, _MARKS = 1_000_000_000, 200_000_000
 
 
 def marked(kind: str, body: dict[str, Any], owner: str) -> dict[str, Any]:
-    """The body of a request, with the mark of who asks where that is possible without a change to the result.
+    """The body of a request, with a mark of its owner if the kind allows one without changing the result.
 
-    :param owner: what nobody else is called, such as the folder of the export.
+    :param owner: a unique name, such as the folder of the export.
     """
     filters, mark = body.get("filters", {}), kind_of(kind).mark
     if mark is None or mark in filters:
@@ -41,12 +40,12 @@ def marked(kind: str, body: dict[str, Any], owner: str) -> dict[str, Any]:
 
 
 def without_mark(filters: dict[str, Any]) -> dict[str, Any]:
-    """The filters that were asked for, without the mark. An export that version 0.1.0 has begun has none."""
+    """The requested filters without the mark. An export that version 0.1.0 has started does not have one."""
     return {name: value for name, value in filters.items() if not (name in _MARKED_BY and _is_mark(value))}
 
 
 def lost_job(jobs: Iterable[Job], state: ExportState) -> Job | None:
-    """The job that was asked for at ``state.requested_at``, and whose id was not noted."""
+    """The job that was requested at ``state.requested_at``, and whose id was not stored."""
     requested_at = state.requested_at or 0.0
     for job in jobs:
         if (
@@ -61,12 +60,12 @@ def lost_job(jobs: Iterable[Job], state: ExportState) -> Job | None:
 
 
 def running_job(jobs: Iterable[Job], state: ExportState, named: str | None) -> Job | None:
-    """The job that keeps ours from starting, if what it exports is what we want.
+    """The job that prevents ours from starting, if it exports the same.
 
-    :param named: the job that Tenable names, None where it names none.
+    :param named: the job that Tenable's response names, or None.
     """
     for job in jobs:
-        # Where a watermark follows, the job's data must be known to be old enough.
+        # If the watermark depends on the job, the time of its data must be known.
         known = job.created is not None or not kind_of(state.kind).moves_watermark
         if (
             job.status in ACTIVE
@@ -80,11 +79,10 @@ def running_job(jobs: Iterable[Job], state: ExportState, named: str | None) -> J
 
 
 def same_request(planned: dict[str, Any], body: dict[str, Any]) -> bool:
-    """Whether a task continues the export that it has asked for, now that it would ask with ``body``.
+    """Whether a task can continue the export that it has requested, although it would now request ``body``.
 
-    What is said about plugin output does not matter: the records are the same, and the mapping leaves out an output
-    that is not wanted. So changing ``[tenable] plugin_output`` gives up no running export; the next request has the new
-    value.
+    The fields about plugin output do not matter: the records are the same, and the mapping omits unwanted output. So
+    changing ``[tenable] plugin_output`` does not abandon a running export; the next request uses the new value.
     """
     return _comparable(planned) == _comparable(body)
 

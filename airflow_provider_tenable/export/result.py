@@ -1,4 +1,4 @@
-"""What an export task hands to the tasks after it (its XCom): a reference to what is staged, with its numbers."""
+"""What an export task passes to the tasks after it (its XCom): a reference to the staged files, with counts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class ExportResult(TypedDict):
     """A complete, staged export.
 
     ``export`` is the kind, ``uuid`` Tenable's job, ``folder`` the URI of its parts; ``parts`` and ``records`` are
-    counts, ``bytes`` is the size as Tenable served it. ``data_from``: unix seconds, the moment whose data the export
-    is sure to hold; None where that is not known.
+    counts, ``bytes`` is the size as Tenable returned it. ``data_from``: unix seconds, the time whose data the export
+    certainly contains; None if unknown.
     """
 
     export: str

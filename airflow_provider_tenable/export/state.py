@@ -1,5 +1,5 @@
-"""What is kept of an export, so that a killed task's retry resumes it, and the outcomes of one step. No Airflow in
-here.
+"""The stored state of an export, from which a killed task's retry resumes, and the outcomes of one step. Free of
+Airflow.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import IO, Any, Protocol
 
 @dataclass
 class Part:
-    """A staged chunk: file name, number of records, bytes as Tenable served them."""
+    """A staged chunk: file name, number of records, and size in bytes as Tenable returned it."""
 
     name: str
     records: int
@@ -19,16 +19,15 @@ class Part:
 
 @dataclass
 class ExportState:
-    """What is kept of an export, so that a killed task's retry resumes where it stopped.
+    """The stored state of an export, from which a killed task's retry resumes.
 
-    :ivar requested_at: when the running job was asked for (unix seconds, our clock), before the call.
-    :ivar adopted: whether somebody else may have asked for the running job: then we do not cancel it.
+    :ivar requested_at: when the running job was requested (unix seconds, our clock), before the call.
+    :ivar adopted: whether somebody else may have requested the running job; such a job is not cancelled.
     :ivar cancellations: jobs of this export that somebody else cancelled.
-    :ivar stalled_polls: consecutive polls of a finished job that brought nothing new.
-    :ivar given_up: jobs that broke: a later look at Tenable's list must not take them for ours again.
-    :ivar data_from: the moment whose data the export is sure to hold: the earlier of ``requested_at`` and an adopted
-        job's creation.
-        None: nobody knows, since Tenable does not tell when the adopted job was created.
+    :ivar stalled_polls: consecutive polls of a finished job without progress.
+    :ivar given_up: broken jobs, which must not be found in Tenable's list and used again.
+    :ivar data_from: the time (unix seconds) whose data the export certainly contains: the earlier of ``requested_at``
+        and an adopted job's creation. None: unknown, because Tenable does not report when the adopted job was created.
     """
 
     kind: str
@@ -46,7 +45,9 @@ class ExportState:
     stalled_polls: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """The staged form. A version that does not know a field can read it as long as the field has its default."""
+        """The staged form. A field with its default is omitted if older versions do not know it, so that they can read
+        it.
+        """
         value = asdict(self)
         return {name: item for name, item in value.items() if item or name not in _LATER}
 
@@ -55,15 +56,14 @@ class ExportState:
         return cls(**{**value, "parts": {chunk: Part(**part) for chunk, part in value["parts"].items()}})
 
 
-#: Fields that came after version 0.1.0.
+#: Fields added after version 0.1.0.
 _LATER = frozenset({"adopted", "cancellations", "stalled_polls"})
 
 
 class ExportStore(Protocol):
-    """Where state and chunks are kept.
+    """Stores state and chunks.
 
-    ``put`` raises ``ValueError`` for a chunk that cannot be decoded; ``drop`` removes the parts of a job that is given
-    up.
+    ``put`` raises ``ValueError`` for a chunk that cannot be decoded; ``drop`` removes the parts of an abandoned job.
     """
 
     def load(self) -> ExportState | None: ...
@@ -74,7 +74,7 @@ class ExportStore(Protocol):
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do for now: look again after so many seconds, at the job that is named (None: none runs yet)."""
+    """Nothing to do for now: poll the named job again after ``seconds`` (None: no job is running yet)."""
 
     seconds: float
     job_uuid: str | None

@@ -1,18 +1,16 @@
-"""The state machine of a Tenable export job. No Airflow and no HTTP in here: a client, a store and a clock are handed
-in.
+"""The state machine of a Tenable export job. It knows neither Airflow nor HTTP: the caller passes a client, a store and
+a clock.
 
 Rules (Tenable API docs, export status and chunk pages):
 
-* A job goes QUEUED, PROCESSING, (READY), FINISHED, or ends as CANCELLED or ERROR. Chunks appear while it works,
-  unordered, with gaps.
-* FINISHED does not mean complete: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that part of it is
-  missing, and so do counts that exceed the chunks that are listed. Such a job, like one that failed or expired, or
-  whose chunks cannot be fetched, is started again a few times; its chunks are dropped. A partial export is never taken
-  for a complete one.
-* A job that somebody else cancelled is asked for again, and does not count as broken.
-* What an error of the client leads to, and how often: :mod:`airflow_provider_tenable.tenable_vm.retry`.
-* A chunk counts when it is staged, never before. What is staged is not fetched again, also not by the retry of a killed
-  task.
+* A job passes through QUEUED, PROCESSING, (READY) and FINISHED, or ends as CANCELLED or ERROR. Chunks appear while it
+  runs, unordered and with gaps.
+* FINISHED does not mean complete: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that a part is missing,
+  and so do counts that exceed the listed chunks. Such a job is restarted a few times, like one that failed or expired
+  or whose chunks cannot be fetched; its chunks are dropped. A partial export is never treated as complete.
+* A job that somebody else cancelled is requested again, and does not count as broken.
+* :mod:`airflow_provider_tenable.tenable_vm.retry` decides what follows an error of the client, and how often.
+* A chunk counts only once it is staged. Staged chunks are not fetched again, not even by the retry of a killed task.
 """
 
 from __future__ import annotations
@@ -39,19 +37,19 @@ from airflow_provider_tenable.tenable_vm.jobs import ACTIVE, TERMINAL, ExportCli
 
 log = logging.getLogger(__name__)
 
-#: The state is written after so many chunks; a killed task fetches at most these again.
+#: Chunks after which the state is written; a killed task fetches at most this many again.
 _SAVE_EVERY = 10
 
 
 class ExportRun:
-    """Drives one export to its end, a step at a time.
+    """Drives one export to its end, step by step.
 
     :param kind: ``assets``, ``vulnerabilities`` or ``compliance``.
     :param body: the body of the request: filters and chunk size.
     :param now: the clock, unix seconds.
-    :param poll_interval: seconds between two looks.
-    :param timeout: seconds after which a job is cancelled and the task fails; counted from the task's first request.
-    :param max_restarts: how often a broken job is started again.
+    :param poll_interval: seconds between two polls.
+    :param timeout: seconds after which a job is cancelled and the task fails, counted from the task's first request.
+    :param max_restarts: how often a broken job is restarted.
     """
 
     def __init__(
@@ -103,10 +101,10 @@ class ExportRun:
         return self.state.started_at + self.timeout
 
     def step(self) -> Wait | Finished:
-        """Do what can be done now.
+        """Do everything that can be done now.
 
         :raises ExportFailedError: too many restarts, or the deadline has passed.
-        :raises ConfigurationError: Tenable refuses keys, rights or the request.
+        :raises ConfigurationError: Tenable rejects the keys, the permissions or the request.
         """
         if self.state.complete:
             return Finished(self.state)
@@ -123,7 +121,7 @@ class ExportRun:
             if late:
                 self._give_up()
             if isinstance(error, ExportLimitError):
-                # Others have taken all slots of the container, for as long as their exports need.
+                # Other exports occupy all slots of the container, for as long as they need.
                 hours = (self.deadline - self.now()) / 3600
                 log.info(
                     "Waiting for a free export slot to start the %s export, for at most another %.1f hours: %s",
@@ -138,13 +136,13 @@ class ExportRun:
             log.warning("Poll %d of the %s export failed, trying again: %s", self._failed_polls, self.kind, error)
             return self._wait()
         self._failed_polls = 0
-        # Only now: a job may have finished while nobody was looking.
+        # Checked last: the job may have finished while nobody polled it.
         if late and not isinstance(outcome, Finished):
             self._give_up()
         return outcome
 
     def cancel(self) -> None:
-        """Cancel the running job, if there is one. Errors are logged: there is nothing else to do about them."""
+        """Cancel the running job, if there is one. Errors are only logged: nothing else can be done about them."""
         job = self.state.uuid
         if not job or self.state.complete:
             return
@@ -203,11 +201,11 @@ class ExportRun:
             return f"it finished without chunks {sorted(status.lost_chunks)[:10]}" + (
                 f": {safe(status.reason)}" if status.reason else ""
             )
-        # The status of an asset job has no list of failed chunks: only the reason tells.
+        # The status of an asset job does not list failed chunks, so only the reason shows that some are missing.
         return f"it finished with the reason {quoted(status.reason)}" if status.reason else None
 
     def _is_stalled(self, limit: int) -> bool:
-        """Count a poll that brought nothing new. The count is kept, since a deferred task looks once each time it
+        """Count a poll without progress. The count is stored, because a deferred task polls only once each time it
         resumes.
         """
         self.state.stalled_polls += 1
@@ -227,7 +225,7 @@ class ExportRun:
         return self._wait()
 
     def _start(self) -> bool:
-        """Ask for the export, or adopt the one that runs. False: not yet, look again later."""
+        """Request the export, or adopt the running one. :return: False: not yet, poll again later."""
         if self._lost_request and self._adopt_lost():
             return True
         self._lost_request = False
@@ -240,7 +238,7 @@ class ExportRun:
         except DuplicateExportError as duplicate:
             return self._adopt(duplicate.job_uuid, requested_at)
         except ExportLimitError:
-            # Refused, so there is no job to look for: one that looks like ours would be somebody else's.
+            # The request was rejected, so there is no job to find: one that looks like ours would be somebody else's.
             self.state.requested_at = None
             self.store.save(self.state)
             raise
@@ -257,7 +255,7 @@ class ExportRun:
         reached(CrashPoint.EXPORT_ID_KEPT)
 
     def _adopt_lost(self) -> bool:
-        """A task died between asking and noting the job's id: find that job in Tenable's list."""
+        """Find the job in Tenable's list after a task died between requesting it and storing its id."""
         job = lost_job(self.client.jobs(self.kind), self.state)
         if job is None or job.created is None:
             return False
@@ -268,7 +266,7 @@ class ExportRun:
     def _adopt(self, named: str | None, requested_at: float) -> bool:
         job = running_job(self.client.jobs(self.kind), self.state, named)
         if job is not None:
-            # The job may be older than our request: what it holds is sure only up to its own beginning.
+            # The job may be older than our request, so its data is certain only up to its own start.
             self._take(job.uuid, None if job.created is None else min(requested_at, job.created), adopted=True)
             log.info("Tenable is already running this %s export as %s: adopted.", self.kind, job.uuid)
             return True
@@ -281,10 +279,10 @@ class ExportRun:
         return False
 
     def _download(self, job: str, status: JobStatus) -> str | None:
-        """Stage the chunks that are listed and not yet staged.
+        """Stage the listed chunks that are not staged yet.
 
         :return: why a listed chunk of a finished job could not be fetched, in words; None if all of them are staged, or
-            if the job has not finished, and so may still serve it.
+            if the job has not finished, so that the chunk may still become available.
         :raises ExportNotFoundError: a chunk has expired, or cannot be decoded.
         """
         waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
@@ -302,7 +300,7 @@ class ExportRun:
                 except ExportNotFoundError:
                     raise
                 except TemporaryError as error:
-                    # The others are fetched first: a chunk that never comes must not hold them up.
+                    # The others are fetched first: a chunk that never becomes available must not delay them.
                     failed += 1
                     missing = f"chunk {chunk} cannot be fetched: {error}"
                     log.warning("Chunk %d of %s export %s cannot be fetched yet: %s", chunk, self.kind, job, error)
@@ -322,7 +320,7 @@ class ExportRun:
                 self.store.save(self.state)
                 self._log_progress(job, status, fetched_bytes, began)
         if missing and status.status != "FINISHED":
-            # More may come yet, the missing chunk too.
+            # More chunks may follow, including the missing one.
             return None
         return missing
 
@@ -385,10 +383,10 @@ class ExportRun:
         )
 
     def _reset(self, restarts: int = 0, *, started_at: float | None = None, cancellations: int = 0) -> None:
-        """Forget the job: first in the state, then its parts. A state that names parts which are gone would be taken
-        for whole later.
+        """Forget the job: first in the state, then its parts. A state that names removed parts would later be taken for
+        complete.
 
-        :param started_at: None: what comes next, a retry of the task, has a deadline of its own.
+        :param started_at: when the deadline started; None: a retry of the task follows, with its own deadline.
         """
         job = self.state.uuid
         given_up = [*self.state.given_up, *([job] if job else [])]

@@ -34,8 +34,8 @@ class StagedExport:
         self._format = format_of(kind_of(kind))
 
     def load(self) -> ExportState | None:
-        """The state, without the parts that are gone. Those of a complete export are checked: its task runs again only
-        because somebody cleared it.
+        """The state, without missing parts. The parts of a complete export are also checked for damage: its task runs
+        again only if somebody cleared it.
         """
         state = self.state()
         if state is None:
@@ -64,7 +64,7 @@ class StagedExport:
         return True
 
     def state(self) -> ExportState | None:
-        """The state as it is on record. :raises StagingError: it is damaged."""
+        """The stored state. :raises StagingError: it is damaged."""
         value = read_json(self.folder / MANIFEST)
         try:
             return None if value is None else ExportState.from_json(value)
@@ -78,18 +78,18 @@ class StagedExport:
         write_json(self.folder / MANIFEST, state.to_json())
 
     def put(self, job_uuid: str, chunk_id: int, data: bytes | IO[bytes]) -> Part:
-        """Stage a chunk. A file, which holds a large one, is read piece by piece, and closed.
+        """Stage a chunk. A large chunk is a file, which is read piece by piece and closed.
 
         :raises ValueError: it is not a JSON array.
         """
-        # The job's id is part of the name: chunk 1 of the job that replaces a broken one is another chunk.
+        # The job's id is part of the name, because chunk 1 of the job that replaces a broken one is a different chunk.
         name = f"part-{job_uuid[:8]}-{chunk_id:06d}{self._format.ending}"
         chunk = self._format.encode(data)
         write_whole(self.folder / name, chunk.content)
         return Part(name=name, records=chunk.records, bytes=chunk.size)
 
     def drop(self, job_uuid: str) -> None:
-        """Remove the parts of a job that is given up."""
+        """Remove the parts of an abandoned job."""
         for name in names(self.folder):
             if name.startswith(f"part-{job_uuid[:8]}-"):
                 remove_file(self.folder / name)

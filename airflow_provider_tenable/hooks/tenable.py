@@ -1,4 +1,4 @@
-"""Tenable Vulnerability Management behind an Airflow connection."""
+"""The hook for Tenable Vulnerability Management."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TenableHook(BaseHook):
         extras ``verify`` (true, false or the path of a CA bundle), ``proxies`` (object of URLs by scheme), ``timeout``
         (seconds) and ``allow_http`` (true: plain http to a host other than this machine). Without keys in the
         connection, the environment variables ``TIO_ACCESS_KEY`` and ``TIO_SECRET_KEY`` are used.
-    :param retries: how often a request is repeated that met 429, 501, 502, 503, 504 or a broken connection.
+    :param retries: how often a request is repeated after 429, 501, 502, 503, 504 or a broken connection.
     """
 
     conn_name_attr = "tenable_conn_id"
@@ -73,9 +73,9 @@ class TenableHook(BaseHook):
 
     @cached_property
     def connection_arguments(self) -> dict[str, Any]:
-        """What pyTenable is constructed with. Holds the keys: never log it.
+        """The arguments of pyTenable's constructor. They contain the keys: never log them.
 
-        :raises ConfigurationError: a field of the connection cannot be used.
+        :raises ConfigurationError: the connection does not exist, or one of its fields is invalid.
         """
         try:
             connection = self.get_connection(self.tenable_conn_id)
@@ -109,7 +109,7 @@ class TenableHook(BaseHook):
             self._client._session.close()
 
     def start_export(self, kind: str, body: dict[str, Any]) -> str:
-        """Ask for an export (``assets``, ``vulnerabilities``, ``compliance``) and return the job's uuid."""
+        """Request an export (``assets``, ``vulnerabilities``, ``compliance``) and return the job's uuid."""
         return self.api.start(kind, body)
 
     def export_status(self, kind: str, job_uuid: str) -> JobStatus:
@@ -121,7 +121,7 @@ class TenableHook(BaseHook):
         return self.api.jobs(kind)
 
     def export_chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes:
-        """A chunk as Tenable serves it: a JSON array, undecoded; all of it in memory."""
+        """A chunk as Tenable returns it: an undecoded JSON array, completely in memory."""
         body = self.api.chunk(kind, job_uuid, chunk_id)
         if isinstance(body, bytes):
             return body
@@ -133,17 +133,17 @@ class TenableHook(BaseHook):
         self.api.cancel(kind, job_uuid)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask Tenable who we are, and whether we may export; the text says what is wrong."""
+        """Check who the API user is and whether it may export. :return: success, and a message for the user."""
         try:
             with closing(type(self)(self.tenable_conn_id, retries=0)) as hook:
                 user = hook.api.who_am_i()
                 hook.api.jobs("vulnerabilities")
         except TenableProviderError as error:
-            # The button tests under an id that Airflow makes up: nobody would know it.
+            # The test button uses a connection id that Airflow generates, which the user would not recognise.
             text = str(error).replace(f"Connection {self.tenable_conn_id!r}", "This connection")
             return False, text.replace(f"connection {self.tenable_conn_id!r}", "this connection")
-        except Exception as error:  # noqa: BLE001 - the button must answer, whatever happens; the class alone cannot hold a secret.
-            return False, f"The connection does not work:  {type(error).__name__}."
+        except Exception as error:  # noqa: BLE001 - the button must always answer; the error's class alone cannot contain a secret.
+            return False, f"The connection does not work: {type(error).__name__}."
         return True, f"Connected to Tenable as {user}, who may export."
 
 
@@ -158,7 +158,7 @@ def new_client(arguments: dict[str, Any], *, retries: int) -> TenableIO:
     session = GuardedSession(arguments["url"])
     session.verify = verify
     if is_plain_http(arguments["url"]) and is_loopback(arguments["url"]):
-        # A proxy that the environment names would be given the keys unencrypted, and would look for the host on its own
+        # A proxy from the environment would receive the keys unencrypted, and would look for the host on its own
         # machine.
         session.trust_env = False
     return TenableIO(

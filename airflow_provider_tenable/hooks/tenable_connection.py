@@ -1,7 +1,7 @@
-"""Reads a connection into pyTenable's arguments, and decides where the API keys may go.
+"""Reads a connection into pyTenable's arguments, and decides where the API keys may be sent.
 
-The keys go out with every request. Plain http would show them to whoever is on the way, so it is refused unless the
-connection allows it, or unless the request does not leave this machine.
+Every request contains the keys. Plain http would expose them on the network, so it is rejected unless the connection
+allows it or the request does not leave this machine.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ TENABLE_HOSTS = frozenset({"cloud.tenable.com", "fedcloud.tenable.com", "cloud.t
 
 _HOST = re.compile(r"[^\s/\\<>\"'{}|^`%]+")
 _KEY = re.compile(r"[!-:<-~]+")
-# Not by urlsplit, which takes no URL that is a little wrong: requests may quote that one in its error.
+# Not with urlsplit, which rejects slightly malformed URLs: requests may still quote those in its errors.
 _PROXY_PASSWORD = re.compile(r"^(?:[^/]*//)?[^/@:]*:(.+)@")
-#: (connection id, host) of what this process has logged already. A triggerer reads its connections for months.
+#: (connection id, host) pairs that this process has already logged. A triggerer reads its connections for months.
 _reported_hosts: set[tuple[str, str]] = set()
 
 
 def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
-    """Read a connection into pyTenable's arguments. From here on, logs and texts of this process are kept free of its
-    secrets.
+    """Read a connection into pyTenable's arguments. From then on, its secrets are masked in all logs and texts of this
+    process.
 
-    :raises ConfigurationError: no keys, a URL or an extra that cannot be used, or plain http that nobody has allowed.
+    :raises ConfigurationError: the keys are missing, the URL or an extra is invalid, or plain http is not allowed.
     """
     extra = connection.extra_dejson
     access_key = (connection.login or os.environ.get("TIO_ACCESS_KEY") or "").strip()
@@ -49,7 +49,7 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
             "in the connection, or set TIO_ACCESS_KEY and TIO_SECRET_KEY where the workers run."
         )
     if not _KEY.fullmatch(access_key) or not _KEY.fullmatch(secret_key):
-        # requests would refuse the header, and quote it in its error.
+        # requests would reject the header, and quote it in its error.
         raise ConfigurationError(
             f"A key of connection {conn_id!r} contains blanks or characters that Tenable keys do not have. Copy both "
             "keys "
@@ -83,12 +83,12 @@ def _keep_secret(*secrets: str, in_bodies: bool = False) -> None:
     for form in dict.fromkeys(form for secret in secrets for form in (secret, quote(secret), json.dumps(secret)[1:-1])):
         try:
             mask_secret(form)
-        except Exception as error:  # noqa: BLE001 - a logging configuration without a masker, say; what we write ourselves is clean all the same
+        except Exception as error:  # noqa: BLE001 - for example a logging configuration without a masker; our own logs are masked anyway
             log.debug("Airflow cannot mask a secret (%s).", type(error).__name__)
 
 
 def _passwords(proxies: dict[str, str] | None) -> list[str]:
-    """The passwords in URLs of proxies, as they are written there and as they are sent."""
+    """The passwords in proxy URLs, both as written and as sent."""
     found = [match[1] for url in (proxies or {}).values() if (match := _PROXY_PASSWORD.search(url))]
     return list(dict.fromkeys(form for password in found for form in (password, unquote(password))))
 
@@ -122,7 +122,7 @@ def is_loopback(url: str) -> bool:
 
 
 def _stays_here(url: str, proxies: dict[str, str] | None) -> bool:
-    # To a proxy, "localhost" is the proxy's own machine, and the keys are in the request that goes there.
+    # For a proxy, "localhost" is the proxy's own machine, and the request with the keys would be sent there.
     return is_loopback(url) and not {"http", "all"} & (proxies or {}).keys()
 
 
@@ -182,6 +182,6 @@ def _proxies(value: Any, conn_id: str) -> dict[str, str] | None:
         except ValueError:
             value = None
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        # The value may hold a proxy's password: it stays out of the text.
+        # The value may contain a proxy's password, so the message does not quote it.
         raise ConfigurationError(f"Extra 'proxies' of connection {conn_id!r} must be a JSON object of URLs by scheme.")
     return value

@@ -94,8 +94,8 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     places.learn_from_ledgers(run)
     known = index.known_assets(run, source=source)
     checked = refusals.check_places(run, Router(destinations, settings.region_routing), known)
-    recovers: list[str] = list(kept.get("recovers", [])) if kept else []
-    if not kept and not departing and not settings.dry_run:
+    recovers: list[str] = list(planned.get("recovers", [])) if planned else []
+    if not planned and not departing and not settings.dry_run:
         window, recovers = refusals.recovering(run, window, checked)
     plan: RunPlan = {
         "asked": asked,

@@ -345,7 +345,7 @@ def test_the_button_answers_even_to_a_bug_and_shows_no_more_than_its_class(monke
         raise RuntimeError(f"holds {SECRET}")
 
     monkeypatch.setattr(BaseHook, "get_connection", staticmethod(broken))
-    assert TenableHook().test_connection() == (False, "The connection does not work:  RuntimeError.")
+    assert TenableHook().test_connection() == (False, "The connection does not work: RuntimeError.")
 
 
 def test_a_connection_that_is_not_there_is_named_with_what_to_do(monkeypatch):
