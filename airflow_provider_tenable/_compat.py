@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from airflow_provider_tenable.exceptions import (
     ConfigurationError,
+    FewerAssetsError,
     IncompleteRunError,
     RefusedDestinationsError,
     RejectedFindingsError,
@@ -184,6 +185,7 @@ def fail_fast() -> Iterator[None]:
         yield
     except (
         ConfigurationError,
+        FewerAssetsError,
         IncompleteRunError,
         RefusedDestinationsError,
         RejectedFindingsError,

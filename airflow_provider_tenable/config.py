@@ -175,6 +175,15 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
         maximum=1,
     ),
+    "max_shrink_ratio": Option(
+        "float",
+        "0.1",
+        "If a full asset export has more than this share fewer assets than the last one (and more than 10 fewer), or "
+        "none with an AWS account any more, the run fails before anything is imported. 0: not a single asset fewer. "
+        "1: never.",
+        minimum=0,
+        maximum=1,
+    ),
     "id_scheme": Option(
         "string",
         "port",

@@ -3,6 +3,7 @@
 * :class:`ConfigurationError`: change a setting, a connection or a role; a retry would fail in the same way.
 * :class:`TemporaryError`: nothing to do; the task's retry, or the next run, continues where this one stopped.
 * :class:`UnservedError`: add destinations, set up Tenable's connector, or say that the rest is not meant to be served.
+* :class:`FewerAssetsError`: let the API user see the assets again, or confirm that they are gone.
 * :class:`RefusedDestinationsError`: make the accounts and Regions that it names accept findings, or leave them out.
 * :class:`RejectedFindingsError`: look at the rejected findings of the run, fix the cause, run again.
 * :class:`StagingError`: files of the run are missing or damaged; the message says which.
@@ -115,6 +116,12 @@ class IncompleteRunError(TenableProviderError):
 
 class UnservedError(TenableProviderError):
     """Most records of AWS assets have no destination, or no asset has an AWS account. The watermark stays."""
+
+
+class FewerAssetsError(TenableProviderError):
+    """A full asset export has far fewer assets than the last one, or none with an AWS account any more. Nothing was
+    imported, and the watermark stays.
+    """
 
 
 class RefusedDestinationsError(TenableProviderError):

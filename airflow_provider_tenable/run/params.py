@@ -169,6 +169,14 @@ IMPORT: Mapping[str, RunParam] = {
         "one that accepted findings before fails the run.",
         more="Their findings are delivered once they accept them: see [below](#accounts-and-regions-that-refuse).",
     ),
+    "accept_fewer_assets": RunParam(
+        default=False,
+        schema=_BOOLEAN,
+        title="Accept fewer assets",
+        help="Accept that Tenable exports far fewer assets than before, because they are gone on purpose. Otherwise a "
+        "run fails if a full asset export has more than `[tenable] max_shrink_ratio` fewer assets than the last one, "
+        "or none with an AWS account any more.",
+    ),
     "dry_run": RunParam(
         default=False,
         schema=_BOOLEAN,
@@ -218,6 +226,7 @@ class Settings:
     non_ec2_assets: str
     max_rejected_ratio: float
     max_refused_destinations: int | None
+    accept_fewer_assets: bool
     dry_run: bool
 
 

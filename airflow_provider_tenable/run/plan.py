@@ -20,7 +20,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryErr
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.observability import metrics
-from airflow_provider_tenable.run import first_run, places, refusals, watermark
+from airflow_provider_tenable.run import first_run, places, refusals, shrunk, watermark
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.identity import begin_again, difference, identity_of, run_type_of
@@ -146,6 +146,8 @@ def _earlier_plan(run: RunFolder, asked: dict[str, Any], identity: Identity) -> 
     # An older release has asked for the params of today by their defaults.
     if reason is None and {name: earlier["asked"].get(name, default) for name, default in DEFAULTS.items()} != asked:
         reason = "planned with other params"
+    if reason is None and run.fewer_assets.exists():
+        reason = "stopped because its exports had too few assets"
     if reason is None and (read_json(run.ledger) or {}).get("complete"):
         reason = "completed"
     if reason is None:
@@ -183,10 +185,13 @@ def plan_shards(
     :param vulnerabilities: result of the vulnerability export.
     :param assets: result of the asset export. Without it the asset index stays as it is.
     :raises ConfigurationError: the vulnerability export has no result.
+    :raises FewerAssetsError: far fewer assets than the last full export had.
     """
     exported = required(vulnerabilities, "export_vulnerabilities")
     run = RunFolder.of(context)
     plan = plan_of(run)
+    if assets is not None:
+        shrunk.check_assets(run, plan)
     # A run that an older version has planned keeps no index.
     if assets is not None and "assets" in plan:
         index.keep_assets(run, plan["assets"], hours=config.get("asset_index_hours"))

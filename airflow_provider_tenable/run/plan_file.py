@@ -22,6 +22,7 @@ class SettingsEntry(TypedDict):
     non_ec2_assets: str
     max_rejected_ratio: float
     max_refused_destinations: NotRequired[int | None]
+    accept_fewer_assets: NotRequired[bool]
     dry_run: bool
 
 

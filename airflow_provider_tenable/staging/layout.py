@@ -4,6 +4,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
 
     run.json                                 the run's plan: window, settings, destinations, parts of the asset index
     shards.json                              into how many tasks the transform was split
+    fewer_assets.json                        there if the exports have too few assets: a cleared run exports again
     imports/group-*.json                     which import task serves which destinations, and how it reaches them
     assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
     findings/shard-*.json                    manifest of one transform task
@@ -57,6 +58,7 @@ class RunFolder:
         self.plan = self.root / "run.json"
         self.shards = self.root / "shards.json"
         self.ledger = self.root / "ledger.json"
+        self.fewer_assets = self.root / "fewer_assets.json"
         self.findings = self.root / "findings"
         self.contested = self.findings / "contested"
         self.rejected = self.root / "rejected"
@@ -65,6 +67,7 @@ class RunFolder:
         self.parked_pool = self.dag_root / self.PARKED
         self.asset_index = self.dag_root / self.ASSET_INDEX
         self.sends = self.dag_root / self.DEPLOYMENT / "sends.json"
+        self.full_export = self.dag_root / self.DEPLOYMENT / "assets.json"
         self.reached_places = self.dag_root / self.DEPLOYMENT / "reached"
         self.owed_places = self.dag_root / self.DEPLOYMENT / "owed"
 

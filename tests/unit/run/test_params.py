@@ -12,7 +12,7 @@ from airflow_provider_tenable.run.params import DEFAULTS, IMPORT, Settings, depa
 
 def test_the_defaults_are_those_of_the_contract():
     assert parse_settings({}) == Settings(
-        100, ("high", "critical"), ("open", "reopened", "fixed"), "fixed", "archive", "skip", 0.01, None, False
+        100, ("high", "critical"), ("open", "reopened", "fixed"), "fixed", "archive", "skip", 0.01, None, False, False
     )
     assert (DEFAULTS["since"], DEFAULTS["until"]) == (None, None)
 
@@ -37,6 +37,7 @@ def test_params_that_are_not_ours_are_left_alone():
         ("accepted_risks", ["archive", "import"]),
         ("non_ec2_assets", ["skip", "other"]),
         ("dry_run", [True, False]),
+        ("accept_fewer_assets", [True, False]),
     ],
 )
 def test_every_allowed_value_is_taken_as_it_is(name, good):
@@ -120,6 +121,7 @@ def test_every_param_that_shapes_what_is_delivered_says_what_covers_it():
         "batch_size",
         "max_rejected_ratio",
         "max_refused_destinations",
+        "accept_fewer_assets",
         "dry_run",
     }
 
