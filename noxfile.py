@@ -1,19 +1,19 @@
-"""The matrix: every Airflow that MWAA runs, as MWAA pins it, and the newest one.
+"""What can be done with this repository, and the environment that each of it runs in. `make help` lists the same under
+shorter names.
 
-    uvx nox --list
-    uvx nox -s smoke                    # imports, provider discovery, DAG parsing, on every version
-    uvx nox -s "unit(3.0.6)"            # unit tests on one version
-    uvx nox -s "integration(2.11.2)" "system(3.3.2)"
-    python scripts/matrix.py --jobs 2   # smoke and unit on every version, as a table
+    make setup                                              # .venv, to work in
+    .venv-nox/bin/nox --list
+    .venv-nox/bin/nox -s "unit(3.0.6)" "system(2.11.2)"     # single versions of Airflow
+    .venv-nox/bin/nox -s faults -- -k crash                 # what follows -- goes to pytest
 
-Each version has one environment, `.venv-<version>`, which uv fills and which all of its sessions share.
+Every Airflow that MWAA runs, as MWAA pins it, has the environment `.venv-<version>`, the newest one `.venv`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,117 +22,285 @@ import nox
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from environments import NEWEST, OLDEST, airflow_versions, environment, uv  # noqa: E402
 from matrix import CELLS, WITHOUT_AIRFLOW  # noqa: E402
 
 #: What MWAA's image has beside, and tests look at: the connection form of Airflow 2.11 to 3.1 is one of the FAB
 #: provider's. 2.11 brings it itself.
 FURTHER = {"3.0.6": ("apache-airflow-providers-fab",)}
+
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["smoke"]
+nox.options.sessions = ["setup"]
+# Container images often set it. Without bytecode, each of the many processes of a test run compiles all of Airflow: 4
+# seconds instead of 1 for a start, and 2.5 times the CPU of the integration tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+each_cell = nox.parametrize("cell", list(CELLS), ids=list(CELLS))
+on_mwaa = nox.parametrize("version", list(airflow_versions("mwaa-")), ids=list(airflow_versions("mwaa-")))
+both_lines = nox.parametrize("version", [NEWEST, OLDEST], ids=[NEWEST, OLDEST])
 
 
-def _uv() -> str:
-    for place in (shutil.which("uv"), str(ROOT / ".venv" / "bin" / "uv")):
-        if place and os.access(place, os.X_OK):
-            return place
-    raise RuntimeError("uv was not found: https://docs.astral.sh/uv/ or `make setup`")
-
-
-def _interpreter(version: str) -> str:
-    """A Python of this version that works: on the path, of pyenv, or in `.venv`; else its number, and uv looks for one
-    itself.
-    """
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    for place in (
-        shutil.which(f"python{version}"),
-        *sorted(pyenv.glob(f"{version}.*/bin/python")),
-        ROOT / ".venv" / "bin" / "python",
-    ):
-        if place:
-            command = [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-            asked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-            if asked.stdout.strip() == version:
-                return str(place)
-    return version
-
-
-def _python(session: nox.Session, cell: str) -> str:
-    """The Python of a cell's environment, which is made or brought up to date."""
-    airflow, python, constraints = CELLS[cell]
-    uv, folder = _uv(), f".venv-{cell}"
-    interpreter = f"{folder}/bin/python"
-    if not (ROOT / interpreter).exists():
-        session.run(uv, "venv", "--quiet", "--seed", "-p", _interpreter(python), folder, external=True)
-    session.run(
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "-p",
-        interpreter,
-        "-c",
-        f"constraints/{constraints}",
-        f"apache-airflow=={airflow}",
-        *FURTHER.get(cell, ()),
-        "-e",
-        ".[test]",
-        external=True,
+def _with_airflow(name: str, version: str, extras: str, *further: str, python: str | None = None) -> str:
+    """An environment with Airflow as its constraints pin it, and the package as it is here."""
+    constraints = f"constraints/{airflow_versions()[version]}"
+    return environment(
+        name, "-c", constraints, f"apache-airflow=={version}", *further, "-e", f".[{extras}]", python=python
     )
-    return interpreter
 
 
-def _pytest(session: nox.Session, cell: str, *arguments: str) -> None:
-    # For `scripts/matrix.py`, which makes a table of them.
-    report = f"--junitxml=.matrix/{cell}-{session.name.partition('(')[0]}.xml"
-    # The plugin of the anyio that 3.2 and 3.3 pin uses what pytest deprecates, and warnings are errors here. We do not
-    # need it.
-    session.run(
-        _python(session, cell),
-        "-m",
-        "pytest",
-        "-p",
-        "no:anyio",
-        "-q",
-        report,
-        *(session.posargs or arguments),
-        external=True,
-    )
+def _develop() -> str:
+    """The environment to work in. The linters run on the newest release only; MWAA's constraints hold old ones."""
+    return _with_airflow(".venv", NEWEST, "test,lint")
+
+
+def _cell(cell: str) -> str:
+    if cell == NEWEST:
+        return _develop()
+    version, python, _ = CELLS[cell]
+    return _with_airflow(f".venv-{cell}", version, "test", *FURTHER.get(cell, ()), python=python)
+
+
+def _tools(group: str) -> str:
+    """Tools for the repository itself: one environment per group of [dependency-groups], without Airflow."""
+    return environment(f".venv-{group}", "--group", group)
+
+
+def _pytest(session: nox.Session, python: str, *arguments: str) -> None:
+    # A report for `scripts/matrix.py`, which makes a table of them.
+    report = f"--junitxml=.matrix/{session.name.replace('(', '-').rstrip(')')}.xml"
+    session.run(python, "-m", "pytest", report, *(session.posargs or arguments), external=True)
+
+
+# --- environments ---
 
 
 @nox.session
-@nox.parametrize("cell", list(CELLS), ids=list(CELLS))
+def setup(session: nox.Session) -> None:
+    """Install Airflow and the package into .venv."""
+    _develop()
+
+
+@nox.session(name="setup-old")
+def setup_old(session: nox.Session) -> None:
+    """The same for the oldest Airflow in scope, into an environment of its own."""
+    _cell(OLDEST)
+
+
+# --- tests ---
+
+
+@nox.session
+@each_cell
 def smoke(session: nox.Session, cell: str) -> None:
     """Every module imports, Airflow discovers the provider, the DAG parses."""
-    session.run(_python(session, cell), "scripts/smoke.py", external=True)
+    session.run(_cell(cell), "scripts/smoke.py", external=True)
 
 
 @nox.session
-@nox.parametrize("cell", list(CELLS), ids=list(CELLS))
+@each_cell
 def unit(session: nox.Session, cell: str) -> None:
-    """Unit tests, but for those that do not depend on Airflow or on what it pins: they run once, in `make unit`."""
-    _pytest(session, cell, "tests/unit", *(f"--ignore=tests/unit/{name}" for name in WITHOUT_AIRFLOW))
+    """Unit tests; those that neither Airflow nor its pins can change run with the newest one only."""
+    without = () if cell == NEWEST else tuple(f"--ignore=tests/unit/{name}" for name in WITHOUT_AIRFLOW)
+    _pytest(session, _cell(cell), "-n", "2", "tests/unit", *without)
 
 
 @nox.session
-@nox.parametrize("cell", list(CELLS), ids=list(CELLS))
+@each_cell
 def integration(session: nox.Session, cell: str) -> None:
-    """The operators and the whole job against the sandbox, without a scheduler."""
-    _pytest(session, cell, "tests/integration")
+    """The operators and the complete job against the sandbox, without a scheduler."""
+    _pytest(session, _cell(cell), "-n", "2", "tests/integration")
 
 
 @nox.session
-@nox.parametrize("cell", list(CELLS), ids=list(CELLS))
+@each_cell
 def system(session: nox.Session, cell: str) -> None:
-    """The whole DAG under a real scheduler and triggerer."""
-    _pytest(session, cell, "tests/system/test_scheduler.py")
+    """The complete DAG under a real scheduler and triggerer; with the newest Airflow also `make demo`."""
+    demo = ("tests/system/test_demo.py",) if cell == NEWEST else ()
+    _pytest(session, _cell(cell), "tests/system/test_scheduler.py", *demo)
 
 
 @nox.session
-@nox.parametrize(
-    "version",
-    [name for name in CELLS if CELLS[name][2].startswith("mwaa-")],
-    ids=[name for name in CELLS if CELLS[name][2].startswith("mwaa-")],
-)
+def faults(session: nox.Session) -> None:
+    """Crash and fault tests. The system test waits most of its time, so it goes first."""
+    _pytest(session, _develop(), "-n", "2", "--maxschedchunk", "4", "tests/system/test_crashes.py", "tests/faults")
+
+
+@nox.session(name="known-bad")
+def known_bad(session: nox.Session) -> None:
+    """Make known mistakes one after the other; the test that each names must fail."""
+    _pytest(session, _develop(), "tests/known_bad")
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Mutation tests, by mutmut; after --, names of modules."""
+    python = _with_airflow(".venv-mutation", NEWEST, "test", "--group", "mutation")
+    session.run(python, "scripts/mutation.py", *session.posargs, external=True)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Many runs in a row."""
+    session.run(_develop(), "scripts/soak.py", *session.posargs, external=True)
+
+
+@nox.session(name="test-ui")
+@both_lines
+def test_ui(session: nox.Session, version: str) -> None:
+    """In a real browser."""
+    session.run("scripts/install_chromium.sh", external=True)
+    _pytest(session, _with_airflow(f".venv-ui-{version}", version, "test,ui"), "-p", "no:anyio", "tests/ui")
+
+
+@nox.session(name="test-celery")
+def test_celery(session: nox.Session) -> None:
+    """The set of docker-compose.yaml as processes. Celery's provider brings much that nothing else here needs."""
+    python = _with_airflow(".venv-celery", NEWEST, "test,test-celery")
+    session.run("scripts/test_services.sh", external=True)
+    _pytest(session, python, "tests/celery")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Beside Tenable's own tool, which no longer starts without the two bounds."""
+    environment(".venv-peer", "tenable_aws_sechub", "restfly<2", "pytenable<26")
+    session.run(_develop(), "-m", "benchmarks", *session.posargs, external=True)
+
+
+# --- checks of the repository ---
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff, strict mypy, import-linter."""
+    tools = Path(_develop()).parent
+    session.run(f"{tools}/ruff", "check", ".", external=True)
+    session.run(f"{tools}/ruff", "format", "--check", ".", external=True)
+    session.run(f"{tools}/mypy", external=True)
+    session.run(f"{tools}/lint-imports", "--no-cache", external=True)
+
+
+@nox.session
+def format(session: nox.Session) -> None:
+    """Format the code and apply ruff's fixes."""
+    tools = Path(_develop()).parent
+    session.run(f"{tools}/ruff", "format", ".", external=True)
+    session.run(f"{tools}/ruff", "check", "--fix", ".", external=True)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """GitHub's files: against its schemas, and with zizmor. Both work offline: zizmor skips what needs GitHub."""
+    tools = Path(_tools("tools")).parent
+    forms = [str(file) for file in Path(".github/ISSUE_TEMPLATE").glob("*.yml") if file.name != "config.yml"]
+    workflow_files = [str(file) for file in Path(".github/workflows").glob("*.yml")]
+    for schema, files in (
+        ("vendor.github-workflows", workflow_files),
+        ("custom.github-workflows-require-timeout", workflow_files),
+        ("vendor.dependabot", [".github/dependabot.yml"]),
+        ("vendor.github-issue-config", [".github/ISSUE_TEMPLATE/config.yml"]),
+        ("vendor.github-issue-forms", forms),
+    ):
+        session.run(f"{tools}/check-jsonschema", "--builtin-schema", schema, *files, external=True)
+    session.run(f"{tools}/zizmor", "--quiet", "--offline", "--strict-collection", ".", external=True)
+
+
+@nox.session(name="pre-commit")
+def pre_commit(session: nox.Session) -> None:
+    """All hooks on all files; after --, another command of pre-commit."""
+    _develop()
+    tools = Path(_tools("tools")).parent
+    session.run(f"{tools}/pre-commit", *(session.posargs or ("run", "--all-files")), external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site. A full build each time: an incremental one keeps quiet about unchanged pages."""
+    builder = session.posargs[0] if session.posargs else "html"
+    target = "build/docs" if builder == "html" else "build/links"
+    shutil.rmtree(target, ignore_errors=True)
+    strict = ("--quiet", "--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env")
+    tools = Path(_tools("docs")).parent
+    session.run(
+        f"{tools}/sphinx-build",
+        *strict,
+        "-d",
+        "build/doctrees",
+        "-c",
+        "docs",
+        "-b",
+        builder,
+        ".",
+        target,
+        external=True,
+    )
+    if builder == "html":
+        session.run(_develop(), "scripts/check_site.py", target, external=True)
+
+
+# --- distributions ---
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """What goes to a package index and to CloudFormation, by their own checkers; and the install lines of the docs."""
+    shutil.rmtree("dist/package", ignore_errors=True)
+    session.run(uv(), "build", "--quiet", "--out-dir", "dist/package", ".", external=True)
+    built = [str(file) for ending in ("whl", "tar.gz") for file in Path("dist/package").glob(f"*.{ending}")]
+    session.run(uv(), "tool", "run", "--quiet", "twine", "check", "--strict", *built, external=True)
+    templates = [str(file) for file in Path("deploy/cloudformation").glob("*.yaml")]
+    session.run(uv(), "tool", "run", "--quiet", "cfn-lint", *templates, external=True)
+    session.run(_develop(), "scripts/install_lines.py", external=True)
+
+
+@nox.session
+@on_mwaa
 def mwaa(session: nox.Session, version: str) -> None:
-    """MWAA's bundle: built, then installed without an index into a clean environment."""
-    session.run(_python(session, version), "scripts/mwaa_bundle.py", "--airflow", version, "--check", external=True)
+    """MWAA's bundle; with --check installed without an index into a clean environment."""
+    session.run(_develop(), "scripts/mwaa_bundle.py", "--airflow", version, *session.posargs, external=True)
+
+
+@nox.session(name="mwaa-merge")
+def mwaa_merge(session: nox.Session) -> None:
+    """MWAA's bundle, merged into what an environment has: --into FOLDER and further options follow --."""
+    session.run(_develop(), "scripts/mwaa_bundle.py", *session.posargs, external=True)
+
+
+@nox.session(name="mwaa-page")
+def mwaa_page(session: nox.Session) -> None:
+    """The commands of docs/mwaa.md against stand-ins. The AWS CLI and moto are apart, since the CLI pins botocore."""
+    _tools("aws")
+    _pytest(session, _develop(), "tests/system/test_mwaa_page.py")
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """Describe an environment with nothing but the built wheel, under the constraints of the newest Airflow."""
+    [wheel] = Path("dist/package").glob("*.whl")
+    tools = Path(_tools("sbom")).parent
+    # Always made anew: a wheel of the same name may hold something else.
+    shutil.rmtree(".venv-wheel", ignore_errors=True)
+    constraints = f"constraints/{airflow_versions()[NEWEST]}"
+    environment(".venv-wheel", "-c", constraints, f"apache-airflow=={NEWEST}", str(wheel))
+    # cyclonedx-py does not resolve the dynamic version in pyproject.toml, and counts extras as required. It gets a copy
+    # with the wheel's version and without extras.
+    project = re.sub(
+        r"^dynamic = .*$", f'version = "{wheel.name.split("-")[1]}"', Path("pyproject.toml").read_text(), flags=re.M
+    )
+    project = re.sub(r"^\[project\.optional-dependencies\]\n.*?^$", "", project, flags=re.M | re.S)
+    Path("build/sbom").mkdir(parents=True, exist_ok=True)
+    Path("build/sbom/pyproject.toml").write_text(project)
+    Path("dist/sbom").mkdir(parents=True, exist_ok=True)
+    session.run(
+        f"{tools}/cyclonedx-py",
+        "environment",
+        "--output-reproducible",
+        "--mc-type",
+        "library",
+        "--pyproject",
+        "build/sbom/pyproject.toml",
+        "--output-file",
+        "dist/sbom/airflow-provider-tenable.cdx.json",
+        ".venv-wheel",
+        external=True,
+    )

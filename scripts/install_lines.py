@@ -1,7 +1,10 @@
 """Resolve every installation line of the README and docs/standalone.md for each Python that it names. `make package`.
 
-A line is a shell command with the Pythons in a comment:  pip install . apache-airflow==3.3.2 -c constraints/... #
-Python 3.11 to 3.13 A line with constraints of Amazon MWAA stands for each of MWAA's versions.
+A line is a shell command with the Pythons in a comment:
+
+    pip install . apache-airflow==3.3.2 -c constraints/...   # Python 3.11 to 3.13
+
+A line with constraints of Amazon MWAA stands for each of MWAA's versions.
 
 Resolving with wheels alone shows that the line can be satisfied without a compiler. Needs a package index, and takes
 seconds.
@@ -18,8 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mwaa_packages
+from environments import ROOT, uv
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "standalone.md")
 PYTHONS = ("3.11", "3.12", "3.13")
 #: Of MWAA's older pins, published as source only; pure Python, so they need no compiler.
@@ -78,7 +81,7 @@ def resolve(line: Line, python: str, wheel: Path) -> int:
         wanted.write_text(f"apache-airflow=={line.airflow}\nairflow-provider-tenable{line.extras} @ {wheel.as_uri()}\n")
         sources = [part for name in SOURCES for part in ("--no-binary", name)]
         text = mwaa_packages.run(
-            mwaa_packages.uv(),
+            uv(),
             "pip",
             "compile",
             "--quiet",

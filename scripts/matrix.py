@@ -3,7 +3,6 @@
     python scripts/matrix.py                                       # smoke and unit tests on every version
     python scripts/matrix.py --cells 2.11.2 3.3.2 --sessions smoke unit integration system
     python scripts/matrix.py --jobs 2
-    python scripts/matrix.py --without-airflow                     # options of pytest, for `make test-old`
 
 The output of each cell goes to `.matrix/<cell>.log`. Exits with 1 where a session failed, or ran no test.
 """
@@ -11,8 +10,6 @@ The output of each cell goes to `.matrix/<cell>.log`. Exits with 1 where a sessi
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -22,23 +19,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from environments import NEWEST, ROOT, airflow_versions
+
 REPORTS = ROOT / ".matrix"
 
 
 def cells() -> dict[str, tuple[str, str, str]]:
-    """Name of a cell -> Airflow, Python, constraints: one for each file of ``constraints/``, whose names hold the
-    versions. MWAA's images run Python 3.12; the newest Airflow runs on 3.13 too.
-    """
-    versions = {file.stem.partition("-")[2]: file.name for file in (ROOT / "constraints").glob("*-*.txt")}
-    found = {version: (version, "3.12", versions[version]) for version in sorted(versions, key=in_order)}
-    newest, _, name = list(found.values())[-1]
-    return {**found, f"{newest}-py3.13": (newest, "3.13", name)}
-
-
-def in_order(version: str) -> list[int]:
-    """What versions are sorted by."""
-    return [int(number) for number in version.split(".")]
+    """Name of a cell -> Airflow, Python, constraints. MWAA's images run Python 3.12, the newest Airflow 3.13 too."""
+    files = airflow_versions()
+    found = {version: (version, "3.12", name) for version, name in files.items()}
+    return {**found, f"{NEWEST}-py3.13": (NEWEST, "3.13", files[NEWEST])}
 
 
 CELLS = cells()
@@ -98,14 +88,6 @@ def read_report(file: Path) -> tuple[int, int, Counter[str]]:
     return len(cases), failed, Counter(skip.get("message", "") for case in cases for skip in case.findall("skipped"))
 
 
-def uv() -> str:
-    """The uv that is there. :raises SystemExit: there is none."""
-    for place in (str(Path(sys.executable).parent / "uv"), str(ROOT / ".venv" / "bin" / "uv"), shutil.which("uv")):
-        if place and os.access(place, os.X_OK):
-            return place
-    raise SystemExit("uv was not found. Run make setup, or see https://docs.astral.sh/uv/.")
-
-
 def run_cell(cell: str, sessions: list[str]) -> list[Result]:
     """Run the sessions of a cell one after the other; those behind a failed one are run all the same."""
     results = []
@@ -114,7 +96,7 @@ def run_cell(cell: str, sessions: list[str]) -> list[Result]:
             report = REPORTS / f"{cell}-{session}.xml"
             report.unlink(missing_ok=True)
             began = time.monotonic()
-            command = [uv(), "tool", "run", "--quiet", "nox", "--session", f"{session}({cell})"]
+            command = [sys.executable, "-m", "nox", "--session", f"{session}({cell})"]
             code = subprocess.run(
                 command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False
             ).returncode
@@ -155,13 +137,7 @@ def main() -> int:
         "--sessions", nargs="+", default=["smoke", "unit"], choices=("smoke", "unit", "integration", "system", "mwaa")
     )
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time (1)")
-    parser.add_argument(
-        "--without-airflow", action="store_true", help="print the options that leave out what no Airflow changes"
-    )
     options = parser.parse_args()
-    if options.without_airflow:
-        print(" ".join(f"--ignore=tests/unit/{name}" for name in WITHOUT_AIRFLOW))
-        return 0
     REPORTS.mkdir(exist_ok=True)
     with ThreadPoolExecutor(options.jobs) as pool:
         results = [

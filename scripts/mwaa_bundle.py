@@ -36,20 +36,18 @@ import zipfile
 from pathlib import Path
 
 import mwaa_merge
+from environments import NEWEST_ON_MWAA, interpreter, uv
 from mwaa_packages import (
     IMAGE,
-    NEWEST,
     PLUGINS,
     PYTHON,
     ROOT,
     BundleError,
     build_wheel,
     download,
-    interpreter,
     resolve,
     resolve_together,
     run,
-    uv,
 )
 
 NAME = "airflow-provider-tenable"
@@ -162,7 +160,7 @@ def check(target: Path) -> dict[str, object]:
     with tempfile.TemporaryDirectory(prefix="mwaa-check-") as name:
         folder = Path(name)
         python = folder / "venv" / "bin" / "python"
-        run(uv(), "venv", "--quiet", "--seed", "-p", interpreter(), folder / "venv")
+        run(uv(), "venv", "--quiet", "--seed", "-p", interpreter(PYTHON), folder / "venv")
         run(
             uv(),
             "pip",
@@ -244,7 +242,7 @@ def into(folder: Path, form: str, target: Path, *, startup: bool, keep_secrets: 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--airflow", help=f"Airflow's version on MWAA ({NEWEST})")
+    parser.add_argument("--airflow", help=f"Airflow's version on MWAA ({NEWEST_ON_MWAA})")
     parser.add_argument(
         "--form",
         choices=("offline", "plain"),
@@ -291,7 +289,7 @@ def main() -> int:
                 resolve_first=not options.no_resolve,
             )
         else:
-            airflow = options.airflow or NEWEST
+            airflow = options.airflow or NEWEST_ON_MWAA
             target = options.target or ROOT / "dist" / f"mwaa-{airflow}"
             build(airflow, options.form, target)
         size = (target / "plugins.zip").stat().st_size / 1e6

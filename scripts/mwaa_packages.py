@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-#: The newest Airflow that MWAA runs.
-NEWEST = max(
-    (file.stem.removeprefix("mwaa-") for file in (ROOT / "constraints").glob("mwaa-*.txt")),
-    key=lambda version: [int(number) for number in version.split(".")],
-)
+from environments import ROOT, interpreter, uv
+
 PLUGINS = "/usr/local/airflow/plugins"
 PYTHON = "3.12"
 #: MWAA's workers run Amazon Linux 2023 on x86-64.
@@ -34,14 +27,6 @@ class BundleError(Exception):
     """The bundle cannot be built, or does not work; the text says why."""
 
 
-def uv() -> str:
-    """The uv that is there: in the environment of this Python, in .venv, or on the path."""
-    for place in (str(Path(sys.executable).parent / "uv"), str(ROOT / ".venv" / "bin" / "uv"), shutil.which("uv")):
-        if place and os.access(place, os.X_OK):
-            return place
-    raise BundleError("uv was not found. Run make setup, or see https://docs.astral.sh/uv/.")
-
-
 def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     """Run a command; what it printed. :raises BundleError: it failed."""
     done = subprocess.run(
@@ -52,27 +37,11 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-def interpreter() -> str:
-    """A Python of MWAA's version."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    for place in (sys.executable, shutil.which(f"python{PYTHON}"), *sorted(pyenv.glob(f"{PYTHON}.*/bin/python"))):
-        if place:
-            asked = subprocess.run(
-                [place, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if asked.stdout.strip() == PYTHON:
-                return str(place)
-    return PYTHON
-
-
 def build_wheel(folder: Path) -> Path:
     """The provider's wheel. By way of the source distribution: a folder `build/` of an earlier time would otherwise
     slip into it.
     """
-    run(uv(), "build", "--quiet", "--python", interpreter(), "--out-dir", folder, ROOT)
+    run(uv(), "build", "--quiet", "--python", interpreter(PYTHON), "--out-dir", folder, ROOT)
     [wheel] = folder.glob("airflow_provider_tenable-*.whl")
     return wheel
 
@@ -152,9 +121,9 @@ def download(requirements: dict[str, str], folder: Path) -> None:
     """The wheels of these versions, for MWAA's platform."""
     if not requirements:
         return
-    command = [interpreter(), "-m", "pip"]
+    command = [interpreter(PYTHON), "-m", "pip"]
     if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode:
-        raise BundleError(f"{interpreter()} has no pip, which fetches the wheels.")
+        raise BundleError(f"{interpreter(PYTHON)} has no pip, which fetches the wheels.")
     platforms = [part for platform in PLATFORMS for part in ("--platform", platform)]
     pins = [f"{name}=={version}" for name, version in sorted(requirements.items())]
     run(

@@ -50,6 +50,7 @@ CHECKOUT = (
     "Makefile",
     "LICENSE",
     "README.md",
+    "noxfile.py",
     "pyproject.toml",
     "setup.py",
 )
@@ -109,7 +110,8 @@ def checkout(tmp_path: Path) -> Path:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+    for environment in (".venv", ".venv-nox"):
+        (folder / environment).symlink_to(ROOT / environment)
     return folder
 
 

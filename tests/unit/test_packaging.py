@@ -26,7 +26,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 
 
 def _uv() -> str | None:
-    places = (Path(sys.executable).parent / "uv", ROOT / ".venv" / "bin" / "uv", shutil.which("uv"))
+    places = (Path(sys.executable).parent / "uv", ROOT / ".venv-nox" / "bin" / "uv", shutil.which("uv"))
     return next((str(place) for place in places if place and os.access(place, os.X_OK)), None)
 
 
