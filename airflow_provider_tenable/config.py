@@ -184,6 +184,14 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
         maximum=1,
     ),
+    "max_parked_ratio": Option(
+        "float",
+        "0.5",
+        "Maximum share of exported records whose asset Tenable does not export. Above it, the run fails before it "
+        "sends anything, unless there are no more than 10 such assets. 1: never fail.",
+        minimum=0,
+        maximum=1,
+    ),
     "id_scheme": Option(
         "string",
         "port",

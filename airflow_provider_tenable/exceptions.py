@@ -130,5 +130,9 @@ class RefusedDestinationsError(TenableProviderError):
     """
 
 
+class UnknownAssetsError(UnservedError):
+    """Most records belong to assets that Tenable does not export. Nothing was sent, and the watermark stays."""
+
+
 class RejectedFindingsError(TenableProviderError):
     """More findings were rejected than ``max_rejected_ratio`` allows. The watermark stays."""

@@ -3,6 +3,7 @@
 Sends the findings again that Security Hub refused in a run of `tenable_to_security_hub`, once the cause is mended.
 
 * **Without `transform`** the rejected findings go out as they are on record: for what was wrong at Security Hub's end.
+  Records that were given up because their asset was missing are mapped with the assets that Tenable exports now.
 * **With `transform`** the run's staged chunks are mapped again by the present code and options, and everything is sent:
   for what was wrong in the mapping.
 

@@ -175,6 +175,8 @@ def _usable(run: RunFolder, *, source: str, now: float, hours: float) -> tuple[I
         return None, why
     if max(index.full_from, index.data_from) > now + _CLOCK_SKEW_SECONDS:
         return None, f"the index is from the future ({_iso(index.data_from)}): a clock was wrong"
+    if not index.full_from:
+        return None, "the last full export lacked the assets of most records"
     if now - index.full_from >= hours * 3600:
         return (
             None,
@@ -246,6 +248,20 @@ def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
         )
     else:
         _publish(run, _updated(run, current, data_from, copy_parts(files_of(run), parts)))
+
+
+def require_full_export(run: RunFolder) -> None:
+    """Have the next run export all assets, because what the index holds is in doubt. Runs that were planned with its
+    parts still find them.
+    """
+    try:
+        index = files_of(run).read_manifest(Index)
+    except StagingError:
+        # A damaged one leads to a full export by itself.
+        return
+    if index is not None:
+        files_of(run).publish(msgspec.structs.replace(index, full_from=0.0))
+        log.info("The next run exports all assets.")
 
 
 def _updated(run: RunFolder, index: Index, data_from: float, parts: list[IndexPart]) -> Index:

@@ -34,8 +34,8 @@ class TenableToAsffOperator(BaseOperator):
 
     The result (XCom) is ``{"shard", "read", "findings", "parked", "skipped"}``.
 
-    :param shard: ``{"index": 0, "count": 8}``; with ``"parked": True`` the shard that tries parked records again
-        (templated).
+    :param shard: ``{"index": 0, "count": 8}``; with ``"parked": True`` the shard that tries parked records again, with
+        ``"given_up": True`` the one of a replay that tries records again whose assets were missing (templated).
     :param assets: result of the asset export (templated).
     :param vulnerabilities: result of the vulnerability export (templated).
     :param plan: what :func:`airflow_provider_tenable.pipeline.plan_run` returned: window, settings, destinations
@@ -92,12 +92,16 @@ class TenableToAsffOperator(BaseOperator):
             run = RunFolder.of(context, self.staging_path)
             pool_parts: list[str] = []
             writer = FindingsWriter(run, shard["index"])
-            transform = self._transform(writer, refused_in_plan(run))
+            transform = self._transform(writer, self._asset_parts(run), refused_in_plan(run))
             with closing(transform.assets):
                 if shard.get("parked"):
                     from airflow_provider_tenable.transform.waiting_records import transform_pool
 
                     pool_parts = transform_pool(run, transform)
+                elif self._replays_given_up:
+                    from airflow_provider_tenable.run.given_up import read_given_up
+
+                    transform.transform_parked(read_given_up(run))
                 else:
                     parts = staged_parts(self.vulnerabilities["folder"], "vulnerabilities")
                     transform.transform_parts(parts[shard["index"] :: shard["count"]])
@@ -121,11 +125,19 @@ class TenableToAsffOperator(BaseOperator):
             "skipped": manifest["skipped"],
         }
 
+    @property
+    def _replays_given_up(self) -> bool:
+        """Whether this is the shard of a replay that tries records again whose assets were missing."""
+        return self.shard is not None and bool(self.shard.get("given_up"))
+
     def _check_inputs(self) -> None:
         """Refuse to begin without the result of an earlier task."""
         from airflow_provider_tenable.run.handover import required
 
         required(self.plan, "plan_run")
+        if self._replays_given_up:
+            # These records have left the exports.
+            return
         required(self.assets, "export_assets")
         required(self.vulnerabilities, "export_vulnerabilities")
 
@@ -140,20 +152,31 @@ class TenableToAsffOperator(BaseOperator):
     def _note_lineage(self, run: RunFolder, manifest: ShardManifest) -> None:
         from airflow_provider_tenable.observability.lineage import staged_data
 
-        source = str(run.parked_pool) if manifest["from_pool"] else self.vulnerabilities["folder"]
+        of_replay = self._replays_given_up
+        pool, assets = (run.parked, run.asset_index) if of_replay else (run.parked_pool, self.assets["folder"])
+        source = str(pool) if manifest["from_pool"] or of_replay else self.vulnerabilities["folder"]
         self._lineage = (
-            [staged_data(source, manifest["read"]), staged_data(self.assets["folder"])],
+            [staged_data(source, manifest["read"]), staged_data(str(assets))],
             [staged_data(str(run.findings), manifest["findings"])],
         )
 
-    def _transform(self, writer: Any, refused: dict[str, str]) -> Any:
+    def _asset_parts(self, run: RunFolder) -> Any:
+        """Where the assets of the shard's records are."""
+        if self._replays_given_up:
+            from airflow_provider_tenable.run.given_up import present_assets
+
+            return present_assets(run)
+        from airflow_provider_tenable.assets.index import staged_assets
+
+        return staged_assets(self.assets["folder"])
+
+    def _transform(self, writer: Any, asset_parts: Any, refused: dict[str, str]) -> Any:
         import msgspec
 
         from airflow_provider_tenable import config
         from airflow_provider_tenable.asff.finding import MappingOptions
         from airflow_provider_tenable.asff.identity import ID_SCHEMES
         from airflow_provider_tenable.asff.mapper import AsffMapper
-        from airflow_provider_tenable.assets.index import staged_assets
         from airflow_provider_tenable.exceptions import ConfigurationError
         from airflow_provider_tenable.guards.uuids import is_uuid
         from airflow_provider_tenable.transform.routing import Destination
@@ -184,7 +207,7 @@ class TenableToAsffOperator(BaseOperator):
                 product=self.product or config.get("product"),
             ),
             destinations=msgspec.convert(self.plan["destinations"], list[Destination]),
-            asset_parts=staged_assets(self.assets["folder"]),
+            asset_parts=asset_parts,
             writer=writer,
             refused=frozenset(refused),
             lookup=self._lookup,
@@ -192,7 +215,8 @@ class TenableToAsffOperator(BaseOperator):
             lookups=config.get("asset_lookups"),
             now=now,
             give_up_before=now - int(config.get("parked_days") * 86400),
-            keeps=not settings["dry_run"],
+            # Nobody takes what a replay keeps.
+            keeps=not settings["dry_run"] and not self._replays_given_up,
         )
 
     def _lookup(self, asset_id: str) -> Any:

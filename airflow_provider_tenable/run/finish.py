@@ -23,6 +23,7 @@ from airflow_provider_tenable.run.ledger import (
     sums_of,
 )
 from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
+from airflow_provider_tenable.run.unknown_assets import check_assets
 from airflow_provider_tenable.run.unserved import check_served
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import write_json
@@ -50,11 +51,14 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
     :raises RejectedFindingsError: too much was rejected.
     :raises RefusedDestinationsError: more accounts and Regions refused their findings than are tolerated.
     :raises UnservedError: most AWS assets were not served.
+    :raises UnknownAssetsError: most records belong to assets that Tenable does not export.
     """
     ledger = build_ledger(run, plan, exported=vulnerabilities["records"])
     write_json(run.ledger, ledger)
     reached(CrashPoint.LEDGER_WRITTEN)
     check_sums(ledger)
+    # As before the imports, whose task somebody may have marked as success.
+    check_assets(run, plan, shard_manifests(run))
     check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
     refusals.check_refused(ledger, run, plan)
     check_served(ledger, run, plan)

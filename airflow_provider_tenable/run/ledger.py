@@ -23,7 +23,7 @@ from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.transform import duplicates
-from airflow_provider_tenable.transform.manifest import ShardManifest
+from airflow_provider_tenable.transform.manifest import GIVEN_UP, ShardManifest
 from airflow_provider_tenable.transform.routing import DESTINATION_REFUSED
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,16 @@ log = logging.getLogger(__name__)
 #: Rejected findings that a run bears whatever its max_rejected_ratio, unless that is 0.
 TOLERATED = 10
 
-#: Reasons that stand for a broken record, not for a choice: they count for ``max_rejected_ratio``, as what Security Hub
-#: rejected does.
-BROKEN = frozenset({"unreadable_record", "unmappable_record"})
+#: Reasons that stand for a broken or lost record, not for a choice: they count for ``max_rejected_ratio``, as what
+#: Security Hub rejected does.
+BROKEN = frozenset({"unreadable_record", "unmappable_record", GIVEN_UP})
+
+
+_ADVICE_ON_GIVEN_UP = (
+    f" {GIVEN_UP} means that no export contained the asset for [tenable] parked_days: give the API user 'Can View' on "
+    "these assets, or leave the records on record, and replay them with tenable_replay_rejected once Tenable exports "
+    "the assets."
+)
 
 
 class DestinationCounts(TypedDict):
@@ -394,7 +401,7 @@ def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
         f"{rejected} of {of} findings were rejected, more than max_rejected_ratio {max_ratio:g} allows: {top}. The "
         "watermark stays. "
         f"All of them are in {run.rejected}. Fix the cause and run again, or raise max_rejected_ratio to leave them on "
-        "record."
+        f"record.{_ADVICE_ON_GIVEN_UP if GIVEN_UP in reasons else ''}"
     )
 
 

@@ -28,6 +28,7 @@ from airflow_provider_tenable.run.ledger import shard_manifests, targets_of
 from airflow_provider_tenable.run.params import DEFAULTS, departures, parse_settings
 from airflow_provider_tenable.run.plan_file import Identity, PublicPlan, RunPlan, plan_of, public
 from airflow_provider_tenable.run.shards import plan_transform
+from airflow_provider_tenable.run.unknown_assets import check_assets
 from airflow_provider_tenable.security_hub.assignment import AssignmentEntry, grouped, name_of, write_group
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import read_json, write_json
@@ -213,6 +214,7 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
 
     :return: ``{"group", "title", "batch_size", "dry_run", "note_refusals"}`` of each task; ``title`` is made of account
         ids and Regions that were checked.
+    :raises UnknownAssetsError: most records belong to assets that Tenable does not export.
     """
     run = RunFolder.of(context)
     plan = plan_of(run)
@@ -220,6 +222,8 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
     tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
     assignments: list[AssignmentEntry] = []
     manifests = shard_manifests(run)
+    if "replays" not in plan:
+        check_assets(run, plan, manifests)
     for manifest in manifests:
         if "resolves" in manifest:
             metrics.chosen(manifest, run.dag_id)

@@ -21,6 +21,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import LONGEST_ID, quoted, safe
 from airflow_provider_tenable.run.conf import check_conf
+from airflow_provider_tenable.run.given_up import stage_given_up
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.identity import begin_again
 from airflow_provider_tenable.run.ledger import (
@@ -54,7 +55,7 @@ class StagedFolder(TypedDict):
 
 
 class ReplayPlan(TypedDict):
-    """The XCom of ``plan_replay``; the last three are empty where findings go out as they are on record."""
+    """The XCom of ``plan_replay``; exports are empty where findings go out as they are on record."""
 
     run_id: str
     shards: list[ShardTask]
@@ -95,6 +96,7 @@ def plan_replay(context: Any) -> ReplayPlan:
         )
     # A replay that is run again starts over: delivering a finding twice changes nothing.
     begin_again(run)
+    given_up = stage_given_up(source, run)
     settings: SettingsEntry = {**plan["settings"], "max_rejected_ratio": params["max_rejected_ratio"], "dry_run": False}
     # Whether a place still refuses findings, the replay finds out.
     plan.pop("refused", None)
@@ -102,23 +104,36 @@ def plan_replay(context: Any) -> ReplayPlan:
         run.plan,
         {**plan, "settings": settings, "usual_destinations": None, "replays": f"{params['dag_id']}/{source.run_id}"},
     )
-    result: ReplayPlan = {"run_id": source.run_id, "shards": [], "assets": {}, "vulnerabilities": {}, "plan": {}}
+    shared = {"window": plan["window"], "destinations": plan["destinations"], "settings": settings}
     if params["transform"]:
         assets, vulnerabilities = _staged(source, "assets"), _staged(source, "vulnerabilities")
         shards = plan_transform(vulnerabilities["parts"])
-        write_json(run.shards, {"count": len(shards), "exported": vulnerabilities["records"]})
-        shared = {"window": plan["window"], "destinations": plan["destinations"]}
+        if given_up:
+            shards.append({"index": len(shards), "count": 1, "given_up": True})
+        write_json(run.shards, {"count": len(shards), "exported": vulnerabilities["records"] + given_up})
         return {
             "run_id": source.run_id,
             "shards": shards,
             "assets": assets,
             "vulnerabilities": vulnerabilities,
-            "plan": {**shared, "settings": settings},
+            "plan": shared,
         }
-    staged = _stage_rejected(source, run)
-    write_json(run.shards, {"count": 1, "exported": staged})
-    log.info("%d rejected findings of run %s will be sent again.", staged, safe(source.run_id))
-    return result
+    staged = _stage_rejected(source, run, may_be_none=given_up > 0)
+    write_json(run.shards, {"count": 2 if given_up else 1, "exported": staged + given_up})
+    log.info(
+        "%d rejected findings of run %s are sent again, and %d records are mapped whose assets were missing.",
+        staged,
+        safe(source.run_id),
+        given_up,
+    )
+    return {
+        "run_id": source.run_id,
+        # The first shard is what has just been staged.
+        "shards": [{"index": 1, "count": 1, "given_up": True}] if given_up else [],
+        "assets": {},
+        "vulnerabilities": {},
+        "plan": shared if given_up else {},
+    }
 
 
 def settle_replay(context: Any) -> Sums:
@@ -192,7 +207,7 @@ def _staged(source: RunFolder, kind: str) -> StagedFolder:
     }
 
 
-def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
+def _stage_rejected(source: RunFolder, run: RunFolder, *, may_be_none: bool) -> int:
     """Stage the newest version of each finding that Security Hub has refused; their number is returned."""
     via = {
         (destination["account"], destination["region"]): _Via(
@@ -206,7 +221,7 @@ def _stage_rejected(source: RunFolder, run: RunFolder) -> int:
         if key not in newest or newest[key][0] < updated:
             newest[key] = (updated, line)
     sendable = {key: line for key, (_, line) in newest.items() if key[:2] in via}
-    if not sendable:
+    if not sendable and not may_be_none:
         raise ConfigurationError(
             f"Run {source.run_id} has no findings that Security Hub rejected. For records that could not be mapped, "
             "fix the mapping and set transform=true."

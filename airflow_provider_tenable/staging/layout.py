@@ -84,6 +84,10 @@ class RunFolder:
         """The folder of another run of the same DAG."""
         return RunFolder(self._base, self.dag_root.name, run_id)
 
+    def of_dag(self, dag_id: str, run_id: str) -> RunFolder:
+        """The folder of a run of another DAG, in the same staging area."""
+        return RunFolder(self._base, dag_id, run_id)
+
     def export(self, kind: str) -> ObjectStoragePath:
         """The folder of an export: ``assets``, ``vulnerabilities``."""
         return self.root / kind

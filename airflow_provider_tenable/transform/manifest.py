@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
+#: Why a record is rejected whose asset was missing for too long.
+GIVEN_UP = "asset_missing_given_up"
+
 
 class ShardTask(TypedDict):
     """One entry of the XCom of ``plan_shards``: every ``count``-th chunk from ``index`` on.
 
-    ``parked`` marks the shard that tries parked records again.
+    ``parked`` marks the shard that tries parked records again; ``given_up``, in a replay, the one that tries those
+    again that a run has given up.
     """
 
     index: int
     count: int
     parked: NotRequired[bool]
+    given_up: NotRequired[bool]
 
 
 class ShardCounts(TypedDict):

@@ -27,7 +27,7 @@ from airflow_provider_tenable.tenable_vm.kinds import VULNERABILITIES
 from airflow_provider_tenable.tenable_vm.records import Vulnerability, own_time, severity_id_of
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 from airflow_provider_tenable.transform.duplicates import contested_line, shared_instances
-from airflow_provider_tenable.transform.manifest import ShardCounts
+from airflow_provider_tenable.transform.manifest import GIVEN_UP, ShardCounts
 from airflow_provider_tenable.transform.mapper import Mapper, PluginT, ResourceT
 from airflow_provider_tenable.transform.plugin_memo import PluginMemo
 from airflow_provider_tenable.transform.routing import DESTINATION_REFUSED, Destination, Router
@@ -47,7 +47,6 @@ STATE = "state_not_chosen"
 OUTSIDE_WINDOW = "outside_window"
 UNREADABLE = "unreadable_record"
 UNMAPPABLE = "unmappable_record"
-GIVEN_UP = "asset_missing_given_up"
 #: Missing assets are counted up to this many per shard; more do not matter to those who ask.
 _MOST_COUNTED = 10_000
 

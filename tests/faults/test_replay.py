@@ -5,13 +5,14 @@ their own.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.faults.pipeline import Pipeline
 from tests.faults.test_hub_faults import IMPORT, QUICK, assert_delivered, rejected, wanted_ids
-from tests.faults.universe import Sandbox
+from tests.faults.universe import Sandbox, belongs
 
 TOLERANT = {"max_rejected_ratio": 1.0}
 
@@ -129,3 +130,53 @@ def test_replay_of_nothing_says_so(pipeline: Pipeline, sandbox: Sandbox, params:
     result = pipeline.run("replay-1", replay=params)
     assert result.error == "AirflowFailException"
     assert said in result.message
+
+
+@pytest.fixture
+def given_up(pipeline: Pipeline, sandbox: Sandbox) -> str:
+    """An asset whose records a run has given up, since no export had it for too long."""
+    asset = next(
+        each["asset_id"]
+        for each in sandbox.truth()["vulnerabilities"]
+        if belongs(each, sandbox.accounts) and each["severity_id"] == 4
+    )
+    sandbox.change({"do": "hide_asset", "asset_id": asset, "singly": False})
+    pipeline.succeed()
+    parked = pipeline.ledger()["parked"]
+    assert parked > 0
+    # A week and an hour later.
+    later = 7 * 86400 + 3600
+    result = pipeline.run("run-2", clock=later, defaults={"max_rejected_ratio": 0.0})
+    assert result.error == "AirflowFailException"
+    assert "asset_missing_given_up means that no export contained the asset" in result.message
+    assert pipeline.run("run-2", clock=later, defaults=TOLERANT, clear=True).succeeded
+    assert pipeline.ledger("run-2")["skipped"]["asset_missing_given_up"] == parked
+    return asset
+
+
+@pytest.mark.parametrize("transform", [False, True])
+def test_records_that_were_given_up_are_replayed_once_their_asset_is_known(
+    pipeline: Pipeline, sandbox: Sandbox, given_up: str, transform: bool
+) -> None:
+    """The replay asks Tenable for the asset, or finds it in the index that a later run has brought up to date."""
+    result = pipeline.run("replay-1", replay={"transform": transform})
+    assert result.error == "AirflowFailException"
+    assert "asset_missing_given_up" in result.message
+    sandbox.change({"do": "show_asset", "asset_id": given_up})
+    pipeline.succeed("replay-2", replay={"run_id": "run-2", "transform": transform})
+    assert_delivered(pipeline, sandbox)
+    ledger = replay_ledger(pipeline, "replay-2")
+    assert ledger["rejected"] == {}
+    pipeline.succeed("replay-3", replay={"run_id": "run-2", "transform": transform})
+    assert_delivered(pipeline, sandbox)
+
+
+def test_they_are_replayed_after_the_chunks_of_their_run_are_gone(
+    pipeline: Pipeline, sandbox: Sandbox, given_up: str
+) -> None:
+    for kind in ("assets", "vulnerabilities", "parked"):
+        shutil.rmtree(pipeline.run_folder("run-2") / kind, ignore_errors=True)
+    sandbox.change({"do": "show_asset", "asset_id": given_up})
+    pipeline.succeed("run-3")
+    pipeline.succeed("replay-1", replay={"run_id": "run-2"})
+    assert_delivered(pipeline, sandbox)

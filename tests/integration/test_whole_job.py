@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_tenable.exceptions import RejectedFindingsError
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
@@ -289,8 +290,13 @@ def test_a_parked_record_is_given_up_after_its_days(
     first.execute()
     time.sleep(1.1)
     monkeypatch.setenv("AIRFLOW__TENABLE__PARKED_DAYS", "0")
-    given_up = Run(defaults=defaults)
-    given_up.execute()
+    mark = variables.watermark
+    with pytest.raises(RejectedFindingsError, match="asset_missing_given_up means that no export contained the asset"):
+        Run(defaults=defaults).execute()
+    assert variables.watermark == mark
+    # A person lets them go, once.
+    given_up = Run(params={"max_rejected_ratio": 1.0}, defaults=defaults)
+    assert given_up.execute()["why"].startswith("moves")
     assert given_up.ledger["skipped"]["asset_missing_given_up"] == first.ledger["parked"]
     assert given_up.ledger["parked"] == 0
     monkeypatch.delenv("AIRFLOW__TENABLE__PARKED_DAYS")

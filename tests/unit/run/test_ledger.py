@@ -341,11 +341,11 @@ def test_the_message_has_the_top_reasons_with_counts_and_an_example_each(run):
 def test_broken_records_count_and_chosen_ones_do_not(run):
     put(run)
     check_rejected(
-        ledger_of(100, {}, {"severity_not_chosen": 1000, "no_ec2_instance": 1000, "asset_missing_given_up": 1000}),
+        ledger_of(100, {}, {"severity_not_chosen": 1000, "no_ec2_instance": 1000}),
         run,
         0,
     )
-    for reason in ("unreadable_record", "unmappable_record"):
+    for reason in ("unreadable_record", "unmappable_record", "asset_missing_given_up"):
         with pytest.raises(RejectedFindingsError, match=f"1 of 101 findings .*1 x {reason} .such as none on record"):
             check_rejected(ledger_of(100, {}, {reason: 1}), run, 0)
 
@@ -415,3 +415,13 @@ def test_findings_that_a_place_refused_at_the_import_are_left_out_and_counted_wi
     assert ledger["findings"] == before["findings"] - findings
     assert ledger["destinations"][place]["findings"] == 0
     check_sums(ledger)
+
+
+def test_records_that_were_given_up_count_as_rejected_and_the_message_says_what_to_do(run):
+    put(run)
+    ledger = ledger_of(29, {}, {"asset_missing_given_up": 11})
+    with pytest.raises(RejectedFindingsError, match=r"11 of 40 findings were rejected") as failure:
+        check_rejected(ledger, run, 0.1)
+    assert "give the API user 'Can View' on these assets" in str(failure.value)
+    assert "tenable_replay_rejected" in str(failure.value)
+    check_rejected(ledger, run, 0.5)
