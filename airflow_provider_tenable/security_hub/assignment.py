@@ -1,9 +1,9 @@
-"""Which import task serves which accounts and Regions: one each while there are tasks enough, else groups of about
-equal numbers of findings.
+"""Assigns accounts and Regions to import tasks: one per task while there are enough tasks, otherwise in groups with
+about equal numbers of findings.
 
-A group is kept in a file of the run's folder, and XCom holds only its number. Thousands of destinations, with the names
-of their parts, are too much for XCom; and names of roles and connections, which whoever triggers a run may choose, must
-not reach the arguments of a mapped task: Airflow renders those of ``expand_kwargs`` as templates
+A group is stored in a file in the run's folder, and XCom contains only its number. Thousands of destinations with the
+names of their parts are too much for XCom. And the user who triggers a run chooses the names of roles and connections,
+which must not reach the arguments of a mapped task: Airflow renders those of ``expand_kwargs`` as templates
 (apache/airflow#33733).
 """
 
@@ -27,7 +27,7 @@ class Target(Struct, frozen=True):
     """One account and hub Region, how to reach it, and its findings.
 
     :ivar parts: (name, findings) of each staged part.
-    :ivar external_id: what the role's trust policy asks for.
+    :ivar external_id: the external id that the role's trust policy requires.
     """
 
     account: str
@@ -39,7 +39,7 @@ class Target(Struct, frozen=True):
 
     @property
     def findings(self) -> int:
-        """How many findings there are for it."""
+        """The number of its findings."""
         return sum(count for _, count in self.parts)
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class AssignmentEntry(TypedDict):
 
 
 def parse_assignment(value: Any) -> Assignment:
-    """An entry of the XCom of ``plan_imports``. :raises StagingError: it has another form."""
+    """An entry of the XCom of ``plan_imports``. :raises StagingError: it is invalid."""
     import msgspec
 
     try:
@@ -92,7 +92,7 @@ def parse_assignment(value: Any) -> Assignment:
 
 
 def fault_of(target: Target) -> str | None:
-    """What is wrong with a target that was read from a file, in words; None where it can be used."""
+    """What is wrong with a target that was read from a file, in words; None if it is valid."""
     for name, _ in target.parts:
         if not is_part_name(name):
             return f"{shown(name)} is not the name of a staged part"
@@ -106,16 +106,16 @@ def fault_of(target: Target) -> str | None:
 
 
 def grouped(targets: list[Target], tasks: int) -> list[list[Target]]:
-    """Share targets out to so many tasks at most.
+    """Distribute targets over at most ``tasks`` groups.
 
-    None is empty, each target is in one of them, and the same targets give the same groups. The largest goes first,
-    each to the group that has the fewest findings: no group has then a third more than the best division would give it
-    (Graham's bound), or than its largest target.
+    No group is empty, each target is in exactly one, and the same targets always give the same groups. Starting with
+    the largest, each target goes to the group with the fewest findings: then no group exceeds the optimum by more than
+    a third (Graham's bound).
     """
     if len(targets) <= tasks:
         return [[target] for target in targets]
     groups: list[list[Target]] = [[] for _ in range(tasks)]
-    # Fewest findings, then fewest targets: those without many findings cost their preflight.
+    # Fewest findings, then fewest targets: small targets still cost their preflight.
     heap = [(0, 0, number) for number in range(tasks)]
     for target in sorted(targets, key=lambda target: (-target.findings, target.account, target.region)):
         findings, count, number = heap[0]
@@ -125,19 +125,19 @@ def grouped(targets: list[Target], tasks: int) -> list[list[Target]]:
 
 
 def name_of(group: list[Target]) -> str:
-    """What the mapped task of a group is called in the UI."""
+    """The name of a group's mapped task in the UI."""
     return str(group[0]) if len(group) == 1 else f"{group[0]} and {len(group) - 1} more"
 
 
 def write_group(run: RunFolder, number: int, group: list[Target]) -> None:
-    """Keep a group for its task."""
+    """Store a group for its task."""
     import msgspec
 
     write_json(run.import_group(number), {"targets": msgspec.to_builtins(group)})
 
 
 def read_group(run: RunFolder, number: int) -> list[Target]:
-    """The targets of a group. :raises StagingError: it was not planned, or is not what was planned."""
+    """The targets of a group. :raises StagingError: it was not planned, or was changed since."""
     import msgspec
 
     path = run.import_group(number)

@@ -1,4 +1,4 @@
-"""Staged findings, cut into the batches that one call of BatchImportFindings takes.
+"""Splits staged findings into batches for BatchImportFindings.
 
 A batch holds at most ``batch_size`` findings, 5.5 MB, and distinct ids (FailedFindings names only the id).
 """
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 BATCH_BYTES = 5_500_000
-#: The most findings in a call.
+#: Maximum number of findings in a call.
 BATCH_FINDINGS = 100
 
 
@@ -24,7 +24,7 @@ class _Identified(Struct):
 
 
 _decode_identified = msgspec.json.Decoder(_Identified).decode
-# As the transform writes it: the id stands at the front, mostly without an escape.
+# The transform writes the id at the front, usually without an escape.
 _ID = re.compile(rb'\{"SchemaVersion":"2018-10-08","Id":"([ !#-\[\]-~]*)"')
 
 
@@ -42,7 +42,7 @@ _decode_produced = msgspec.json.Decoder(_Produced).decode
 
 
 def product_of(data: bytes) -> str | None:
-    """The product ARN of a staged finding; None where there is none."""
+    """The product ARN of a staged finding, or None."""
     try:
         return _decode_produced(data).ProductArn
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -50,7 +50,7 @@ def product_of(data: bytes) -> str | None:
 
 
 class Item(Struct, frozen=True, gc=False):
-    """A staged finding and where it stands: part, line number."""
+    """A staged finding and its position: part, line number."""
 
     part: str
     line: int
@@ -59,15 +59,15 @@ class Item(Struct, frozen=True, gc=False):
 
 
 def batches(items: Iterable[Item], *, size: int, max_bytes: int = BATCH_BYTES) -> Iterator[list[Item]]:
-    """Cut a stream of findings into batches.
+    """Split a stream of findings into batches, which together contain all of them.
 
-    All of them together are the input. A finding whose id the batch holds already waits for a later one; which of the
-    two arrives last does not matter, since Security Hub keeps the newer ``UpdatedAt``.
+    A finding whose id is already in the batch waits for a later batch; the order of the two does not matter, because
+    Security Hub keeps the newer ``UpdatedAt``.
     """
     batch: list[Item] = []
     ids: set[str] = set()
     length = 0
-    # `held` met its own id in this batch; `waiting` is looked at before the source.
+    # `held`: findings whose id is already in this batch; `waiting` is read before the source.
     held: list[Item] = []
     waiting: deque[Item] = deque()
     source = iter(items)

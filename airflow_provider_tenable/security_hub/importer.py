@@ -1,7 +1,8 @@
-"""The import of one account's and Region's findings. No Airflow in here: a sender, receipts and a clock are handed in.
+"""The import of the findings of one account and Region. Free of Airflow: the caller passes a sender, receipts and a
+clock.
 
-A few calls are in flight; together they keep to the rate. Every finding ends as accepted or as rejected with a code, or
-the import stops and says why.
+A few calls are in flight at a time, and share one rate. Every finding is accepted, or rejected with a code, or the
+import stops and reports the reason.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from airflow_provider_tenable.security_hub.sender import BatchSender, Outcome, S
 
 log = logging.getLogger(__name__)
 
-#: So many findings refused, and none accepted: it is not the findings.
+#: If this many findings are rejected and none is accepted, the cause is not the findings.
 _HOPELESS = 1_000
 _FLUSH_SECONDS = 2.0
 _PROGRESS_SECONDS = 15.0
@@ -31,9 +32,9 @@ _PROGRESS_SECONDS = 15.0
 class FindingsImport:
     """Sends findings until every one is accounted for.
 
-    :param in_flight: calls at the same time; one alone cannot reach the rate where an answer takes more than 100 ms.
-    :param denied_seconds: for how long from now a denial is repeated, because the account was subscribed to the product
-        just before.
+    :param in_flight: concurrent calls; a single one cannot reach the rate if a response takes more than 100 ms.
+    :param denied_seconds: for how long from now denied calls are retried, because the account has just been subscribed
+        to the product.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class FindingsImport:
         self._refuses_all = False
 
     def stop(self) -> None:
-        """End soon, from another thread: what is in flight is waited for and receipted, then :meth:`run` raises
+        """Stop soon (for other threads): calls in flight are awaited and recorded, then :meth:`run` raises
         TemporaryError.
         """
         self._sender.stop()
@@ -74,10 +75,11 @@ class FindingsImport:
         """Import the lines of all parts that have no receipt yet.
 
         :param parts: (name, lines) of each part, always in the same order.
-        :param total: findings in all, for the progress in the log.
-        :param until: by the clock: when to begin no further batch. One is sent in any case, so that every call gets on.
-        :return: whether all was sent.
-        :raises ConfigurationError: Security Hub refuses the caller; nothing further was sent.
+        :param total: total number of findings, for the progress in the log.
+        :param until: the time by ``clock`` after which no further batch is started. At least one is always sent, so
+            that every call makes progress.
+        :return: whether everything was sent.
+        :raises ConfigurationError: Security Hub denies access; nothing further was sent.
         :raises TemporaryError: it could not be reached for too long; a retry resumes.
         """
         began = last_reported = flushed = self._clock()
@@ -114,7 +116,7 @@ class FindingsImport:
                         self._log_progress(total, now - began)
                         last_reported = now
             except BaseException:
-                # What is in flight still counts: its findings are in the hub, whatever the receipts say.
+                # Calls in flight still count: the hub has their findings, whatever the receipts say.
                 self._sender.stop()
                 for future in done | pending:
                     if not future.cancel() and future.exception() is None:
@@ -153,8 +155,8 @@ class FindingsImport:
     def _close(self) -> None:
         self.receipts.flush()
         if self._refuses_all:
-            # What was in flight then is recorded in rejected/ too; once the cause is fixed, the cleared task must send
-            # all of it again.
+            # Calls that were in flight are recorded in rejected/ too; once the cause is fixed, the cleared task must
+            # send all of them again.
             self.receipts.reopen()
             self.receipts.flush()
 
@@ -174,7 +176,7 @@ class FindingsImport:
 
 
 def _runs(items: list[Item]) -> Iterator[tuple[str, int, int]]:
-    """Adjacent lines of a part as first and last: mostly all of a batch."""
+    """Adjacent lines of a part as (part, first, last); usually a single range per batch."""
     begin = 0
     for end in range(1, len(items) + 1):
         if end == len(items) or items[end].line != items[end - 1].line + 1 or items[end].part != items[begin].part:

@@ -1,4 +1,4 @@
-"""The token bucket that keeps an import at, and not over, Security Hub's rate."""
+"""The token bucket that keeps an import at Security Hub's rate, but not above it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 
 class TokenBucket:
-    """Hands out permission to call. Safe for several threads.
+    """Grants permission to call. Thread-safe.
 
     :param rate: calls per second (BatchImportFindings: 10 per account and Region).
     :param burst: calls that may be made at once after a pause (30).
-    :param filled: of these, how many may be made now; None for all.
+    :param filled: how many of these are available now; None: all.
     """
 
     def __init__(
@@ -44,6 +44,6 @@ class TokenBucket:
             self._sleep(wait)
 
     def empty(self) -> None:
-        """The service says that we were too fast: whatever burst we believed in is gone."""
+        """Drop the remaining burst, because the service reports that the calls were too fast."""
         with self._lock:
             self._tokens = min(self._tokens, 0.0)

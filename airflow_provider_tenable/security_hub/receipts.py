@@ -1,8 +1,8 @@
-"""What Security Hub acknowledged of one destination, so that a retry resumes behind it.
+"""Records what Security Hub acknowledged for one destination, so that a retry resumes after it.
 
-The receipts of a destination are one JSON-lines file, always written whole: a line with the number of calls, then one
-line per part with what became of its findings. A part's name holds a digest of its lines, so a receipt can never speak
-for other findings than those that were sent. A rejected finding is on disk before the receipt that counts it.
+The receipts of a destination are one JSON-lines file, always written atomically: a line with the number of calls, then
+one line per part with the results for its findings. A part's name contains a digest of its lines, so a receipt can only
+refer to the findings that were sent. A rejected finding is on disk before the receipt that counts it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from airflow_provider_tenable.staging.parts import write_lines
 
 
 class _Lines:
-    """A set of line numbers that fills up from below, as those of a part do: all up to one, and the few beyond it. So a
-    million take no room.
+    """A compact set of line numbers: every number below a mark, plus the few acknowledged out of order. A million
+    numbers take hardly any memory.
     """
 
     def __init__(self, numbers: Iterable[int] = ()) -> None:
@@ -51,7 +51,7 @@ class _Lines:
             self._below += 1
 
     def add_range(self, first: int, last: int) -> None:
-        """All numbers from first to last, none of which is there yet."""
+        """Add the numbers from first to last, none of which is in the set yet."""
         if first != self._below:
             self._beyond.update(range(first, last + 1))
             return
@@ -61,14 +61,14 @@ class _Lines:
             self._below += 1
 
     def ranges(self) -> list[list[int]]:
-        """First and last of each run of numbers."""
-        # What lies beyond does not begin right behind: there is a gap.
+        """First and last of each range of consecutive numbers."""
+        # The numbers beyond do not start directly after the mark: there is a gap.
         return ([[0, self._below - 1]] if self._below else []) + _ranges(self._beyond)
 
 
 @dataclass
 class _PartReceipt:
-    """The lines of a part that need no sending any more, and what became of them."""
+    """The lines of a part that do not have to be sent any more, and their results."""
 
     done: _Lines = field(default_factory=_Lines)
     accepted: int = 0
@@ -76,10 +76,10 @@ class _PartReceipt:
 
 
 class Receipts:
-    """The receipts of one account and Region, for the parts that the run has now.
+    """The receipts of one account and Region, for the current parts of the run.
 
     :param parts: names of the findings' parts; receipts of other parts are dropped.
-    :ivar calls: calls that were answered.
+    :ivar calls: calls that received a response.
     """
 
     def __init__(self, run: RunFolder, account: str, region: str, parts: Iterable[str]) -> None:
@@ -128,26 +128,26 @@ class Receipts:
 
     @property
     def rejected(self) -> Counter[str]:
-        """Findings that it refused for good, by code."""
+        """Findings that Security Hub permanently rejected, by code."""
         return sum((receipt.rejected for receipt in self._receipts.values()), Counter())
 
     def is_done(self, part: str, line: int) -> bool:
-        """Whether a line of a part needs no sending any more."""
+        """Whether a line of a part does not have to be sent any more."""
         return line in self._receipts[part].done
 
     def accept(self, part: str, line: int) -> None:
-        """A finding was acknowledged."""
+        """Record that a finding was acknowledged."""
         self._receipts[part].done.add(line)
         self._receipts[part].accepted += 1
 
     def accept_all(self, part: str, first: int, last: int) -> None:
-        """The findings of adjacent lines were acknowledged."""
+        """Record that the findings of adjacent lines were acknowledged."""
         receipt = self._receipts[part]
         receipt.done.add_range(first, last)
         receipt.accepted += last - first + 1
 
     def reject(self, part: str, line: int, *, finding_id: str, code: str, message: str, finding: bytes) -> None:
-        """A finding was refused for good."""
+        """Record that a finding was permanently rejected."""
         self._receipts[part].done.add(line)
         self._receipts[part].rejected[code] += 1
         entry = {
@@ -155,18 +155,18 @@ class Receipts:
             "account": self.account,
             "region": self.region,
             "code": code,
-            # Security Hub's words, which may hold what no UTF-8 can carry, and may quote the request with its
+            # Security Hub's own text, which may contain invalid Unicode, and may quote the request with its
             # credentials.
             "message": scrub(message[:4000])[:2000].encode("utf-8", "replace").decode(),
             "finding": msgspec.Raw(finding),
-            # A finding that another transform has written since is another one: what was refused then does not count
-            # any more.
+            # A finding in a part that another transform has written since is a different one: its rejection no longer
+            # counts.
             "part": part,
         }
         self._unwritten.append(msgspec.json.encode(entry))
 
     def reopen(self) -> None:
-        """Forget all receipts, so that everything is sent again; what is rejected then takes the place of what was."""
+        """Forget all receipts, so that everything is sent again; new rejections replace the old ones."""
         self._receipts = {part: _PartReceipt() for part in self._receipts}
         self._rejected_parts = 0
 

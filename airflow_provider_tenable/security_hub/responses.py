@@ -1,12 +1,11 @@
-"""What each answer of AWS means: repeat, halve, stop, or put the finding aside. All of it is one table, with the
-numbers of the repeats.
+"""What each response of AWS means: retry, halve the batch, stop, or reject the finding. All of it is in one table, with
+the numbers of retries above.
 
-:data:`ANSWERS` is read from the top, and the first row that fits decides. A row may ask for codes, for statuses, for an
-    operation, and for words of the
-message. What to do and what to tell a person stand in the same row.
+:data:`ANSWERS` is read from the top, and the first matching row decides. A row may require codes, statuses, an
+    operation, and words of the message. It contains both the action and the advice for the user.
 
-Sources: the service model's texts, the user guide (BatchImportFindings), AWS's common errors, IAM's texts for a denied
-request, and public issue threads that quote real answers.
+Sources: the texts of the service model, the user guide (BatchImportFindings), AWS's common errors, IAM's texts for
+denied requests, and public issue threads that quote real responses.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ RETRY, HALVE, STOP, REJECT = "retry", "halve", "stop", "reject"
 
 # The numbers.
 
-#: Seconds for which one batch is tried against throttling, outages and time-outs before the task fails (its retry
+#: Seconds for which a batch is retried during throttling, outages and time-outs before the task fails (its retry
 #: resumes).
 RETRY_SECONDS = 600.0
-#: Seconds for which a denial is repeated after this import has subscribed the product itself: a subscription takes
-#: effect with a delay.
+#: Seconds for which a denied call is retried after this import has subscribed the account to the product: a
+#: subscription takes effect with a delay.
 SUBSCRIBED_SECONDS = 60.0
-#: Attempts of each call that comes before the import (STS, DescribeHub, subscriptions).
+#: Attempts of each call before the import (STS, DescribeHub, subscriptions).
 PREFLIGHT_ATTEMPTS = 6
-#: How often a finding that failed for a temporary reason is sent again; one that failed for an unknown reason once.
+#: How often a finding is sent again that failed for a temporary reason, or for an unknown one.
 FINDING_RETRIES = 5
 UNKNOWN_FINDING_RETRIES = 1
-#: Seconds of the first pause, and of the longest: each is twice as long as the one before.
+#: Seconds of the first pause, and of the longest: each pause is twice as long as the previous one.
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 
@@ -93,9 +92,9 @@ _POLICIES = {
 
 @dataclass(frozen=True)
 class Answer:
-    """A row: what fits it, what to do, and what a person should do.
+    """A row: what it matches, what to do, and what a person should do.
 
-    :ivar codes: error codes; empty for any. ``foreign``: an answer without AWS's error code.
+    :ivar codes: error codes; empty for any. ``foreign``: a response without AWS's error code.
     :ivar statuses: HTTP statuses; empty for any.
     :ivar operation: API operation, or :data:`FINDING`; None for any operation.
     :ivar message: what the message must contain; None for anything.
@@ -125,7 +124,7 @@ class Answer:
 
 
 _DENIED = ("AccessDeniedException", "AccessDenied", "NotAuthorized", "UnauthorizedOperation")
-#: What a call may be answered with while a subscription that was just made has not taken effect.
+#: Error codes of calls while a new subscription has not taken effect yet.
 JUST_SUBSCRIBED = ("AccessDeniedException", "InvalidAccessException")
 _UNSIGNED = ("InvalidSignatureException", "SignatureDoesNotMatch")
 
@@ -155,7 +154,7 @@ ANSWERS: tuple[Answer, ...] = (
         ),
     ),
     Answer(RETRY, ("RequestExpired", "RequestExpiredException"), hint=_CLOCK),
-    # The session renews its credentials before the next attempt; where nobody can, the hook says so instead.
+    # The session renews its credentials before the next attempt; if that is impossible, the hook raises its own error.
     Answer(RETRY, ("ExpiredTokenException", "ExpiredToken")),
     # STS: the identity provider is temporarily out of reach.
     Answer(RETRY, ("IDPCommunicationError",)),
@@ -207,7 +206,7 @@ ANSWERS: tuple[Answer, ...] = (
     Answer(HALVE, statuses=(413,), operation=IMPORT),
     Answer(RETRY, statuses=(408, 429, *range(500, 600))),
     Answer(RETRY, foreign=True, hint=_FOREIGN),
-    # An unknown code: the words of the message tell input that is refused from a request that failed.
+    # An unknown code: the words of the message distinguish rejected input from a failed request.
     Answer(
         HALVE,
         statuses=(400,),
@@ -215,7 +214,7 @@ ANSWERS: tuple[Answer, ...] = (
         message=re.compile(r"adhere|invalid parameter|\bdata\.|productArn|validation", re.I),
     ),
     Answer(RETRY, statuses=(400,), operation=IMPORT),
-    # Entries of FailedFindings. The service model has no list of their codes.
+    # Entries of FailedFindings. The service model does not list their codes.
     Answer(RETRY, ("InternalFailure", "InternalException", "ConcurrentUpdateError"), operation=FINDING),
     Answer(RETRY, ("Throttling", "ThrottlingException", "TooManyRequestsException"), operation=FINDING),
     Answer(REJECT, ("InvalidInput", "FindingSizeExceeded", "DuplicatedFindingIdentifier"), operation=FINDING),
@@ -230,18 +229,18 @@ ANSWERS: tuple[Answer, ...] = (
 
 
 def answer_of(operation: str, code: str, *, status: int = 0, message: str = "") -> Answer | None:
-    """The first row that fits; None where none does."""
+    """The first matching row, or None."""
     return next((row for row in ANSWERS if row.fits(operation, status, code, message)), None)
 
 
 def code_of(error: ClientError) -> str:
-    """The error's code, without the namespace that some answers put before it."""
+    """The error's code, without the namespace that precedes it in some responses."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     return safe(code.rsplit("#", maxsplit=1)[-1].split(":", maxsplit=1)[0], LONGEST_CODE)
 
 
 def verdict_of(error: ClientError) -> str:
-    """What to do about a refused call: ``retry``, ``halve`` or ``stop``. What nobody knows stops."""
+    """What to do about a failed call: ``retry``, ``halve`` or ``stop``. Unknown errors stop the import."""
     row = _row_of(error)
     return row.verdict if row else STOP
 
@@ -275,7 +274,7 @@ def codes_with(verdict: str, operation: str) -> list[str]:
 
 
 def explain(error: ClientError) -> str:
-    """The answer in words, with what to do about it."""
+    """The error in words, with advice."""
     row, code = _row_of(error), code_of(error)
     message = safe(error.response.get("Error", {}).get("Message") or "", LONGEST_MESSAGE)
     words = f"HTTP {code or _status_of(error)}" if _is_foreign(code) else code
@@ -291,8 +290,8 @@ def explain_finding(code: str, message: str) -> str:
 
 
 def pause(attempt: int) -> float:
-    """Exponential backoff: seconds after the attempt of this number, from 0. Up to half of it is left to chance, so
-    that callers do not keep in step.
+    """Exponential backoff: seconds to wait after attempt number ``attempt``, counted from 0. Up to half of it is
+    random, so that callers do not stay synchronised.
     """
     return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
 
@@ -336,7 +335,7 @@ def _status_of(error: ClientError) -> int:
 
 
 def _is_foreign(code: str) -> bool:
-    """Without AWS's error code, botocore makes one of the HTTP status."""
+    """Whether the code is not AWS's: without an error code, botocore uses the HTTP status."""
     return not code or code.isdecimal()
 
 

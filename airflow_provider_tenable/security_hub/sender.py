@@ -1,5 +1,5 @@
-"""One batch on its way to Security Hub: called, repeated, halved, until each of its findings is accepted or rejected
-with a code. Several at a time.
+"""Sends one batch to Security Hub: calls, retries and halves it until each finding is accepted or rejected with a code.
+Several threads can send batches at the same time.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ log = logging.getLogger(__name__)
 
 
 class _AgainError(Exception):
-    """A call failed for a temporary reason; the text has AWS's words."""
+    """A call failed for a temporary reason; the text contains AWS's message."""
 
 
 @dataclass
 class Outcome:
-    """What became of the findings of a batch."""
+    """The results for the findings of a batch."""
 
     accepted: list[Item] = field(default_factory=list)
     rejected: list[tuple[Item, str, str]] = field(default_factory=list)
@@ -62,13 +62,13 @@ class Sender(Protocol):
 
 
 class BatchSender:
-    """Sends batches, each of them whole. Safe for several threads.
+    """Sends batches completely. Thread-safe.
 
     :param sender: makes one call.
-    :param bucket: the rate, shared by all that send to this account and Region.
-    :param retry_seconds: how long a batch is tried against throttling, outages and time-outs.
-    :param denied_seconds: for how long from now a denial is repeated as well, since the permission to send is new; 0
-        for not at all.
+    :param bucket: the rate, shared by all threads that send to this account and Region.
+    :param retry_seconds: how long a batch is retried during throttling, outages and time-outs.
+    :param denied_seconds: for how long from now denied calls are retried too, because the permission to send is new; 0:
+        not at all.
     """
 
     def __init__(
@@ -90,14 +90,14 @@ class BatchSender:
         self._bears_denials_until = clock() + denied_seconds
 
     def stop(self) -> None:
-        """Make no further calls: batches under way end with TemporaryError."""
+        """Make no further calls: batches in progress end with TemporaryError."""
         self._stopped = True
 
     def send(self, batch: list[Item]) -> Outcome:
         """Send a batch until each of its findings is accepted or rejected.
 
-        :raises ConfigurationError: Security Hub refuses the caller.
-        :raises TemporaryError: it could not be reached for too long, or answers what does not add up.
+        :raises ConfigurationError: Security Hub denies access.
+        :raises TemporaryError: it could not be reached for too long, or its response does not add up.
         """
         outcome = Outcome()
         queue: deque[tuple[list[Item], int]] = deque([(batch, 0)])
@@ -114,7 +114,7 @@ class BatchSender:
                         (items[0], code_of(error), str(error.response.get("Error", {}).get("Message", "")))
                     )
                 else:
-                    # One of them spoils the call: halve until it is alone.
+                    # One of them makes the call fail: halve until it is isolated.
                     middle = len(items) // 2
                     queue.extendleft([(items[middle:], attempt), (items[:middle], attempt)])
                 continue
@@ -126,12 +126,12 @@ class BatchSender:
         return outcome
 
     def _sort(self, items: list[Item], answer: dict[str, Any], attempt: int, outcome: Outcome) -> list[Item]:
-        """Read the answer item by item; what is to be sent again is returned."""
+        """Evaluate the response item by item. :return: the items to be sent again."""
         failed = {entry.get("Id"): entry for entry in answer.get("FailedFindings") or []}
-        # Both counts are required in the service model: an answer without them acknowledges nothing.
+        # The service model requires both counts: a response without them acknowledges nothing.
         failures, successes = answer.get("FailedCount"), answer.get("SuccessCount")
-        # SuccessCount may be smaller: whether it holds findings that are ignored, since the hub has them as new or
-        # newer, is not documented.
+        # SuccessCount may be smaller: AWS does not document whether it includes findings that the hub ignores because
+        # it has the same or a newer version.
         adds_up = failures == len(failed) and isinstance(successes, int) and 0 <= successes <= len(items) - len(failed)
         if not adds_up or not failed.keys() <= {item.id for item in items}:
             raise TemporaryError(
@@ -176,7 +176,7 @@ class BatchSender:
         return self._clock() < self._bears_denials_until
 
     def _call(self, items: list[Item]) -> dict[str, Any]:
-        """One call, repeated while the service is throttling, out of order or unreachable."""
+        """One call, retried while the service throttles, is unavailable or cannot be reached."""
         began = self._clock()
 
         def give_up(state: RetryCallState) -> dict[str, Any]:
@@ -210,8 +210,7 @@ class BatchSender:
         """One call. :raises _AgainError: it failed for a temporary reason."""
         if self._stopped:
             raise TemporaryError("The import was stopped.")
-        # Not tenacity's business: the rate is shared by all calls to this account and Region, those that succeed
-        # included.
+        # Not part of the retry: the rate is shared by all calls to this account and Region, including successful ones.
         self.bucket.take()
         try:
             reached(CrashPoint.BEFORE_CALL)
@@ -228,8 +227,8 @@ class BatchSender:
                 self.bucket.empty()
             raise _AgainError(explain(error)) from None
         except BotoCoreError as error:
-            # Time-outs and resets: the call may have been carried out, and sending it again changes nothing.
+            # Time-outs and resets: the call may have been executed, and repeating it does not change anything.
             raise _AgainError(f"{type(error).__name__}: {safe(error)}") from None
         except TemporaryError as error:
-            # An answer that cannot be read, or credentials that cannot be renewed at the moment.
+            # An unreadable response, or credentials that cannot be renewed at the moment.
             raise _AgainError(safe(error, LONGEST_MESSAGE)) from None
