@@ -44,37 +44,36 @@ from airflow_provider_tenable.security_hub.responses import RETRY, code_of, expl
 
 T = TypeVar("T")
 
-#: What AWS answers when temporary credentials are over.
+#: AWS's error codes for expired temporary credentials.
 EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken"})
 
-#: Calls are repeated by the import itself, within its rate. botocore would repeat them behind its back.
+#: The import itself retries calls, within its rate. botocore's own retries would bypass that.
 _ONE_ATTEMPT: Any = {"total_max_attempts": 1, "mode": "standard"}
 
-#: What botocore's parsers raise over a body that is not of the expected form, such as HTML, null or a list. The texts
-#: of some quote the answer.
-#: RuntimeError: the Amazon provider and botocore, over a role session that they cannot use.
+#: What botocore's parsers raise for a body of an unexpected shape, such as HTML, null or a list. Some of their texts
+#: quote the response. RuntimeError: from the Amazon provider and botocore, for an unusable role session.
 _UNREADABLE = (ResponseParserError, KeyError, TypeError, AttributeError, RuntimeError)
 _NOT_FROM_AWS = (
     "the response is not from AWS, or was truncated. It may come from a proxy, a firewall or a login page. Check the "
     "proxy settings of the worker and the connection's endpoint_url"
 )
-#: botocore's errors that pass by themselves.
+#: botocore's temporary errors.
 _UNREACHABLE = (HTTPClientError, BotoConnectionError, CredentialRetrievalError, MetadataRetrievalError)
-#: botocore's errors that a person has to end: no credentials, or a sign-in that is over.
+#: botocore's errors that only a person can resolve: no credentials, or an expired sign-in.
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError)
 
 
 class SecurityHubHook(AwsBaseHook):
-    """Talk to Security Hub CSPM: preflight, and import of findings that are serialised already.
+    """Talk to Security Hub CSPM: preflight, and import of serialised findings.
 
-    All that an AWS connection can do is used (roles, ``endpoint_url``, ``service_config``, ``botocore`` config).
+    All features of an AWS connection are supported (roles, ``endpoint_url``, ``service_config``, ``botocore`` config).
 
     :param aws_conn_id: AWS connection; None for the worker's own credentials.
     :param region_name: the hub's Region.
-    :param role_name: a role to assume, with the connection's credentials, in ``account``. The credentials renew
-        themselves.
-    :param account: the account whose hub is meant: where the role is assumed, and what the caller is compared with.
-    :param external_id: what the role's trust policy asks for as ``sts:ExternalId``. Default: the connection's own, if
+    :param role_name: a role to assume in ``account`` with the connection's credentials. Its credentials are renewed
+        automatically.
+    :param account: the account of the hub: the role is assumed there, and the caller must belong to it.
+    :param external_id: the ``sts:ExternalId`` that the role's trust policy requires. Default: the connection's own, if
         it has one.
     """
 
@@ -96,7 +95,8 @@ class SecurityHubHook(AwsBaseHook):
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Session:
         """The connection's session, or one with the assumed role.
 
-        What its clients sign with is remembered: AWS quotes requests, session token included, in some of its errors.
+        The credentials with which its clients sign are remembered for masking: some of AWS's errors quote requests,
+        including the session token.
         """
         log_guard.install()
         remember(self.conn_config.aws_secret_access_key, self.conn_config.aws_session_token)
@@ -112,7 +112,8 @@ class SecurityHubHook(AwsBaseHook):
         def assume() -> dict[str, Any]:
             sts = self._sts(base)
             with closing(sts):
-                # Not repeated here: whoever needs the session repeats, and during an import that is the import itself.
+                # Not retried here: the caller that needs the session retries, and during an import that is the import
+                # itself.
                 answer = self._once(
                     "assume the role",
                     lambda: sts.assume_role(**self._assume_role_arguments()),
@@ -137,8 +138,8 @@ class SecurityHubHook(AwsBaseHook):
         return Session(botocore_session=session, region_name=region_name or base.region_name)
 
     def _sts(self, session: Session) -> Any:
-        # In the hub's Region: sessions of the global endpoint are not valid in Regions that an account has to enable.
-        # STS wants some Region in any case.
+        # In the hub's Region: sessions from the global endpoint are not valid in opt-in Regions. STS always needs a
+        # Region.
         return session.client(
             "sts",
             region_name=self.region_name or session.region_name or "us-east-1",
@@ -148,9 +149,9 @@ class SecurityHubHook(AwsBaseHook):
         )
 
     def _assume_role_arguments(self) -> dict[str, Any]:
-        # Of the connection's assume_role_kwargs only the external id: the rest (DurationSeconds, Policy, Tags,
-        # SerialNumber ...) is about the connection's own role. A session that is made with a session's credentials
-        # lasts an hour at most (role chaining), and AWS refuses to make a longer one.
+        # Of the connection's assume_role_kwargs only the external id is used: the others (DurationSeconds, Policy,
+        # Tags, SerialNumber ...) are meant for the connection's own role. With role chaining, a session lasts at most
+        # an hour, and AWS rejects a longer duration.
         partition = partition_of(self.region_name or "")
         arguments = {
             "RoleSessionName": "airflow-provider-tenable",
@@ -160,17 +161,17 @@ class SecurityHubHook(AwsBaseHook):
         return {**arguments, "ExternalId": external_id} if external_id else arguments
 
     def _external_id_of_connection(self) -> str | None:
-        # The Amazon provider reads its assume_role_kwargs only where the connection has a role itself.
+        # The Amazon provider reads assume_role_kwargs only if the connection itself has a role.
         extra = self.conn_config.extra_config
         kwargs = extra.get("assume_role_kwargs")
         found = kwargs.get("ExternalId") if isinstance(kwargs, dict) else None
         return found or extra.get("external_id") or None
 
     def check_connection_exists(self) -> None:
-        """Refuse a mistyped connection id: the Amazon provider falls back to whatever credentials the machine has, with
-        one warning.
+        """Reject an unknown connection id: the Amazon provider would only log a warning and use any credentials that it
+        finds on the machine.
 
-        ``aws_default`` may be missing, as it usually is where the worker's own role serves (MWAA).
+        ``aws_default`` may be missing, as it usually is if the worker's own role is used (MWAA).
         """
         if not self.aws_conn_id or self.aws_conn_id == self.default_conn_name:
             return
@@ -183,7 +184,7 @@ class SecurityHubHook(AwsBaseHook):
             ) from None
 
     def identify(self) -> Caller:
-        """Whose the credentials are (STS GetCallerIdentity), and the session's Region."""
+        """The owner of the credentials (STS GetCallerIdentity), and the session's Region."""
         self.check_connection_exists()
 
         def attempt() -> tuple[Session, dict[str, Any]]:
@@ -196,7 +197,7 @@ class SecurityHubHook(AwsBaseHook):
         return Caller(safe(answer["Account"], 40), session.region_name, safe(arn[1], 40) if len(arn) > 1 else "")
 
     def region_of_connection(self) -> str | None:
-        """The Region of the connection, or of the worker's environment; AWS is not asked."""
+        """The Region of the connection, or of the worker's environment; no request is made."""
         return self.conn_config.region_name or Session(profile_name=self.conn_config.profile_name).region_name
 
     def close(self) -> None:
@@ -206,7 +207,7 @@ class SecurityHubHook(AwsBaseHook):
 
     @cached_property
     def client(self) -> Any:
-        """A client that sends prepared bodies: no parameter validation (findings are within the limits), one attempt
+        """A client for prepared bodies: without parameter validation (findings are within the limits), with one attempt
         per call.
         """
         config = self.config.merge(Config(parameter_validation=False, retries=_ONE_ATTEMPT, max_pool_connections=16))
@@ -220,16 +221,16 @@ class SecurityHubHook(AwsBaseHook):
     def import_batch(self, lines: Sequence[bytes]) -> dict[str, Any]:
         """Import findings (BatchImportFindings).
 
-        :param lines: the JSON of up to 100 findings, together at most 6 MB, with distinct ids. They go out as they are.
+        :param lines: the JSON of up to 100 findings, together at most 6 MB, with distinct ids. They are sent unchanged.
         :return: ``FailedCount``, ``SuccessCount``, ``FailedFindings``.
-        :raises botocore.exceptions.ClientError: the call as a whole was refused.
-        :raises botocore.exceptions.BotoCoreError: no answer; the call may have been carried out.
-        :raises TemporaryError: an answer that is not AWS's or cannot be read, or credentials that cannot be renewed at
-            the moment.
-        :raises ConfigurationError: the credentials are over, and nobody but a person can renew them.
+        :raises botocore.exceptions.ClientError: the complete call was rejected.
+        :raises botocore.exceptions.BotoCoreError: no response; the call may have been executed.
+        :raises TemporaryError: the response is unreadable or not from AWS, or credentials cannot be renewed at the
+            moment.
+        :raises ConfigurationError: the credentials have expired, and only a person can renew them.
         """
-        # Joined here, signed and sent by botocore: it would take ten times as long to serialise what is serialised
-        # already.
+        # The body is joined here; botocore only signs and sends it. Letting botocore serialise the findings again would
+        # take ten times as long.
         self._body.value = b'{"Findings":[' + b",".join(lines) + b"]}"
         try:
             answer: dict[str, Any] = self.client.batch_import_findings(Findings=[])
@@ -237,8 +238,8 @@ class SecurityHubHook(AwsBaseHook):
             if error.response.get("Error", {}).get("Code") in EXPIRED:
                 if self._nobody_renews():
                     raise self._expired("import findings") from None
-                # AWS's clock counts, and botocore, by ours, may take the session for a good one: the next call begins
-                # another.
+                # AWS's clock decides, while botocore, by our clock, may consider the session valid: the next call
+                # starts a new one.
                 self.__dict__.pop("client", None)
             raise
         except _NO_CREDENTIALS as error:
@@ -247,8 +248,7 @@ class SecurityHubHook(AwsBaseHook):
             raise TemporaryError(f"Cannot import findings in {self.region_name}: {_NOT_FROM_AWS}.") from None
         finally:
             self._body.value = b""
-        # botocore makes an empty result of a body that is cut off or not JSON, and raises nothing: that is not a
-        # success.
+        # If a body is truncated or not JSON, botocore returns an empty result without an error: that is not a success.
         if not isinstance(answer.get("FailedCount"), int) or not isinstance(answer.get("SuccessCount"), int):
             raise TemporaryError(
                 f"Cannot import findings in {self.region_name}: the response has no counts; {_NOT_FROM_AWS}."
@@ -256,8 +256,8 @@ class SecurityHubHook(AwsBaseHook):
         return answer
 
     def preflight(self, product: str, *, enable_product: bool) -> bool:
-        """Check, before the first call, that findings would arrive where they belong. Each call is repeated while AWS
-        is temporarily unavailable.
+        """Check, before the first call, that findings can be imported into the correct account. Calls are retried while
+        AWS is temporarily unavailable.
 
         :param product: ``company/product`` or ``default``, as in ``[tenable] product``, or the ARN of a product.
         :param enable_product: subscribe the account to the product where it is not.
@@ -331,7 +331,7 @@ class SecurityHubHook(AwsBaseHook):
             try:
                 return self._call("enable_import_findings_for_product", ProductArn=arn)()
             except ClientError as error:
-                # Somebody else was faster, or an attempt of ours whose answer was lost.
+                # Somebody else was faster, or the response to an earlier attempt was lost.
                 if error.response.get("Error", {}).get("Code") != "ResourceConflictException":
                     raise
                 return {"ProductSubscriptionArn": arn}
@@ -341,13 +341,13 @@ class SecurityHubHook(AwsBaseHook):
         return True
 
     def _call(self, operation: str, **arguments: Any) -> Callable[[], dict[str, Any]]:
-        """A call of the client that there is when it is made: making a client may need AWS too, and expired credentials
-        replace it.
+        """A call that looks up the client when it is executed: creating a client may need AWS too, and the client is
+        replaced when its credentials expire.
         """
         return lambda: getattr(self.client, operation)(**arguments)
 
     def _ask(self, what: str, call: Callable[[], dict[str, Any]], key: str) -> dict[str, Any]:
-        """One call before the import, repeated while it fails for a temporary reason (see :meth:`_once`)."""
+        """One call before the import, retried while it fails for a temporary reason (see :meth:`_once`)."""
         return patiently(lambda: self._once(what, call, key), sleep=time.sleep)
 
     def _once(
@@ -355,18 +355,18 @@ class SecurityHubHook(AwsBaseHook):
     ) -> dict[str, Any]:
         """One call.
 
-        :param what: what is done, for messages.
-        :param key: what AWS's answer has in any case.
-        :param session: whose credentials sign; default: the client's own.
+        :param what: the action, for messages.
+        :param key: a key that AWS's response always contains.
+        :param session: the session whose credentials sign; default: the client's own.
         """
         answer = self._translated(what, call, session=session)
-        # botocore makes an empty result of a body that is not JSON: that is neither a yes nor a no.
+        # If a body is not JSON, botocore returns an empty result, which is neither a yes nor a no.
         if not isinstance(answer, dict) or key not in answer:
             raise TemporaryError(f"{self._cannot(what)}: {_NOT_FROM_AWS}.")
         return answer
 
     def _translated(self, what: str, call: Callable[[], T], *, session: Session | None = None) -> T:
-        """A call whose errors are ours."""
+        """Execute a call and translate its errors into ours."""
         try:
             return call()
         except ClientError as error:
@@ -386,7 +386,7 @@ class SecurityHubHook(AwsBaseHook):
                 f"{self._cannot(what)}: {type(error).__name__}: {safe(error)}. Check the connection."
             ) from None
         except _UNREADABLE:
-            # Some of their texts quote the answer, which may hold new credentials.
+            # Some of their texts quote the response, which may contain new credentials.
             raise TemporaryError(f"{self._cannot(what)}: {_NOT_FROM_AWS}.") from None
 
     def _cannot(self, what: str) -> str:
@@ -399,7 +399,7 @@ class SecurityHubHook(AwsBaseHook):
         return HubOffError(text) if code_of(error) == "InvalidAccessException" else refusal_of(error, text)
 
     def _nobody_renews(self, session: Session | None = None) -> bool:
-        """Whether the credentials of a session (default: the client's own) end without anybody who renews them."""
+        """Whether the credentials of a session (default: the client's own) cannot be renewed automatically."""
         if session is None:
             if self.role_name or self.conn_config.role_arn:
                 return False
@@ -421,7 +421,7 @@ class SecurityHubHook(AwsBaseHook):
 
 
 def _remember_credentials(request_signer: Any, **_: Any) -> None:
-    """Called by botocore before a request is signed, with the credentials that it is signed with."""
+    """Called by botocore before it signs a request, with the credentials used for signing."""
     credentials = request_signer._credentials
     if credentials is not None:
         frozen = credentials.get_frozen_credentials()

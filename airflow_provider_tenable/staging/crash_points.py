@@ -1,9 +1,9 @@
-"""The boundaries at which the fault suite kills a run: every place where what a run has done and what it has on record
-differ.
+"""The boundaries at which the fault suite kills a run: every point at which what a run has done differs from what it
+has recorded.
 
-Nothing happens here in production. Where the environment variable ``TENABLE_CRASH_AT`` names a boundary (``name``, or
-``name:n`` for the n-th time), the process that reaches it ends by SIGKILL, as it would when a machine is lost or memory
-runs out. The suite goes through all of them.
+In production nothing happens here. If the environment variable ``TENABLE_CRASH_AT`` names a boundary (``name``, or
+``name:n`` for the n-th time), the process that reaches it is ended by SIGKILL, as if the machine was lost or out of
+memory. The suite tests all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VARIABLE = "TENABLE_CRASH_AT"
 
 
 class CrashPoint(StrEnum):
-    """A boundary, in the order in which a run comes to it."""
+    """The boundaries, in the order in which a run reaches them."""
 
     PLAN_WRITTEN = "plan_written"
     FILE_NOT_RENAMED = "file_not_renamed"
@@ -54,7 +54,7 @@ _times: Counter[str] = Counter()
 
 
 def reached(point: CrashPoint) -> None:
-    """The run has come to a boundary."""
+    """Mark a boundary that the run has reached."""
     wanted = os.environ.get(VARIABLE)
     if wanted is None:
         return

@@ -1,8 +1,7 @@
 """The files between one stage and the next.
 
-Every file appears complete or not at all: on a local disk it is written under a temporary name, flushed and renamed; an
-object store puts an object in one piece. Files count only when a manifest names them. On a local disk only the tasks'
-OS user can read them.
+Every file is written atomically: on a local disk under a temporary name, flushed and renamed; in an object store with a
+single request. A file counts only once a manifest names it. On a local disk only the tasks' OS user can read the files.
 """
 
 from __future__ import annotations
@@ -26,22 +25,21 @@ if TYPE_CHECKING:
 
 _REMOVALS_AT_A_TIME = 8
 
-#: What is added to a file's name until the file is complete.
+#: The suffix of a file's name until the file is complete.
 _TEMPORARY = ".{}.tmp"
-#: Bytes that a file's name may have: file systems take 255, with what is added.
+#: Maximum bytes of a file's name: file systems allow 255, including the suffix.
 LONGEST_NAME_BYTES = 255 - len(_TEMPORARY.format("01234567"))
 
-#: The key under which a manifest has its own checksum, and that of the format it is written in.
+#: The keys of a manifest's own checksum, and of the format that it is written in.
 _CHECKSUM = "checksum"
 _FORMAT = "format"
-#: The format of everything that is staged. To be raised when what this version writes would be read wrongly by an older
-#: one.
+#: The format of all staged files. Raise it when an older version would misread what this version writes.
 FORMAT = 1
 
 
 def newer_format(path: ObjectStoragePath, found: Any) -> StagingError:
-    """What to say of a file that another version has written: going on with half of what it means would be worse than
-    not at all.
+    """The error for a file that a newer version has written: using it with half of its meaning would be worse than
+    stopping.
     """
     return StagingError(
         f"The staged file {path} has format {found}, written by a newer version of airflow-provider-tenable; this one "
@@ -52,12 +50,12 @@ def newer_format(path: ObjectStoragePath, found: Any) -> StagingError:
 
 
 def is_local(path: ObjectStoragePath) -> bool:
-    """Whether the path lies on this machine's file system."""
+    """Whether the path is on this machine's file system."""
     return path.protocol in ("file", "local", "")
 
 
 def write_whole(path: ObjectStoragePath, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also when the process is killed or the disk is full."""
+    """Write a file atomically: it is complete or absent, even if the process is killed or the disk is full."""
     if not is_local(path):
         try:
             # One request, or a multipart upload that counts only once it is complete.
@@ -95,9 +93,9 @@ def _not_ours(what: str, path: ObjectStoragePath, error: OSError) -> StagingErro
 
 
 def content_of(path: ObjectStoragePath) -> bytes:
-    """Read a file as it is now.
+    """Read the current content of a file.
 
-    :raises FileNotFoundError: it is not there.
+    :raises FileNotFoundError: it does not exist.
     :raises StagingError: this OS user may not read it.
     """
     if is_local(path):
@@ -105,13 +103,13 @@ def content_of(path: ObjectStoragePath) -> bytes:
             return bytes(path.read_bytes())
         except PermissionError as error:
             raise _not_ours("read", path, error) from error
-    # Opening it would look it up in listings that fsspec keeps: what another worker has put there since then would be
-    # missing, or cut to its earlier length.
+    # Opening it would use fsspec's cached listings: a file that another worker has written since would be missing, or
+    # truncated to its earlier length.
     return bytes(path.fs.cat_file(path.path))
 
 
 def read_whole(path: ObjectStoragePath) -> bytes:
-    """Read a file. :raises StagingError: it is not there, or cannot be read."""
+    """Read a file. :raises StagingError: it does not exist, or cannot be read."""
     try:
         return content_of(path)
     except OSError as error:
@@ -119,9 +117,9 @@ def read_whole(path: ObjectStoragePath) -> bytes:
 
 
 def open_whole(path: ObjectStoragePath) -> IO[bytes]:
-    """Open a file to read it in pieces. One of an object store comes in one request, and is in memory.
+    """Open a file to read it in pieces. A file in an object store is read into memory with one request.
 
-    :raises StagingError: it is not there, or cannot be read.
+    :raises StagingError: it does not exist, or cannot be read.
     """
     if not is_local(path):
         return io.BytesIO(read_whole(path))
@@ -140,8 +138,8 @@ def _unreadable(path: ObjectStoragePath, error: OSError) -> StagingError:
 
 
 def write_json(path: ObjectStoragePath, value: Any) -> None:
-    """Write a value as JSON, whole, with keys sorted so that the same value gives the same bytes."""
-    # Imported here and below, since operators import this module, and a DAG file that is parsed needs none of it.
+    """Write a value as JSON, atomically, with sorted keys so that the same value gives the same bytes."""
+    # Imported here and below, because operators import this module, and parsing a DAG file must stay cheap.
     import msgspec
 
     if isinstance(value, dict):
@@ -157,7 +155,7 @@ def _checksum(value: Any) -> int:
 
 
 def read_json(path: ObjectStoragePath) -> Any:
-    """Read a JSON file, or None where it is not there. :raises StagingError: it cannot be read or decoded, or a newer
+    """Read a JSON file; None if it does not exist. :raises StagingError: it cannot be read or decoded, or a newer
     version has written it.
     """
     import msgspec
@@ -170,7 +168,7 @@ def read_json(path: ObjectStoragePath) -> Any:
         raise _unreadable(path, error) from error
     try:
         value = msgspec.json.decode(data)
-        # One digit that flips would still be JSON: another end of the window, another number of records.
+        # A flipped digit would still be valid JSON, but change the window or the number of records.
         if isinstance(value, dict) and value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
             raise ValueError("its checksum does not match")
     # msgspec's own error is a ValueError only in its newer releases.
@@ -186,14 +184,14 @@ def read_json(path: ObjectStoragePath) -> Any:
 
 
 def names(folder: ObjectStoragePath) -> list[str]:
-    """The sorted names in a folder; empty where there is no such folder.
+    """The sorted names in a folder; empty if it does not exist.
 
     :raises StagingError: this OS user may not list it.
     """
     folder.fs.invalidate_cache()
     try:
         if is_local(folder):
-            # fsspec takes a folder that this user may not see for one that is not there.
+            # fsspec treats a folder that this user may not read as missing.
             os.stat(folder.path)
         return sorted(entry.name for entry in folder.iterdir() if not entry.name.endswith(".tmp"))
     except (FileNotFoundError, NotADirectoryError):
@@ -203,26 +201,26 @@ def names(folder: ObjectStoragePath) -> list[str]:
             raise _not_ours("list", folder, error) from error
         raise
     finally:
-        # The listing was true just now; whatever asks next asks the store.
+        # The listing may be outdated soon: the next call must ask the store again.
         folder.fs.invalidate_cache()
 
 
 def remove(folder: ObjectStoragePath) -> None:
-    """Remove a folder and what is in it; nothing happens where it is not there."""
+    """Remove a folder and its contents, if it exists."""
     if is_local(folder):
         if folder.fs.exists(folder.path):
             folder.fs.rm(folder.path, recursive=True)
         return
     folder.fs.invalidate_cache()
-    # Not rm(): it reads a path with *, ? or [ in it, which a run id may hold, as a pattern, and would remove the files
-    # of other runs.
+    # Not rm(): it treats a path with *, ? or [, which a run id may contain, as a pattern, and would remove files of
+    # other runs.
     with ThreadPoolExecutor(_REMOVALS_AT_A_TIME) as pool:
         list(pool.map(folder.fs.rm_file, folder.fs.find(folder.path)))
     folder.fs.invalidate_cache()
 
 
 def remove_file(path: ObjectStoragePath) -> None:
-    """Remove a file; nothing happens where it is not there."""
+    """Remove a file, if it exists."""
     with contextlib.suppress(FileNotFoundError):
         if is_local(path):
             path.unlink()

@@ -1,4 +1,4 @@
-"""Rows by key, in a file of this process's own: memory does not grow with their number."""
+"""Rows by key, in a private temporary file, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 _Part = TypeVar("_Part")
 
-#: Of a key that occurs twice, the later row counts ...
+#: If a key occurs twice, the later row wins ...
 _LATER = "INSERT OR REPLACE INTO rows VALUES (?, ?)"
 #: ... or the one that the caller prefers.
 _PREFERRED = (
@@ -19,12 +19,11 @@ _PREFERRED = (
 
 
 class KeyedRows(Generic[_Part]):
-    """The rows of several parts by their keys. The parts are read once, when the first row is asked for.
+    """The rows of several parts by their keys. The parts are read once, when the first row is requested.
 
-    :param parts: where the rows are, in the order in which they count.
+    :param parts: the parts with the rows, in order of increasing precedence.
     :param read: the rows of a part: (key, row as bytes). Its errors pass through; the next call reads all parts again.
-    :param prefer: ``prefer(new, old)``: whether a row takes the place of another one with its key. None: the later one
-        does.
+    :param prefer: ``prefer(new, old)``: whether a row replaces another one with the same key. None: the later one does.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class KeyedRows(Generic[_Part]):
         self._database: sqlite3.Connection | None = None
 
     def get(self, key: str) -> bytes | None:
-        """The row of a key, None where no part has one."""
+        """The row of a key, or None."""
         found = self._table().execute("SELECT line FROM rows WHERE key = ?", (key,)).fetchone()
         return None if found is None else found[0]
 
@@ -56,11 +55,11 @@ class KeyedRows(Generic[_Part]):
 
     def _table(self) -> sqlite3.Connection:
         if self._database is None:
-            # An empty name: SQLite keeps the table in memory up to the size of its cache, beyond that in a temporary
-            # file that has no name and ends with us. Only one thread uses it, but the garbage collector may close a
-            # forgotten one from another.
+            # With an empty name, SQLite keeps the table in memory up to the size of its cache, and beyond that in an
+            # unnamed temporary file that disappears with the process. Only one thread uses it, but the garbage
+            # collector may close it from another thread.
             database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            # Python 3.13 complains of a connection that is left to the garbage collector.
+            # Python 3.13 warns about a connection that is left to the garbage collector.
             finalize = weakref.finalize(self, database.close)
             try:
                 self._fill(database)

@@ -3,19 +3,19 @@
 Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
 
     run.json                                 the run's plan: window, settings, destinations, parts of the asset index
-    shards.json                              into how many tasks the transform was split
-    fewer_assets.json                        there if the exports have too few assets: a cleared run exports again
-    imports/group-*.json                     which import task serves which destinations, and how it reaches them
+    shards.json                              the number of tasks of the transform
+    fewer_assets.json                        present if the exports have too few assets: a cleared run exports again
+    imports/group-*.json                     the destinations of each import task, with connections and roles
     assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
     findings/shard-*.json                    manifest of one transform task
     findings/{account}/{region}/part-*.jsonl.zst
-    rejected/part-*.jsonl.gz                 what could not become, or was not accepted as, a finding
-    rejected_before/                         the same of earlier attempts at the run, which was cleared
+    rejected/part-*.jsonl.gz                 records that could not be mapped, and findings that were rejected
+    rejected_before/                         the same from earlier attempts, if the run was cleared
     receipts/{account}/{region}.jsonl        what Security Hub acknowledged
     refusals/{account}/{region}.json         why an account and Region refused its findings for good
     ledger.json                              the counts, which must add up
 
-Beside the runs: ``parked/`` (records that wait for their assets), ``asset_index/`` and ``deployment/`` (what is known
+Next to the runs: ``parked/`` (records that wait for their assets), ``asset_index/`` and ``deployment/`` (what is known
   of the DAG as a whole).
 """
 
@@ -73,7 +73,7 @@ class RunFolder:
 
     @classmethod
     def of(cls, context: Any, staging_path: str | None = None) -> RunFolder:
-        """The folder of the run that a task's context belongs to. On a local disk, close the DAG's folder to others."""
+        """The folder of a task's run. On a local disk, the DAG's folder is closed to other users."""
         dag_run = context["dag_run"]
         run = cls(staging_path or default_staging_uri(), dag_run.dag_id, dag_run.run_id)
         if is_local(run.dag_root):

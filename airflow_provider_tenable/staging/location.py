@@ -1,7 +1,7 @@
-"""Where the staging area is, by Airflow's own word: its object storage layer and its configuration.
+"""The location of the staging area, from Airflow's object storage layer and configuration.
 
-The only module of the Airflow-free rooms that asks Airflow, and only when it is called. Everything else in them is
-handed a path.
+This is the only module of the Airflow-free folders that uses Airflow, and only when it is called. All others receive a
+path.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from airflow_provider_tenable.guards.foreign_text import safe
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
 
-#: A path on this machine's file system, with the scheme or without.
+#: A path on this machine's file system, with or without a scheme.
 _LOCAL = re.compile(r"(?P<scheme>(?:file|local):(?://)?)?(?P<path>(?![A-Za-z][A-Za-z0-9+.-]*:).*)", re.DOTALL)
 
 
 def open_path(uri: str) -> ObjectStoragePath:
-    """The path object of a URI, by Airflow's own object storage layer (``file://``, ``s3://conn@bucket/...``).
+    """The path object of a URI, from Airflow's object storage layer (``file://``, ``s3://conn@bucket/...``).
 
-    :raises ConfigurationError: there is no file system for it, or it is relative.
+    :raises ConfigurationError: no file system supports it, or it is relative.
     """
     from airflow_provider_tenable._compat import ObjectStoragePath
 
     located = _from_the_root(uri)
     try:
         path = ObjectStoragePath(located)
-        # Airflow 2.11 looks for the file system only when it is used.
+        # Airflow 2.11 loads the file system only when it is used.
         _ = path.fs
         return path
     except (ImportError, ValueError) as error:
@@ -41,8 +41,8 @@ def open_path(uri: str) -> ObjectStoragePath:
 
 
 def _from_the_root(uri: str) -> str:
-    """A local path with its ``~`` expanded. What is relative would be another folder for each process, as its working
-    directory is.
+    """A local path with its ``~`` expanded. A relative one is rejected: it would depend on the working directory of
+    each process.
     """
     parts = _LOCAL.match(uri)
     if parts is None:

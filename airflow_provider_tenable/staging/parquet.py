@@ -22,14 +22,14 @@ _CLEAR_EXPORT = "Clear the run's tasks from the export on."
 
 
 def number_columns(row: type[msgspec.Struct]) -> list[str]:
-    """The columns of a row that hold numbers (64-bit floats); all others hold texts."""
+    """The columns of a row that contain numbers (64-bit floats); all others contain strings."""
     return [field.name for field in msgspec.structs.fields(row) if float in (field.type, *typing.get_args(field.type))]
 
 
 def encode_rows(rows: Sequence[msgspec.Struct], row: type[msgspec.Struct]) -> bytes:
-    """A Parquet part of rows, with the types that pandas gives them: users read these parts with pandas.
+    """A Parquet part of rows, with pandas' types, because users read these parts with pandas.
 
-    :param row: the type of the rows. Its fields are texts or floats, each of which may be None.
+    :param row: the type of the rows. Its fields are strings or floats, and may be None.
     """
     import pandas as pd
 
@@ -57,8 +57,8 @@ def read_table(
 ) -> pa.Table:
     """A part as an Arrow table.
 
-    :param columns: which columns to read, and in which order; None for all.
-    :param advice: what the error says to do.
+    :param columns: the columns to read, in this order; None: all.
+    :param advice: the advice in the error.
     :raises StagingError: the part is missing or damaged.
     """
     import pyarrow as pa

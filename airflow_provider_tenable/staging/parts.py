@@ -1,4 +1,4 @@
-"""Compressed parts: many lines, or a chunk, in a file each."""
+"""Compressed parts: files with many lines, or with a chunk."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from airflow_provider_tenable.staging.zstd import Packer, unpacked
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
 
-#: gzip's fastest level: findings are written once and read once, and shrink about tenfold even so.
+#: gzip's fastest level: findings are written once and read once, and still shrink about tenfold.
 _GZIP_LEVEL = 1
 
 
 def compress(data: bytes) -> bytes:
-    """Gzip without a time stamp, so that the same bytes in give the same bytes out."""
+    """Gzip without a time stamp, so that the output depends only on the input."""
     return gzip.compress(data, compresslevel=_GZIP_LEVEL, mtime=0)
 
 
-#: Memory that a compressor takes once it works.
+#: Memory of an active compressor.
 COMPRESSOR_BYTES = 1_500_000
 
 #: Bytes of lines that are compressed together, and bytes that are decompressed at a time.
@@ -35,8 +35,8 @@ BLOCK_BYTES = 300_000
 
 
 def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:
-    """Read a compressed part, some hundred KB at a time. :raises StagingError: missing or damaged, perhaps only after
-    the last block.
+    """Read a compressed part, a few hundred KB at a time. :raises StagingError: it is missing or damaged, which may be
+    detected only after the last block.
     """
     try:
         with open_whole(path) as file:
@@ -53,12 +53,13 @@ def read_part(path: ObjectStoragePath) -> bytes:
 
 
 class PartWriter:
-    """Collects lines, compressing them as they arrive, into a part that is then written in one piece.
+    """Collects lines into a part, compressing them as they arrive, and writes the part atomically.
 
-    :param folder: where the part goes when it is closed.
+    :param folder: the folder for the closed part.
     :param stem: the part's name without its ending.
-    :param by_content: whether a digest of the lines becomes part of the name, so that other lines are another part.
-    :param packed: for the bulk of a run: compressed by :mod:`airflow_provider_tenable.staging.zstd` instead of gzip.
+    :param by_content: whether a digest of the lines becomes part of the name, so that different lines give a different
+        part.
+    :param packed: compress with :mod:`airflow_provider_tenable.staging.zstd` instead of gzip, for the bulk of a run.
     """
 
     def __init__(self, folder: ObjectStoragePath, stem: str, *, by_content: bool = False, packed: bool = False) -> None:
@@ -79,17 +80,16 @@ class PartWriter:
         self._waiting_bytes = 0
 
     def write(self, line: bytes) -> int:
-        """Add one line, given without its newline.
+        """Add one line, without its newline.
 
-        :return: by how many bytes the part takes more memory than before; what is compressed hardly counts, so it may
-            be negative.
+        :return: by how many bytes the part's memory grows; compressed data hardly counts, so it may be negative.
         """
         self._waiting.append(line)
         size = len(line) + 1
         self._waiting_bytes += size
         self.lines += 1
         self.raw_bytes += size
-        # Each call of digest and compressor has a price of its own.
+        # Every call of the digest and the compressor has a fixed cost.
         if self._waiting_bytes < _TOGETHER_BYTES:
             return size
         before = self.held_bytes
@@ -98,7 +98,7 @@ class PartWriter:
 
     @property
     def held_bytes(self) -> int:
-        """About how many bytes of memory the part takes."""
+        """The approximate memory of the part in bytes."""
         return self._waiting_bytes + (COMPRESSOR_BYTES if self._packer else 0)
 
     def _compress(self) -> None:
@@ -107,8 +107,8 @@ class PartWriter:
         self._waiting.append(b"")
         data = b"\n".join(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
-        # Only now: of thousands of destinations, most have a few findings, and a compressor takes more memory than they
-        # do.
+        # Created only when needed: most of thousands of destinations have few findings, which need less memory than a
+        # compressor.
         if self._packed and self._packer is None:
             self._packer = Packer()
         (self._packer or self._gzip).write(data)  # type: ignore[union-attr]
@@ -116,7 +116,7 @@ class PartWriter:
             self._digest.update(data)
 
     def close(self) -> str:
-        """Put the part in its place; its name is returned."""
+        """Write the part. :return: its file name."""
         self._compress()
         stem = f"{self._stem}-{self._digest.hexdigest()[:16]}" if self._digest else self._stem
         if self._packed:

@@ -1,7 +1,8 @@
 """Folders and files on a local disk that only the OS user of the tasks can read.
 
-Staged files name hosts and their weaknesses, and hold plugin output. So folders get mode 0700 and files 0600, whatever
-the umask is, and all tasks of a deployment have to run as one OS user. An object store has access rules of its own.
+Staged files name hosts and their vulnerabilities, and contain plugin output. So folders get mode 0700 and files 0600,
+regardless of the umask, and all tasks of a deployment must run as the same OS user. An object store has its own access
+rules.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_private_folder(path: str) -> None:
-    """Create a folder and its missing parents. An existing folder, as an earlier version made it, is closed to others.
+    """Create a folder and its missing parents. An existing folder, from an earlier version, is closed to other users.
 
-    Existing parents stay as they are: they may hold more than staged files.
+    Existing parents are not changed: they may contain more than staged files.
 
     :raises OSError: it cannot be created.
     """
@@ -32,7 +33,7 @@ def make_private_folder(path: str) -> None:
 
 
 def keep_private(folder: str) -> None:
-    """Close a folder to other users, if it exists. Log a warning where that is not possible: the run can continue."""
+    """Close a folder to other users, if it exists. If that is impossible, log a warning: the run can continue."""
     with suppress(OSError):
         _close_to_others(folder)
         mode = stat.S_IMODE(os.stat(folder).st_mode)
@@ -49,7 +50,7 @@ def keep_private(folder: str) -> None:
 def private_opener(path: str, flags: int) -> int:
     """An ``opener`` for :func:`open`: a file that it creates has mode 0600 from the start."""
     descriptor = os.open(path, flags, FILE_MODE)
-    # A umask can only take bits away, the owner's too.
+    # A umask can only remove bits, including the owner's.
     if stat.S_IMODE(os.fstat(descriptor).st_mode) != FILE_MODE:
         with suppress(OSError):
             os.fchmod(descriptor, FILE_MODE)
@@ -69,7 +70,7 @@ def _create(path: str) -> None:
 
 
 def _close_to_others(folder: str) -> None:
-    # Some network file systems have no modes, and a folder may belong to another user.
+    # Some network file systems do not support modes, and a folder may belong to another user.
     if stat.S_IMODE(os.stat(folder).st_mode) & _OTHERS:
         with suppress(OSError):
             os.chmod(folder, FOLDER_MODE)

@@ -1,9 +1,9 @@
-"""How the bulk of a run, chunks and findings, is compressed: Zstandard (pyarrow's), in a sixth of gzip's time and half
-its space.
+"""Compression for the bulk of a run, chunks and findings: Zstandard (pyarrow's), in a sixth of gzip's time and half its
+space.
 
-A packed file is a Zstandard frame and behind it, in a skippable frame (RFC 8878, 3.1.2), the CRC-32 and the length of
-what it holds. ``zstd -d`` reads it.
-What people look at themselves, such as rejected findings, stays gzip; reading takes either.
+A packed file is a Zstandard frame followed by a skippable frame (RFC 8878, 3.1.2) with the CRC-32 and the length of the
+content. ``zstd -d`` can read it. Files that people read themselves, such as rejected findings, use gzip; reading
+supports both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _GZIP_PIECE_BYTES = 64 * 1024
 
 
 class Packer:
-    """Compresses what it is given, piece by piece."""
+    """Compresses data piece by piece."""
 
     def __init__(self) -> None:
         # Imported here, since operators import this module, and a DAG file that is parsed needs none of it.
