@@ -490,7 +490,7 @@ def test_forgetting_what_was_built_changes_nothing(tmp_path, monkeypatch):
     ]
     results = []
     for kept in (5_000, 0):
-        monkeypatch.setattr(module, "_KEPT", kept)
+        monkeypatch.setattr(module, "_MEMO_ENTRIES", kept)
         monkeypatch.setattr(plugin_memo, "MAX_ENTRIES", kept)
         world = World(tmp_path / str(kept))
         world.transform.transform_parked(iter(records))

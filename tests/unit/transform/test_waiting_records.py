@@ -120,7 +120,7 @@ def test_part_of_the_pool_that_is_gone_is_no_empty_one(run_of):
     claim_pool(second)
     claim_pool(third)
     settle_pool(second, [], done=claimed_parts(second))
-    with pytest.raises(StagingError, match=r"are gone.*plan_shards"):
+    with pytest.raises(StagingError, match=r"are missing.*plan_shards"):
         ages(third)
 
 
