@@ -1,4 +1,4 @@
-"""Whether an asset is an EC2 instance that Security Hub could know, and else why not."""
+"""Whether an asset is an EC2 instance with a known account and Region, and the reason if it is not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNSETTLED = frozenset({NO_INSTANCE, NO_ACCOUNT, NO_REGION})
 
 
 def skip_reason(row: AssetRow) -> str | None:
-    """Why an asset is not an EC2 instance whose account and Region are known; None where it is one."""
+    """Why an asset is not an EC2 instance with a known account and Region; None if it is."""
     if not INSTANCE.fullmatch(row.instance_id or ""):
         return NO_INSTANCE
     if not ACCOUNT.fullmatch(row.owner_id or ""):

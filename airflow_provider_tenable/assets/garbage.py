@@ -1,5 +1,5 @@
-"""Removing what the asset index has left behind: parts that are in it no more, and parts of updates that were killed
-before they were in it.
+"""Removes unneeded parts of the asset index: parts that it no longer contains, and parts of updates that were killed
+before they were added.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 
 def remove_unneeded_parts(run: RunFolder) -> list[str]:
-    """Remove the parts that neither the index nor the plan of any run names; complete runs may be replayed as long as
-    their folders are there.
+    """Remove the parts that neither the index nor the plan of any run names. Complete runs count too: they can be
+    replayed as long as their folders exist.
 
     :return: their names.
     """
@@ -47,16 +47,16 @@ def _named_by_runs(run: RunFolder) -> set[str]:
             continue
         other = run.beside(name)
         plan = _undamaged(other.plan)
-        # The chunks of a complete run may be gone before its rejected findings are: nothing can be transformed again
-        # then.
+        # The chunks of a complete run may be removed before its rejected findings; then nothing can be transformed
+        # again.
         if plan and (_undamaged(other.ledger).get("complete") is not True or names(other.export("assets"))):
             named.update(((plan.get("assets") or {}).get("base") or {}).get("parts", []))
     return named
 
 
 def _undamaged(path: ObjectStoragePath) -> dict[str, Any]:
-    """A file of a run, empty where it is damaged or not there: a run whose plan cannot be read goes on with nothing,
-    and its ledger does not call it complete.
+    """A file of a run; empty if it is damaged or missing: a run without a readable plan cannot be continued, and a
+    damaged ledger does not make it complete.
     """
     try:
         value = read_json(path) or {}

@@ -1,4 +1,4 @@
-"""The parts that hold assets, as columns or as a table."""
+"""Reads asset parts, as columns or as an Arrow table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def read_columns(part: ObjectStoragePath) -> dict[str, list[Any]]:
 
 def read_table(part: ObjectStoragePath, columns: Sequence[str] = COLUMNS) -> pa.Table:
     """An asset part, or some columns of it, as an Arrow table. :raises StagingError: it is missing or damaged."""
-    # A part of the asset index is found missing or damaged again when the run is planned again: all assets are exported
-    # then.
+    # If a part of the asset index is missing or damaged, planning the run again detects it and exports all assets.
     first = "plan_run" if f"/{RunFolder.ASSET_INDEX}/" in str(part) else "the asset export"
     return parquet.read_table(part, columns, advice=f"Clear the run's tasks from {first} on.")

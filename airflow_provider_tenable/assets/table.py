@@ -1,4 +1,4 @@
-"""The assets of a run as a table that is searched for those that a set of records needs."""
+"""The assets of a run as a table for look-ups by id."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ if TYPE_CHECKING:
 
 
 class AssetTable:
-    """The assets of an export by their ids, in a file of this process's own: memory does not grow with the tenant.
+    """The assets of an export by id, in a private temporary file, so that memory does not grow with their number.
 
-    The parts are read once, when the first asset is asked for. Of an asset that stands in two parts, the later part
-    counts.
+    The parts are read once, when the first asset is requested. If two parts contain an asset, the later part wins.
     """
 
     def __init__(self, parts: Iterable[ObjectStoragePath]) -> None:
         self._rows = KeyedRows(parts, encoded_rows)
 
     def get(self, asset_id: str) -> AssetRow | None:
-        """The row of an asset, None where the export lacks it."""
+        """The row of an asset, or None if the export does not contain it."""
         row = self._rows.get(asset_id)
         return None if row is None else decode_row(row)
 
@@ -49,7 +48,7 @@ def encoded_rows(part: ObjectStoragePath) -> Iterator[tuple[str, bytes]]:
 
 
 def decode_row(row: bytes) -> AssetRow:
-    """A row as :func:`encoded_rows` gives it."""
+    """Decode a row of :func:`encoded_rows`."""
     return AssetRow(*msgspec.msgpack.decode(row))
 
 

@@ -1,4 +1,4 @@
-"""A button on the import's task page: its findings in Security Hub's console."""
+"""A button on the import's task page that opens its findings in Security Hub's console."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ XCOM_KEY = "security_hub_findings_url"
 
 
 def console_url(*, account: str, region: str) -> str | None:
-    """The console's list of Tenable's findings of one account, None for a partition whose console we do not know."""
+    """The URL of Tenable's findings of one account in the console; None for a partition with an unknown console."""
     host = _CONSOLES.get(partition_of(region))
     if host is None:
         return None
-    # The console encodes each value, and then the whole search once more.
+    # The console encodes each value, and then the complete search again.
     search = "&".join(
         f"{name}={quote(_EQUALS + value, safe='')}"
         for name, value in (("CompanyName", "Tenable"), ("AwsAccountId", account))

@@ -1,4 +1,4 @@
-"""Tell people of the findings that Security Hub refused in a run."""
+"""Notifies people about the findings that Security Hub rejected in a run."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from airflow_provider_tenable._compat import BaseNotifier
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, safe, visible
 from airflow_provider_tenable.staging.layout import RunFolder
 
-#: So many accounts, and so many reasons, are told of singly.
+#: Maximum number of accounts, and of reasons, that are listed individually.
 _LONGEST_LIST = 10
 _LONGEST_MESSAGE = 300
-#: Messages that name the finding are all different: no more than so many are kept apart.
+#: Messages that name the finding are all different, so at most this many are distinguished.
 _MOST_REASONS = 1000
 
 
 class RejectedFindingsNotifier(BaseNotifier):
-    """Tells how many findings were rejected, in which accounts, with which codes, and for what reasons most.
+    """Reports how many findings were rejected, in which accounts, with which codes, and the most frequent reasons.
 
-    For ``on_success_callback`` and ``on_failure_callback`` of the task ``settle``: it fails where more were rejected
-    than ``max_rejected_ratio`` allows. Where a run has rejected nothing, or is not as far yet, nothing is told.
+    For ``on_success_callback`` and ``on_failure_callback`` of the task ``settle``, which fails if more findings were
+    rejected than ``max_rejected_ratio`` allows. If nothing was rejected, or the run has not been settled yet, there is
+    no notification.
 
     :param send: called with a subject (one line, at most 100 characters) and a text. Default: a warning in the task's
         log.
-    :param threshold: tell only of more rejected findings than so many.
+    :param threshold: notify only if more findings than this were rejected.
     :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
     """
 
@@ -40,7 +41,7 @@ class RejectedFindingsNotifier(BaseNotifier):
         self.staging_path = staging_path
 
     def notify(self, context: Any) -> None:
-        """Look at the run's ledger and at what it has put aside, and tell."""
+        """Read the run's ledger and rejected findings, and send the notification."""
         run = RunFolder.of(context, self.staging_path)
         summary = rejected_summary(run, self.threshold)
         if summary is None:
@@ -52,10 +53,9 @@ class RejectedFindingsNotifier(BaseNotifier):
 
 
 def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | None:
-    """Subject and text about the rejected findings of a run that was settled; None where there are no more than
-    ``threshold``.
+    """Subject and text about the rejected findings of a settled run; None if there are at most ``threshold``.
 
-    They hold accounts, Regions, counts, codes, Security Hub's messages and ids of findings; no finding itself.
+    They contain accounts, Regions, counts, codes, Security Hub's messages and ids of findings, but no complete finding.
     """
     from airflow_provider_tenable.run.ledger import BROKEN
     from airflow_provider_tenable.staging.files import read_json
@@ -94,7 +94,7 @@ def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | No
 
 
 def _reasons(run: RunFolder) -> list[tuple[tuple[str, str], int, str]]:
-    """The most frequent pairs of code and message, how often each, and the id of one finding."""
+    """The most frequent pairs of code and message, with their frequency and the id of one finding."""
     import msgspec
 
     from airflow_provider_tenable.staging.files import names
@@ -111,7 +111,7 @@ def _reasons(run: RunFolder) -> list[tuple[tuple[str, str], int, str]]:
     for name in names(run.rejected):
         for raw in read_lines(run.rejected / name):
             line = decoder.decode(raw)
-            # Also what an older release has put aside, which kept codes as they came.
+            # Older releases stored codes as received.
             code = safe(line.code, LONGEST_CODE)
             reason = (code, safe(line.message, _LONGEST_MESSAGE))
             if reason not in numbers and len(numbers) >= _MOST_REASONS:

@@ -1,10 +1,9 @@
 """Sends rejected findings again, once the cause of their rejection has been fixed: the steps of the DAG
 ``tenable_replay_rejected``.
 
-A replay is a run of its own: it reads the folder of the run that it repeats and writes only into its own, with its own
-receipts, rejected findings and ledger.
-It never touches a watermark. What Security Hub holds in the same or a newer version it ignores, so a replay can be
-repeated.
+A replay is a separate run: it reads the folder of the run that it repeats, and writes only into its own folder, with
+its own receipts, rejected findings and ledger. It never touches a watermark. Security Hub ignores findings that it
+already has in the same or a newer version, so a replay can be repeated.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class StagedFolder(TypedDict):
-    """What the transform needs to know of an export, as in its result."""
+    """The part of an export's result that the transform needs."""
 
     folder: str
     parts: int
@@ -55,7 +54,7 @@ class StagedFolder(TypedDict):
 
 
 class ReplayPlan(TypedDict):
-    """The XCom of ``plan_replay``; exports are empty where findings go out as they are on record."""
+    """The XCom of ``plan_replay``; the exports are empty if findings are sent as recorded."""
 
     run_id: str
     shards: list[ShardTask]
@@ -69,7 +68,7 @@ class _Updated(msgspec.Struct):
 
 
 class _Via(msgspec.Struct):
-    """What a findings' manifest wants to know of a destination."""
+    """The attributes of a destination that a findings manifest contains."""
 
     aws_conn_id: str | None
     role_name: str | None
@@ -77,11 +76,11 @@ class _Via(msgspec.Struct):
 
 
 def plan_replay(context: Any) -> ReplayPlan:
-    """Find the run that is to be repeated, and stage what is to be sent.
+    """Find the run to repeat, and stage the findings to send.
 
-    :return: ``{"run_id", "shards", "assets", "vulnerabilities", "plan"}``: what the transform is mapped over (nothing
-        where findings go out as they are).
-    :raises ConfigurationError: there is no such run, it has nothing that could be sent again, or a param is unknown.
+    :return: ``{"run_id", "shards", "assets", "vulnerabilities", "plan"}``: the input of the mapped transform (empty
+        if findings are sent as recorded).
+    :raises ConfigurationError: the run does not exist or has nothing to send again, or a param is unknown.
     """
     check_conf(context, REPLAY)
     run = RunFolder.of(context)
@@ -94,7 +93,7 @@ def plan_replay(context: Any) -> ReplayPlan:
             f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that can be repeated: "
             f"{quoted(names(source.dag_root)[-5:], 1_500)}."
         )
-    # A replay that is run again starts over: delivering a finding twice changes nothing.
+    # A replay that runs again starts over: delivering a finding twice does not change anything.
     begin_again(run)
     given_up = stage_given_up(source, run)
     settings: SettingsEntry = {**plan["settings"], "max_rejected_ratio": params["max_rejected_ratio"], "dry_run": False}
@@ -163,7 +162,7 @@ def settle_replay(context: Any) -> Sums:
 
 
 def _source(dag_id: str, run_id: str | None) -> RunFolder:
-    """The run's folder; without an id, that of the latest run that has rejected findings."""
+    """The run's folder; without an id, that of the latest run with rejected findings."""
     if run_id:
         return RunFolder(default_staging_uri(), dag_id, run_id)
     root = RunFolder(default_staging_uri(), dag_id, "any").dag_root
@@ -208,7 +207,7 @@ def _staged(source: RunFolder, kind: str) -> StagedFolder:
 
 
 def _stage_rejected(source: RunFolder, run: RunFolder, *, may_be_none: bool) -> int:
-    """Stage the newest version of each finding that Security Hub has refused; their number is returned."""
+    """Stage the newest version of each rejected finding. :return: the number of findings."""
     via = {
         (destination["account"], destination["region"]): _Via(
             destination["aws_conn_id"], destination["role_name"], destination["external_id"]

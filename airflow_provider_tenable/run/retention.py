@@ -22,9 +22,8 @@ def remove_old_runs(context: Any, *, tenable_conn_id: str = "tenable_default") -
     """Remove the staged files of completed runs after ``[tenable] retention_days``, of all others after ``[tenable]
     failed_retention_days``. Before that, cancel the export jobs that this run has left behind.
 
-    What a failed run would have delivered is not lost with its files: it has not moved the watermark. Of a completed
-    run that has rejected findings, these and what a replay of them needs stay until ``[tenable]
-    rejected_retention_days`` are over.
+    Removing a failed run's files loses nothing, because the run has not moved the watermark. Of a completed run with
+    rejected findings, these and everything that their replay needs are kept for ``[tenable] rejected_retention_days``.
 
     :return: the ids of the runs whose files were removed.
     """
@@ -50,7 +49,7 @@ def remove_old_runs(context: Any, *, tenable_conn_id: str = "tenable_default") -
             elif _remove_old_files(old, before, rejected_before):
                 removed.append(name)
         except (StagingError, OSError) as error:
-            # One run that cannot be read or removed must not keep the files of all others.
+            # A run that cannot be read or removed must not prevent the removal of the others.
             log.warning("The clean-up skips run %s, which keeps its files: %s", safe(name), safe(error))
     garbage.remove_unneeded_parts(run)
     if is_local(run.root):
@@ -72,7 +71,7 @@ def _is_complete(run: RunFolder) -> bool:
 
 
 def _remove_old_files(run: RunFolder, before: float, rejected_before: float) -> bool:
-    """Remove what a complete run does not need any more; whether that was all of it."""
+    """Remove the files that a complete run no longer needs. :return: whether all of them were removed."""
     last = run.ledger.stat().st_mtime
     if last >= before:
         return False
@@ -84,20 +83,20 @@ def _remove_old_files(run: RunFolder, before: float, rejected_before: float) -> 
 
 
 def _remove_all(run: RunFolder) -> None:
-    """Remove a run's files. Plan and ledger go last, so that a clean-up that is interrupted is repeated."""
+    """Remove a run's files, plan and ledger last, so that an interrupted clean-up is repeated."""
     for part in (run.findings, run.rejected, run.rejected_before, run.root / "assets", run.root / "vulnerabilities"):
         remove(part)
     remove(run.root)
 
 
 def _last_step(run: RunFolder) -> float:
-    """When a run wrote the last of the files that mark its steps."""
+    """When the run wrote the last of the files that mark its steps, in unix seconds."""
     steps = (run.plan, run.shards, run.ledger)
     return max(float(step.stat().st_mtime) for step in steps if step.exists())
 
 
 def _remove_bulk(run: RunFolder) -> None:
-    """Remove a run's chunks and findings; plan, manifests, receipts, ledger and what was rejected stay."""
+    """Remove a run's chunks and findings, but keep plan, manifests, receipts, ledger and rejected findings."""
     for folder in (run.export("assets"), run.export("vulnerabilities"), run.parked):
         remove(folder)
     for name in names(run.findings):

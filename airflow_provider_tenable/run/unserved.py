@@ -1,17 +1,17 @@
-"""Whether a run served the AWS assets that it is there for, or left most of their records without a destination.
+"""Checks that most records of AWS assets have a destination.
 
-A run may leave records out for good: assets that are not in AWS, severities that nobody chose, a few accounts that do
-not matter. It must not leave out most of what it is there for, end green, and move the watermark past it. Three kinds
-of set-up do that. They fail a run here, after everything that has a destination was delivered:
+A run may leave out records permanently: assets outside AWS, severities that are not selected, a few unimportant
+accounts. But it must not leave out the majority, succeed, and move the watermark past it. That happens in three
+configurations, which fail a run here, after everything with a destination was delivered:
 
-* A run that asks for everything gets no vulnerability at all.
-* Not one asset has an AWS account. Tenable's AWS connector, which knows the account of an instance, is not set up, or
-  the API user does not see its assets.
-* Most records of EC2 instances belong to accounts that no destination serves, or whose account Tenable does not know.
+* A run that requests everything gets no vulnerabilities at all.
+* No asset has an AWS account: Tenable's AWS connector, which provides the account of an instance, is not set up, or the
+  API user cannot see its assets.
+* Most records of EC2 instances belong to accounts without a destination, or the account is unknown to Tenable.
 
-Assets outside AWS never count: in many containers they are the majority. What a single run holds can mislead, for
-example on a day on which only one account is scanned. So a run that does not cover everything fails only if most of all
-instances that Tenable knows are unserved too.
+Assets outside AWS never count: in many containers they are the majority. A single run can be misleading, for example on
+a day on which only one account is scanned. So a run that does not cover everything fails only if most of all instances
+that Tenable knows have no destination either.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Accounts that a message names; the ledger has all of them.
+#: Accounts named in a message; the ledger contains all of them.
 _MOST_NAMED = 10
 _PLACE = ("id", "owner_id", "region", "availability_zone", "instance_id")
 
@@ -67,9 +67,9 @@ _ADVICE = {
 
 
 def check_served(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
-    """Fail a run that left most records of AWS assets without a destination.
+    """Fail a run in which most records of AWS assets have no destination.
 
-    :raises UnservedError: with the accounts by id, how many records of each, and what to do.
+    :raises UnservedError: the message names the accounts, the number of their records, and what to do.
     """
     ratio = config.get("max_unserved_ratio")
     if ratio >= 1:
@@ -78,7 +78,7 @@ def check_served(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
         _refuse_nothing(plan)
     skipped, accounts = ledger["skipped"], _counting(ledger["unserved"], plan)
     served = ledger["findings"] + skipped.get("unmappable_record", 0) - ledger["not_ec2"]
-    # What a run leaves out on purpose is as good as served.
+    # Records that a run leaves out on purpose count like delivered ones.
     served += _records(ledger["unserved"]) - _records(accounts)
     without_account = skipped.get(NO_ACCOUNT, 0)
     unserved = _records(accounts) + without_account
@@ -105,7 +105,7 @@ def _records(unserved: dict[str, dict[str, int]]) -> int:
 
 
 def _counting(unserved: dict[str, dict[str, int]], plan: RunPlan) -> dict[str, dict[str, int]]:
-    """What counts as unserved. Accounts that a run's own destinations do not list were left out on purpose."""
+    """The records that count as unserved. Accounts missing from a run's own destinations were left out on purpose."""
     chosen = CHOSEN if plan.get("usual_destinations") is None else (*CHOSEN, NOT_CONFIGURED)
     relevant = {
         account: {reason: count for reason, count in reasons.items() if reason not in chosen}
@@ -115,7 +115,7 @@ def _counting(unserved: dict[str, dict[str, int]], plan: RunPlan) -> dict[str, d
 
 
 def _check_connector(ledger: Ledger, run: RunFolder) -> None:
-    """Where no record of the run has an AWS account: does any asset have one?"""
+    """Fail if no asset has an AWS account; called if no record of the run has one."""
     records = sum(ledger["skipped"].get(reason, 0) for reason in (NO_INSTANCE, NO_ACCOUNT, NO_REGION))
     if not records:
         return
@@ -148,7 +148,7 @@ def _check_accounts(
     plan: RunPlan,
     refused: Collection[str],
 ) -> None:
-    """Where most records of the run's AWS assets found no destination: is it so for most instances, too?"""
+    """Fail if most instances have no destination; called if that holds for most records of the run's AWS assets."""
     named = _named(accounts, without_account)
     if plan["window"]["since"] > EVERYTHING:
         counted = _unserved_instances(run, plan, refused)
@@ -173,7 +173,7 @@ def _check_accounts(
 
 
 def _named(accounts: dict[str, dict[str, int]], without_account: int) -> str:
-    """The accounts with most records, by id."""
+    """The accounts with the most records."""
     by_records = sorted(accounts.items(), key=lambda item: (-sum(item[1].values()), item[0]))
     named = [
         f"{account} ({sum(reasons.values()):,}: {', '.join(reasons)})" for account, reasons in by_records[:_MOST_NAMED]
@@ -186,8 +186,8 @@ def _named(accounts: dict[str, dict[str, int]], without_account: int) -> str:
 
 
 def _unserved_instances(run: RunFolder, plan: RunPlan, refused: Collection[str]) -> tuple[int, int] | None:
-    """Of all EC2 instances that Tenable knows, those without a destination, and all. None where the run has no assets
-    on record.
+    """The numbers of EC2 instances without a destination, and of all EC2 instances that Tenable knows. None if the
+    run's assets cannot be read.
     """
     destinations = msgspec.convert(plan["destinations"], list[Destination])
     router = Router(destinations, plan["settings"]["region_routing"], refused)
@@ -211,8 +211,8 @@ def _unserved_instances(run: RunFolder, plan: RunPlan, refused: Collection[str])
 
 
 def _places(parts: Iterable[ObjectStoragePath]) -> Iterable[AssetRow]:
-    """The assets with their account and Region. One that changed since the last full export counts twice; a share can
-    bear that.
+    """The assets with their account and Region. An asset that changed since the last full export counts twice, which
+    hardly affects the share.
     """
     for part in parts:
         columns = read_table(part, _PLACE).to_pydict()

@@ -1,6 +1,6 @@
-"""The window of a run, and the watermark: up to when everything has been delivered.
+"""The window of a run, and the watermark: the time up to which everything has been delivered.
 
-A run covers [since, until). What kind it is decides which filter Tenable gets, and whether the watermark may move:
+A run covers [since, until). Its kind determines the filter for Tenable, and whether the watermark may move:
 
 =============  ==============================================  =============  =========================
 kind           since, until                                    filter         moves the watermark
@@ -10,9 +10,9 @@ window         the params (what is not given: as incremental)  since          if
 backfill       the data interval                               since          never
 =============  ==============================================  =============  =========================
 
-``indexed_at`` because a scan is published minutes after the time it is stamped with: a cursor on scan time loses it.
-The watermark lives in the Airflow Variable ``{dag_id}__since``, unix seconds as text, so that a person can read and set
-it.
+``indexed_at`` is used because a scan is published minutes after its own time stamp: a cursor on the scan time would
+miss it. The watermark is stored in the Airflow Variable ``{dag_id}__since``, as unix seconds in text form, so that a
+person can read and set it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from airflow_provider_tenable.guards.foreign_text import quoted
 
 INCREMENTAL, WINDOW, BACKFILL = "incremental", "window", "backfill"
 
-#: "Everything" as a filter. 0, or no filter at all, Tenable may read as its default of 30 days.
+#: "Everything" as a filter. Tenable may treat 0, or no filter at all, as its default of 30 days.
 EVERYTHING = 1
 
-#: A watermark may be ahead of our clock by this much before it counts as being in the future.
+#: How far a watermark may be ahead of our clock before it counts as being in the future.
 _CLOCK_SKEW_SECONDS = 300
 
-#: Unix seconds from which on there is no date.
+#: Unix seconds beyond the last valid date.
 _YEAR_10000 = 253402300800
 
 
@@ -52,10 +52,10 @@ class WindowEntry(TypedDict):
 class Window:
     """What a run covers.
 
-    :ivar since: unix seconds, :data:`EVERYTHING` for all that there is.
-    :ivar until: unix seconds. Everything that Tenable had published by then is in the export.
-    :ivar bounded: whether records from ``until`` on are to be dropped: only where a person chose the bound.
-    :ivar watermark: the watermark as the run found it, None where there was none.
+    :ivar since: unix seconds; :data:`EVERYTHING` for all records.
+    :ivar until: unix seconds. The export contains everything that Tenable had published by then.
+    :ivar bounded: whether records from ``until`` on are dropped: only if a person chose the bound.
+    :ivar watermark: the watermark when the run was planned, or None.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class Window:
 
     @property
     def filter(self) -> dict[str, int]:
-        """The time filter for Tenable. It filters only from below."""
+        """The time filter for Tenable, which supports only a lower bound."""
         return {"indexed_at" if self.kind == INCREMENTAL else "since": self.since}
 
     def to_json(self) -> WindowEntry:
@@ -85,20 +85,20 @@ def variable_name(dag_id: str) -> str:
 
 
 def parse_moment(value: Any, name: str) -> int | None:
-    """A param as unix seconds: a number, a numeric text, or ISO 8601 (without an offset: UTC). None and blanks are
+    """A param as unix seconds: a number, a numeric string, or ISO 8601 (without an offset: UTC). None and blanks are
     None.
 
-    :raises ConfigurationError: it is none of these.
+    :raises ConfigurationError: the value is invalid.
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        # No number of seconds has 16 digits; a longer one need not fit into a float.
+        # No valid number of seconds has 16 digits, and a longer one may not fit into a float.
         seconds = float(value) if abs(value) < 10**15 else -1.0
     else:
         text = str(value).strip()
         try:
-            # Eight digits are a day (20261123), not a moment in 1970.
+            # Eight digits are a date (20261123), not a time in 1970.
             if re.fullmatch(r"\d{1,12}(\.\d+)?", text) and not re.fullmatch(r"\d{8}", text):
                 seconds = float(text)
             else:
@@ -116,7 +116,7 @@ def parse_moment(value: Any, name: str) -> int | None:
 def parse_watermark(text: str | None, *, name: str, now: float) -> int | None:
     """Read the Variable's text.
 
-    :raises ConfigurationError: it is not unix seconds, or lies in the future: a run from there would skip what lies
+    :raises ConfigurationError: it is not unix seconds, or is in the future: a run from there would skip everything in
         between.
     """
     if text is None or not text.strip():
@@ -143,13 +143,13 @@ def plan_window(
 ) -> Window:
     """Decide what a run covers.
 
-    :param run_type: Airflow's: scheduled, manual, backfill, ...
+    :param run_type: Airflow's run type: scheduled, manual, backfill, ...
     :param interval: the run's data interval in unix seconds.
     :param since: param, unix seconds.
     :param until: param, unix seconds.
-    :param now: our clock, before the first export is asked for.
-    :param server_now: Tenable's clock at the same moment; the earlier of the two counts.
-    :raises ConfigurationError: an empty window.
+    :param now: our clock, before the first export is requested.
+    :param server_now: Tenable's clock at the same time; the earlier of the two is used.
+    :raises ConfigurationError: the window is empty.
     """
     before_first_ask = int(now if server_now is None else min(now, server_now))
     if run_type == "backfill" and since is None and until is None:
@@ -165,7 +165,7 @@ def plan_window(
     if since is None and until is None:
         return Window(INCREMENTAL, incremental_since, before_first_ask, False, watermark)
     begin = incremental_since if since is None else max(since, EVERYTHING)
-    # An upper bound that lies ahead bounds nothing, and what it promises is not there yet.
+    # An upper bound in the future has no effect: its data does not exist yet.
     bounded = until is not None and until <= before_first_ask
     end = until if until is not None and bounded else before_first_ask
     if begin >= end:
@@ -180,12 +180,12 @@ def plan_window(
 def next_watermark(
     window: Window, *, data_from: float | None, current: int | None, narrowed: bool, dry_run: bool
 ) -> tuple[int | None, str]:
-    """Where the watermark goes after a run whose findings were all acknowledged, and why, in words. None: it stays.
+    """The new watermark after a run whose findings were all acknowledged (None: it stays), and the reason in words.
 
-    :param data_from: the moment whose data the export is sure to hold (earlier than ``until`` where a running job was
+    :param data_from: the time whose data the export certainly contains (earlier than ``until`` if a running job was
         adopted).
-    :param current: the watermark now; another run may have moved it since this one began.
-    :param narrowed: whether params may deliver less than the DAG's own defaults would, or otherwise.
+    :param current: the current watermark; another run may have moved it since this one began.
+    :param narrowed: whether the params may deliver less than the DAG's own defaults would, or deliver it differently.
     """
     target = min(window.until, int(data_from)) if data_from is not None else window.until
     if dry_run:
@@ -195,8 +195,8 @@ def next_watermark(
     if narrowed:
         return None, "stays: the run's params deliver less than the DAG's own defaults, or deliver it differently"
     if window.kind == WINDOW and window.since > EVERYTHING:
-        # `since` looks at the time of the scan. What was published late, recast or accepted in between has an older
-        # one: it is not in the window.
+        # `since` filters by the time of the scan. Findings that were published late, recast or accepted in between have
+        # an older scan time, so they are not in the window.
         return None, "stays: a window by scan time may miss what was published late; the next incremental run covers it"
     if current is None and window.since > EVERYTHING:
         return (
@@ -211,16 +211,16 @@ def next_watermark(
 
 
 def read_watermark(dag_id: str) -> str | None:
-    """The Variable's text, None where it is not set."""
+    """The Variable's text, or None if it is not set."""
     from airflow_provider_tenable._compat import Variable
 
-    # The default is given by position: its keyword differs between Airflow 2 and 3.
+    # The default is passed by position, because its keyword differs between Airflow 2 and 3.
     value = Variable.get(variable_name(dag_id), None)
     return None if value is None else str(value)
 
 
 def current(dag_id: str) -> int | None:
-    """The watermark, unix seconds; None where it is not set.
+    """The watermark in unix seconds, or None if it is not set.
 
     :raises ConfigurationError: as :func:`parse_watermark`.
     """
@@ -228,11 +228,11 @@ def current(dag_id: str) -> int | None:
 
 
 def check_not_hidden(dag_id: str) -> None:
-    """Look whether something outside Airflow's database defines the Variable: what a run sets would not be read, and
+    """Check whether something outside Airflow's database defines the Variable: it would override what a run sets, and
     the watermark could never move.
 
-    A value in the environment of Airflow 3's API server alone is not seen from a worker; :func:`write_watermark` finds
-    that one.
+    A worker cannot see a value that is set only in the environment of Airflow 3's API server; :func:`write_watermark`
+    detects it.
 
     :raises ConfigurationError: naming the Variable and where it is defined.
     """
@@ -249,9 +249,9 @@ def check_not_hidden(dag_id: str) -> None:
 
 
 def write_watermark(dag_id: str, value: int) -> None:
-    """Set the Variable, and read it back: one from the environment or a secrets backend would hide what is set.
+    """Set the Variable and read it back: one from the environment or a secrets backend would override it.
 
-    :raises ConfigurationError: what is read back is not what was set.
+    :raises ConfigurationError: reading it back gives another value.
     """
     from airflow_provider_tenable._compat import Variable
 
