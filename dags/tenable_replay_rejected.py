@@ -1,14 +1,14 @@
 """# Replay rejected findings
 
-Sends the findings again that Security Hub refused in a run of `tenable_to_security_hub`, once the cause is mended.
+Sends the findings again that Security Hub rejected in a run of `tenable_to_security_hub`, once the cause is fixed.
 
-* **Without `transform`** the rejected findings go out as they are on record: for what was wrong at Security Hub's end.
-  Records that were given up because their asset was missing are mapped with the assets that Tenable exports now.
-* **With `transform`** the run's staged chunks are mapped again by the present code and options, and everything is sent:
-  for what was wrong in the mapping.
+* **Without `transform`** the rejected findings are sent as recorded: use it if the cause was in Security Hub. Records
+  that were given up because their asset was missing are mapped with the assets that Tenable exports now.
+* **With `transform`** the run's staged chunks are mapped again with the current code and options, and everything is
+  sent: use it if the cause was in the mapping.
 
-It may be repeated: what Security Hub holds already in the same version it ignores. It has receipts and a ledger of its
-own, and moves no watermark. It fails where findings are rejected again; its log says for what reasons.
+A replay can be repeated: Security Hub ignores findings that it already has in the same version. It has its own receipts
+and ledger, and does not move a watermark. It fails if findings are rejected again; its log contains the reasons.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ def tenable_replay_rejected() -> None:
 
     @task(multiple_outputs=True)
     def plan_replay(**context: Any) -> dict[str, Any]:
-        """Find the run, and stage what is to be sent."""
+        """Find the run, and stage the findings to send."""
         from airflow_provider_tenable import replay
 
         with fail_fast():
             return dict(replay.plan_replay(context))
 
-    # Airflow maps over the whole result of a task only, not over one entry of it.
+    # Airflow can map only over the complete result of a task, not over one entry of it.
     @task
     def plan_shards(plan: dict[str, Any]) -> list[dict[str, Any]]:
-        """The shards of the transform; none where nothing is transformed again."""
+        """The shards of the transform; empty if nothing is transformed again."""
         return plan["shards"]
 
-    # Where nothing is transformed again, the transform is skipped, and the import goes on.
+    # If nothing is transformed again, the transform is skipped, and the import continues.
     @task(trigger_rule=TriggerRule.NONE_FAILED)
     def plan_imports(**context: Any) -> list[Any]:
         """List the accounts and Regions that have findings."""
@@ -64,7 +64,7 @@ def tenable_replay_rejected() -> None:
 
     @task(trigger_rule=TriggerRule.NONE_FAILED)
     def settle(**context: Any) -> dict[str, Any]:
-        """Make the ledger, and say what became of the findings."""
+        """Create the ledger, and log what became of the findings."""
         from airflow_provider_tenable import replay
 
         with fail_fast():

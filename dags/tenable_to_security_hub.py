@@ -1,23 +1,23 @@
 """# Tenable to Security Hub
 
-Brings the findings of Tenable Vulnerability Management to AWS Security Hub: what is new, changed or fixed since the
-last run.
+Imports the findings of Tenable Vulnerability Management into AWS Security Hub: everything that is new, changed or fixed
+since the last run.
 
     plan_run -> export_assets, export_vulnerabilities -> plan_shards -> transform -> plan_imports -> import_findings
              -> settle -> advance_watermark -> report, remove_old_runs
 
-* **A scheduled run, or one triggered without `since` and `until`,** goes on from the watermark (Variable
-  `tenable_to_security_hub__since`, unix seconds) and moves it when every finding was acknowledged or written down as
+* **A scheduled run, or one triggered without `since` and `until`,** continues from the watermark (Variable
+  `tenable_to_security_hub__since`, unix seconds) and moves it once every finding has been acknowledged or recorded as
   rejected.
-* **As long as the DAG has imported nothing,** its scheduled runs are dry runs, and their report says how to let it
+* **Until the DAG has imported something,** its scheduled runs are dry runs, and their report explains how to let it
   send. A run that you trigger does what its params say.
 * **A backfill** covers its data interval and never moves the watermark.
 * **Other DAGs** can wait for an import: the asset `tenable://security-hub/tenable_to_security_hub` is updated when a
   run is complete.
-* **After a failure** clear the failed tasks, or just wait for the next run: it covers the same again. What is delivered
-  twice changes nothing.
+* **After a failure** clear the failed tasks, or just wait for the next run, which covers the same window again.
+  Delivering findings twice does not change anything.
 
-The task `report` shows, whatever happened, where every record ended. It fails unless the run is complete.
+The task `report` always shows what became of every record. It fails unless the run is complete.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ PARAMS: dict[str, Param] = import_params()
 
 
 def own_schedule() -> DeltaDataIntervalTimetable | None:
-    """Data intervals of ``[tenable] schedule_hours``; None where it is 0: nothing starts by itself then, and switching
-    the DAG on starts no run.
+    """Data intervals of ``[tenable] schedule_hours``. None if it is 0: then nothing starts by itself, and switching the
+    DAG on does not start a run.
     """
     hours = config.get("schedule_hours")
     return DeltaDataIntervalTimetable(timedelta(hours=hours)) if hours else None
@@ -82,13 +82,13 @@ def tenable_to_security_hub() -> None:
 
     @task
     def plan_shards(vulnerabilities: Any, assets: Any, **context: Any) -> list[Any]:
-        """Decide into how many tasks the transform is split, and bring the asset index up to date."""
+        """Decide how many tasks the transform is split into, and update the asset index."""
         from airflow_provider_tenable import pipeline
 
         with fail_fast():
             return pipeline.plan_shards(context, vulnerabilities, assets)
 
-    # Where nothing was transformed there is nothing to import, which is no reason to skip the rest.
+    # If nothing was transformed, there is nothing to import, but the other tasks must still run.
     @task
     def plan_imports(**context: Any) -> list[Any]:
         """List the accounts and Regions that have findings."""
@@ -97,7 +97,7 @@ def tenable_to_security_hub() -> None:
         with fail_fast():
             return pipeline.plan_imports(context)
 
-    # A run without findings maps over nothing: its import is skipped, and the run goes on.
+    # A run without findings maps over an empty list: its import is skipped, and the run continues.
     @task(trigger_rule=TriggerRule.NONE_FAILED)
     def settle(vulnerabilities: Any, **context: Any) -> dict[str, Any]:
         """Make the ledger. Fails if it does not add up, or if too many findings were rejected."""
@@ -106,13 +106,12 @@ def tenable_to_security_hub() -> None:
         with fail_fast():
             return dict(pipeline.settle_run(context, vulnerabilities))
 
-    # Its success is what updates the asset: by then all is imported, and on record as complete.
-    # One XCom and not one for each key: Airflow 3.0 takes none that is null, and the first run has no watermark before
-    # it.
+    # The success of this task updates the asset: by then everything is imported and recorded as complete.
+    # One XCom instead of one per key: Airflow 3.0 does not accept null, and the first run has no earlier watermark.
     @task(outlets=[IMPORTED_FINDINGS], multiple_outputs=False)
     def advance_watermark(vulnerabilities: Any, **context: Any) -> dict[str, Any]:
-        """Move the watermark, last of all and only where nothing was left out, and tell those who wait for an import.
-        Skipped at the end of a dry run.
+        """Move the watermark, as the last step and only if nothing was left out, and notify DAGs that wait for an
+        import. Skipped at the end of a dry run.
         """
         from airflow_provider_tenable import pipeline
 
@@ -123,9 +122,7 @@ def tenable_to_security_hub() -> None:
 
     @task
     def report(**context: Any) -> None:
-        """Log where every record ended, whatever happened. Fails unless the run is complete, and so decides the run's
-        state.
-        """
+        """Always log what became of every record. Fails unless the run is complete, which decides the run's state."""
         from airflow_provider_tenable.report import report_run
 
         with fail_fast():
