@@ -122,6 +122,11 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     reached(CrashPoint.PLAN_WRITTEN)
     first_run.note_an_upgrade(run, mark=window.watermark, source=source)
     metrics.watermark_lag(run.dag_id, window.watermark, time.time())
+    if window.kind == watermark.BACKFILL:
+        log.info(
+            "Tenable exports everything from the start of this interval until now, because its filters have no end. "
+            "For several days, one run with the params since and until exports far less than a backfill."
+        )
     log.info(
         "Window %s; settings %s; destinations %s.",
         plan["window"],
