@@ -1,0 +1,51 @@
+"""Whether Airflow has ended a task that still runs: what decides if its export is cancelled."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from airflow_provider_tenable import _compat
+from airflow_provider_tenable._compat import is_ended
+
+
+@pytest.mark.parametrize(
+    ("state", "ended"),
+    [
+        ("failed", True),
+        ("success", True),
+        ("skipped", True),
+        ("removed", True),
+        ("upstream_failed", True),
+        ("restarting", True),
+        ("running", False),
+        ("queued", False),
+        ("scheduled", False),
+        ("deferred", False),
+        ("up_for_retry", False),
+        ("none", False),
+    ],
+)
+def test_only_a_person_or_a_time_limit_ends_a_task(monkeypatch, state, ended):
+    monkeypatch.setattr(_compat, "_state_of", lambda task_instance: state)
+    assert is_ended(object()) is ended
+
+
+def test_a_state_that_cannot_be_asked_for_ends_nothing(monkeypatch):
+    def unreachable(task_instance):
+        raise ConnectionError("no API server")
+
+    monkeypatch.setattr(_compat, "_state_of", unreachable)
+    assert is_ended(object()) is False
+
+
+def test_an_answer_that_comes_too_late_ends_nothing(monkeypatch):
+    """The signal may have interrupted the very code that holds the lock that the question needs."""
+    held = threading.Event()
+    monkeypatch.setattr(_compat, "_state_of", lambda task_instance: held.wait(5) and "failed")
+    began = time.monotonic()
+    assert is_ended(object(), seconds=0.1) is False
+    assert time.monotonic() - began < 2
+    held.set()
