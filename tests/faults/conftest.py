@@ -31,6 +31,15 @@ EVERY_NTH = {
     "test_any_byte_of_the_plan_that_flips_is_found": 4,
     "test_replay_that_is_killed_is_carried_on": 2,
     "test_run_on_an_object_store_killed_at_every_boundary_is_carried_on": 5,
+    # Forms of an answer times operations: the steps are no divisors, so that each of both comes up.
+    "test_answer_that_is_not_from_aws_is_asked_for_again_in_every_operation": 4,
+    "test_answer_that_is_not_from_aws_without_end_is_a_temporary_error_in_words": 4,
+    "test_status_of_tenable_means_what_the_table_says": 3,
+    "test_keys_in_an_answer_of_any_status_stay_out_of_everything": 4,
+    "test_call_before_the_import_is_repeated": 3,
+    "test_text_of_tenable_is_quoted_on_one_line": 3,
+    "test_text_of_security_hub_is_quoted_on_one_line": 2,
+    "test_run_killed_at_every_boundary_is_carried_on_by_the_retry_of_its_task": 2,
 }
 
 
