@@ -10,7 +10,7 @@ import msgspec
 
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.observability import metrics
-from airflow_provider_tenable.run import first_run, refusals, watermark
+from airflow_provider_tenable.run import first_run, owner, refusals, watermark
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.ledger import (
     Ledger,
@@ -53,6 +53,7 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
     :raises UnservedError: most AWS assets were not served.
     :raises UnknownAssetsError: most records belong to assets that Tenable does not export.
     """
+    owner.check_owner(run)
     ledger = build_ledger(run, plan, exported=vulnerabilities["records"])
     write_json(run.ledger, ledger)
     reached(CrashPoint.LEDGER_WRITTEN)

@@ -20,7 +20,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryErr
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.observability import metrics
-from airflow_provider_tenable.run import first_run, places, refusals, shrunk, watermark
+from airflow_provider_tenable.run import first_run, owner, places, refusals, shrunk, watermark
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.identity import begin_again, difference, identity_of, run_type_of
@@ -54,6 +54,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     run = RunFolder.of(context)
     check_conf(context, DEFAULTS)
     watermark.check_not_hidden(run.dag_id)
+    owner.claim(run)
     params = dict(context["params"])
     asked = {name: params.get(name, default) for name, default in DEFAULTS.items()}
     settings = parse_settings(params)
@@ -195,6 +196,7 @@ def plan_shards(
     """
     exported = required(vulnerabilities, "export_vulnerabilities")
     run = RunFolder.of(context)
+    owner.check_owner(run)
     plan = plan_of(run)
     if assets is not None:
         shrunk.check_assets(run, plan)
@@ -222,6 +224,7 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
     :raises UnknownAssetsError: most records belong to assets that Tenable does not export.
     """
     run = RunFolder.of(context)
+    owner.check_owner(run)
     plan = plan_of(run)
     settings = plan["settings"]
     tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))

@@ -19,6 +19,7 @@ from airflow_provider_tenable.asff.plugin_output import finding_without_output
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import LONGEST_ID, quoted, safe
+from airflow_provider_tenable.run import owner
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.given_up import stage_given_up
 from airflow_provider_tenable.run.handover import required
@@ -86,7 +87,9 @@ def plan_replay(context: Any) -> ReplayPlan:
     run = RunFolder.of(context)
     # Checked again: not every trigger comes through the form.
     params = {name: checked(name, context["params"], REPLAY) for name in REPLAY}
+    owner.claim(run)
     source = _source(params["dag_id"], params["run_id"])
+    owner.check_owner(source)
     plan: RunPlan | None = read_json(source.plan)
     if plan is None:
         raise ConfigurationError(

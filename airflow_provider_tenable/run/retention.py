@@ -9,9 +9,10 @@ from typing import Any
 
 from airflow_provider_tenable import config
 from airflow_provider_tenable.assets import garbage
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.run.abandoned_exports import cancel_abandoned
+from airflow_provider_tenable.run.owner import check_owner
 from airflow_provider_tenable.staging.files import is_local, names, read_json, remove
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -27,8 +28,13 @@ def remove_old_runs(context: Any, *, tenable_conn_id: str = "tenable_default") -
 
     :return: the ids of the runs whose files were removed.
     """
-    cancel_abandoned(context, tenable_conn_id)
     run, now = RunFolder.of(context), time.time()
+    try:
+        check_owner(run)
+    except ConfigurationError as error:
+        log.error("Nothing is removed. %s", error)
+        return []
+    cancel_abandoned(context, tenable_conn_id)
     before = now - config.get("retention_days") * 86400
     rejected_before = now - config.get("rejected_retention_days") * 86400
     failed_before = now - config.get("failed_retention_days") * 86400

@@ -27,7 +27,7 @@ from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.run import finish, retention, watermark
+from airflow_provider_tenable.run import finish, owner, retention, watermark
 from airflow_provider_tenable.run import plan as plan_module
 from airflow_provider_tenable.run.params import DEFAULTS
 from airflow_provider_tenable.run.report import report_of
@@ -162,8 +162,15 @@ class Tasks:
 
 
 def _variables(folder: Path) -> None:
-    """The watermark in a file."""
+    """The watermark and other Variables in files."""
     file = folder / "watermark"
+
+    def read_variable(name: str) -> str | None:
+        path = folder / f"variable.{name}"
+        return path.read_text() if path.exists() else None
+
+    owner.read_variable = read_variable
+    owner.write_variable = lambda name, value: replace_file(folder / f"variable.{name}", value)
 
     def read(dag_id: str) -> str | None:
         return file.read_text() if file.exists() else None

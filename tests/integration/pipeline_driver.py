@@ -13,7 +13,7 @@ from typing import Any
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.run import finish, retention, watermark
+from airflow_provider_tenable.run import finish, owner, retention, watermark
 from airflow_provider_tenable.run import plan as plan_module
 from airflow_provider_tenable.run.params import DEFAULTS
 from airflow_provider_tenable.run.report import report_of
@@ -34,6 +34,8 @@ class Variables:
             watermark, "read_watermark", lambda dag_id: self.values.get(watermark.variable_name(dag_id))
         )
         monkeypatch.setattr(watermark, "write_watermark", self._write)
+        monkeypatch.setattr(owner, "read_variable", self.values.get)
+        monkeypatch.setattr(owner, "write_variable", self.values.__setitem__)
 
     def _write(self, dag_id: str, value: int) -> None:
         self.values[watermark.variable_name(dag_id)] = str(value)

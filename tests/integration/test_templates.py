@@ -119,6 +119,9 @@ def test_template_in_the_path_of_a_role_that_exists_is_taken_literally_from_the_
     params = airflow.account(role=ROLE, batch_size=20, max_rejected_ratio=1)
     # A run id is part of the folders of its exports, and so of the XComs of its replay. Airflow's own ids cannot hold a
     # template.
+    # Both are one deployment, although each has its own Variables.
+    airflow.runs.env["AIRFLOW_VAR_TENABLE_TO_SECURITY_HUB__OWNER"] = "tests"
+    variables.values["tenable_to_security_hub__owner"] = "tests"
     Run(params=params, run_id=TEMPLATE).execute()
     sandbox.fault({"on": "vulns_export", "do": "body", "body": json.dumps({"export_uuid": TEMPLATE})})
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.run import owner
 from airflow_provider_tenable.run.replay import plan_replay
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import names, write_json
@@ -23,6 +24,9 @@ COUNTS = {"skipped": {}, "skipped_accounts": [], "parked": 0, "from_pool": False
 @pytest.fixture
 def base(tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", f"file://{tmp_path}")
+    variables: dict[str, str] = {}
+    monkeypatch.setattr(owner, "read_variable", variables.get)
+    monkeypatch.setattr(owner, "write_variable", variables.__setitem__)
     return f"file://{tmp_path}"
 
 
