@@ -1,12 +1,12 @@
 """Maps a Tenable record and its resource to an ASFF finding: the JSON line that Security Hub receives.
 
 Pure and deterministic: the same record gives the same bytes. Workflow, Note, UserDefinedFields and VerificationState
-are never sent, because they belong to the customer. Severity and Types go into FindingProviderFields, so that a
-customer's own changes to them stay.
+are never sent, because they belong to the customer. Severity and Types are sent in FindingProviderFields, so that a
+customer's own changes to them are preserved.
 
-The line is joined from pieces that are encoded once and reused: those of the plugin, of the resource, and what repeats
-among records. Nothing else writes findings. The tests hold a second, independent statement of the mapping
-(``tests/unit/asff/oracle.py``) and compare the two byte for byte.
+The line is joined from pieces that are encoded once and reused: pieces of the plugin, of the resource, and of values
+that repeat among records. Nothing else writes findings. The tests contain a second, independent implementation of the
+mapping (``tests/unit/asff/oracle.py``) and compare the two byte for byte.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ _FINDING_ID = _PRODUCT_FIELDS + product_fields.key("finding_id")
 _OUTPUT = b"," + product_fields.key("output")
 #: JSON around an id in its first and last piece.
 _AROUND_ID = len(ID_OPENING) + len(ID_CLOSING)
-#: The two pieces of an id are this short unless a record is hostile; no plugin id makes such an id too long.
+#: Unless a record is hostile, the two pieces of an id are shorter than this, and no plugin id makes the id too long.
 _SHORT_ID = 400
 
 
 class MappingOptions(Struct, frozen=True):
-    """What the user can choose about the mapping.
+    """The user's options for the mapping.
 
     :ivar accepted_risks: ``archive`` or ``import``.
     :ivar id_scheme: ``port`` or ``tvm2aws``.
-    :ivar plugin_output: whether findings have an excerpt of the plugin's output (never that of plugins that print
+    :ivar plugin_output: whether findings have an excerpt of the plugin's output (never for plugins that print
         credentials).
-    :ivar latest: Tenable's clock, or somewhat later; times after it are ignored. None where it is not known.
+    :ivar latest: Tenable's clock, or somewhat later; times after it are ignored. None: unknown.
     """
 
     accepted_risks: str = "archive"
@@ -79,8 +79,8 @@ def finding_json(
 ) -> bytes:
     """Map a record to the JSON of its finding, without newlines.
 
-    :param severity: the result of :func:`severity_id_of`, where the caller has it.
-    :raises UnmappableError: with the reason in words.
+    :param severity: the result of :func:`severity_id_of`, if the caller already has it.
+    :raises UnmappableError: the record cannot be mapped; the message contains the reason.
     """
     if severity is None:
         severity = severity_id_of(record)
@@ -107,7 +107,7 @@ def finding_json(
         _check_id(len(id_head) + len(plugin.id_text) + len(id_tail) - _AROUND_ID)
     label = (severity, record.severity, resource.criticality, plugin.types)
 
-    # Nearly all records have one of three states, and a severity that nobody modified.
+    # Nearly all records have one of three states, and an unmodified severity.
     if record.state in _PLAIN_STATES and record.severity_modification_type in _UNMODIFIED and not record.recast_reason:
         archived, modified = record.state == "FIXED", b""
     else:
@@ -120,14 +120,13 @@ def finding_json(
     output_key, output = (_OUTPUT, _encode(excerpt)) if excerpt else (b"", b"")
     of_plugin, of_resource = plugin.encoded_product_fields, resource.encoded_product_fields
     own_id = record.finding_id
-    # A UUID needs no cleaning: it is short and printable, and has no blanks. This spares a call for nearly every
-    # record.
+    # A UUID needs no cleaning: it is short, printable and without blanks. This saves a call for nearly every record.
     if not own_id or len(own_id) > LONGEST_TEXT or not own_id.isprintable() or " " in own_id:
         own_id = limits.text(own_id, limits.PRODUCT_FIELD_VALUE)
     if own_id:
         opening, first = _FINDING_ID, _encode(own_id)
     else:
-        # Every entry begins with a comma, which the first one of the object must not have.
+        # Every entry begins with a comma, except the first entry of the object.
         opening, first = _PRODUCT_FIELDS, b"".join((location, of_plugin, of_resource, modified, output_key, output))[1:]
         location = of_plugin = of_resource = modified = output_key = output = b""
     found = (
@@ -178,8 +177,8 @@ def _check_id(length: int) -> None:
 
 @lru_cache(maxsize=1024)
 def _encoded_arn(product_arn: str) -> bytes:
-    """The product's ARN, with whose product it is where Security Hub CSPM would not know: the default product is
-    everybody's, and only findings of it may name company and product (ASFF: ``CompanyName``, ``ProductName``).
+    """The product's ARN, followed by company and product for the default product: any integration can use it, and only
+    its findings may name company and product (ASFF: ``CompanyName``, ``ProductName``).
     """
     named = (
         b',"CompanyName":"Tenable","ProductName":"Vulnerability Management"'

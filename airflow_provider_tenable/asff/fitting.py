@@ -1,8 +1,8 @@
-"""Cuts a finding that is larger than Security Hub accepts (240 KB).
+"""Reduces a finding that is larger than Security Hub accepts (240 KB).
 
-Only ``Vulnerabilities`` can be that large: the other fields have limits of their own. What is worth least is given up
+Only ``Vulnerabilities`` can be that large: the other fields have their own limits. The least valuable parts are removed
 first: the packages of later CVEs, then their scores, which repeat those of the first one, then the packages of the
-first CVE, and CVE ids last.
+first CVE, and finally CVE ids.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow_provider_tenable.asff.packages import decode_software, packages_of
 from airflow_provider_tenable.asff.plugin import PluginParts
 from airflow_provider_tenable.asff.vulnerabilities import EntryPieces, vulnerabilities_json
 
-#: The keys around a finding's resources, as they stand in its line.
+#: The keys around a finding's resources in its line.
 RESOURCES = b'},"Resources":'
 VULNERABILITIES = b',"Vulnerabilities":'
 #: Bytes left free for the key of ``Vulnerabilities``, its brackets, and ``cve_kept``.
@@ -22,9 +22,10 @@ _SPARE = 100
 
 
 def cut_to_fit(line: bytes, found: msgspec.Raw | None, plugin: PluginParts, software: msgspec.Raw) -> bytes:
-    """A finding with as much of its ``Vulnerabilities`` as fits. It may still be too large, if its other fields are.
+    """A finding with as much of its ``Vulnerabilities`` as fits. It may still be too large, because of its other
+    fields.
 
-    ``cve_kept`` in ``ProductFields`` says how many CVEs are left, where some are and some are not.
+    If some CVEs had to be removed, ``cve_kept`` in ``ProductFields`` contains the number of the remaining ones.
 
     :param found: the JSON of its ``Vulnerabilities``.
     :param software: ``software_vulns`` of the record, undecoded.
@@ -33,7 +34,7 @@ def cut_to_fit(line: bytes, found: msgspec.Raw | None, plugin: PluginParts, soft
     entries = plugin.cve_entries.pieces(packages_of(decode_software(bytes(software))))
     fitting = _most_worth(entries, limits.FINDING_BYTES - len(bare) - 1 - _SPARE)
     if 0 < len(fitting) < len(entries):
-        # Texts hold no such key: their quotes are escaped.
+        # Strings cannot contain this key, because their quotes are escaped.
         before, after = bare.split(RESOURCES, 1)
         bare = before + _cut_product_fields(len(fitting)) + RESOURCES + after
     fitted = vulnerabilities_json(fitting)
@@ -41,7 +42,7 @@ def cut_to_fit(line: bytes, found: msgspec.Raw | None, plugin: PluginParts, soft
 
 
 def _most_worth(entries: list[EntryPieces], room: int) -> list[tuple[bytes, ...]]:
-    """The pieces of entries that fit into a number of bytes, from those that are worth most."""
+    """The most valuable pieces of the entries that fit into ``room`` bytes."""
     first, later = range(min(1, len(entries))), range(1, len(entries))
     opening, details, packages = range(3)
     worth = (

@@ -21,42 +21,42 @@ def _quoted_short(value: str) -> str:
 
 
 def port_of(port: int | str | None) -> str:
-    """The port as it stands in an id; ``0`` where there is none."""
+    """The port in an id; ``0`` if it is missing."""
     value = str(port).strip() if port is not None else ""
     return _quoted(value) or "0"
 
 
 def protocol_of(protocol: str | None) -> str:
-    """The protocol as it stands in an id: lower case; ``none`` where there is none."""
+    """The protocol in an id: in lower case; ``none`` if it is missing."""
     return _quoted((protocol or "").strip().lower()) or "none"
 
 
 def id_head(scheme: str, *, region: str, account: str, resource: str) -> str:
-    """The beginning of an id: what is affected. The same for all findings of a resource."""
+    """The beginning of an id: the affected resource. It is the same for all findings of a resource."""
     return f"{region}/{_quoted(resource)}/" if scheme == TVM2AWS else f"{region}/{account}/{_quoted(resource)}/"
 
 
 def id_tail(scheme: str, *, protocol: str | None, port: int | str | None) -> str:
-    """The end of an id, after the plugin: where on the resource it was found."""
+    """The end of an id, after the plugin: the location on the resource."""
     return "" if scheme == TVM2AWS else f"/{protocol_of(protocol)}/{port_of(port)}"
 
 
 def too_long(length: int) -> str:
-    """Why a record with such an id becomes no finding."""
+    """The reason why a record with such an id cannot be mapped."""
     return f"its id would have {length} characters; the limit is {limits.ID}"
 
 
 def finding_id(
     scheme: str, *, region: str, account: str, resource: str, plugin: int, protocol: str | None, port: int | str | None
 ) -> str:
-    """The id of a finding: the same for the same vulnerability in every run, and for nothing else.
+    """The id of a finding: always the same for a vulnerability, and never shared by two.
 
     ``port``: ``{region}/{account}/{resource}/{plugin}/{protocol}/{port}``; ``tvm2aws``:
     ``{region}/{instance}/{plugin}``.
-    Slashes inside a part are escaped, so that two different tuples never give one id. Findings are written from the
-    same two pieces, which are ASCII and need no escaping in JSON.
+    Slashes inside a part are escaped, so that two different tuples never give the same id. Findings are written from
+    the same two pieces, which are ASCII and need no escaping in JSON.
 
-    :raises ValueError: the id is longer than Security Hub takes.
+    :raises ValueError: the id is longer than Security Hub accepts.
     """
     head, tail = (
         id_head(scheme, region=region, account=account, resource=resource),

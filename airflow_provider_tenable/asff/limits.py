@@ -1,9 +1,9 @@
-"""The limits of the AWS Security Finding Format that a finding is cut to.
+"""The limits of the AWS Security Finding Format, and how text is truncated to them.
 
-Numbers from the Security Hub user guide (attributes of the finding format, May 2022: the last public text with a length
-for each field), the service model, and the service's own public error messages. Sizes are UTF-8 bytes. Lengths are
-UTF-16 code units: AWS does not say what it counts as a character, and a text never has more code points than UTF-16
-units.
+The numbers come from the Security Hub user guide (attributes of the finding format, May 2022: the last public text with
+a length for each field), the service model, and the service's own public error messages. Sizes are in UTF-8 bytes.
+Lengths are in UTF-16 code units: AWS does not document what it counts as a character, and a text never has more code
+points than UTF-16 code units.
 """
 
 from __future__ import annotations
@@ -34,18 +34,17 @@ VULNERABILITY_ID = 32
 VENDOR_SEVERITY = 32
 URL = 2048
 
-#: No maximum is published for these; ours keep a finding small enough to be read, and to be sent.
+#: AWS does not publish a maximum for these; ours keep findings readable, and small enough to be sent.
 REFERENCE_URLS = 20
 PACKAGES = 20
 PACKAGE_TEXT = 512
 
-#: The largest finding (service model: 240 KB), and the largest call (partner guide: 6 MB) with room for what surrounds
-#: the findings.
+#: The largest finding (service model: 240 KB).
 FINDING_BYTES = 240_000
 
 ELLIPSIS = "\u2026"
 
-# Control characters other than tab and newline help nobody in a console, and NUL is refused by many a store behind it.
+# Control characters other than tab and newline are useless in a console, and many databases reject NUL.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # The same of ASCII, found three times as fast.
 _ASCII_CONTROLS = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
@@ -53,25 +52,23 @@ _CONTROL = dict.fromkeys((*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)))
 
 
 def length(value: str) -> int:
-    """The length of a text in UTF-16 code units: characters beyond the Basic Multilingual Plane, such as emoji, count
-    twice.
-    """
+    """The length in UTF-16 code units: characters outside the Basic Multilingual Plane, such as emoji, count twice."""
     return len(value) if value.isascii() else len(value.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def text(value: str | None, limit: int) -> str | None:
-    """A text that fits: without control characters, cut to ``limit`` with an ellipsis; None if only blanks are left."""
+    """Text without control characters, truncated to ``limit`` with an ellipsis; None if only blanks remain."""
     if not value:
         return None
-    # Nearly every text takes this path: it fits, and is printable except for line ends. Blanks other than the space are
-    # not printable.
+    # The usual path: the text fits, and is printable except for line ends. Blanks other than the space are not
+    # printable.
     if (
         len(value) <= limit
         and (value.isascii() or length(value) <= limit)
         and (value.isprintable() or _is_clean(value))
     ):
         return value.strip() or None
-    # Output may be megabytes long: look at no more of it than is needed, unless most of that is dropped.
+    # Output may be megabytes long: process no more of it than necessary, unless most of that is dropped.
     start = value[: 4 * limit + 64]
     fitting = start.translate(_CONTROL).strip()
     value = fitting if len(fitting) > limit or len(start) == len(value) else value.translate(_CONTROL).strip()
@@ -81,8 +78,8 @@ def text(value: str | None, limit: int) -> str | None:
 
 
 def beginning(value: str, units: int) -> str:
-    """As much of a text as fits, in complete characters."""
-    # A surrogate pair that the cut halves leaves a lone surrogate, which the decoder drops.
+    """The beginning of a text that fits into ``units`` UTF-16 code units, in complete characters."""
+    # If a surrogate pair is split, the decoder drops the remaining lone surrogate.
     return (
         value[:units]
         if value.isascii()
@@ -102,7 +99,7 @@ _ENTITY = re.compile(r"&(?:#\d{1,16}|#[xX][0-9a-fA-F]{1,16}|[A-Za-z][A-Za-z0-9]{
 
 
 def prose(value: str | None, limit: int) -> str | None:
-    """As :func:`text`, with HTML entities decoded first: cutting first could cut an entity in two."""
+    """Like :func:`text`, but with HTML entities decoded first, because truncating could split an entity."""
     return text(_ENTITY.sub(_character, value) if value and "&" in value else value, limit)
 
 
@@ -115,7 +112,7 @@ _PLACEHOLDERS = frozenset({"n/a", "none"})
 
 
 def advice(value: str | None, limit: int) -> str | None:
-    """As :func:`prose`; None for the placeholders that Tenable's plugins have in place of a description or solution."""
+    """Like :func:`prose`; None for the placeholders that Tenable's plugins use instead of a description or solution."""
     found = prose(value, limit)
     return None if found and found.lower().rstrip(" .") in _PLACEHOLDERS else found
 

@@ -17,9 +17,9 @@ _WITH_RELEASE = frozenset({"rpm", "deb"})
 
 
 class Package(Struct):
-    """A package as it stands in findings.
+    """A package of a finding.
 
-    :ivar cves: the CVEs that it was found with; empty for all of the plugin's.
+    :ivar cves: the CVEs that it was found with; empty: all of the plugin's CVEs.
     :ivar encoded: its JSON.
     :ivar has_fix: whether Tenable names a fix.
     """
@@ -30,7 +30,7 @@ class Package(Struct):
 
 
 class Purl(Struct):
-    """What is read of a package URL, ``pkg:type/namespace/name@version?qualifiers``."""
+    """The parts that we need of a package URL, ``pkg:type/namespace/name@version?qualifiers``."""
 
     type: str
     version: str | None
@@ -38,18 +38,18 @@ class Purl(Struct):
 
 
 def decode_software(data: bytes) -> list[SoftwareVuln]:
-    """Read ``software_vulns`` of a record, without the items that cannot be used."""
+    """Decode ``software_vulns`` of a record, without invalid items."""
     try:
         return _decoder.decode(data) or []
     except (msgspec.DecodeError, UnicodeDecodeError):
         return salvage_items(data, SoftwareVuln)
     except RecursionError:
-        # Nested deeper than anything of Tenable's: the finding goes without its packages.
+        # Nested deeper than any real record: the finding is sent without its packages.
         return []
 
 
 def packages_of(software: list[SoftwareVuln]) -> list[Package]:
-    """The packages in their order, without those of which nothing is known."""
+    """The packages in their order, without empty ones."""
     return [package for item in software if (package := _package(item))]
 
 
@@ -75,11 +75,11 @@ def _fixed_in(fix_type: str | None, value: str) -> str | None:
 
 
 def _managed(item: SoftwareVuln) -> dict[str, str | None]:
-    """What a package manager reports about a package. ASFF's fields describe the installed one, so its own purl comes
-    first.
+    """The facts of a package manager about a package. ASFF's fields describe the installed package, so its own purl is
+    preferred.
 
-    The purl of a fix often has the qualifiers that the package's own lacks. A release changes with the fix, so that of
-    the installed version counts, never the fix's.
+    The purl of a fix often has qualifiers that the package's own purl lacks. The release changes with a fix, so it is
+    always taken from the installed version.
     """
     fix_type, fix = next(
         ((fix.fix_type, purl) for fix in item.fixes or [] if (purl := parse_purl(fix.value))), (None, None)
@@ -108,14 +108,14 @@ def _doubt(item: SoftwareVuln) -> str:
 
 
 def parse_purl(value: str | None) -> Purl | None:
-    """Read a package URL; None where it is not one."""
+    """Parse a package URL; None if it is not one."""
     if not value or not value.startswith("pkg:"):
         return None
     path, _, query = value.partition("#")[0].partition("?")
     kind, _, rest = path.removeprefix("pkg:").lstrip("/").partition("/")
     _, at, version = rest.rpartition("@")
     qualifiers = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair)
-    # A slash is escaped in a version: what follows the @ of a namespace such as @scope/name is not one.
+    # Slashes are escaped in a version, so the text after the @ of a namespace such as @scope/name is not a version.
     return Purl(
         kind,
         unquote(version) if at and "/" not in version else None,

@@ -1,7 +1,7 @@
-"""Whose output may stand in a finding, and how it is taken out of what is staged.
+"""Decides whose output may appear in a finding, and removes output from staged records.
 
-A plugin's output is free text. Some plugins print the credentials that they found. Their output never stands in a
-finding, whatever the user chose.
+A plugin's output is free text. Some plugins print the credentials that they found. Their output never appears in a
+finding, whatever the user's option.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ CREDENTIAL_FAMILIES = {
     "data leakage": "passwords, card numbers and other confidential data seen on the network",
 }
 
-#: How the API, or somebody who rewrites it, says no to a question of yes or no.
+#: How the API, or a system that rewrites its responses, writes a boolean false.
 _NO = frozenset({"", "0", "false", "no"})
 _OUTPUT_FIELD = f"{PREFIX}output"
 _FAMILY_FIELD = f"{PREFIX}plugin_family"
-# The key with a text behind it, which may be cut off.
+# The key followed by a string, which may be truncated.
 _OUTPUT = re.compile(rb'"output"\s*:\s*"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def shows_output(plugin: Plugin) -> bool:
-    """Whether a plugin's output may stand in a finding: not if it checks for default accounts or prints credentials."""
+    """Whether a plugin's output may appear in a finding: not if it checks for default accounts or credentials."""
     checks = plugin.checks_for_default_account
     if checks is not None and str(checks).strip().lower() not in _NO:
         return False
@@ -51,7 +51,7 @@ def _is_credential_family(family: str | None) -> bool:
 
 
 def without_output(record: bytes) -> bytes:
-    """A record that cannot be read as one, without its output: nobody can say which plugin it belongs to."""
+    """An unreadable record without its output, because its plugin is unknown."""
     try:
         value = msgspec.json.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -62,7 +62,7 @@ def without_output(record: bytes) -> bytes:
 
 
 def finding_without_output(finding: dict[str, Any], *, excerpt: bool) -> dict[str, Any]:
-    """A finding as it may be sent today: one on record may be older than the choice, or than the list above.
+    """A recorded finding as it may be sent now: it may be older than the user's current option, or than the list above.
 
     :param excerpt: whether findings may have an excerpt of the output at all.
     """

@@ -25,13 +25,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 def _times(latest: datetime | None, *moments: str | int | None) -> bytes:
-    """The four times of a finding, empty where none can be read.
+    """The four times of a finding; empty if none can be read.
 
-    A scanner's clock may be ahead. Security Hub ignores every update that is not newer than what it holds, so a time in
-    the future would freeze the finding, its fix included. The index time comes from Tenable's own clock, and no other
-    event of the record can be later: a later time counts as the index time.
+    A scanner's clock may be ahead. Security Hub ignores updates that are not newer, so a time in the future would
+    freeze the finding, including its fix. The index time comes from Tenable's own clock, and no other event of the
+    record can be later: a later time is replaced by the index time.
 
-    :param latest: Tenable's clock. Times after it are ignored, so that a nonsensical index time does no harm.
+    :param latest: Tenable's clock. Times after it are ignored, so that an implausible index time does no harm.
     :param moments: first_found, last_found, last_fixed, resurfaced_date, indexed, indexed_at.
     """
     stamps = [stamp if stamp and (latest is None or stamp[0] <= latest) else None for stamp in map(_stamp, moments)]
@@ -60,7 +60,7 @@ def _location(
     service: str | None,
     source: str | None,
 ) -> tuple[bytes, bytes]:
-    """Where on the resource: the end of the id, and the entries of ``ProductFields`` that say so."""
+    """The location on the resource: the end of the id, and its entries of ``ProductFields``."""
     id_tail = identity.id_tail(scheme, protocol=protocol, port=port).encode() + ID_CLOSING
     return id_tail, _location_product_fields(state, port, protocol, service, source)
 
@@ -95,7 +95,7 @@ def is_archived(record: Vulnerability, accepted_risks: str) -> bool:
 
 
 def modification_product_fields(record: Vulnerability) -> bytes:
-    """The entries of ``ProductFields`` that say how a user of Tenable modified the severity, and why."""
+    """The entries of ``ProductFields`` about a modified severity: how a user of Tenable modified it, and why."""
     modification = _modification(record)
     default = record.severity_default_id if modification else None
     return product_fields.piece(
@@ -108,6 +108,6 @@ def modification_product_fields(record: Vulnerability) -> bytes:
 
 
 def _modification(record: Vulnerability) -> str:
-    """RECASTED or ACCEPTED; empty where nobody modified the severity."""
+    """RECASTED or ACCEPTED; empty if the severity was not modified."""
     kind = (record.severity_modification_type or "").strip().upper()
     return "" if kind == "NONE" else kind

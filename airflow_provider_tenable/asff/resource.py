@@ -1,4 +1,4 @@
-"""ASFF resources from Tenable's assets: what a finding is about, and whose it is."""
+"""ASFF resources from Tenable's assets: the affected resource of a finding, and its account."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from airflow_provider_tenable.asff.identity import ID_SCHEMES, id_head
 from airflow_provider_tenable.aws import ASFF_PARTITIONS, instance_arn, partition_of, region_of
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 
-# IPv4 as it is mostly written, which is how it is written back: ipaddress takes twenty times as long to say so.
+# IPv4 in its usual form, which needs no rewriting: ipaddress takes twenty times as long to confirm that.
 _OCTET = r"(?:0|[1-9]\d?|1\d\d|2[0-4]\d|25[0-5])"
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 
-# The characters of AWS tags (letters and digits of any script), without the prefix that AWS keeps for itself.
+# The characters of AWS tags (letters and digits of any script), without the prefix reserved by AWS.
 _TAG_KEY = re.compile(r"(?!aws:)[\w .:/=+@-]+", re.IGNORECASE)
 
 #: How the line of a finding begins, up to its id.
@@ -26,14 +26,14 @@ ID_OPENING = b'{"SchemaVersion":"2018-10-08","Id":"'
 
 
 class Resource(Struct):
-    """A resource ready to be put into findings.
+    """A resource prepared for its findings.
 
-    :ivar resource: what stands for the resource in a finding's id: the instance, else Tenable's asset id.
+    :ivar resource: the resource in a finding's id: the instance, otherwise Tenable's asset id.
     :ivar encoded: the JSON of ``Resources``.
     :ivar product_fields: entries of ``ProductFields`` that come from the asset.
     :ivar criticality: 0 to 100, or None.
 
-    The further ones are bytes of its findings' lines; ``id_heads`` by the scheme of ids.
+    The remaining fields are encoded pieces of its findings' lines; ``id_heads`` by id scheme.
     """
 
     account: str
@@ -66,7 +66,7 @@ def ec2_resource(row: AssetRow) -> Resource:
     assert instance
     ipv4, ipv6 = _addresses(row)
     details = {
-        # Half an instance type would be another type: one that does not fit is left out here, and is in ProductFields.
+        # A truncated instance type would be a different type, so one that does not fit appears only in ProductFields.
         "Type": _whole(row.instance_type, limits.EC2_TYPE),
         "ImageId": _whole(row.image_id, limits.EC2_IMAGE_ID),
         "IpV4Addresses": ipv4[: limits.EC2_ADDRESSES],
@@ -88,9 +88,7 @@ def ec2_resource(row: AssetRow) -> Resource:
 
 
 def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
-    """A resource of type ``Other`` for an asset that is no EC2 instance, under a destination's account and hub
-    Region.
-    """
+    """A resource of type ``Other`` for an asset that is not an EC2 instance, in a destination's account and Region."""
     ipv4, ipv6 = _addresses(row)
     facts = {
         "Name": row.name,
@@ -113,7 +111,7 @@ def _encode(resource: dict[str, Any]) -> msgspec.Raw:
 
 
 def _whole(value: str | None, limit: int) -> str | None:
-    """An identifier as it is, None where it does not fit: a part of it would name something else."""
+    """An identifier, or None if it does not fit: a part of it would identify something else."""
     value = limits.text(value, 10 * limit)
     return value if value and limits.length(value) <= limit else None
 
@@ -126,10 +124,10 @@ def _addresses(row: AssetRow) -> tuple[list[str], list[str]]:
             ipv4.append(text)
             continue
         try:
-            # The zone of a link-local address (fe80::1%eth0) means something on the host only.
+            # The zone of a link-local address (fe80::1%eth0) is only meaningful on the host.
             address = ipaddress.ip_address(text.partition("%")[0])
         except ValueError:
-            # Tenable also lists prefixes (2001:DB8::/32), which are no addresses.
+            # Tenable also lists prefixes (2001:DB8::/32), which are not addresses.
             continue
         (ipv4 if address.version == 4 else ipv6).append(str(address))
     return list(dict.fromkeys(ipv4)), list(dict.fromkeys(ipv6))
@@ -145,7 +143,7 @@ def _tags(row: AssetRow) -> dict[str, dict[str, str]]:
 
 
 def _is_tag_key(key: str) -> bool:
-    """Whether AWS is sure to accept a tag's key. One that it refuses would cost the finding."""
+    """Whether AWS certainly accepts a tag's key. An invalid key would make it reject the finding."""
     return bool(key.strip()) and limits.length(key) <= limits.RESOURCE_TAG_KEY and _TAG_KEY.fullmatch(key) is not None
 
 

@@ -17,20 +17,20 @@ from airflow_provider_tenable.tenable_vm.records import Plugin, Vector
 if TYPE_CHECKING:
     from airflow_provider_tenable.asff.plugin import PluginParts
 
-#: Bytes of encoded ``Vulnerabilities`` with packages that are kept for reuse.
+#: Maximum bytes of encoded ``Vulnerabilities`` with packages that are cached.
 PACKAGES_BYTES = 16_000_000
 
-#: An entry in three pieces of JSON, up to its closing brace: its id; its scores, addresses and vendor; its packages.
+#: An entry in three pieces of JSON, up to its closing brace: its id; its scores, URLs and vendor; its packages.
 EntryPieces = tuple[bytes, bytes, bytes]
 _SEPARATORS = re.compile(r"[\s,;]+")
 
 
 class CveEntries(Struct):
-    """The entries of a plugin's CVEs. All share their details, but only the first has the addresses.
+    """The entries of a plugin's CVEs. All have the same details, but only the first has the URLs.
 
-    :ivar openings: by CVE, the JSON of its id, from the opening brace on.
-    :ivar first: the details of the first entry, as the plugin has them, and with a fix that only the record names.
-    :ivar later: the same of the other entries.
+    :ivar openings: for each CVE, the JSON of its id, including the opening brace.
+    :ivar first: the details of the first entry, from the plugin, and with a fix that only the record names.
+    :ivar later: the same for the other entries.
     """
 
     openings: dict[str, bytes]
@@ -38,7 +38,7 @@ class CveEntries(Struct):
     later: tuple[bytes, bytes]
 
     def pieces(self, packages: list[Package]) -> list[EntryPieces]:
-        """The entries with the packages of a record: each CVE has those that it was found in."""
+        """The entries with the packages of a record: each CVE with the packages in which it was found."""
         entries: list[EntryPieces] = []
         for cve, opening in self.openings.items():
             # A package that names no CVE belongs to all of the plugin's.
@@ -52,7 +52,7 @@ class CveEntries(Struct):
 def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
     """The entries of a plugin's CVEs.
 
-    :param urls: the plugin's addresses.
+    :param urls: the plugin's URLs.
     :param page: the plugin's page.
     """
     texts = [plugin.cve] if isinstance(plugin.cve, str) else plugin.cve or []
@@ -103,13 +103,13 @@ def _cvss(plugin: Plugin) -> list[dict[str, Any]]:
 
 
 def _raw(vector: Vector | str | None) -> str | None:
-    """A vector's text, without the prefix that only Tenable writes."""
+    """A vector's text, without Tenable's own prefix."""
     raw = vector.raw if isinstance(vector, Vector) else vector
     return limits.text(raw.strip().removeprefix("CVSS2#") if raw else None, limits.PRODUCT_FIELD_VALUE)
 
 
 def _vendor(plugin: Plugin, page: str) -> dict[str, str]:
-    """ASFF's vendor is who issued the vulnerability report."""
+    """The vendor in ASFF: the issuer of the vulnerability report."""
     created, updated = times.parse(plugin.publication_date), times.parse(plugin.modification_date)
     severity = limits.text(plugin.risk_factor, limits.VENDOR_SEVERITY)
     return {
@@ -122,7 +122,7 @@ def _vendor(plugin: Plugin, page: str) -> dict[str, str]:
 
 
 def _epss(percentage: float | None) -> float | None:
-    """Tenable's percentage as the probability that EPSS is."""
+    """Tenable's percentage as a probability, which EPSS is."""
     return round(percentage / 100, 7) if percentage is not None and 0 <= percentage <= 100 else None
 
 
@@ -131,7 +131,7 @@ def _yes_no(value: bool | None) -> str | None:
 
 
 def vulnerabilities_json(entries: Sequence[tuple[bytes, ...]]) -> msgspec.Raw | None:
-    """``Vulnerabilities`` of its entries, given in pieces up to the closing brace; None where there is no entry."""
+    """The JSON of ``Vulnerabilities`` from entries given in pieces up to the closing brace; None without entries."""
     return msgspec.Raw(b"[%b}]" % b"},".join(map(b"".join, entries))) if entries else None
 
 
@@ -140,13 +140,13 @@ def with_packages(parts: PluginParts, software: msgspec.Raw) -> msgspec.Raw | No
 
     :param software: ``software_vulns`` of the record, undecoded.
     """
-    # Hosts have the same package again and again.
+    # The same packages occur on many hosts.
     return _memo.get(parts, bytes(software)) if parts.cve_entries.openings else None
 
 
 class _PackagesMemo:
-    """What was built with packages, some MB of it: a tenant may have as many paths and versions of a package as
-    hosts.
+    """A bounded cache of ``Vulnerabilities`` with packages: a tenant may have as many paths and versions of a package
+    as hosts.
     """
 
     def __init__(self) -> None:

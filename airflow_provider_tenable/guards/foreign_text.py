@@ -1,21 +1,21 @@
-"""Makes text from outside safe to quote in a log line or an error: one line, bounded, without characters that act.
+"""Makes text from outside safe to quote in a log line or an error: one bounded line without control characters.
 
-Answers of Tenable, AWS and whatever stands between, fields of records, codes, ids and file names are written by others.
-A line break in them would begin a log line of its own, an escape sequence would steer a terminal, and a bidirectional
-override would reorder what a person reads (Unicode TR 36, section 3.2; CWE-117).
+Responses of Tenable, AWS and systems in between, fields of records, codes, ids and file names are untrusted. A line
+break in them would forge a log line, an escape sequence would control a terminal, and a bidirectional override would
+reorder what a person reads (Unicode TR 36, section 3.2; CWE-117).
 """
 
 from __future__ import annotations
 
 from airflow_provider_tenable.guards.redaction import scrub
 
-#: Characters that are quoted of one text, if the caller asks for no other number.
+#: Default of the maximum number of characters that are quoted.
 LONGEST = 300
-#: The most of a code of an error that is kept: it becomes a key of the ledger, and the tag of a metric.
+#: Maximum for an error code: it becomes a key of the ledger, and the tag of a metric.
 LONGEST_CODE = 100
-#: The most of AWS's messages that is quoted. Those about IAM have two ARNs and an action.
+#: Maximum for a message of AWS. Those about IAM contain two ARNs and an action.
 LONGEST_MESSAGE = 1_000
-#: The most of a finding's id (ASFF allows as many), or of a run's, with the DAG's before it.
+#: Maximum for a finding's id (the limit of ASFF), or for a run id with its DAG id.
 LONGEST_ID = 512
 
 _ELLIPSIS = "\u2026"
@@ -24,23 +24,23 @@ _ELLIPSIS = "\u2026"
 def safe(value: object, limit: int = LONGEST) -> str:
     r"""Quote text from outside.
 
-    Runs of white space, line breaks of every kind included, become one space. Whatever else cannot be printed (control
-    characters, escape sequences, bidirectional overrides, zero-width and unassigned characters, lone surrogates) is
-    shown as an escape such as ``\x1b`` or ``\u202e``. Known secrets are masked
+    Runs of white space, including all kinds of line breaks, become one space. Everything else that cannot be printed
+    (control characters, escape sequences, bidirectional overrides, zero-width and unassigned characters, lone
+    surrogates) is shown as an escape such as ``\x1b`` or ``\u202e``. Known secrets are masked
     (:mod:`airflow_provider_tenable.guards.redaction`).
 
-    :param value: a text, bytes (read as UTF-8), or anything else, of which ``str()`` is quoted.
-    :param limit: the most characters that are returned; a longer text ends with an ellipsis.
-    :return: a text for which ``str.isprintable()`` holds.
+    :param value: a string, bytes (decoded as UTF-8), or anything else, of which ``str()`` is quoted.
+    :param limit: the maximum number of characters; a longer text ends with an ellipsis.
+    :return: a string for which ``str.isprintable()`` is true.
     """
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    # A body may have megabytes: no more of it is looked at than white space can be expected to take away.
+    # A body may have megabytes: process only as much as the removal of white space may require.
     line = visible(" ".join(scrub(text[: 8 * limit + 64]).split()))
     return line if len(line) <= limit else line[: limit - 1].rstrip() + _ELLIPSIS
 
 
 def quoted(value: object, limit: int = LONGEST) -> str:
-    """Quote a value from outside as ``repr()`` shows it: a text in quotation marks, a param of any type.
+    """Quote a value of any type from outside in the form of ``repr()``.
 
     :param limit: as for :func:`safe`.
     """

@@ -1,7 +1,7 @@
-"""Names of roles, connections, accounts and Regions: what each may consist of.
+"""Checks of the names of roles, connections, accounts and Regions.
 
-Params, staged files and XComs come from outside. They are checked where they are read, and again before one of these
-names becomes part of an ARN, a path or a connection look-up.
+Params, staged files and XComs are untrusted. They are checked when they are read, and again before a name becomes part
+of an ARN, a path or a connection look-up.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ def is_part_name(value: object) -> bool:
 def invalid_target(
     *, account: object, region: object, aws_conn_id: object, role_name: object, external_id: object = None
 ) -> str | None:
-    """Which of these cannot be what it stands for, in words; None where all are valid. Connection, role and external id
-    may be None.
-    """
+    """The first invalid value, in words; None if all are valid. Connection, role and external id may be None."""
     if not isinstance(account, str) or not ACCOUNT.fullmatch(account):
         return f"{shown(account)} is not an AWS account id"
     if not isinstance(region, str) or not REGION.fullmatch(region):
@@ -72,5 +70,5 @@ def invalid_target(
 
 
 def shown(value: object) -> str:
-    """A value from outside for a message: quoted, and cut in the middle where it is long."""
+    """A value from outside for a message: quoted, and shortened in the middle if it is long."""
     return safe(_repr.repr(value))

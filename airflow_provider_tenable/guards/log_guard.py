@@ -1,9 +1,9 @@
-"""Covers the logs of the libraries that see the API keys, and of this package, wherever their records end.
+"""Masks secrets in the logs of this package and of the libraries that see the API keys, whatever handles the records.
 
-pyTenable logs every refused request at ERROR with the body of the answer, and every request at DEBUG; requests, urllib3
-and botocore log what a server sent. Their loggers are made as they go (one per error class), handlers differ between
-worker, triggerer, web server and command line, and a filter of a logger does not see what its children pass on. So
-records are cleaned where they are made: by logging's record factory, which calls the one that was there before.
+pyTenable logs every rejected request at ERROR with the body of the response, and every request at DEBUG; requests,
+urllib3 and botocore log server responses. Their loggers are created dynamically (one per error class), handlers differ
+between worker, triggerer, web server and command line, and a logger's filter does not see records from its children. So
+records are cleaned when they are created: by a record factory that wraps the previous one.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""Keeps known secrets out of texts and bodies: whatever repeats one, plain or encoded, has ``***`` in its place.
+"""Keeps known secrets out of texts and bodies: every repetition, plain or encoded, is replaced with ``***``.
 
-A gateway that repeats a request in its answer repeats the API keys; AWS quotes a session token when a signature does
-not match. Names such as ``secretKey`` are no help where only the value is repeated, so secrets are looked for by their
-value.
-Airflow's own masker does the same for the logs that it writes. It is not in the way of a test button, an XCom or a
-file, and it knows the plain form only.
+A gateway that returns the request in its response repeats the API keys; AWS quotes a session token when a signature
+does not match. Names such as ``secretKey`` do not help if only the value is repeated, so secrets are found by their
+value. Airflow's own masker does the same for its logs, but it does not cover the test button, XComs or files, and it
+knows only the plain form.
 
-Secrets are remembered for as long as the process lives: a triggerer may log an answer to a request of an hour ago.
+Secrets are remembered as long as the process lives: a triggerer may log a response to a request of an hour ago.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from itertools import chain
 from urllib.parse import quote
 
 MASK = "***"
-#: A shorter text is no secret that could be found by its value: it would be masked in the middle of words (Airflow: 5).
+#: A shorter secret cannot be found by its value, because it would be masked in the middle of words (Airflow: 5).
 SHORTEST = 5
-#: In bodies, which are data, only what is too long to be a word by accident is replaced. Tenable's keys have 64
+#: In bodies, which are data, only secrets are replaced that are too long to occur by accident. Tenable's keys have 64
 #: characters.
 SHORTEST_IN_BODIES = 16
-#: A body up to this size is looked through as a text is.
+#: A body up to this size is searched like text.
 SMALL_BODY_BYTES = 32 * 1024
 
-#: So many layers of encoding are looked through: JSON in JSON in a URL.
+#: Number of encoding layers that are decoded: JSON in JSON in a URL.
 _LAYERS = 4
 #: The beginning of a secret at the end of a text counts from so many characters on: the text may have been cut off.
 _SHORTEST_BEGINNING = 12

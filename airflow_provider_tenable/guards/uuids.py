@@ -1,4 +1,4 @@
-"""Ids that Tenable tells and that become part of a URL or a file name: UUIDs and nothing else.
+"""Checks the ids from Tenable that become part of a URL or a file name: they must be UUIDs.
 
 An asset with the id ``../users`` would turn a look-up into another call of the API, made with our keys.
 """

@@ -30,16 +30,16 @@ def _decoder(record: type[_T]) -> Any:
 
 
 def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]]:
-    """Decode a chunk: the records that can be used, and (bytes, reason) of those that cannot.
+    """Decode a chunk: the usable records, and (bytes, reason) for each unusable one.
 
-    An empty body and ``null`` are no records (both are served in practice).
+    An empty body and ``null`` contain no records (both occur in practice).
 
     :raises ValueError: the chunk is not a JSON array.
     """
     if not data.strip():
         return [], []
     try:
-        # The way of nearly every chunk: all records in one go.
+        # The usual case: all records can be decoded at once.
         return _list_decoder(record).decode(data) or [], []
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
@@ -56,18 +56,19 @@ def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[by
     return records, unreadable
 
 
-#: So much of a chunk is decoded at a time.
+#: Bytes of a chunk that are decoded at a time.
 PIECE_BYTES = 300_000
-# Where one record may end and the next begin, looked for in the last bytes of a piece.
+# A possible boundary between two records, searched in the last bytes of a piece.
 _SEAM = re.compile(rb"\}\s*,\s*(?=\{)")
 _SEAM_WITHIN = 12_000
 _SEAMS_TRIED = 10
 
 
 def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[list[_T], list[tuple[bytes, str]]]]:
-    """As :func:`decode_chunk`, a piece at a time: a chunk of hundreds of MB takes no more memory than a small one.
+    """Like :func:`decode_chunk`, but a piece at a time: a chunk of hundreds of MB needs no more memory than a small
+    one.
 
-    :param blocks: the bytes of a chunk in order, some 100 KB each.
+    :param blocks: the bytes of a chunk in order, about 100 KB each.
     :raises ValueError: the chunk is not a JSON array.
     """
     pending, enough = bytearray(), PIECE_BYTES
@@ -75,12 +76,12 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
         pending += block
         if len(pending) < enough:
             continue
-        # Where no seam is found, more is read, at worst the whole chunk.
+        # If no boundary is found, more is read, in the worst case the complete chunk.
         enough = 2 * len(pending)
         for end, begin in _seams(pending):
             decoded = _closed_at(pending, end, record)
             if decoded is not None:
-                # A new one: records point into the old one.
+                # A new buffer, because the records point into the old one.
                 pending, enough = bytearray(b"[") + pending[begin:], PIECE_BYTES
                 yield decoded
                 break
@@ -88,10 +89,10 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
 
 
 def _seams(data: bytearray) -> list[tuple[int, int]]:
-    """Places near the end of an array that is cut off where one record may end and the next begin, the likeliest first.
+    """Possible record boundaries near the end of a truncated array, the most likely first.
 
-    An array that is closed at a wrong one is no JSON, so a guess is good enough here: records mostly begin with the
-    same key.
+    An array that is closed at a wrong place is not valid JSON, so a guess is sufficient here: records usually begin
+    with the same key.
     """
     opening = re.match(rb"\s*\[\s*(\{\s*\"[^\"]{1,100}\")", data)
     if not opening:
@@ -102,7 +103,7 @@ def _seams(data: bytearray) -> list[tuple[int, int]]:
 
 
 def _closed_at(data: bytearray, end: int, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]] | None:
-    """The records of an array that is closed at a place; None where it is no whole JSON array then."""
+    """The records of an array that is closed at ``end``; None if the result is not a complete JSON array."""
     after, data[end] = data[end], ord("]")
     piece = memoryview(data)[: end + 1]
     try:
@@ -128,8 +129,8 @@ _BYTE = re.compile(r"\(byte (\d+)\)$")
 
 
 def _ends_too_early(error: str, end: int) -> bool:
-    """Whether msgspec stumbles over nothing but the end: the array was closed within a record. What it says of anything
-    before that is about the record itself.
+    """Whether msgspec's error is only about the end, because the array was closed within a record. An error before that
+    is about the record itself.
     """
     found = _BYTE.search(error)
     return int(found[1]) >= end if found else error == "Input data was truncated"
@@ -148,7 +149,7 @@ def split_chunk(data: bytes) -> list[bytes]:
 
 
 def _check(item: bytes) -> None:
-    """:raises ValueError: it is no JSON that any parser reads."""
+    """:raises ValueError: no parser can read it as JSON."""
     try:
         msgspec.json.decode(item, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -164,7 +165,7 @@ def count_records(data: bytes) -> int:
     try:
         return len(msgspec.json.decode(data, type=list[msgspec.Raw] | None) or [])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # A record that only Python's own parser reads, somewhere: looked for a piece at a time.
+        # Some record can only be read by Python's own parser: find it a piece at a time.
         whole = memoryview(data)
         return count_blocks(bytes(whole[start : start + PIECE_BYTES]) for start in range(0, len(data), PIECE_BYTES))
 
@@ -174,7 +175,7 @@ class Anything(Struct):
 
 
 def count_blocks(blocks: Iterable[bytes]) -> int:
-    """As :func:`count_records`, a piece at a time.
+    """Like :func:`count_records`, but a piece at a time.
 
     :param blocks: the bytes of a chunk in order.
     :raises ValueError: the chunk is not a JSON array.
@@ -182,13 +183,13 @@ def count_blocks(blocks: Iterable[bytes]) -> int:
     return sum(len(records) + len(unreadable) for records, unreadable in decode_blocks(blocks, Anything))
 
 
-# A string as a whole, what separates and nests, or a string that does not end.
+# A complete string, a bracket or separator, or the start of an unterminated string.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
 
 
 def _split_at_brackets(data: bytes) -> list[bytes]:
-    """As :func:`split_chunk`, by nothing but strings and brackets: for a chunk with a number that is none, or something
-    nested deeper than a parser goes.
+    """Like :func:`split_chunk`, but based only on strings and brackets: for a chunk with an invalid number, or nested
+    deeper than a parser supports.
 
     :raises ValueError: the chunk is not a JSON array.
     """

@@ -1,13 +1,13 @@
-"""One finding per id and run, where Tenable has several assets for one EC2 instance.
+"""Selects one finding per id and run if Tenable has several assets for one EC2 instance.
 
-Tenable may keep two assets of one instance, such as one from an agent and one from a network scan. Their records of a
-plugin and port have the same finding id, and stand in different chunks, so in different shards. A shard therefore sets
-the findings of such instances aside. When all shards are done, one of each id is chosen: the one that the output format
-prefers (ASFF: open before fixed, then the later one), and of equals the larger bytes, so that neither shards nor their
-order matter. The others are counted as ``duplicate_asset``.
+Tenable may have two assets of one instance, such as one from an agent and one from a network scan. Their records of a
+plugin and port have the same finding id, but are in different chunks and therefore in different shards. So each shard
+sets aside the findings of such instances. When all shards are done, one finding per id is selected: the one that the
+output format prefers (ASFF: open before fixed, then the later one), and among equals the one with the larger bytes, so
+that neither the shards nor their order matter. The others are counted as ``duplicate_asset``.
 
-What is set aside is compared on disk: memory grows with the number of instances that have several assets, not with the
-findings.
+The findings that were set aside are compared on disk: memory grows with the number of instances that have several
+assets, not with the number of findings.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from airflow_provider_tenable.transform.output import FindingsWriter, Via
 if TYPE_CHECKING:
     from airflow_provider_tenable.assets.table import AssetTable
 
-#: Why a record of such an asset becomes no finding.
+#: The reason for the findings that are not selected.
 DUPLICATE = "duplicate_asset"
 
 
 class Contested(Struct):
-    """A finding that is set aside, where it goes, and its precedence among those of its id."""
+    """A finding that was set aside, its destination, and its precedence among findings with the same id."""
 
     account: str
     region: str
@@ -50,7 +50,7 @@ class Contested(Struct):
 
 
 def shared_instances(assets: AssetTable) -> frozenset[str]:
-    """The ids of EC2 instances that stand in more than one asset. Of the others, none is held in memory."""
+    """The ids of EC2 instances with more than one asset. All other ids are not kept in memory."""
     shared: set[str] = set()
 
     def met_again(new: bytes, old: bytes) -> bool:
@@ -70,7 +70,7 @@ def shared_instances(assets: AssetTable) -> frozenset[str]:
 def contested_line(
     account: str, region: str, via: Via, severity: str, precedence: tuple[str, str], finding: bytes
 ) -> bytes:
-    """The line of a finding that is set aside.
+    """The line of a finding that was set aside.
 
     :param via: how the hub of its account is reached.
     :param precedence: what the format says of it
@@ -84,12 +84,12 @@ def contested_line(
 
 
 def resolved(run: RunFolder, manifests: list[ShardManifest]) -> ShardManifest | None:
-    """Choose among the findings that the shards have set aside; None where there are none.
+    """Select among the findings that the shards have set aside; None if there are none.
 
-    The result is a manifest of its own, after those of the shards. It may be repeated, and by several tasks at the same
-    time: the same findings give the same files.
+    The result is a separate manifest after those of the shards. Several tasks can repeat this at the same time, because
+    the same findings give the same files.
 
-    :raises StagingError: a part is missing, damaged, or names what cannot be a place for findings.
+    :raises StagingError: a part is missing, damaged, or contains an invalid destination.
     """
     parts = sorted(name for manifest in manifests if (name := manifest.get("contested_part")))
     if not parts:

@@ -1,8 +1,9 @@
-"""From staged chunks to staged findings: join, map, route, write, and account for every record. No Airflow in here.
+"""Transforms staged chunks into staged findings: joins, maps, routes, writes, and accounts for every record. Free of
+Airflow.
 
-A task transforms one shard: every n-th part of the vulnerability export. A piece of a part is in memory at a time, and
-of the assets those that it speaks of. So memory depends on neither export's size, nor on how large Tenable makes a
-chunk.
+A task transforms one shard: every n-th part of the vulnerability export. Only a piece of a part is in memory at a time,
+together with the assets of its records. So memory depends neither on the size of the exports nor on that of Tenable's
+chunks.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Resources that are kept as built; some 3 KB each.
+#: Maximum number of cached resources; about 3 KB each.
 _MEMO_ENTRIES = 3_000
 
-# Reasons for which a record becomes no finding, besides those of `assets.account` and `routing`.
+# Reasons why a record does not become a finding, in addition to those of `assets.account` and `routing`.
 SEVERITY = "severity_not_chosen"
 STATE = "state_not_chosen"
 OUTSIDE_WINDOW = "outside_window"
@@ -51,13 +52,13 @@ UNMAPPABLE = "unmappable_record"
 _MOST_COUNTED = 10_000
 
 
-#: What the records of an asset share: resource, destination, hub Region, product ARN, and whether other assets have its
-#: instance.
+#: What all records of an asset share: resource, destination, hub Region, product ARN, and whether other assets have the
+#: same instance.
 Target = tuple[ResourceT, Destination, str, str, bool]
 
 
 class TransformSettings(Struct, frozen=True):
-    """What a run's plan says about its transform."""
+    """The settings of a run's plan that the transform needs."""
 
     severities: tuple[str, ...]
     states: tuple[str, ...]
@@ -78,7 +79,7 @@ class Parked(Struct, omit_defaults=True):
 
 
 class Skipped(Struct, frozen=True):
-    """Why the records of an asset become no findings.
+    """Why the records of an asset do not become findings.
 
     :ivar account: the AWS account that no destination serves, where that is the reason.
     :ivar place: the account and hub Region that refuses findings, where that is the reason.
@@ -90,13 +91,13 @@ class Skipped(Struct, frozen=True):
 
 
 def _state_of(state: str) -> str:
-    """A record's state as the params name it. NEW, of older data, is open."""
+    """A record's state as the params name it. NEW, in older data, means open."""
     state = state.strip().upper()
     return "OPEN" if state == "NEW" else state
 
 
 class Transform(Generic[PluginT, ResourceT]):
-    """Transforms records and counts where each one ends.
+    """Transforms records and counts the result of each one.
 
     :param mapper: the output format.
     :param lookup: asks Tenable for one asset; None where it does not know it either.
