@@ -28,8 +28,8 @@ def test_asset_id_that_is_no_uuid_is_not_asked_for_and_its_record_is_parked(
     pipeline: Pipeline, sandbox: Sandbox
 ) -> None:
     sandbox.fault({"on": "vulns_chunk", "do": "body", "body": _records(*HOSTILE_IDS, UNKNOWN)})
-    # A budget of one: ids that are not asked for cost no look-up.
-    pipeline.succeed(env={"AIRFLOW__TENABLE__ASSET_LOOKUPS": "1"})
+    # A budget of one: ids that are not asked for cost no look-up. There is nothing else, which would fail the run.
+    pipeline.succeed(env={"AIRFLOW__TENABLE__ASSET_LOOKUPS": "1", "AIRFLOW__TENABLE__MAX_PARKED_RATIO": "1"})
     stats = sandbox.tenable("stats")
     assert stats["unknown_paths"] == []
     assert stats["calls"]["asset"] == 1

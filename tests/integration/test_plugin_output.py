@@ -48,7 +48,7 @@ def test_findings_have_an_excerpt_except_of_what_prints_credentials(
     assert not any(COMMUNITY.decode() in text for text in outputs(sandbox).values())
     # The chunks are as Tenable served them.
     assert holding(root, COMMUNITY) == {"vulnerabilities"}
-    assert holding(root, ORDINARY) == {"vulnerabilities", "findings"}
+    assert holding(root, ORDINARY) == {"vulnerabilities", "findings", "parked"}
     assert "include_plugin_output" not in read_json(run.folder.export("vulnerabilities") / "export.json")["body"]
     assert delivered(sandbox.documents()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts)
 
