@@ -23,41 +23,43 @@ PAUSE_SECONDS = 30.0
 
 class SecurityHubImportFindingsOperator(BaseOperator):
     """Import the staged findings of one account and hub Region, or of several (BatchImportFindings), at the quota's
-    rate, resuming behind their receipts.
+    rate, resuming after the last receipt.
 
-    Every finding ends as accepted or as rejected with Security Hub's code and message (in ``rejected/``). Throttling,
-    outages and time-outs are repeated for minutes; a call that is refused as a whole is halved until the culprit is
-    alone; a refused caller stops the import.
+    Every finding is accepted, or rejected with Security Hub's code and message (in ``rejected/``). Throttling, outages
+    and time-outs are retried for minutes; a call that is rejected completely is halved until the invalid finding is
+    isolated; denied access stops the import.
 
-    Of several accounts, each has its own rate, receipts and role, and a few are imported at a time. One that fails
-    keeps none of the others from being delivered; then the task fails and names all that failed.
+    Several accounts are imported a few at a time, each with its own rate, receipts and role. If one fails, the others
+    are still delivered; then the task fails and names all that failed.
 
-    An import that lasts longer than ``minutes`` writes its receipts, hands its worker slot back (it is deferred) and
-    goes on in another piece, without using up a retry. On Airflow 2 an ``execution_timeout`` counts over all pieces, on
-    Airflow 3 for each.
+    An import that takes longer than ``minutes`` writes its receipts, releases its worker slot (it is deferred) and
+    continues in another piece, without using up a retry. An ``execution_timeout`` applies to all pieces together on
+    Airflow 2, and to each piece on Airflow 3.
 
-    The result (XCom) is ``{"account", "region", "findings", "accepted", "rejected", "calls"}``; of several,
-    ``destinations`` is their number, and there is no account and Region. ``refused`` is there where the assignment
-    says that ``settle`` judges refusals: how many accounts and Regions refused their findings for good.
+    The result (XCom) is ``{"account", "region", "findings", "accepted", "rejected", "calls"}``; for several accounts it
+    contains ``destinations``, their number, instead of account and Region. If the assignment leaves the decision about
+    refusals to ``settle``, ``refused`` is the number of accounts and Regions that permanently refused their findings.
 
     .. seealso:: https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html
 
-    :param account: 12 digits: whose findings (templated). Not with ``group``.
+    :param account: the account of the findings, 12 digits (templated). Not with ``group``.
     :param region: the hub's Region (templated). Not with ``group``.
     :param group: the number of a group of accounts and Regions that ``plan_imports`` has staged.
-    :param title: what the mapped task is called; default account and Region.
-    :param assignment: one entry of what ``plan_imports`` returned, for ``.expand(assignment=...)``: group, title, batch
-        size and dry run in place of the arguments of these names. Never templated, in whatever way it is passed.
-    :param aws_conn_id: AWS connection, None for the worker's own credentials (templated).
+    :param title: the name of the mapped task; default: account and Region.
+    :param assignment: one entry of the result of ``plan_imports``, for ``.expand(assignment=...)``: group, title, batch
+        size and dry run instead of the arguments with these names. Never templated, however it is passed.
+    :param aws_conn_id: AWS connection; None for the worker's own credentials (templated).
     :param role_name: role to assume in the account with the connection's credentials (templated).
-    :param external_id: what the role's trust policy asks for; default: the connection's own, if it has one.
+    :param external_id: the external id that the role's trust policy requires; default: the connection's own, if it has
+        one.
     :param batch_size: findings per call, 1 to 100 (templated).
     :param dry_run: check the hub, but send nothing (templated).
     :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
-    :param enable_product: subscribe the account to the product where it is not. Default ``[tenable] enable_product``.
-    :param in_flight: calls at the same time, for each account and Region.
-    :param together: of a group, accounts and Regions at the same time.
-    :param minutes: how long a piece lasts; 0 for no end. Default ``[tenable] import_minutes``.
+    :param enable_product: subscribe the account to the product if it is not subscribed. Default ``[tenable]
+        enable_product``.
+    :param in_flight: concurrent calls for each account and Region.
+    :param together: concurrent accounts and Regions of a group.
+    :param minutes: the duration of a piece; 0: unlimited. Default ``[tenable] import_minutes``.
     :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
     """
 

@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 class TenableExportOperator(BaseOperator):
     """Export assets, vulnerabilities or compliance results, and stage them chunk by chunk as they become available.
 
-    A retried task goes on with the job, and the chunks, that it had. A job that breaks, expires or ends partially is
-    started again. The result (XCom) is a reference: ``{"export", "uuid", "folder", "parts", "records", "bytes",
+    A retried task resumes its job with the chunks that are staged. A job that fails, expires or ends incomplete is
+    restarted. The result (XCom) is a reference: ``{"export", "uuid", "folder", "parts", "records", "bytes",
     "data_from"}``.
 
     .. seealso:: https://developer.tenable.com/reference/exports-vulns-request-export
 
     :param export: ``vulnerabilities``, ``assets`` or ``compliance``.
-    :param filters: Tenable's filters, times in unix seconds (templated). Vulnerabilities want ``state`` and a time;
-        without, Tenable exports 30 days.
+    :param filters: Tenable's filters, times in unix seconds (templated). For vulnerabilities, set ``state`` and a time;
+        without a time, Tenable exports the last 30 days.
     :param chunk_size: assets per chunk (compliance: findings per chunk) (templated).
     :param tenable_conn_id: connection of type ``tenable`` (templated).
     :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
-    :param poll_interval: seconds between two looks at the job; at least 10 where the task is deferred. Default
-        ``[tenable] poll_interval_seconds``.
+    :param poll_interval: seconds between two polls of the job; at least 10 if the task is deferred. Default ``[tenable]
+        poll_interval_seconds``.
     :param export_timeout: seconds after which the job is cancelled and the task fails. Default ``[tenable]
         export_timeout_hours``.
-    :param max_restarts: how often a broken job is started again.
+    :param max_restarts: how often a broken job is restarted.
     :param deferrable: wait in the triggerer, without a worker slot. Default ``[operators] default_deferrable``.
     """
 
@@ -90,7 +90,7 @@ class TenableExportOperator(BaseOperator):
         return TenableHook(self.tenable_conn_id)
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """As Airflow does it. Filters that come from another task are None afterwards where that task has left none."""
+        """Render the fields as usual. Filters from another task are None afterwards if that task has no result."""
         self._has_filters = self._has_filters or self.filters is not None
         super().render_template_fields(context, jinja_env)
 
@@ -99,9 +99,9 @@ class TenableExportOperator(BaseOperator):
         return self._advance(context)
 
     def execute_complete(self, context: Any, event: Any = None) -> ExportResult:
-        """Resume after a trigger has fired. Its event is only a wake-up call: the job is looked at again here.
+        """Resume after a trigger has fired. Its event is only a wake-up call: the job is polled again here.
 
-        :param event: what :class:`TenableExportTrigger` yields, or a moment where no job could be started before.
+        :param event: the event of :class:`TenableExportTrigger`, or a time if no job could be started before.
         """
         if isinstance(event, dict) and event.get("message"):
             self.log.warning("The triggerer reports: %s", safe(event["message"], 1_000))
@@ -110,9 +110,9 @@ class TenableExportOperator(BaseOperator):
     def on_kill(self) -> None:
         """Cancel the job if a person or a time limit has ended the task, so that nobody will fetch the job's chunks.
 
-        Airflow calls this also where only the worker stops (a deployment, an eviction, a node that goes). The task's
-        next try continues the job then, with the chunks that are staged. The call does not say which it is: Airflow's
-        database does. Where it cannot be asked, the job is left to run; a run that ends without it cancels it
+        Airflow also calls this if only the worker stops (a deployment, an eviction, a drained node). Then the task's
+        next attempt resumes the job with the staged chunks. Airflow's database shows which of the two it is. If it
+        cannot be queried, the job keeps running; a run that ends without using it cancels it
         (:mod:`airflow_provider_tenable.run.abandoned_exports`).
         """
         if self._run is None or self._run.state.complete:
@@ -122,14 +122,14 @@ class TenableExportOperator(BaseOperator):
             self._run.cancel()
         else:
             self.log.info(
-                "This task is stopped, but nobody has ended it: the %s export %s is left to run, and the task's next "
-                "try continues it.",
+                "This task was stopped, but not by a person or a time limit: the %s export %s keeps running, and the "
+                "task's next attempt resumes it.",
                 self.export,
-                self._run.state.uuid or "that was asked for",
+                self._run.state.uuid or "that was requested",
             )
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Lineage, for the OpenLineage provider: from Tenable's records to the staged parts, with their numbers."""
+        """Lineage for the OpenLineage provider: from Tenable's records to the staged parts, with their counts."""
         from airflow_provider_tenable.observability.lineage import operator_lineage
 
         return operator_lineage(*self._lineage)

@@ -1,8 +1,7 @@
-"""The asset (a dataset on Airflow 2) that stands for the findings a DAG has brought to Security Hub: other DAGs wait
-for it.
+"""The asset (a dataset on Airflow 2) that represents the findings that a DAG has imported; other DAGs can wait for it.
 
 Its URI is ``tenable://security-hub/{dag_id}``. Airflow updates it when the task that completes a run succeeds, never
-before; the event's ``extra`` says what the run covered, and where its records ended.
+before; the event's ``extra`` describes what the run covered, and the results of its records.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 SCHEME = "tenable"
 HOST = "security-hub"
-#: What an event's extra takes from the ledger as it is. The sums of each destination are left out: there may be
+#: The entries of the ledger that an event's extra contains. The totals of each destination are omitted: there may be
 #: thousands.
 _FROM_LEDGER = ("window", "watermark", "exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")
 
@@ -28,16 +27,16 @@ def imported_findings(dag_id: str = "tenable_to_security_hub") -> Asset:
     """The asset of a DAG's imported findings: for the ``outlets`` of the task that completes its runs, and for the
     ``schedule`` of DAGs that wait for them.
     """
-    # The DAG's id stands in the path: a host is the same in upper and lower case, an id is not.
+    # The DAG's id is in the path, because a host is case-insensitive and an id is not.
     return asset_of(f"{SCHEME}://{HOST}/{quote(dag_id, safe='')}")
 
 
 def announce(context: Any, asset: Asset) -> None:
-    """Say in the asset's event what the run has imported. Airflow emits the event itself, together with the task's
-    success.
+    """Add to the asset's event what the run has imported. Airflow emits the event itself when the task succeeds.
 
     :param context: of the task that has ``asset`` as an outlet, once the ledger is complete.
-    :raises AirflowSkipException: a dry run imports nothing; a task that is skipped updates no asset.
+    :raises AirflowSkipException: it is a dry run, which does not import anything; a skipped task does not update an
+        asset.
     """
     run = RunFolder.of(context)
     ledger: Ledger = read_json(run.ledger)
@@ -51,7 +50,7 @@ def announce(context: Any, asset: Asset) -> None:
 def event_extra(run: RunFolder, ledger: Ledger) -> dict[str, Any]:
     """The event's extra: ``{"dag_id", "run_id", "destinations", "ledger"}`` and, as in the ledger, ``window, watermark,
     exported, unparked, skipped, parked, findings, accepted, rejected``. ``destinations`` is their number, ``ledger``
-    the file's URI. Size: some hundred bytes.
+    the file's URI. Size: a few hundred bytes.
     """
     counts = {name: value for name, value in ledger.items() if name in _FROM_LEDGER}
     return {
@@ -64,10 +63,9 @@ def event_extra(run: RunFolder, ledger: Ledger) -> dict[str, Any]:
 
 
 def triggering_imports(context: Any) -> list[dict[str, Any]]:
-    """The extras of the events that started a run of a DAG that waits for imports, oldest first: what
-    :func:`event_extra` says of each.
+    """The extras (:func:`event_extra`) of the events that started a run of a waiting DAG, oldest first.
 
-    :param context: of a task of that DAG. A run that was started otherwise, by hand for instance, has none.
+    :param context: of a task of that DAG. A run that was started differently, for example by hand, has none.
     """
     # By asset on Airflow 3, by URI on Airflow 2.
     triggering = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}

@@ -1,7 +1,6 @@
-"""What a person asked a run for (its conf) against what the run got (its params): nothing that was asked for is ignored
-without a word.
+"""Compares the conf that a user passed with the params of the run, so that nothing is ignored silently.
 
-Airflow takes conf keys that no param has, so a misspelt ``dryrun`` would be a real run; and with ``[core]
+Airflow accepts conf keys without a param, so a misspelt ``dryrun`` would start a real run; and with ``[core]
 dag_run_conf_overrides_params = False`` it ignores conf.
 """
 
@@ -14,19 +13,19 @@ from typing import Any
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted
 
-#: Keys that Airflow's own operators add to a conf: TriggerDagRunOperator, where OpenLineage is installed.
+#: Keys that Airflow's own operators add to a conf (TriggerDagRunOperator, if OpenLineage is installed).
 _AIRFLOWS_OWN = frozenset({"openlineage"})
 #: Names and characters of a name that a message repeats.
 _MOST_NAMES, _MOST_CHARACTERS = 5, 80
 
 
 def check_conf(context: Any, known: Collection[str]) -> None:
-    """Refuse a conf of which something would be ignored.
+    """Reject a conf if parts of it would be ignored.
 
     :param context: the task's context.
-    :param known: the params that the steps of the DAG read; the DAG may have more of its own.
-    :raises ConfigurationError: a key that is not a param, with the closest one; or a value that the run's params do not
-        have.
+    :param known: the params that the steps of the DAG read; the DAG may have more.
+    :raises ConfigurationError: a key is not a param (the message names the closest one), or a value is missing from the
+        run's params.
     """
     dag_run, params = context["dag_run"], context["params"]
     conf: dict[str, Any] = getattr(dag_run, "conf", None) or {}
@@ -48,7 +47,7 @@ def check_conf(context: Any, known: Collection[str]) -> None:
 
 
 def _listed(given: list[str], names: list[str]) -> str:
-    """The names as texts in quotes, each with the param that it may have meant."""
+    """The quoted names, each with the param that may have been meant."""
     normal = {name.lower().replace("_", ""): name for name in names}
     said = []
     for name in given[:_MOST_NAMES]:

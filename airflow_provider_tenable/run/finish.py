@@ -1,4 +1,4 @@
-"""Ends a run: makes the ledger, checks its sums, and advances the watermark last."""
+"""Ends a run: creates the ledger, checks its totals, and finally advances the watermark."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 
 
 def settle_run(context: Any, vulnerabilities: ExportResult | None) -> Sums:
-    """Make the ledger, and fail the run if it does not add up, too much was rejected, or most AWS assets were not
-    served.
+    """Create the ledger, and fail the run if it does not add up, too many findings were rejected, or most AWS assets
+    have no destination.
 
-    :return: the sums, for the XCom.
+    :return: the totals, for the XCom.
     """
     run = RunFolder.of(context)
     return sums_of(_settle(run, plan_of(run), required(vulnerabilities, "export_vulnerabilities")))
@@ -47,10 +47,10 @@ def settle_run(context: Any, vulnerabilities: ExportResult | None) -> Sums:
 def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Ledger:
     """Count what is on record, check it, and put parked records into the pool. May be repeated.
 
-    :raises LedgerError: the sums do not add up.
-    :raises RejectedFindingsError: too much was rejected.
+    :raises LedgerError: the totals do not add up.
+    :raises RejectedFindingsError: too many findings were rejected.
     :raises RefusedDestinationsError: more accounts and Regions refused their findings than are tolerated.
-    :raises UnservedError: most AWS assets were not served.
+    :raises UnservedError: most AWS assets have no destination.
     :raises UnknownAssetsError: most records belong to assets that Tenable does not export.
     """
     owner.check_owner(run)
@@ -64,7 +64,7 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
     refusals.check_refused(ledger, run, plan)
     check_served(ledger, run, plan)
     if not ledger["dry_run"]:
-        # Parts of the pool are not done with where the run left out accounts that others serve.
+        # Parts of the pool are still needed if the run left out accounts that the DAG's own destinations cover.
         release = not _leaves_out_accounts(run, plan)
         settled = [manifest for manifest in shard_manifests(run) if release or not manifest["from_pool"]]
         parts = [manifest["parked_part"] for manifest in settled if manifest["parked_part"]]
@@ -74,10 +74,10 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
 
 
 def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> WatermarkEntry:
-    """Move the watermark, last of all, where the rules allow it.
+    """Move the watermark, as the last step, if the rules allow it.
 
-    Settles the run once more before that: somebody may have marked ``settle`` as success, or cleared an earlier task
-    without it. What is on record decides, not the state of a task.
+    The run is settled again first, because ``settle`` may have been marked as success, or an earlier task may have been
+    cleared without it. The recorded results decide, not the state of a task.
 
     :return: ``{"before", "after", "why"}``
     :raises ConfigurationError: the vulnerability export has no result. Otherwise as :func:`settle_run`.
@@ -106,7 +106,7 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
         reached(CrashPoint.WATERMARK_WRITTEN)
     if not ledger["dry_run"]:
         refusals.forget_delivered(run, plan, ledger, narrowed=narrowed)
-    # A retry finds the watermark moved by its own first attempt: what the run began with is in its plan.
+    # After a first attempt the watermark may already have moved, so the value at the start is taken from the plan.
     result: WatermarkEntry = {
         "before": plan["window"]["watermark"],
         "after": current if target is None else target,
@@ -121,12 +121,12 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
 
 
 def _leaves_out_accounts(run: RunFolder, plan: RunPlan) -> bool:
-    """Whether the run's destinations left out an account that the DAG's own would have served."""
+    """Whether the run's destinations left out an account that the DAG's own destinations cover."""
     if plan["usual_destinations"] is None:
         return False
     router = Router(msgspec.convert(plan["usual_destinations"], list[Destination]), "resource")
     left_out = {account for manifest in shard_manifests(run) for account in manifest["skipped_accounts"]}
-    # The Regions of an account's resources are not on record: a destination that does not take those of us-east-1 may
-    # have served it too.
+    # The Regions of an account's resources are not recorded, so a destination that excludes us-east-1 may cover the
+    # account as well.
     routes = [router.route(account, "us-east-1") for account in left_out]
     return any(not isinstance(route, str) or route in (OTHER_PARTITION, REGION_EXCLUDED) for route in routes)

@@ -1,17 +1,18 @@
-"""Whether a scheduled run may send: only once a person has let this DAG send.
+"""Decides whether a scheduled run may send: only after a person has let this DAG send.
 
-Switching a DAG on starts its due scheduled run at once, and Airflow's trigger form switches the DAG on unless a person
-unticks that. The first run of a new deployment would send findings before anybody has seen what they are. So a run
-that nobody asked for is *held back* (planned as a dry run) until one of these says that the DAG sends:
+Switching a DAG on starts its due scheduled run at once, and Airflow's trigger form switches the DAG on unless that is
+unticked. So the first run of a new deployment would send findings before anyone has seen them. Therefore an unattended
+run is *held back* (planned as a dry run) until one of these conditions holds:
 
 * The watermark is set: a real run was complete, under this release or an older one, or a person set it.
 * ``[tenable] first_scheduled_run = send``.
-* A note in staging (``{staging}/{dag_id}/deployment/sends.json``) says that a real run was complete before. It outlives
-  the watermark: deleting the watermark still means "export everything again", not "stop sending". It counts only for
-  the Tenable user that it was written for, so a deployment that moves from the sandbox to the real Tenable, and has its
-  watermark deleted, starts with a dry run again. The same note says whose the watermark is (:func:`check_source`).
+* A note in staging (``{staging}/{dag_id}/deployment/sends.json``) records that a real run was complete. It outlives the
+  watermark: deleting the watermark still means "export everything again", not "stop sending". It counts only for the
+  Tenable user for whom it was written, so a deployment that moves from the sandbox to the real Tenable, and whose
+  watermark is deleted, starts with a dry run again. The note also records the owner of the watermark
+  (:func:`check_source`).
 
-Manual runs, runs that another DAG triggers, and backfills were asked for: they do what their params say.
+Manual runs, runs triggered by another DAG, and backfills are intended: they do what their params say.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from airflow_provider_tenable.staging.layout import RunFolder
 log = logging.getLogger(__name__)
 
 DRY, SEND = "dry", "send"
-#: Types of runs that nobody asked for at that moment (``dataset_triggered``: Airflow 2).
+#: Types of unattended runs (``dataset_triggered``: Airflow 2).
 _UNATTENDED = frozenset({"scheduled", "asset_triggered", "dataset_triggered"})
 
 
 def is_held_back(
     run: RunFolder, *, run_type: str, mark: int | None, source: str, before: dict[str, Any] | None = None
 ) -> bool:
-    """Whether a run is a dry run although its params do not ask for one.
+    """Whether a run becomes a dry run although its params do not request one.
 
     :param run_type: Airflow's: scheduled, manual, backfill, ...
     :param mark: the watermark, unix seconds.
@@ -69,7 +70,7 @@ def warn(dag_id: str) -> None:
 
 
 def how_to_send(dag_id: str) -> str:
-    """What a person does to let the DAG send."""
+    """Instructions for letting the DAG send."""
     return (
         f"trigger it once with dry_run off and the other params as they are (airflow dags trigger {dag_id}); after "
         "that "
@@ -88,18 +89,18 @@ def note_that_it_sends(run: RunFolder, source: str | None) -> None:
 
 
 def note_an_upgrade(run: RunFolder, *, mark: int | None, source: str) -> None:
-    """A watermark without a note comes from a release that wrote none, or from a person: the DAG sends."""
+    """Add the missing note to a watermark from an older release or from a person: the DAG sends."""
     if mark is not None and _noted_source(run) is None:
         note_that_it_sends(run, source)
 
 
 def check_source(run: RunFolder, source: str) -> None:
-    """Refuse to continue from a watermark that belongs to another Tenable instance or API user.
+    """Stop a run that would continue from the watermark of another Tenable instance or API user.
 
-    What that one has delivered says nothing of this one: everything older than the watermark would be missing, and a
-    user who sees less would move it past what the other one sees.
+    The deliveries from that source say nothing about this one: everything older than the watermark would be missing,
+    and a user with fewer permissions would move it past records that only the other one can see.
 
-    :raises ConfigurationError: with what to do.
+    :raises ConfigurationError: the source differs; the message explains what to do.
     """
     noted = _noted_source(run)
     if noted is None or noted == source:

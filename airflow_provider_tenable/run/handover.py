@@ -1,4 +1,4 @@
-"""What a task hands to the tasks after it. A task that somebody marked as success has handed over nothing."""
+"""Checks the results that tasks pass on. A task that was marked as success does not have one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def required(result: Result | None, task: str) -> Result:
     """The result (XCom) of an earlier task.
 
     :param task: its id in ``tenable_to_security_hub``.
-    :raises ConfigurationError: it has none, or one without values. A retry would find the same.
+    :raises ConfigurationError: the result is missing or has no values. A retry cannot help.
     """
     if not result or all(value is None for value in result.values()):
         raise ConfigurationError(

@@ -1,8 +1,8 @@
-"""What a run is, compared wherever it is continued: staged files are worth nothing to a run of another kind.
+"""The identity of a run, which must be the same to reuse staged files.
 
-A cleared run finds the plan of its earlier attempt. It continues with what is staged only where both are runs over the
-same Tenable, of the same type and the same data interval. Where the connection was corrected in between, the staged
-chunks are another container's; where a backfill reprocesses a scheduled run, the window is another.
+A cleared run finds the plan of its earlier attempt. It continues with the staged files only if both attempts have the
+same Tenable source, run type and data interval. If the connection was corrected in between, the staged chunks belong to
+another container; if a backfill reprocesses a scheduled run, the window differs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def identity_of(context: Any, source: str) -> Identity:
-    """What this run is."""
+    """The identity of this run."""
     bounds = (context.get("data_interval_start"), context.get("data_interval_end"))
     return {
         "source": source,
@@ -35,9 +35,9 @@ def run_type_of(context: Any) -> str:
 
 
 def difference(earlier: RunPlan, identity: Identity) -> str | None:
-    """Why what an earlier attempt has staged cannot be continued, in words; None where it can.
+    """Why the staged files of an earlier attempt cannot be used, in words; None if they can.
 
-    A plan of an older release has no identity, but may say which Tenable its assets came from.
+    A plan from an older release has no identity, but may contain the source of its assets.
     """
     before = earlier.get("identity")
     assets = earlier.get("assets")
@@ -52,9 +52,9 @@ def difference(earlier: RunPlan, identity: Identity) -> str | None:
 
 
 def begin_again(run: RunFolder) -> None:
-    """Remove what an earlier attempt has staged, except its plan and what was rejected, which is moved aside.
+    """Remove the staged files of an earlier attempt, except its plan and its rejected findings, which are moved aside.
 
-    May be repeated. The ledger goes first: dying before the rest is gone must not leave a run that seems complete.
+    May be repeated. The ledger is removed first, so that an interruption never leaves a run that seems complete.
     """
     remove_file(run.ledger)
     now = int(time.time())

@@ -1,4 +1,4 @@
-"""The ledger of a run: where every exported record ended. It adds up, or the run fails.
+"""The ledger of a run: the results of all exported records. If it does not add up, the run fails.
 
 exported + unparked = sum(skipped) + parked + findings
 findings            = accepted + sum(rejected)
@@ -72,7 +72,7 @@ class LedgerWindow(TypedDict):
 
 
 class WatermarkEntry(TypedDict):
-    """Where the watermark was and went; the last two are there once the run is complete."""
+    """The watermark before and after the run; the last two entries exist once the run is complete."""
 
     before: int | None
     after: NotRequired[int | None]
@@ -106,7 +106,7 @@ class Ledger(TypedDict):
 
 
 class Sums(TypedDict):
-    """The ledger's sums, as they go into XCom."""
+    """The ledger's totals, for XCom."""
 
     exported: int
     unparked: NotRequired[int]
@@ -131,7 +131,7 @@ class Delivery(TypedDict):
 
 
 def sums_of(ledger: Ledger) -> Sums:
-    """The part of a ledger that goes into XCom."""
+    """The part of a ledger that is put into XCom."""
     return {
         "exported": ledger["exported"],
         "unparked": ledger["unparked"],
@@ -329,7 +329,7 @@ def unserved_by_account(manifests: list[ShardManifest]) -> dict[str, dict[str, i
 
 
 def check_sums(ledger: Ledger) -> None:
-    """:raises LedgerError: a sum does not add up; the text has both sides."""
+    """:raises LedgerError: a total does not add up; the message contains both sides."""
     wrong = []
     total_in, total_out = (
         ledger["exported"] + ledger["unparked"],
@@ -361,10 +361,10 @@ def check_sums(ledger: Ledger) -> None:
 
 
 def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
-    """Judge what was rejected.
+    """Check the number of rejected findings.
 
-    Up to :data:`TOLERATED` are borne whatever their share, so that one finding that is always refused does not stop a
-    DAG whose runs are small; with a ratio of 0 none are.
+    Up to :data:`TOLERATED` are accepted whatever their share, so that a finding that is always rejected does not stop a
+    DAG with small runs; with a ratio of 0 none are.
 
     :raises RejectedFindingsError: too many were rejected; the text has the top reasons with an example each.
     """
@@ -406,10 +406,10 @@ def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
 
 
 def rejected_lines(run: RunFolder) -> Iterator[dict[str, Any]]:
-    """All that the run has put aside: ``{"id", "account", "region", "code", "message", "finding"}``, what could not be
-    mapped first.
+    """All rejections of the run: ``{"id", "account", "region", "code", "message", "finding"}``, first the records that
+    could not be mapped.
 
-    What an earlier pass of a cleared run had put aside, and the present one has not, does not count.
+    Rejections of an earlier attempt of a cleared run that do not occur in the current one do not count.
 
     :raises StagingError: a part is missing or damaged.
     """

@@ -1,6 +1,4 @@
-"""Plans a run: checks everything that a person can get wrong, decides what the run covers, and splits its work into
-tasks.
-"""
+"""Plans a run: checks all user input, decides what the run covers, and splits its work into tasks."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> PublicPlan:
-    """Check everything a person can get wrong, and decide what the run covers. Nothing is exported or imported yet.
+    """Check all user input, and decide what the run covers. Nothing is exported or imported yet.
 
     A cleared run keeps its window, and continues with what it has staged if it was not complete. A scheduled run is a
     dry run as long as nobody has let the DAG send
@@ -187,7 +185,7 @@ def _new_window(context: Any, params: dict[str, Any], server_now: float | None) 
 def plan_shards(
     context: Any, vulnerabilities: ExportResult | None, assets: ExportResult | None = None
 ) -> list[ShardTask]:
-    """Split the transform (:mod:`airflow_provider_tenable.run.shards`), and bring the asset index up to date.
+    """Split the transform (:mod:`airflow_provider_tenable.run.shards`), and update the asset index.
 
     :param vulnerabilities: result of the vulnerability export.
     :param assets: result of the asset export. Without it the asset index stays as it is.
@@ -252,7 +250,7 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
 
 
 def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The DAG's own destinations, where the run was given others; empty where those could import nothing."""
+    """The DAG's own destinations, if the run has others; empty if those are invalid."""
     if asked["destinations"] == defaults["destinations"]:
         return None
     try:
@@ -270,13 +268,13 @@ def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list
 
 
 def _defaults_of(context: Any) -> dict[str, Any]:
-    """The DAG's params as they stand in the DAG: what a run covers that nobody narrowed."""
+    """The DAG's own params: the scope of a run that is not narrowed."""
     params = context["dag"].params
     return {name: params.get(name, default) for name, default in DEFAULTS.items()}
 
 
 def _identify(conn_id: str | None, region: str | None) -> Caller:
-    """Whose a connection's credentials are, asked in a destination's Region, with the connection's own Region."""
+    """The owner of a connection's credentials, determined in a destination's Region, and the connection's Region."""
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 
     caller = SecurityHubHook(aws_conn_id=conn_id, region_name=region).identify()
@@ -284,7 +282,7 @@ def _identify(conn_id: str | None, region: str | None) -> Caller:
 
 
 def _tenable(conn_id: str) -> tuple[str, float | None]:
-    """Which Tenable this is, and the time there."""
+    """The identity of the Tenable instance and API user, and Tenable's time."""
     from airflow_provider_tenable.hooks.tenable import TenableHook
 
     with closing(TenableHook(conn_id)) as hook:

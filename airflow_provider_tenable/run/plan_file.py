@@ -1,4 +1,4 @@
-"""A run's plan, ``run.json``: what ``plan_run`` has decided, and what every later task goes by."""
+"""A run's plan, ``run.json``: the decisions of ``plan_run``, which all later tasks follow."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class SettingsEntry(TypedDict):
 class PublicPlan(TypedDict):
     """The XCom of ``plan_run``.
 
-    ``narrowed``: the run's params may deliver less than, or otherwise than, the DAG's own defaults would.
-    ``held_back``: a dry run that the params do not ask for. ``clock_ahead``: by how many seconds Tenable's clock was
-    ahead of the worker's. The filters are Tenable's.
+    ``narrowed``: the run's params may deliver less than the DAG's own defaults, or deliver it differently.
+    ``held_back``: a dry run that the params do not request. ``clock_ahead``: seconds by which Tenable's clock was ahead
+    of the worker's. The filters are Tenable's.
     """
 
     window: WindowEntry
@@ -71,7 +71,7 @@ class RunPlan(PublicPlan):
     recovers: NotRequired[list[str]]
 
 
-#: What stays out of XCom: it may be large, or it is nobody else's.
+#: Entries that are not put into XCom, because they may be large or are internal.
 _INTERNAL = frozenset(RunPlan.__annotations__) - frozenset(PublicPlan.__annotations__)
 
 
@@ -93,7 +93,7 @@ def refused_in_plan(run: RunFolder) -> dict[str, str]:
 
 
 def public(plan: RunPlan) -> PublicPlan:
-    """The part of a plan that goes into XCom."""
+    """The part of a plan that is put into XCom."""
     return {name: value for name, value in plan.items() if name not in _INTERNAL}  # type: ignore[return-value]
 
 

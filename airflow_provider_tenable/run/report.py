@@ -1,4 +1,4 @@
-"""The report of a run: one table in the log, whatever happened."""
+"""The report of a run: always one table in the log."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _ORDER = ("critical", "high", "medium", "low", "info")
 
 
 def report_run(context: Any) -> None:
-    """Log the report, and fail where the run is not complete: this task decides the state of the run.
+    """Log the report, and fail if the run is not complete: this task decides the state of the run.
 
-    A run that somebody marks as failed skips its tasks, and Airflow takes that for success where none of them failed.
+    If a person marks a run as failed, its tasks are skipped, which Airflow treats as success if none of them failed.
 
     :raises IncompleteRunError: the run is not complete.
     """
@@ -43,7 +43,7 @@ def report_run(context: Any) -> None:
 
 
 def report_of(run: RunFolder) -> str:
-    """The report from what the run has on record: complete where it is, as far as it got where it is not."""
+    """The report of everything that the run has recorded so far."""
     return _report(run)[0]
 
 
@@ -95,7 +95,7 @@ def _ledger(run: RunFolder, plan: RunPlan) -> tuple[Ledger | None, str]:
 
 
 def _complete(run: RunFolder, plan: RunPlan, ledger: Ledger) -> tuple[Ledger, str]:
-    """A ledger that says it is complete, against what is on record: a task may have been cleared and marked since."""
+    """Check a complete ledger against the recorded results: a task may have been cleared and marked since."""
     try:
         counted = build_ledger(run, plan, exported=ledger["exported"])
         check_sums(counted)
@@ -107,7 +107,7 @@ def _complete(run: RunFolder, plan: RunPlan, ledger: Ledger) -> tuple[Ledger, st
 
 
 def _held_back_rows(plan: RunPlan) -> Iterator[tuple[str, object]]:
-    """Why a run that nobody asked to be dry was dry, and how to let the DAG send."""
+    """Why the run was a dry run without being requested, and how to let the DAG send."""
     if plan.get("held_back"):
         yield "Why a dry run", "a scheduled run, and this DAG has not imported anything yet"
         yield "To let it send", "trigger it once with dry_run off,"
@@ -120,7 +120,7 @@ def _window_rows(window: WindowEntry) -> Iterator[tuple[str, object]]:
 
 
 def _asset_rows(run: RunFolder, plan: RunPlan) -> Iterator[tuple[str, object]]:
-    """Whether all assets were exported, or the index was brought up to date."""
+    """Whether all assets were exported, or only changes for the index."""
     assets, state = plan.get("assets"), read_json(run.export("assets") / MANIFEST)
     if not assets or not state or not state["complete"]:
         return
@@ -181,7 +181,7 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
 
 
 def _unserved_rows(unserved: dict[str, dict[str, int]]) -> Iterator[tuple[str, object]]:
-    """The accounts with most records that found no destination."""
+    """The accounts with the most records without a destination."""
     by_records = sorted(unserved.items(), key=lambda item: (-sum(item[1].values()), item[0]))
     for account, reasons in by_records[:_MOST_UNSERVED]:
         yield f"  not served: {account}", f"{sum(reasons.values()):,}: {', '.join(reasons)}"
@@ -190,7 +190,7 @@ def _unserved_rows(unserved: dict[str, dict[str, int]]) -> Iterator[tuple[str, o
 
 
 def _refused_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
-    """The accounts and Regions with most records that refused them for good, and why."""
+    """The accounts and Regions that permanently refused the most records, with the reasons."""
     by_records = sorted(ledger.get("refused", {}).items(), key=lambda item: (-item[1]["records"], item[0]))
     for place, entry in by_records[:_MOST_UNSERVED]:
         yield f"  refused: {place}", f"{entry['records']:,}: {safe(entry['why'], _LONGEST_REASON)}"

@@ -1,4 +1,4 @@
-"""Into how many mapped tasks a transform is split."""
+"""Decides how many mapped tasks a transform is split into."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from airflow_provider_tenable.transform.manifest import ShardTask
 def plan_transform(parts: int, *, parked: bool = False) -> list[ShardTask]:
     """One task for each group of chunks, and one for parked records.
 
-    :param parts: chunks that the export has staged.
-    :param parked: whether parked records wait.
-    :return: ``{"index", "count"}`` of each task, at most ``[tenable] transform_shards`` and one; with ``parked`` in the
-        last where that is for parked records.
-    :raises ConfigurationError: Airflow maps a task fewer times than that takes at least.
+    :param parts: number of chunks that the export has staged.
+    :param parked: whether there are parked records.
+    :return: ``{"index", "count"}`` of each task, at most one more than ``[tenable] transform_shards``; the last one has
+        ``parked`` if it is for parked records.
+    :raises ConfigurationError: ``[core] max_map_length`` is too small.
     """
-    # With more, Airflow would fail the task that planned them.
+    # With more than that, Airflow would fail the task that planned them.
     largest = conf.getint("core", "max_map_length")
     if largest < 1 + parked:
         raise ConfigurationError(

@@ -20,18 +20,18 @@ SHORTEST_POLL_INTERVAL = 10.0
 
 
 class TenableExportTrigger(BaseTrigger):
-    """Fires when an export has chunks that are not staged yet, when it is over, or when its deadline has passed.
+    """Fires when an export has chunks that are not staged yet, when it has ended, or when its deadline has passed.
 
-    It holds no keys, only the connection's id. pyTenable is synchronous, so it runs in a thread; nothing blocks the
-    event loop.
+    It contains only the connection's id, no keys. pyTenable is synchronous, so it runs in a thread and does not block
+    the event loop.
 
     :param tenable_conn_id: connection of type ``tenable``.
     :param export: the kind of export.
     :param job_uuid: Tenable's job.
-    :param chunks_staged: how many chunks the task has.
-    :param poll_interval: seconds between two looks.
-    :param deadline: unix seconds after which to fire in any case.
-    :param cancels: whether the job may be cancelled when the task is cleared or marked; no for a job of somebody else.
+    :param chunks_staged: the number of chunks that the task has staged.
+    :param poll_interval: seconds between two polls.
+    :param deadline: unix seconds after which the trigger always fires.
+    :param cancels: whether the job may be cancelled when the task is cleared or marked; False for somebody else's job.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class TenableExportTrigger(BaseTrigger):
                 "chunks_staged": self.chunks_staged,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
-                # As version 0.1.0 knows it, unless it must be said.
+                # Omitted by default, because version 0.1.0 does not know it.
                 **({} if self.cancels else {"cancels": False}),
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, at first after ``poll_interval`` seconds."""
+        """Poll the job, for the first time after ``poll_interval`` seconds."""
         from airflow_provider_tenable.hooks.tenable import TenableHook
 
         # No retries in the client: it would sleep through a long Retry-After, and the next poll comes anyway.
@@ -115,11 +115,11 @@ class TenableExportTrigger(BaseTrigger):
             hook.close()
 
     async def _poll(self, hook: TenableHook) -> dict[str, Any] | None:
-        """What to report to the task, if anything. The task itself decides what happens to the job."""
+        """The event for the task, or None. The task itself decides what happens to the job."""
         from asgiref.sync import sync_to_async
 
         try:
-            # Airflow's way to a connection wants the event loop's own bridge to threads; a bare thread would hang on
+            # Airflow reads connections through the event loop's own bridge to threads; a plain thread would hang on
             # Airflow 3.
             await sync_to_async(lambda: hook.connection_arguments)()
             status = await asyncio.to_thread(lambda: hook.export_status(self.export, self.job_uuid))

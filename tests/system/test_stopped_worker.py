@@ -111,7 +111,7 @@ def test_a_worker_that_stops_leaves_the_job_and_the_next_try_continues_it(
     exports, tries = len(sandbox.tenable("stats")["exports"]), task_of(airflow, run)["try_number"]
     # As a supervisor passes it on when its worker is stopped in good order; then the node is gone.
     os.kill(process.pid, signal.SIGTERM)
-    until(lambda: "is left to run" in airflow.log_of(run, "export", DAG_ID), 30, "the task was not told")
+    until(lambda: "keeps running" in airflow.log_of(run, "export", DAG_ID), 30, "the task was not told")
     if process.is_running():
         process.kill()
     until(lambda: task_of(airflow, run)["try_number"] > tries, 120, "there is no other try")
