@@ -76,9 +76,9 @@ class AsRows:
     def encode(self, data: bytes | IO[bytes]) -> Encoded:
         from airflow_provider_tenable.staging.parquet import encode_rows
 
-        whole = data if isinstance(data, bytes) else _read(data)
-        rows = self.kind.rows(whole)
-        return Encoded(encode_rows(rows, self.table.row), len(rows), len(whole))
+        content = data if isinstance(data, bytes) else _read(data)
+        rows = self.kind.rows(content)
+        return Encoded(encode_rows(rows, self.table.row), len(rows), len(content))
 
     def check(self, part: ObjectStoragePath) -> None:
         from airflow_provider_tenable.staging.parquet import read_table

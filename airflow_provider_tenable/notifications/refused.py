@@ -61,7 +61,7 @@ def refused_summary(run: RunFolder) -> tuple[str, str] | None:
     ]
     if more := by_records[_MOST_NAMED:]:
         lines.append(f"  and {len(more):,} more, which {safe(run.ledger)} lists")
-    lines.append("Once they accept findings, the next run delivers what they are owed. Nobody has to do anything else.")
+    lines.append("Once they accept findings, the next run delivers the missing ones. No other action is needed.")
     return f"{len(refused):,} accounts and Regions refuse findings in {run.dag_id}"[:100], "\n".join(lines)
 
 

@@ -55,7 +55,7 @@ def _running_jobs(run: RunFolder) -> list[tuple[str, str]]:
         try:
             state = StagedExport(run.export(kind), kind).state()
         except StagingError as error:
-            log.warning("Whether a %s export is left running is not known: %s", kind, error)
+            log.warning("Cannot determine whether a %s export is still running: %s", kind, error)
             continue
         if state is not None and state.uuid and not state.complete and not state.adopted:
             jobs.append((kind, state.uuid))

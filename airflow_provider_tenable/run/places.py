@@ -56,7 +56,7 @@ def note_acceptance(run: RunFolder, account: str, region: str) -> None:
         if not path.exists():
             write_json(path, {"run_id": run.run_id, "at": int(time.time())})
     except (StagingError, OSError) as error:
-        log.warning("Cannot note that %s/%s was reached: %s", account, region, safe(error))
+        log.warning("Cannot record that %s/%s was reached: %s", account, region, safe(error))
 
 
 def accepted_before(run: RunFolder) -> set[str]:
@@ -80,7 +80,7 @@ def learn_from_ledgers(run: RunFolder) -> None:
                 if counts.get("accepted") and _place(_name(place)):
                     note_acceptance(run, *place.split("/", 1))
         except (StagingError, OSError, AttributeError) as error:
-            log.warning("Which accounts run %s has reached is not known: %s", name, safe(error))
+            log.warning("Cannot determine which accounts run %s has reached: %s", name, safe(error))
 
 
 def owed(run: RunFolder) -> dict[str, Owed]:

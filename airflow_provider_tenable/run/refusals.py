@@ -99,7 +99,7 @@ def _places_of(parts: Iterable[ObjectStoragePath], router: Router) -> dict[str, 
                 zip(*(columns[name] for name in _COLUMNS[1:-1]), map(bool, columns["instance_id"]), strict=True)
             )
     except StagingError as error:
-        log.warning("Which accounts the assets belong to is not known before the export: %s", error)
+        log.warning("Cannot determine the accounts of the assets before the export: %s", error)
     for owner, region, zone, has_instance in seen:
         row = AssetRow(
             id="",
@@ -135,7 +135,7 @@ def _check(candidates: dict[str, Destination]) -> Checked:
             checked.refused[place] = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the import meets it again and decides.
             words = str(error) if isinstance(error, TenableProviderError) else safe(error)
-            log.warning("Whether %s accepts findings is not known before the export: %s", place, words)
+            log.warning("Cannot determine before the export whether %s accepts findings: %s", place, words)
         else:
             checked.accepting.add(place)
 
@@ -182,7 +182,7 @@ def recovering(run: RunFolder, window: Window, checked: Checked) -> tuple[Window
         return window, []
     since = min(window.since, *(max(entry["since"], EVERYTHING) for entry in due.values()))
     log.info(
-        "%s accept findings again. This run begins where they are owed them, and exports what was published since.",
+        "%s accept findings again. This run starts at the time from which their findings are missing.",
         ", ".join(sorted(due)),
     )
     return Window(window.kind, since, window.until, window.bounded, window.watermark), sorted(due)
@@ -212,7 +212,7 @@ def check_refused(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
         if not places.accepted_before(run) and not ledger["findings"]:
             _refuse(f"{count}: all that this run has findings for, and no run has reached any yet", refused)
     log.warning(
-        "%s: %s. The others are not held up. Their findings are delivered once they accept them.",
+        "%s: %s. The others are not affected. The missing findings are delivered once they are accepted.",
         count,
         _named(refused),
     )
@@ -278,7 +278,7 @@ def forget_delivered(run: RunFolder, plan: RunPlan, ledger: Ledger, *, narrowed:
         still = place in ledger.get("refused", {}) or place in plan.get("refused", {})
         if not still and entry["since"] >= window["since"] and router.place(*place.split("/")) == place:
             places.settle_owed(run, place, since=window["since"])
-            log.info("%s has got what it was owed.", place)
+            log.info("%s has received its missing findings.", place)
 
 
 __all__ = ["Checked", "check_places", "check_refused", "forget_delivered", "recovering", "remember"]

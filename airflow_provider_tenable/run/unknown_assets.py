@@ -38,7 +38,8 @@ def check_assets(run: RunFolder, plan: RunPlan, manifests: list[ShardManifest]) 
     missing, known = sum(each.get("missing_assets", 0) for each in exported), _known_assets(run, plan)
     if missing <= TOLERATED_ASSETS and known:
         log.warning(
-            "%d of %d records are parked: Tenable does not export their %d assets. That is tolerated up to %d assets.",
+            "%d of %d records are parked: Tenable does not export their %d assets. This is tolerated for up to %d "
+            "assets.",
             parked,
             read,
             missing,
@@ -50,7 +51,7 @@ def check_assets(run: RunFolder, plan: RunPlan, manifests: list[ShardManifest]) 
         f"{parked:,} of {read:,} exported records belong to {missing:,} assets that Tenable does not export, more than "
         f"[tenable] max_parked_ratio {ratio:g} allows. It exports {known or 0:,} assets. Nothing was sent or parked, "
         "and the watermark stays. Usual causes: the API user lacks 'Can View' on all or some of the assets, and "
-        "Tenable leaves out what a user may not see; or the asset export was empty or short, which happens at Tenable "
+        "Tenable omits what a user may not see; or the asset export was empty or short, which happens at Tenable "
         "from time to time. Correct the permissions if necessary, then start another run: it exports all assets "
         "again, which a cleared run does not. If these assets are missing on purpose, set [tenable] max_parked_ratio "
         "= 1."
@@ -64,7 +65,7 @@ def _known_assets(run: RunFolder, plan: RunPlan) -> int | None:
     try:
         state = StagedExport(run.export("assets"), "assets").state()
     except StagingError as error:
-        log.warning("How many assets Tenable exports is not known: %s", error)
+        log.warning("Cannot determine how many assets Tenable exports: %s", error)
         return None
     if state is None:
         return None

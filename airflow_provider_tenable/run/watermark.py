@@ -121,12 +121,12 @@ def parse_watermark(text: str | None, *, name: str, now: float) -> int | None:
     """
     if text is None or not text.strip():
         return None
-    mend = f"Set the Airflow Variable {name} to unix seconds, or delete it to export everything again."
+    advice = f"Set the Airflow Variable {name} to unix seconds, or delete it to export everything again."
     if not re.fullmatch(r"\d{1,12}", text.strip()):
-        raise ConfigurationError(f"The watermark {text.strip()[:40]!r} in Variable {name} cannot be read. {mend}")
+        raise ConfigurationError(f"The watermark {text.strip()[:40]!r} in Variable {name} cannot be read. {advice}")
     value = int(text.strip())
     if value > now + _CLOCK_SKEW_SECONDS:
-        raise ConfigurationError(f"The watermark in Variable {name} lies in the future ({_iso(value)}). {mend}")
+        raise ConfigurationError(f"The watermark in Variable {name} lies in the future ({_iso(value)}). {advice}")
     return value
 
 

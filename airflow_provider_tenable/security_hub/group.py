@@ -276,8 +276,8 @@ class GroupImport:
             f"{len(failed)} of {len(self.targets)} destinations failed, {finished} were delivered. Failed: "
             f"{', '.join(failed)}. {listed}{more}"
         )
-        only_the_user_can_mend = all(isinstance(error, ConfigurationError) for error in failed.values())
-        raise (ConfigurationError if only_the_user_can_mend else TemporaryError)(text)
+        permanent = all(isinstance(error, ConfigurationError) for error in failed.values())
+        raise (ConfigurationError if permanent else TemporaryError)(text)
 
 
 def _words_of(error: Exception) -> str:

@@ -112,12 +112,12 @@ def _closed_at(data: bytearray, end: int, record: type[_T]) -> tuple[list[_T], l
         pass
     try:
         msgspec.json.decode(piece, type=list[msgspec.Raw])
-        whole = True
+        complete = True
     except msgspec.DecodeError as error:
-        whole = not _ends_too_early(str(error), end)
+        complete = not _ends_too_early(str(error), end)
     except (UnicodeDecodeError, RecursionError):
-        whole = True
-    if whole:
+        complete = True
+    if complete:
         with suppress(ValueError):
             return decode_chunk(bytes(piece), record)
     piece.release()
@@ -166,8 +166,8 @@ def count_records(data: bytes) -> int:
         return len(msgspec.json.decode(data, type=list[msgspec.Raw] | None) or [])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Some record can only be read by Python's own parser: find it a piece at a time.
-        whole = memoryview(data)
-        return count_blocks(bytes(whole[start : start + PIECE_BYTES]) for start in range(0, len(data), PIECE_BYTES))
+        view = memoryview(data)
+        return count_blocks(bytes(view[start : start + PIECE_BYTES]) for start in range(0, len(data), PIECE_BYTES))
 
 
 class Anything(Struct):

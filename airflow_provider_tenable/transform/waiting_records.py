@@ -119,7 +119,7 @@ def _release(run: RunFolder, part: str, transform: Transform[Any, Any]) -> bool:
         elif entry.parked_at >= transform.give_up_before:
             transform.keep(entry)
     if lapsed:
-        log.info("%d records are not kept any longer: their assets still have no AWS account or instance.", lapsed)
+        log.info("%d records are no longer kept: their assets still have no AWS account or instance.", lapsed)
     return True
 
 

@@ -32,7 +32,7 @@ def test_import_does_not_fail_where_the_note_cannot_be_written(run, caplog, monk
 
     monkeypatch.setattr(places, "write_json", full)
     places.note_acceptance(run, *PLACE.split("/"))
-    assert "Cannot note that 111122223333/eu-west-1 was reached: no room" in caplog.text
+    assert "Cannot record that 111122223333/eu-west-1 was reached: no room" in caplog.text
 
 
 def test_reached_places_are_learned_from_the_ledgers_of_an_older_release_once(run):

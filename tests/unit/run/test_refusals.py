@@ -76,7 +76,7 @@ def test_place_that_is_owed_and_no_longer_a_destination_is_not_asked(run, monkey
 def test_answer_that_says_nothing_about_the_place_refuses_nothing(run, monkeypatch, caplog, error):
     found = checked(run, monkeypatch, {IN_A: error}, assets={IN_A: ANY})
     assert (found.refused, found.accepting) == ({}, set())
-    assert f"Whether {IN_A} accepts findings is not known before the export" in caplog.text
+    assert f"Cannot determine before the export whether {IN_A} accepts findings" in caplog.text
 
 
 @pytest.mark.parametrize("enable", [True, False])
