@@ -1,26 +1,23 @@
-"""The asset index: the assets of the last full export, and what Tenable said has changed since.
-``{staging}/{dag_id}/asset_index/``.
+"""The asset index: the assets of the last full export, and the changes since. ``{staging}/{dag_id}/asset_index/``.
 
-Tenable exports assets as of a moment. With the filter ``since`` it exports those that were updated, deleted or
-terminated since, whatever their state (API docs:
-export assets v2). So a run needs a full export now and then only; between, it reads the index and, over it, what its
-own export says has changed. Of an asset that stands in several parts, the later row counts; a deleted or terminated one
-keeps its row, as in a full export.
+Tenable exports assets as of a point in time. With the filter ``since`` it exports the assets that were updated, deleted
+or terminated since, in any state (API docs: export assets v2). So a run needs a full export only occasionally; in
+between, it reads the index and, on top of it, the changes from its own export. If several parts contain an asset, the
+later row wins; a deleted or terminated asset keeps its row, as in a full export.
 
-How the index is kept consistent:
+How the index stays consistent:
 
-* The parts never change (:mod:`~airflow_provider_tenable.staging.index_files`), the manifest is replaced last and at
-  once. A process that dies in between leaves the index as it was.
-* A run's plan names the parts that the run reads. They stay as long as its folder does, so that retries, a cleared run
-  and a replay read the same.
-* The manifest says up to which moment the index is sure to hold everything (``data_from``). The next export asks from
-  there on, less a lag, since assets have no time of publication to ask for. What is published later than that is looked
-  up singly, or parked, until the next full export.
-* Whatever is in doubt leads to a full export: no index, an old, damaged or incomplete one, one of another version,
-  another Tenable, another user of it.
-* Runs beside each other: one brings the index up to date only where its changes join on to what is there, and reach
-  further. The loser's work is left out, not lost:
-  the next run asks for it again.
+* The parts never change (:mod:`~airflow_provider_tenable.staging.index_files`), and the manifest is replaced last,
+  atomically. A process that dies in between leaves the index unchanged.
+* A run's plan names the parts that the run reads. They are kept as long as its folder exists, so that retries, a
+  cleared run and a replay read the same.
+* The manifest contains the time up to which the index is certainly complete (``data_from``). The next export starts
+  there, minus a lag, because assets cannot be filtered by their time of publication. Assets that are published even
+  later are looked up individually, or their records parked, until the next full export.
+* Any doubt leads to a full export: no index, or one that is old, damaged, incomplete, or from another version, Tenable
+  instance or API user.
+* Of concurrent runs, one updates the index only if its changes continue the existing index and extend it. The other
+  run's changes are not lost: the next run requests them again.
 """
 
 from __future__ import annotations
@@ -48,24 +45,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What a row means. An index that another release of the package wrote is made anew: it may have read the records
-#: otherwise.
+#: The format of rows. An index from another release of the package is rebuilt, because it may have read the records
+#: differently.
 RELEASE = f"2 {__version__} {' '.join(COLUMNS)}"
 
-#: The lag is never less: ``since`` looks at when an asset changed, and not at when the change was published.
+#: The minimum lag: ``since`` filters by the time of a change, not by the time of its publication.
 _LEAST_LAG_SECONDS = 3600
-#: A full export may be ahead of our clock by this much before it counts as being in the future.
+#: How far a full export may be ahead of our clock before it counts as being in the future.
 _CLOCK_SKEW_SECONDS = 300
-#: So many updates lie in parts of their own before they are merged.
+#: Maximum number of updates in separate parts before they are merged.
 _SINGLE_UPDATES = 16
 
 
 class Index(Manifest, frozen=True, forbid_unknown_fields=True):
     """The manifest.
 
-    :ivar release: :data:`RELEASE` of who wrote it.
-    :ivar source: which Tenable, and which user of it: another one sees other assets.
-    :ivar data_from: unix seconds; every change before it is in the index.
+    :ivar release: :data:`RELEASE` of the writer.
+    :ivar source: the Tenable instance and API user: another one sees other assets.
+    :ivar data_from: unix seconds; the index contains every change before it.
     :ivar full_from: the same of its full export.
     :ivar full: the parts of the full export.
     :ivar merged: updates that were merged, each asset once.
@@ -82,14 +79,12 @@ class Index(Manifest, frozen=True, forbid_unknown_fields=True):
 
     @property
     def parts(self) -> list[IndexPart]:
-        """All parts, in the order in which they count."""
+        """All parts, in order of increasing precedence."""
         return [*self.full, *self.merged, *self.updates]
 
 
 class AssetBase(TypedDict):
-    """The parts of the index that a run goes over, and their numbers. ``data_from`` and ``full_from`` as in
-    :class:`Index`.
-    """
+    """The parts of the index that a run uses, with counts. ``data_from`` and ``full_from`` as in :class:`Index`."""
 
     parts: list[str]
     records: int
@@ -99,9 +94,7 @@ class AssetBase(TypedDict):
 
 
 class AssetPlan(TypedDict):
-    """How a run comes by its assets: ``assets`` of its plan. ``why`` is for people; ``base`` is None for a full
-    export.
-    """
+    """How a run gets its assets: ``assets`` of its plan. ``why`` is for people; ``base`` is None for a full export."""
 
     filters: dict[str, int]
     why: str
@@ -120,14 +113,13 @@ def plan_assets(
     lag: int,
     earlier: AssetPlan | None = None,
 ) -> AssetPlan:
-    """Decide how a run comes by its assets.
+    """Decide how a run gets its assets.
 
-    :param source: which Tenable, and which user of it.
+    :param source: the Tenable instance and API user.
     :param now: unix seconds, by the earlier of our clock and Tenable's.
-    :param hours: ``[tenable] asset_index_hours``: how old the full export may be that the index goes back to; 0: there
-        is to be no index.
+    :param hours: ``[tenable] asset_index_hours``: the maximum age of the index's full export; 0: no index.
     :param lag: ``[tenable] lag_seconds``.
-    :param earlier: what the run had decided when it was planned before; it stays, where it still can.
+    :param earlier: the decision of an earlier planning of the run; it is kept if it is still possible.
     :return: ``{"filters", "why", "planned_at", "source", "release", "base"}``: the filters of the asset export, and the
         parts of the index that it goes over, if any:
         ``{"parts": [names], "records", "changed", "data_from", "full_from"}``.
@@ -167,7 +159,7 @@ def _still_holds(run: RunFolder, earlier: AssetPlan, source: str, hours: float) 
 
 
 def _usable(run: RunFolder, *, source: str, now: float, hours: float) -> tuple[Index | None, str]:
-    """The index, if a run may build on it, else why not. Its parts are not looked at."""
+    """The index if a run may use it, otherwise the reason. Its parts are not checked."""
     if not hours:
         return None, "[tenable] asset_index_hours is 0"
     index, why = _readable(run, source)
@@ -186,7 +178,7 @@ def _usable(run: RunFolder, *, source: str, now: float, hours: float) -> tuple[I
 
 
 def _readable(run: RunFolder, source: str) -> tuple[Index | None, str]:
-    """The index of this Tenable, as old as it may be, else why there is none."""
+    """The index of this Tenable instance and user, of any age, otherwise the reason why there is none."""
     try:
         index = files_of(run).read_manifest(Index)
     except StagingError as error:
@@ -210,11 +202,11 @@ def known_assets(run: RunFolder, *, source: str) -> list[ObjectStoragePath]:
 
 
 def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
-    """Bring the index up to date with the run's asset export, which is whole. May be repeated.
+    """Update the index with the run's complete asset export. May be repeated.
 
     :param plan: the run's ``assets``, as :func:`plan_assets` made it.
     :param hours: as for :func:`plan_assets`.
-    :raises StagingError: the export is not complete, or there is no room.
+    :raises StagingError: the export is not complete, or the disk is full.
     """
     parts = staged_parts(str(run.export("assets")), "assets")
     state = StagedExport(run.export("assets"), "assets").state()
@@ -223,7 +215,7 @@ def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
     if state.data_from is None:
         log.warning("The start time of asset export %s is unknown, so the index is not updated.", state.uuid)
         return
-    # An export that was asked for by a clock that is ahead holds no more than what was there when the run was planned.
+    # If the clock of the requesting task was ahead, the export contains only what existed when the run was planned.
     data_from = min(state.data_from, plan["planned_at"])
     records = sum(part.records for part in state.parts.values())
     # Its age does not count here: a run that ends late must not put an old full export in the place of a later run's
@@ -251,13 +243,13 @@ def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
 
 
 def require_full_export(run: RunFolder) -> None:
-    """Have the next run export all assets, because what the index holds is in doubt. Runs that were planned with its
-    parts still find them.
+    """Make the next run export all assets, because the index is in doubt. Runs that were planned with its parts still
+    find them.
     """
     try:
         index = files_of(run).read_manifest(Index)
     except StagingError:
-        # A damaged one leads to a full export by itself.
+        # A damaged index leads to a full export anyway.
         return
     if index is not None:
         files_of(run).publish(msgspec.structs.replace(index, full_from=0.0))
@@ -277,8 +269,8 @@ def _publish(run: RunFolder, index: Index) -> None:
 
 
 def staged_assets(uri: str) -> list[ObjectStoragePath]:
-    """The parts that hold a run's assets: those of the index that its plan names, then those of its own export. Of an
-    asset in several, the later row counts.
+    """The parts with a run's assets: first those of the index that its plan names, then those of its own export. If
+    several parts contain an asset, the later row wins.
 
     :param uri: the folder of the run's asset export.
     :raises StagingError: the export is not complete.

@@ -1,4 +1,4 @@
-"""The rows of the asset index's parts: from the parts of an export, and several parts into one."""
+"""Writes the parts of the asset index: from the parts of an export, or by merging several parts."""
 
 from __future__ import annotations
 
@@ -25,18 +25,17 @@ def files_of(run: RunFolder) -> IndexFiles:
 
 
 def copy_parts(files: IndexFiles, parts: Iterable[ObjectStoragePath]) -> list[IndexPart]:
-    """Put the rows of an export's parts into parts of the index, in their order.
+    """Write the rows of an export's parts into parts of the index, in their order.
 
-    :raises StagingError: a part of the export is missing or damaged, or there is no room.
+    :raises StagingError: a part of the export is missing or damaged, or the disk is full.
     """
     return [files.put(encode_table(table), table.num_rows) for table in _regrouped(read_table(part) for part in parts)]
 
 
 def merge_parts(files: IndexFiles, parts: Iterable[ObjectStoragePath]) -> list[IndexPart]:
-    """Put the rows of several parts into as few as they need, each asset once: of one that stands in several, the
-    latest row.
+    """Merge the rows of several parts into as few as possible, each asset once, with its latest row.
 
-    :raises StagingError: a part is missing or damaged, or there is no room.
+    :raises StagingError: a part is missing or damaged, or the disk is full.
     """
     return files.merge(parts, read=encoded_rows, encode=_encode)
 
@@ -71,7 +70,5 @@ def _schema() -> pa.Schema:
 
 
 def _uniform(table: pa.Table) -> pa.Table:
-    """The table in the index's own types: pandas releases differ in how they write texts and in the metadata they
-    add.
-    """
+    """The table in the index's own types: pandas releases differ in their string types and metadata."""
     return table.select(list(COLUMNS)).replace_schema_metadata(None).cast(_schema())

@@ -1,12 +1,12 @@
 """The files of an index that is kept between runs: parts that never change, and a manifest that is replaced last.
 
-* A part is named by a digest of its content, so no part ever changes under its name, and a damaged one is noticed.
-* The manifest names the parts that count, and is replaced last and at once: a process that dies before leaves the index
-  as it was.
-* A part that the manifest no longer names is *retired*: runs that were planned before may still read it. It is removed
+* A part is named after a digest of its content, so a part never changes under its name, and damage is detected.
+* The manifest names the parts that count, and is replaced last, atomically: a process that dies before leaves the index
+  unchanged.
+* A part that the manifest no longer names is *retired*: runs that were planned earlier may still read it. It is removed
   later.
 
-What the rows mean, and which parts a manifest and the runs need, is the business of whose index it is.
+The user of an index defines the meaning of the rows, and which parts a manifest and the runs need.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ class IndexPart(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What every index says of itself; each kind of index adds its own.
+    """The common part of all index manifests; each kind of index adds its own entries.
 
-    :ivar retired: parts that are in the index no more, and since when (unix seconds, our clock).
+    :ivar retired: parts that are no longer in the index, and since when (unix seconds, our clock).
     """
 
     retired: dict[str, float] = {}
 
     @property
     def parts(self) -> list[IndexPart]:
-        """All parts, in the order in which they count."""
+        """All parts, in order of increasing precedence."""
         raise NotImplementedError
 
 
@@ -69,8 +69,8 @@ _M = TypeVar("_M", bound=Manifest)
 class IndexFiles:
     """The files of one index.
 
-    :param folder: where they are.
-    :param content: what the names of the parts begin with, such as ``assets``.
+    :param folder: their folder.
+    :param content: the prefix of the parts' names, such as ``assets``.
     """
 
     def __init__(self, folder: ObjectStoragePath, content: str) -> None:
@@ -79,11 +79,11 @@ class IndexFiles:
         self._part_name = re.compile(rf"{re.escape(content)}-([0-9a-f]{{64}})\.parquet")
 
     def is_part(self, name: str) -> bool:
-        """Whether a file of the folder is a part, by its name."""
+        """Whether a file in the folder is a part, judging by its name."""
         return self._part_name.fullmatch(name) is not None
 
     def is_intact(self, name: str) -> bool:
-        """Whether a part is there and holds what its name says."""
+        """Whether a part exists and its content matches its name."""
         named = self._part_name.fullmatch(name)
         try:
             return named is not None and hashlib.sha256(content_of(self.folder / name)).hexdigest() == named[1]
@@ -93,7 +93,7 @@ class IndexFiles:
     def put(self, content: bytes, records: int) -> IndexPart:
         """Write a part. It counts once a manifest names it.
 
-        :raises StagingError: there is no room.
+        :raises StagingError: the disk is full.
         """
         part = IndexPart(f"{self._content}-{hashlib.sha256(content).hexdigest()}.parquet", records)
         write_whole(self.folder / part.name, content)
@@ -108,12 +108,12 @@ class IndexFiles:
         encode: Callable[[list[bytes]], bytes],
         prefer: Callable[[bytes, bytes], bool] | None = None,
     ) -> list[IndexPart]:
-        """Put the rows of several parts into as few as they need, each key once, in the order of the keys.
+        """Merge the rows of several parts into as few as possible, each key once, in the order of the keys.
 
         :param read: the rows of a part: (key, row as bytes).
-        :param encode: the content of a part that holds the given rows.
+        :param encode: the content of a part with the given rows.
         :param prefer: as for :class:`~airflow_provider_tenable.staging.keyed_rows.KeyedRows`.
-        :raises StagingError: a part is missing or damaged, or there is no room.
+        :raises StagingError: a part is missing or damaged, or the disk is full.
         """
         with closing(KeyedRows(parts, read, prefer)) as table:
             rows = table.rows()
@@ -122,7 +122,7 @@ class IndexFiles:
             return [self.put(encode(batch), len(batch)) for batch in batches]
 
     def read_manifest(self, kind: type[_M]) -> _M | None:
-        """The manifest, None where there is none. :raises StagingError: it is damaged, or not of this kind."""
+        """The manifest, or None. :raises StagingError: it is damaged, or of another kind."""
         path = self.folder / MANIFEST
         try:
             value = read_json(path)
@@ -131,7 +131,7 @@ class IndexFiles:
             raise StagingError(f"{path} cannot be read: {safe(error)}") from error
 
     def publish(self, manifest: Manifest) -> None:
-        """Replace the manifest. The parts that it no longer names are retired."""
+        """Replace the manifest. Parts that it no longer names are retired."""
         try:
             before = self.read_manifest(type(manifest))
         except StagingError:
@@ -143,10 +143,10 @@ class IndexFiles:
         reached(CrashPoint.INDEX_PUBLISHED)
 
     def remove_unneeded(self, needed: Collection[str], retired: Mapping[str, float]) -> list[str]:
-        """Remove parts that were retired, or that no manifest ever named, long enough ago.
+        """Remove parts that were retired long enough ago, or that were never named by a manifest.
 
-        :param needed: the parts to keep: those of the manifest, and of every run that may read them again.
-        :param retired: the manifest's.
+        :param needed: the parts to keep: those of the manifest, and of all runs that may read them again.
+        :param retired: the manifest's ``retired``.
         :return: the names of the removed parts.
         """
         now, removed = time.time(), []
@@ -164,6 +164,6 @@ class IndexFiles:
                     reached(CrashPoint.INDEX_PART_REMOVED)
                     removed.append(name)
             except FileNotFoundError:
-                # Another run was faster.
+                # Another run has already removed it.
                 continue
         return removed

@@ -1,4 +1,4 @@
-"""What a transform task is given, and the manifest that it leaves: ``findings/shard-*.json``."""
+"""The input of a transform task, and the manifest that it writes: ``findings/shard-*.json``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ShardTask(TypedDict):
 
 
 class ShardCounts(TypedDict):
-    """Where the records of a shard ended.
+    """The results for the records of a shard.
 
     ``refused``: ``account/region`` -> records that were skipped because it refuses findings.
     ``skipped``: reason -> records. ``unserved``: account -> reason -> records, which are among the skipped. So are

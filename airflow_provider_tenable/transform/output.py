@@ -14,7 +14,7 @@ from airflow_provider_tenable.staging.parts import PartWriter
 from airflow_provider_tenable.transform.manifest import DestinationEntry, PartEntry, ShardCounts, ShardManifest
 from airflow_provider_tenable.transform.waiting_records import WAITING_STEM
 
-#: Findings per part: a batch of calls that an import can resume behind, and small enough to hold.
+#: Findings per part: small enough for memory, and for an import to resume after it.
 FINDINGS_PER_PART = 5_000
 #: Kept records per part: a part is held in memory until it is closed, and is read as soon as one of its assets settles.
 KEPT_PER_PART = 20_000
@@ -35,8 +35,8 @@ class Via(Protocol):
 
 
 class FindingsWriter:
-    """Collects findings per destination. Names of parts follow from the shard's number, so that a retry writes over
-    what it had written.
+    """Collects findings per destination. The names of parts depend on the shard's number, so that a retry overwrites
+    its own files.
 
     :param shard: the number of the shard.
     """
@@ -63,8 +63,8 @@ class FindingsWriter:
         if part is None:
             number = len(self._parts.setdefault(key, []))
             stem = f"part-{self.shard:04d}-{number:05d}"
-            # Named by content too: receipts of other findings, from before a task was cleared, must not count for
-            # these.
+            # The name also depends on the content: receipts of other findings, from before a task was cleared, must not
+            # count for these.
             part = self._open[key] = PartWriter(
                 self.run.destination(account, region), stem, by_content=True, packed=True
             )
@@ -78,10 +78,10 @@ class FindingsWriter:
             self._close(max(self._open, key=lambda key: self._open[key].held_bytes))
 
     def reject(self, reason: str, detail: str, record: bytes) -> None:
-        """Put a record that cannot become a finding aside."""
+        """Store a record that cannot become a finding."""
         if self._rejected is None:
             self._rejected = PartWriter(self.run.rejected, f"part-shard-{self.shard:04d}")
-        # What could not be read may be no JSON: it is kept as text.
+        # An unreadable record may not be JSON, so it is stored as text.
         try:
             readable: Any = msgspec.json.decode(record)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -116,12 +116,12 @@ class FindingsWriter:
     def contest(self, line: bytes) -> None:
         """Set a finding aside until all shards are done."""
         if self._contested is None:
-            # Named by content: the choice among other findings is another one.
+            # Named by content, because the selection among other findings may differ.
             self._contested = PartWriter(self.run.contested, f"part-shard-{self.shard:04d}", by_content=True)
         self._contested.write(line)
 
     def close(self, counts: ShardCounts) -> ShardManifest:
-        """Close all parts, then write the manifest that makes them count; the manifest is returned."""
+        """Close all parts, then write and return the manifest, which makes them count."""
         for key in list(self._open):
             self._close(key)
         self._close_waiting()

@@ -1,4 +1,4 @@
-"""Where findings go: which connection and role serve an account, and which Region's hub gets its findings."""
+"""Routing of findings: the connection and role for an account, and the Region whose hub receives its findings."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ OTHER_PARTITION = "other_partition"
 ACCOUNT_EXCLUDED = "account_excluded"
 REGION_EXCLUDED = "region_excluded"
 DESTINATION_REFUSED = "destination_refused"
-#: Reasons that a person has chosen: what they leave out does not count as unserved.
+#: Reasons chosen by the user: records skipped for them do not count as unserved.
 CHOSEN = (ACCOUNT_EXCLUDED, REGION_EXCLUDED)
 
 _FIELDS = frozenset({"aws_conn_id", "accounts", "role_name", "region", "external_id", "exclude_accounts", "regions"})
 
 
 class Destination(Struct):
-    """One destination, as the DAG param gives it, with what the connection tells.
+    """One destination from the DAG param, with the attributes of its connection.
 
-    :ivar accounts: 12-digit ids; empty for all.
-    :ivar region: the hub's Region where the destination itself names one.
+    :ivar accounts: 12-digit ids; empty: all.
+    :ivar region: the hub's Region, if the destination itself names one.
     :ivar caller_account: the account of the connection's own credentials.
     :ivar connection_region: the connection's Region.
-    :ivar external_id: what the role's trust policy asks for.
-    :ivar partition: the partition of the connection's credentials; empty where it is unknown.
-    :ivar exclude_accounts: accounts that it does not serve although ``accounts`` has them.
-    :ivar regions: the hub Regions that it serves; empty for all.
+    :ivar external_id: the external id that the role's trust policy requires.
+    :ivar partition: the partition of the connection's credentials; empty if unknown.
+    :ivar exclude_accounts: accounts that are left out although ``accounts`` includes them.
+    :ivar regions: the hub Regions that receive findings; empty: all.
     """
 
     aws_conn_id: str | None
@@ -54,18 +54,18 @@ class Destination(Struct):
         return not self.accounts or account in self.accounts
 
     def hub_region(self, resource_region: str, routing: str) -> str | None:
-        """The Region whose hub gets the findings of a resource."""
+        """The Region whose hub receives the findings of a resource."""
         if self.region:
             return self.region
         return resource_region if routing == BY_RESOURCE else self.connection_region
 
     def takes_region(self, resource_region: str, routing: str) -> bool:
-        """Whether the hub that a resource's findings would go to is one that it serves."""
+        """Whether the hub for a resource's findings is in one of the destination's Regions."""
         return not self.regions or self.hub_region(resource_region, routing) in self.regions
 
     def takes_partition_of(self, resource_region: str, routing: str) -> bool:
-        """Whether findings of a Region's resources can go there: neither credentials nor hubs reach beyond their
-        partition.
+        """Whether the destination is in the partition of a Region's resources: credentials and hubs work only within
+        their partition.
         """
         if not resource_region:
             return True
@@ -77,7 +77,7 @@ class Destination(Struct):
 def parse_destinations(value: Any) -> list[Destination]:
     """Check the DAG param ``destinations``.
 
-    :raises ConfigurationError: naming the entry and what is wrong with it.
+    :raises ConfigurationError: an entry is invalid; the message names it and the reason.
     """
     if not isinstance(value, list) or not value:
         raise ConfigurationError(f"destinations must be a list of at least one destination such as {DEFAULT[0]}.")
@@ -184,11 +184,11 @@ def _list(entry: dict[str, Any], name: str, where: str, of: str) -> list[Any]:
 def resolve(
     destinations: list[Destination], identify: Callable[[str | None, str | None], Caller], routing: str
 ) -> list[Destination]:
-    """Ask AWS who each connection is, and check that the destination can work with it.
+    """Identify the owner of each connection's credentials, and check that the destination can use it.
 
-    :param identify: connection id and the Region in which STS is asked (None for the connection's own) -> whose the
-        credentials are, with the connection's Region. Called once per connection and Region.
-    :raises ConfigurationError: a destination that could import nothing.
+    :param identify: (connection id, Region in which STS is called, or None for the connection's own) -> the owner of
+        the credentials, with the connection's Region. Called once per connection and Region.
+    :raises ConfigurationError: a destination could not import anything.
     """
     known: dict[tuple[str | None, str | None], Caller] = {}
     for number, destination in enumerate(destinations):
@@ -229,7 +229,7 @@ class Router:
         self.refused = refused
 
     def route(self, account: str, resource_region: str) -> tuple[Destination, str] | str:
-        """The destination and its hub's Region, or the reason why there is none."""
+        """The destination and its hub's Region, or the reason why no destination matches."""
         matching = [candidate for candidate in self.destinations if candidate.matches(account)]
         if not matching:
             return NOT_CONFIGURED
@@ -259,7 +259,7 @@ class Router:
         return None if isinstance(route, str) else f"{account}/{route[1]}"
 
     def home(self) -> tuple[str, str]:
-        """Account and hub Region for what belongs to no AWS account: those of the first destination."""
+        """Account and hub Region for assets without an AWS account: those of the first destination."""
         first = self.destinations[0]
         account = first.accounts[0] if first.accounts and first.role_name else first.caller_account
         region = first.region or first.connection_region

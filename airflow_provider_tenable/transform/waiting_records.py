@@ -1,18 +1,18 @@
 """Records that wait for their assets, between runs: ``{staging}/{dag_id}/parked/``.
 
-Two kinds wait, in parts of their own:
+There are two kinds, in separate parts:
 
 * Records whose asset is missing. Each run tries all of them again.
-* Records whose asset is known, and not yet its AWS account, Region or instance. In most containers these are mostly
-  hosts that are not in AWS, so a run only looks up their assets: it reads a record once its asset has settled. A part
-  of which nothing has settled stays in the pool as it is.
+* Records whose asset is known, but not its AWS account, Region or instance yet. In most containers these are mostly
+  hosts outside AWS, so a run only looks up their assets: it reads a record once its asset has settled. A part without
+  any settled asset stays in the pool unchanged.
 
-A run's transform parks into its own folder. Only when the run is settled are its parked records put into the pool, and
-the parts removed that its transform has read from the pool; both steps can be repeated. Dying between them leaves a
-record twice in the pool: it is then delivered twice, which changes nothing.
+A run's transform parks records in the run's own folder. Only when the run is settled, its parked records are added to
+the pool, and the parts that its transform has read are removed from the pool; both steps can be repeated. An
+interruption between them leaves a record twice in the pool: it is then delivered twice, which does not change anything.
 
-A part of the pool is named by its run and by a digest of its content: no pass of any run can write over records that
-are not its own.
+A part of the pool is named after its run and a digest of its content, so that no attempt of any run can overwrite the
+records of another one.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def list_pool(run: RunFolder) -> list[str]:
 
 
 def claim_pool(run: RunFolder) -> int:
-    """Note which parts of the pool this run takes, so that its retries take the same. The number of parts is
-    returned.
-    """
+    """Record which parts of the pool this run claims, so that its retries use the same. :return: their number."""
     taken = list_pool(run)
     write_json(run.root / "unparked.json", taken)
     reached(CrashPoint.POOL_CLAIMED)
@@ -80,7 +78,7 @@ _Entry = TypeVar("_Entry", "Parked", "_Head")
 
 
 class _Head(msgspec.Struct):
-    """What decides about a waiting record."""
+    """The attributes that decide about a waiting record."""
 
     parked_at: int
     asset: str = ""
@@ -88,10 +86,10 @@ class _Head(msgspec.Struct):
 
 
 def transform_pool(run: RunFolder, transform: Transform[Any, Any]) -> list[str]:
-    """Try the records again that this run has claimed.
+    """Retry the records that this run has claimed.
 
-    :return: the parts that the run is done with once its findings are delivered: what is left of them is in its own
-        parts.
+    :return: the parts that are no longer needed once the run's findings are delivered: the remaining records are in its
+        own parts.
     """
     claimed = claimed_parts(run)
     parts = [name for name in claimed if not _WAITING_PART.search(name)]
@@ -100,8 +98,8 @@ def transform_pool(run: RunFolder, transform: Transform[Any, Any]) -> list[str]:
 
 
 def _release(run: RunFolder, part: str, transform: Transform[Any, Any]) -> bool:
-    """Transform the records of a part whose asset has settled, and drop those that have waited long enough. Whether
-    the part is done with.
+    """Transform the records of a part whose asset has settled, and drop those that have waited too long. :return:
+    whether the part is no longer needed.
     """
     assets: set[str] = set()
     lapsed = 0
@@ -126,7 +124,7 @@ def _release(run: RunFolder, part: str, transform: Transform[Any, Any]) -> bool:
 def read_pool(run: RunFolder, parts: Iterable[str]) -> Iterator[Parked]:
     """The records in parts of the pool.
 
-    :raises StagingError: a part is gone, is damaged, or was written by a newer version.
+    :raises StagingError: a part is missing, damaged, or was written by a newer version.
     """
     from airflow_provider_tenable.transform.shard import Parked
 
@@ -162,9 +160,7 @@ def _records(path: ObjectStoragePath, kind: type[_Entry]) -> Iterator[_Entry]:
 
 
 def _name_in_pool(run_id: str, rest: str) -> str:
-    """The run's id and the rest; of an id that is too long for a file's name, the beginning and a digest of all of
-    it.
-    """
+    """A file name from the run's id and ``rest``; an id that is too long is replaced by its beginning and a digest."""
     room = LONGEST_NAME_BYTES - len(rest)
     if len(run_id.encode()) <= room:
         return run_id + rest
@@ -173,10 +169,10 @@ def _name_in_pool(run_id: str, rest: str) -> str:
 
 
 def settle_pool(run: RunFolder, parts: Iterable[str], *, done: Iterable[str]) -> None:
-    """Put the run's parked parts into the pool, then remove those whose records it has read from there.
+    """Add the run's parked parts to the pool, then remove the parts that it has read from there.
 
     :param parts: names of the parts in the run's own ``parked`` folder.
-    :param done: names of the parts of the pool that the run's transform has read, and that are done with.
+    :param done: names of the parts of the pool that the run's transform has read and that are no longer needed.
     """
     put = set()
     for name in parts:
@@ -188,7 +184,7 @@ def settle_pool(run: RunFolder, parts: Iterable[str], *, done: Iterable[str]) ->
         reached(CrashPoint.POOL_PART_PUT)
     for name in done:
         path = run.parked_pool / name
-        # A run that is cleared may park the very same records again.
+        # A cleared run may park exactly the same records again.
         if name not in put:
             remove_file(path)
             reached(CrashPoint.POOL_PART_REMOVED)
