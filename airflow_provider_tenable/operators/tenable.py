@@ -173,7 +173,7 @@ class TenableExportOperator(BaseOperator):
         if self._is_stopped:
             # A job that the signal found half asked for.
             run.cancel()
-            raise ExportFailedError(f"This task was ended while it exported: the {self.export} export is cancelled.")
+            raise ExportFailedError(f"This task was ended during its export: the {self.export} export was cancelled.")
 
     def _check_filters(self) -> None:
         """Refuse to export everything where the task that makes the filters has made none."""

@@ -184,9 +184,9 @@ def _unserved_rows(unserved: dict[str, dict[str, int]]) -> Iterator[tuple[str, o
     """The accounts with the most records without a destination."""
     by_records = sorted(unserved.items(), key=lambda item: (-sum(item[1].values()), item[0]))
     for account, reasons in by_records[:_MOST_UNSERVED]:
-        yield f"  not served: {account}", f"{sum(reasons.values()):,}: {', '.join(reasons)}"
+        yield f"  not delivered: {account}", f"{sum(reasons.values()):,}: {', '.join(reasons)}"
     if more := by_records[_MOST_UNSERVED:]:
-        yield f"  not served: {len(more)} more accounts", sum(sum(reasons.values()) for _, reasons in more)
+        yield f"  not delivered: {len(more)} more accounts", sum(sum(reasons.values()) for _, reasons in more)
 
 
 def _refused_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:

@@ -66,7 +66,7 @@ def test_accounts_that_cannot_be_reached_are_named_with_their_records(
     assert set(unserved) == {*sandbox.accounts[1:], "999900001111"}
     for account, reasons in unserved.items():
         assert f"{account} ({sum(reasons.values()):,}: account_not_reachable_without_role)" in text
-        assert f"not served: {account}" in run.report
+        assert f"not delivered: {account}" in run.report
     assert "more than [tenable] max_unserved_ratio 0.5 allows" in text
     assert "give the destination a role_name" in text
     assert (
