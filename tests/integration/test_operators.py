@@ -198,7 +198,7 @@ class TestExport:
         sandbox.tenable("options", {"prepare_seconds": 300})
         operator = _operator(deferrable=False)
         monkeypatch.setattr("airflow_provider_tenable.operators.tenable.time.sleep", lambda _: operator.on_kill())
-        with pytest.raises(ExportFailedError, match="was ended while it exported"):
+        with pytest.raises(ExportFailedError, match="was ended during its export"):
             operator.execute(Run().context)
         assert [job["status"] for job in sandbox.tenable("stats")["exports"]] == ["CANCELLED"]
 
