@@ -1,7 +1,7 @@
-"""The one place that knows Airflow 2.11 from 3.0 from 3.2: every other module imports Airflow's names from here.
+"""The only module that depends on Airflow's version: all others import Airflow's names from here.
 
-Gated by Airflow's version and not by ImportError: on 3.0 and 3.1 `airflow.sdk` lacks some of the names, and one failed
-import would silently hand out the classes of Airflow 2.
+It checks Airflow's version instead of catching ImportError: on 3.0 and 3.1 `airflow.sdk` lacks some of the names, and
+one failed import would silently provide the classes of Airflow 2.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ if AIRFLOW_V_3_2_PLUS:
     )
     from airflow.sdk.observability.stats import Stats
 
-    #: By what the delay between two retries is multiplied. To these versions True is the number 1: no backoff at all.
+    #: The factor between the delays of retries. These versions treat True as the number 1, which means no backoff.
     EXPONENTIAL_BACKOFF: bool | float = 2.0
 else:
     from airflow.configuration import conf
@@ -92,12 +92,11 @@ else:
 
 
 def mask_secret(secret: str) -> None:
-    """Have Airflow mask a secret in the logs that it writes. Airflow passes over texts of less than 5 characters, and
-    its own name.
+    """Have Airflow mask a secret in its logs. Airflow ignores texts of less than 5 characters, and its own name.
 
-    Not for threads of our own: on Airflow 3 the task asks its supervisor, one question at a time.
+    Not for our own threads: on Airflow 3 the task sends requests to its supervisor, one at a time.
     """
-    # Imported here, since a DAG file that is parsed needs none of it.
+    # Imported here, because parsing a DAG file does not need it.
     if not AIRFLOW_V_3_0_PLUS:
         from airflow.utils.log.secrets_masker import mask_secret as mask
 
@@ -107,19 +106,19 @@ def mask_secret(secret: str) -> None:
 
     mask(secret)
     if AIRFLOW_V_3_2_PLUS:
-        # The API server, where the connection is tested, writes its logs through a masker of its own.
+        # The API server, where connections are tested, has its own masker for its logs.
         from airflow._shared.secrets_masker import mask_secret as mask_in_core
 
         mask_in_core(secret)
 
 
 def asset_of(uri: str) -> Asset:
-    """An asset (Airflow 2: a dataset) whose URI is given in its normal form.
+    """An asset (Airflow 2: a dataset) whose URI is already normalised.
 
-    Airflow's own constructor has every provider's URI handlers imported to find the one of the scheme. That loads boto3
-    and takes two seconds of each task and of each look at the DAG file, for a URI that they would leave as it is.
+    Airflow's own constructor imports the URI handlers of all providers to find the one for the scheme. That loads boto3
+    and costs two seconds for each task and each parsing of the DAG file, for a URI that they would not change.
     """
-    # Without a scheme nothing is looked up.
+    # Without a scheme, no handler is looked up.
     asset = Asset("tenable")
     for field in ("name", "uri"):
         if hasattr(asset, field):
@@ -128,7 +127,7 @@ def asset_of(uri: str) -> Asset:
 
 
 def pause(seconds: float) -> BaseTrigger:
-    """Airflow's own trigger that fires after so many seconds."""
+    """Airflow's own trigger that fires after the given number of seconds."""
     # Imported here, since few DAGs that are parsed need it.
     if AIRFLOW_V_3_0_PLUS:
         from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
@@ -139,14 +138,12 @@ def pause(seconds: float) -> BaseTrigger:
     return trigger
 
 
-#: Where Airflow's own Variables are read from: its database, which tasks of Airflow 3 reach through the API server.
+#: The backend that reads Variables from Airflow's database, which tasks of Airflow 3 reach through the API server.
 _DATABASE = frozenset({"MetastoreBackend", "ExecutionAPISecretsBackend"})
 
 
 def defined_outside_database(variable: str) -> str | None:
-    """What defines a Variable before Airflow's database is asked, in words; None where nothing does. The order is
-    Airflow's own when it reads one.
-    """
+    """What defines a Variable with precedence over Airflow's database, in words, or None, in Airflow's own order."""
     if AIRFLOW_V_3_0_PLUS:
         from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
     else:
@@ -195,7 +192,8 @@ def fail_fast() -> Iterator[None]:
 
 
 async def is_deferred(task_instance: Any) -> bool | None:
-    """Whether Airflow's database has a task as deferred; None where it cannot be asked. For a triggerer of Airflow 3.
+    """Whether a task is deferred according to Airflow's database; None if it cannot be queried. For Airflow 3's
+    triggerer.
 
     :param task_instance: that of a trigger.
     """

@@ -1,4 +1,4 @@
-"""Report the accounts and Regions that refused a run's findings for good."""
+"""Notifies people about accounts and Regions that permanently refused a run's findings."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from airflow_provider_tenable._compat import BaseNotifier
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.layout import RunFolder
 
-#: Accounts and Regions that are named one by one, and characters of each reason.
+#: Maximum number of accounts and Regions that are listed individually, and of characters per reason.
 _MOST_NAMED, _LONGEST_REASON = 20, 400
 
 
 class RefusedDestinationsNotifier(BaseNotifier):
-    """Reports which accounts and Regions refused a run's findings for good, how many, and why.
+    """Reports which accounts and Regions permanently refused a run's findings, how many findings, and why.
 
-    For ``on_success_callback`` and ``on_failure_callback`` of the task ``settle``: it fails where more refuse than
-    ``max_refused_destinations`` allows. Nothing is reported where none refuses, or where the run is not settled yet.
+    For ``on_success_callback`` and ``on_failure_callback`` of the task ``settle``, which fails if more refuse than
+    ``max_refused_destinations`` allows. If none refuses, or the run has not been settled yet, there is no notification.
 
     :param send: called with a subject (one line, at most 100 characters) and a text. Default: a warning in the task's
         log.
@@ -32,7 +32,7 @@ class RefusedDestinationsNotifier(BaseNotifier):
         self.staging_path = staging_path
 
     def notify(self, context: Any) -> None:
-        """Read the run's ledger, and report."""
+        """Read the run's ledger, and send the notification."""
         summary = refused_summary(RunFolder.of(context, self.staging_path))
         if summary is None:
             return
@@ -43,9 +43,9 @@ class RefusedDestinationsNotifier(BaseNotifier):
 
 
 def refused_summary(run: RunFolder) -> tuple[str, str] | None:
-    """Subject and text about the accounts and Regions that refused a settled run; None where none did.
+    """Subject and text about the accounts and Regions that refused a settled run; None if none did.
 
-    They hold accounts, Regions, counts and AWS's messages.
+    They contain accounts, Regions, counts and AWS's messages.
     """
     from airflow_provider_tenable.staging.files import read_json
 

@@ -28,21 +28,21 @@ _CLOCK_SKEW_SECONDS = 3600
 class TenableToAsffOperator(BaseOperator):
     """Join vulnerabilities with their assets, map them to ASFF, and stage the findings per account and hub Region.
 
-    One task does one shard: every ``count``-th chunk, from ``index`` on. Findings are written serialised and within
-    Security Hub's limits. What becomes no finding is counted under a reason; what is broken goes to ``rejected/``; what
-    lacks its asset is parked for the following runs.
+    One task transforms one shard: every ``count``-th chunk, starting at ``index``. Findings are written serialised and
+    within Security Hub's limits. Records that do not become findings are counted under a reason; broken records are
+    stored in ``rejected/``; records whose asset is missing are parked for the following runs.
 
     The result (XCom) is ``{"shard", "read", "findings", "parked", "skipped"}``.
 
-    :param shard: ``{"index": 0, "count": 8}``; with ``"parked": True`` the shard that tries parked records again, with
-        ``"given_up": True`` the one of a replay that tries records again whose assets were missing (templated).
+    :param shard: ``{"index": 0, "count": 8}``; with ``"parked": True`` the shard that retries parked records, with
+        ``"given_up": True`` the shard of a replay that retries records whose assets were missing (templated).
     :param assets: result of the asset export (templated).
     :param vulnerabilities: result of the vulnerability export (templated).
-    :param plan: what :func:`airflow_provider_tenable.pipeline.plan_run` returned: window, settings, destinations
+    :param plan: the result of :func:`airflow_provider_tenable.pipeline.plan_run`: window, settings, destinations
         (templated).
     :param id_scheme: ``port`` or ``tvm2aws``. Default ``[tenable] id_scheme``.
     :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
-    :param tenable_conn_id: connection for looking up assets that the export lacks (templated).
+    :param tenable_conn_id: connection for looking up assets that are missing from the export (templated).
     :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
     """
 
@@ -77,7 +77,7 @@ class TenableToAsffOperator(BaseOperator):
 
     @cached_property
     def hook(self) -> TenableHook:
-        """The hook of this task's connection; only a lookup asks for it."""
+        """The hook of this task's connection; used only for look-ups."""
         return TenableHook(self.tenable_conn_id)
 
     def execute(self, context: Any) -> ShardResult:
@@ -127,11 +127,11 @@ class TenableToAsffOperator(BaseOperator):
 
     @property
     def _replays_given_up(self) -> bool:
-        """Whether this is the shard of a replay that tries records again whose assets were missing."""
+        """Whether this is the shard of a replay that retries records whose assets were missing."""
         return self.shard is not None and bool(self.shard.get("given_up"))
 
     def _check_inputs(self) -> None:
-        """Refuse to begin without the result of an earlier task."""
+        """Stop if the result of an earlier task is missing."""
         from airflow_provider_tenable.run.handover import required
 
         required(self.plan, "plan_run")
@@ -226,7 +226,7 @@ class TenableToAsffOperator(BaseOperator):
         try:
             details = self.hook.api.asset(asset_id)
         except TemporaryError as error:
-            # The record is parked, and tried again by the next run.
+            # The record is parked, and the next run retries it.
             self.log.warning("%s", error)
             return None
         return row_of_details(details) if details else None

@@ -1,8 +1,8 @@
 """Cancels the export jobs that a run leaves behind, at the run's end.
 
-A task that is stopped with its worker leaves its job running, since the task's next try continues it. A task without a
-next try (its retries are used up, or the run was marked as failed meanwhile) leaves a job whose chunks nobody fetches.
-It takes one of the container's few export slots until it is done.
+A task that is stopped together with its worker leaves its job running, because the task's next attempt resumes it. A
+task without a next attempt (its retries are used up, or the run was marked as failed) leaves a job whose chunks nobody
+fetches. The job occupies one of the container's few export slots until it ends.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ log = logging.getLogger(__name__)
 
 
 def cancel_abandoned(context: Any, tenable_conn_id: str) -> list[str]:
-    """Cancel what the run has asked for and will not fetch. May be repeated; a task that is cleared later asks again.
+    """Cancel jobs that the run has requested and will not fetch. May be repeated; a task that is cleared later requests
+    its export again.
 
-    Nothing is cancelled while a task of the run is still to do something: the teardowns run as soon as the rest cannot
-    succeed any more, and one of two exports may be under way then. Neither is a job that may be somebody else's.
+    Nothing is cancelled while a task of the run is not finished: the teardowns run as soon as the other tasks cannot
+    succeed any more, and one of two exports may still be running then. Jobs that may belong to somebody else are not
+    cancelled either.
 
-    :return: the ids of the cancelled jobs. What could not be cancelled is logged: there is nothing else to do about it.
+    :return: the ids of the cancelled jobs. Failures are only logged: nothing else can be done about them.
     """
     run = RunFolder.of(context)
     jobs = _running_jobs(run)
@@ -49,7 +51,7 @@ def cancel_abandoned(context: Any, tenable_conn_id: str) -> list[str]:
 
 
 def _running_jobs(run: RunFolder) -> list[tuple[str, str]]:
-    """Kinds and ids of the jobs that the run's exports have on record as ours and not complete."""
+    """Kinds and ids of the run's own jobs that are recorded as incomplete."""
     jobs = []
     for kind in KINDS:
         try:

@@ -1,8 +1,8 @@
 """Replays records that were given up because their asset was missing: they are mapped for the first time.
 
-Such a record is in ``rejected/`` of the run that gave it up, as Tenable served it. A replay copies these records into
-its own folder and looks for their assets in the DAG's present asset index, then singly at Tenable. The assets that the
-run itself had staged cannot help: the missing ones are not among them.
+Such a record is in ``rejected/`` of the run that gave it up, as Tenable returned it. A replay copies these records into
+its own folder and looks for their assets in the DAG's current asset index, and then individually in Tenable. The assets
+that the run itself had staged do not help: the missing ones are not among them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _STEM = "given-up"
 
 
 def stage_given_up(source: RunFolder, run: RunFolder) -> int:
-    """Copy the records that a run gave up into the folder of its replay; their number is returned."""
-    # Parked for ever: a record whose asset is still missing is given up again.
+    """Copy the records that a run gave up into the folder of its replay. :return: the number of records."""
+    # Parked long ago, so that a record whose asset is still missing is given up again.
     lines = [
         msgspec.json.encode(Parked(0, msgspec.Raw(msgspec.json.encode(line["record"]))))
         for line in rejected_lines(source)
@@ -46,7 +46,7 @@ def read_given_up(run: RunFolder) -> Iterator[Parked]:
 
 
 def present_assets(run: RunFolder) -> list[ObjectStoragePath]:
-    """The parts of the asset index, as it is now, of the DAG whose run is replayed."""
+    """The parts of the current asset index of the DAG whose run is replayed."""
     plan: RunPlan = plan_of(run)
     assets, replays = plan.get("assets"), plan.get("replays")
     if not assets or not replays:

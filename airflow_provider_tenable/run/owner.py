@@ -1,7 +1,8 @@
-"""Whose a DAG's staging folder is: two deployments on one staging path would continue and remove each other's runs.
+"""The owner of a DAG's staging folder: two deployments with one staging path would continue and remove each other's
+runs.
 
-A deployment is known by what its metadata database holds, since hosts and containers change their names: the Variable
-``{dag_id}__owner``, a random id that the first run sets. The first run on a staging folder writes the same id into
+A deployment is identified by its metadata database, because hosts and containers change their names: the Variable
+``{dag_id}__owner`` is a random id that the first run sets. The first run on a staging folder writes the same id into
 ``{staging}/{dag_id}/deployment/owner.json``. Every later step that continues or removes something compares the two.
 """
 
@@ -20,7 +21,7 @@ from airflow_provider_tenable.staging.layout import RunFolder
 
 log = logging.getLogger(__name__)
 
-#: A person may set the Variable, so it may be any text.
+#: A person may set the Variable, so its value is untrusted.
 _LONGEST = 64
 
 
@@ -32,12 +33,12 @@ class Owner(TypedDict):
 
 
 def variable_name(dag_id: str) -> str:
-    """The Airflow Variable that holds which deployment of a DAG this is."""
+    """The Airflow Variable that identifies this deployment of a DAG."""
     return f"{dag_id}__owner"
 
 
 def claim(run: RunFolder) -> None:
-    """Make this deployment the owner of a DAG's staging folder, unless it has one. May be repeated.
+    """Make this deployment the owner of a DAG's staging folder, unless the folder has one. May be repeated.
 
     :raises ConfigurationError: another deployment is the owner.
     """
@@ -46,12 +47,12 @@ def claim(run: RunFolder) -> None:
         entry: Owner = {"owner": own, "at": int(time.time())}
         write_json(run.owner, entry)
         log.info("%s belongs to this deployment from now on.", run.dag_root)
-    # Read again: another deployment may have claimed it at the same moment.
+    # Read again, because another deployment may have claimed it at the same time.
     _compare(run, own)
 
 
 def check_owner(run: RunFolder) -> None:
-    """Refuse to touch a DAG's staging folder that belongs to another deployment. One that nobody has claimed passes.
+    """Check that a DAG's staging folder does not belong to another deployment. An unclaimed folder passes.
 
     :raises ConfigurationError: another deployment is the owner.
     """
@@ -78,7 +79,7 @@ def _own_id(dag_id: str) -> str | None:
 
 
 def _new_id(dag_id: str) -> str:
-    """Set the Variable. Another run may do so at the same moment: what it holds afterwards counts."""
+    """Set the Variable. Another run may do so at the same time: the value read back counts."""
     new = uuid.uuid4().hex
     write_variable(variable_name(dag_id), new)
     return _own_id(dag_id) or new

@@ -1,13 +1,13 @@
-"""Which accounts and hub Regions ("places") runs have reached, and which of them are owed findings.
+"""Records which accounts and hub Regions ("places") runs have reached, and which of them lack findings.
 
 Both are small files in ``{staging}/{dag_id}/deployment/``, which no clean-up removes:
 
 ``reached/{account}-{region}.json``
     Security Hub has accepted a finding there. Written once, by the first import that succeeds.
 ``owed/{account}-{region}.json``
-    A run has left findings of the place out, because it refused them for good. ``since`` is where that run's window
-    began: a watermark of the place's own, which stays behind while that of the DAG moves on. No finding is kept. Once
-    the place accepts findings again, the next run begins its window there and exports them once more.
+    A run has left out findings because the place permanently refused them. ``since`` is the start of that run's
+    window: a separate watermark for the place, which stays while the DAG's own moves. No findings are stored. Once the
+    place accepts findings again, the next run starts its window there and exports them again.
 
 One file per place: a backfill and a scheduled run may write at the same time without losing each other's entries.
 """
@@ -27,19 +27,19 @@ from airflow_provider_tenable.staging.layout import RunFolder
 log = logging.getLogger(__name__)
 
 _DAY = 86_400
-#: Days between two attempts at a place that passes every check before the export, and then refuses the import: half a
-#: day after the first, twice as many after each further one, at most these.
+#: Maximum number of days between two attempts for a place that passes every check before the export but refuses the
+#: import: half a day after the first attempt, doubled after each further one.
 _MOST_DAYS = 16
 
 
 class Owed(TypedDict):
-    """What a place is owed.
+    """The missing findings of a place.
 
     :ivar since: unix seconds; everything published since then may be missing there.
     :ivar first: when it was first refused, unix seconds.
     :ivar why: the error of the last refusal.
-    :ivar attempts: imports that it has refused although it had passed the checks before the export.
-    :ivar attempted: when the last of these was, unix seconds.
+    :ivar attempts: imports that it refused although it had passed the checks before the export.
+    :ivar attempted: the time of the last of these, unix seconds.
     """
 
     since: int
@@ -50,7 +50,7 @@ class Owed(TypedDict):
 
 
 def note_acceptance(run: RunFolder, account: str, region: str) -> None:
-    """Note that Security Hub has accepted findings of a place. An import does not fail over it."""
+    """Record that Security Hub has accepted findings of a place. An error here does not fail the import."""
     path = run.reached_places / _name(f"{account}/{region}")
     try:
         if not path.exists():
@@ -65,9 +65,9 @@ def accepted_before(run: RunFolder) -> set[str]:
 
 
 def learn_from_ledgers(run: RunFolder) -> None:
-    """Learn which places were reached from the ledgers of earlier runs, which releases without this record have left.
+    """Determine which places were reached from the ledgers of runs of earlier releases, which did not have this record.
 
-    Does nothing once there is a record.
+    Does nothing if the record exists.
     """
     if names(run.reached_places):
         return
@@ -84,9 +84,9 @@ def learn_from_ledgers(run: RunFolder) -> None:
 
 
 def owed(run: RunFolder) -> dict[str, Owed]:
-    """What the places are owed, by ``account/region``.
+    """The missing findings by ``account/region``.
 
-    :raises StagingError: an entry is damaged; the text says which.
+    :raises StagingError: an entry is damaged; the message names it.
     """
     found = {}
     for name in names(run.owed_places):
@@ -97,9 +97,9 @@ def owed(run: RunFolder) -> dict[str, Owed]:
 
 
 def note_owed(run: RunFolder, place: str, *, since: int, why: str, attempted: bool) -> None:
-    """Note that a run has left out what a place has refused.
+    """Record that a run has left out the findings that a place refused.
 
-    :param since: where the run's window begins, unix seconds. An earlier one stays.
+    :param since: the start of the run's window, unix seconds. An earlier one is kept.
     :param attempted: whether the place had passed the checks before the export.
     """
     path, now = run.owed_places / _name(place), int(time.time())
@@ -117,9 +117,9 @@ def note_owed(run: RunFolder, place: str, *, since: int, why: str, attempted: bo
 
 
 def settle_owed(run: RunFolder, place: str, *, since: int) -> None:
-    """Remove what a place was owed, unless another run has noted more in the meantime.
+    """Remove the entry of a place, unless another run has recorded more missing findings in the meantime.
 
-    :param since: where the window of the run that has delivered it began.
+    :param since: the start of the window of the run that delivered them.
     """
     path = run.owed_places / _name(place)
     entry: Owed | None = read_json(path)
@@ -128,8 +128,8 @@ def settle_owed(run: RunFolder, place: str, *, since: int) -> None:
 
 
 def is_due(entry: Owed, now: float) -> bool:
-    """Whether a place that passes the checks should be tried again: at once, unless it has passed them before and then
-    refused the import. Each attempt exports everything since ``since``.
+    """Whether to retry a place that passes the checks: at once, unless it has passed them before and then refused the
+    import. Each attempt exports everything since ``since``.
     """
     attempts = entry.get("attempts", 0)
     days = min(2.0 ** min(attempts - 2, 10), _MOST_DAYS) if attempts else 0.0

@@ -1,11 +1,11 @@
-"""Accounts and hub Regions that refuse their findings for good: found before the export where that can be known,
-judged when the run is settled, and remembered until they accept findings again.
+"""Accounts and hub Regions ("places") that permanently refuse their findings: detected before the export if possible,
+evaluated when the run is settled, and remembered until they accept findings again.
 
-A closed account, a role that is missing or may not be assumed, a Region that is not enabled, a hub that is off: none of
-these passes by itself, and none concerns the other places. Their records are counted as ``destination_refused`` and
-left out, the watermark moves for all others, and :mod:`~airflow_provider_tenable.run.places` keeps from when on such a
-place is owed its findings. A place that is temporarily unavailable (429, 5xx, time-outs) is not refused: its import
-fails, and the watermark stays.
+A closed account, a role that is missing or cannot be assumed, a Region that is not enabled, a disabled hub: none of
+these resolves itself, and none affects other places. Their records are counted as ``destination_refused`` and left out,
+the watermark moves for all others, and :mod:`~airflow_provider_tenable.run.places` stores the time from which such a
+place lacks its findings. A place that is temporarily unavailable (429, 5xx, time-outs) does not count as refusing: its
+import fails, and the watermark stays.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Checks at the same time, and seconds after which no further one is begun: the import finds the rest.
+#: Concurrent checks, and seconds after which no further check is started: the import detects the others.
 _TOGETHER, _SECONDS = 16, 120.0
-#: Places that a message names, and characters of what each says; the ledger has all of them.
+#: Maximum number of places in a message, and of characters per reason; the ledger contains all of them.
 _MOST_NAMED, _LONGEST_REASON = 5, 400
 _COLUMNS = ("id", "owner_id", "region", "availability_zone", "instance_id")
 
 
 @dataclass
 class Checked:
-    """What is known of the places before the export.
+    """The results of the checks before the export.
 
-    :ivar refused: ``account/region`` -> why it refuses findings for good.
+    :ivar refused: ``account/region`` -> why it permanently refuses findings.
     :ivar accepting: those that have passed the checks.
     """
 
@@ -67,14 +67,13 @@ class Checked:
 
 
 def check_places(run: RunFolder, router: Router, known_assets: Iterable[ObjectStoragePath]) -> Checked:
-    """Ask the hubs of places that the run may have findings for whether they accept them: of those that are owed
-    findings, then of those that no run has reached yet.
+    """Check whether the hubs of places for which the run may have findings accept them: first those that lack findings,
+    then those that no run has reached yet.
 
-    A place that was reached is not asked: a check costs about a second of CPU time, and the import that follows finds
-    the same.
+    A place that was reached is not checked: a check costs about a second of CPU time, and the import detects the same.
 
-    :param router: of the run's destinations.
-    :param known_assets: the parts of the asset index, which name the places; none where there is no index.
+    :param router: the router of the run's destinations.
+    :param known_assets: the parts of the asset index, which name the places; empty without an index.
     """
     owed, reached_before = places.owed(run), places.accepted_before(run)
     candidates: dict[str, Destination] = {}
@@ -124,7 +123,7 @@ def _check(candidates: dict[str, Destination]) -> Checked:
             return
         try:
             with closing(hook):
-                # Nothing is changed anywhere yet: the import subscribes, if it may.
+                # Nothing is changed yet: the import subscribes the account, if allowed.
                 hook.preflight(config.get("product"), enable_product=False)
         except NotSubscribedError as error:
             if config.get("enable_product"):
@@ -133,7 +132,7 @@ def _check(candidates: dict[str, Destination]) -> Checked:
                 checked.refused[place] = str(error)
         except DestinationRefusedError as error:
             checked.refused[place] = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the import meets it again and decides.
+        except Exception as error:  # noqa: BLE001 - the import will meet the same error and decide.
             words = str(error) if isinstance(error, TenableProviderError) else safe(error)
             log.warning("Cannot determine before the export whether %s accepts findings: %s", place, words)
         else:
@@ -167,9 +166,9 @@ def _hook(place: str, destination: Destination) -> Any:
 
 
 def recovering(run: RunFolder, window: Window, checked: Checked) -> tuple[Window, list[str]]:
-    """The window, from where on the places are owed their findings that accept them again; and these places.
+    """The window, extended to include the missing findings of places that accept findings again, and these places.
 
-    :param window: of an incremental run that delivers all that the DAG's own defaults would.
+    :param window: of an incremental run that delivers at least what the DAG's own defaults would.
     """
     if window.kind != INCREMENTAL:
         return window, []
@@ -189,10 +188,10 @@ def recovering(run: RunFolder, window: Window, checked: Checked) -> tuple[Window
 
 
 def check_refused(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
-    """Judge the places that refused this run's findings.
+    """Evaluate the places that refused this run's findings.
 
-    :raises RefusedDestinationsError: more than ``max_refused_destinations``; by default one that accepted findings
-        before, or all that the run has findings for while none was ever reached.
+    :raises RefusedDestinationsError: there are more than ``max_refused_destinations``; by default: one of them accepted
+        findings before, or all places of the run refuse and none was ever reached.
     """
     refused = ledger.get("refused", {})
     metrics.gauge("tenable.refused_destinations", len(refused), dag_id=run.dag_id)
@@ -240,11 +239,11 @@ def _named(refused: dict[str, RefusedEntry]) -> str:
 
 
 def remember(run: RunFolder, plan: RunPlan, ledger: Ledger) -> None:
-    """Keep from when on the places are owed what this run has left out. Before the watermark moves; may be repeated."""
+    """Store the time from which places lack what this run has left out. Before the watermark moves; may be repeated."""
     manifests = shard_manifests(run)
     for place, entry in ledger.get("refused", {}).items():
         account, region = place.split("/")
-        # What had waited for its asset is older than the window.
+        # Records that waited for their asset are older than the window.
         waited = any(
             manifest["from_pool"]
             and (
@@ -265,9 +264,11 @@ def remember(run: RunFolder, plan: RunPlan, ledger: Ledger) -> None:
 
 
 def forget_delivered(run: RunFolder, plan: RunPlan, ledger: Ledger, *, narrowed: bool) -> None:
-    """Forget what places were owed that this run has delivered. After the watermark has moved; may be repeated.
+    """Remove the entries of places to which this run has delivered the missing findings. After the watermark has moved;
+    may be repeated.
 
-    :param narrowed: whether the run may have delivered less than the DAG's own defaults would, or otherwise.
+    :param narrowed: whether the run may have delivered less than the DAG's own defaults would, or delivered it
+        differently.
     """
     window = plan["window"]
     covers = window["kind"] == INCREMENTAL or (window["kind"] != BACKFILL and window["since"] <= EVERYTHING)

@@ -1,8 +1,8 @@
-"""Fails a run most of whose records belong to assets that Tenable does not export.
+"""Fails a run if most of its records belong to assets that Tenable does not export.
 
-A few records always wait for assets that Tenable publishes later. But a run whose asset export is empty or short, or
-whose API user may not see the assets, would park nearly everything, succeed, and give all of it up after a week. It
-fails before anything is sent, parked or moved, and the next run exports all assets again.
+A few records always wait for assets that Tenable publishes later. But if the asset export is empty or incomplete, or
+the API user cannot see the assets, a run would park nearly everything, succeed, and give up all of it after a week.
+Such a run fails before anything is sent, parked or moved, and the next run exports all assets again.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from airflow_provider_tenable.transform.manifest import ShardManifest
 
 log = logging.getLogger(__name__)
 
-#: Missing assets that never fail a run, whatever their share of its records: a run may be little more than a new host.
+#: Number of missing assets that never fails a run, whatever the share of records: a run may contain little more than a
+#: new host.
 TOLERATED_ASSETS = 10
 
 
 def check_assets(run: RunFolder, plan: RunPlan, manifests: list[ShardManifest]) -> None:
     """Fail a run that parked most of the records that it exported. Records that earlier runs parked do not count.
 
-    :raises UnknownAssetsError: how many of how many records, the usual causes, and what to do.
+    :raises UnknownAssetsError: the message contains the numbers of records, the usual causes, and what to do.
     """
     ratio = config.get("max_parked_ratio")
     exported = [each for each in manifests if not each["from_pool"]]
     parked, read = sum(each["parked"] for each in exported), sum(each["read"] for each in exported)
-    # The last manifest, which chooses among duplicates, has read nothing.
+    # The last manifest, which selects among duplicates, has not read any records.
     if ratio >= 1 or not parked or parked / read <= ratio:
         return
-    # A shard that an older release transformed did not count its missing assets: they pass for few.
+    # Shards that an older release transformed did not count their missing assets, so they count as few.
     missing, known = sum(each.get("missing_assets", 0) for each in exported), _known_assets(run, plan)
     if missing <= TOLERATED_ASSETS and known:
         log.warning(
@@ -59,7 +60,7 @@ def check_assets(run: RunFolder, plan: RunPlan, manifests: list[ShardManifest]) 
 
 
 def _known_assets(run: RunFolder, plan: RunPlan) -> int | None:
-    """How many assets the run had to look in; None where that is not on record."""
+    """The number of assets available to the run; None if it is not recorded."""
     assets = plan.get("assets")
     base = assets["base"] if assets else None
     try:
