@@ -568,3 +568,25 @@ def test_no_page_has_a_deployment_send_before_somebody_has_looked() -> None:
     assert setting.search('"tenable.first_scheduled_run": "send"')
     files = [*PAGES, ROOT / "docker-compose.yaml", *(path for path in (ROOT / "deploy").rglob("*") if path.is_file())]
     assert [path.name for path in files if setting.search(path.read_text())] == []
+
+
+def test_triggerer_of_a_team_is_started_as_the_page_says() -> None:
+    from airflow.cli import cli_config
+
+    assert "`airflow triggerer --team-name`" in (DOCS / "celery-kubernetes.md").read_text()
+    # Airflow knows teams from 3.2 on.
+    option = getattr(cli_config, "ARG_TRIGGERER_TEAM_NAME", None)
+    assert option is None or "--team-name" in option.flags
+
+
+def test_connection_page_names_the_rights_on_the_key_of_the_staging_bucket() -> None:
+    policy = json.loads((ROOT / "deploy" / "iam" / "kms.json").read_text())
+    (of_staging,) = (each for each in policy["Statement"] if each["Sid"] == "UseTheKeyOfTheStagingBucket")
+    section = (DOCS / "connections.md").read_text().split("## Staging", 1)[1].split("\n## ", 1)[0]
+    assert all(f"`{action}`" in section for action in of_staging["Action"])
+
+
+def test_every_page_about_deployments_says_that_a_staging_path_belongs_to_one() -> None:
+    assert "no other deployment uses" in (DOCS / "celery-kubernetes.md").read_text()
+    assert "belongs to another deployment" in (DOCS / "troubleshooting.md").read_text()
+    assert "__owner" in (DOCS / "mwaa.md").read_text()
