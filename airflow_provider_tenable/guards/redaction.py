@@ -134,7 +134,7 @@ def scrub_bytes(data: bytes) -> bytes:
 def scrub_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """As :func:`scrub_bytes`, for a body that comes in pieces; a secret may begin in one and end in the next.
 
-    What came before an error of the source is handed on before the error is.
+    Pieces that arrived before an error of the source are yielded before the error is raised.
     """
     source, held = iter(pieces), b""
     while len(held) <= SMALL_BODY_BYTES:

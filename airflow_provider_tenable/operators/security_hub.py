@@ -187,7 +187,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             )
             self.defer(trigger=pause(PAUSE_SECONDS), method_name="resume")
         which = {"account": only.account, "region": only.region} if only else {"destinations": len(targets)}
-        refused = sum(each.refused for each in work.progress.values())
+        refused = sum(progress.refused for progress in work.progress.values())
         return {**which, "findings": work.findings, **counts, **({"refused": refused} if refused else {})}
 
     def resume(self, context: Any, event: Any = None) -> dict[str, Any]:

@@ -249,7 +249,7 @@ def remember(run: RunFolder, plan: RunPlan, ledger: Ledger) -> None:
             and (
                 place in manifest.get("refused", {})
                 or manifest.get("contested")
-                or any((each["account"], each["region"]) == (account, region) for each in manifest["destinations"])
+                or any((entry["account"], entry["region"]) == (account, region) for entry in manifest["destinations"])
             )
             for manifest in manifests
         )

@@ -30,13 +30,13 @@ def check_assets(run: RunFolder, plan: RunPlan, manifests: list[ShardManifest]) 
     :raises UnknownAssetsError: the message contains the numbers of records, the usual causes, and what to do.
     """
     ratio = config.get("max_parked_ratio")
-    exported = [each for each in manifests if not each["from_pool"]]
-    parked, read = sum(each["parked"] for each in exported), sum(each["read"] for each in exported)
+    exported = [manifest for manifest in manifests if not manifest["from_pool"]]
+    parked, read = sum(manifest["parked"] for manifest in exported), sum(manifest["read"] for manifest in exported)
     # The last manifest, which selects among duplicates, has not read any records.
     if ratio >= 1 or not parked or parked / read <= ratio:
         return
     # Shards that an older release transformed did not count their missing assets, so they count as few.
-    missing, known = sum(each.get("missing_assets", 0) for each in exported), _known_assets(run, plan)
+    missing, known = sum(manifest.get("missing_assets", 0) for manifest in exported), _known_assets(run, plan)
     if missing <= TOLERATED_ASSETS and known:
         log.warning(
             "%d of %d records are parked: Tenable does not export their %d assets. This is tolerated for up to %d "
