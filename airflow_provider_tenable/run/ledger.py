@@ -366,7 +366,8 @@ def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
     Up to :data:`TOLERATED` are accepted whatever their share, so that a finding that is always rejected does not stop a
     DAG with small runs; with a ratio of 0 none are.
 
-    :raises RejectedFindingsError: too many were rejected; the message has the most frequent reasons, each with an example.
+    :raises RejectedFindingsError: too many were rejected; the message has the most frequent reasons, each with an
+        example.
     """
     broken = {reason: count for reason, count in ledger["skipped"].items() if reason in BROKEN}
     reasons = Counter({**ledger["rejected"], **broken})
