@@ -54,6 +54,9 @@ class TenableExportOperator(BaseOperator):
     _lineage: tuple[list[Data], list[Data]] = ([], [])
     #: Whether there were filters before they were rendered.
     _has_filters = False
+    #: Whether the task's own time limit has passed, and whether the task was ended while it exported.
+    _is_out_of_time = False
+    _is_stopped = False
 
     def __init__(
         self,
@@ -81,8 +84,6 @@ class TenableExportOperator(BaseOperator):
         self.deferrable = deferrable
         self._run: ExportRun | None = None
         self._task_instance: Any = None
-        self._is_out_of_time = False
-        self._is_stopped = False
 
     @cached_property
     def hook(self) -> TenableHook:
