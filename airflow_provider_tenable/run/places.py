@@ -116,15 +116,18 @@ def note_owed(run: RunFolder, place: str, *, since: int, why: str, attempted: bo
     write_json(path, entry)
 
 
-def settle_owed(run: RunFolder, place: str, *, since: int) -> None:
-    """Remove the entry of a place, unless another run has recorded more missing findings in the meantime.
+def settle_owed(run: RunFolder, place: str, *, since: int) -> bool:
+    """Remove the entry of a place, unless it has findings missing from before that window.
 
     :param since: the start of the window of the run that delivered them.
+    :return: whether the entry was removed.
     """
     path = run.owed_places / _name(place)
     entry: Owed | None = read_json(path)
-    if entry is not None and entry["since"] >= since:
-        remove_file(path)
+    if entry is None or entry["since"] < since:
+        return False
+    remove_file(path)
+    return True
 
 
 def is_due(entry: Owed, now: float) -> bool:

@@ -275,10 +275,10 @@ def forget_delivered(run: RunFolder, plan: RunPlan, ledger: Ledger, *, narrowed:
     if narrowed or window["bounded"] or not covers:
         return
     router = Router(msgspec.convert(plan["destinations"], list[Destination]), plan["settings"]["region_routing"])
-    for place, entry in places.owed(run).items():
-        still = place in ledger.get("refused", {}) or place in plan.get("refused", {})
-        if not still and entry["since"] >= window["since"] and router.place(*place.split("/")) == place:
-            places.settle_owed(run, place, since=window["since"])
+    for place in places.owed(run):
+        if place in ledger.get("refused", {}) or place in plan.get("refused", {}):
+            continue
+        if router.place(*place.split("/")) == place and places.settle_owed(run, place, since=window["since"]):
             log.info("%s has received its missing findings.", place)
 
 
