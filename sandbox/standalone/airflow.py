@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
+import psutil
 
 from sandbox.standalone.children import ROOT, Child, SandboxProcess, free_port
 
@@ -63,6 +64,14 @@ def connections(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
     }
 
 
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        # It has just ended.
+        return ""
+
+
 class Standalone(Child):
     """Airflow 3's scheduler, triggerer, DAG processor and API server, on SQLite.
 
@@ -86,6 +95,8 @@ class Standalone(Child):
         # A busy machine answers late.
         self._client = httpx.Client(base_url=self.url, timeout=120.0, trust_env=False)
         self.env = {**os.environ, **self._settings(sandbox), **(settings or {})}
+        self._had_scheduler = False
+        self._second_scheduler: Child | None = None
         self._make_database()
         # From its own home: gunicorn leaves a socket where it is started.
         super().__init__(
@@ -94,6 +105,23 @@ class Standalone(Child):
             env=self.env,
             cwd=self.home,
         )
+
+    def alive(self) -> bool:
+        """Whether Airflow runs, its scheduler included.
+
+        A scheduler may end by an error of SQLite when an API call is undone while it reads the same run, and `airflow
+        standalone` then stays without one. As a service manager would, this starts it again, but once only.
+        """
+        if not super().alive():
+            return False
+        children = psutil.Process(self.process.pid).children()
+        if any("scheduler" in _command_line(child) for child in children):
+            self._had_scheduler = True
+            return True
+        if self._had_scheduler and self._second_scheduler is None:
+            command = [sys.executable, "-m", "airflow", "scheduler"]
+            self._second_scheduler = Child(command, log=self.log, env=self.env, cwd=self.home)
+        return self._second_scheduler is None or self._second_scheduler.alive()
 
     def _make_database(self) -> None:
         """A file that several processes read and write at once waits less with a log of its own."""
@@ -140,6 +168,8 @@ class Standalone(Child):
 
     def stop(self, patience: float = 15.0) -> None:
         """End Airflow and close our own connection to it."""
+        if self._second_scheduler is not None:
+            self._second_scheduler.stop(patience)
         self._client.close()
         super().stop(patience)
 

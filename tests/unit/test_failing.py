@@ -9,7 +9,12 @@ from airflow_provider_tenable._compat import AirflowFailException, fail_fast
 
 AT_ONCE = [
     "ConfigurationError",
+    "DestinationRefusedError",
     "HubOffError",
+    "NotSubscribedError",
+    "FewerAssetsError",
+    "RefusedDestinationsError",
+    "UnknownAssetsError",
     "TenableAuthError",
     "TenablePermissionError",
     "TenableRequestError",

@@ -102,7 +102,9 @@ def stage(run: RunFolder, count: int) -> None:
     settings = {"batch_size": 7, "dry_run": False}
     write_json(run.plan, {"settings": settings, "window": {"kind": "window"}, "narrowed": False})
     write_json(run.shards, {"count": 1})
-    write_json(run.shard_manifest(0), {"destinations": destinations, "rejected_part": None, "parked_part": None})
+    parts = {"rejected_part": None, "parked_part": None, "from_pool": False, "pool_parts": []}
+    manifest = {"destinations": destinations, **parts, "read": count, "parked": 0, "findings": count, "skipped": {}}
+    write_json(run.shard_manifest(0), manifest)
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
