@@ -137,6 +137,17 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         place = f"{named['account']}/{named['region']}" if named["group"] is None else f"group {named['group']}"
         return str(named["title"] or place)
 
+    @staticmethod
+    def _settles(run: RunFolder) -> bool:
+        """Whether the run has a task that judges the accounts and Regions that refuse findings: a replay has none.
+
+        Read from the plan: the XCom of ``plan_imports`` keeps its shape, since DAG files of 0.1.0 make arguments of it.
+        """
+        from airflow_provider_tenable.staging.files import read_json
+
+        plan = read_json(run.plan)
+        return plan is not None and "replays" not in plan
+
     def execute(self, context: Any) -> dict[str, Any]:
         """Check the hub, then send what has no receipt yet."""
         from airflow_provider_tenable import config
@@ -168,7 +179,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 in_flight=self.in_flight,
                 together=self.together,
                 dry_run=assigned.dry_run,
-                note_refusals=assigned.note_refusals,
+                note_refusals=assigned.group is not None and self._settles(run),
                 seconds=60 * minutes or None,
                 on_finished=partial(self._report, run, assigned.dry_run),
             )

@@ -217,7 +217,7 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
     Nothing that a person or Tenable has written is in it (see :mod:`airflow_provider_tenable.security_hub.assignment`):
     accounts, Regions, roles and connections are in a file.
 
-    :return: ``{"group", "title", "batch_size", "dry_run", "note_refusals"}`` of each task; ``title`` is made of account
+    :return: ``{"group", "title", "batch_size", "dry_run"}`` of each task; ``title`` is made of account
         ids and Regions that were checked.
     :raises UnknownAssetsError: most records belong to assets that Tenable does not export.
     """
@@ -241,8 +241,6 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
                 "title": name_of(group),
                 "batch_size": settings["batch_size"],
                 "dry_run": settings["dry_run"],
-                # A replay has nobody who judges them.
-                "note_refusals": "replays" not in plan,
             }
         )
     reached(CrashPoint.IMPORTS_PLANNED)

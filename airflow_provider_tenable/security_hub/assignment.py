@@ -10,7 +10,7 @@ which must not reach the arguments of a mapped task: Airflow renders those of ``
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from msgspec import Struct
 
@@ -51,8 +51,6 @@ class Assignment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     :ivar group: the number of its group.
     :ivar title: what the mapped task is called in the UI.
-    :ivar note_refusals: whether an account and Region that refuses its findings for good is put on record and judged by
-        ``settle``, instead of failing the task. False for what older releases have planned.
     :ivar account: with ``region``, ``aws_conn_id`` and ``role_name``: as version 0.1.0 has planned an import into a
         single account and Region.
     """
@@ -61,7 +59,6 @@ class Assignment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dry_run: bool
     group: int | None = None
     title: str | None = None
-    note_refusals: bool = False
     account: str | None = None
     region: str | None = None
     aws_conn_id: str | None = None
@@ -75,7 +72,6 @@ class AssignmentEntry(TypedDict):
     title: str
     batch_size: int
     dry_run: bool
-    note_refusals: NotRequired[bool]
 
 
 def parse_assignment(value: Any) -> Assignment:

@@ -92,9 +92,9 @@ def test_run_that_was_complete_and_lost_a_shard_since_is_not_reported_as_complet
 
     manifest = read_json(run.folder.shard_manifest(0))
     write_json(run.folder.shard_manifest(0), {**manifest, "read": manifest["read"] + 1})
-    assert "NOT COMPLETE" in run.report
+    assert "NO LONGER COMPLETE: The ledger does not add up" in run.report
     remove_file(run.folder.shard_manifest(0))
-    assert "NOT COMPLETE" in run.report
+    assert "NO LONGER COMPLETE" in run.report
 
 
 @pytest.mark.parametrize("step", [finish.settle_run, finish.advance_watermark, plan.plan_shards])
