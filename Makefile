@@ -64,7 +64,7 @@ test-old: setup-old ## Unit and integration tests on Airflow 2.11
 
 # Without the four runs that `make matrix` adds: on SQLite, Airflow 2.11's scheduler runs one task at a time.
 system-old: setup-old ## The complete DAG under Airflow 2.11's scheduler
-	$(NOX) "system($(OLD))" -- tests/system/test_scheduler.py -k "not backfill and not without_findings"
+	$(NOX) "system($(OLD))" -- tests/system/test_scheduler.py tests/system/test_stopped_worker.py -k "not backfill and not without_findings"
 
 test-celery: .venv-nox/bin/nox ## Celery tests: two workers, PostgreSQL, Redis, S3; one worker is killed
 	$(NOX) test-celery -- $(ARGS)

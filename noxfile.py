@@ -114,9 +114,11 @@ def integration(session: nox.Session, cell: str) -> None:
 @nox.session
 @each_cell
 def system(session: nox.Session, cell: str) -> None:
-    """The complete DAG under a real scheduler and triggerer; with the newest Airflow also `make demo`."""
+    """The complete DAG under a real scheduler and triggerer, a worker that is stopped; with the newest Airflow also
+    `make demo`.
+    """
     demo = ("tests/system/test_demo.py",) if cell == NEWEST else ()
-    _pytest(session, _cell(cell), "tests/system/test_scheduler.py", *demo)
+    _pytest(session, _cell(cell), "tests/system/test_scheduler.py", "tests/system/test_stopped_worker.py", *demo)
 
 
 @nox.session

@@ -25,9 +25,8 @@ os.environ.update(
     {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1,localhost"}
 )
 
-from sandbox.standalone.children import SandboxProcess  # noqa: E402
-from tests.faults.canary import ACCESS_KEY, SECRET_KEY, leaks  # noqa: E402
-from tests.faults.pipeline import Pipeline, Zygote  # noqa: E402
+from tests.faults.canary import leaks  # noqa: E402
+from tests.faults.pipeline import Pipeline, Zygote, start_sandbox  # noqa: E402
 from tests.faults.universe import Sandbox  # noqa: E402
 
 #: A run begins every ten minutes of the sandbox's clock.
@@ -52,19 +51,7 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
-        arguments = [
-            "--estate",
-            options.estate,
-            "--prepare-seconds",
-            "0.05",
-            "--days-behind",
-            "60",
-            "--access-key",
-            ACCESS_KEY,
-            "--secret-key",
-            SECRET_KEY,
-        ]
-        with SandboxProcess(*arguments, log=folder / "sandbox.log") as process:
+        with start_sandbox(options.estate, folder / "sandbox.log") as process:
             zygote = Zygote(folder / "zygote.log")
             sandbox = Sandbox(process)
             sandbox.reset()

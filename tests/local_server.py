@@ -18,6 +18,19 @@ from cryptography.x509.oid import NameOID
 ACCESS, SECRET = "canaryAccess0123456789", "canarySecret9876543210"
 
 
+def client_arguments(url, **options):
+    """What a connection to this server gives pyTenable."""
+    return {
+        "access_key": ACCESS,
+        "secret_key": SECRET,
+        "url": url,
+        "timeout": 5,
+        "ssl_verify": True,
+        "proxies": None,
+        **options,
+    }
+
+
 class LocalServer:
     """``answers`` are taken in turn, the last one for ever: (status, headers, body), or a function of the handler."""
 

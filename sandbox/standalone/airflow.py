@@ -64,12 +64,19 @@ def connections(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
     }
 
 
-def _command_line(process: psutil.Process) -> str:
+def _has_scheduler(parent: int) -> bool:
+    """Whether a process has started a scheduler that still runs."""
     try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        # It has just ended.
-        return ""
+        children = psutil.Process(parent).children()
+    except psutil.NoSuchProcess:
+        # It has just ended, with its scheduler: the next look says so.
+        return True
+    for child in children:
+        # Any of them may end while it is looked at.
+        with contextlib.suppress(psutil.Error):
+            if "airflow scheduler" in " ".join(child.cmdline()):
+                return True
+    return False
 
 
 class Standalone(Child):
@@ -114,8 +121,7 @@ class Standalone(Child):
         """
         if not super().alive():
             return False
-        children = psutil.Process(self.process.pid).children()
-        if any("scheduler" in _command_line(child) for child in children):
+        if _has_scheduler(self.process.pid):
             self._had_scheduler = True
             return True
         if self._had_scheduler and self._second_scheduler is None:

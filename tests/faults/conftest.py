@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.standalone.children import SandboxProcess
-from tests.faults.canary import ACCESS_KEY, SECRET_KEY, leaks
-from tests.faults.pipeline import Pipeline, Zygote
+from tests.faults.canary import leaks
+from tests.faults.pipeline import Pipeline, Zygote, start_sandbox
 from tests.faults.universe import Sandbox
 
 #: Of these tests every n-th variant belongs to the CI version; FAULTS=full runs them all.
@@ -69,19 +68,7 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
 @pytest.fixture(scope="session")
 def tiny_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """6 hosts, 60 vulnerabilities, of which a quarter is high or critical."""
-    arguments = [
-        "--estate",
-        "tiny",
-        "--prepare-seconds",
-        "0.05",
-        "--days-behind",
-        "60",
-        "--access-key",
-        ACCESS_KEY,
-        "--secret-key",
-        SECRET_KEY,
-    ]
-    with SandboxProcess(*arguments, log=tmp_path_factory.mktemp("sandbox") / "sandbox.log") as process:
+    with start_sandbox("tiny", tmp_path_factory.mktemp("sandbox") / "sandbox.log") as process:
         sandbox = Sandbox(process)
         yield sandbox
         sandbox.client.close()
@@ -90,19 +77,7 @@ def tiny_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 @pytest.fixture(scope="session")
 def small_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """60 hosts of all kinds, 1,500 vulnerabilities."""
-    arguments = [
-        "--estate",
-        "small",
-        "--prepare-seconds",
-        "0.05",
-        "--days-behind",
-        "60",
-        "--access-key",
-        ACCESS_KEY,
-        "--secret-key",
-        SECRET_KEY,
-    ]
-    with SandboxProcess(*arguments, log=tmp_path_factory.mktemp("sandbox") / "sandbox.log") as process:
+    with start_sandbox("small", tmp_path_factory.mktemp("sandbox") / "sandbox.log") as process:
         sandbox = Sandbox(process)
         yield sandbox
         sandbox.client.close()

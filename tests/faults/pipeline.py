@@ -13,8 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.standalone.airflow import connections, destinations
-from sandbox.standalone.children import ROOT
+from sandbox.standalone.children import ROOT, SandboxProcess
+from tests.faults.canary import ACCESS_KEY, SECRET_KEY
 from tests.faults.universe import Sandbox
+
+
+def start_sandbox(estate: str, log: Path) -> SandboxProcess:
+    """A sandbox whose jobs are ready at once, with the canary's keys."""
+    keys = ("--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY)
+    return SandboxProcess("--estate", estate, "--prepare-seconds", "0.05", "--days-behind", "60", *keys, log=log)
 
 
 class Zygote:

@@ -15,6 +15,7 @@ from airflow_provider_tenable.security_hub.responses import FINDING, REJECT, RET
 from tests.faults.pipeline import Pipeline
 from tests.faults.proxy import FaultProxy, http_answer
 from tests.faults.universe import Sandbox, differences, expected, identity_of
+from tests.polling import until
 
 #: So that "for minutes" is soon over.
 QUICK = {"airflow_provider_tenable.security_hub.responses:LONGEST_PAUSE": 0.05}
@@ -192,7 +193,7 @@ def test_hub_switched_off_in_mid_run_stops_it_and_the_rest_follows_later(
     sandbox.hub_fault({"on": IMPORT, "do": "slow", "seconds": 1.5, "times": 1})
     place = wanted_ids(sandbox)[0].split("/")
     pid = pipeline.start(patches=QUICK, retry_seconds=5.0, defaults={"batch_size": 1})
-    _until(lambda: sandbox.aws("stats")["calls"].get(IMPORT, 0) > 0)
+    until(lambda: sandbox.aws("stats")["calls"].get(IMPORT, 0) > 0, 60, pause=0.02)
     for region in sandbox.process.facts["regions"]:
         for account in sandbox.accounts:
             sandbox.aws("hub", {"account": account, "region": region, "state": state})
@@ -490,12 +491,3 @@ def test_connection_that_is_spoilt_in_an_import_costs_no_finding(
     pipeline.succeed(patches=QUICK)
     assert proxy.struck == 2
     assert_delivered(pipeline, sandbox)
-
-
-def _until(condition: Any, seconds: float = 60.0) -> None:
-    import time
-
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)

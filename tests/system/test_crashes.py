@@ -8,7 +8,6 @@ import os
 import signal
 import sqlite3
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,8 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
+
+from tests.polling import until
 
 pytest.importorskip("airflow.sdk", reason="airflow standalone of Airflow 2 has another REST API")
 
@@ -47,14 +48,6 @@ def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
         process.wait_until_healthy()
         process.connect(sandbox.process)
         yield process
-
-
-def until(found: Callable[[], Any], seconds: float, what: str) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, f"{what} in {seconds} s"
-        time.sleep(0.1)
-    return value
 
 
 def family(airflow: Standalone) -> list[psutil.Process]:

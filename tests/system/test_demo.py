@@ -10,8 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import psutil
 import pytest
 
 from sandbox.standalone.children import ROOT, free_port
+from tests.polling import until
 
 pytestmark = pytest.mark.system
 
@@ -81,13 +81,6 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     made = Demo(tmp_path)
     yield made
     made.end()
-
-
-def until(reached: Callable[[], object], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
 
 
 def test_closed_terminal_ends_everything(demo: Demo) -> None:

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,6 +19,7 @@ from sandbox.standalone.airflow import Standalone
 from sandbox.standalone.airflow_2 import Standalone2
 from sandbox.standalone.children import SandboxProcess
 from tests.faults.universe import Sandbox
+from tests.polling import until
 
 pytestmark = pytest.mark.system
 
@@ -54,14 +54,6 @@ def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
         process.connect(sandbox.process)
         process.unpause(DAG_ID)
         yield process
-
-
-def until(found: Callable[[], Any], seconds: float, what: str) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, f"{what} in {seconds} s"
-        time.sleep(0.1)
-    return value
 
 
 def exporting(airflow: Standalone, sandbox: Sandbox) -> list[psutil.Process]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from sandbox.standalone.children import Child, free_port
+from tests.polling import until
 
 ROOT = Path(__file__).parents[3]
 
@@ -82,6 +83,11 @@ class Tree:
         ]
         self.env = {**os.environ, "PYTHONPATH": str(ROOT)}
 
+    def start(self) -> subprocess.Popen[bytes]:
+        """Its parent, in a session of its own."""
+        null = subprocess.DEVNULL
+        return subprocess.Popen(self.command, env=self.env, cwd=ROOT, stdout=null, stderr=null, start_new_session=True)
+
     def wait_until_up(self) -> None:
         until(lambda: all((self.folder / name).exists() and (self.folder / name).read_text() for name in NAMES), 30)
         assert self.listening()
@@ -104,13 +110,6 @@ def lives(pid: int) -> bool:
         return False
 
 
-def until(reached: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "not reached in time"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Tree]:
     made = Tree(tmp_path)
@@ -129,14 +128,7 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
     "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name
 )
 def test_tree_ends_with_its_parent(tree: Tree, number: signal.Signals) -> None:
-    with subprocess.Popen(
-        tree.command,
-        env=tree.env,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as parent:
+    with tree.start() as parent:
         tree.wait_until_up()
         parent.send_signal(number)
         code = parent.wait(20)
@@ -163,14 +155,7 @@ def test_tree_ends_with_its_terminal(tree: Tree) -> None:
 
 
 def test_signal_in_the_middle_of_the_end_does_not_interrupt_it(tree: Tree) -> None:
-    with subprocess.Popen(
-        tree.command,
-        env=tree.env,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as parent:
+    with tree.start() as parent:
         tree.wait_until_up()
         parent.send_signal(signal.SIGTERM)
         # The server ignores SIGTERM, so the end takes the child's patience.
@@ -259,14 +244,7 @@ def test_sandbox_that_does_not_get_ready_is_ended(tmp_path: Path, monkeypatch: p
 def test_forked_child_does_not_keep_the_pipe_open(tree: Tree) -> None:
     forking = tree.parent.read_text().replace('print("up", flush=True)', FORK)
     tree.parent.write_text(forking)
-    with subprocess.Popen(
-        tree.command,
-        env=tree.env,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as parent:
+    with tree.start() as parent:
         tree.wait_until_up()
         until(lambda: (tree.folder / "orphan").exists() and bool((tree.folder / "orphan").read_text()), 20)
         orphan = int((tree.folder / "orphan").read_text())

@@ -16,7 +16,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.hooks.tenable import new_client
 from airflow_provider_tenable.tenable_vm import bounds, response_body
 from airflow_provider_tenable.tenable_vm.session import GuardedSession
-from tests.local_server import ACCESS, SECRET
+from tests.local_server import client_arguments
 
 # pyTenable, and the library below it, use what they have deprecated themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -33,15 +33,7 @@ def session(server):
 
 @pytest.fixture
 def tio(server):
-    arguments = {
-        "access_key": ACCESS,
-        "secret_key": SECRET,
-        "url": server.url,
-        "timeout": 5,
-        "ssl_verify": True,
-        "proxies": None,
-    }
-    client = new_client(arguments, retries=2)
+    client = new_client(client_arguments(server.url), retries=2)
     yield client
     client._session.close()
 

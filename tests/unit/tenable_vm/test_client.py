@@ -23,7 +23,7 @@ from airflow_provider_tenable.hooks.tenable import new_client
 from airflow_provider_tenable.tenable_vm import response_body
 from airflow_provider_tenable.tenable_vm.client import TenableApi
 from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
-from tests.local_server import ACCESS, SECRET
+from tests.local_server import ACCESS, SECRET, client_arguments
 
 JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
 ASSET = "5d0e6bd6-2b7b-4f4c-9a3e-0d5c9f0a7b11"
@@ -31,16 +31,11 @@ HTML = b"<html><body><h1>nginx says no</h1></body></html>"
 
 
 def api_at(url, *, retries=0, **options):
-    arguments = {
-        "access_key": ACCESS,
-        "secret_key": SECRET,
-        "url": url,
-        "timeout": 5,
-        "ssl_verify": True,
-        "proxies": None,
-        **options,
-    }
-    return TenableApi(new_client(arguments, retries=retries), name="connection 'tenable_default'", repeats=retries)
+    return TenableApi(
+        new_client(client_arguments(url, **options), retries=retries),
+        name="connection 'tenable_default'",
+        repeats=retries,
+    )
 
 
 @pytest.fixture
@@ -723,15 +718,7 @@ def test_a_redirect_elsewhere_is_a_configuration_error_through_pytenable_too(ser
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_pytenable_repeats_what_may_pass_and_sleeps_as_the_capped_header_says(server, naps, status):
-    arguments = {
-        "access_key": ACCESS,
-        "secret_key": SECRET,
-        "url": server.url,
-        "timeout": 5,
-        "ssl_verify": True,
-        "proxies": None,
-    }
-    api = TenableApi(new_client(arguments, retries=3), name="c")
+    api = TenableApi(new_client(client_arguments(server.url), retries=3), name="c")
     busy = (status, {"Retry-After": "86400"}, b"")
     server.answers = [busy, busy, (200, {}, b'{"status": "QUEUED"}')]
     assert api.status("assets", JOB).status == "QUEUED"

@@ -17,7 +17,7 @@ from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.tenable_vm import kinds
 from airflow_provider_tenable.tenable_vm.client import TenableApi
 from airflow_provider_tenable.tenable_vm.kinds import ASSETS, COMPLIANCE, KINDS, VULNERABILITIES, kind_of
-from tests.local_server import ACCESS, SECRET
+from tests.local_server import client_arguments
 
 JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
 
@@ -85,15 +85,7 @@ def test_a_further_kind_needs_no_other_place_than_its_entry(server, tmp_path, mo
         COMPLIANCE, name="webapps", start_path="was/v2/export", path="was/export", size_field="num_scans", size=9
     )
     monkeypatch.setattr(kinds, "KINDS", {**KINDS, "webapps": kind})
-    arguments = {
-        "access_key": ACCESS,
-        "secret_key": SECRET,
-        "url": server.url,
-        "timeout": 5,
-        "ssl_verify": True,
-        "proxies": None,
-    }
-    api = TenableApi(new_client(arguments, retries=0), name="c")
+    api = TenableApi(new_client(client_arguments(server.url), retries=0), name="c")
     server.answers = [
         (200, {}, b'{"export_uuid": "%s"}' % JOB.encode()),
         (200, {}, b'{"status": "FINISHED", "chunks_available": [1]}'),

@@ -19,7 +19,7 @@ from airflow_provider_tenable.operators.tenable import TenableExportOperator
 from airflow_provider_tenable.tenable_vm import retry
 from airflow_provider_tenable.tenable_vm.client import TenableApi
 from airflow_provider_tenable.tenable_vm.retry import BY_STATUS, THEN, Then, rule_of
-from tests.local_server import ACCESS, SECRET
+from tests.local_server import client_arguments
 from tests.unit.export.test_state_machine import WHOLE, World
 
 JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
@@ -28,15 +28,7 @@ STATUSES = [*(status for status in range(400, 432) if status != 420), 451, *rang
 
 
 def api_at(server, repeats):
-    arguments = {
-        "access_key": ACCESS,
-        "secret_key": SECRET,
-        "url": server.url,
-        "timeout": 5,
-        "ssl_verify": True,
-        "proxies": None,
-    }
-    return TenableApi(new_client(arguments, retries=repeats), name="c", repeats=repeats)
+    return TenableApi(new_client(client_arguments(server.url), retries=repeats), name="c", repeats=repeats)
 
 
 @pytest.mark.parametrize("status", STATUSES)
