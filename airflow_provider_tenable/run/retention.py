@@ -90,8 +90,7 @@ def _remove_old_files(run: RunFolder, before: float, rejected_before: float) -> 
 
 def _remove_all(run: RunFolder) -> None:
     """Remove a run's files, plan and ledger last, so that an interrupted clean-up is repeated."""
-    bulk = (run.root / name for name in ("rows", "assets", "vulnerabilities"))
-    for part in (run.findings, run.rejected, run.rejected_before, *bulk):
+    for part in (run.findings, run.rejected, run.rejected_before, run.root / "assets", run.root / "vulnerabilities"):
         remove(part)
     remove(run.root)
 
@@ -104,7 +103,7 @@ def _last_step(run: RunFolder) -> float:
 
 def _remove_bulk(run: RunFolder) -> None:
     """Remove a run's chunks and findings, but keep plan, manifests, receipts, ledger and rejected findings."""
-    for folder in (run.export("assets"), run.export("vulnerabilities"), run.parked, run.root / "rows"):
+    for folder in (run.export("assets"), run.export("vulnerabilities"), run.parked):
         remove(folder)
     for name in names(run.findings):
         if not name.endswith(".json"):

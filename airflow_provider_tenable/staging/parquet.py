@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import typing
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -43,15 +43,12 @@ def encode_rows(rows: Sequence[msgspec.Struct], row: type[msgspec.Struct]) -> by
     return buffer.getvalue()
 
 
-def encode_table(table: pa.Table, **options: Any) -> bytes:
-    """A Parquet part of an Arrow table.
-
-    :param options: of ``pyarrow.parquet.write_table``.
-    """
+def encode_table(table: pa.Table) -> bytes:
+    """A Parquet part of an Arrow table."""
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, write_page_checksum=True, **options)
+    pq.write_table(table, buffer, write_page_checksum=True)
     return buffer.getvalue()
 
 

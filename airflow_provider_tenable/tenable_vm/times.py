@@ -14,7 +14,6 @@ _ISO = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):?(\d{2}))?", re.ASCII
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 #: No time is longer. What is longer is not kept in the cache, which would hold it for good.
@@ -75,8 +74,3 @@ def rfc3339(moment: datetime) -> str:
     """``2026-11-23T14:02:03.123Z``: three digits of a second, six where the time has them."""
     text = moment.isoformat(timespec="microseconds" if moment.microsecond % 1000 else "milliseconds")
     return text.replace("+00:00", "Z")
-
-
-def milliseconds(moment: datetime) -> int:
-    """A time in unix milliseconds."""
-    return (moment - _EPOCH) // _MILLISECOND

@@ -36,10 +36,7 @@ DUPLICATE = "duplicate_asset"
 
 
 class Contested(Struct):
-    """A finding that was set aside, its destination, and its precedence among findings with the same id.
-
-    ``row`` and ``as_of`` as for :meth:`FindingsWriter.write`; the row is Base64 in JSON.
-    """
+    """A finding that was set aside, its destination, and its precedence among findings with the same id."""
 
     account: str
     region: str
@@ -50,9 +47,6 @@ class Contested(Struct):
     id: str
     order: str
     finding: str
-    # A folder of release 0.1.0 lacks these two.
-    row: bytes = b""
-    as_of: int = 0
 
 
 def shared_instances(assets: AssetTable) -> frozenset[str]:
@@ -74,14 +68,7 @@ def shared_instances(assets: AssetTable) -> frozenset[str]:
 
 
 def contested_line(
-    account: str,
-    region: str,
-    via: Via,
-    severity: str,
-    precedence: tuple[str, str],
-    finding: bytes,
-    row: bytes = b"",
-    as_of: int = 0,
+    account: str, region: str, via: Via, severity: str, precedence: tuple[str, str], finding: bytes
 ) -> bytes:
     """The line of a finding that was set aside.
 
@@ -91,16 +78,7 @@ def contested_line(
     """
     return msgspec.json.encode(
         Contested(
-            account,
-            region,
-            via.aws_conn_id,
-            via.role_name,
-            via.external_id,
-            severity,
-            *precedence,
-            finding.decode(),
-            row,
-            as_of,
+            account, region, via.aws_conn_id, via.role_name, via.external_id, severity, *precedence, finding.decode()
         )
     )
 
@@ -133,9 +111,7 @@ def resolved(run: RunFolder, manifests: list[ShardManifest]) -> ShardManifest | 
                     f"A part of {run.contested} was changed after it was written: {fault}. Clear the tasks of the "
                     "transform."
                 )
-            writer.write(
-                entry.account, entry.region, entry.finding.encode(), entry.severity, entry, entry.row, entry.as_of
-            )
+            writer.write(entry.account, entry.region, entry.finding.encode(), entry.severity, entry)
     skipped = {DUPLICATE: read - writer.findings} if read > writer.findings else {}
     return writer.close(
         {

@@ -1,1 +1,0 @@
-"""What the hubs hold: the finding index, and what is sent because of it."""
