@@ -3,8 +3,9 @@ all was accepted.
 
     python -m benchmarks.cheap_hub [--latency-ms 300] [--rate 10 --burst 30]      prints its port
 
-Only what clients under measurement need is answered: BatchImportFindings, and empty objects for the rest. The quota is
-one per access key (here: per destination), and answers 429 as the service does.
+Only what clients under measurement need is answered: BatchImportFindings, what the check before an import asks, and
+empty objects for the rest. The quota is one per access key (here: per destination), and answers 429 as the service
+does.
 """
 
 from __future__ import annotations
@@ -90,6 +91,10 @@ class Hub(asyncio.Protocol):
                 text = b'{"FailedCount":0,"SuccessCount":%d,"FailedFindings":[]}' % count
         elif head.startswith(b"POST / "):
             text = _IDENTITY
+        elif head.startswith(b"GET /accounts"):
+            text = b'{"HubArn":"arn:aws:securityhub:us-east-1:111122223333:hub/default"}'
+        elif head.startswith(b"GET /productSubscriptions"):
+            text = b'{"ProductSubscriptions":[]}'
         elif head.startswith(b"GET /stats"):
             text = b'{"accepted":%d,"throttled":%d}' % (Hub.accepted, Hub.throttled)
         answer = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (

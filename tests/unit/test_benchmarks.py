@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 from benchmarks.__main__ import suites_of
+from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.render import PAGES, duration, render
+from benchmarks.suites import server
 
 JOB = {
     "0 ms, quota off": {
@@ -56,3 +61,13 @@ def test_durations_are_said_as_people_say_them() -> None:
         "1.7 h",
         "28 h",
     ]
+
+
+def test_the_benchmarks_hub_passes_the_check_before_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the runs under measurement wait for a retry until somebody stops them."""
+    for name in ("AIRFLOW_CONN_AWS_DEFAULT", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.setenv(name, "")
+    with server("cheap_hub") as port:
+        connect(int(port))
+        hook = SecurityHubHook(aws_conn_id="aws_default", region_name=REGION, account=ACCOUNT)
+        assert hook.preflight("default", enable_product=False) is False
