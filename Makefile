@@ -1,15 +1,16 @@
 # Short names for the sessions of noxfile.py, which makes every environment with uv. `make help` lists them: the text
 # after `##`. ARGS goes to pytest: make unit ARGS="tests/unit/asff -x".
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
-# Airflow's versions stand in the names of the files in constraints/, and nowhere else in a tool.
-NEWEST := $(patsubst constraints/airflow-%.txt,%,$(wildcard constraints/airflow-*.txt))
-ON_MWAA := $(sort $(patsubst constraints/mwaa-%.txt,%,$(wildcard constraints/mwaa-*.txt)))
-OLD := $(firstword $(ON_MWAA))
+# Versions of Airflow, which scripts/environments.py reads from the names of the files in constraints/. Each is asked for
+# once, when a recipe needs it.
+NEWEST = $(eval NEWEST := $$(shell $$(PYTHON) scripts/environments.py newest))$(NEWEST)
+OLD = $(eval OLD := $$(shell $$(PYTHON) scripts/environments.py oldest))$(OLD)
 AIRFLOW ?= $(NEWEST)
 NOX = @.venv-nox/bin/nox --non-interactive --session
 PY = .venv/bin/python
-# make's own settings would reach the tests.
-unexport MAKEFLAGS
+# make's own settings would reach the tests. Container images often set the other: without bytecode, each of the many
+# processes of Airflow compiles all of it.
+unexport MAKEFLAGS PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui sandbox test unit integration faults soak mutation known-bad bench system system-old test-ui \
@@ -69,7 +70,7 @@ system-old: setup-old ## The complete DAG under Airflow 2.11's scheduler
 test-celery: .venv-nox/bin/nox ## Celery tests: two workers, PostgreSQL, Redis, S3; one worker is killed
 	$(NOX) test-celery -- $(ARGS)
 
-# SCREENSHOTS=1 takes the pictures of docs/images/ anew.
+# SCREENSHOTS=1 retakes the pictures in docs/images/.
 test-ui: .venv-nox/bin/nox ## UI tests in a real browser; AIRFLOW=2.11.2 for the old UI
 	$(NOX) "test-ui($(AIRFLOW))" -- $(ARGS)
 
@@ -83,29 +84,27 @@ mutation: .venv-nox/bin/nox ## Mutation tests: change the code and count what no
 known-bad: setup ## Make known mistakes one after the other; the test that each names must fail (slow)
 	$(NOX) known-bad -- $(ARGS)
 
-# All of it takes some 25 minutes on 2 quiet cores. BENCH=--render fills the docs.
+# BENCH=--render writes the figures into the docs. CONTRIBUTING.md says how long the slow targets take.
 bench: setup ## Compare with Tenable's own tool (25 minutes); BENCH="--quick transform" for less
 	$(NOX) bench -- $(BENCH)
 
-# The versions that `make test` leaves out. Everything on all of them:
-# make matrix MATRIX="--sessions smoke unit integration system".
-CELLS = $(filter-out $(OLD),$(ON_MWAA)) $(NEWEST)-py3.13
-MATRIX ?= --cells $(CELLS) --jobs 2
+# Everything on every version: make matrix MATRIX="--cells all --sessions smoke unit integration system".
+MATRIX ?= --jobs 2
 matrix: .venv-nox/bin/nox ## Smoke and unit tests on the remaining Airflow and Python versions
 	@.venv-nox/bin/python scripts/matrix.py $(MATRIX)
 
 # What CI has the time for.
 matrix-quick: .venv-nox/bin/nox ## Imports, provider discovery and DAG parsing on the remaining versions, as CI runs them
-	@.venv-nox/bin/python scripts/matrix.py --cells $(CELLS) --sessions smoke
+	@.venv-nox/bin/python scripts/matrix.py --sessions smoke
 
-# Amazon MWAA does not have the newest one yet: there the newest of its own is the default.
-MWAA = $(if $(filter $(ON_MWAA),$(AIRFLOW)),$(AIRFLOW),$(lastword $(ON_MWAA)))
+# Without AIRFLOW=, the newest Airflow that Amazon MWAA runs, which may be older than the newest of all.
+MWAA = $(if $(filter file,$(origin AIRFLOW)),,--airflow $(AIRFLOW))
 # `make mwaa INTO=folder` merges it into what an environment has; MERGE takes the further options of the command.
 mwaa: setup ## Build the bundle for Amazon MWAA: plugins.zip, requirements.txt, dags/
-	$(NOX) $(if $(INTO),mwaa-merge -- --into $(INTO) $(MERGE),"mwaa($(MWAA))")
+	$(NOX) mwaa -- $(if $(INTO),--into $(INTO) $(MERGE),$(MWAA))
 
 mwaa-check: setup ## Build the MWAA bundle and install it without an index
-	$(NOX) "mwaa($(MWAA))" -- --check
+	$(NOX) mwaa -- $(MWAA) --check
 
 mwaa-page: setup ## Run the commands of docs/mwaa.md with the AWS CLI against stand-ins
 	$(NOX) mwaa-page

@@ -1,10 +1,12 @@
-"""What can be done with this repository, and the environment that each of it runs in. `make help` lists the same under
-shorter names.
+"""The sessions of this repository, and the environment that each of them runs in. `make help` lists them under shorter
+names.
 
     make setup                                              # .venv, to work in
     .venv-nox/bin/nox --list
     .venv-nox/bin/nox -s "unit(3.0.6)" "system(2.11.2)"     # single versions of Airflow
     .venv-nox/bin/nox -s faults -- -k crash                 # what follows -- goes to pytest
+
+pytest gets its session's own arguments too, unless what follows -- names a path below tests/: those run alone.
 
 Every Airflow that MWAA runs, as MWAA pins it, has the environment `.venv-<version>`, the newest one `.venv`.
 """
@@ -23,10 +25,10 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from environments import NEWEST, OLDEST, airflow_versions, environment, uv  # noqa: E402
-from matrix import CELLS, WITHOUT_AIRFLOW  # noqa: E402
+from matrix import CELLS, WITHOUT_AIRFLOW, report_of  # noqa: E402
 
-#: What MWAA's image has beside, and tests look at: the connection form of Airflow 2.11 to 3.1 is one of the FAB
-#: provider's. 2.11 brings it itself.
+#: What else the tests need of MWAA's image: the connection form of Airflow 2.11 to 3.1 belongs to the FAB provider,
+#: which Airflow 2.11 installs itself.
 FURTHER = {"3.0.6": ("apache-airflow-providers-fab",)}
 
 nox.options.default_venv_backend = "none"
@@ -36,7 +38,6 @@ nox.options.sessions = ["setup"]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 each_cell = nox.parametrize("cell", list(CELLS), ids=list(CELLS))
-on_mwaa = nox.parametrize("version", list(airflow_versions("mwaa-")), ids=list(airflow_versions("mwaa-")))
 both_lines = nox.parametrize("version", [NEWEST, OLDEST], ids=[NEWEST, OLDEST])
 
 
@@ -66,9 +67,19 @@ def _tools(group: str) -> str:
 
 
 def _pytest(session: nox.Session, python: str, *arguments: str) -> None:
+    """Run pytest with these arguments and those after --; where those name paths below tests, without the former."""
+    chosen = session.posargs if any(map(_below_tests, session.posargs)) else (*arguments, *session.posargs)
     # A report for `scripts/matrix.py`, which makes a table of them.
-    report = f"--junitxml=.matrix/{session.name.replace('(', '-').rstrip(')')}.xml"
-    session.run(python, "-m", "pytest", report, *(session.posargs or arguments), external=True)
+    report = report_of(*session.name.rstrip(")").split("("))
+    # The environments of Airflow 3.2 and 3.3 on MWAA hold an anyio whose pytest plugin uses what pytest 9 deprecates,
+    # and warnings are errors. No test uses the plugin.
+    plugins = ("-p", "no:anyio")
+    session.run(python, "-m", "pytest", f"--junitxml={report}", *plugins, *chosen, external=True)
+
+
+def _below_tests(argument: str) -> bool:
+    path = Path(os.path.normpath(ROOT / argument.partition("::")[0]))
+    return not argument.startswith("-") and ROOT / "tests" in path.parents
 
 
 # --- environments ---
@@ -99,7 +110,7 @@ def smoke(session: nox.Session, cell: str) -> None:
 @nox.session
 @each_cell
 def unit(session: nox.Session, cell: str) -> None:
-    """Unit tests; those that neither Airflow nor its pins can change run with the newest one only."""
+    """Unit tests; those that do not depend on Airflow or its pins run with the newest one only."""
     without = () if cell == NEWEST else tuple(f"--ignore=tests/unit/{name}" for name in WITHOUT_AIRFLOW)
     _pytest(session, _cell(cell), "-n", "2", "tests/unit", *without)
 
@@ -124,13 +135,16 @@ def system(session: nox.Session, cell: str) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Crash and fault tests. The system test waits most of its time, so it goes first."""
-    _pytest(session, _develop(), "-n", "2", "--maxschedchunk", "4", "tests/system/test_crashes.py", "tests/faults")
+    # With all combinations and the large numbers, single tests take longer than the limit in pyproject.toml.
+    unlimited = ("--timeout=0",) if os.environ.get("FAULTS") == "full" else ()
+    chosen = ("-n", "2", "--maxschedchunk", "4", "tests/system/test_crashes.py", "tests/faults")
+    _pytest(session, _develop(), *unlimited, *chosen)
 
 
 @nox.session(name="known-bad")
 def known_bad(session: nox.Session) -> None:
     """Make known mistakes one after the other; the test that each names must fail."""
-    _pytest(session, _develop(), "tests/known_bad")
+    _pytest(session, _develop(), "--timeout=1200", "tests/known_bad")
 
 
 @nox.session
@@ -151,12 +165,12 @@ def soak(session: nox.Session) -> None:
 def test_ui(session: nox.Session, version: str) -> None:
     """In a real browser."""
     session.run("scripts/install_chromium.sh", external=True)
-    _pytest(session, _with_airflow(f".venv-ui-{version}", version, "test,ui"), "-p", "no:anyio", "tests/ui")
+    _pytest(session, _with_airflow(f".venv-ui-{version}", version, "test,ui"), "tests/ui")
 
 
 @nox.session(name="test-celery")
 def test_celery(session: nox.Session) -> None:
-    """The set of docker-compose.yaml as processes. Celery's provider brings much that nothing else here needs."""
+    """The services of docker-compose.yaml as processes. Only this session needs what Celery's provider depends on."""
     python = _with_airflow(".venv-celery", NEWEST, "test,test-celery")
     session.run("scripts/test_services.sh", external=True)
     _pytest(session, python, "tests/celery")
@@ -164,7 +178,7 @@ def test_celery(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Beside Tenable's own tool, which no longer starts without the two bounds."""
+    """Comparison with Tenable's own tool, which no longer starts without the two bounds."""
     environment(".venv-peer", "tenable_aws_sechub", "restfly<2", "pytenable<26")
     session.run(_develop(), "-m", "benchmarks", *session.posargs, external=True)
 
@@ -256,15 +270,8 @@ def package(session: nox.Session) -> None:
 
 
 @nox.session
-@on_mwaa
-def mwaa(session: nox.Session, version: str) -> None:
-    """MWAA's bundle; with --check installed without an index into a clean environment."""
-    session.run(_develop(), "scripts/mwaa_bundle.py", "--airflow", version, *session.posargs, external=True)
-
-
-@nox.session(name="mwaa-merge")
-def mwaa_merge(session: nox.Session) -> None:
-    """MWAA's bundle, merged into what an environment has: --into FOLDER and further options follow --."""
+def mwaa(session: nox.Session) -> None:
+    """MWAA's bundle; after --, options of the script: --airflow VERSION, --check, --into FOLDER."""
     session.run(_develop(), "scripts/mwaa_bundle.py", *session.posargs, external=True)
 
 
@@ -280,7 +287,7 @@ def sbom(session: nox.Session) -> None:
     """Describe an environment with nothing but the built wheel, under the constraints of the newest Airflow."""
     [wheel] = Path("dist/package").glob("*.whl")
     tools = Path(_tools("sbom")).parent
-    # Always made anew: a wheel of the same name may hold something else.
+    # Never reused: a wheel of the same name may have other content.
     shutil.rmtree(".venv-wheel", ignore_errors=True)
     constraints = f"constraints/{airflow_versions()[NEWEST]}"
     environment(".venv-wheel", "-c", constraints, f"apache-airflow=={NEWEST}", str(wheel))

@@ -1,5 +1,7 @@
 """The environments of this repository, made by uv: `.venv` to work in, and `.venv-<name>` for everything that must not
 share its packages. `noxfile.py` says what goes into which.
+
+    python scripts/environments.py oldest      # prints the oldest Airflow in scope; or `newest`
 """
 
 from __future__ import annotations
@@ -97,4 +99,8 @@ def _made_of(arguments: tuple[str, ...], python: str | None) -> str:
 def _run(*command: str) -> None:
     ended = subprocess.run([uv(), *command], cwd=ROOT, check=False)
     if ended.returncode:
-        raise SystemExit(f"uv {' '.join(command)} failed; what it said stands above.")
+        raise SystemExit(f"uv {' '.join(command)} failed; its output is above.")
+
+
+if __name__ == "__main__":
+    print({"oldest": OLDEST, "newest": NEWEST}[sys.argv[1]])

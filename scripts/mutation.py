@@ -3,7 +3,8 @@
     python scripts/mutation.py                          all of [tool.mutmut] in pyproject.toml
     python scripts/mutation.py asff.finding asff.limits these modules only
 
-Prints the mutants that survived, by module, and fails where a module has less than 85 %. Run it by `make mutation`.
+Prints the mutants that no test noticed and a table of the results, and fails if less than 85 % of a module's mutants
+were noticed. Run it by `make mutation`.
 """
 
 from __future__ import annotations
@@ -21,8 +22,22 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "airflow_provider_tenable"
 #: Share of a module's mutants that its tests must notice.
 LEAST = 0.85
-#: mutmut's exit codes of a mutant that nothing noticed: its tests passed, or there are none that reach it.
-SURVIVED = (0, 33)
+#: Exit code of a mutant's tests, as mutmut records it -> column of the table. Other codes are `undecided`.
+STATUS: dict[int | None, str] = {
+    1: "killed",
+    # pytest's own error: the mutant breaks the collection of the tests.
+    3: "killed",
+    37: "killed",
+    # The tests took many times longer than without the mutant: an endless loop, usually.
+    **dict.fromkeys((-24, 24, 36, 152, 255), "timeout"),
+    0: "survived",
+    **dict.fromkeys((5, 33), "no tests"),
+    # Excluded by a pragma, interrupted, or not started.
+    **dict.fromkeys((34, 2, None), "not tried"),
+}
+#: Noticed by a test. A crash of the interpreter (`undecided`) is not: the machine may have run out of memory.
+NOTICED = ("killed", "timeout")
+COLUMNS = ("killed", "timeout", "survived", "no tests", "undecided")
 
 
 def targets() -> list[str]:
@@ -33,11 +48,27 @@ def targets() -> list[str]:
     return [file.removeprefix(f"{PACKAGE}/").removesuffix(".py").replace("/", ".") for file in chosen]
 
 
-def results(module: str) -> dict[str, int | None]:
-    """Mutant -> exit code of its tests; None where it was not tried."""
+def results(module: str) -> dict[str, str]:
+    """Mutant -> status (:data:`STATUS`), without those that were not tried."""
     file = ROOT / "mutants" / PACKAGE / f"{module.replace('.', '/')}.py.meta"
     codes: dict[str, int | None] = json.loads(file.read_text())["exit_code_by_key"] if file.exists() else {}
-    return codes
+    found = {name: STATUS.get(code, "undecided") for name, code in codes.items()}
+    return {name: status for name, status in found.items() if status != "not tried"}
+
+
+def row(name: str, counts: Counter[str]) -> str:
+    """A line of the table: counts by status, and the share that was noticed."""
+    numbers = "".join(f"{counts[column]:>10}" for column in COLUMNS)
+    return f"{name:28}{numbers}{_share(counts):>10.0%}" if counts else f"{name:28}{'none tried':>10}"
+
+
+def enough(counts: Counter[str]) -> bool:
+    """Whether the tests of a module noticed enough of its mutants, and there were any."""
+    return bool(counts) and _share(counts) >= LEAST
+
+
+def _share(counts: Counter[str]) -> float:
+    return sum(counts[status] for status in NOTICED) / counts.total()
 
 
 def main() -> int:
@@ -52,21 +83,17 @@ def main() -> int:
     ended = subprocess.run([mutmut, "run", "--max-children", workers, *names], cwd=ROOT, check=False)
     if ended.returncode:
         return ended.returncode
-    failed = False
-    total: Counter[str] = Counter()
-    for module in chosen:
-        tried = {name: code for name, code in results(module).items() if code is not None}
-        survivors = [name for name, code in tried.items() if code in SURVIVED]
-        killed = len(tried) - len(survivors)
-        for name in survivors:
-            print(f"survived: {name}")
-        enough = bool(tried) and killed >= LEAST * len(tried)
-        failed |= not enough
-        share = f"{killed / len(tried):.0%}" if tried else "none tried"
-        print(f"{module:28} {killed:5} of {len(tried):5} killed ({share}){'' if enough else '  TOO FEW'}")
-        total.update(killed=killed, tried=len(tried))
-    print(f"{'all':28} {total['killed']:5} of {total['tried']:5} killed")
-    return int(failed)
+    by_module = {module: results(module) for module in chosen}
+    for found in by_module.values():
+        for name, status in found.items():
+            if status not in NOTICED:
+                print(f"{status}: {name}")
+    print(f"{'':28}{''.join(f'{column:>10}' for column in COLUMNS)}{'noticed':>10}")
+    counts = {module: Counter(found.values()) for module, found in by_module.items()}
+    for module, counted in counts.items():
+        print(row(module, counted) + ("" if enough(counted) else "  TOO FEW"))
+    print(row("all", sum(counts.values(), Counter())))
+    return int(not all(map(enough, counts.values())))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ import zipfile
 from pathlib import Path
 
 import mwaa_merge
-from environments import NEWEST_ON_MWAA, interpreter, uv
+from environments import NEWEST_ON_MWAA, airflow_versions, interpreter, uv
 from mwaa_packages import (
     IMAGE,
     PLUGINS,
@@ -79,13 +79,12 @@ def pack(wheels: list[Path], target: Path) -> None:
 
 
 def build(airflow: str, form: str, target: Path) -> None:
-    """Build the bundle into a folder, which is made anew."""
+    """Build the bundle into a folder, which replaces an older one."""
     constraints = ROOT / "constraints" / f"mwaa-{airflow}.txt"
     if not constraints.exists():
-        known = sorted(path.stem.removeprefix("mwaa-") for path in constraints.parent.glob("mwaa-*.txt"))
         raise BundleError(
-            f"There are no constraints for Airflow {airflow}; there are for {', '.join(known)}. Update an "
-            "environment's Airflow by itself, first."
+            f"There are no constraints for Airflow {airflow}; there are for {', '.join(airflow_versions('mwaa-'))}. If "
+            "the environment runs another version, update its Airflow first, by itself."
         )
     shutil.rmtree(target, ignore_errors=True)
     (target / "dags").mkdir(parents=True)
@@ -94,8 +93,8 @@ def build(airflow: str, form: str, target: Path) -> None:
         wheel = build_wheel(folder)
         version = wheel.name.split("-")[1]
         image = resolve(airflow, constraints)
-        whole = resolve(airflow, constraints, f"{NAME}[s3] @ {wheel.as_uri()}")
-        further = {package: pin for package, pin in whole.items() if package != NAME and image.get(package) != pin}
+        complete = resolve(airflow, constraints, f"{NAME}[s3] @ {wheel.as_uri()}")
+        further = {package: pin for package, pin in complete.items() if package != NAME and image.get(package) != pin}
         moved = sorted(set(further) & set(image))
         if moved:
             raise BundleError(f"These packages would have another version than in MWAA's image: {', '.join(moved)}.")
@@ -197,15 +196,13 @@ def check(target: Path) -> dict[str, object]:
         )
         seconds = cpu_seconds() - began
         if seconds > INSTALL_SECONDS:
-            raise BundleError(
-                f"The installation took {seconds:.0f} s of a CPU; MWAA breaks it off after {INSTALL_SECONDS}."
-            )
+            raise BundleError(f"The installation took {seconds:.0f} s of a CPU; MWAA stops it after {INSTALL_SECONDS}.")
         after = run(python, "-m", "pip", "list", "--format", "freeze").splitlines()
         gone = sorted(set(before) - set(after))
         if gone:
-            raise BundleError(f"The installation moved what MWAA's image has: {', '.join(gone)}.")
+            raise BundleError(f"The installation changed packages of MWAA's image: {', '.join(gone)}.")
         run(python, "-m", "pip", "check", env=env)
-        # From another folder: the source beside this script must not serve in place of the installed package.
+        # From another folder: the source next to this script must not be used in place of the installed package.
         done = subprocess.run(
             [python, ROOT / "scripts" / "smoke.py", "--dags", target.resolve() / "dags"],
             cwd=folder,

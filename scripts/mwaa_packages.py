@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -78,7 +80,7 @@ def resolve_together(airflow: str, constraints: Path, requirements: str, plugins
         try:
             found = _compiled(wanted, None if own else constraints)
         except BundleError as error:
-            # Without the command line, whose temporary file tells nobody anything.
+            # Without the command line: it names a temporary file, which means nothing to the reader.
             words = str(error).partition(" failed:\n")[2] or str(error)
             raise BundleError(
                 f"The environment's requirements.txt and the provider's do not fit together on Airflow {airflow}. "
@@ -121,9 +123,10 @@ def download(requirements: dict[str, str], folder: Path) -> None:
     """The wheels of these versions, for MWAA's platform."""
     if not requirements:
         return
-    command = [interpreter(PYTHON), "-m", "pip"]
-    if subprocess.run([*command, "--version"], capture_output=True, check=False).returncode:
-        raise BundleError(f"{interpreter(PYTHON)} has no pip, which fetches the wheels.")
+    # pip downloads for the Python that it is given, not only for its own: MWAA's need not be installed here. uv, which
+    # has no such command, makes environments without pip unless asked for it.
+    has_pip = importlib.util.find_spec("pip") is not None
+    command = [sys.executable, "-m", "pip"] if has_pip else [uv(), "tool", "run", "--quiet", "pip"]
     platforms = [part for platform in PLATFORMS for part in ("--platform", platform)]
     pins = [f"{name}=={version}" for name, version in sorted(requirements.items())]
     run(

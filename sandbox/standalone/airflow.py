@@ -64,15 +64,23 @@ def connections(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
     }
 
 
+#: The error that ends a scheduler on SQLite when an API call is rolled back while the scheduler reads the same run.
+SQLITE_ERROR = "ObjectDeletedError"
+#: Seconds within which the last words of a scheduler that has ended reach the log.
+_LAST_WORDS_SECONDS = 5.0
+_LOG_END_BYTES = 100_000
+_REPORTED_STATES = ("running", "deferred", "success", "failed", "up_for_retry", "upstream_failed", "skipped")
+
+
 def _has_scheduler(parent: int) -> bool:
     """Whether a process has started a scheduler that still runs."""
     try:
         children = psutil.Process(parent).children()
     except psutil.NoSuchProcess:
-        # It has just ended, with its scheduler: the next look says so.
+        # It has just ended, with its scheduler: the next poll sees that.
         return True
     for child in children:
-        # Any of them may end while it is looked at.
+        # Any of them may end during the inspection.
         with contextlib.suppress(psutil.Error):
             if "airflow scheduler" in " ".join(child.cmdline()):
                 return True
@@ -114,20 +122,42 @@ class Standalone(Child):
         )
 
     def alive(self) -> bool:
-        """Whether Airflow runs, its scheduler included.
+        """Whether Airflow runs, including its scheduler.
 
-        A scheduler may end by an error of SQLite when an API call is undone while it reads the same run, and `airflow
-        standalone` then stays without one. As a service manager would, this starts it again, but once only.
+        :data:`SQLITE_ERROR` may end a scheduler, and `airflow standalone` then continues without one. As a service
+        manager would, this starts another one and says so, but once only, and after no other error.
         """
         if not super().alive():
             return False
+        if self._second_scheduler is not None:
+            return self._second_scheduler.alive()
         if _has_scheduler(self.process.pid):
             self._had_scheduler = True
             return True
-        if self._had_scheduler and self._second_scheduler is None:
-            command = [sys.executable, "-m", "airflow", "scheduler"]
-            self._second_scheduler = Child(command, log=self.log, env=self.env, cwd=self.home)
-        return self._second_scheduler is None or self._second_scheduler.alive()
+        if not self._had_scheduler:
+            return True
+        if not self._scheduler_ended_by_sqlite():
+            return False
+        print(
+            f"Airflow's scheduler ended by {SQLITE_ERROR}, a known error with SQLite, and is started again. Its last "
+            f"words are in {self.log}.",
+            file=sys.stderr,
+            flush=True,
+        )
+        command = [sys.executable, "-m", "airflow", "scheduler"]
+        self._second_scheduler = Child(command, log=self.log, env=self.env, cwd=self.home)
+        return True
+
+    def _scheduler_ended_by_sqlite(self) -> bool:
+        """Whether the end of the log shows the known error. `airflow standalone` writes it a moment after the end."""
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        while time.monotonic() < deadline:
+            with self.log.open("rb") as log:
+                log.seek(max(0, self.log.stat().st_size - _LOG_END_BYTES))
+                if SQLITE_ERROR.encode() in log.read():
+                    return True
+            time.sleep(0.2)
+        return False
 
     def _make_database(self) -> None:
         """A file that several processes read and write at once waits less with a log of its own."""
@@ -155,6 +185,8 @@ class Standalone(Child):
             "AIRFLOW__CORE__FERNET_KEY": "",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
+            # Parsing the DAG file takes seconds of CPU, and nobody edits it while it runs.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__WORKERS": "1",
@@ -270,34 +302,35 @@ class Standalone(Child):
         return instances
 
     def wait_for(self, run_id: str, *, seconds: float = 900.0, progress: Callable[[str], None] | None = None) -> str:
-        """Wait for the end of a run, and of its teardowns; its state. ``progress`` gets a line whenever a task
-        changes.
+        """Wait for the end of a run, including its teardowns, and return its state.
+
+        :param progress: gets a line whenever the state of a task changes.
         """
-        told: dict[tuple[str, int], str] = {}
+        reported: dict[tuple[str, int], str] = {}
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for each in self.task_instances(run_id):
-                key, state = (each["task_id"], each["map_index"]), each["state"] or ""
-                if told.get(key) != state and state in (
-                    "running",
-                    "deferred",
-                    "success",
-                    "failed",
-                    "up_for_retry",
-                    "upstream_failed",
-                    "skipped",
-                ):
-                    told[key] = state
-                    if progress:
-                        name = each.get("rendered_map_index") or (each["map_index"] if each["map_index"] >= 0 else "")
-                        progress(f"{each['task_id']}{f' [{name}]' if name != '' else ''}: {state}")
+            # The list of tasks costs Airflow much more than the state of the run.
+            if progress:
+                self._report_changes(run_id, reported, progress)
             run = self.api("GET", f"/dags/{DAG_ID}/dagRuns/{quote(run_id, safe='')}")
             if run["state"] in ("success", "failed"):
                 return str(run["state"])
             if not self.alive():
                 raise RuntimeError(f"Airflow ended:\n{self.tail()}")
             time.sleep(1.0)
-        raise RuntimeError(f"Run {run_id} did not end in {seconds:.0f} s: {sorted(told.items())}")
+        states = {(each["task_id"], each["map_index"]): each["state"] for each in self.task_instances(run_id)}
+        raise RuntimeError(f"Run {run_id} did not end in {seconds:.0f} s: {sorted(states.items())}")
+
+    def _report_changes(
+        self, run_id: str, reported: dict[tuple[str, int], str], progress: Callable[[str], None]
+    ) -> None:
+        """Report the tasks whose state has changed, and note it in ``reported``."""
+        for each in self.task_instances(run_id):
+            key, state = (each["task_id"], each["map_index"]), each["state"] or ""
+            if reported.get(key) != state and state in _REPORTED_STATES:
+                reported[key] = state
+                name = each.get("rendered_map_index") or (each["map_index"] if each["map_index"] >= 0 else "")
+                progress(f"{each['task_id']}{f' [{name}]' if name != '' else ''}: {state}")
 
     def log_of(self, run_id: str, task_id: str, dag_id: str = DAG_ID) -> str:
         """What a task has logged, all its tries."""

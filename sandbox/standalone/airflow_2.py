@@ -57,6 +57,9 @@ class Standalone2(Standalone):
             "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
             "AIRFLOW__CORE__PARALLELISM": "1",
             "AIRFLOW__API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
+            "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": settings[
+                "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"
+            ],
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(self.port),
             "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
             "AIRFLOW__WEBSERVER__BASE_URL": self.url,

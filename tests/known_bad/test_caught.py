@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.known_bad.variants import Variant, run_its_test, variants
+from tests.known_bad.variants import Variant, copy_repository, run_its_test, run_tests, variants
+
+
+def test_without_a_mistake_the_same_tests_pass(tmp_path: Path) -> None:
+    """The control: otherwise a test that fails in every copy would seem to notice its mistake."""
+    copy_repository(tmp_path)
+    named = sorted({variant.test for variant in variants()})
+    ended = run_tests(tmp_path, *named)
+    assert ended.returncode == pytest.ExitCode.OK, ended.stdout[-3000:] + ended.stderr[-1000:]
+    # No test is skipped; a name may stand for several parameters.
+    [summary] = re.findall(r"^(?=.* passed).* in [\d.]+s.*$", ended.stdout, re.M)
+    assert "skipped" not in summary
+    [passed] = re.findall(r"(\d+) passed", summary)
+    assert int(passed) >= len(named)
 
 
 @pytest.mark.parametrize("variant", variants(), ids=lambda variant: variant.patch.stem)

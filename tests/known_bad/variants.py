@@ -19,7 +19,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent.parent
-#: What a test needs beside the package.
+#: What a test needs in addition to the package.
 COPIED = ("airflow_provider_tenable", "tests", "sandbox", "dags", "scripts")
 
 
@@ -63,13 +63,23 @@ def apply(variant: Variant, root: Path, *options: str) -> subprocess.CompletedPr
     return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
 
 
-def run_its_test(variant: Variant, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the variant's test on a copy of the repository that has the mistake."""
+def copy_repository(folder: Path) -> None:
+    """Copy the package and what its tests need."""
     for part in COPIED:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
+
+
+def run_its_test(variant: Variant, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the variant's test on a copy of the repository that has the mistake."""
+    copy_repository(folder)
     applied = apply(variant, folder)
     if applied.returncode:
         raise ValueError(f"{variant.patch.name} does not apply any more: {applied.stderr}")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", variant.test]
+    return run_tests(folder, "-x", variant.test)
+
+
+def run_tests(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a copy of the repository."""
+    command = [sys.executable, "-m", "pytest", "-q", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)

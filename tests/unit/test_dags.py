@@ -108,3 +108,11 @@ def test_a_schedule_beyond_all_dates_is_an_import_error_in_words(monkeypatch):
     monkeypatch.setenv("AIRFLOW__TENABLE__SCHEDULE_HOURS", "1e308")
     with pytest.raises(ConfigurationError, match=r"Option \[tenable\] schedule_hours is 1e308; the maximum is 8784\."):
         runpy.run_path(str(MAIN))
+
+
+def test_docs_know_how_many_tasks_a_run_has():
+    scaling = (FILES[0].parents[1] / "docs" / "scaling.md").read_text()
+    tasks = DAGS["tenable_to_security_hub"].tasks
+    mapped = [task.task_id for task in tasks if hasattr(task, "partial_kwargs")]
+    assert mapped == ["transform", "import_findings"]
+    assert f"| {len(tasks) - len(mapped)}, plus one per shard, plus one per destination" in scaling

@@ -5,7 +5,9 @@ it.
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 try:
     import mwaa_bundle
+    import mwaa_packages
 finally:
     sys.path.remove(str(ROOT / "scripts"))
 
@@ -66,6 +69,38 @@ def test_check_reaches_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         if name.startswith(("UV_", "TIO_")) or name.endswith("INDEX_URL") or name == "PIP_FIND_LINKS"
     ]
     assert env["HTTPS_PROXY"] == "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("has_pip", [True, False])
+def test_wheels_are_downloaded_with_and_without_pip_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_pip: bool
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(mwaa_packages, "run", lambda *command: commands.append([str(part) for part in command]))
+    monkeypatch.setattr(mwaa_packages.importlib.util, "find_spec", lambda name: object() if has_pip else None)
+    monkeypatch.setattr(mwaa_packages, "uv", lambda: "/bin/uv")
+    mwaa_packages.download(FURTHER, tmp_path)
+    [command] = commands
+    at = command.index("download")
+    assert command[:at] == ([sys.executable, "-m", "pip"] if has_pip else ["/bin/uv", "tool", "run", "--quiet", "pip"])
+    assert command[-2:] == ["pytenable==26.10.1", "s3fs==2026.7.0"]
+    assert command[command.index("--python-version") + 1] == "3.12"
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [([], ""), (["AIRFLOW=2.11.2"], "--airflow 2.11.2"), (["AIRFLOW=3.3.2"], "--airflow 3.3.2")],
+)
+def test_make_builds_for_the_airflow_that_it_is_given(settings: list[str], asked: str) -> None:
+    """Also for one without a bundle, which the script then refuses."""
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not installed")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "AIRFLOW"))}
+    command = [make, "--dry-run", f"PYTHON={sys.executable}", *settings, "mwaa"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    [line] = [line for line in done.stdout.splitlines() if "--session mwaa " in line]
+    assert line.partition(" -- ")[2].strip() == asked
 
 
 def test_check_refuses_requirements_that_name_constraints(tmp_path: Path) -> None:

@@ -162,6 +162,22 @@ def test_git_ignores_build_output() -> None:
     assert "build/docs" in MAKEFILE
 
 
+INVARIANTS = re.findall(r"^\| .+ \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)[2:]
+
+
+def test_every_invariant_names_a_test() -> None:
+    assert len(INVARIANTS) > 15
+    assert [named for named in INVARIANTS if not re.search(r"`(tests|scripts)/", named)] == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted({path for named in INVARIANTS for path in re.findall(r"`([^`]*/[^`]*)`", named)})
+)
+def test_tests_of_the_invariants_exist(path: str) -> None:
+    assert (ROOT / path).exists()
+    assert not path.endswith("/") or list((ROOT / path).glob("test_*.py"))
+
+
 def _project(folder: Path, version: str, changelog: str) -> Path:
     (folder / "airflow_provider_tenable").mkdir()
     (folder / "airflow_provider_tenable" / "__init__.py").write_text(f'__version__ = "{version}"\n')

@@ -1,0 +1,123 @@
+"""The sessions of noxfile.py, with a stand-in for nox: what reaches pytest, and that no system test is left out."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCRIPTS = str(ROOT / "scripts")
+
+
+@dataclass
+class FakeSession:
+    """A session of nox that only remembers its commands."""
+
+    name: str
+    posargs: list[str]
+    commands: list[list[str]] = field(default_factory=list)
+
+    def run(self, *command: str, external: bool) -> None:
+        assert external
+        self.commands.append(list(command))
+
+
+def _decorator(function: Callable[..., Any] | None = None, **_: Any) -> Any:
+    return function or (lambda decorated: decorated)
+
+
+@pytest.fixture
+def noxfile(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """noxfile.py, as nox imports it; no environment is made."""
+    nox = ModuleType("nox")
+    nox.Session = FakeSession  # type: ignore[attr-defined]
+    nox.session = _decorator  # type: ignore[attr-defined]
+    nox.parametrize = lambda *_, **__: _decorator  # type: ignore[attr-defined]
+    nox.options = ModuleType("options")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "nox", nox)
+    monkeypatch.setattr(sys, "path", [SCRIPTS, *sys.path])
+    # The module changes the environment; what it removes comes back.
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    spec = importlib.util.spec_from_file_location("noxfile", ROOT / "noxfile.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "environment", lambda name, *_, **__: f"{name}/bin/python")
+    return module
+
+
+def pytest_arguments(session: FakeSession) -> list[str]:
+    """What pytest got, without the report and the plugins, which every session has."""
+    [command] = session.commands
+    at = command.index("pytest")
+    assert command[at - 1] == "-m"
+    assert command[at + 1].startswith("--junitxml=")
+    return command[at + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("posargs", "chosen"),
+    [
+        ([], ["-n", "2", "tests/integration"]),
+        (["-x"], ["-n", "2", "tests/integration", "-x"]),
+        (["-k", "tests"], ["-n", "2", "tests/integration", "-k", "tests"]),
+        (["--ignore=tests/integration/test_first_steps.py"], None),
+        (["tests/unit/asff", "-x"], ["tests/unit/asff", "-x"]),
+        (["-x", "./tests/unit/test_dags.py::test_a[b::c]"], ["-x", "./tests/unit/test_dags.py::test_a[b::c]"]),
+        ([str(ROOT / "tests" / "unit")], [str(ROOT / "tests" / "unit")]),
+        # A mistyped path: pytest reports it, instead of running everything.
+        (["tests/unti"], ["tests/unti"]),
+    ],
+)
+def test_options_keep_the_tests_of_a_session_and_paths_replace_them(
+    noxfile: ModuleType, posargs: list[str], chosen: list[str] | None
+) -> None:
+    session = FakeSession("integration(3.0.6)", posargs)
+    noxfile.integration(session, "3.0.6")
+    assert pytest_arguments(session) == (chosen or ["-n", "2", "tests/integration", *posargs])
+
+
+def test_the_unit_session_with_an_option_runs_no_other_tests(noxfile: ModuleType) -> None:
+    session = FakeSession("unit(3.0.6)", ["-x"])
+    noxfile.unit(session, "3.0.6")
+    arguments = pytest_arguments(session)
+    assert [argument for argument in arguments if argument.startswith("tests/")] == ["tests/unit"]
+    assert arguments[-1] == "-x"
+
+
+def test_no_session_loads_the_plugin_of_anyio(noxfile: ModuleType) -> None:
+    session = FakeSession("faults", [])
+    noxfile.faults(session)
+    [command] = session.commands
+    assert command[command.index("-p") + 1] == "no:anyio"
+
+
+@pytest.mark.parametrize(("name", "file"), [("unit(3.3.2-py3.13)", "unit-3.3.2-py3.13.xml"), ("faults", "faults.xml")])
+def test_the_report_is_where_the_matrix_reads_it(noxfile: ModuleType, name: str, file: str) -> None:
+    session = FakeSession(name, [])
+    noxfile._pytest(session, "python", "tests/unit")
+    [command] = session.commands
+    [report] = [argument for argument in command if argument.startswith("--junitxml=")]
+    assert report == f"--junitxml={ROOT / '.matrix' / file}"
+
+
+def test_the_large_fault_tests_have_no_time_limit(noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size, limits in (("", []), ("full", ["--timeout=0"])):
+        monkeypatch.setenv("FAULTS", size)
+        session = FakeSession("faults", [])
+        noxfile.faults(session)
+        assert [argument for argument in session.commands[0] if argument.startswith("--timeout")] == limits
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "tests" / "system").glob("test_*.py")))
+def test_every_system_test_belongs_to_a_session(file: str) -> None:
+    assert re.search(rf'"tests/system/{re.escape(file)}"', (ROOT / "noxfile.py").read_text())
