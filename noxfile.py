@@ -74,7 +74,9 @@ def _pytest(session: nox.Session, python: str, *arguments: str) -> None:
     # The environments of Airflow 3.2 and 3.3 on MWAA hold an anyio whose pytest plugin uses what pytest 9 deprecates,
     # and warnings are errors. No test uses the plugin.
     plugins = ("-p", "no:anyio")
-    session.run(python, "-m", "pytest", f"--junitxml={report}", *plugins, *chosen, external=True)
+    # Seconds after which a test fails: it hangs.
+    limit = "--timeout=600"
+    session.run(python, "-m", "pytest", f"--junitxml={report}", *plugins, limit, *chosen, external=True)
 
 
 def _below_tests(argument: str) -> bool:
@@ -135,7 +137,7 @@ def system(session: nox.Session, cell: str) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Crash and fault tests. The system test waits most of its time, so it goes first."""
-    # With all combinations and the large numbers, single tests take longer than the limit in pyproject.toml.
+    # With all combinations and the large numbers, single tests take longer than others may.
     unlimited = ("--timeout=0",) if os.environ.get("FAULTS") == "full" else ()
     chosen = ("-n", "2", "--maxschedchunk", "4", "tests/system/test_crashes.py", "tests/faults")
     _pytest(session, _develop(), *unlimited, *chosen)

@@ -56,12 +56,13 @@ def noxfile(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def pytest_arguments(session: FakeSession) -> list[str]:
-    """What pytest got, without the report and the plugins, which every session has."""
+    """What pytest got, without the report, the plugins and the limit, which every session has."""
     [command] = session.commands
     at = command.index("pytest")
     assert command[at - 1] == "-m"
     assert command[at + 1].startswith("--junitxml=")
-    return command[at + 4 :]
+    assert command[at + 4] == "--timeout=600"
+    return command[at + 5 :]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_the_report_is_where_the_matrix_reads_it(noxfile: ModuleType, name: str,
 
 
 def test_the_large_fault_tests_have_no_time_limit(noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    for size, limits in (("", []), ("full", ["--timeout=0"])):
+    for size, limits in (("", ["--timeout=600"]), ("full", ["--timeout=600", "--timeout=0"])):
         monkeypatch.setenv("FAULTS", size)
         session = FakeSession("faults", [])
         noxfile.faults(session)
