@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import Any, TypeVar
@@ -40,6 +40,9 @@ from airflow_provider_tenable.exceptions import (
 from airflow_provider_tenable.guards import log_guard
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.redaction import remember
+from airflow_provider_tenable.security_hub.page import keep_body, page_of
+from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
+from airflow_provider_tenable.security_hub.reader import PAGE_FINDINGS, Filters, FindingsReader, refused
 from airflow_provider_tenable.security_hub.responses import RETRY, code_of, explain, patiently, refusal_of, verdict_of
 
 T = TypeVar("T")
@@ -213,6 +216,7 @@ class SecurityHubHook(AwsBaseHook):
         config = self.config.merge(Config(parameter_validation=False, retries=_ONE_ATTEMPT, max_pool_connections=16))
         client = self.get_client_type(region_name=self.region_name, config=config)
         client.meta.events.register("before-call.securityhub.BatchImportFindings", self._put_body)
+        client.meta.events.register("before-parse.securityhub.GetFindings", keep_body)
         return client
 
     def _put_body(self, params: dict[str, Any], **_: Any) -> None:
@@ -233,19 +237,9 @@ class SecurityHubHook(AwsBaseHook):
         # take ten times as long.
         self._body.value = b'{"Findings":[' + b",".join(lines) + b"]}"
         try:
-            answer: dict[str, Any] = self.client.batch_import_findings(Findings=[])
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in EXPIRED:
-                if self._nobody_renews():
-                    raise self._expired("import findings") from None
-                # AWS's clock decides, while botocore, by our clock, may consider the session valid: the next call
-                # starts a new one.
-                self.__dict__.pop("client", None)
-            raise
-        except _NO_CREDENTIALS as error:
-            raise self._without_credentials("import findings", error) from None
-        except _UNREADABLE:
-            raise TemporaryError(f"Cannot import findings in {self.region_name}: {_NOT_FROM_AWS}.") from None
+            answer: dict[str, Any] = self._sent(
+                "import findings", lambda: self.client.batch_import_findings(Findings=[])
+            )
         finally:
             self._body.value = b""
         # If a body is truncated or not JSON, botocore returns an empty result without an error: that is not a success.
@@ -254,6 +248,59 @@ class SecurityHubHook(AwsBaseHook):
                 f"Cannot import findings in {self.region_name}: the response has no counts; {_NOT_FROM_AWS}."
             )
         return answer
+
+    def read_page(
+        self, filters: Filters, *, next_token: str | None = None, max_results: int = PAGE_FINDINGS
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """One call of GetFindings. Errors are those of :meth:`import_batch`.
+
+        :return: the complete documents, also with fields that botocore's model does not have yet, and the token of the
+            next page.
+        """
+        arguments = {"Filters": filters, "MaxResults": max_results, **({"NextToken": next_token} if next_token else {})}
+        return page_of(self._sent("read findings", lambda: self.client.get_findings(**arguments)), self.region_name)
+
+    def get_findings(
+        self,
+        filters: Filters,
+        *,
+        next_token: str | None = None,
+        page_size: int = PAGE_FINDINGS,
+        bucket: TokenBucket | None = None,
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The findings that pass the filters (GetFindings), page by page, at 3 calls a second.
+
+        :param filters: as in the API: attribute -> conditions, at most 10 attributes with 20 values each
+            (:func:`~airflow_provider_tenable.security_hub.reader.equals`). In an administrator's account and in an
+            aggregation Region, findings of other accounts and Regions are found too: name ``AwsAccountId`` and
+            ``Region``.
+        :param bucket: the rate, if other calls of this account and Region share it.
+        :raises DestinationRefusedError: not allowed (the message names the permission), or the hub is off.
+        :raises TemporaryError: AWS cannot be reached, or something else answers in its place.
+        """
+        reader = FindingsReader(self, bucket=bucket)
+        try:
+            for findings, _ in reader.pages(filters, next_token=next_token, page_size=page_size):
+                yield findings
+        except ClientError as error:
+            raise refused(error) from None
+
+    def _sent(self, what: str, call: Callable[[], T]) -> T:
+        """One call that its caller repeats, with AWS's errors as they are."""
+        try:
+            return call()
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in EXPIRED:
+                if self._nobody_renews():
+                    raise self._expired(what) from None
+                # AWS's clock decides, while botocore, by our clock, may consider the session valid: the next call
+                # starts a new one.
+                self.__dict__.pop("client", None)
+            raise
+        except _NO_CREDENTIALS as error:
+            raise self._without_credentials(what, error) from None
+        except _UNREADABLE:
+            raise TemporaryError(f"Cannot {what} in {self.region_name}: {_NOT_FROM_AWS}.") from None
 
     def preflight(self, product: str, *, enable_product: bool) -> bool:
         """Check, before the first call, that findings can be imported into the correct account. Calls are retried while

@@ -48,7 +48,7 @@ LONGEST_PAUSE = 30.0
 
 # The operations that have rows of their own.
 
-IMPORT, ASSUME_ROLE = "BatchImportFindings", "AssumeRole"
+IMPORT, READ, ASSUME_ROLE = "BatchImportFindings", "GetFindings", "AssumeRole"
 #: Not an operation: an entry of FailedFindings.
 FINDING = "FailedFindings"
 
@@ -61,6 +61,10 @@ _CAUSES = (
 _TRUST = (
     "Check that the role exists, that its trust policy names the caller (and its external id), and that the "
     "caller may sts:AssumeRole on it."
+)
+_READING = (
+    "Findings that are gone from Tenable are read before they are archived: allow {action} on the hub's ARN to these "
+    "credentials."
 )
 _CLOCK = (
     "The worker's clock is wrong, or the request was delayed: AWS accepts only signatures of the last minutes. "
@@ -164,6 +168,13 @@ ANSWERS: tuple[Answer, ...] = (
         ("InvalidInputException", "InvalidInput", "ValidationException", "ValidationError", "SerializationException"),
         operation=IMPORT,
     ),
+    Answer(
+        STOP,
+        ("InvalidInputException", "InvalidInput", "ValidationException", "ValidationError", "SerializationException"),
+        operation=READ,
+        hint="Security Hub CSPM does not accept this request, for example because the token of a page has expired. "
+        "Clear the task to begin again; if that fails too, report it.",
+    ),
     Answer(HALVE, ("RequestEntityTooLarge", "RequestEntityTooLargeException")),
     # Of the caller.
     *(
@@ -171,6 +182,7 @@ ANSWERS: tuple[Answer, ...] = (
         for words, hint in _POLICIES.items()
     ),
     Answer(STOP, _DENIED, operation=IMPORT, hint=_CAUSES, of_place=True),
+    Answer(STOP, _DENIED, operation=READ, hint=_READING, of_place=True),
     Answer(STOP, _DENIED, operation=ASSUME_ROLE, hint=_TRUST, of_place=True),
     Answer(
         STOP,
@@ -249,6 +261,11 @@ def verdict_of_finding(code: str) -> str | None:
     """What to do about an entry of FailedFindings: ``retry``, ``reject``, ``stop``, or None for an unknown code."""
     row = answer_of(FINDING, code)
     return row.verdict if row else None
+
+
+def denied_action(error: ClientError) -> str | None:
+    """The IAM action that a refused call needs; None if it was refused for another reason."""
+    return f"{_service_of(error)}:{error.operation_name}" if code_of(error) in _DENIED else None
 
 
 def refusal_of(error: ClientError, text: str) -> ConfigurationError:

@@ -11,23 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import RetryCallState, Retrying, retry_if_exception_type
+from botocore.exceptions import ClientError
 
 from airflow_provider_tenable.exceptions import TemporaryError
-from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, LONGEST_MESSAGE, safe
+from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, safe
+from airflow_provider_tenable.security_hub.attempts import Attempts
 from airflow_provider_tenable.security_hub.batches import Item
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.responses import (
     FINDING_RETRIES,
-    HALVE,
     JUST_SUBSCRIBED,
     REJECT,
     RETRY,
     RETRY_SECONDS,
     STOP,
     UNKNOWN_FINDING_RETRIES,
-    backoff,
     code_of,
     explain,
     explain_finding,
@@ -37,13 +35,8 @@ from airflow_provider_tenable.security_hub.responses import (
     verdict_of,
     verdict_of_finding,
 )
-from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 
 log = logging.getLogger(__name__)
-
-
-class _AgainError(Exception):
-    """A call failed for a temporary reason; the text contains AWS's message."""
 
 
 @dataclass
@@ -82,16 +75,14 @@ class BatchSender:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.sender = sender
-        self.bucket = bucket
-        self.retry_seconds = retry_seconds
+        self._attempts = Attempts(bucket=bucket, retry_seconds=retry_seconds, clock=clock, sleep=sleep)
         self._clock = clock
         self._sleep = sleep
-        self._stopped = False
         self._bears_denials_until = clock() + denied_seconds
 
     def stop(self) -> None:
         """Make no further calls: batches in progress end with TemporaryError."""
-        self._stopped = True
+        self._attempts.stop()
 
     def send(self, batch: list[Item]) -> Outcome:
         """Send a batch until each of its findings is accepted or rejected.
@@ -177,58 +168,9 @@ class BatchSender:
 
     def _call(self, items: list[Item]) -> dict[str, Any]:
         """One call, retried while the service throttles, is unavailable or cannot be reached."""
-        began = self._clock()
-
-        def give_up(state: RetryCallState) -> dict[str, Any]:
-            failure = state.outcome.exception() if state.outcome else None
-            raise TemporaryError(
-                f"Security Hub CSPM did not accept a batch in {self.retry_seconds:.0f} seconds and "
-                f"{state.attempt_number} attempts. {safe(failure, LONGEST_MESSAGE)}"
-            )
-
-        def report(state: RetryCallState) -> None:
-            failure = state.outcome.exception() if state.outcome else None
-            log.warning(
-                "A call of %d findings failed (attempt %d), trying again: %s",
-                len(items),
-                state.attempt_number,
-                safe(failure, LONGEST_MESSAGE),
-            )
-
-        retrying = Retrying(
-            retry=retry_if_exception_type(_AgainError),
-            wait=backoff,
-            stop=lambda state: self._clock() - began > self.retry_seconds,
-            sleep=self._sleep,
-            before_sleep=report,
-            retry_error_callback=give_up,
+        return self._attempts.make(
+            lambda: self.sender.import_batch([item.data for item in items]),
+            what=f"A call of {len(items)} findings",
+            failure="Security Hub CSPM did not accept a batch",
+            bears=lambda error: self._bears_denials and code_of(error) in JUST_SUBSCRIBED,
         )
-        answer: dict[str, Any] = retrying(self._attempt, items)
-        return answer
-
-    def _attempt(self, items: list[Item]) -> dict[str, Any]:
-        """One call. :raises _AgainError: it failed for a temporary reason."""
-        if self._stopped:
-            raise TemporaryError("The import was stopped.")
-        # Not part of the retry: the rate is shared by all calls to this account and Region, including successful ones.
-        self.bucket.take()
-        try:
-            reached(CrashPoint.BEFORE_CALL)
-            answer = self.sender.import_batch([item.data for item in items])
-            reached(CrashPoint.CALL_ANSWERED)
-            return answer
-        except ClientError as error:
-            verdict = verdict_of(error)
-            if verdict == STOP and self._bears_denials and code_of(error) in JUST_SUBSCRIBED:
-                verdict = RETRY
-            if verdict in (HALVE, STOP):
-                raise
-            if verdict == RETRY:
-                self.bucket.empty()
-            raise _AgainError(explain(error)) from None
-        except BotoCoreError as error:
-            # Time-outs and resets: the call may have been executed, and repeating it does not change anything.
-            raise _AgainError(f"{type(error).__name__}: {safe(error)}") from None
-        except TemporaryError as error:
-            # An unreadable response, or credentials that cannot be renewed at the moment.
-            raise _AgainError(safe(error, LONGEST_MESSAGE)) from None

@@ -12,6 +12,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     rejected/part-*.jsonl.gz                 records that could not be mapped, and findings that were rejected
     rejected_before/                         the same from earlier attempts, if the run was cleared
     receipts/{account}/{region}.jsonl        what Security Hub acknowledged
+    archived/{account}/{region}/*.jsonl.gz   what became of the findings that the run archives
     refusals/{account}/{region}.json         why an account and Region refused its findings for good
     ledger.json                              the counts, which must add up
 
@@ -100,6 +101,10 @@ class RunFolder:
     def receipts(self, account: str, region: str) -> ObjectStoragePath:
         """The receipts of one account and region."""
         return self.root / "receipts" / account / f"{region}.jsonl"
+
+    def archive_receipts(self, account: str, region: str) -> ObjectStoragePath:
+        """The folder with the receipts of what is archived in one account and region."""
+        return self.root / "archived" / account / region
 
     def refusal(self, account: str, region: str) -> ObjectStoragePath:
         """Why one account and region refused its findings."""
