@@ -75,7 +75,8 @@ class Attempts:
         """One call, repeated while it fails for a temporary reason.
 
         :param what: the call, for the log: ``A call of 20 findings``.
-        :param failure: what the service did not do, for the final error: ``Security Hub CSPM did not accept a batch``.
+        :param failure: what the service did not do, for the final error, up to the time that it did not:
+            ``Security Hub CSPM did not accept a batch in``.
         :param bears: whether a refusal is temporary in this case.
         :raises ClientError: the call was refused, or its input has to be halved.
         :raises TemporaryError: it failed for too long, or :meth:`stop` was called.
@@ -85,7 +86,7 @@ class Attempts:
         def give_up(state: RetryCallState) -> T:
             error = state.outcome.exception() if state.outcome else None
             raise TemporaryError(
-                f"{failure} in {self.retry_seconds:.0f} seconds and {state.attempt_number} attempts. "
+                f"{failure} {self.retry_seconds:.0f} seconds and {state.attempt_number} attempts. "
                 f"{safe(error, LONGEST_MESSAGE)}"
             )
 

@@ -93,7 +93,7 @@ class FindingsReader:
             findings, next_token = self._attempts.make(
                 lambda: self._source.read_page(filters, next_token=token, max_results=page_size),  # noqa: B023
                 what="A call of GetFindings",
-                failure="Security Hub CSPM did not return findings",
+                failure="Security Hub CSPM did not return findings in",
             )
             yield findings, next_token
             if next_token is None:

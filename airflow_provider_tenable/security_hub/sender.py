@@ -171,6 +171,6 @@ class BatchSender:
         return self._attempts.make(
             lambda: self.sender.import_batch([item.data for item in items]),
             what=f"A call of {len(items)} findings",
-            failure="Security Hub CSPM did not accept a batch",
+            failure="Security Hub CSPM did not accept a batch in",
             bears=lambda error: self._bears_denials and code_of(error) in JUST_SUBSCRIBED,
         )

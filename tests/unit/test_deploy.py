@@ -104,7 +104,7 @@ def test_everything_stands_only_where_aws_knows_no_resource(path: Path) -> None:
 
 def test_policies_allow_every_call_of_the_import() -> None:
     hook = (ROOT / "airflow_provider_tenable" / "hooks" / "security_hub.py").read_text()
-    called = set(re.findall(r"client\.(batch_import_findings|enable_import_findings_for_product)\b", hook))
+    called = set(re.findall(r"client\.(batch_import_findings|get_findings|enable_import_findings_for_product)\b", hook))
     called |= set(re.findall(r'_call\("(\w+)"', hook))
     # Only for the words of a message, and never asked for where it is not allowed: describe_security_hub_v2.
     names = {"securityhub:" + "".join(part.capitalize() for part in call.split("_")) for call in called}
