@@ -57,6 +57,16 @@ class TenableRequestError(ConfigurationError):
     """Tenable rejects the request itself (400, 415, 422): a filter or an option is invalid."""
 
 
+class NotFoundError(ConfigurationError):
+    """Tenable does not know a scan, scanner, template or credential by this name or id (404)."""
+
+
+class AwsRefusedError(ConfigurationError):
+    """AWS refuses a call for a reason that only a person can remove: a missing subscription or permission, an unknown
+    image, a quota.
+    """
+
+
 class UnmappableError(ValueError):
     """A record lacks something that a finding requires, or exceeds a limit that truncation cannot meet. It is stored as
     rejected and counted; the run continues.
@@ -67,6 +77,18 @@ class TemporaryError(TenableProviderError):
     """The remote service, or the network path to it, is temporarily unavailable (429, 5xx, time-outs, broken
     answers).
     """
+
+
+class ConflictError(TemporaryError):
+    """The object's present status does not allow the call (409), such as a scanner that runs a scan."""
+
+
+class ProfileNotReadyError(TemporaryError):
+    """EC2 does not know an instance profile yet that IAM has just created."""
+
+
+class ScannerNotOnlineError(TemporaryError):
+    """A scanner was not linked, online and ready in time. The message says how far it came."""
 
 
 class ExportNotFoundError(TemporaryError):

@@ -90,7 +90,7 @@ def local_server(tls=None):
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = handle_one  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = handle_one  # noqa: N815
 
         def log_message(self, *args):
             pass

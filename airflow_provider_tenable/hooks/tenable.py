@@ -15,6 +15,7 @@ from airflow_provider_tenable.hooks.tenable_connection import (
     arguments_of,
     is_loopback,
     is_plain_http,
+    keep_secret,
     report_host,
 )
 from airflow_provider_tenable.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_tenable.tenable_vm.client import TenableApi
     from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
+    from airflow_provider_tenable.tenable_vm.scanners import Scanner, ScannersApi
 
 
 class TenableHook(BaseHook):
@@ -103,6 +105,13 @@ class TenableHook(BaseHook):
 
         return TenableApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}", repeats=self.retries)
 
+    @cached_property
+    def scanners(self) -> ScannersApi:
+        """The calls of :class:`~airflow_provider_tenable.tenable_vm.scanners.ScannersApi` on this hook's client."""
+        from airflow_provider_tenable.tenable_vm.scanners import ScannersApi
+
+        return ScannersApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}", repeats=self.retries)
+
     def close(self) -> None:
         """Close the client's connections."""
         if "_client" in self.__dict__:
@@ -131,6 +140,33 @@ class TenableHook(BaseHook):
     def cancel_export(self, kind: str, job_uuid: str) -> None:
         """Cancel an export job."""
         self.api.cancel(kind, job_uuid)
+
+    def list_scanners(self) -> list[Scanner]:
+        """All scanners that the API user sees, without their keys."""
+        return self.scanners.all()
+
+    def find_scanner(
+        self, name: str | None = None, *, uuid: str | None = None, since: float | None = None
+    ) -> Scanner | None:
+        """The linked Nessus of a name or uuid; None if there is none.
+
+        :param since: unix seconds; machines of the name that were linked before are left out.
+        :raises ConfigurationError: the name is that of several machines.
+        """
+        from airflow_provider_tenable.tenable_vm.scanners import the_machine
+
+        return the_machine(self.list_scanners(), name=name, uuid=uuid, since=since)
+
+    def linking_key(self) -> str:
+        """The key that links scanners to this Tenable container. It is masked in all logs from now on."""
+        key = self.scanners.linking_key()
+        keep_secret(key)
+        return key
+
+    def delete_scanner(self, uuid: str) -> bool:
+        """Delete and unlink a linked Nessus. :return: whether it was there."""
+        found = self.find_scanner(uuid=uuid)
+        return found is not None and self.scanners.delete(found.id)
 
     def test_connection(self) -> tuple[bool, str]:
         """Check who the API user is and whether it may export. :return: success, and a message for the user."""

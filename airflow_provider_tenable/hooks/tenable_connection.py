@@ -55,9 +55,9 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
             "keys "
             "again from the API user."
         )
-    _keep_secret(access_key, secret_key, in_bodies=True)
+    keep_secret(access_key, secret_key, in_bodies=True)
     proxies = _proxies(extra.get("proxies"), conn_id)
-    _keep_secret(*_passwords(proxies))
+    keep_secret(*_passwords(proxies))
     url = _url(connection, conn_id)
     allow_http = _allow_http(extra.get("allow_http"), conn_id)
     if is_plain_http(url) and not allow_http and not _stays_here(url, proxies):
@@ -77,7 +77,11 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
     }
 
 
-def _keep_secret(*secrets: str, in_bodies: bool = False) -> None:
+def keep_secret(*secrets: str, in_bodies: bool = False) -> None:
+    """Mask secrets from now on: in our own logs and texts, and in Airflow's.
+
+    :param in_bodies: also in the bodies of responses that are handed on.
+    """
     log_guard.install()
     redaction.remember(*secrets, in_bodies=in_bodies)
     for form in dict.fromkeys(form for secret in secrets for form in (secret, quote(secret), json.dumps(secret)[1:-1])):

@@ -7,61 +7,45 @@ What each status means, and how often a request is repeated: :mod:`airflow_provi
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
-from collections.abc import Callable, Mapping
-from typing import IO, TYPE_CHECKING, Any, TypeVar
-
-import requests
-from tenable.errors import APIError
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
-    ConfigurationError,
     DuplicateExportError,
     ExportLimitError,
     ExportNotFoundError,
     TemporaryError,
     TenablePermissionError,
-    TenableProviderError,
     TenableRequestError,
 )
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.uuids import UUID, is_uuid, same_uuid
+from airflow_provider_tenable.tenable_vm.calls import Caller, Special
 from airflow_provider_tenable.tenable_vm.http_time import http_date
 from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
 from airflow_provider_tenable.tenable_vm.kinds import ECHOED_SIZES, kind_of
-from airflow_provider_tenable.tenable_vm.response_body import read_bytes, read_chunk
-from airflow_provider_tenable.tenable_vm.retry import REPEAT_SECONDS, REPEATS, rule_of
+from airflow_provider_tenable.tenable_vm.response_body import read_chunk
+from airflow_provider_tenable.tenable_vm.retry import REPEATS
 
 if TYPE_CHECKING:
     from tenable.io import TenableIO
 
-_T = TypeVar("_T")
-
 log = logging.getLogger(__name__)
 
 
-_KEYS = re.compile(r"(?:access|secret)Key", re.IGNORECASE)
 #: Chunk ids count up from 1; no export has a billion of them.
 _MOST_CHUNKS = 1_000_000_000
 
 
-class _BrokenBodyError(Exception):
-    """The body of a response was cut off. Unlike a failed request, it has not been repeated by pyTenable."""
-
-    def __init__(self, path: str, error: requests.exceptions.RequestException) -> None:
-        super().__init__(path)
-        self.path = path
-        self.error = error
-
-
-def _report_broken_body(state: RetryCallState) -> None:
-    broken = state.outcome and state.outcome.exception()
-    if isinstance(broken, _BrokenBodyError):
-        log.warning("The response to %s was cut off (%s): trying again.", broken.path, _short(broken.error))
+#: What the API user needs for exports.
+_NEEDS = (
+    "'Can View' on the assets, and the right to export (role Basic or higher; on FedRAMP, assets need an administrator)"
+)
+#: A 409 means a duplicate only where an export is requested.
+_OF_EXPORTS = {409: TemporaryError}
 
 
 class TenableApi:
@@ -75,8 +59,7 @@ class TenableApi:
 
     def __init__(self, client: TenableIO, *, name: str, repeats: int = REPEATS) -> None:
         self._client = client
-        self._name = name
-        self._repeats = repeats
+        self._caller = Caller(client, name=name, needs=_NEEDS, by_status=_OF_EXPORTS, repeats=repeats)
         self._reported: set[str] = set()
 
     def who_am_i(self) -> str:
@@ -98,7 +81,7 @@ class TenableApi:
         return http_date(headers.get("Date"))
 
     def _session(self) -> tuple[dict[str, Any], Mapping[str, str]]:
-        session, headers = self._answer("identify the user", self._client.get, "session")
+        session, headers = self._caller.answer("identify the user", self._client.get, "session")
         if not isinstance(session, dict):
             raise TemporaryError("Tenable's response about the user is not a JSON object.")
         return session, headers
@@ -109,7 +92,9 @@ class TenableApi:
         :raises DuplicateExportError: an export with the same filters is running.
         """
         what = f"start the {kind} export"
-        answer = self._json(what, self._client.post, kind_of(kind).start_path, json=body, starting=True)
+        answer = self._caller.json(
+            what, self._client.post, kind_of(kind).start_path, json=body, special=_starting(what)
+        )
         job = answer.get("export_uuid") if isinstance(answer, dict) else None
         if not isinstance(job, str) or not job:
             raise TemporaryError(f"Tenable's response to the request to {what} contains no export_uuid.")
@@ -123,7 +108,9 @@ class TenableApi:
 
     def status(self, kind: str, job_uuid: str) -> JobStatus:
         """The state of a job."""
-        answer = self._json(f"poll {kind} export {job_uuid}", self._client.get, f"{_job_path(kind, job_uuid)}/status")
+        answer = self._caller.json(
+            f"poll {kind} export {job_uuid}", self._client.get, f"{_job_path(kind, job_uuid)}/status"
+        )
         if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
             raise TemporaryError(f"Tenable's response about {kind} export {job_uuid} contains no status.")
         if answer["status"].strip().upper() == "FINISHED" and not isinstance(answer.get("chunks_available"), list):
@@ -148,7 +135,7 @@ class TenableApi:
         """The jobs of the last days (``GET .../export/status``: the 1,000 most recent), without those whose id is not a
         UUID.
         """
-        answer = self._json(f"list the {kind} exports", self._client.get, f"{kind_of(kind).path}/status")
+        answer = self._caller.json(f"list the {kind} exports", self._client.get, f"{kind_of(kind).path}/status")
         listed = [
             job
             for job in _list(answer.get("exports") if isinstance(answer, dict) else None)
@@ -183,7 +170,7 @@ class TenableApi:
         path = f"{_job_path(kind, job_uuid)}/chunks/{int(chunk_id)}"
         what = f"fetch chunk {chunk_id} of {kind} export {job_uuid}"
         try:
-            headers, body = self._call(what, lambda: self._read(read_chunk, self._client.get, path))
+            headers, body = self._caller.call(what, lambda: self._caller.read(read_chunk, self._client.get, path))
         except TenableRequestError as error:
             raise ChunkNotReadyError(str(error)) from error
         if body == b"" and not {"content-length", "transfer-encoding"} & {name.lower() for name in headers}:
@@ -195,7 +182,7 @@ class TenableApi:
         """Cancel a job. A job that has already ended is not an error."""
         try:
             path = f"{_job_path(kind, job_uuid)}/cancel"
-            self._call(f"cancel {kind} export {job_uuid}", lambda: self._read(read_bytes, self._client.post, path))
+            self._caller.done(f"cancel {kind} export {job_uuid}", self._client.post, path)
         except (TenableRequestError, ExportNotFoundError, DuplicateExportError):
             return
 
@@ -208,7 +195,7 @@ class TenableApi:
         if not is_uuid(asset_id):
             return None
         try:
-            answer = self._json(f"look up asset {asset_id}", self._client.get, f"assets/{asset_id}")
+            answer = self._caller.json(f"look up asset {asset_id}", self._client.get, f"assets/{asset_id}")
         except (ExportNotFoundError, TenableRequestError):
             return None
         except TenablePermissionError as error:
@@ -239,117 +226,27 @@ class TenableApi:
             self._reported.add(kind)
             log.warning(text, *arguments)
 
-    def _json(
-        self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any
-    ) -> Any:
-        """Send a request and decode the response."""
-        return self._answer(what, request, path, starting=starting, **body)[0]
 
-    def _answer(
-        self, what: str, request: Callable[..., requests.Response], path: str, *, starting: bool = False, **body: Any
-    ) -> tuple[Any, Mapping[str, str]]:
-        headers, data = self._call(what, lambda: self._read(read_bytes, request, path, **body), starting=starting)
-        try:
-            return json.loads(data), headers
-        except (ValueError, RecursionError):
-            raise TemporaryError(f"Cannot {what}: Tenable's response is not JSON.") from None
+def _starting(what: str) -> Special:
+    """What differs where an export is requested: a duplicate, and a limit."""
 
-    def _read(
-        self, read: Callable[[requests.Response], _T], request: Callable[..., requests.Response], path: str, **body: Any
-    ) -> tuple[Mapping[str, str], _T]:
-        """Send a request and read the response's body with ``read``. :return: its headers, and the result of ``read``.
-
-        pyTenable repeats a request without a response. If a streamed body is cut off later, this method repeats the
-        request, as often and after the same pause.
-        """
-
-        def once() -> tuple[Mapping[str, str], _T]:
-            response = request(path, box=False, stream=True, **body)
-            try:
-                return response.headers, read(response)
-            except requests.exceptions.RequestException as error:
-                raise _BrokenBodyError(path, error) from None
-
-        repeated = Retrying(
-            retry=retry_if_exception_type(_BrokenBodyError),
-            stop=stop_after_attempt(1 + self._repeats),
-            wait=wait_fixed(REPEAT_SECONDS),
-            before_sleep=_report_broken_body,
-            reraise=True,
+    def duplicate(status: int, text: str) -> DuplicateExportError | None:
+        # Today a 409 with active_job_id; in 2023 a 429 that said "Duplicate export", with the job in its text or in a
+        # list of values.
+        if status != 409 and not (status == 429 and "duplicate" in text.lower()):
+            return None
+        job = UUID.search(text)
+        return DuplicateExportError(
+            f"Cannot {what}: Tenable is already running one with the same filters.", job[0] if job else None
         )
-        try:
-            return repeated(once)
-        except _BrokenBodyError as broken:
-            raise broken.error from None
 
-    def _call(self, what: str, call: Callable[[], _T], *, starting: bool = False) -> _T:
-        try:
-            return call()
-        except APIError as error:
-            raise self._classify(what, error, starting=starting) from None
-        except requests.exceptions.SSLError as error:
-            raise ConfigurationError(
-                f"Cannot {what}: the TLS certificate of {self._client._url} is not trusted ({_short(error)}). "
-                f"Set extra 'verify' of {self._name} to the path of the CA bundle that signs it."
-            ) from None
-        except requests.exceptions.ProxyError as error:
-            raise TemporaryError(
-                f"Cannot {what}: the proxy of {self._name} does not respond ({_short(error)})."
-            ) from None
-        except requests.exceptions.RequestException as error:
-            raise TemporaryError(
-                f"Cannot {what}: {self._client._url} is not reachable ({_short(error)}). Check the URL of {self._name} "
-                "and the network path."
-            ) from None
-        except OSError as error:
-            # requests raises a plain OSError if the CA bundle or a client certificate does not exist.
-            raise ConfigurationError(
-                f"Cannot {what}: a file named in the TLS settings cannot be read ({type(error).__name__}). "
-                f"Extra 'verify' of {self._name} must be true, false, or the path of a CA bundle on the workers."
-            ) from None
-        except ValueError as error:
-            raise TemporaryError(
-                f"Cannot {what}: Tenable's response cannot be read ({type(error).__name__})."
-            ) from None
-
-    def _classify(self, what: str, error: APIError, *, starting: bool) -> TenableProviderError:
-        response = error.response
-        status = response.status_code
-        # The session has masked the keys in it.
-        text = response.text[:2000]
-        if starting and status in (409, 429):
-            # Today a 409 with active_job_id; in 2023 a 429 that said "Duplicate export", with the job in its text or in
-            # a list of values.
-            job = UUID.search(text)
-            if status == 409 or "duplicate" in text.lower():
-                return DuplicateExportError(
-                    f"Cannot {what}: Tenable is already running one with the same filters.", job[0] if job else None
-                )
-        kind = ExportLimitError if starting and status == 429 else rule_of(status).error
-        message = f"Cannot {what}: Tenable returned {status} {safe(response.reason or '', 100)}".rstrip()
-        if status == 401:
-            message += (
-                f". The API keys of {self._name} are not valid (any more). Generate a pair for the API user "
-                f"and put it into the connection"
-            )
-        elif status == 403:
-            message += (
-                f". The API user of {self._name} lacks permission for this. It needs 'Can View' on the assets, and the "
-                "right "
-                f"to export "
-                "(role Basic or higher; on FedRAMP, assets need an administrator)"
-            )
-        elif _KEYS.search(text):
-            message += ", and the response repeats the request with its keys, which are not shown"
-        elif "html" not in response.headers.get("Content-Type", "") and text.strip():
-            message += f": {safe(text)}"
-        if kind is DuplicateExportError and not starting:
-            kind = TemporaryError
-        if kind is ExportLimitError:
-            message += (
-                ". Tenable runs at most 10 exports of a container at a time, including those of other tools and people"
-            )
-        return kind(message + ".")
+    return Special(
+        error_of=duplicate,
+        by_status={429: ExportLimitError},
+        hints={
+            429: "Tenable runs at most 10 exports of a container at a time, including those of other tools and people"
+        },
+    )
 
 
 def _job_path(kind: str, job_uuid: str) -> str:
@@ -403,9 +300,3 @@ def _chunk_size(job: dict[str, Any]) -> int | None:
 
 def _seconds(milliseconds: Any) -> float | None:
     return milliseconds / 1000 if isinstance(milliseconds, (int, float)) and milliseconds > 0 else None
-
-
-def _short(error: Exception) -> str:
-    """The class of a connection error, without its text, which may contain a proxy's password."""
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return type(reason or error).__name__

@@ -8,6 +8,7 @@ ACCESS_KEY = "sandbox-access-key-000000000001"
 SECRET_KEY = "sandbox-secret-key-000000000001"
 NO_EXPORT = "noexport-"
 NO_VIEW = "noview-"
+NO_MANAGE = "nomanage-"
 _WINDOW = 60.0
 
 
@@ -18,12 +19,14 @@ class User:
     access_key: str
     may_export: bool = True
     can_view: bool = True
+    may_manage: bool = True
 
 
 class Keys:
-    """The one valid key pair, and two users of less right that share its secret key.
+    """The one valid key pair, and users of less right that share its secret key.
 
-    `noexport-{access key}` may not export (403), `noview-{access key}` sees no assets.
+    `noexport-{access key}` may not export (403), `noview-{access key}` sees no assets, `nomanage-{access key}` is below
+    the role Scan Manager (403 for scanners).
     """
 
     def __init__(self, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY) -> None:
@@ -32,6 +35,7 @@ class Keys:
             access_key: User(access_key),
             NO_EXPORT + access_key: User(NO_EXPORT + access_key, may_export=False),
             NO_VIEW + access_key: User(NO_VIEW + access_key, can_view=False),
+            NO_MANAGE + access_key: User(NO_MANAGE + access_key, may_manage=False),
         }
 
     def user_of(self, header: str | None) -> User | None:

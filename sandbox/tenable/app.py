@@ -14,6 +14,7 @@ from sandbox.tenable.answers import error, too_many
 from sandbox.tenable.asset_records_v1 import asset_details
 from sandbox.tenable.control import control_routes
 from sandbox.tenable.large_chunks import swollen
+from sandbox.tenable.scanners import scanner_routes
 from sandbox.tenable.server import Tenable
 from sandbox.web import SandboxApp, whole, with_fault
 
@@ -23,7 +24,12 @@ Call = Callable[[Request, User], Awaitable[Response]]
 def build_tenable_app(tenable: Tenable) -> SandboxApp:
     """The application. Serve it without the server's own Date header: this one comes from the sandbox's clock."""
     app = SandboxApp(
-        routes=[*_session_routes(tenable), *_export_routes(tenable), *control_routes(tenable)],
+        routes=[
+            *_session_routes(tenable),
+            *_export_routes(tenable),
+            *scanner_routes(tenable, lambda operation, call: _endpoint(tenable, operation, call)),
+            *control_routes(tenable),
+        ],
         exception_handlers={HTTPException: _not_found_of(tenable)},
     )
     app.router.redirect_slashes = False

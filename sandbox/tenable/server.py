@@ -13,6 +13,8 @@ from sandbox.tenable.estate import Estate
 from sandbox.tenable.evolution import evolve
 from sandbox.tenable.jobs import JOB_LIFETIME, Job, Texts, plan_chunks
 from sandbox.tenable.options import Options
+from sandbox.tenable.scanners import OPERATIONS as SCANNER_OPERATIONS
+from sandbox.tenable.scanners import Scanners
 
 OPERATIONS = (
     "session",
@@ -26,6 +28,7 @@ OPERATIONS = (
     "cancel",
     "jobs",
     "asset",
+    *SCANNER_OPERATIONS,
 )
 CHUNK_VERBS = {
     # Carry the call out, and repeat the chunk's records until it has so many bytes; gzip: compressed on the wire.
@@ -100,6 +103,7 @@ class Tenable:
         self.options = self._options_at_start
         self.estate = Estate(self.clock.now(), **self._estate_arguments)
         self.jobs: dict[str, Job] = {}
+        self.scanners = Scanners(self.clock.now)
         # What was asked for although no page of the API docs has it: a client that builds URLs from what it was told.
         self.unknown_paths: list[str] = []
         self.rate_limit.clear()

@@ -21,6 +21,8 @@ AT_ONCE = [
     "RejectedFindingsError",
     "UnservedError",
     "IncompleteRunError",
+    "NotFoundError",
+    "AwsRefusedError",
 ]
 RETRIED = [
     "TemporaryError",
@@ -32,6 +34,9 @@ RETRIED = [
     "StagingError",
     "DamagedFileError",
     "LedgerError",
+    "ConflictError",
+    "ProfileNotReadyError",
+    "ScannerNotOnlineError",
     "TenableProviderError",
 ]
 
