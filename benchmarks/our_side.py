@@ -16,6 +16,14 @@ from typing import Any
 ACCOUNTS = ("111122223333", "222233334444", "333344445555")
 
 
+class AssetsInMemory(dict[str, Any]):
+    """Rows by asset id, in place of the table that the transform reads them from."""
+
+    def rows(self) -> Iterator[Any]:
+        """All rows."""
+        return iter(self.values())
+
+
 class CountingWriter:
     """What the transform writes to, without a disk behind it.
 
@@ -38,6 +46,9 @@ class CountingWriter:
 
     def park(self, line: bytes) -> None:
         raise RuntimeError("a record without its asset")
+
+    def keep(self, line: bytes) -> None:
+        """A record that waits for its asset's account or instance: no finding yet."""
 
 
 def transform_of(writer: Any, asset_parts: list[Any], *, routing: str = "resource") -> Any:
@@ -86,7 +97,7 @@ def in_memory(folder: str) -> Callable[[list[bytes] | None], CountingWriter]:
     from airflow_provider_tenable.transform import shard as transform
 
     chunks = {f"{number}": chunk for number, chunk in enumerate(chunks_of(folder, "vulnerabilities"))}
-    rows = {row.id: row for chunk in chunks_of(folder, "assets") for row in kinds.ASSETS.rows(chunk)}
+    rows = AssetsInMemory((row.id, row) for chunk in chunks_of(folder, "assets") for row in kinds.ASSETS.rows(chunk))
     transform.read_blocks = lambda part: blocks_of(chunks[part])  # type: ignore[assignment, misc, index]
 
     def run(kept: list[bytes] | None = None) -> CountingWriter:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
+from airflow_provider_tenable.transform import shard
+from benchmarks import our_side
 from benchmarks.__main__ import suites_of
+from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.render import PAGES, duration, render
 from benchmarks.suites import server
@@ -71,3 +74,18 @@ def test_the_benchmarks_hub_passes_the_check_before_an_import(monkeypatch: pytes
         connect(int(port))
         hook = SecurityHubHook(aws_conn_id="aws_default", region_name=REGION, account=ACCOUNT)
         assert hook.preflight("default", enable_product=False) is False
+
+
+def test_every_side_of_the_transform_maps_the_same_findings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    # Two of the sides replace how parts are read.
+    monkeypatch.setattr(shard, "read_blocks", shard.read_blocks)
+    Generated(MODEL_HOSTS * PER_HOST).write(tmp_path)
+    found = {}
+    for side in (our_side.transform, our_side.floor, our_side.staged):
+        measuring = side(str(tmp_path))
+        request.addfinalizer(measuring.close)  # type: ignore[attr-defined]
+        found[side.__name__] = next(measuring)["findings"]
+    assert found["transform"] > PER_HOST
+    assert len(set(found.values())) == 1

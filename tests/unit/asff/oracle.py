@@ -56,7 +56,7 @@ class CveEntry(Struct, rename="pascal", omit_defaults=True):
     vulnerable_packages: list[dict[str, str]] | None = None
 
 
-class Finding(Struct, rename="pascal", gc=False):
+class Finding(Struct, rename="pascal", gc=False, kw_only=True):
     """An ASFF finding, in the order in which it is written. The id stands at the front, where the import looks for
     it.
     """
@@ -64,14 +64,14 @@ class Finding(Struct, rename="pascal", gc=False):
     schema_version: str
     id: str
     product_arn: str
-    company_name: str | UnsetType
-    product_name: str | UnsetType
+    company_name: str | UnsetType = UNSET
+    product_name: str | UnsetType = UNSET
     generator_id: str
     aws_account_id: str
     created_at: str
     updated_at: str
-    first_observed_at: str | UnsetType
-    last_observed_at: str | UnsetType
+    first_observed_at: str | UnsetType = UNSET
+    last_observed_at: str | UnsetType = UNSET
     title: str
     description: str
     finding_provider_fields: FindingProviderFields
