@@ -21,6 +21,7 @@ ROOMS = {
     "transform": "transform<br>stage 2: records become<br>routed lines",
     "asff": "asff<br>the output format",
     "security_hub": "security_hub<br>stage 3: findings are<br>acknowledged",
+    "scan": "scan<br>scanners and scans",
     "tenable_vm": "tenable_vm<br>what Tenable says",
     "staging": "staging<br>files and folders",
     "observability": "observability<br>metrics, lineage",

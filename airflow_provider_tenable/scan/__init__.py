@@ -1,0 +1,1 @@
+"""Scanners and scans: what is decided about them, without Airflow."""
