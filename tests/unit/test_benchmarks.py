@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -76,16 +77,13 @@ def test_the_benchmarks_hub_passes_the_check_before_an_import(monkeypatch: pytes
         assert hook.preflight("default", enable_product=False) is False
 
 
-def test_every_side_of_the_transform_maps_the_same_findings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    # Two of the sides replace how parts are read.
-    monkeypatch.setattr(shard, "read_blocks", shard.read_blocks)
+def test_every_side_of_the_transform_maps_the_same_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Generated(MODEL_HOSTS * PER_HOST).write(tmp_path)
     found = {}
     for side in (our_side.transform, our_side.floor, our_side.staged):
-        measuring = side(str(tmp_path))
-        request.addfinalizer(measuring.close)  # type: ignore[attr-defined]
-        found[side.__name__] = next(measuring)["findings"]
+        with monkeypatch.context() as patch, closing(side(str(tmp_path))) as measuring:  # type: ignore[type-var]
+            # Two of the sides replace how parts are read.
+            patch.setattr(shard, "read_blocks", shard.read_blocks)
+            found[side.__name__] = next(measuring)["findings"]
     assert found["transform"] > PER_HOST
     assert len(set(found.values())) == 1
