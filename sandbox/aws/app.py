@@ -25,6 +25,7 @@ from sandbox.aws.stats import Stats
 from sandbox.aws.store import FindingStore
 from sandbox.aws.throttle import Quotas
 from sandbox.aws.world import World
+from sandbox.clock import DAY, SandboxClock
 from sandbox.repeating import FORMS
 from sandbox.web import SandboxApp, common_routes, with_fault
 
@@ -33,22 +34,27 @@ _NOBODY_LISTENS = Response(status_code=400)
 Operation = Callable[[Caller, Request, bytes, World], Awaitable[Response]]
 
 
-def build_aws_app(*, accounts: list[str], regions: list[str], hub_state: str = "subscribed") -> Starlette:
+def build_aws_app(
+    *, accounts: list[str], regions: list[str], hub_state: str = "subscribed", days_behind: float = 0.0
+) -> Starlette:
     """The AWS side of the sandbox as an ASGI application; its state is `app.state.world`.
 
     :param accounts: 12-digit account ids; the first is the central caller's
     :param regions: Regions in which the accounts have a hub
     :param hub_state: `subscribed` (hub on, Tenable's product subscribed), `enabled` (hub on only) or `off`, everywhere
+    :param days_behind: how far in the past Security Hub's clock begins; signatures are checked by real time
     """
     operations = [*_SECURITY_HUB, *sts.OPERATIONS]
+    clock = SandboxClock(-days_behind * DAY)
     world = World(
         IdentityBook(accounts),
         HubBook(accounts, regions, hub_state),
-        FindingStore(),
+        FindingStore(clock),
         HubFaultBook(operations),
         Quotas(),
         Stats(),
         Options(),
+        clock,
     )
     routes: list[BaseRoute] = [
         *common_routes(world.faults, world.stats.as_json, world.reset, world.stats.calls),

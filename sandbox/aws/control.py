@@ -42,7 +42,7 @@ def control_routes(world: World) -> list[Route]:
     async def set_options(request: Request) -> Response:
         try:
             changes = await read_json(request)
-            world.options = world.options.changed(changes)
+            world.set_options(world.options.changed(changes))
         except ValueError as error:
             return bad_request(error)
         if {"rate", "burst"} & changes.keys():
@@ -114,8 +114,45 @@ def control_routes(world: World) -> list[Route]:
         Route("/_sandbox/identities", add_identity, methods=["POST"]),
         Route("/_sandbox/secrets", show_secrets),
         Route("/_sandbox/roles", add_role, methods=["POST"]),
+        *_clock_routes(world),
         *_closing_routes(world),
         Route("/_sandbox/customer", be_customer, methods=["POST"]),
+    ]
+
+
+def _clock_routes(world: World) -> list[Route]:
+    """Security Hub's clock, and what is lost with time or with a hub."""
+
+    async def show_clock(_: Request) -> Response:
+        return JSONResponse({"now": world.clock.now()})
+
+    async def advance(request: Request) -> Response:
+        try:
+            body = await read_json(request)
+            seconds = body.get("advance_seconds") if isinstance(body, dict) else None
+            if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+                return bad_request('The body is {"advance_seconds": <number>}.')
+            expired = world.advance(seconds)
+        except ValueError as error:
+            return bad_request(error)
+        return JSONResponse({"now": world.clock.now(), "expired": expired})
+
+    async def lose(request: Request) -> Response:
+        """The hub was off for too long: all its findings are gone. With an `id`, only that one."""
+        try:
+            body = await _object(request, "account", "region")
+        except ValueError as error:
+            return bad_request(error)
+        place = (body["account"], body["region"])
+        lost = world.findings.remove(
+            lambda row: (row.account, row.region) == place and body.get("id", row.id) == row.id
+        )
+        return JSONResponse({"lost": lost})
+
+    return [
+        Route("/_sandbox/clock", show_clock, methods=["GET"]),
+        Route("/_sandbox/clock", advance, methods=["POST"]),
+        Route("/_sandbox/lose", lose, methods=["POST"]),
     ]
 
 

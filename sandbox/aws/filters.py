@@ -67,13 +67,17 @@ _NUMBERS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
-def predicate(filters: Mapping[str, Any]) -> Predicate:
-    """What a finding must satisfy: every attribute, by one of its values and none of its negated ones."""
+def predicate(filters: Mapping[str, Any], now: datetime | None = None) -> Predicate:
+    """What a finding must satisfy: every attribute, by one of its values and none of its negated ones.
+
+    :param now: from which a DateRange counts back; the real time if not given
+    """
+    now = now or datetime.now(UTC)
     if len(filters) > MOST_ATTRIBUTES:
         raise invalid_input(
             f"Invalid parameter 'Filters'. A request can have at most {MOST_ATTRIBUTES} filter attributes"
         )
-    tests = [_attribute(name, values) for name, values in filters.items()]
+    tests = [_attribute(name, values, now) for name, values in filters.items()]
     return lambda finding: all(test(finding) for test in tests)
 
 
@@ -88,7 +92,7 @@ def sort_key(field: str) -> Callable[[Finding], tuple[bool, Any]]:
     return key
 
 
-def _attribute(name: str, values: Any) -> Predicate:
+def _attribute(name: str, values: Any, now: datetime) -> Predicate:
     members = service_model().shape_for("AwsSecurityFindingFilters").members  # type: ignore[attr-defined]
     if name not in members:
         raise invalid_input(f"Invalid parameter 'Filters'. data.Filters should NOT have additional properties: {name}")
@@ -106,7 +110,7 @@ def _attribute(name: str, values: Any) -> Predicate:
         case "StringFilter" | "MapFilter":
             return _text(path, values, with_key=kind == "MapFilter")
         case "DateFilter":
-            return _date(path, values)
+            return _date(path, values, now)
         case "NumberFilter":
             return _number(path, values)
     raise invalid_input(f"The sandbox does not know filters of the kind {kind}")
@@ -124,6 +128,7 @@ def _values(found: Any, path: Sequence[str]) -> Iterable[Any]:
 
 
 def _text(path: Sequence[str], filters: Sequence[Mapping[str, Any]], *, with_key: bool) -> Predicate:
+    _check_combination([str(each.get("Comparison")) for each in filters])
     wanted, unwanted = [], []
     for each in filters:
         comparison, value, key = each.get("Comparison"), each.get("Value"), each.get("Key")
@@ -152,8 +157,22 @@ def _text(path: Sequence[str], filters: Sequence[Mapping[str, Any]], *, with_key
     return test
 
 
-def _date(path: Sequence[str], filters: Sequence[Mapping[str, Any]]) -> Predicate:
-    spans = [_span(each) for each in filters]
+def _check_combination(comparisons: Sequence[str]) -> None:
+    """AwsError for comparisons that one attribute may not have together (API model: StringFilter)."""
+    kinds = set(comparisons)
+    for alone in ("CONTAINS", "NOT_CONTAINS"):
+        if alone in kinds and len(kinds) > 1:
+            raise invalid_input(
+                f"Invalid parameter 'Filters'. {alone} can only be combined with itself: {sorted(kinds)}"
+            )
+    if "EQUALS" in kinds and kinds & {"NOT_EQUALS", "PREFIX_NOT_EQUALS"}:
+        raise invalid_input(
+            f"Invalid parameter 'Filters'. EQUALS cannot be combined with negated comparisons: {sorted(kinds)}"
+        )
+
+
+def _date(path: Sequence[str], filters: Sequence[Mapping[str, Any]], now: datetime) -> Predicate:
+    spans = [_span(each, now) for each in filters]
 
     def test(finding: Finding) -> bool:
         moments = [instant(text) for text in _values(finding, path) if isinstance(text, str)]
@@ -162,13 +181,13 @@ def _date(path: Sequence[str], filters: Sequence[Mapping[str, Any]]) -> Predicat
     return test
 
 
-def _span(each: Mapping[str, Any]) -> tuple[float, float]:
+def _span(each: Mapping[str, Any], now: datetime) -> tuple[float, float]:
     """Start and end of a DateFilter in nanoseconds since 1970."""
     if "DateRange" in each:
         days = each["DateRange"].get("Value") if isinstance(each["DateRange"], dict) else None
         if not isinstance(days, int) or each["DateRange"].get("Unit") != "DAYS":
             raise invalid_input(f"Invalid parameter 'Filters'. Not a DateRange in DAYS: {dict(each)}")
-        return (datetime.now(UTC) - timedelta(days=days)).timestamp() * 1e9, float("inf")
+        return (now - timedelta(days=days)).timestamp() * 1e9, float("inf")
     start, end = (
         instant(str(each[name])) if name in each else edge
         for name, edge in (("Start", -float("inf")), ("End", float("inf")))

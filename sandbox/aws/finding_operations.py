@@ -1,8 +1,10 @@
 """Reading findings and working on them: GetFindings and BatchUpdateFindings (API reference, Security Hub CSPM)."""
 
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,30 +16,49 @@ from sandbox.aws.errors import invalid_input
 from sandbox.aws.filters import predicate, sort_key
 from sandbox.aws.hub_operations import page_size, read_token, write_token
 from sandbox.aws.sigv4 import Caller
-from sandbox.aws.store import Shelf, Stored
+from sandbox.aws.store import Shelf, Stored, decode
 from sandbox.aws.world import World, check_allowed
+
+# Findings that BatchUpdateFindings takes at a time (API model).
+MOST_IDENTIFIERS = 100
 
 
 def get_findings(caller: Caller, body: Mapping[str, Any], world: World) -> Response:
     """The findings that pass the filters, a page at a time, oldest import first unless sorted."""
     check_allowed(caller, "securityhub:GetFindings")
     world.hub_of(caller)
+    _check_shape("GetFindingsRequest", body)
     filters, criteria = body.get("Filters") or {}, body.get("SortCriteria") or []
-    if not isinstance(filters, dict) or not isinstance(criteria, list):
-        raise invalid_input("Invalid parameter 'Filters' or 'SortCriteria'.")
     size = page_size(body.get("MaxResults"))
     about = hashlib.sha256(msgspec.json.encode([filters, criteria])).hexdigest()[:16]
     start = read_token(body.get("NextToken"), about)
-    shelf = world.findings.shelf(caller.account, caller.region)
-    rows = _sorted(_candidates(shelf, filters), criteria) if criteria else _candidates(shelf, filters)
+    shelves = _shelves(caller, world)
+    # A hub of a million findings is not copied for each page.
+    first, *others = (_candidates(shelf, filters) for shelf in shelves)
+    rows = list(itertools.chain(first, *others)) if others else first
+    rows = _sorted(rows, criteria) if criteria else rows
     visible_until = time.monotonic() - world.options.visibility_seconds
-    passes = predicate(filters)
-    page, following = _page(rows, lambda row: row.created <= visible_until and passes(row.finding()), start, size)
+    passes = predicate(filters, datetime.fromtimestamp(world.clock.now(), UTC))
+
+    def is_found(row: Stored) -> bool:
+        document = row.as_seen(visible_until)
+        return document is not None and passes(decode(document))
+
+    page, following = _page(rows, is_found, start, size)
+    documents = [document for row in page if (document := row.as_seen(visible_until)) is not None]
     token = b',"NextToken":"%s"' % write_token(following, about).encode() if following is not None else b""
     # The stored documents are JSON already: put together, not encoded again.
-    return Response(
-        b'{"Findings":[%s]%s}' % (b",".join(row.document for row in page), token), media_type="application/json"
-    )
+    return Response(b'{"Findings":[%s]%s}' % (b",".join(documents), token), media_type="application/json")
+
+
+def _shelves(caller: Caller, world: World) -> list[Shelf]:
+    """What a caller reads: the findings of its account and Region; where findings are aggregated, those of all others
+    too (API model: GetFindings, from the home Region; administrator accounts see their members').
+    """
+    own = world.findings.shelf(caller.account, caller.region)
+    if world.options.aggregator != f"{caller.account}/{caller.region}":
+        return [own]
+    return [own, *(shelf for shelf in world.findings.shelves() if shelf is not own)]
 
 
 def _candidates(shelf: Shelf, filters: Mapping[str, Any]) -> list[Stored]:
@@ -82,10 +103,27 @@ def batch_update_findings(caller: Caller, body: Mapping[str, Any], world: World)
     check_allowed(caller, "securityhub:BatchUpdateFindings")
     world.hub_of(caller)
     _check_update(body)
+    if len(body["FindingIdentifiers"]) > MOST_IDENTIFIERS:
+        raise invalid_input(
+            "Invalid parameter 'FindingIdentifiers'. data.FindingIdentifiers should NOT have more than "
+            f"{MOST_IDENTIFIERS} items"
+        )
     processed, unprocessed = [], []
+    seen: set[tuple[str, str]] = set()
     changes = {name: value for name, value in body.items() if name != "FindingIdentifiers"}
     for identifier in body["FindingIdentifiers"]:
-        stored = world.findings.find(caller.account, caller.region, identifier["Id"], identifier["ProductArn"])
+        key = (identifier["Id"], identifier["ProductArn"])
+        stored = world.findings.find(caller.account, caller.region, *key)
+        if key in seen:
+            unprocessed.append(
+                {
+                    "FindingIdentifier": identifier,
+                    "ErrorCode": "DuplicatedFindingIdentifier",
+                    "ErrorMessage": "The request includes the finding more than once",
+                }
+            )
+            continue
+        seen.add(key)
         if stored is None:
             unprocessed.append(
                 {"FindingIdentifier": identifier, "ErrorCode": "FindingNotFound", "ErrorMessage": "Finding Not Found"}
@@ -119,7 +157,11 @@ def _identifiers(rows: Iterable[Stored]) -> Iterator[dict[str, str]]:
 
 
 def _check_update(body: Mapping[str, Any]) -> None:
+    _check_shape("BatchUpdateFindingsRequest", body)
+
+
+def _check_shape(name: str, body: Mapping[str, Any]) -> None:
     errors: list[str] = []
-    shape_check("BatchUpdateFindingsRequest")(dict(body), "data", errors)
+    shape_check(name)(dict(body), "data", errors)
     if errors:
         raise invalid_input(format_complaint(errors))

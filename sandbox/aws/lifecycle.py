@@ -1,7 +1,17 @@
 """What becomes of a finding when it is imported, imported again, or worked on by the customer. Pure functions.
 
-Rules: user guide, Security Hub CSPM: BatchImportFindings (fields a provider may not change, FindingProviderFields),
-workflow status.
+Rules, each with its source and certainty:
+
+* An update that is not newer is ignored, a newer one replaces the document: documented (user guide:
+  BatchImportFindings).
+* Note, UserDefinedFields, VerificationState and Workflow are the customer's once the finding exists: documented (API
+  model: BatchImportFindings).
+* ARCHIVED to ACTIVE, and Compliance.Status from PASSED to a problem, reset NOTIFIED and RESOLVED to NEW: documented
+  (API model: WorkflowUpdate). SUPPRESSED stays: follows from there, which names the other two only.
+* "SUPPRESSED: the finding is no longer updated" (same place) is taken to mean by the customer's tools and not by its
+  provider, since providers go on to archive suppressed findings: not documented.
+* The top level follows FindingProviderFields until the customer has changed it: documented (user guide 2023).
+* BatchUpdateFindings leaves UpdatedAt alone: documented (API model).
 """
 
 from collections.abc import Mapping

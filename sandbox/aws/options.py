@@ -17,7 +17,11 @@ class Options:
     :param count_ignored: count a finding whose UpdatedAt is not newer as a success; what the service does is not
         documented
     :param extra_subscriptions: how many further products each hub is subscribed to, listed before all others
-    :param visibility_seconds: how long GetFindings does not see a new finding (the service is eventually consistent)
+    :param visibility_seconds: how long GetFindings does not see a new finding, or the update of one (the service is
+        eventually consistent); updates from when this is set
+    :param retention: delete findings after 90 and 30 days whenever the clock is moved
+    :param retention_by_processed_at: count them from the time of processing where that is later than UpdatedAt
+    :param aggregator: `account/region` whose GetFindings shows the findings of all accounts and Regions
     :param session_seconds: how long credentials of AssumeRole last, in place of DurationSeconds
     :param new_hub: the new AWS Security Hub is on in every account and Region, whatever the state of Security Hub CSPM
         there
@@ -38,6 +42,9 @@ class Options:
     new_hub: bool = False
     subscription_seconds: float = 0.0
     max_clock_skew_seconds: float = 300.0
+    retention: bool = True
+    retention_by_processed_at: bool = False
+    aggregator: str | None = None
 
     def changed(self, changes: Mapping[str, Any]) -> "Options":
         """These options with some replaced; ValueError for an unknown name or a value of the wrong kind."""
@@ -47,6 +54,10 @@ class Options:
         for name, value in changes.items():
             if name not in known:
                 raise ValueError(f"Unknown option {name!r}; there are: {', '.join(known)}.")
+            if name == "aggregator":
+                if value is not None and not isinstance(value, str):
+                    raise ValueError(f"aggregator must be account/region or null, not {value!r}.")
+                continue
             _check(name, value, known[name])
         return replace(self, **changes)
 

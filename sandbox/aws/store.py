@@ -1,9 +1,8 @@
 """The findings that the sandbox holds, per account and Region."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,9 +10,10 @@ import msgspec
 from sandbox.aws import lifecycle
 from sandbox.aws.asff.timestamps import instant
 from sandbox.aws.products import ProductArn
+from sandbox.clock import SandboxClock, iso
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+decode = msgspec.json.Decoder().decode
 
 
 @dataclass(slots=True)
@@ -33,10 +33,18 @@ class Stored:
     record_state: str
     changed_by_customer: frozenset[str] = frozenset()
     created: float = field(default_factory=time.monotonic)
+    before: list[tuple[float, bytes]] = field(default_factory=list)
+    """Earlier documents, each with the moment (`time.monotonic`) of its replacement; only where reading lags."""
+
+    def as_seen(self, visible_until: float) -> bytes | None:
+        """The document as a reader sees it that sees nothing later than this moment; None if it is not there yet."""
+        if self.created > visible_until:
+            return None
+        return next((document for replaced_at, document in self.before if replaced_at > visible_until), self.document)
 
     def finding(self) -> lifecycle.Finding:
         """The document, decoded anew: free to be changed."""
-        finding: lifecycle.Finding = _decode(self.document)
+        finding: lifecycle.Finding = decode(self.document)
         return finding
 
 
@@ -50,10 +58,16 @@ class Shelf:
 
 
 class FindingStore:
-    """All findings."""
+    """All findings.
 
-    def __init__(self) -> None:
+    :param clock: Security Hub's own time
+    :ivar lags: whether replaced documents are kept, for readers that do not see their replacement yet
+    """
+
+    def __init__(self, clock: SandboxClock | None = None) -> None:
+        self._clock = clock or SandboxClock()
         self._shelves: dict[tuple[str, str], Shelf] = {}
+        self.lags = False
 
     def clear(self) -> None:
         self._shelves.clear()
@@ -61,8 +75,12 @@ class FindingStore:
     def shelf(self, account: str, region: str) -> Shelf:
         return self._shelves.setdefault((account, region), Shelf())
 
+    def shelves(self) -> list[Shelf]:
+        """Those of all accounts and Regions, in their order."""
+        return [shelf for _, shelf in sorted(self._shelves.items())]
+
     def __iter__(self) -> Iterator[Stored]:
-        for _, shelf in sorted(self._shelves.items()):
+        for shelf in self.shelves():
             yield from shelf.rows
 
     def find(self, account: str, region: str, finding_id: str, product_arn: str) -> Stored | None:
@@ -75,7 +93,7 @@ class FindingStore:
         sent_at = instant(sent["UpdatedAt"]) or 0
         stored = shelf.by_key.get(key)
         if stored is None:
-            finding = lifecycle.created(sent, product, region, now())
+            finding = lifecycle.created(sent, product, region, now(self._clock))
             stored = Stored(account, region, *key, b"", sent_at, "", "")
             shelf.rows.append(stored)
             shelf.by_key[key] = stored
@@ -85,21 +103,46 @@ class FindingStore:
         if sent_at <= stored.updated:
             return "ignored"
         changed = stored.changed_by_customer
-        finding = lifecycle.updated(stored.finding(), sent, product, region, now(), changed_by_customer=changed)
+        finding = lifecycle.updated(
+            stored.finding(), sent, product, region, now(self._clock), changed_by_customer=changed
+        )
         stored.updated = sent_at
+        self._keep(stored)
         _replace(stored, finding)
         return "updated"
 
     def work_on(self, stored: Stored, changes: dict[str, Any]) -> None:
         """Change a finding as its customer does."""
-        finding, changed = lifecycle.worked_on(stored.finding(), changes, now())
+        finding, changed = lifecycle.worked_on(stored.finding(), changes, now(self._clock))
         stored.changed_by_customer |= changed
+        self._keep(stored)
         _replace(stored, finding)
 
+    def _keep(self, stored: Stored) -> None:
+        """Keep a document that is about to be replaced, if readers may still see it."""
+        if self.lags:
+            stored.before.append((time.monotonic(), stored.document))
 
-def now() -> str:
+    def remove(self, is_removed: Callable[[Stored], bool]) -> int:
+        """Delete findings for good; a later import of the same id creates a new one. Returns how many."""
+        removed = 0
+        for shelf in self._shelves.values():
+            gone = [row for row in shelf.rows if is_removed(row)]
+            if not gone:
+                continue
+            removed += len(gone)
+            ids = {id(row) for row in gone}
+            shelf.rows = [row for row in shelf.rows if id(row) not in ids]
+            shelf.by_key = {(row.id, row.product_arn): row for row in shelf.rows}
+            shelf.by_id = {}
+            for row in shelf.rows:
+                shelf.by_id.setdefault(row.id, []).append(row)
+        return removed
+
+
+def now(clock: SandboxClock | None = None) -> str:
     """The present in the form of Security Hub's own timestamps."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return iso(clock.now() if clock else time.time())
 
 
 def _replace(stored: Stored, finding: lifecycle.Finding) -> None:

@@ -8,10 +8,12 @@ from sandbox.aws.hubs import Hub, HubBook
 from sandbox.aws.identities import IdentityBook
 from sandbox.aws.options import Options
 from sandbox.aws.products import partition_of
+from sandbox.aws.retention import expire
 from sandbox.aws.sigv4 import Caller
 from sandbox.aws.stats import Stats
 from sandbox.aws.store import FindingStore
 from sandbox.aws.throttle import Quotas
+from sandbox.clock import SandboxClock
 
 
 @dataclass(slots=True)
@@ -25,6 +27,7 @@ class World:
     quotas: Quotas
     stats: Stats
     options: Options
+    clock: SandboxClock
 
     def reset(self) -> None:
         """As at the start. Faults and counted calls are cleared by the shared control endpoint."""
@@ -33,7 +36,20 @@ class World:
         self.findings.clear()
         self.quotas.reset()
         self.stats.reset()
-        self.options = Options()
+        self.set_options(Options())
+        self.clock.reset()
+
+    def set_options(self, options: Options) -> None:
+        """Replace the options."""
+        self.options = options
+        self.findings.lags = options.visibility_seconds > 0
+
+    def advance(self, seconds: float) -> int:
+        """Move Security Hub's clock on, and delete what it no longer keeps; returns how many findings that were."""
+        now = self.clock.advance(seconds)
+        if not self.options.retention:
+            return 0
+        return expire(self.findings, now, by_processed_at=self.options.retention_by_processed_at)
 
     def hub_of(self, caller: Caller) -> Hub:
         """The hub of the caller's account in the Region of the call; AwsError where it is off."""

@@ -11,6 +11,7 @@ from sandbox.tenable.hosts import EC2_KINDS, Host, HostState, generate_host
 from sandbox.tenable.vulnerabilities import (
     ACCEPTED,
     FIXED,
+    NONE,
     OPEN,
     RECASTED,
     REOPENED,
@@ -18,10 +19,12 @@ from sandbox.tenable.vulnerabilities import (
     generate_vulnerabilities,
 )
 
-VULNERABILITY_VERBS = ("fix", "reopen", "rescan", "accept", "recast")
-HOST_VERBS = ("terminate", "delete", "hide_asset", "show_asset", "change_asset")
-CHANGEABLE = ("account", "region", "instance_type", "name", "acr", "tags", "resource_tags")
+VULNERABILITY_VERBS = ("fix", "reopen", "rescan", "accept", "recast", "restore")
+HOST_VERBS = ("terminate", "delete", "age_out", "hide_asset", "show_asset", "change_asset")
+CHANGEABLE = ("account", "region", "instance_id", "instance_type", "name", "acr", "tags", "resource_tags")
 """What `change_asset` can set of a host."""
+RERATED = ("severity_id", "name", "cves", "vpr", "vpr_v2", "epss", "cvss2", "cvss3", "cvss4")
+"""What `rerate` can set of a plugin."""
 FOUND_AGO = 600.0
 """A change was seen by a scan that long before it is published."""
 
@@ -34,7 +37,11 @@ def change(estate: Estate, order: Any, now: float) -> int:
     adds a host with so many `vulnerabilities`, of which the connector knows nothing yet if it is `unconnected`. A
     vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol` and
     `port`; without those, all of the host's are meant. The scan was `found_ago` seconds before now; the record is
-    published now.
+    published now. `accept`, `recast` and `restore` (which takes either back) with `silently` move no time at all:
+    whether Tenable indexes a record again when a rule changes it is not documented. `rerate` changes a plugin
+    (`plugin_id`, and a `set` of any of `RERATED`) for all hosts that have it, silently unless `silently` is false.
+    `age_out` removes a host without a trace, as a network's option does with assets that are not seen any more. A
+    `change_asset` of account, Region or instance_id is a move.
     """
     if not isinstance(order, dict):
         raise ValueError(f"A change is a JSON object, not {order!r}.")
@@ -49,6 +56,8 @@ def change(estate: Estate, order: Any, now: float) -> int:
         return _disconnect(estate, order, now)
     if do == "connect":
         return _connect(estate, order, now)
+    if do == "rerate":
+        return _rerate(estate, order, now)
     if do == "inject":
         return _inject(estate, order)
     if do == "clear_injected":
@@ -56,7 +65,7 @@ def change(estate: Estate, order: Any, now: float) -> int:
         estate.injected.vulnerabilities.clear()
         estate.injected.assets.clear()
         return count
-    verbs = (*VULNERABILITY_VERBS, *HOST_VERBS, "launch", "disconnect", "connect", "inject", "clear_injected")
+    verbs = (*VULNERABILITY_VERBS, *HOST_VERBS, "launch", "disconnect", "connect", "rerate", "inject", "clear_injected")
     raise ValueError(f"Unknown change {do!r}; there are: {', '.join(verbs)}.")
 
 
@@ -82,6 +91,7 @@ def _change_vulnerabilities(estate: Estate, order: dict[str, Any], now: float) -
 
 
 def _changed(old: Vulnerability, order: dict[str, Any], scan: float, indexed: float) -> Vulnerability:
+    ruled = old.indexed if order.get("silently") else indexed
     match order["do"]:
         case "fix" if old.state != FIXED:
             return replace(old, state=FIXED, last_fixed=scan, indexed=indexed)
@@ -90,7 +100,11 @@ def _changed(old: Vulnerability, order: dict[str, Any], scan: float, indexed: fl
         case "rescan" if old.state != FIXED:
             return replace(old, state=old.state or OPEN, last_found=scan, indexed=indexed)
         case "accept":
-            return replace(old, modification=ACCEPTED, indexed=indexed)
+            return replace(old, modification=ACCEPTED, indexed=ruled)
+        case "restore" if old.modification != NONE:
+            return replace(
+                old, modification=NONE, severity_id=old.plugin.severity_id, recast_reason=None, indexed=ruled
+            )
         case "recast":
             severity = order.get("severity_id")
             if not isinstance(severity, int) or severity not in range(5):
@@ -100,7 +114,7 @@ def _changed(old: Vulnerability, order: dict[str, Any], scan: float, indexed: fl
                 modification=RECASTED,
                 severity_id=severity,
                 recast_reason=str(order.get("reason", "Recast by order.")),
-                indexed=indexed,
+                indexed=ruled,
             )
     return old
 
@@ -139,6 +153,9 @@ def _change_host(estate: Estate, host: Host, order: dict[str, Any], now: float) 
         case "delete":
             state = replace(state, deleted_at=at, updated_at=at)
             estate.remove(host.asset_id)
+        case "age_out":
+            estate.forget(host.asset_id)
+            return 1
         case "hide_asset":
             state = replace(state, is_hidden=True, is_hidden_singly=order.get("singly", True) is False)
         case "show_asset":
@@ -163,11 +180,36 @@ def _changed_host(host: Host, values: Any) -> Host:
     return replace(host, **changed)
 
 
+def _rerate(estate: Estate, order: dict[str, Any], now: float) -> int:
+    """Tenable rates a plugin anew, or corrects its text; what was recast keeps its severity."""
+    values = order.get("set")
+    if not isinstance(values, dict) or not values or values.keys() - set(RERATED):
+        raise ValueError(f"rerate needs a plugin_id and a set of any of {', '.join(RERATED)}.")
+    values = {name: tuple(value) if name == "cves" else value for name, value in values.items()}
+    silently = order.get("silently", True) is not False
+    changed = 0
+    for asset_id, found in estate.vulnerabilities.items():
+        after = []
+        for old in found:
+            if old.plugin.id == order.get("plugin_id"):
+                plugin = replace(old.plugin, **values)
+                severity = old.severity_id if old.modification == RECASTED else plugin.severity_id
+                indexed = old.indexed if silently else quantized(now, 6)
+                after.append(replace(old, plugin=plugin, severity_id=severity, indexed=indexed))
+                changed += 1
+            else:
+                after.append(old)
+        estate.vulnerabilities[asset_id] = after
+    if not changed:
+        raise ValueError(f"No host has plugin {order.get('plugin_id')!r}.")
+    return changed
+
+
 def _launch(estate: Estate, order: dict[str, Any], now: float) -> int:
     """A new EC2 instance, scanned `found_ago` seconds before now and published now; with `hidden`, its asset is not
     published yet.
     """
-    number = len(estate.hosts)
+    number = estate.born
     rng = random.Random(f"{estate.seed}/launch/{number}")
     begun = now - float(order.get("found_ago", FOUND_AGO))
     host = generate_host(

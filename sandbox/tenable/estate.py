@@ -53,6 +53,8 @@ class Estate:
         regions: tuple[str, ...] = REGIONS,
     ) -> None:
         self.seed, self.accounts, self.regions = seed, accounts, regions
+        self.born = 0
+        """How many hosts there have ever been; the next one's number."""
         self.slices = 0
         """How many slices of time have passed since the start; it seeds what happens in the next one."""
         self.hosts: dict[str, Host] = {}
@@ -74,6 +76,7 @@ class Estate:
 
     def add(self, host: Host, state: HostState, vulnerabilities: list[Vulnerability]) -> None:
         """Publish a host with what was found on it."""
+        self.born += 1
         self.hosts[host.asset_id] = host
         self.states[host.asset_id] = state
         self.vulnerabilities[host.asset_id] = vulnerabilities
@@ -88,6 +91,18 @@ class Estate:
     def remove(self, asset_id: str) -> None:
         """Forget a host's vulnerabilities, as when an asset is deleted: they are never exported as fixed."""
         self.vulnerabilities[asset_id] = []
+
+    def forget(self, asset_id: str) -> None:
+        """Drop a host and its vulnerabilities: no export mentions it any more, not even as deleted."""
+        del self.hosts[asset_id], self.states[asset_id], self.vulnerabilities[asset_id]
+        self.unconnected.pop(asset_id, None)
+
+    def age_out(self, before: float) -> int:
+        """Drop the hosts whose last scan was before a moment; returns how many."""
+        aged = [asset_id for asset_id, state in self.states.items() if state.last_scan < before]
+        for asset_id in aged:
+            self.forget(asset_id)
+        return len(aged)
 
     def host_of(self, reference: str) -> Host | None:
         """A host by asset id or EC2 instance id."""

@@ -84,7 +84,7 @@ def _seen_again(rng: random.Random, before: Vulnerability, scan: float, indexed:
 
 def _launch(rng: random.Random, estate: Estate, begin: float, end: float) -> None:
     """A new instance: launched, scanned and published within the stretch of time."""
-    number = len(estate.hosts)
+    number = estate.born
     host = generate_host(
         rng, number, "ec2", accounts=estate.accounts, regions=estate.regions, created_at=quantized(begin, 3)
     )

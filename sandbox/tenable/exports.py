@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import time
+import zlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
@@ -34,7 +35,11 @@ async def create_vulns(tenable: Tenable, request: Request, user: User) -> Respon
     except RefusedError as refusal:
         return error(400, str(refusal))
     selects = vuln_filters.selector(wanted, tenable.clock.now())
-    by_host = [[vuln for vuln in found if selects(vuln)] for found in tenable.estate.vulnerabilities.values()]
+    by_host = [
+        [vuln for vuln in found if selects(vuln)]
+        for asset_id, found in tenable.estate.vulnerabilities.items()
+        if not _is_missing(tenable, asset_id)
+    ]
     hosts = [found for found in by_host if found and user.can_view]
     # Records are in no order that a reader could build on.
     random.Random(tenable.estate.seed).shuffle(hosts)
@@ -52,10 +57,23 @@ async def create_assets(tenable: Tenable, request: Request, user: User) -> Respo
     selects = asset_filters.selector(wanted, omits_gone=tenable.options.omits_gone_assets)
     estate = tenable.estate
     assets = [(host, estate.states[host.asset_id]) for host in estate.hosts.values()]
-    assets = [(host, state) for host, state in assets if user.can_view and selects(host, state)]
+    assets = [
+        (host, state)
+        for host, state in assets
+        if user.can_view
+        and selects(host, state)
+        and not _is_missing(tenable, host.asset_id)
+        and not (tenable.options.hides_deleted_assets and state.deleted_at)
+    ]
     random.Random(estate.seed).shuffle(assets)
     groups: list[Texts] = [_assets_of(batch, wanted) for batch in _batches(assets, wanted.chunk_size)]
     return _created(tenable, "assets", dict(wanted.filters), wanted.chunk_size, groups)
+
+
+def _is_missing(tenable: Tenable, asset_id: str) -> bool:
+    """Whether exports are silently short of this asset."""
+    share = tenable.options.missing_share
+    return share > 0 and zlib.crc32(asset_id.encode()) < share * 2**32
 
 
 async def status(tenable: Tenable, request: Request, kind: str) -> Response:

@@ -19,6 +19,12 @@ class Options:
     :ivar download_bytes_per_second: slows chunks down; null does not
     :ivar omits_gone_assets: whether an asset export that asks for nothing of the kind leaves out deleted and terminated
         assets; the API docs do not say
+    :ivar hides_deleted_assets: whether no export shows deleted assets, whatever it asks for, as to users who are no
+        administrators since early 2026 (tenable/integration-jira-cloud#330)
+    :ivar missing_share: the share of the assets that exports leave out, with their vulnerabilities, although they end
+        as FINISHED (tenable/pyTenable#710); always the same assets for the same share
+    :ivar asset_age_out_days: after how many days without a scan hosts are removed without a trace, when the clock is
+        moved (a network's option); null for never
     """
 
     duplicate_mode: DuplicateMode = "409"
@@ -28,6 +34,9 @@ class Options:
     retry_after: float | str | None = 5
     download_bytes_per_second: float | None = None
     omits_gone_assets: bool = False
+    hides_deleted_assets: bool = False
+    missing_share: float = 0.0
+    asset_age_out_days: float | None = None
 
     def changed(self, body: Any) -> "Options":
         """These options with some of them changed; ValueError says what is wrong."""
@@ -39,8 +48,12 @@ class Options:
         for name, value in body.items():
             if name == "duplicate_mode" and value not in get_args(DuplicateMode):
                 raise ValueError(f"duplicate_mode is one of {', '.join(get_args(DuplicateMode))}, not {value!r}.")
-            if name == "omits_gone_assets" and not isinstance(value, bool):
-                raise ValueError(f"omits_gone_assets must be true or false, not {value!r}.")
+            if name in ("omits_gone_assets", "hides_deleted_assets") and not isinstance(value, bool):
+                raise ValueError(f"{name} must be true or false, not {value!r}.")
+            if name == "missing_share" and not (_is_amount(value) and value <= 1):
+                raise ValueError(f"missing_share must be a number from 0 to 1, not {value!r}.")
+            if name == "asset_age_out_days" and not (value is None or _is_amount(value)):
+                raise ValueError(f"asset_age_out_days must be a number or null, not {value!r}.")
             if name in ("max_running", "prepare_seconds", "rate_limit_per_minute") and not _is_amount(value):
                 raise ValueError(f"{name} must be a number of at least 0, not {value!r}.")
             if name in ("retry_after", "download_bytes_per_second") and not (

@@ -118,6 +118,8 @@ class Tenable:
         # Nothing happens to the estate while real time goes by, only in the time that is moved on.
         before, now = self.clock.now(), self.clock.advance(seconds)
         evolve(self.estate, before, now)
+        if self.options.asset_age_out_days is not None:
+            self.estate.age_out(now - self.options.asset_age_out_days * DAY)
         return now
 
     def start_job(self, kind: str, echo: dict[str, Any], size: int, groups: list[Texts]) -> Job:

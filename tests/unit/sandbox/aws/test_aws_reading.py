@@ -110,6 +110,12 @@ def test_order_is_honoured(hub: Any) -> None:
         {"Filters": {"UpdatedAt": [{}]}},
         {"Filters": {"Confidence": [{}]}},
         {"NextToken": "x"},
+        {"Filters": {"Id": equals("x") + equals("y", comparison="NOT_EQUALS")}},
+        {"Filters": {"Id": equals("x") + equals("y", comparison="PREFIX_NOT_EQUALS")}},
+        {"Filters": {"Id": equals("x") + equals("y", comparison="CONTAINS")}},
+        {"Filters": {"Id": equals("x", comparison="PREFIX") + equals("y", comparison="NOT_CONTAINS")}},
+        {"Filters": {"Id": equals("x", comparison="CONTAINS_WORD")}},
+        {"SortCriteria": [{"Field": "Id", "SortOrder": "up"}]},
     ],
 )
 def test_malformed_request_is_refused(sandbox: Any, arguments: dict[str, Any]) -> None:
@@ -161,6 +167,38 @@ def test_customers_update_names_what_it_could_not_find(hub: Any, make_finding: M
     (unprocessed,) = answer["UnprocessedFindings"]
     assert (unprocessed["FindingIdentifier"], unprocessed["ErrorCode"]) == (identifiers[1], "FindingNotFound")
     assert ids(hub, Filters={"WorkflowStatus": equals("SUPPRESSED")}) == ["a/0"]
+
+
+def test_finding_that_is_named_twice_is_updated_once(hub: Any, make_finding: MakeFinding) -> None:
+    identifier = {"Id": "a/0", "ProductArn": make_finding()["ProductArn"]}
+    answer = hub.batch_update_findings(FindingIdentifiers=[identifier, identifier], Criticality=1)
+    assert answer["ProcessedFindings"] == [identifier]
+    assert [each["ErrorCode"] for each in answer["UnprocessedFindings"]] == ["DuplicatedFindingIdentifier"]
+
+
+@pytest.mark.parametrize(("number", "accepted"), [(100, True), (101, False)])
+def test_customers_update_takes_a_hundred_findings(sandbox: Any, number: int, accepted: bool) -> None:
+    identifiers = [{"Id": str(each), "ProductArn": "x" * 12} for each in range(number)]
+    client = sandbox.client(parameter_validation=False)
+    if accepted:
+        answer = client.batch_update_findings(FindingIdentifiers=identifiers, Criticality=1)
+        assert len(answer["UnprocessedFindings"]) == number
+    else:
+        arguments = {"FindingIdentifiers": identifiers, "Criticality": 1}
+        assert refusal(client.batch_update_findings, **arguments) == ("InvalidInputException", 400)
+
+
+def test_reading_is_held_to_three_calls_a_second_with_a_burst_of_six(sandbox: Any) -> None:
+    client = sandbox.client()
+    answers = []
+    for _ in range(12):
+        try:
+            client.get_findings(MaxResults=1)
+            answers.append("ok")
+        except ClientError as error:
+            answers.append(error.response["Error"]["Code"])
+    assert answers[:6] == ["ok"] * 6
+    assert "TooManyRequestsException" in answers[6:]
 
 
 @pytest.mark.parametrize(
