@@ -212,22 +212,22 @@ async def is_deferred(task_instance: Any) -> bool | None:
 #: States that a task has once somebody, or a time limit of the run, has ended it; ``restarting``: cleared while it ran.
 #: A task whose worker stops is ``running``, or waits for its next try.
 _ENDED = frozenset({"failed", "success", "skipped", "removed", "upstream_failed", "restarting"})
-#: States of a task that is still to do something.
+#: States of a task that has not finished.
 _UNFINISHED = frozenset(
     {"none", "scheduled", "queued", "running", "deferred", "up_for_retry", "up_for_reschedule", "restarting"}
 )
 
 
 def is_ended(task_instance: Any, *, seconds: float = 2.0) -> bool:
-    """Whether Airflow's database says that a task which still runs has been ended: marked, cleared, or out of the
-    run's time. No where that cannot be found out: a worker that stops is far more common.
+    """Whether Airflow's database says that a running task has been ended: marked, cleared, or timed out with its run.
+    False if its state cannot be determined, because a stopping worker is far more common.
 
-    For ``on_kill``, which Airflow calls in a signal handler: what the signal has interrupted may hold the very lock
-    that the question needs. So the question is asked in a thread, and given up after a while. Airflow 3 kills the
-    process for good 5 seconds after the signal.
+    For ``on_kill``, which Airflow calls in a signal handler: the interrupted code may hold the lock that the query
+    needs. So a thread sends the query, and is abandoned after a while. Airflow 3 kills the process 5 seconds after the
+    signal.
 
     :param task_instance: that of the task's own context.
-    :param seconds: how long to wait for the answer.
+    :param seconds: how long to wait for the response.
     """
     states: list[str] = []
 
@@ -235,7 +235,7 @@ def is_ended(task_instance: Any, *, seconds: float = 2.0) -> bool:
         try:
             states.append(_state_of(task_instance))
         except Exception as error:  # noqa: BLE001 - what it raises is an implementation detail of Airflow.
-            _log.warning("The state of this task cannot be asked for: %s", type(error).__name__)
+            _log.warning("Cannot get the state of this task: %s", type(error).__name__)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -270,8 +270,8 @@ def _name_of(state: Any) -> str:
 
 
 def has_unfinished_tasks(context: Any) -> bool | None:
-    """Whether a task of the run is still to do something, apart from the run's teardowns; None where Airflow cannot be
-    asked.
+    """Whether a task of the run has not finished, apart from the run's teardowns; None if Airflow cannot be queried or
+    returns no states.
     """
     dag, run_id = context["dag"], context["dag_run"].run_id
     # The instances of a mapped task are named by their index; none of the DAG's teardowns is mapped.
@@ -282,7 +282,10 @@ def has_unfinished_tasks(context: Any) -> bool | None:
         else:
             states = {instance.task_id: instance.state for instance in context["dag_run"].get_task_instances()}
     except Exception as error:  # noqa: BLE001 - what it raises is an implementation detail of Airflow.
-        _log.warning("The states of the run's tasks cannot be asked for: %s", type(error).__name__)
+        _log.warning("Cannot get the states of the run's tasks: %s", type(error).__name__)
+        return None
+    if not states:
+        # Every run has tasks, at least the one that asks: without states, nothing is known about them.
         return None
     return any(_name_of(state) in _UNFINISHED for task, state in states.items() if task not in teardowns)
 

@@ -27,8 +27,6 @@ def after_writing(error: OSError) -> str:
     if error.errno in BAD_NAME:
         return (
             "The file system does not accept this name. Trigger the run with a shorter run_id of letters, digits, - "
-            "and "
-            "_, "
-            "or point [tenable] staging_path at another file system."
+            "and _, or point [tenable] staging_path at another file system."
         )
     return "Correct that, or point [tenable] staging_path elsewhere, and clear the task."

@@ -52,6 +52,19 @@ def is_part_name(value: object) -> bool:
     return isinstance(value, str) and _PART.fullmatch(value) is not None
 
 
+def is_pool_part(value: object) -> bool:
+    """Whether this can be the name of a part of the pool of waiting records, which begins with a run's id: anything
+    but a path.
+    """
+    return isinstance(value, str) and value.endswith(".jsonl.gz") and "/" not in value
+
+
+def is_place(value: object) -> bool:
+    """Whether this is an account and a hub Region: ``111122223333/eu-west-1``."""
+    account, _, region = value.partition("/") if isinstance(value, str) else ("", "", "")
+    return bool(ACCOUNT.fullmatch(account) and REGION.fullmatch(region))
+
+
 def invalid_target(
     *, account: object, region: object, aws_conn_id: object, role_name: object, external_id: object = None
 ) -> str | None:

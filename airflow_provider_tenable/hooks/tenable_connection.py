@@ -52,8 +52,7 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
         # requests would reject the header, and quote it in its error.
         raise ConfigurationError(
             f"A key of connection {conn_id!r} contains blanks or characters that Tenable keys do not have. Copy both "
-            "keys "
-            "again from the API user."
+            "keys again from the API user."
         )
     keep_secret(access_key, secret_key, in_bodies=True)
     proxies = _proxies(extra.get("proxies"), conn_id)

@@ -202,7 +202,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         return {**which, "findings": work.findings, **counts, **({"refused": refused} if refused else {})}
 
     def resume(self, context: Any, event: Any = None) -> dict[str, Any]:
-        """Go on with the next piece."""
+        """Resume with the next piece of the import."""
         return self.execute(context)
 
     def _assigned(self) -> Assignment:

@@ -152,13 +152,13 @@ class TenableExportOperator(BaseOperator):
             dag_run_folder = RunFolder.of(context, self.staging_path)
             folder = dag_run_folder.export(self.export)
             run = self._run = self._export_run(folder)
-            was_whole = run.state.complete
+            was_complete = run.state.complete
             while True:
                 outcome = run.step()
                 self._check_not_stopped(run)
                 if isinstance(outcome, Finished):
-                    if not was_whole:
-                        self._tell_metrics(outcome.state, dag_run_folder.dag_id)
+                    if not was_complete:
+                        self._report_metrics(outcome.state, dag_run_folder.dag_id)
                     return self._result(str(folder), outcome.state)
                 # A short wait without a job is not worth the way to the triggerer and back.
                 if self.deferrable and (outcome.job_uuid or outcome.seconds >= SHORTEST_POLL_INTERVAL):
@@ -172,7 +172,7 @@ class TenableExportOperator(BaseOperator):
         from airflow_provider_tenable.exceptions import ExportFailedError
 
         if self._is_stopped:
-            # A job that the signal found half asked for.
+            # The signal may have arrived after the request for a job and before its response.
             run.cancel()
             raise ExportFailedError(f"This task was ended during its export: the {self.export} export was cancelled.")
 
@@ -201,7 +201,7 @@ class TenableExportOperator(BaseOperator):
             cancels=not run.state.adopted,
         )
 
-    def _tell_metrics(self, state: ExportState, dag_id: str) -> None:
+    def _report_metrics(self, state: ExportState, dag_id: str) -> None:
         tags = {"dag_id": dag_id, "export": self.export}
         metrics.count("tenable.exported", sum(part.records for part in state.parts.values()), **tags)
         metrics.timing("tenable.duration.export", time.time() - state.started_at, **tags)

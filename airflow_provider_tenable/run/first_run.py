@@ -60,9 +60,9 @@ def warn(dag_id: str) -> None:
     """Log that a run is held back, and how to let the DAG send."""
     log.warning(
         "This is a dry run although its params do not ask for one: %s has not imported anything yet (Variable %s is "
-        "not "
-        "set). Everything is exported, mapped and counted, the hubs are checked, and nothing is sent. The same applies "
-        "to the next scheduled runs. Once the table in the log of the task report looks right, let the DAG send: %s",
+        "not set). Everything is exported, mapped and counted, the hubs are checked, and nothing is sent. The same "
+        "applies to the next scheduled runs. Once the table in the log of the task report looks right, let the DAG "
+        "send: %s",
         dag_id,
         watermark.variable_name(dag_id),
         how_to_send(dag_id),
@@ -73,8 +73,7 @@ def how_to_send(dag_id: str) -> str:
     """Instructions for letting the DAG send."""
     return (
         f"trigger it once with dry_run off and the other params as they are (airflow dags trigger {dag_id}); after "
-        "that "
-        "run is complete, scheduled runs send too. Or set [tenable] first_scheduled_run = send before the next "
+        "that run is complete, scheduled runs send too. Or set [tenable] first_scheduled_run = send before the next "
         "scheduled run."
     )
 
@@ -110,8 +109,7 @@ def check_source(run: RunFolder, source: str) -> None:
         f"The watermark in Variable {name} belongs to another Tenable instance or API user than the connection leads "
         "to now. Nothing was exported. If they are wrong, correct the connection. To import everything from "
         f"this one, delete the watermark: airflow variables delete {name}. If only the API user changed, and sees the "
-        "same "
-        f"assets, remove {run.sends}. Then clear the run."
+        f"same assets, remove {run.sends}. Then clear the run."
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, NotRequired, TypedDict
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, LONGEST_MESSAGE, safe
-from airflow_provider_tenable.guards.identifiers import invalid_target, is_part_name, shown
+from airflow_provider_tenable.guards.identifiers import invalid_target, is_part_name, is_place, is_pool_part, shown
 from airflow_provider_tenable.run import places
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.security_hub.assignment import Target
@@ -171,6 +171,10 @@ def shard_manifests(run: RunFolder) -> list[ShardManifest]:
 
 def _fault_of(manifest: ShardManifest) -> str | None:
     """What in a manifest cannot become part of a path, an ARN or a connection look-up, in words."""
+    if (place := next((place for place in manifest.get("refused", {}) if not is_place(place)), None)) is not None:
+        return f"{shown(place)} is not an account and Region"
+    if (name := next((name for name in manifest.get("pool_parts", []) if not is_pool_part(name)), None)) is not None:
+        return f"{shown(name)} is not the name of a part of the pool of waiting records"
     parts = [manifest["rejected_part"], manifest["parked_part"], manifest.get("contested_part")]
     parts += manifest.get("waiting_parts", [])
     for entry in manifest["destinations"]:
@@ -338,8 +342,7 @@ def check_sums(ledger: Ledger) -> None:
     if total_in != total_out or ledger["read"] != total_in:
         wrong.append(
             f"exported {ledger['exported']} + unparked {ledger['unparked']} = {total_in}, of which {ledger['read']} "
-            "were "
-            f"read and {total_out} accounted for"
+            f"were read and {total_out} accounted for"
         )
     counted = {
         name: (entry["findings"], entry["accepted"], entry["rejected"])

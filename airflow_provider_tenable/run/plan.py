@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -42,8 +43,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     """Check all user input, and decide what the run covers. Nothing is exported or imported yet.
 
     A cleared run keeps its window, and continues with what it has staged if it was not complete. A scheduled run is a
-    dry run as long as nobody has let the DAG send
-      (:mod:`~airflow_provider_tenable.run.first_run`).
+    dry run as long as nobody has let the DAG send (:mod:`~airflow_provider_tenable.run.first_run`).
 
     :return: ``{"window", "settings", "destinations", "narrowed", "held_back", "asset_filters",
         "vulnerability_filters"}``
@@ -54,7 +54,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     watermark.check_not_hidden(run.dag_id)
     owner.claim(run)
     params = dict(context["params"])
-    asked = {name: params.get(name, default) for name, default in DEFAULTS.items()}
+    asked = _asked_of(params)
     settings = parse_settings(params)
     destinations = parse_destinations(asked["destinations"])
     source, server_now = _tenable(tenable_conn_id)
@@ -85,7 +85,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         run_type=identity["run_type"],
         mark=window.watermark,
         source=source,
-        before=before if before and before["asked"] == asked else None,
+        before=before if before and _asked_of(before["asked"]) == asked else None,
     )
     if held_back:
         settings = replace(settings, dry_run=True)
@@ -147,9 +147,9 @@ def _earlier_plan(run: RunFolder, asked: dict[str, Any], identity: Identity) -> 
     if earlier is None:
         return None, False
     reason = difference(earlier, identity)
-    same_window = reason is None and all(earlier["asked"].get(name) == asked[name] for name in ("since", "until"))
-    # An older release has asked for the params of today by their defaults.
-    if reason is None and {name: earlier["asked"].get(name, default) for name, default in DEFAULTS.items()} != asked:
+    asked_before = _asked_of(earlier["asked"])
+    same_window = reason is None and all(asked_before[name] == asked[name] for name in ("since", "until"))
+    if reason is None and asked_before != asked:
         reason = "planned with other params"
     if reason is None and run.fewer_assets.exists():
         reason = "stopped because its exports had too few assets"
@@ -267,7 +267,13 @@ def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list
 
 def _defaults_of(context: Any) -> dict[str, Any]:
     """The DAG's own params: the scope of a run that is not narrowed."""
-    params = context["dag"].params
+    return _asked_of(context["dag"].params)
+
+
+def _asked_of(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of all known params. One that is missing has its default: a plan of an older release lacks the params
+    that were added since.
+    """
     return {name: params.get(name, default) for name, default in DEFAULTS.items()}
 
 

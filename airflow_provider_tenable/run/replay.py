@@ -145,6 +145,7 @@ def settle_replay(context: Any) -> Sums:
     :raises RejectedFindingsError: more than ``max_rejected_ratio`` were rejected again; the text has the top reasons.
     """
     run = RunFolder.of(context)
+    owner.check_owner(run)
     plan = plan_of(run)
     ledger = build_ledger(run, plan, exported=required(read_json(run.shards), "plan_replay")["exported"])
     check_sums(ledger)

@@ -13,7 +13,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.run.abandoned_exports import cancel_abandoned
 from airflow_provider_tenable.run.owner import check_owner
-from airflow_provider_tenable.staging.files import is_local, names, read_json, remove
+from airflow_provider_tenable.staging.files import is_local, names, read_json, remove, remove_file
 from airflow_provider_tenable.staging.layout import RunFolder
 
 log = logging.getLogger(__name__)
@@ -89,9 +89,16 @@ def _remove_old_files(run: RunFolder, before: float, rejected_before: float) -> 
 
 
 def _remove_all(run: RunFolder) -> None:
-    """Remove a run's files, plan and ledger last, so that an interrupted clean-up is repeated."""
-    for part in (run.findings, run.rejected, run.rejected_before, run.root / "assets", run.root / "vulnerabilities"):
-        remove(part)
+    """Remove a run's files. The file that :func:`remove_old_runs` recognises it by is removed last, so that an
+    interrupted clean-up is repeated: the ledger of a complete run, the plan of any other one.
+    """
+    last = (run.plan, run.ledger) if _is_complete(run) else (run.ledger, run.plan)
+    for name in names(run.root):
+        path = run.root / name
+        if name not in (run.plan.name, run.ledger.name):
+            remove(path) if path.is_dir() else remove_file(path)
+    for path in last:
+        remove_file(path)
     remove(run.root)
 
 

@@ -93,8 +93,7 @@ def _refuse_nothing(plan: RunPlan) -> None:
     raise UnservedError(
         "Tenable exported no vulnerabilities at all, although this run requested all of them with severities "
         f"{', '.join(settings['severities'])} and states {', '.join(settings['states'])}. Usual causes: the API user "
-        "lacks 'Can View' on the assets, and Tenable omits what a user may not see; the connection's keys belong "
-        "to "
+        "lacks 'Can View' on the assets, and Tenable omits what a user may not see; the connection's keys belong to "
         "another container; nothing was scanned yet. Nothing was imported, and the watermark stays. If there really is "
         "nothing to import, set [tenable] max_unserved_ratio = 1, or trigger the DAG with the param since."
     )

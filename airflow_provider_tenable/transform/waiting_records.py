@@ -138,8 +138,7 @@ def _entries(run: RunFolder, parts: Iterable[str], kind: type[_Entry]) -> Iterat
         if name not in there:
             raise StagingError(
                 f"The parked records {path} are missing: another attempt of a run has settled them. Clear the run's "
-                "tasks "
-                "from plan_shards on."
+                "tasks from plan_shards on."
             )
         for entry in _records(path, kind):
             if entry.format > FORMAT:

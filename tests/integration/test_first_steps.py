@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable.run import plan
-from airflow_provider_tenable.staging.files import read_json, remove_file
+from airflow_provider_tenable.staging.files import read_json, remove_file, write_json
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
@@ -125,6 +125,20 @@ def test_run_that_was_held_back_stays_so_when_it_is_cleared(
     assert sent(sandbox) == 0
     # Another run is decided anew.
     assert not plan.plan_run(scheduled(defaults, 2).context)["held_back"]
+
+
+@pytest.mark.parametrize("newer", ["accept_fewer_assets", "max_refused_destinations"])
+def test_run_that_an_older_release_held_back_stays_so_when_it_is_cleared(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], newer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = scheduled(defaults)
+    plan.plan_run(run.context)
+    # As a release left it that did not have this param yet.
+    earlier = read_json(run.folder.plan)
+    del earlier["asked"][newer]
+    write_json(run.folder.plan, earlier)
+    monkeypatch.setenv("AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN", "send")
+    assert plan.plan_run(run.context)["held_back"]
 
 
 def test_run_that_was_planned_to_send_does_so_when_it_is_cleared(

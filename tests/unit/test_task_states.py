@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,3 +50,30 @@ def test_an_answer_that_comes_too_late_ends_nothing(monkeypatch):
     assert is_ended(object(), seconds=0.1) is False
     assert time.monotonic() - began < 2
     held.set()
+
+
+class Dag:
+    dag_id = "dag"
+
+    class _Task:
+        def __init__(self, task_id, is_teardown=False):
+            self.task_id, self.is_teardown = task_id, is_teardown
+
+    tasks = (_Task("export"), _Task("transform"), _Task("remove_old_runs", is_teardown=True))
+
+
+@pytest.mark.parametrize(
+    ("states", "unfinished"),
+    [
+        ({"export": "running", "transform": None}, True),
+        ({"export": "failed", "transform": None}, True),
+        ({"export": "failed", "transform": "upstream_failed", "remove_old_runs": "running"}, False),
+        # A run has at least the task that asks: without states, nothing is known about the others.
+        ({}, None),
+    ],
+)
+def test_run_without_any_states_is_not_a_finished_one(monkeypatch, states, unfinished):
+    monkeypatch.setattr(_compat, "_states_of_run", lambda dag_id, run_id: states)
+    instances = [SimpleNamespace(task_id=task, state=state) for task, state in states.items()]
+    dag_run = SimpleNamespace(run_id="run", get_task_instances=lambda: instances)
+    assert _compat.has_unfinished_tasks({"dag": Dag, "dag_run": dag_run}) is unfinished

@@ -236,6 +236,26 @@ def test_a_manifest_names_no_file_of_another_folder(run, name):
         shard_manifests(run)
 
 
+@pytest.mark.parametrize("place", ["../../other", f"{A}/../..", f"{A}", f"{A}/{REGION}/x", f"1/{REGION}", ""])
+def test_a_manifest_names_no_refusing_place_that_is_not_an_account_and_region(run, place):
+    good = manifest(0, read=0)
+    put(run, {**good, "refused": {f"{A}/{REGION}": 1}})
+    assert shard_manifests(run)
+    put(run, {**good, "refused": {f"{A}/{REGION}": 1, place: 1}})
+    with pytest.raises(StagingError, match=r"shard-0000\.json was changed .*is not an account and Region"):
+        shard_manifests(run)
+
+
+@pytest.mark.parametrize("name", ["../reached/x.jsonl.gz", "/etc/x.jsonl.gz", "..", "owner.json"])
+def test_a_manifest_names_no_file_outside_the_pool_as_read_from_there(run, name):
+    good = manifest(0, read=0)
+    put(run, {**good, "pool_parts": ["scheduled__2026-11-27T00:00:00+00:00--part-shard-0000-0123456789abcdef.jsonl.gz"]})
+    assert shard_manifests(run)
+    put(run, {**good, "pool_parts": [name]})
+    with pytest.raises(StagingError, match=r"is not the name of a part of the pool"):
+        shard_manifests(run)
+
+
 def test_destinations_gather_their_parts_from_all_shards_in_order(run):
     manifests = [
         manifest(0, read=0, destinations=[(B, REGION, [("b0", 1)]), (A, REGION, [("a0", 2)])]),

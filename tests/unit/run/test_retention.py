@@ -193,6 +193,29 @@ def test_the_run_itself_the_pool_and_strange_folders_stay(context):
     assert "vulnerabilities" in staged(own)
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_file_by_which_a_run_is_found_again_is_removed_last(context, monkeypatch, complete):
+    """A complete run is found by its ledger, any other one by its plan: an interrupted clean-up is repeated."""
+    run = stage(context, "old", days=40, complete=complete)
+    age(run, days=40)
+    removed = []
+
+    def recorded(real):
+        def remove(path):
+            removed.append(path.name)
+            real(path)
+
+        return remove
+
+    for name in ("remove", "remove_file"):
+        monkeypatch.setattr(retention, name, recorded(getattr(retention, name)))
+    assert retention.remove_old_runs(context) == ["old"]
+    last = ["run.json", "ledger.json"] if complete else ["ledger.json", "run.json"]
+    assert removed[-3:] == [*last, "old"]
+    assert {"findings", "receipts", "vulnerabilities", "shards.json"} <= set(removed[:-3])
+    assert not run.root.exists()
+
+
 def test_death_in_the_middle_of_a_removal_leaves_what_is_removed_the_next_time(context, monkeypatch):
     run = stage(context, "old", days=8)
     remove, killed = retention.remove, []
