@@ -55,13 +55,16 @@ def refused_summary(run: RunFolder) -> tuple[str, str] | None:
     by_records = sorted(refused.items(), key=lambda item: (-item[1]["records"], item[0]))
     lines = [f"Run {safe(run.run_id)} of {run.dag_id}: {len(refused):,} accounts and Regions refuse their findings."]
     lines += [
-        f"  {place}: {entry['records']:,} findings"
-        f"{' (it accepted findings before)' if entry['reached'] else ''}: {safe(entry['why'], _LONGEST_REASON)}"
+        f"  {place}: {entry['records']:,} findings{' (it accepted findings before)' if entry['reached'] else ''}: "
+        f"{safe(entry['why'], _LONGEST_REASON)}"
         for place, entry in by_records[:_MOST_NAMED]
     ]
     if more := by_records[_MOST_NAMED:]:
         lines.append(f"  and {len(more):,} more, which {safe(run.ledger)} lists")
-    lines.append("Once they accept findings, the next run delivers the missing ones. No other action is needed.")
+    lines.append(
+        "Once they accept findings again, the next run delivers the missing ones, or a later one within 16 days if "
+        "only an import can show it. No other action is needed."
+    )
     return f"{len(refused):,} accounts and Regions refuse findings in {run.dag_id}"[:100], "\n".join(lines)
 
 

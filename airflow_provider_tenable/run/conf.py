@@ -34,15 +34,14 @@ def check_conf(context: Any, known: Collection[str]) -> None:
     if unknown:
         raise ConfigurationError(
             f"The run was given {_listed(unknown, names)}, which DAG {dag_run.dag_id} does not have. Nothing was "
-            "exported. "
-            f"Trigger it again with params that it has: {', '.join(names)}."
+            f"exported. Trigger it again with params that it has: {', '.join(names)}."
         )
     ignored = [name for name in conf if name in names and (name not in params or params[name] != conf[name])]
     if ignored:
         raise ConfigurationError(
             f"The run was given {_listed(ignored, [])}, but Airflow ignored it because [core] "
-            "dag_run_conf_overrides_params is False. Nothing was exported. "
-            "Set the option to True, or trigger the DAG without params and set its defaults with [tenable] dag_params."
+            "dag_run_conf_overrides_params is False. Nothing was exported. Set the option to True, or trigger the DAG "
+            "without params and set its defaults with [tenable] dag_params."
         )
 
 

@@ -45,7 +45,8 @@ def settle_run(context: Any, vulnerabilities: ExportResult | None) -> Sums:
 
 
 def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Ledger:
-    """Count what is on record, check it, and put parked records into the pool. May be repeated.
+    """Count what is on record, check it, store what refusing destinations lack, and put parked records into the pool.
+    May be repeated.
 
     :raises LedgerError: the totals do not add up.
     :raises RejectedFindingsError: too many findings were rejected.
@@ -64,6 +65,8 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
     refusals.check_refused(ledger, run, plan)
     check_served(ledger, run, plan)
     if not ledger["dry_run"]:
+        # First: what the pool no longer holds afterwards, and the watermark passes over, must be on record.
+        refusals.remember(run, plan, ledger)
         # Parts of the pool are still needed if the run left out accounts that the DAG's own destinations cover.
         release = not _leaves_out_accounts(run, plan)
         settled = [manifest for manifest in shard_manifests(run) if release or not manifest["from_pool"]]
@@ -87,12 +90,10 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
     ledger = _settle(run, plan, exported)
     dag_id = context["dag_run"].dag_id
     narrowed = plan["narrowed"] or _leaves_out_accounts(run, plan)
-    if not ledger["dry_run"]:
-        # Before the watermark, which passes over what they are owed.
-        refusals.remember(run, plan, ledger)
     current = watermark.current(dag_id)
+    window = watermark.Window(**plan["window"])
     target, why = watermark.next_watermark(
-        watermark.Window(**plan["window"]),
+        window,
         data_from=exported["data_from"],
         current=current,
         narrowed=narrowed,
@@ -105,7 +106,8 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
         watermark.write_watermark(dag_id, target)
         reached(CrashPoint.WATERMARK_WRITTEN)
     if not ledger["dry_run"]:
-        refusals.forget_delivered(run, plan, ledger, narrowed=narrowed)
+        until = watermark.covered_until(window, exported["data_from"])
+        refusals.forget_delivered(run, plan, ledger, until=until, narrowed=narrowed)
     # After a first attempt the watermark may already have moved, so the value at the start is taken from the plan.
     result: WatermarkEntry = {
         "before": plan["window"]["watermark"],

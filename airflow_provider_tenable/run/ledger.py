@@ -403,9 +403,8 @@ def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
     )
     raise RejectedFindingsError(
         f"{rejected} of {of} findings were rejected, more than max_rejected_ratio {max_ratio:g} allows: {top}. The "
-        "watermark stays. "
-        f"All of them are in {run.rejected}. Fix the cause and run again, or raise max_rejected_ratio to leave them on "
-        f"record.{_ADVICE_ON_GIVEN_UP if GIVEN_UP in reasons else ''}"
+        f"watermark stays. All of them are in {run.rejected}. Fix the cause and run again, or raise max_rejected_ratio "
+        f"to leave them on record.{_ADVICE_ON_GIVEN_UP if GIVEN_UP in reasons else ''}"
     )
 
 

@@ -1,9 +1,16 @@
 """The owner of a DAG's staging folder: two deployments with one staging path would continue and remove each other's
 runs.
 
-A deployment is identified by its metadata database, because hosts and containers change their names: the Variable
-``{dag_id}__owner`` is a random id that the first run sets. The first run on a staging folder writes the same id into
-``{staging}/{dag_id}/deployment/owner.json``. Every later step that continues or removes something compares the two.
+The owner is in ``{staging}/{dag_id}/deployment/owner.json``. A deployment is recognised by its metadata database,
+because hosts and containers change their names: the Variable ``{dag_id}__owner`` has the same random id as the file.
+
+The file decides, because the file system or the object store lets one run only create it, while the last of several
+runs that set a Variable would win. So the first run creates the file, marked as ``pending``, sets the Variable, and
+removes the mark. A run that finds a pending file and no Variable waits: if the Variable appears, both runs belong to
+one deployment.
+
+``plan_run`` claims the folder. The later steps that plan, settle or remove something check it again, also if somebody
+marked ``plan_run`` as success; exports, transforms and imports rely on these.
 """
 
 from __future__ import annotations
@@ -12,11 +19,11 @@ import logging
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
-from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.exceptions import ConfigurationError, DamagedFileError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
-from airflow_provider_tenable.staging.files import read_json, write_json
+from airflow_provider_tenable.staging.files import create_json, read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
 log = logging.getLogger(__name__)
@@ -24,12 +31,16 @@ log = logging.getLogger(__name__)
 #: A person may set the Variable, so its value is untrusted.
 _LONGEST = 64
 
+#: Seconds to wait for the run that is claiming the folder, and between two looks. A claim takes milliseconds.
+_LONGEST_CLAIM, _POLL_INTERVAL = 20.0, 0.5
+
 
 class Owner(TypedDict):
-    """``owner.json``; ``at`` in unix seconds."""
+    """``owner.json``; ``at`` in unix seconds; ``pending``: the deployment's Variable may not be set yet."""
 
     owner: str
     at: int
+    pending: NotRequired[bool]
 
 
 def variable_name(dag_id: str) -> str:
@@ -40,13 +51,17 @@ def variable_name(dag_id: str) -> str:
 def claim(run: RunFolder) -> None:
     """Make this deployment the owner of a DAG's staging folder, unless the folder has one. May be repeated.
 
-    :raises ConfigurationError: another deployment is the owner.
+    :raises ConfigurationError: another deployment is the owner, or the record of the owner is damaged.
     """
-    own = _own_id(run.dag_id) or _new_id(run.dag_id)
-    if read_json(run.owner) is None:
-        entry: Owner = {"owner": own, "at": int(time.time())}
-        write_json(run.owner, entry)
-        log.info("%s belongs to this deployment from now on.", run.dag_root)
+    own = _own_id(run.dag_id)
+    if own is None:
+        own = _first_claim(run)
+    elif (noted := _noted(run)) is None:
+        # All runs of this deployment would write the same.
+        create_json(run.owner, _entry(own))
+    elif noted["owner"] == own and noted.get("pending"):
+        # The run that set the Variable ended right after it.
+        write_json(run.owner, _entry(own))
     # Read again, because another deployment may have claimed it at the same time.
     _compare(run, own)
 
@@ -54,35 +69,83 @@ def claim(run: RunFolder) -> None:
 def check_owner(run: RunFolder) -> None:
     """Check that a DAG's staging folder does not belong to another deployment. An unclaimed folder passes.
 
-    :raises ConfigurationError: another deployment is the owner.
+    :raises ConfigurationError: another deployment is the owner, or the record of the owner is damaged.
     """
-    if read_json(run.owner) is not None:
+    if _noted(run) is not None:
         _compare(run, _own_id(run.dag_id))
 
 
+def _first_claim(run: RunFolder) -> str:
+    """Give this deployment its id: a new one, or that of a run of the same deployment that claims the folder now."""
+    name, new = variable_name(run.dag_id), uuid.uuid4().hex
+    create_json(run.owner, {**_entry(new), "pending": True})
+    noted = _noted(run)
+    if noted is not None and noted["owner"] != new:
+        noted = _wait_for_claim(run, noted)
+        own = _own_id(run.dag_id)
+        if own is not None:
+            return own
+        if not noted.get("pending"):
+            # The folder belongs to another deployment. This one gets an id, by which the error names it.
+            write_variable(name, new)
+            return new
+        # The run that created the file ended before it set the Variable, so nobody owns the folder yet.
+        new = noted["owner"]
+    write_variable(name, new)
+    # A person may set the Variable at the same time: the value read back counts.
+    own = _own_id(run.dag_id) or new
+    write_json(run.owner, _entry(own))
+    log.info("%s belongs to this deployment from now on.", run.dag_root)
+    return own
+
+
+def _wait_for_claim(run: RunFolder, noted: Owner) -> Owner:
+    """Wait until the run that is claiming the folder has set its deployment's Variable."""
+    until = time.monotonic() + _LONGEST_CLAIM
+    while noted.get("pending") and _own_id(run.dag_id) is None and time.monotonic() < until:
+        time.sleep(_POLL_INTERVAL)
+        noted = _noted(run) or noted
+    return noted
+
+
+def _entry(owner: str) -> Owner:
+    return {"owner": owner, "at": int(time.time())}
+
+
+def _noted(run: RunFolder) -> Owner | None:
+    """The recorded owner; None if the folder is unclaimed."""
+    try:
+        noted: Owner | None = read_json(run.owner)
+        if noted is None or (isinstance(noted, dict) and isinstance(noted.get("owner"), str)):
+            return noted
+        cause: object = "it does not name an owner"
+    except DamagedFileError as error:
+        cause = error.__cause__ or error
+    raise ConfigurationError(
+        f"{run.owner}, which records the deployment that owns this staging folder, is damaged ({safe(cause)}). Nothing "
+        "was exported, imported or removed, because the folder may belong to another deployment. If only this "
+        f"deployment uses it, remove this one file: the next run writes it again from Variable "
+        f"{variable_name(run.dag_id)}. Keep all other files in {run.owner.parent}: they record which findings are "
+        "outstanding. Then clear the run."
+    )
+
+
 def _compare(run: RunFolder, own: str | None) -> None:
-    noted: Owner | None = read_json(run.owner)
+    noted = _noted(run)
     if noted is None or noted["owner"] == own:
         return
     name = variable_name(run.dag_id)
     raise ConfigurationError(
         f"The staging folder {run.dag_root} belongs to another deployment: {_shown(noted['owner'])}, since "
-        f"{_iso(noted['at'])}; this one is {_shown(own)} (Variable {name}). Two deployments on one staging path would "
-        "continue and remove each other's runs. Nothing was exported, imported or removed. Give this deployment a "
-        "[tenable] staging_path of its own. If this deployment replaces the other one, which no longer runs, or if its "
-        f"metadata database was reset, remove {run.owner}. Then clear the run."
+        f"{_iso(noted.get('at', 0))}; this one is {_shown(own)} (Variable {name}). Two deployments on one staging path "
+        "would continue and remove each other's runs. Nothing was exported, imported or removed. Give this deployment "
+        "a [tenable] staging_path of its own. If this deployment replaces the other one, which no longer runs, or if "
+        f"its metadata database was reset, remove {run.owner}. Then clear the run."
     )
 
 
 def _own_id(dag_id: str) -> str | None:
     return (read_variable(variable_name(dag_id)) or "").strip()[:_LONGEST] or None
-
-
-def _new_id(dag_id: str) -> str:
-    """Set the Variable. Another run may do so at the same time: the value read back counts."""
-    new = uuid.uuid4().hex
-    write_variable(variable_name(dag_id), new)
-    return _own_id(dag_id) or new
 
 
 def read_variable(name: str) -> str | None:

@@ -19,7 +19,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryErr
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.observability import metrics
-from airflow_provider_tenable.run import first_run, owner, places, refusals, shrunk, watermark
+from airflow_provider_tenable.run import destination_checks, first_run, owner, places, refusals, shrunk, watermark
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.identity import begin_again, difference, identity_of, run_type_of
@@ -93,7 +93,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     destinations = resolve(destinations, _identify, settings.region_routing)
     places.learn_from_ledgers(run)
     known = index.known_assets(run, source=source)
-    checked = refusals.check_places(run, Router(destinations, settings.region_routing), known)
+    checked = destination_checks.check_places(run, Router(destinations, settings.region_routing), known)
     recovers: list[str] = list(planned.get("recovers", [])) if planned else []
     if not planned and not departing and not settings.dry_run:
         window, recovers = refusals.recovering(run, window, checked)

@@ -200,8 +200,7 @@ def _staged(source: RunFolder, kind: str) -> StagedFolder:
     if state is None or not state.complete:
         raise StagingError(
             f"The {kind} export of run {source.run_id} is incomplete, or was removed after [tenable] retention_days, "
-            "so it cannot be transformed again. "
-            f"Run {source.dag_root.name} instead, with the param since."
+            f"so it cannot be transformed again. Run {source.dag_root.name} instead, with the param since."
         )
     return {
         "folder": str(source.export(kind)),

@@ -18,22 +18,20 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 import msgspec
 
 from airflow_provider_tenable import config
-from airflow_provider_tenable.assets.account import NO_ACCOUNT, NO_INSTANCE, NO_REGION, skip_reason
+from airflow_provider_tenable.assets.account import NO_ACCOUNT, NO_INSTANCE, NO_REGION
 from airflow_provider_tenable.assets.index import staged_assets
-from airflow_provider_tenable.assets.parquet import read_table
-from airflow_provider_tenable.aws import ACCOUNT, region_of
+from airflow_provider_tenable.aws import ACCOUNT
 from airflow_provider_tenable.exceptions import StagingError, UnservedError
+from airflow_provider_tenable.run.asset_locations import count_locations
 from airflow_provider_tenable.run.ledger import Ledger
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.run.watermark import EVERYTHING
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.transform.routing import (
     CHOSEN,
     DESTINATION_REFUSED,
@@ -44,14 +42,10 @@ from airflow_provider_tenable.transform.routing import (
     Router,
 )
 
-if TYPE_CHECKING:
-    from airflow_provider_tenable._compat import ObjectStoragePath
-
 log = logging.getLogger(__name__)
 
 #: Accounts named in a message; the ledger contains all of them.
 _MOST_NAMED = 10
-_PLACE = ("id", "owner_id", "region", "availability_zone", "instance_id")
 
 #: What to do about each reason.
 _ADVICE = {
@@ -119,21 +113,18 @@ def _check_connector(ledger: Ledger, run: RunFolder) -> None:
     if not records:
         return
     try:
-        assets = 0
-        for row in _places(staged_assets(str(run.export("assets")))):
-            assets += 1
-            if ACCOUNT.fullmatch(row.owner_id or ""):
-                return
+        locations = count_locations(staged_assets(str(run.export("assets"))))
     except StagingError as error:
         log.warning("Cannot determine whether any asset has an AWS account: %s", error)
         return
+    if any(ACCOUNT.fullmatch(location.owner_id or "") for location in locations):
+        return
     raise UnservedError(
-        f"None of the {assets:,} assets that Tenable exports has an AWS account, so none of {records:,} records could "
-        "be imported into Security Hub. The watermark stays. Usual causes: Tenable's AWS connector is not set up "
-        "(Settings > "
-        "Cloud Connectors), or the API user has no Can View on its assets. Set it up, and run the DAG again once it "
-        "has synchronised. If your assets are not in AWS on purpose, set non_ec2_assets=other to import them anyway, "
-        "or [tenable] max_unserved_ratio = 1."
+        f"None of the {locations.total():,} assets that Tenable exports has an AWS account, so none of {records:,} "
+        "records could be imported into Security Hub. The watermark stays. Usual causes: Tenable's AWS connector is "
+        "not set up (Settings > Cloud Connectors), or the API user has no Can View on its assets. Set it up, and run "
+        "the DAG again once it has synchronised. If your assets are not in AWS on purpose, set non_ec2_assets=other to "
+        "import them anyway, or [tenable] max_unserved_ratio = 1."
     )
 
 
@@ -190,33 +181,21 @@ def _unserved_instances(run: RunFolder, plan: RunPlan, refused: Collection[str])
     """
     destinations = msgspec.convert(plan["destinations"], list[Destination])
     router = Router(destinations, plan["settings"]["region_routing"], refused)
-    served: dict[tuple[str | None, str | None, str | None], bool] = {}
     of_own = plan.get("usual_destinations") is not None
     counts = Counter[bool]()
     try:
-        for row in _places(staged_assets(str(run.export("assets")))):
-            reason = skip_reason(row)
-            if reason == NO_INSTANCE:
-                continue
-            key = (row.owner_id, row.region, row.availability_zone)
-            if key not in served:
-                route = reason or router.route(row.owner_id or "", region_of(row.region, row.availability_zone) or "")
-                served[key] = not isinstance(route, str) or route in CHOSEN or (of_own and route == NOT_CONFIGURED)
-            counts[served[key]] += 1
+        locations = count_locations(staged_assets(str(run.export("assets"))))
     except StagingError as error:
         log.warning("Cannot determine how many instances have no destination: %s", error)
         return None
+    for location, assets in locations.items():
+        reason = location.skip_reason
+        if reason == NO_INSTANCE:
+            continue
+        route = reason or router.route(location.owner_id or "", location.resource_region)
+        served = not isinstance(route, str) or route in CHOSEN or (of_own and route == NOT_CONFIGURED)
+        counts[served] += assets
     return counts[False], counts.total()
-
-
-def _places(parts: Iterable[ObjectStoragePath]) -> Iterable[AssetRow]:
-    """The assets with their account and Region. An asset that changed since the last full export counts twice, which
-    hardly affects the share.
-    """
-    for part in parts:
-        columns = read_table(part, _PLACE).to_pydict()
-        for values in zip(*(columns[name] for name in _PLACE), strict=True):
-            yield AssetRow(**dict(zip(_PLACE, values, strict=True)))
 
 
 __all__ = ["check_served"]

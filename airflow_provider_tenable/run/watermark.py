@@ -157,8 +157,7 @@ def plan_window(
         if start is None or end is None or start >= end:
             raise ConfigurationError(
                 "This backfill's data interval is empty, so it does not cover anything. Use the DAG's own interval "
-                "timetable, "
-                "or give since and until."
+                "timetable, or give since and until."
             )
         return Window(BACKFILL, max(int(start), EVERYTHING), int(end), True, watermark)
     incremental_since = EVERYTHING if watermark is None else max(watermark - lag, EVERYTHING)
@@ -177,6 +176,14 @@ def plan_window(
     return Window(kind, begin, end, bounded, watermark)
 
 
+def covered_until(window: Window, data_from: float | None) -> int:
+    """The time up to which a run has exported everything, unix seconds.
+
+    :param data_from: as for :func:`next_watermark`.
+    """
+    return window.until if data_from is None else min(window.until, int(data_from))
+
+
 def next_watermark(
     window: Window, *, data_from: float | None, current: int | None, narrowed: bool, dry_run: bool
 ) -> tuple[int | None, str]:
@@ -187,7 +194,7 @@ def next_watermark(
     :param current: the current watermark; another run may have moved it since this one began.
     :param narrowed: whether the params may deliver less than the DAG's own defaults would, or deliver it differently.
     """
-    target = min(window.until, int(data_from)) if data_from is not None else window.until
+    target = covered_until(window, data_from)
     if dry_run:
         return None, "stays: dry_run"
     if window.kind == BACKFILL:
@@ -243,8 +250,7 @@ def check_not_hidden(dag_id: str) -> None:
         raise ConfigurationError(
             f"Variable {name} is defined by {place}, which overrides the value that a run sets: the watermark could "
             "never move. Nothing was exported. Remove it there. To start at a chosen time, set it in Airflow's "
-            "database: airflow variables set "
-            f"{name} 1790000000."
+            f"database: airflow variables set {name} 1790000000."
         )
 
 

@@ -84,6 +84,45 @@ def write_whole(path: ObjectStoragePath, data: bytes) -> None:
         raise StagingError(f"Cannot write {target}: {words_of(error)}. {after_writing(error)}") from error
 
 
+def create_whole(path: ObjectStoragePath, data: bytes) -> bool:
+    """Write a file atomically unless it exists.
+
+    Of several processes, only one creates the file. Where the file system has no hard links, or the object store no
+    conditional writes, the last one that writes at the same moment wins: read the file again to see which.
+
+    :return: whether this call has written it.
+    """
+    if not is_local(path):
+        return _create_object(path, data)
+    complete = path.with_name(path.name + _TEMPORARY.format(uuid.uuid4().hex[:8]))
+    write_whole(complete, data)
+    try:
+        os.link(complete.path, path.path)
+    except FileExistsError:
+        return False
+    except OSError:
+        if path.exists():
+            return False
+        os.replace(complete.path, path.path)
+    finally:
+        remove_file(complete)
+    return True
+
+
+def _create_object(path: ObjectStoragePath, data: bytes) -> bool:
+    try:
+        path.fs.pipe_file(path.path, data, mode="create")
+    except FileExistsError:
+        return False
+    except (OSError, TypeError, NotImplementedError):
+        # The store or its client has no conditional writes, or the store rejects one of two simultaneous requests.
+        path.fs.invalidate_cache()
+        if path.exists():
+            return False
+        write_whole(path, data)
+    return True
+
+
 def _not_ours(what: str, path: ObjectStoragePath, error: OSError) -> StagingError:
     return StagingError(
         f"Cannot {what} {path.path}: {error.strerror or error} for this task's OS user (uid {os.geteuid()}). "
@@ -139,13 +178,22 @@ def _unreadable(path: ObjectStoragePath, error: OSError) -> StagingError:
 
 def write_json(path: ObjectStoragePath, value: Any) -> None:
     """Write a value as JSON, atomically, with sorted keys so that the same value gives the same bytes."""
+    write_whole(path, _encoded(value))
+
+
+def create_json(path: ObjectStoragePath, value: Any) -> bool:
+    """As :func:`write_json`, unless the file exists. :return: whether this call has written it."""
+    return create_whole(path, _encoded(value))
+
+
+def _encoded(value: Any) -> bytes:
     # Imported here and below, because operators import this module, and parsing a DAG file must stay cheap.
     import msgspec
 
     if isinstance(value, dict):
         value = {**value, _FORMAT: FORMAT}
         value[_CHECKSUM] = _checksum(value)
-    write_whole(path, msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1))
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1)
 
 
 def _checksum(value: Any) -> int:

@@ -69,6 +69,7 @@ class RunFolder:
         self.asset_index = self.dag_root / self.ASSET_INDEX
         self.sends = self.dag_root / self.DEPLOYMENT / "sends.json"
         self.owner = self.dag_root / self.DEPLOYMENT / "owner.json"
+        self.checks = self.dag_root / self.DEPLOYMENT / "checks.json"
         self.full_export = self.dag_root / self.DEPLOYMENT / "assets.json"
         self.reached_places = self.dag_root / self.DEPLOYMENT / "reached"
         self.owed_places = self.dag_root / self.DEPLOYMENT / "owed"

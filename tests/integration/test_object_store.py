@@ -17,6 +17,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.run import retention
 from airflow_provider_tenable.staging.files import (
     content_of,
+    create_json,
     names,
     read_json,
     remove,
@@ -156,6 +157,13 @@ def test_what_another_worker_stages_after_a_listing_is_read(object_store: Object
     assert run.shards.exists()
     object_store.client.delete_object(Bucket=BUCKET, Key=prefix + "shards.json")
     assert read_json(run.shards) is None
+
+
+def test_a_file_is_created_by_one_of_several_writers(object_store: ObjectStore, base: str) -> None:
+    path = open_path(base) / "owner.json"
+    assert create_json(path, {"owner": "first"})
+    assert not create_json(path, {"owner": "second"})
+    assert read_json(path) == {"owner": "first"}
 
 
 @pytest.mark.parametrize("run_id", ["manual__2026-11-24T05:46:09.123456+00:00", "half #1", "x?y=%41&z", "größer"])

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable.exceptions import RefusedDestinationsError
-from airflow_provider_tenable.run import places
+from airflow_provider_tenable.run import finish, places
+from airflow_provider_tenable.transform.waiting_records import list_pool
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
@@ -165,6 +166,43 @@ def test_place_that_worked_before_fails_the_run_and_delivers_the_others(
     sandbox.advance(3600)
     Run(defaults=defaults).execute()
     assert delivered(sandbox.documents()) == wanted(sandbox)
+
+
+def test_record_that_waited_and_is_refused_is_on_record_before_the_pool_forgets_it(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, gone = sandbox.accounts
+    asset = asset_of(sandbox, gone)
+    sandbox.change({"do": "hide_asset", "asset_id": asset, "singly": False})
+    first = Run(defaults=defaults)
+    first.execute()
+    parked = [name for name in list_pool(first.folder) if "--waiting-" not in name]
+    assert parked
+
+    sandbox.change({"do": "show_asset", "asset_id": asset})
+    mend = LASTING["import denied"](sandbox, gone)
+    sandbox.advance(3 * 3600)
+    tolerant = {**defaults, "max_refused_destinations": 1}
+
+    def killed(*arguments: Any, **options: Any) -> None:
+        settle_pool(*arguments, **options)
+        raise KeyboardInterrupt
+
+    settle_pool = finish.settle_pool
+    monkeypatch.setattr(finish, "settle_pool", killed)
+    second = Run(defaults=tolerant)
+    with pytest.raises(KeyboardInterrupt):
+        second.execute()
+    monkeypatch.setattr(finish, "settle_pool", settle_pool)
+    assert not set(parked) & set(list_pool(first.folder))
+    assert {place.split("/")[0] for place in places.owed(second.folder)} == {gone}
+    assert {entry["since"] for entry in places.owed(second.folder).values()} == {1}
+
+    # Nobody clears the run. The next one delivers what had waited, once the account accepts findings again.
+    mend()
+    Run(defaults=tolerant).execute()
+    assert delivered(sandbox.documents()) == wanted(sandbox)
+    assert places.owed(first.folder) == {}
 
 
 @pytest.mark.parametrize(("limit", "fails"), [(0, True), (100, False)])

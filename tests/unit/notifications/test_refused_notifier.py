@@ -34,7 +34,8 @@ def test_accounts_counts_and_reasons_are_reported(run):
         "Run run-1 of dag: 2 accounts and Regions refuse their findings.",
         "  222233334444/eu-west-1: 1,500 findings (it accepted findings before): hub off",
         "  111122223333/eu-west-1: 3 findings: no role",
-        "Once they accept findings, the next run delivers the missing ones. No other action is needed.",
+        "Once they accept findings again, the next run delivers the missing ones, or a later one within 16 days if "
+        "only an import can show it. No other action is needed.",
     ]
 
 

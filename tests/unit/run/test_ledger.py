@@ -249,7 +249,9 @@ def test_a_manifest_names_no_refusing_place_that_is_not_an_account_and_region(ru
 @pytest.mark.parametrize("name", ["../reached/x.jsonl.gz", "/etc/x.jsonl.gz", "..", "owner.json"])
 def test_a_manifest_names_no_file_outside_the_pool_as_read_from_there(run, name):
     good = manifest(0, read=0)
-    put(run, {**good, "pool_parts": ["scheduled__2026-11-27T00:00:00+00:00--part-shard-0000-0123456789abcdef.jsonl.gz"]})
+    put(
+        run, {**good, "pool_parts": ["scheduled__2026-11-27T00:00:00+00:00--part-shard-0000-0123456789abcdef.jsonl.gz"]}
+    )
     assert shard_manifests(run)
     put(run, {**good, "pool_parts": [name]})
     with pytest.raises(StagingError, match=r"is not the name of a part of the pool"):

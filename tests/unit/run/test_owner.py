@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from airflow_provider_tenable.exceptions import ConfigurationError
@@ -95,6 +97,97 @@ def test_deployment_that_loses_the_race_for_the_folder_is_refused(run, monkeypat
     monkeypatch.setattr(owner, "write_json", lose)
     with Deployment(monkeypatch), pytest.raises(ConfigurationError, match="belongs to another deployment: 'faster'"):
         owner.claim(run)
+
+
+def first_runs_at_once(run, monkeypatch, deployments, barrier_at):
+    """Two first runs, each in a thread, that meet at a barrier in one function of the module. :return: their errors."""
+    barrier, together, real = threading.Barrier(2), [], getattr(owner, barrier_at)
+    errors = {}
+
+    def waits(*arguments):
+        if len(together) < 2:
+            together.append(arguments)
+            barrier.wait(5)
+        return real(*arguments)
+
+    def values():
+        name = threading.current_thread().name
+        return deployments[int(name) if name.isdigit() else 0]
+
+    monkeypatch.setattr(owner, "read_variable", lambda name: values().get(name))
+    monkeypatch.setattr(owner, "write_variable", lambda name, value: values().__setitem__(name, value))
+    monkeypatch.setattr(owner, barrier_at, waits)
+    monkeypatch.setattr(owner, "_POLL_INTERVAL", 0.01)
+
+    def first_run(number):
+        try:
+            owner.claim(run.beside(f"run-{number}"))
+        except ConfigurationError as error:
+            errors[number] = str(error)
+
+    threads = [threading.Thread(target=first_run, args=(number,), name=str(number)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return errors
+
+
+@pytest.mark.parametrize("barrier_at", ["create_json", "_first_claim"])
+@pytest.mark.parametrize("_", range(5))
+def test_first_runs_of_one_deployment_at_the_same_time_agree(run, monkeypatch, barrier_at, _):
+    values = {}
+    assert first_runs_at_once(run, monkeypatch, [values, values], barrier_at) == {}
+    assert read_json(run.owner) == {"owner": values["dag__owner"], "at": read_json(run.owner)["at"]}
+    owner.claim(run)
+
+
+def test_first_runs_of_two_deployments_at_the_same_time_are_told_apart(run, monkeypatch):
+    deployments = [{}, {}]
+    errors = first_runs_at_once(run, monkeypatch, deployments, "create_json")
+    assert len(errors) == 1
+    ((refused, text),) = errors.items()
+    assert "belongs to another deployment" in text
+    assert read_json(run.owner)["owner"] == deployments[1 - refused]["dag__owner"] != deployments[refused]["dag__owner"]
+    assert "pending" not in read_json(run.owner)
+
+
+@pytest.mark.parametrize("set_before", [False, True])
+def test_claim_of_a_run_that_was_killed_in_between_locks_nobody_out(run, monkeypatch, set_before):
+    monkeypatch.setattr(owner, "_LONGEST_CLAIM", 0.05)
+    with Deployment(monkeypatch) as deployment:
+
+        def killed(name, value):
+            if set_before:
+                deployment.values[name] = value
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(owner, "write_variable", killed)
+        with pytest.raises(KeyboardInterrupt):
+            owner.claim(run)
+    with deployment:
+        owner.claim(run)
+        assert read_json(run.owner)["owner"] == deployment.values["dag__owner"]
+        # Later, another deployment is not mistaken for a run of this one.
+        assert "pending" not in read_json(run.owner)
+    with Deployment(monkeypatch), pytest.raises(ConfigurationError, match="belongs to another deployment"):
+        owner.claim(run)
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"owner": 5}', b"[]", b'{"owner": "mine", "at": 1, "checksum": 5}'])
+@pytest.mark.parametrize("step", [owner.claim, owner.check_owner])
+def test_damaged_record_stops_everything_and_says_which_file_alone_may_be_removed(run, monkeypatch, content, step):
+    with Deployment(monkeypatch) as deployment:
+        owner.claim(run)
+        run.owner.write_bytes(content)
+        with pytest.raises(ConfigurationError, match=r"owner\.json, which records .*is damaged") as failure:
+            step(run)
+        assert "remove this one file" in str(failure.value)
+        assert "Keep all other files" in str(failure.value)
+        # As the message says.
+        run.owner.unlink()
+        owner.claim(run)
+        assert read_json(run.owner)["owner"] == deployment.values["dag__owner"]
 
 
 def test_strange_content_is_quoted(run, monkeypatch):

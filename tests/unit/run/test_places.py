@@ -50,26 +50,43 @@ def test_reached_places_are_learned_from_the_ledgers_of_an_older_release_once(ru
 
 
 def test_place_is_owed_everything_since_the_earliest_run_that_it_refused(run):
-    places.note_owed(run, PLACE, since=500, why="closed", attempted=False)
-    places.note_owed(run, PLACE, since=900, why="still closed", attempted=False)
-    places.note_owed(run, OTHER, since=1, why="no role", attempted=False)
+    places.note_owed(run, PLACE, since=500, until=900, why="closed", attempted=False)
+    places.note_owed(run, PLACE, since=900, until=1_200, why="still closed", attempted=False)
+    places.note_owed(run, OTHER, since=1, until=900, why="no role", attempted=False)
     owed = places.owed(run.beside("another"))
     assert {place: (entry["since"], entry["why"]) for place, entry in owed.items()} == {
         PLACE: (500, "still closed"),
         OTHER: (1, "no role"),
     }
-    places.note_owed(run, PLACE, since=400, why="closed", attempted=False)
+    places.note_owed(run, PLACE, since=400, until=500, why="closed", attempted=False)
     assert places.owed(run)[PLACE]["since"] == 400
 
 
 def test_delivery_settles_only_what_it_covered(run):
-    places.note_owed(run, PLACE, since=500, why="closed", attempted=False)
+    places.note_owed(run, PLACE, since=500, until=900, why="closed", attempted=False)
     # A backfill has noted something older in the meantime.
-    places.settle_owed(run, PLACE, since=600)
+    assert not places.settle_owed(run, PLACE, since=600, until=950)
     assert places.owed(run)
-    places.settle_owed(run, PLACE, since=500)
-    places.settle_owed(run, PLACE, since=500)
+    assert places.settle_owed(run, PLACE, since=500, until=950)
+    assert not places.settle_owed(run, PLACE, since=500, until=950)
     assert places.owed(run) == {}
+
+
+def test_run_that_settles_late_leaves_what_a_later_run_has_noted(run):
+    """A run up to 900 settles after a later one, up to 1,200, was refused."""
+    places.note_owed(run, PLACE, since=500, until=900, why="closed", attempted=False)
+    places.note_owed(run.beside("later"), PLACE, since=900, until=1_200, why="closed", attempted=False)
+    assert not places.settle_owed(run, PLACE, since=500, until=1_199)
+    assert places.owed(run)[PLACE]["until"] == 1_200
+    assert places.settle_owed(run.beside("next"), PLACE, since=500, until=1_200)
+
+
+def test_entry_of_an_older_version_is_settled_by_a_run_after_its_first_refusal_only(run):
+    write_json(run.owed_places / "111122223333-eu-west-1.json", {"since": 500, "first": 1_000, "why": "closed"})
+    assert not places.settle_owed(run, PLACE, since=1, until=999)
+    places.note_owed(run, PLACE, since=900, until=950, why="closed", attempted=False)
+    assert not places.settle_owed(run, PLACE, since=1, until=999)
+    assert places.settle_owed(run, PLACE, since=1, until=1_000)
 
 
 @pytest.mark.parametrize(("attempts", "days"), [(0, 0), (1, 0.5), (2, 1), (3, 2), (6, 16), (7, 16), (5_000, 16)])
@@ -79,14 +96,57 @@ def test_place_that_passes_the_checks_and_refuses_the_import_is_tried_less_and_l
     assert days == 0 or not places.is_due(entry, 1_000 + days * DAY - 1)
 
 
-def test_attempts_are_counted_only_where_the_import_refused(run):
-    places.note_owed(run, PLACE, since=5, why="", attempted=False)
-    assert places.owed(run)[PLACE]["attempts"] == 0
+def note(run, *, attempted):
+    places.note_owed(run, PLACE, since=5, until=9, why="", attempted=attempted)
+    return places.owed(run)[PLACE]
+
+
+def test_only_attempts_to_recover_are_counted_and_each_run_once(run):
+    assert note(run, attempted=False)["attempts"] == 0
     for _ in range(2):
-        places.note_owed(run, PLACE, since=5, why="", attempted=True)
-    places.note_owed(run, PLACE, since=5, why="", attempted=False)
-    assert places.owed(run)[PLACE]["attempts"] == 2
+        assert note(run, attempted=True)["attempts"] == 1
+    assert note(run.beside("run-2"), attempted=True)["attempts"] == 2
+    # The retry of a task of that run.
+    assert note(run.beside("run-2"), attempted=True)["attempts"] == 2
+    assert note(run.beside("run-3"), attempted=False)["attempts"] == 2
     assert places.owed(run)[PLACE]["attempted"] > 0
+
+
+def test_destination_that_accepts_findings_again_is_retried_by_the_next_run(run):
+    for number in range(5):
+        entry = note(run.beside(f"run-{number}"), attempted=True)
+    assert not places.is_due(entry, entry["attempted"] + 3 * DAY)
+    places.reset_attempts(run, PLACE)
+    entry = places.owed(run)[PLACE]
+    assert places.is_due(entry, 1)
+    assert (entry["since"], entry["until"], entry["attempts"]) == (5, 9, 0)
+    places.reset_attempts(run, OTHER)
+    assert set(places.owed(run)) == {PLACE}
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b'"x"', b"{}", b'{"since": "1", "first": 1}', b'{"since": 5, "first": 5, "checksum": 1}']
+)
+def test_damaged_entry_stops_nothing_and_everything_counts_as_missing(run, caplog, content):
+    note(run, attempted=False)
+    path = run.owed_places / "111122223333-eu-west-1.json"
+    path.write_bytes(content)
+    assert places.owed(run)[PLACE]["since"] == 1
+    assert "eu-west-1.json is damaged" in caplog.text
+    assert "Do not remove it" in caplog.text
+    assert not places.settle_owed(run, PLACE, since=2, until=9_000)
+    assert path.read_bytes() == content
+    # The next refusal replaces it.
+    assert note(run, attempted=False)["since"] == 1
+    assert places.settle_owed(run, PLACE, since=1, until=9_000)
+    assert places.owed(run) == {}
+
+
+def test_damaged_entry_is_settled_by_a_run_that_delivers_everything(run):
+    note(run, attempted=False)
+    (run.owed_places / "111122223333-eu-west-1.json").write_bytes(b"{")
+    assert places.settle_owed(run, PLACE, since=1, until=900)
+    assert places.owed(run) == {}
 
 
 def test_file_of_another_name_is_not_a_place(run):

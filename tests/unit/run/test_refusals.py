@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_tenable.exceptions import (
-    ConfigurationError,
-    DestinationRefusedError,
-    NotSubscribedError,
-    RefusedDestinationsError,
-    TemporaryError,
-)
+from airflow_provider_tenable.exceptions import RefusedDestinationsError
 from airflow_provider_tenable.run import places, refusals
+from airflow_provider_tenable.run.destination_checks import Checked
 from airflow_provider_tenable.run.watermark import BACKFILL, EVERYTHING, INCREMENTAL, WINDOW, Window
 from airflow_provider_tenable.security_hub.refusals import forget_refusal, note_refusal, refusal_of_place
-from airflow_provider_tenable.staging.files import write_json
+from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.transform.routing import DESTINATION_REFUSED, Destination, Router
 
@@ -28,84 +23,27 @@ def run(tmp_path):
     return RunFolder(f"file://{tmp_path}", "dag", "run-1")
 
 
-class Hook:
-    def __init__(self, answer):
-        self.answer = answer
-
-    def preflight(self, product, *, enable_product):
-        assert not enable_product
-        if isinstance(self.answer, Exception):
-            raise self.answer
-
-    def close(self):
-        pass
-
-
-def checked(run, monkeypatch, answers, router=None, assets=None):
-    """What is known of the places, by place -> answer of its hub; others must not be asked."""
-    monkeypatch.setattr(refusals, "_hook", lambda place, destination: Hook(answers[place]))
-    monkeypatch.setattr(refusals, "_places_of", lambda parts, router: assets or {})
-    return refusals.check_places(run, router or Router([ANY], "fixed"), [])
-
-
-def test_places_without_a_successful_import_and_those_that_are_owed_are_asked(run, monkeypatch):
-    places.note_acceptance(run, A, REGION)
-    places.note_owed(run, IN_B, since=5, why="closed", attempted=False)
-    third = f"333333333333/{REGION}"
-    found = checked(
-        run,
-        monkeypatch,
-        {IN_B: None, third: DestinationRefusedError("no role")},
-        assets={IN_A: ANY, third: ANY},
-    )
-    assert (found.refused, found.accepting) == ({third: "no role"}, {IN_B})
-
-
-def test_place_that_is_owed_and_no_longer_a_destination_is_not_asked(run, monkeypatch):
-    places.note_owed(run, IN_B, since=5, why="closed", attempted=False)
-    excluded = Destination(
-        "aws_default", (), "Role", connection_region=REGION, caller_account=A, exclude_accounts=(B,), partition="aws"
-    )
-    elsewhere = Destination("aws_default", (), "Role", connection_region="us-east-1", caller_account=A, partition="aws")
-    for destination in (excluded, elsewhere):
-        found = checked(run, monkeypatch, {}, Router([destination], "fixed"))
-        assert (found.refused, found.accepting) == ({}, set())
-
-
-@pytest.mark.parametrize("error", [TemporaryError("503"), ConfigurationError("keys"), RuntimeError("whatever")])
-def test_answer_that_says_nothing_about_the_place_refuses_nothing(run, monkeypatch, caplog, error):
-    found = checked(run, monkeypatch, {IN_A: error}, assets={IN_A: ANY})
-    assert (found.refused, found.accepting) == ({}, set())
-    assert f"Cannot determine before the export whether {IN_A} accepts findings" in caplog.text
-
-
-@pytest.mark.parametrize("enable", [True, False])
-def test_product_that_the_import_will_subscribe_is_no_refusal(run, monkeypatch, enable):
-    monkeypatch.setenv("AIRFLOW__TENABLE__ENABLE_PRODUCT", str(enable))
-    found = checked(run, monkeypatch, {IN_A: NotSubscribedError("no")}, assets={IN_A: ANY})
-    assert (found.refused, found.accepting) == (({}, {IN_A}) if enable else ({IN_A: "no"}, set()))
-
-
 def test_window_begins_where_a_place_that_accepts_findings_again_is_owed_them(run):
     window = Window(INCREMENTAL, 9_000, 10_000, False, 9_500)
-    assert refusals.recovering(run, window, refusals.Checked()) == (window, [])
-    places.note_owed(run, IN_A, since=700, why="closed", attempted=False)
-    places.note_owed(run, IN_B, since=300, why="closed", attempted=False)
-    assert refusals.recovering(run, window, refusals.Checked({IN_B: "closed"}, set())) == (window, [])
-    later, recovers = refusals.recovering(run, window, refusals.Checked({IN_B: "closed"}, {IN_A}))
+    assert refusals.recovering(run, window, Checked()) == (window, [])
+    places.note_owed(run, IN_A, since=700, until=900, why="closed", attempted=False)
+    places.note_owed(run, IN_B, since=300, until=900, why="closed", attempted=False)
+    assert refusals.recovering(run, window, Checked({IN_B: "closed"}, set())) == (window, [])
+    later, recovers = refusals.recovering(run, window, Checked({IN_B: "closed"}, {IN_A}))
     assert (later.since, later.until, later.watermark, recovers) == (700, 10_000, 9_500, [IN_A])
     backfill = Window(BACKFILL, 9_000, 10_000, True, 9_500)
-    assert refusals.recovering(run, backfill, refusals.Checked({}, {IN_A})) == (backfill, [])
+    assert refusals.recovering(run, backfill, Checked({}, {IN_A})) == (backfill, [])
 
 
 def test_place_that_refused_the_import_just_now_is_not_tried_with_everything_again(run):
     window = Window(INCREMENTAL, 9_000, 10_000, False, 9_500)
-    places.note_owed(run, IN_A, since=700, why="denied", attempted=True)
-    assert refusals.recovering(run, window, refusals.Checked({}, {IN_A})) == (window, [])
+    places.note_owed(run, IN_A, since=700, until=900, why="denied", attempted=True)
+    assert refusals.recovering(run, window, Checked({}, {IN_A})) == (window, [])
 
 
-def ledger(*refused, reached=(), findings=1):
+def ledger(*refused, reached=(), findings=1, accepted=()):
     return {
+        "destinations": {place: {"accepted": 3} for place in accepted},
         "refused": {
             place: {"records": 3, "why": f"{place} is closed", "reached": place in reached} for place in refused
         },
@@ -161,7 +99,7 @@ def test_run_whose_only_place_refuses_is_tolerated_once_another_was_reached(run)
     refusals.check_refused(ledger(IN_A, findings=0), run, plan())
 
 
-def manifest(run, *, from_pool=False, refused=None, destinations=()):
+def manifest(run, *, from_pool=False, refused=None, destinations=(), contested=0):
     write_json(run.shards, {"count": 1})
     write_json(
         run.shard_manifest(0),
@@ -170,17 +108,66 @@ def manifest(run, *, from_pool=False, refused=None, destinations=()):
             "refused": refused or {},
             "rejected_part": None,
             "parked_part": None,
+            **({"contested": contested} if contested else {}),
             "destinations": list(destinations),
         },
     )
 
 
-@pytest.mark.parametrize(("from_pool", "since"), [(False, 500), (True, EVERYTHING)])
-def test_place_is_owed_the_window_and_what_had_waited_before_it(run, from_pool, since):
-    manifest(run, from_pool=from_pool, refused={IN_A: 3})
+def target(account):
+    return {"account": account, "region": REGION, "aws_conn_id": None, "role_name": None, "parts": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "since"),
+    [
+        ({"refused": {IN_A: 3}}, 500),
+        ({"destinations": [target(A)]}, 500),
+        ({"contested": 2}, 500),
+        ({"from_pool": True, "refused": {IN_A: 3}}, EVERYTHING),
+        ({"from_pool": True, "destinations": [target(B), target(A)]}, EVERYTHING),
+        # Findings of instances with several assets: their destination is in another manifest.
+        ({"from_pool": True, "contested": 2}, EVERYTHING),
+        ({"from_pool": True, "refused": {IN_B: 3}, "destinations": [target(B)]}, 500),
+    ],
+)
+def test_place_is_owed_the_window_and_what_had_waited_before_it(run, monkeypatch, content, since):
+    manifest(run, **content)
+    monkeypatch.setattr(refusals, "shard_manifests", lambda run: [read_json(run.shard_manifest(0))])
     refusals.remember(run, {**plan(), "refused": {IN_A: "closed"}}, ledger(IN_A))
     assert places.owed(run)[IN_A]["since"] == since
+    assert places.owed(run)[IN_A]["until"] == 900
     assert places.owed(run)[IN_A]["attempts"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "attempts"),
+    [
+        ({}, 0),
+        ({"recovers": [IN_B]}, 0),
+        ({"recovers": [IN_A]}, 1),
+        # Refused by the checks of the run's second attempt: its import was not tried.
+        ({"recovers": [IN_A], "refused": {IN_A: "closed"}}, 0),
+    ],
+)
+def test_only_a_run_whose_window_begins_earlier_for_a_place_is_an_attempt(run, changes, attempts):
+    manifest(run)
+    for _ in range(3):
+        refusals.remember(run, {**plan(), **changes}, ledger(IN_A))
+    assert places.owed(run)[IN_A]["attempts"] == attempts
+
+
+def test_place_that_accepts_findings_again_is_retried_by_the_next_run(run):
+    for number in range(6):
+        places.note_owed(run.beside(f"{number}"), IN_A, since=300, until=900, why="denied", attempted=True)
+    window = Window(INCREMENTAL, 9_000, 10_000, False, 9_500)
+    assert refusals.recovering(run, window, Checked({}, {IN_A})) == (window, [])
+    # A daily run, whose window begins later, delivers what is new there.
+    for accepted in ([], [IN_B]):
+        refusals.forget_delivered(run, plan(since=800), ledger(accepted=accepted), until=1_000, narrowed=False)
+        assert refusals.recovering(run, window, Checked({}, {IN_A})) == (window, [])
+    refusals.forget_delivered(run, plan(since=800), ledger(accepted=[IN_A]), until=1_000, narrowed=True)
+    assert refusals.recovering(run, window, Checked({}, {IN_A}))[1] == [IN_A]
 
 
 @pytest.mark.parametrize(
@@ -197,18 +184,25 @@ def test_place_is_owed_the_window_and_what_had_waited_before_it(run, from_pool, 
     ],
 )
 def test_what_was_owed_is_forgotten_only_by_a_run_that_covers_it(run, change, narrowed, settled):
-    places.note_owed(run, IN_A, since=300, why="closed", attempted=False)
-    refusals.forget_delivered(run, plan(**change), ledger(), narrowed=narrowed)
+    places.note_owed(run, IN_A, since=300, until=900, why="closed", attempted=False)
+    refusals.forget_delivered(run, plan(**change), ledger(), until=900, narrowed=narrowed)
+    assert (places.owed(run) == {}) is settled
+
+
+@pytest.mark.parametrize(("until", "settled"), [(899, False), (900, True)])
+def test_run_that_was_planned_before_a_later_refusal_does_not_settle_it(run, until, settled):
+    places.note_owed(run, IN_A, since=300, until=900, why="closed", attempted=False)
+    refusals.forget_delivered(run, plan(since=1), ledger(), until=until, narrowed=False)
     assert (places.owed(run) == {}) is settled
 
 
 def test_what_is_still_refused_or_left_out_stays_owed(run):
-    places.note_owed(run, IN_A, since=300, why="closed", attempted=False)
+    places.note_owed(run, IN_A, since=300, until=900, why="closed", attempted=False)
     covering = plan(since=1)
-    refusals.forget_delivered(run, covering, ledger(IN_A), narrowed=False)
-    refusals.forget_delivered(run, {**covering, "refused": {IN_A: "closed"}}, ledger(), narrowed=False)
+    refusals.forget_delivered(run, covering, ledger(IN_A), until=900, narrowed=False)
+    refusals.forget_delivered(run, {**covering, "refused": {IN_A: "closed"}}, ledger(), until=900, narrowed=False)
     covering["destinations"][0]["exclude_accounts"] = [A]
-    refusals.forget_delivered(run, covering, ledger(), narrowed=False)
+    refusals.forget_delivered(run, covering, ledger(), until=900, narrowed=False)
     assert IN_A in places.owed(run)
 
 

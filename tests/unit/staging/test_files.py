@@ -7,6 +7,7 @@ import errno
 import gzip
 import os
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -60,6 +61,51 @@ def local(tmp_path):
 
 
 # What both kinds of store do.
+
+
+def test_a_file_is_created_once(base):
+    path = open_path(base) / "deployment" / "owner.json"
+    assert files.create_json(path, {"owner": "first"})
+    assert not files.create_json(path, {"owner": "second"})
+    assert read_json(path) == {"owner": "first"}
+    # Nothing is left over.
+    assert [entry.name for entry in path.parent.iterdir()] == ["owner.json"]
+
+
+@pytest.mark.parametrize("_", range(3))
+def test_one_of_several_at_the_same_time_creates_the_file(base, _):
+    path = open_path(base) / "owner.json"
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(lambda number: (files.create_json(path, {"owner": number}), number), range(8)))
+    assert [number for was_created, number in created if was_created] == [read_json(path)["owner"]]
+
+
+def test_file_system_without_hard_links_creates_the_file_too(local, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOTSUP, "no hard links")
+
+    monkeypatch.setattr(files.os, "link", unsupported)
+    path = local / "owner.json"
+    assert files.create_json(path, {"owner": "first"})
+    assert not files.create_json(path, {"owner": "second"})
+    assert read_json(path) == {"owner": "first"}
+    assert os.listdir(local.path) == ["owner.json"]
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.EIO, "501"), TypeError("mode")])
+def test_object_store_without_conditional_writes_creates_the_file_too(monkeypatch, error):
+    path = open_path(f"memory://staging-{uuid.uuid4().hex}") / "owner.json"
+    real = path.fs.pipe_file
+
+    def pipe_file(name, data, **options):
+        if options:
+            raise error
+        real(name, data)
+
+    monkeypatch.setattr(path.fs, "pipe_file", pipe_file)
+    assert files.create_json(path, {"owner": "first"})
+    assert not files.create_json(path, {"owner": "second"})
+    assert read_json(path) == {"owner": "first"}
 
 
 def test_what_is_written_is_read_back_and_written_over(base):
