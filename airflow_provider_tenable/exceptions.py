@@ -95,6 +95,10 @@ class ExportNotFoundError(TemporaryError):
     """Tenable does not know the export job or chunk (404, 410): it has expired, and must be requested again."""
 
 
+class ForeignExportError(TemporaryError):
+    """An export job that was taken for ours was requested by somebody else: its records have another form."""
+
+
 class ChunkNotReadyError(TemporaryError):
     """Tenable lists a chunk that is not available yet (400 on a chunk)."""
 

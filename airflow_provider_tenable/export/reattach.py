@@ -2,18 +2,19 @@
 
 Tenable rejects a second job with the same filters (409): the running one is used if its filters and chunk size are
 ours. Filters alone are no proof: an export of all assets has none, and another tool may have requested the same in the
-older format, without resource tags. So a request for assets carries a mark, and a request without any filter is never
-recognised. This module is free of Airflow.
+older format, without resource tags. So a request for assets carries a mark, a request without any filter is never
+recognised, and the records of the first chunk must have the form that was requested. This module is free of Airflow.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import Any
+from typing import IO, Any
 
 from airflow_provider_tenable.export.filter_match import same_filters
 from airflow_provider_tenable.export.state import ExportState
+from airflow_provider_tenable.tenable_vm.decode import first_records
 from airflow_provider_tenable.tenable_vm.jobs import ACTIVE, Job
 from airflow_provider_tenable.tenable_vm.kinds import KINDS, kind_of
 
@@ -76,6 +77,14 @@ def running_job(jobs: Iterable[Job], state: ExportState, named: str | None) -> J
         ):
             return job
     return None
+
+
+def foreign_shape(state: ExportState, data: bytes | IO[bytes]) -> str | None:
+    """Why the first chunk of an adopted job shows that somebody else requested it, in words; None if it does not."""
+    shape = kind_of(state.kind).foreign_shape
+    if shape is None or not state.adopted or state.parts:
+        return None
+    return shape(first_records(data), state.body)
 
 
 def same_request(planned: dict[str, Any], body: dict[str, Any]) -> bool:

@@ -8,7 +8,8 @@ Rules (Tenable API docs, export status and chunk pages):
 * FINISHED does not mean complete: ``chunks_failed``, ``chunks_cancelled`` or a ``reason`` say that a part is missing,
   and so do counts that exceed the listed chunks. Such a job is restarted a few times, like one that failed or expired
   or whose chunks cannot be fetched; its chunks are dropped. A partial export is never treated as complete.
-* A job that somebody else cancelled is requested again, and does not count as broken.
+* A job that somebody else cancelled is requested again, and does not count as broken. So is an adopted job whose
+  records show that somebody else requested it.
 * :mod:`airflow_provider_tenable.tenable_vm.retry` decides what follows an error of the client, and how often.
 * A chunk counts only once it is staged. Staged chunks are not fetched again, not even by the retry of a killed task.
 """
@@ -26,9 +27,10 @@ from airflow_provider_tenable.exceptions import (
     ExportFailedError,
     ExportLimitError,
     ExportNotFoundError,
+    ForeignExportError,
     TemporaryError,
 )
-from airflow_provider_tenable.export.reattach import lost_job, running_job, same_request
+from airflow_provider_tenable.export.reattach import foreign_shape, lost_job, running_job, same_request
 from airflow_provider_tenable.export.state import ExportState, ExportStore, Finished, Part, Wait
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
@@ -177,6 +179,8 @@ class ExportRun:
             if partial:
                 return self._restart(partial)
             missing = self._download(job, status)
+        except ForeignExportError as error:
+            return self._leave(job, error)
         except ExportNotFoundError as error:
             return self._restart(f"it or one of its chunks has expired ({error})")
         if status.status == "FINISHED" and not missing and len(status.chunks) < status.counted_chunks:
@@ -222,6 +226,17 @@ class ExportRun:
             retry.CANCELLATIONS,
         )
         self._reset(self.state.restarts, started_at=self.state.started_at, cancellations=cancellations)
+        return self._wait()
+
+    def _leave(self, job: str, why: ForeignExportError) -> Wait:
+        """Leave a job to whoever requested it, and request our own. The restarts do not count it."""
+        log.warning(
+            "The %s export %s has our filters, but somebody else requested it: %s. Leaving it, and requesting our own.",
+            self.kind,
+            job,
+            why,
+        )
+        self._reset(self.state.restarts, started_at=self.state.started_at, cancellations=self.state.cancellations)
         return self._wait()
 
     def _start(self) -> bool:
@@ -271,8 +286,8 @@ class ExportRun:
             log.info("Tenable is already running this %s export as %s: adopted.", self.kind, job.uuid)
             return True
         log.warning(
-            "Tenable rejects the %s export as a duplicate of %s, which has other filters or another chunk size. "
-            "Waiting for that one to end.",
+            "Tenable rejects the %s export as a duplicate of %s, which is not ours: it has other filters, another "
+            "chunk size or other records. Waiting for that one to end.",
             self.kind,
             safe(named, 80) if named else "an unnamed job",
         )
@@ -284,6 +299,7 @@ class ExportRun:
         :return: why a listed chunk of a finished job could not be fetched, in words; None if all of them are staged, or
             if the job has not finished, so that the chunk may still become available.
         :raises ExportNotFoundError: a chunk has expired, or cannot be decoded.
+        :raises ForeignExportError: somebody else requested the job.
         """
         waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
         began, fetched_bytes, unsaved, failed = self.now(), 0, 0, 0
@@ -297,7 +313,7 @@ class ExportRun:
                     log.info("Chunk %d of %s export %s is not ready yet.", chunk, self.kind, job)
                     missing = f"chunk {chunk} is listed but cannot be fetched: {error}"
                     continue
-                except ExportNotFoundError:
+                except (ExportNotFoundError, ForeignExportError):
                     raise
                 except TemporaryError as error:
                     # The others are fetched first: a chunk that never becomes available must not delay them.
@@ -343,6 +359,8 @@ class ExportRun:
     def _fetch(self, job: str, chunk: int) -> Part:
         for attempt in range(1, retry.CHUNK_FETCHES + 1):
             data = self.client.chunk(self.kind, job, chunk)
+            if foreign := foreign_shape(self.state, data):
+                raise ForeignExportError(foreign)
             try:
                 return self.store.put(job, chunk, data)
             except ValueError as error:
@@ -378,8 +396,7 @@ class ExportRun:
         what = f"export {job} was not complete" if job else "export could not be requested"
         raise ExportFailedError(
             f"The {self.kind} {what} after {self.timeout / 3600:g} hours ({staged} chunks were staged) and has been "
-            "cancelled. "
-            "Raise [tenable] export_timeout_hours if Tenable needs longer, then clear this task."
+            "cancelled. Raise [tenable] export_timeout_hours if Tenable needs longer, then clear this task."
         )
 
     def _reset(self, restarts: int = 0, *, started_at: float | None = None, cancellations: int = 0) -> None:

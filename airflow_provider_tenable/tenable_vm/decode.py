@@ -5,11 +5,12 @@ A record that does not fit its types is read field by field (:mod:`airflow_provi
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -156,6 +157,33 @@ def _check(item: bytes) -> None:
         # Nesting beyond the parser's depth is not the chunk's fault: only that record cannot be read.
         with suppress(RecursionError):
             loads(item)
+
+
+#: Bytes of a chunk whose records are enough to recognise its format.
+_HEAD_BYTES = 1_000_000
+
+
+def first_records(data: bytes | IO[bytes]) -> list[dict[str, Any]]:
+    """The first records of a chunk that are objects, up to about a megabyte, as far as they can be decoded.
+
+    :param data: a file is read from its start, and left there.
+    """
+    if isinstance(data, bytes):
+        head = data[:_HEAD_BYTES]
+    else:
+        head = data.read(_HEAD_BYTES)
+        data.seek(0)
+    text = head.decode("utf-8", "replace")
+    opening = re.match(r"\s*\[", text)
+    position, records = (opening.end() if opening else len(text)), []
+    while separator := re.compile(r"[\s,]*").match(text, position):
+        try:
+            record, position = json.JSONDecoder().raw_decode(text, separator.end())
+        except (ValueError, RecursionError):
+            break
+        if isinstance(record, dict):
+            records.append(record)
+    return records
 
 
 def count_records(data: bytes) -> int:

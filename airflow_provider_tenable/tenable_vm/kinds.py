@@ -10,7 +10,7 @@ export-assets-v2, io-exports-compliance-create) and the examples in ``tests/data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -20,6 +20,7 @@ from msgspec import Struct
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow, row_of
+from airflow_provider_tenable.tenable_vm.asset_shapes import foreign_shape
 from airflow_provider_tenable.tenable_vm.decode import Anything, decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Asset, Vulnerability
 
@@ -85,6 +86,8 @@ class RecordKind(Generic[RecordT]):
     :ivar mark: a filter that holds a time and leaves out nothing where that is early enough, so that its value can tell
         our requests from others with the same filters; None: there is none.
     :ivar usually_some: whether a full export without any record hints at missing permissions.
+    :ivar foreign_shape: why the first records of a chunk cannot come from a request with a given body, in words, or
+        None; None if records do not show it.
     """
 
     name: str
@@ -102,6 +105,7 @@ class RecordKind(Generic[RecordT]):
     moves_watermark: bool = True
     mark: str | None = None
     usually_some: bool = False
+    foreign_shape: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], str | None] | None = None
 
     def body(self, filters: Mapping[str, Any], *, size: int, plugin_output: bool = True) -> dict[str, Any]:
         """The body of the request for an export.
@@ -150,6 +154,7 @@ ASSETS = RecordKind(
     moves_watermark=False,
     mark="created_at",
     usually_some=True,
+    foreign_shape=foreign_shape,
 )
 
 COMPLIANCE = RecordKind(

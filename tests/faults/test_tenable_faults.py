@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -375,6 +376,28 @@ def test_job_with_other_filters_is_not_adopted(pipeline: Pipeline, sandbox: Sand
     pipeline.succeed("run-2")
     assert sandbox.jobs()["created"] == 2
     assert_delivered(pipeline, sandbox)
+
+
+@pytest.mark.parametrize(
+    "path", ["assets/export", "assets/v2/export"], ids=["version 1", "version 2 without resource tags"]
+)
+def test_export_of_another_tool_with_our_filters_is_left_alone(pipeline: Pipeline, sandbox: Sandbox, path: str) -> None:
+    """The task dies before its request; then another tool requests the same filters in a form that we cannot use."""
+    # The worker's clock is Tenable's: only a job that was created after the lost request is taken for ours.
+    clock = float(sandbox.tenable("clock")["now"]) - time.time()
+    assert pipeline.run(crash_at="export_request_noted", clock=clock).killed
+    ours = json.loads((pipeline.run_folder() / "assets" / "export.json").read_text())["body"]
+    answer = sandbox.client.post(
+        f"{sandbox.process.tenable}/{path}",
+        headers={"X-ApiKeys": f"accessKey={ACCESS_KEY};secretKey={SECRET_KEY}"},
+        json={"chunk_size": ours["chunk_size"], "filters": ours["filters"]},
+    )
+    foreign = answer.json()["export_uuid"]
+    pipeline.succeed(clock=clock)
+    assert f"The assets export {foreign} has our filters, but somebody else requested it" in pipeline.log
+    assert sandbox.jobs("assets") == {"created": 2, "running": 0, "cancelled": 0}
+    assert_delivered(pipeline, sandbox)
+    assert any(finding["Resources"][0].get("Tags") for finding in sandbox.documents().values())
 
 
 def test_retry_of_an_export_fetches_no_chunk_twice(zygote: Zygote, small_sandbox: Sandbox, pipeline: Pipeline) -> None:

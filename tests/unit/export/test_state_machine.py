@@ -7,6 +7,7 @@ import json
 import random
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -32,6 +33,7 @@ from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.staging.parts import read_part
 from airflow_provider_tenable.tenable_vm import decode
 from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
+from airflow_provider_tenable.tenable_vm.kinds import kind_of
 
 FILTERS = {"state": ["OPEN", "FIXED"], "severity": ["high", "critical"], "indexed_at": 1_790_000_000}
 BODY = {"num_assets": 100, "include_unlicensed": True, "filters": FILTERS}
@@ -454,6 +456,106 @@ def test_an_asset_export_is_marked_and_found_by_its_mark():
         ("assets", {"filters": {"created_at": 5}}),
     )
     assert all(marked(kind, body, "owner") == body for kind, body in untouched)
+
+
+EXAMPLES = Path(__file__).parents[2] / "data"
+#: As the pipeline requests assets.
+ASSETS_BODY = marked("assets", kind_of("assets").body({}, size=1000), "file:///staging/dag/run-1/assets")
+
+
+def instance(**more):
+    """A record of version 2."""
+    return {"id": "a1", "network": {}, "cloud": {"aws": {"ec2_instance_id": "i-1"}}, "timestamps": {}, **more}
+
+
+HOST = {"id": "a2", "network": {}, "timestamps": {}}
+TAGGED = instance(resource_tags=[{"key": "team", "value": "web"}])
+
+
+def official(name):
+    return json.loads((EXAMPLES / f"{name}_chunk_official_example.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("records", "ours"),
+    [
+        (official("assets_v1"), False),
+        (official("assets_v1")[1:], False),
+        (official("assets_v2"), True),
+        ([instance()], False),
+        ([HOST, instance(), instance()], False),
+        ([TAGGED], True),
+        ([instance(), HOST, TAGGED], True),
+        # Hosts outside AWS have no tags of AWS resources, and an empty chunk shows nothing.
+        ([HOST], True),
+        ([], True),
+        ([5, None, "x"], True),
+    ],
+)
+@pytest.mark.parametrize("way", ["duplicate", "lost"])
+def test_adopted_job_whose_records_we_did_not_ask_for_is_left_to_its_owner(records, ours, way, caplog):
+    """The same filters, mark included: another tool's export in the older format, or without the tags of resources."""
+    world = World([status("FINISHED", {1})], kind="assets", body=ASSETS_BODY)
+    script = [status("PROCESSING"), status("FINISHED", {1})] if way == "duplicate" else [status("FINISHED", {1})]
+    answers = {1: [json.dumps(records).encode()]}
+    if way == "duplicate":
+        job = world.tenable.add(script, filters=ASSETS_BODY["filters"], chunk_size=None, created=START, answers=answers)
+        world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    else:
+        world.store.save(ExportState(kind="assets", body=ASSETS_BODY, started_at=START, requested_at=START))
+        job = world.tenable.add(script, filters=ASSETS_BODY["filters"], chunk_size=None, created=START, answers=answers)
+    state = world.finish()
+    assert state.complete
+    assert (state.uuid == job.uuid) is ours
+    assert world.tenable.cancels == []
+    assert ("has our filters, but somebody else requested it" in caplog.text) is not ours
+    if not ours:
+        assert job.uuid in state.given_up
+        assert not state.adopted
+        assert state.restarts == 0
+
+
+def test_foreign_job_that_still_runs_is_waited_for(caplog):
+    """Tenable rejects ours until that one has ended."""
+    world = World([status("FINISHED", {1})], kind="assets", body=ASSETS_BODY)
+    foreign = [json.dumps(official("assets_v1")).encode()]
+    job = world.tenable.add(
+        [status("PROCESSING", {1})],
+        filters=ASSETS_BODY["filters"],
+        chunk_size=None,
+        created=START,
+        answers={1: foreign},
+    )
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid)] * 4
+    assert world.finish().uuid != job.uuid
+    assert len(world.tenable.posts) == 5
+    assert "which is not ours" in caplog.text
+    assert world.tenable.cancels == []
+
+
+def test_form_of_a_large_chunk_is_recognised_by_its_beginning(tmp_path):
+    """A chunk that goes to a file is read no further than needed, and then from its start."""
+    store = StagedExport(open_path(f"file://{tmp_path}"), "assets")
+    world = World([status("FINISHED", {1})], kind="assets", body=ASSETS_BODY, store=store)
+    content = json.dumps([TAGGED, {"id": "x" * 2_000_000}, *official("assets_v1")]).encode()
+    job = world.tenable.add(
+        [status("FINISHED", {1})],
+        filters=ASSETS_BODY["filters"],
+        chunk_size=None,
+        created=START,
+        answers={1: [io.BytesIO(content)]},
+    )
+    world.store.save(ExportState(kind="assets", body=ASSETS_BODY, started_at=START, requested_at=START))
+    state = world.finish()
+    assert state.uuid == job.uuid
+    assert state.parts["1"].records == 2 + len(official("assets_v1"))
+
+
+def test_vulnerabilities_have_one_form_only():
+    world = World([status("FINISHED", {1})])
+    job = world.tenable.add([status("PROCESSING"), status("FINISHED", {1})], created=START)
+    world.tenable.post_errors = [DuplicateExportError("409", job.uuid)]
+    assert world.finish().uuid == job.uuid
 
 
 def test_an_asset_export_that_was_begun_before_there_were_marks_is_carried_on():
