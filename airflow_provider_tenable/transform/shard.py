@@ -194,9 +194,11 @@ class Transform(Generic[PluginT, ResourceT]):
             self._forget()
 
     def is_settled(self, asset_id: str) -> bool:
-        """Whether the account, Region and instance of an asset are known by now."""
+        """Whether the records of an asset need not wait any longer: its account, Region and instance are known by now,
+        or assets outside EC2 become findings too.
+        """
         row = self.assets.get(asset_id)
-        return row is not None and skip_reason(row) is None
+        return row is not None and (self.settings.non_ec2_assets == "other" or skip_reason(row) is None)
 
     def keep(self, entry: Parked) -> None:
         """Keep a record that is still waiting, with its age. It has been counted where it was skipped."""

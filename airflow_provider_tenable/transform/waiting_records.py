@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -98,17 +99,20 @@ def transform_pool(run: RunFolder, transform: Transform[Any, Any]) -> list[str]:
 
 
 def _release(run: RunFolder, part: str, transform: Transform[Any, Any]) -> bool:
-    """Transform the records of a part whose asset has settled, and drop those that have waited too long. :return:
-    whether the part is no longer needed.
+    """Transform the records of a part whose asset has settled, however long they have waited, and drop the others that
+    have waited too long.
+
+    :return: whether the part is no longer needed.
     """
     assets: set[str] = set()
-    lapsed = 0
+    #: Records that have waited too long, by asset.
+    old: Counter[str] = Counter()
     for head in _entries(run, [part], _Head):
+        assets.add(head.asset)
         if head.parked_at < transform.give_up_before:
-            lapsed += 1
-        else:
-            assets.add(head.asset)
+            old[head.asset] += 1
     settled = {asset for asset in assets if transform.is_settled(asset)}
+    lapsed = sum(number for asset, number in old.items() if asset not in settled)
     if not settled and not lapsed:
         return False
     for entry in read_pool(run, [part]):
@@ -117,7 +121,11 @@ def _release(run: RunFolder, part: str, transform: Transform[Any, Any]) -> bool:
         elif entry.parked_at >= transform.give_up_before:
             transform.keep(entry)
     if lapsed:
-        log.info("%d records are no longer kept: their assets still have no AWS account or instance.", lapsed)
+        log.info(
+            "%d waiting records are dropped after [tenable] parked_days: the AWS account, Region or instance of their "
+            "assets is still unknown.",
+            lapsed,
+        )
     return True
 
 
@@ -132,14 +140,8 @@ def read_pool(run: RunFolder, parts: Iterable[str]) -> Iterator[Parked]:
 
 
 def _entries(run: RunFolder, parts: Iterable[str], kind: type[_Entry]) -> Iterator[_Entry]:
-    there = set(list_pool(run))
     for name in parts:
         path = run.parked_pool / name
-        if name not in there:
-            raise StagingError(
-                f"The parked records {path} are missing: another attempt of a run has settled them. Clear the run's "
-                "tasks from plan_shards on."
-            )
         for entry in _records(path, kind):
             if entry.format > FORMAT:
                 raise newer_format(path, entry.format)
@@ -151,6 +153,11 @@ def _records(path: ObjectStoragePath, kind: type[_Entry]) -> Iterator[_Entry]:
         for line in read_lines(path):
             yield msgspec.json.decode(line, type=kind)
     except (StagingError, msgspec.DecodeError) as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise StagingError(
+                f"The parked records {path} are missing: another attempt of a run has settled them. Clear the run's "
+                "tasks from plan_shards on."
+            ) from error
         raise StagingError(
             f"The parked records {path} are damaged ({safe(error.__cause__ or error)}). Move the file elsewhere, or "
             "every run will fail here, and clear the run's tasks from plan_shards on. A run with the param since=1 "

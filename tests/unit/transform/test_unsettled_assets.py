@@ -100,6 +100,57 @@ def test_after_the_days_it_lapses(tmp_path):
     assert list_pool(world.run) == []
 
 
+def test_record_whose_asset_settles_after_the_days_is_imported(tmp_path, caplog):
+    """Runs may have been paused for longer than the days: the asset settled in the meantime."""
+    caplog.set_level("INFO")
+    first = World(tmp_path)
+    settle(first, first.chunks([record(each) for each in UNSETTLED]))
+    world, manifest = next_run(tmp_path, settled("no-owner"), give_up_before=NOW + 1)
+    assert (manifest["read"], manifest["findings"], manifest["waiting_parts"]) == (1, 1, [])
+    assert "2 waiting records are dropped" in caplog.text
+    settle(world, manifest)
+    assert list_pool(world.run) == []
+
+
+def test_no_record_is_reported_as_dropped_if_all_assets_have_settled(tmp_path, asset, caplog):
+    caplog.set_level("INFO")
+    first = World(tmp_path)
+    settle(first, first.chunks([record(asset)]))
+    _, manifest = next_run(tmp_path, settled(asset), give_up_before=NOW + 1)
+    assert (manifest["findings"], "dropped" in caplog.text) == (1, False)
+
+
+def test_waiting_records_are_imported_once_assets_outside_ec2_are(tmp_path, asset):
+    """``non_ec2_assets`` was ``skip`` when they were exported, and is ``other`` now."""
+    first = World(tmp_path)
+    settle(first, first.chunks([record(asset)]))
+    world, manifest = next_run(tmp_path, ASSETS, non_ec2_assets="other")
+    assert (manifest["read"], manifest["findings"], manifest["not_ec2"]) == (1, 1, 1)
+    settle(world, manifest)
+    assert list_pool(world.run) == []
+
+
+def test_assets_outside_ec2_that_are_gone_from_the_export_do_not_settle(tmp_path):
+    first = World(tmp_path)
+    settle(first, first.chunks([record("on-prem")]))
+    world, manifest = next_run(tmp_path, ASSETS[:2], non_ec2_assets="other")
+    assert (manifest["read"], manifest["pool_parts"], world.asked) == (0, [], [])
+
+
+def test_the_pool_is_not_listed_once_per_part(tmp_path, monkeypatch):
+    """Each listing of an object store is a request, and invalidates fsspec's cache."""
+    monkeypatch.setattr(output, "KEPT_PER_PART", 1)
+    first = World(tmp_path)
+    settle(first, first.chunks([record("on-prem", plugin=number) for number in range(5)]))
+    assert len(list_pool(first.run)) == 5
+    listed = []
+    list_folder = waiting_records.names
+    monkeypatch.setattr(waiting_records, "names", lambda folder: (listed.append(folder), list_folder(folder))[1])
+    _, manifest = next_run(tmp_path, settled("on-prem"))
+    # The one that claims the parts.
+    assert (manifest["findings"], len(listed)) == (5, 1)
+
+
 def test_an_asset_that_is_gone_from_the_export_costs_no_look_up(tmp_path):
     first = World(tmp_path)
     settle(first, first.chunks([record("on-prem")]))

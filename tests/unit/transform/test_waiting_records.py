@@ -12,11 +12,13 @@ from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import write_lines
 from airflow_provider_tenable.transform.waiting_records import (
+    WAITING_STEM,
     claim_pool,
     claimed_parts,
     list_pool,
     read_pool,
     settle_pool,
+    transform_pool,
 )
 
 
@@ -28,6 +30,16 @@ def run_of(tmp_path):
 def park(run, *numbers, stem="part-shard-0000"):
     lines = [json.dumps({"parked_at": number, "record": {"n": number}}).encode() for number in numbers]
     return write_lines(run.parked, stem, lines)
+
+
+class Reader:
+    """A transform that only reads what it gets."""
+
+    give_up_before = 0
+
+    def transform_parked(self, entries):
+        for _ in entries:
+            pass
 
 
 def ages(run):
@@ -114,14 +126,17 @@ def test_a_later_pass_of_a_run_writes_over_nothing_that_an_earlier_one_parked(ru
     assert [1] in [numbers for _, numbers in pool(run)]
 
 
-def test_part_of_the_pool_that_is_gone_is_no_empty_one(run_of):
+@pytest.mark.parametrize("stem", ["part-shard-0000", f"{WAITING_STEM}-0000-00000"])
+def test_part_of_the_pool_that_is_gone_is_no_empty_one(run_of, stem):
     first, second, third = run_of("1"), run_of("2"), run_of("3")
-    settle_pool(first, [park(first, 1)], done=[])
+    settle_pool(first, [park(first, 1, stem=stem)], done=[])
     claim_pool(second)
     claim_pool(third)
     settle_pool(second, [], done=claimed_parts(second))
     with pytest.raises(StagingError, match=r"are missing.*plan_shards"):
         ages(third)
+    with pytest.raises(StagingError, match=r"are missing.*plan_shards"):
+        transform_pool(third, Reader())
 
 
 @pytest.mark.parametrize(
