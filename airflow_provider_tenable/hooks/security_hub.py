@@ -9,6 +9,7 @@ from contextlib import closing
 from functools import cached_property
 from typing import Any, TypeVar
 
+import botocore
 import botocore.session
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from boto3.session import Session
@@ -18,10 +19,12 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
+    EndpointConnectionError,
     HTTPClientError,
     MetadataRetrievalError,
     NoCredentialsError,
     PartialCredentialsError,
+    ProxyConnectionError,
     SSOError,
     TokenRetrievalError,
 )
@@ -32,13 +35,14 @@ from airflow_provider_tenable._compat import AirflowNotFoundException
 from airflow_provider_tenable.aws import DEFAULT_PRODUCT, Caller, partition_of, product_arn
 from airflow_provider_tenable.exceptions import (
     ConfigurationError,
+    DestinationRefusedError,
     HubOffError,
     NotSubscribedError,
     TemporaryError,
     TenableProviderError,
 )
 from airflow_provider_tenable.guards import log_guard
-from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, safe
 from airflow_provider_tenable.guards.redaction import remember
 from airflow_provider_tenable.security_hub.page import keep_body, page_of
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
@@ -62,8 +66,16 @@ _NOT_FROM_AWS = (
 )
 #: botocore's temporary errors.
 _UNREACHABLE = (HTTPClientError, BotoConnectionError, CredentialRetrievalError, MetadataRetrievalError)
+#: Of these, the ones that a host name without an address causes, directly or behind a proxy.
+_NOT_CONNECTED = (EndpointConnectionError, ProxyConnectionError)
+#: Kinds of endpoints that not every Region has -> botocore's option for them.
+_VARIANTS = {"fips": "use_fips_endpoint", "dualstack": "use_dualstack_endpoint"}
 #: botocore's errors that only a person can resolve: no credentials, or an expired sign-in.
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, SSOError, TokenRetrievalError)
+
+
+class _NotConnectedError(TemporaryError):
+    """No connection to an endpoint of AWS could be made."""
 
 
 class SecurityHubHook(AwsBaseHook):
@@ -195,7 +207,7 @@ class SecurityHubHook(AwsBaseHook):
             with closing(self._sts(session)) as sts:
                 return session, self._once("identify the caller", sts.get_caller_identity, "Account", session=session)
 
-        session, answer = patiently(attempt, sleep=time.sleep)
+        session, answer = self._patiently(attempt)
         arn = str(answer.get("Arn", "")).split(":")
         return Caller(safe(answer["Account"], 40), session.region_name, safe(arn[1], 40) if len(arn) > 1 else "")
 
@@ -309,7 +321,8 @@ class SecurityHubHook(AwsBaseHook):
         :param product: ``company/product`` or ``default``, as in ``[tenable] product``, or the ARN of a product.
         :param enable_product: subscribe the account to the product where it is not.
         :return: whether the account was subscribed just now: until that takes effect, imports may be denied.
-        :raises DestinationRefusedError: hub off, product not subscribed, not allowed, role not assumable.
+        :raises DestinationRefusedError: hub off, product not subscribed, not allowed, role not assumable, no endpoint
+            in the Region.
         :raises ConfigurationError: another account, or unusable credentials.
         :raises TemporaryError: AWS cannot be reached, or something else answers in its place.
         """
@@ -331,9 +344,8 @@ class SecurityHubHook(AwsBaseHook):
         if not enable_product:
             raise NotSubscribedError(
                 f"Account {self.account} is not subscribed to product {safe(arn)} in {self.region_name}. Nothing was "
-                "imported. Accept findings from "
-                "'Tenable: Vulnerability Management' under Integrations in Security Hub CSPM there, or set [tenable] "
-                "enable_product = True."
+                "imported. Accept findings from 'Tenable: Vulnerability Management' under Integrations in Security "
+                "Hub CSPM there, or set [tenable] enable_product = True."
             )
         return self._subscribe(arn)
 
@@ -395,7 +407,44 @@ class SecurityHubHook(AwsBaseHook):
 
     def _ask(self, what: str, call: Callable[[], dict[str, Any]], key: str) -> dict[str, Any]:
         """One call before the import, retried while it fails for a temporary reason (see :meth:`_once`)."""
-        return patiently(lambda: self._once(what, call, key), sleep=time.sleep)
+        return self._patiently(lambda: self._once(what, call, key))
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """A call before the import, retried while it fails for a temporary reason.
+
+        :raises DestinationRefusedError: AWS has no endpoint in the Region, so no later attempt can succeed.
+        """
+        try:
+            return patiently(call, sleep=time.sleep)
+        except _NotConnectedError as error:
+            if not self._has_no_endpoint():
+                raise
+            raise DestinationRefusedError(
+                f"{safe(error, LONGEST_MESSAGE)} There is probably no such endpoint in Region {self.region_name}: "
+                f"botocore {botocore.__version__} knows none of Security Hub CSPM there. Omit the Region with regions "
+                "in the destination, or name another hub with region. If AWS has opened the Region recently, check "
+                "that the worker can reach it."
+            ) from None
+
+    def _has_no_endpoint(self) -> bool:
+        """Whether the Region is one in which botocore knows no endpoint of Security Hub of the configured kind (FIPS,
+        dual stack), and the connection names none.
+
+        A newly opened Region is missing there too, so this only explains why an endpoint cannot be reached.
+        """
+        if not self.region_name or any(map(self.conn_config.get_service_endpoint_url, ("securityhub", "sts"))):
+            return False
+        session: Any = botocore.session.get_session()
+        kind = {tag for tag, option in _VARIANTS.items() if self._uses(session, option)}
+        partition = partition_of(self.region_name)
+        # Not get_available_regions(), which knows no kinds.
+        partitions = {each["partition"]: each["services"] for each in session.get_data("endpoints")["partitions"]}
+        known = partitions.get(partition, {}).get("securityhub", {}).get("endpoints", {}).get(self.region_name)
+        return known is None or bool(kind and not any(kind == set(each["tags"]) for each in known.get("variants", ())))
+
+    def _uses(self, session: Any, option: str) -> bool:
+        own = getattr(self.config, option, None)
+        return bool(session.get_config_variable(option) if own is None else own)
 
     def _once(
         self, what: str, call: Callable[[], dict[str, Any]], key: str, *, session: Session | None = None
@@ -423,9 +472,8 @@ class SecurityHubHook(AwsBaseHook):
                 self.__dict__.pop("client", None)
             raise self._explained(what, error) from None
         except _UNREACHABLE as error:
-            raise TemporaryError(
-                f"Cannot reach AWS. {self._cannot(what)}: {type(error).__name__}: {safe(error)}."
-            ) from None
+            kind = _NotConnectedError if isinstance(error, _NOT_CONNECTED) else TemporaryError
+            raise kind(f"Cannot reach AWS. {self._cannot(what)}: {type(error).__name__}: {safe(error)}.") from None
         except _NO_CREDENTIALS as error:
             raise self._without_credentials(what, error) from None
         except (BotoCoreError, NotImplementedError) as error:
@@ -443,7 +491,7 @@ class SecurityHubHook(AwsBaseHook):
         text = f"{self._cannot(what)}: {explain(error)}"
         if verdict_of(error) == RETRY:
             return TemporaryError(text)
-        return HubOffError(text) if code_of(error) == "InvalidAccessException" else refusal_of(error, text)
+        return refusal_of(error, text)
 
     def _nobody_renews(self, session: Session | None = None) -> bool:
         """Whether the credentials of a session (default: the client's own) cannot be renewed automatically."""

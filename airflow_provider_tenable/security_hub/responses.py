@@ -2,7 +2,7 @@
 the numbers of retries above.
 
 :data:`ANSWERS` is read from the top, and the first matching row decides. A row may require codes, statuses, an
-    operation, and words of the message. It contains both the action and the advice for the user.
+operation, and words of the message. It contains both the action and the advice for the user.
 
 Sources: the texts of the service model, the user guide (BatchImportFindings), AWS's common errors, IAM's texts for
 denied requests, and public issue threads that quote real responses.
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from airflow_provider_tenable.exceptions import ConfigurationError, DestinationRefusedError, TemporaryError
+from airflow_provider_tenable.exceptions import ConfigurationError, DestinationRefusedError, HubOffError, TemporaryError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
 
 log = logging.getLogger(__name__)
@@ -49,14 +49,14 @@ LONGEST_PAUSE = 30.0
 # The operations that have rows of their own.
 
 IMPORT, READ, ASSUME_ROLE = "BatchImportFindings", "GetFindings", "AssumeRole"
+DESCRIBE_HUB, SUBSCRIBE = "DescribeHub", "EnableImportFindingsForProduct"
 #: Not an operation: an entry of FailedFindings.
 FINDING = "FailedFindings"
 
 _CAUSES = (
     "Security Hub CSPM returns this error if (1) the credentials are not of the findings' account, (2) the hub is in "
-    "another Region than the product's ARN, "
-    "(3) the product is not subscribed in that account and Region, or (4) IAM does not allow "
-    "securityhub:BatchImportFindings on the product's ARN."
+    "another Region than the product's ARN, (3) the product is not subscribed in that account and Region, or (4) IAM "
+    "does not allow securityhub:BatchImportFindings on the product's ARN."
 )
 _TRUST = (
     "Check that the role exists, that its trust policy names the caller (and its external id), and that the "
@@ -77,6 +77,10 @@ _UNKNOWN_KEY = (
 )
 _HUB_OFF = (
     "Security Hub CSPM is not enabled in that account and Region. Enable it there, or route the findings elsewhere."
+)
+_NO_SUCH_PRODUCT = (
+    "Security Hub CSPM does not offer this product in that Region. Set [tenable] product = default to use the "
+    "account's own default product, or route the findings to another Region."
 )
 _FOREIGN = (
     "This response is not from AWS: it comes from a proxy, a firewall or a login page. Check the proxy settings of the "
@@ -191,10 +195,21 @@ ANSWERS: tuple[Answer, ...] = (
         of_place=True,
     ),
     Answer(STOP, ("InvalidAccessException",), hint=_HUB_OFF, of_place=True),
+    Answer(STOP, ("ResourceNotFoundException",), operation=DESCRIBE_HUB, hint=_HUB_OFF, of_place=True),
+    # The only input is the product's ARN, which is made of the Region and the account: the run's other accounts and
+    # Regions are not affected.
     Answer(
         STOP,
-        ("OptInRequired", "RegionDisabledException"),
-        hint="The account has not enabled this Region, or STS in it. Enable it, or omit the Region.",
+        ("InvalidInputException", "InvalidInput", "ResourceNotFoundException"),
+        operation=SUBSCRIBE,
+        hint=_NO_SUCH_PRODUCT,
+        of_place=True,
+    ),
+    Answer(
+        STOP,
+        ("OptInRequired", "RegionDisabledException", "SubscriptionRequiredException"),
+        hint="The account has not enabled this Region, or STS in it, or AWS has not activated the account. Enable the "
+        "Region, check the account, or omit them.",
         of_place=True,
     ),
     Answer(STOP, _UNSIGNED, message=re.compile("expired|not yet current", re.I), hint=_CLOCK),
@@ -271,6 +286,8 @@ def denied_action(error: ClientError) -> str | None:
 def refusal_of(error: ClientError, text: str) -> ConfigurationError:
     """The error for a call whose verdict is to stop: of this account and Region, where others are not affected."""
     row = _row_of(error)
+    if row and row.hint == _HUB_OFF:
+        return HubOffError(text)
     return (DestinationRefusedError if row and row.of_place else ConfigurationError)(text)
 
 

@@ -7,7 +7,12 @@ import random
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
+from airflow_provider_tenable.exceptions import (
+    ConfigurationError,
+    DestinationRefusedError,
+    HubOffError,
+    TemporaryError,
+)
 from airflow_provider_tenable.security_hub import responses
 from airflow_provider_tenable.security_hub.responses import (
     ANSWERS,
@@ -22,6 +27,8 @@ from airflow_provider_tenable.security_hub.responses import (
     explain,
     explain_finding,
     patiently,
+    refusal_of,
+    refusal_of_finding,
     verdict_of,
     verdict_of_finding,
 )
@@ -70,6 +77,7 @@ def error(code="", status=None, message="m", operation=IMPORT):
         ("NotAuthorized", "stop"),
         ("OptInRequired", "stop"),
         ("RegionDisabledException", "stop"),
+        ("SubscriptionRequiredException", "stop"),
         ("InvalidAccessException", "stop"),
         ("UnrecognizedClientException", "stop"),
         ("InvalidClientTokenId", "stop"),
@@ -230,6 +238,119 @@ def test_a_signature_that_expired_is_about_clocks_and_any_other_is_about_keys(co
     other = explain(error(code, 403, "The request signature we calculated does not match the signature you provided."))
     assert "secret key" in other
     assert "clock" not in other
+
+
+SUBSCRIBE = "EnableImportFindingsForProduct"
+
+#: Errors that stop an import, each with whether it concerns only its account and Region.
+STOPPING = [
+    *(
+        (operation, "AccessDeniedException", message, True)
+        for operation in (IMPORT, "AssumeRole", "DescribeHub")
+        for message in (
+            "is not authorized",
+            "with an explicit deny in a service control policy",
+            "with an explicit deny in a resource control policy",
+            "because no VPC endpoint policy allows it",
+            "because no permissions boundary allows it",
+            "because no session policy allows it",
+        )
+    ),
+    ("GetCallerIdentity", "AccessDenied", "", True),
+    ("GetFindings", "AccessDeniedException", "", True),
+    (IMPORT, "NotAuthorized", "", True),
+    (IMPORT, "UnauthorizedOperation", "", True),
+    (IMPORT, "InvalidAccessException", "", True),
+    ("DescribeHub", "InvalidAccessException", "", True),
+    ("DescribeHub", "ResourceNotFoundException", "", True),
+    (SUBSCRIBE, "InvalidInputException", "Invalid parameter 'ProductArn'", True),
+    (SUBSCRIBE, "InvalidInput", "", True),
+    (SUBSCRIBE, "ResourceNotFoundException", "", True),
+    *(
+        (operation, code, "", True)
+        for operation in (IMPORT, "AssumeRole", "DescribeHub", "GetCallerIdentity")
+        for code in (
+            "OptInRequired",
+            "RegionDisabledException",
+            "SubscriptionRequiredException",
+            "UnrecognizedClientException",
+            "InvalidClientTokenId",
+        )
+    ),
+    # The credentials, the clock or the network path of every destination.
+    (IMPORT, "SignatureDoesNotMatch", "Signature expired: 1 is now earlier than 2", False),
+    (IMPORT, "InvalidSignatureException", "Signature not yet current", False),
+    (IMPORT, "RequestTimeTooSkewed", "", False),
+    (IMPORT, "SignatureDoesNotMatch", "does not match the signature you provided", False),
+    (IMPORT, "InvalidSignatureException", "does not match the signature you provided", False),
+    (IMPORT, "IncompleteSignature", "", False),
+    (IMPORT, "IncompleteSignatureException", "", False),
+    (IMPORT, "MissingAuthenticationToken", "", False),
+    (IMPORT, "MissingAuthenticationTokenException", "", False),
+    *(
+        ("GetFindings", code, "", False)
+        for code in (
+            "InvalidInputException",
+            "InvalidInput",
+            "ValidationException",
+            "ValidationError",
+            "SerializationException",
+        )
+    ),
+    # Codes without a row.
+    (IMPORT, "ResourceNotFoundException", "", False),
+    ("DescribeHub", "InvalidInputException", "", False),
+    ("AssumeRole", "ValidationError", "", False),
+    (IMPORT, "Unheard", "", False),
+]
+STOPPING_FINDING = [("InvalidAccess", True), ("Unheard", False), ("AccessDeniedException", False)]
+
+
+@pytest.mark.parametrize(("operation", "code", "message", "of_place"), STOPPING)
+def test_an_error_that_stops_concerns_one_account_and_region_or_all(operation, code, message, of_place):
+    stopping = error(code, 403, message, operation)
+    assert verdict_of(stopping) == STOP
+    refusal = refusal_of(stopping, "text")
+    assert isinstance(refusal, ConfigurationError)
+    assert (isinstance(refusal, DestinationRefusedError), str(refusal)) == (of_place, "text")
+
+
+@pytest.mark.parametrize(("code", "of_place"), STOPPING_FINDING)
+def test_an_entry_of_failed_findings_concerns_one_account_and_region_or_all(code, of_place):
+    refusal = refusal_of_finding(code, "text")
+    assert isinstance(refusal, ConfigurationError)
+    assert (isinstance(refusal, DestinationRefusedError), str(refusal)) == (of_place, "text")
+
+
+def test_every_row_that_stops_and_all_of_its_codes_have_an_example():
+    """A row or a code that is added without one would be of all destinations by default, and hold the watermark."""
+    found = [
+        *(
+            (responses.answer_of(operation, code, status=403, message=message), code)
+            for operation, code, message, _ in STOPPING
+        ),
+        *((responses.answer_of(FINDING, code), code) for code, _ in STOPPING_FINDING),
+    ]
+    examples = {(id(row), code) for row, code in found}
+    stopping = [row for row in ANSWERS if row.verdict == STOP]
+    assert {id(row) for row in stopping} == {id(row) for row, _ in found} - {id(None)}
+    # The rows of denials share their codes: one stands for the others.
+    for row in stopping:
+        if row.codes is not responses._DENIED and row.message is None:
+            assert [code for code in row.codes if (id(row), code) not in examples] == [], row
+    assert not any(row.of_place for row in ANSWERS if row.verdict != STOP)
+
+
+@pytest.mark.parametrize("code", ["InvalidAccessException", "ResourceNotFoundException"])
+def test_a_hub_that_is_off_has_an_error_of_its_own(code):
+    """The hook then asks whether only the new Security Hub is on."""
+    assert type(refusal_of(error(code, 404, "Hub not found", "DescribeHub"), "text")) is HubOffError
+    assert "Security Hub CSPM is not enabled" in explain(error(code, 404, "Hub not found", "DescribeHub"))
+
+
+def test_a_product_that_the_region_does_not_offer_is_about_the_product():
+    text = explain(error("InvalidInputException", 400, "productArn", SUBSCRIBE))
+    assert "does not offer this product in that Region. Set [tenable] product = default" in text
 
 
 def test_every_code_that_stops_says_what_to_do():
