@@ -15,6 +15,7 @@ import json
 import re
 import threading
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from urllib.parse import quote
@@ -30,10 +31,10 @@ SMALL_BODY_BYTES = 32 * 1024
 
 #: Number of encoding layers that are decoded: JSON in JSON in a URL.
 _LAYERS = 4
-#: The beginning of a secret at the end of a text counts from so many characters on: the text may have been cut off.
+#: Characters from which on the beginning of a secret at the end of a text is masked: the text may have been cut off.
 _SHORTEST_BEGINNING = 12
 
-#: So many secrets are faster searched for than a text is taken to pieces.
+#: Up to this many beginnings, searching a text for each of them is faster than looking up all of its pieces.
 _FEW = 100
 
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -52,23 +53,31 @@ _ENCODED = re.compile(
 )
 
 
+#: Entries with a common beginning, sorted, and the length of the longest one.
+_Group = tuple[tuple[str, ...], int]
+
+
 class _Known:
-    """What is looked for, by the first :data:`SHORTEST` characters. It only grows, one entry at a time, so threads that
-    read it need no lock.
+    """The secrets to look for, grouped by their first :data:`SHORTEST` characters. Groups are only replaced, never
+    changed, so readers need no lock.
+
+    Tokens of STS all begin with the same characters, so that a group can have thousands of entries: it is sorted, and
+    bisected where its beginning occurs in a text.
 
     :ivar secrets: in lower case.
     :ivar base64: what base64 makes of them within a longer text.
     """
 
     def __init__(self) -> None:
-        self.secrets: dict[str, frozenset[str]] = {}
-        self.base64: dict[str, frozenset[str]] = {}
+        self.secrets: dict[str, _Group] = {}
+        self.base64: dict[str, _Group] = {}
 
     def unknown(self, secrets: Iterable[str]) -> list[str]:
-        lower = ((secret, secret.translate(_LOWER)) for secret in secrets)
-        return [secret for secret, form in lower if form not in self.secrets.get(form[:SHORTEST], ())]
+        """Those of some secrets that are not known yet."""
+        return [secret for secret in secrets if not _has(self.secrets, secret.translate(_LOWER))]
 
     def add(self, secrets: Iterable[str]) -> None:
+        """Look for these secrets too, and for their decoded and base64 forms."""
         for secret in secrets:
             for core in _cores(secret):
                 _put(self.base64, core)
@@ -76,28 +85,36 @@ class _Known:
                 _put(self.secrets, form.translate(_LOWER))
 
 
-def _put(known: dict[str, frozenset[str]], text: str) -> None:
-    head = text[:SHORTEST]
-    known[head] = known.get(head, frozenset()) | {text}
+def _has(known: dict[str, _Group], text: str) -> bool:
+    entries, _ = known.get(text[:SHORTEST], ((), 0))
+    at = bisect_left(entries, text)
+    return at < len(entries) and entries[at] == text
+
+
+def _put(known: dict[str, _Group], text: str) -> None:
+    if not _has(known, text):
+        entries, longest = known.get(text[:SHORTEST], ((), 0))
+        at = bisect_left(entries, text)
+        known[text[:SHORTEST]] = (*entries[:at], text, *entries[at:]), max(longest, len(text))
 
 
 _remembering = threading.Lock()
 _in_texts = _Known()
 _in_bodies = _Known()
-#: What large bodies are searched for: the secrets of bodies as they are mostly written.
+#: The forms of the bodies' secrets that large bodies are searched for.
 _in_large_bodies: tuple[bytes, ...] = ()
 
 
 def remember(*secrets: str | None, in_bodies: bool = False) -> None:
     """Look for these values from now on.
 
-    :param secrets: None and what is shorter than :data:`SHORTEST` is passed over.
-    :param in_bodies: also in bodies that are handed on (:func:`scrub_bytes`, :func:`scrub_pieces`).
+    :param secrets: None, and values shorter than :data:`SHORTEST`, are ignored.
+    :param in_bodies: also in bodies that are passed on (:func:`scrub_bytes`, :func:`scrub_pieces`).
     """
     global _in_large_bodies
     long_enough = {secret for secret in secrets if secret and len(secret) >= SHORTEST}
     with _remembering:
-        # Before each call of AWS: mostly there is nothing new.
+        # Called before each request to AWS is signed, mostly with secrets that are known.
         if new := _in_texts.unknown(long_enough):
             _in_texts.add(new)
         if in_bodies and (
@@ -109,30 +126,29 @@ def remember(*secrets: str | None, in_bodies: bool = False) -> None:
 
 
 def scrub(text: str) -> str:
-    """The text with ``***`` for every secret that it repeats, in whatever case and behind up to four layers of
-    encoding.
+    """The text with ``***`` for every secret that it repeats, in any case, and in up to four layers of encoding.
 
-    Not for more than some 100 KB.
+    Meant for texts of up to about 100 KB.
     """
     return _scrubbed(text, _in_texts)
 
 
 def scrub_bytes(data: bytes) -> bytes:
-    """A body with ``***`` for every secret of bodies that it repeats.
+    """A body with ``***`` for every secret that it repeats, of those remembered with ``in_bodies``.
 
-    In a large one only as it is, percent-encoded, escaped as JSON, or in base64: other forms cost too much to look for,
-    and a body of that size is data and not an answer that repeats a request.
+    In a body of more than :data:`SMALL_BODY_BYTES`, only the plain, percent-encoded, JSON-escaped and base64 forms are
+    searched for: others would cost too much, and a body of that size is data, not a response that repeats a request.
     """
     if len(data) > SMALL_BODY_BYTES:
         return _literally_scrubbed(data)
-    # Every byte is a character and back, whatever the encoding.
+    # Latin-1 maps every byte to one character and back, whatever the body's encoding.
     text = data.decode("latin-1")
     scrubbed = _scrubbed(text, _in_bodies)
     return data if scrubbed == text else scrubbed.encode("latin-1")
 
 
 def scrub_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """As :func:`scrub_bytes`, for a body that comes in pieces; a secret may begin in one and end in the next.
+    """Like :func:`scrub_bytes`, for a body in pieces; a secret may begin in one piece and end in the next.
 
     Pieces that arrived before an error of the source are yielded before the error is raised.
     """
@@ -158,7 +174,7 @@ def scrub_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def _literally_scrubbed(data: bytes) -> bytes:
     for form in _in_large_bodies:
-        # Replacing copies: a body in which there is nothing to replace is only searched.
+        # Replacing copies the body even if there is nothing to replace.
         if form in data:
             data = data.replace(form, MASK.encode())
     return data
@@ -167,15 +183,13 @@ def _literally_scrubbed(data: bytes) -> bytes:
 def _scrubbed(text: str, known: _Known) -> str:
     if not known.secrets or not text:
         return text
-    spans = [span for core in _possible(text, known.base64) for span in _found(text, core)]
+    spans = list(_found(text, known.base64, cut_off=False))
     view, starts = text, None
     for _ in range(_LAYERS):
-        folded = view.translate(_LOWER)
-        for secret in _possible(folded, known.secrets):
-            spans += [
-                (_at(starts, begin), _at(starts, end))
-                for begin, end in (*_found(folded, secret), *_beginning(folded, secret))
-            ]
+        spans += [
+            (_at(starts, begin), _at(starts, end))
+            for begin, end in _found(view.translate(_LOWER), known.secrets, cut_off=True)
+        ]
         decoded = _decoded(view, starts)
         if decoded is None:
             break
@@ -183,23 +197,57 @@ def _scrubbed(text: str, known: _Known) -> str:
     return _masked(text, spans) if spans else text
 
 
-def _possible(text: str, known: dict[str, frozenset[str]]) -> Iterator[str]:
-    """Of the known secrets those whose beginning stands in the text.
+def _found(text: str, known: dict[str, _Group], *, cut_off: bool) -> Iterator[tuple[int, int]]:
+    """The spans of a text that repeat known entries.
 
-    An import that assumes a role in each of thousands of accounts knows three secrets of each: where there are many,
-    the text's own pieces are looked up instead.
+    :param cut_off: also where the text ends within an entry, after at least :data:`_SHORTEST_BEGINNING` characters.
+    """
+    for head in _heads(text, known):
+        group = known[head]
+        begin = text.find(head)
+        while begin >= 0:
+            end = _end(text, begin, group, cut_off=cut_off)
+            if end is not None:
+                yield begin, end
+            begin = text.find(head, begin + 1)
+
+
+def _heads(text: str, known: dict[str, _Group]) -> list[str]:
+    """The beginnings of known entries that occur in a text.
+
+    An import that assumes a role in each of thousands of accounts knows a key and a token of each. If there are many
+    beginnings, the pieces of the text are looked up instead of searching it for each of them.
     """
     if len(known) <= _FEW:
-        heads = [head for head in list(known) if head in text]
-    else:
-        pieces = {text[begin : begin + SHORTEST] for begin in range(len(text) - SHORTEST + 1)}
-        heads = [piece for piece in pieces if piece in known]
-    for head in heads:
-        yield from known[head]
+        return [head for head in list(known) if head in text]
+    pieces = {text[begin : begin + SHORTEST] for begin in range(len(text) - SHORTEST + 1)}
+    return [piece for piece in pieces if piece in known]
+
+
+def _end(text: str, begin: int, group: _Group, *, cut_off: bool) -> int | None:
+    """The end of the longest entry of a group that a text contains at a position; None if it contains none.
+
+    :param cut_off: see :func:`_found`.
+    """
+    entries, longest = group
+    rest = text[begin : begin + longest]
+    at = bisect_right(entries, rest)
+    # The entries that begin with the rest of a text follow it in sorted order.
+    if cut_off and len(rest) >= _SHORTEST_BEGINNING and at < len(entries) and entries[at].startswith(rest):
+        return len(text)
+    while at:
+        entry = entries[at - 1]
+        if rest.startswith(entry):
+            return begin + len(entry)
+        # Shorter entries that the rest begins with are beginnings of this entry as well: continue with what both share.
+        shared = zip(rest, entry, strict=False)
+        rest = rest[: next(number for number, (one, other) in enumerate(shared) if one != other)]
+        at = bisect_right(entries, rest, 0, at - 1)
+    return None
 
 
 def _decodings(secret: str) -> Iterator[str]:
-    """The secret, and what becomes of it where a text is decoded: one may hold what looks like an encoding."""
+    """The secret, and its decoded forms: it may contain what looks like an encoding, which is decoded with the text."""
     yield secret
     for _ in range(_LAYERS):
         decoded = _decoded(secret, None)
@@ -221,9 +269,9 @@ def _literal_forms(secret: str) -> set[bytes]:
 
 
 def _cores(secret: str) -> set[str]:
-    """What base64 makes of the secret within a longer text, in both alphabets: three forms, by where it begins.
+    """The secret's base64 forms within a longer text, in both alphabets: one for each offset modulo three bytes.
 
-    Characters at either end that also depend on what stands before or after are left out.
+    Characters at either end that also depend on the surrounding text are omitted.
     """
     data, cores = secret.encode(), set()
     for offset in range(3):
@@ -233,33 +281,15 @@ def _cores(secret: str) -> set[str]:
     return {core for core in cores if len(core) >= SHORTEST}
 
 
-def _found(text: str, secret: str) -> Iterator[tuple[int, int]]:
-    begin = text.find(secret)
-    while begin >= 0:
-        yield begin, begin + len(secret)
-        begin = text.find(secret, begin + 1)
-
-
-def _beginning(text: str, secret: str) -> Iterator[tuple[int, int]]:
-    """Where the text ends in the middle of a secret."""
-    begin = (
-        text.find(secret[:_SHORTEST_BEGINNING], max(0, len(text) - len(secret) + 1))
-        if len(secret) > _SHORTEST_BEGINNING
-        else -1
-    )
-    if begin >= 0 and secret.startswith(text[begin:]):
-        yield begin, len(text)
-
-
 def _at(starts: array[int] | None, position: int) -> int:
     return position if starts is None else starts[position]
 
 
 def _decoded(text: str, starts: array[int] | None) -> tuple[str, array[int]] | None:
-    """The text with one layer of encoding less, and where in the original each of its characters begins; None where
-    nothing is encoded.
+    """Decode one layer of encoding.
 
-    :param starts: the same of the text itself.
+    :param starts: for each character of the text, its position in the original text; None: the text is the original.
+    :return: the decoded text, with the positions of its characters in the original; None if nothing is encoded.
     """
     pieces, positions, end = [], array("l"), 0
     for match in _ENCODED.finditer(text):
@@ -279,14 +309,14 @@ def _character(match: re.Match[str]) -> str:
     if kind == "named":
         return _NAMED[value.lower()]
     code = int(value, 10 if kind == "decimal" else 16)
-    # Whatever it is, it must stay one character.
+    # An invalid code point must still become exactly one character.
     return chr(code) if code < 0x110000 else "\ufffd"
 
 
 def _masked(text: str, spans: list[tuple[int, int]]) -> str:
     pieces, end = [], 0
     for begin, stop in sorted(spans):
-        # Spans may overlap, or lie within each other: one mask for all of them.
+        # Spans that overlap, or contain each other, share one mask.
         if begin >= end:
             pieces += [text[end:begin], MASK]
         end = max(end, stop)
