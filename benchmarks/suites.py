@@ -254,9 +254,7 @@ def accounts(counts: list[int], findings: int) -> tuple[Rows, Any]:
 
 
 def dag(rounds: int, vulnerabilities: int) -> tuple[Rows, Any]:
-    """6. What parsing the DAG file loads, beside a file that imports from Airflow only; what a run takes beside the
-    same job in one process.
-    """
+    """6. What parsing the DAG file loads, and what a run costs compared with the same job in one process."""
     rows: Rows = [("what", "measured", "bar")]
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:

@@ -73,8 +73,9 @@ def expanded(line: Line) -> list[Line]:
 
 
 def resolve(line: Line, python: str, wheel: Path) -> int:
-    """The number of packages that the line installs. :raises mwaa_packages.BundleError: it cannot be satisfied; the
-    resolver's words.
+    """The number of packages that the line installs.
+
+    :raises mwaa_packages.BundleError: it cannot be satisfied; the resolver's words.
     """
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "wanted.in"

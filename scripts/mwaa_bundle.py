@@ -58,9 +58,8 @@ INSTALL_SECONDS = 540
 def requirements_text(form: str, version: str, further: dict[str, str]) -> str:
     """The requirements file.
 
-    MWAA adds its own constraints, unless it finds one of pip's two options for constraints anywhere in the text, be it
-    in a comment.
-    So neither may stand in here.
+    MWAA adds its own constraints, unless it finds one of pip's two options for constraints anywhere in the text, even
+    in a comment. So the text must contain neither.
     """
     lines = [f"--find-links {PLUGINS}"]
     if form == "offline":

@@ -42,8 +42,9 @@ def imports() -> set[tuple[str, str]]:
 
 
 def reduced(edges: set[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The edges without those that a chain of others stands for. :raises ValueError: the rooms import each other in a
-    circle.
+    """The edges without those that a chain of others implies.
+
+    :raises ValueError: the rooms import each other in a cycle.
     """
     after: dict[str, set[str]] = {room: {end for begin, end in edges if begin == room} for room in ROOMS}
 

@@ -90,11 +90,10 @@ def _refuse_what_would_go_with_it(airflow: Airflow, dag_id: str, *, due: str, pa
         )
     if due and params:
         raise NotRunError(
-            f"The scheduled run of {dag_id} is due since {due}: switching the DAG on would start it first, without the "
-            "params given here. Nothing was started. Set [tenable] schedule_hours = 0 where the DAG is only run this "
-            "way; "
-            "or leave the params away, so that the scheduled run is the one; or switch the DAG on, let its scheduled "
-            "run end, and call again."
+            f"The scheduled run of {dag_id} is due since {due}: switching the DAG on would start it first, without "
+            "the params given here. Nothing was started. Set [tenable] schedule_hours = 0 where the DAG is only run "
+            "this way; or leave the params away, so that the scheduled run is the one; or switch the DAG on, let its "
+            "scheduled run end, and call again."
         )
 
 

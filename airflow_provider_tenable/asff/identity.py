@@ -52,9 +52,8 @@ def finding_id(
     """The id of a finding: always the same for a vulnerability, and never shared by two.
 
     ``port``: ``{region}/{account}/{resource}/{plugin}/{protocol}/{port}``; ``tvm2aws``:
-    ``{region}/{instance}/{plugin}``.
-    Slashes inside a part are escaped, so that two different tuples never give the same id. Findings are written from
-    the same two pieces, which are ASCII and need no escaping in JSON.
+    ``{region}/{instance}/{plugin}``. Slashes inside a part are escaped, so that two different tuples never give the
+    same id. Findings are written from the same two pieces, which are ASCII and need no escaping in JSON.
 
     :raises ValueError: the id is longer than Security Hub accepts.
     """

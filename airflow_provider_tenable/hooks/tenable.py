@@ -33,10 +33,9 @@ class TenableHook(BaseHook):
     """Talk to Tenable Vulnerability Management through pyTenable.
 
     :param tenable_conn_id: connection of type ``tenable``: host is the URL, login the access key, password the secret
-        key;
-        extras ``verify`` (true, false or the path of a CA bundle), ``proxies`` (object of URLs by scheme), ``timeout``
-        (seconds) and ``allow_http`` (true: plain http to a host other than this machine). Without keys in the
-        connection, the environment variables ``TIO_ACCESS_KEY`` and ``TIO_SECRET_KEY`` are used.
+        key; extras ``verify`` (true, false or the path of a CA bundle), ``proxies`` (object of URLs by scheme),
+        ``timeout`` (seconds) and ``allow_http`` (true: plain http to a host other than this machine). Without keys in
+        the connection, the environment variables ``TIO_ACCESS_KEY`` and ``TIO_SECRET_KEY`` are used.
     :param retries: how often a request is repeated after 429, 501, 502, 503, 504 or a broken connection.
     """
 

@@ -62,8 +62,7 @@ def arguments_of(connection: Any, conn_id: str) -> dict[str, Any]:
     if is_plain_http(url) and not allow_http and not _stays_here(url, proxies):
         raise ConfigurationError(
             f"The URL of connection {conn_id!r} begins with http://, so the API keys would be sent unencrypted. Use "
-            "https://, "
-            "or, if the network path to the host is safe (a sandbox, a gateway in the same pod), set extra "
+            "https://, or, if the network path to the host is safe (a sandbox, a gateway in the same pod), set extra "
             "'allow_http' to true."
         )
     return {

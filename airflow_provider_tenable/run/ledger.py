@@ -144,8 +144,9 @@ def sums_of(ledger: Ledger) -> Sums:
 
 
 def shard_manifests(run: RunFolder) -> list[ShardManifest]:
-    """The manifests of all transform tasks, and of the choice among findings that share an id. :raises StagingError:
-    one is missing, or names what cannot be a place for findings.
+    """The manifests of all transform tasks, and of the choice among findings that share an id.
+
+    :raises StagingError: one is missing, or names an invalid account or Region.
     """
     planned = read_json(run.shards)
     if planned is None:

@@ -158,8 +158,7 @@ IMPORT: Mapping[str, RunParam] = {
         schema=_RATIO,
         title="Maximum share of rejected findings",
         help="Above this share the run fails and the watermark does not move. Up to 10 rejected findings never fail a "
-        "run, unless this is 0. "
-        "Rejected findings are always stored with their reasons.",
+        "run, unless this is 0. Rejected findings are always stored with their reasons.",
     ),
     "max_refused_destinations": RunParam(
         default=None,

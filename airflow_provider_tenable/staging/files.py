@@ -43,9 +43,8 @@ def newer_format(path: ObjectStoragePath, found: Any) -> StagingError:
     """
     return StagingError(
         f"The staged file {path} has format {found}, written by a newer version of airflow-provider-tenable; this one "
-        f"reads format {FORMAT}. "
-        "Install the newer version again. Or remove the file's run folder and clear the run; parked records must be "
-        "moved elsewhere."
+        f"reads format {FORMAT}. Install the newer version again. Or remove the file's run folder and clear the run; "
+        "parked records must be moved elsewhere."
     )
 
 
@@ -203,8 +202,9 @@ def _checksum(value: Any) -> int:
 
 
 def read_json(path: ObjectStoragePath) -> Any:
-    """Read a JSON file; None if it does not exist. :raises StagingError: it cannot be read or decoded, or a newer
-    version has written it.
+    """Read a JSON file; None if it does not exist.
+
+    :raises StagingError: it cannot be read or decoded, or a newer version has written it.
     """
     import msgspec
 

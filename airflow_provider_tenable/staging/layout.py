@@ -17,7 +17,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     ledger.json                              the counts, which must add up
 
 Next to the runs: ``parked/`` (records that wait for their assets), ``asset_index/`` and ``deployment/`` (what is known
-  of the DAG as a whole).
+of the DAG, across its runs).
 """
 
 from __future__ import annotations

@@ -35,8 +35,9 @@ BLOCK_BYTES = 300_000
 
 
 def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:
-    """Read a compressed part, a few hundred KB at a time. :raises StagingError: it is missing or damaged, which may be
-    detected only after the last block.
+    """Read a compressed part, a few hundred KB at a time.
+
+    :raises StagingError: it is missing or damaged, which may be detected only after the last block.
     """
     try:
         with open_whole(path) as file:

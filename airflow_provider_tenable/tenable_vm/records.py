@@ -1,8 +1,8 @@
 """What we read of Tenable's records (API docs: vulnerability and asset export chunks).
 
 Only fields that the mapping uses are decoded. Every key may be absent or null. A record that does not fit these types
-is not given up:
-:func:`airflow_provider_tenable.tenable_vm.lenient.salvage` reads it field by field and leaves out what cannot be used.
+is not given up: :func:`airflow_provider_tenable.tenable_vm.lenient.salvage` reads it field by field and leaves out what
+cannot be used.
 """
 
 from __future__ import annotations

@@ -118,11 +118,10 @@ def _room() -> Iterator[None]:
         if error.errno in FULL:
             raise ConfigurationError(
                 f"A chunk of an export does not fit into the worker's temporary folder {tempfile.tempdir or ''} "
-                f"({words_of(error)}). "
-                "Free space there, set TMPDIR to another folder, or lower [tenable] num_assets."
+                f"({words_of(error)}). Free space there, set TMPDIR to another folder, or lower [tenable] num_assets."
             ) from error
         raise ConfigurationError(
             f"A chunk of an export cannot be written to the worker's temporary folder {tempfile.tempdir or ''} "
-            f"({words_of(error)}). "
-            "Set TMPDIR to a folder with enough space, in which the user that runs Airflow may write."
+            f"({words_of(error)}). Set TMPDIR to a folder with enough space, in which the user that runs Airflow may "
+            "write."
         ) from error

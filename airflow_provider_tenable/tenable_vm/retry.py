@@ -3,8 +3,8 @@
 A request passes three layers, whose numbers are all defined here:
 
 1. **The client** repeats a request :data:`REPEATS` times: pyTenable if the status requires it (:attr:`Rule.repeated`)
-or
-   there was no response, and :mod:`~airflow_provider_tenable.tenable_vm.client` if the body of a response was cut off.
+   or there was no response, and :mod:`~airflow_provider_tenable.tenable_vm.client` if the body of a response was cut
+   off.
 2. **The export** (:mod:`airflow_provider_tenable.export.state_machine`) does what :attr:`Rule.then` says.
 3. **The task** fails in the end, and Airflow's retries continue with the staged files. There is no retry after
    :attr:`Then.FAIL`, because it could not help.

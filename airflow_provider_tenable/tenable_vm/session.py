@@ -24,12 +24,12 @@ class GuardedSession(requests.Session):
     """A session that sends the keys only to their own host.
 
     * On a redirect, requests strips only ``Authorization``, but Tenable's keys are in ``X-ApiKeys``: a redirect to
-    another host, or to plain HTTP, is rejected.
+      another host, or to plain HTTP, is rejected.
     * If a response repeats the keys, they are replaced with ``***`` before pyTenable sees it, because pyTenable logs
-    bodies and quotes them in errors. The caller is responsible for a body that it streams.
+      bodies and quotes them in errors. The caller is responsible for a body that it streams.
     * A response that is too slow, or that decompresses without end, is aborted.
     * pyTenable converts ``Retry-After`` with ``float``, which raises a ValueError for an HTTP date. Here it is
-    converted into seconds, and capped.
+      converted into seconds, and capped.
     """
 
     def __init__(self, url: str) -> None:
@@ -66,8 +66,7 @@ class GuardedSession(requests.Session):
                 raise ConfigurationError(
                     f"{self._home.netloc} redirects to "
                     f"{safe(parts.scheme or self._home.scheme)}://{safe(parts.netloc)}. The API keys are not sent "
-                    "there. "
-                    "If that address is correct, put it into the connection's URL."
+                    "there. If that address is correct, put it into the connection's URL."
                 )
         return target
 

@@ -9,6 +9,7 @@
 `foreign` is the answer of something between the caller and AWS, such as a proxy's login page; its forms are in
 `FOREIGN`. A `message` may be added to the first three, to `poison_call` also `code` (InvalidInputException) and `http`
 (400).
+
 Facts to match on: `account` and `region` of the caller. `times` and `skip` count calls; of `fail_findings` and
 `poison_call` only calls with a finding that they strike.
 """

@@ -1,8 +1,7 @@
 """`make demo`: the main job, twice, on a real Airflow. `make ui`: the same, left running for a person to click through.
 
-The first run brings everything that Tenable has; then the sandbox's clock is moved on by a day, in which hosts are
-scanned again, patched and terminated;
-the second run brings only what changed.
+The first run brings everything that Tenable has. Then the sandbox's clock is advanced by a day, in which hosts are
+scanned again, patched and terminated: the second run brings only what changed.
 """
 
 from __future__ import annotations
@@ -35,8 +34,9 @@ def say(text: str) -> None:
 
 @contextmanager
 def running(home: Path, *, port: int | None, estate: str) -> Iterator[tuple[SandboxProcess, Standalone]]:
-    """The sandbox and Airflow, which end with the body, whatever ends it. :raises SystemExit: the folder holds
-    something else.
+    """The sandbox and Airflow, which end with the body, whatever ends it.
+
+    :raises SystemExit: the folder holds something else.
     """
     _empty(home)
     say("Starting the sandbox: Tenable and AWS Security Hub on localhost.")
@@ -143,8 +143,7 @@ def _keep(sandbox: SandboxProcess, airflow: Standalone) -> None:
         f"What Security Hub holds: {sandbox.aws}\n"
         f"Move Tenable's clock on:  .venv/bin/python -m sandbox advance 1d --tenable {sandbox.tenable}\n"
         f"Order a fault:            curl -X POST {sandbox.tenable}/_sandbox/faults -H 'content-type: "
-        "application/json' -d "
-        f"'{json.dumps({'on': 'vulns_chunk', 'do': 'status', 'status': 503, 'times': 3})}'\n"
+        f"application/json' -d '{json.dumps({'on': 'vulns_chunk', 'do': 'status', 'status': 503, 'times': 3})}'\n"
         "Stop everything: Ctrl-C\n",
         flush=True,
     )

@@ -39,10 +39,9 @@ def test_airflow_discovers_provider_connection_type_and_options() -> None:
             "manager = ProvidersManager()\n"
             "hook = manager.hooks['tenable']\n"
             "print(json.dumps({'version': manager.providers['airflow-provider-tenable'].version, 'hook': "
-            "hook.hook_class_name,"
-            " 'name': hook.hook_name, 'options': "
-            "sorted(dict(manager.provider_configs)['airflow-provider-tenable']['tenable']['options']),"
-            " 'links': [each for each in manager.extra_links_class_names if 'tenable' in each]}))"
+            "hook.hook_class_name, 'name': hook.hook_name, 'options': "
+            "sorted(dict(manager.provider_configs)['airflow-provider-tenable']['tenable']['options']), 'links': [each "
+            "for each in manager.extra_links_class_names if 'tenable' in each]}))"
         ).splitlines()[-1]
     )
     assert found["version"]

@@ -192,8 +192,7 @@ def command(airflow: FakeAirflow, *arguments: str, **env: str) -> tuple[list[str
     }
     code = (
         "import sys, time; sleep = time.sleep; time.sleep = lambda seconds: sleep(0.01); sys.path.insert(0, "
-        "'scripts'); "
-        "import run_once; run_once.LONGEST_START = 2.0; raise SystemExit(run_once.main(sys.argv[1:]))"
+        "'scripts'); import run_once; run_once.LONGEST_START = 2.0; raise SystemExit(run_once.main(sys.argv[1:]))"
     )
     return [sys.executable, "-c", code, *arguments], given
 

@@ -137,8 +137,7 @@ def test_a_missing_right_names_the_rights_that_are_needed(server, api):
     text = str(told("start", api))
     assert (
         "The API user of connection 'tenable_default' lacks permission for this. It needs 'Can View' on the assets, "
-        "and the "
-        "right to export" in text
+        "and the right to export" in text
     )
 
 
