@@ -200,8 +200,8 @@ OPTIONS: dict[str, Option] = {
     "product": Option(
         "string",
         "tenable/vulnerability-management",
-        "The Security Hub product: company/product, or 'default' for the account's own default product (required in "
-        "GovCloud and China, and chosen there automatically).",
+        "The Security Hub CSPM product: company/product, or 'default' for the account's own default product (required "
+        "in GovCloud and China, and chosen there automatically).",
     ),
     "plugin_output": Option(
         "string",

@@ -67,7 +67,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-tenable",
         "name": "Tenable",
-        "description": "Imports the findings of Tenable Vulnerability Management into AWS Security Hub.",
+        "description": "Imports the findings of Tenable Vulnerability Management into AWS Security Hub CSPM.",
         "versions": [__version__],
         "integrations": [
             {

@@ -1,6 +1,6 @@
 """# Replay rejected findings
 
-Sends the findings again that Security Hub rejected in a run of `tenable_to_security_hub`, once the cause is fixed.
+Sends the findings again that Security Hub CSPM rejected in a run of `tenable_to_security_hub`, once the cause is fixed.
 
 * **Without `transform`** the rejected findings are sent as recorded: use it if the cause was in Security Hub. Records
   that were given up because their asset was missing are mapped with the assets that Tenable exports now.
@@ -91,8 +91,8 @@ def tenable_replay_rejected() -> None:
     import_findings = SecurityHubImportFindingsOperator.partial(
         task_id="import_findings",
         map_index_template="{{ task.title }}",
-        doc_md="Sends the findings of one account and Region to Security Hub again, at its own rate, and "
-        "resumes after an interruption.",
+        doc_md="Sends the findings of one account and Region to Security Hub CSPM again, at its own rate, "
+        "and resumes after an interruption.",
     ).expand(assignment=imports)
     transform >> imports
     import_findings >> settle() >> remove_old_runs()

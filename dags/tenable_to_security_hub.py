@@ -1,7 +1,7 @@
-"""# Tenable to Security Hub
+"""# Tenable to Security Hub CSPM
 
-Imports the findings of Tenable Vulnerability Management into AWS Security Hub: everything that is new, changed or fixed
-since the last run.
+Imports the findings of Tenable Vulnerability Management into AWS Security Hub CSPM: everything that is new, changed or
+fixed since the last run.
 
     plan_run -> export_assets, export_vulnerabilities -> plan_shards -> transform -> plan_imports -> import_findings
              -> settle -> advance_watermark -> report, remove_old_runs
@@ -170,7 +170,7 @@ def tenable_to_security_hub() -> None:
         task_id="import_findings",
         map_index_template="{{ task.title }}",
         doc_md="Sends the findings of one account and Region (or of several, if there are more of them than tasks) "
-        "to Security Hub, at its own rate, and resumes after an interruption.",
+        "to Security Hub CSPM, at its own rate, and resumes after an interruption.",
     ).expand(assignment=imports)
     settled = settle(export_vulnerabilities.output)
     advanced = advance_watermark(export_vulnerabilities.output)

@@ -276,7 +276,7 @@ def _show(airflow: Airflow, run_path: str) -> None:
         str(entry.get("event", "")) if isinstance(entry, dict) else str(entry) for entry in log.get("content", [])
     ]
     text = "\n".join(events)
-    begin = text.find("Tenable to Security Hub.")
+    begin = text.find("Tenable to Security Hub CSPM.")
     if begin >= 0:
         table = [
             line for number, line in enumerate(text[begin:].splitlines()) if number == 0 or line.startswith(("|", "+"))

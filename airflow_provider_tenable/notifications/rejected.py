@@ -69,7 +69,7 @@ def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | No
         return None
     lines = [
         f"Run {safe(run.run_id)} of {run.dag_id}: {rejected:,} of {ledger['findings']:,} findings were rejected by "
-        "Security Hub."
+        "Security Hub CSPM."
     ]
     places = {name: entry["rejected"] for name, entry in ledger["destinations"].items() if entry["rejected"]}
     worst = sorted(places.items(), key=lambda item: (-sum(item[1].values()), item[0]))
@@ -88,9 +88,8 @@ def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | No
         f"All of them are in {visible(str(run.rejected))}. Once the cause is fixed, tenable_replay_rejected can send "
         "them again."
     )
-    return f"{rejected + sum(broken.values()):,} findings rejected by Security Hub in {run.dag_id}"[:100], "\n".join(
-        lines
-    )
+    subject = f"{rejected + sum(broken.values()):,} findings rejected by Security Hub CSPM in {run.dag_id}"
+    return subject[:100], "\n".join(lines)
 
 
 def _reasons(run: RunFolder) -> list[tuple[tuple[str, str], int, str]]:

@@ -39,9 +39,14 @@ METRICS: dict[str, Metric] = {
         COUNTER, ("dag_id",), "records kept for the following runs because their asset is missing"
     ),
     "tenable.findings": Metric(COUNTER, ("dag_id", "account", "severity"), "findings that were mapped", by="severity"),
-    "tenable.accepted": Metric(COUNTER, ("dag_id", "account", "region"), "findings that Security Hub acknowledged"),
+    "tenable.accepted": Metric(
+        COUNTER, ("dag_id", "account", "region"), "findings that Security Hub CSPM acknowledged"
+    ),
     "tenable.rejected": Metric(
-        COUNTER, ("dag_id", "account", "region", "code"), "findings that Security Hub permanently rejected", by="code"
+        COUNTER,
+        ("dag_id", "account", "region", "code"),
+        "findings that Security Hub CSPM permanently rejected",
+        by="code",
     ),
     "tenable.calls": Metric(
         COUNTER, ("dag_id", "account", "region"), "calls of BatchImportFindings that received a response"

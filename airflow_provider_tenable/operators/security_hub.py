@@ -158,7 +158,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             assigned = self._assigned()
             if not 1 <= assigned.batch_size <= 100:
                 raise ConfigurationError(
-                    f"batch_size is {assigned.batch_size}; Security Hub accepts 1 to 100 findings per call."
+                    f"batch_size is {assigned.batch_size}; Security Hub CSPM accepts 1 to 100 findings per call."
                 )
             run = RunFolder.of(context, self.staging_path)
             targets = self._targets(run, assigned)

@@ -94,8 +94,8 @@ IMPORT: Mapping[str, RunParam] = {
         default=list(STATES),
         schema=_choices(STATES),
         title="States",
-        help="States to import: `open`, `reopened`, `fixed`. Fixed findings are archived in Security Hub; without "
-        "`fixed` they remain active there.",
+        help="States to import: `open`, `reopened`, `fixed`. Fixed findings are archived in Security Hub CSPM; "
+        "without `fixed` they remain active there.",
         covers=_all_of,
     ),
     "since": RunParam(

@@ -151,7 +151,7 @@ def settle_replay(context: Any) -> Sums:
     check_sums(ledger)
     write_json(run.ledger, {**ledger, "complete": True})
     log.info(
-        "Replay of %s: %d findings, %d accepted by Security Hub, %d rejected again %s. The watermark stays.",
+        "Replay of %s: %d findings, %d accepted by Security Hub CSPM, %d rejected again %s. The watermark stays.",
         safe(plan.get("replays"), LONGEST_ID),
         ledger["findings"],
         ledger["accepted"],
@@ -225,8 +225,8 @@ def _stage_rejected(source: RunFolder, run: RunFolder, *, may_be_none: bool) -> 
     sendable = {key: line for key, (_, line) in newest.items() if key[:2] in via}
     if not sendable and not may_be_none:
         raise ConfigurationError(
-            f"Run {source.run_id} has no findings that Security Hub rejected. For records that could not be mapped, "
-            "fix the mapping and set transform=true."
+            f"Run {source.run_id} has no findings that Security Hub CSPM rejected. For records that could not be "
+            "mapped, fix the mapping and set transform=true."
         )
     writer = FindingsWriter(run, 0)
     for (account, region, _), line in sorted(sendable.items()):

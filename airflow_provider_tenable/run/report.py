@@ -219,7 +219,7 @@ def _table(rows: list[tuple[str, object]], title: str) -> str:
     right = max(len(text) for _, text in texts)
     line = f"+-{'-' * left}-+-{'-' * right}-+"
     body = [f"| {label:<{left}} | {text:>{right}} |" for label, text in texts]
-    return "\n".join([f"Tenable to Security Hub. {visible(title)}.", line, *body, line])
+    return "\n".join([f"Tenable to Security Hub CSPM. {visible(title)}.", line, *body, line])
 
 
 def _cell(value: object) -> str:

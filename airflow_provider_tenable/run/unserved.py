@@ -121,10 +121,10 @@ def _check_connector(ledger: Ledger, run: RunFolder) -> None:
         return
     raise UnservedError(
         f"None of the {locations.total():,} assets that Tenable exports has an AWS account, so none of {records:,} "
-        "records could be imported into Security Hub. The watermark stays. Usual causes: Tenable's AWS connector is "
-        "not set up (Settings > Cloud Connectors), or the API user has no Can View on its assets. Set it up, and run "
-        "the DAG again once it has synchronised. If your assets are not in AWS on purpose, set non_ec2_assets=other to "
-        "import them anyway, or [tenable] max_unserved_ratio = 1."
+        "records could be imported into Security Hub CSPM. The watermark stays. Usual causes: Tenable's AWS connector "
+        "is not set up (Settings > Cloud Connectors), or the API user has no Can View on its assets. Set it up, and "
+        "run the DAG again once it has synchronised. If your assets are not in AWS on purpose, set "
+        "non_ec2_assets=other to import them anyway, or [tenable] max_unserved_ratio = 1."
     )
 
 

@@ -147,7 +147,7 @@ class FindingsImport:
             _, code, message = outcome.rejected[-1]
             self._refuses_all = True
             raise ConfigurationError(
-                f"Security Hub rejected all of the first {refused} findings, the last with "
+                f"Security Hub CSPM rejected all of the first {refused} findings, the last with "
                 f"{safe(code, LONGEST_CODE)}: {safe(message, LONGEST_MESSAGE)} The import was stopped; the rejected "
                 f"findings are in {self.receipts.run.rejected}. Fix the cause, then clear this task."
             )

@@ -29,8 +29,9 @@ def keep_body(response_dict: Mapping[str, Any], customized_response_dict: dict[s
 
 
 def page_of(answer: Mapping[str, Any], region: str | None) -> tuple[list[dict[str, Any]], str | None]:
-    """The findings of a response, and the token of the next page. :raises TemporaryError: it is not from AWS, or was
-    truncated.
+    """The findings of a response, and the token of the next page.
+
+    :raises TemporaryError: it is not from AWS, or was truncated.
     """
     try:
         page = _decode_page(answer[_BODY])

@@ -126,7 +126,7 @@ class BatchSender:
         adds_up = failures == len(failed) and isinstance(successes, int) and 0 <= successes <= len(items) - len(failed)
         if not adds_up or not failed.keys() <= {item.id for item in items}:
             raise TemporaryError(
-                f"Security Hub's response does not add up: FailedCount {safe(failures, 40)}, SuccessCount "
+                f"Security Hub CSPM's response does not add up: FailedCount {safe(failures, 40)}, SuccessCount "
                 f"{safe(successes, 40)}, but {len(failed)} failed findings of a batch of {len(items)}."
             )
         if ignored := len(items) - len(failed) - int(successes or 0):

@@ -204,8 +204,8 @@ def resolve(
         ):
             raise ConfigurationError(
                 f"{where} is for accounts {list(destination.accounts)}, but its credentials belong to account "
-                f"{destination.caller_account}, and Security Hub takes findings only from the account itself. Name a "
-                "role_name to assume in those accounts, or use their connection."
+                f"{destination.caller_account}, and Security Hub CSPM takes findings only from the account itself. "
+                "Name a role_name to assume in those accounts, or use their connection."
             )
         if not destination.region and routing == FIXED and not destination.connection_region:
             raise ConfigurationError(

@@ -353,7 +353,7 @@ class Standalone(Child):
     def report_of(self, run_id: str) -> str:
         """The table that the task ``report`` has logged."""
         log = self.log_of(run_id, "report")
-        begin = log.find("Tenable to Security Hub.")
+        begin = log.find("Tenable to Security Hub CSPM.")
         table = [
             line for number, line in enumerate(log[begin:].splitlines()) if number == 0 or line.startswith(("|", "+"))
         ]

@@ -173,5 +173,5 @@ def test_findings_that_were_refused_under_other_ids_are_not_replayed(pipeline: P
     pipeline.succeed(clear=True, defaults=tolerant)
     assert_delivered(pipeline, sandbox)
     result = pipeline.run("replay-1", replay={"run_id": "run-1"})
-    assert "has no findings that Security Hub rejected" in result.message
+    assert "has no findings that Security Hub CSPM rejected" in result.message
     assert_delivered(pipeline, sandbox)

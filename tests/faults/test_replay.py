@@ -60,7 +60,7 @@ def test_replay_after_the_fix_brings_what_was_refused(
     assert ledger["accepted"] == after["received"] - before["received"]
     assert ledger["rejected"] == {}
     assert pipeline.watermark == watermark
-    assert f"{ledger['accepted']} accepted by Security Hub, 0 rejected again" in pipeline.log
+    assert f"{ledger['accepted']} accepted by Security Hub CSPM, 0 rejected again" in pipeline.log
 
 
 def test_replay_may_be_repeated(pipeline: Pipeline, sandbox: Sandbox, refused: list[str]) -> None:

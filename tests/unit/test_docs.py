@@ -590,3 +590,64 @@ def test_every_page_about_deployments_says_that_a_staging_path_belongs_to_one() 
     assert "no other deployment uses" in (DOCS / "celery-kubernetes.md").read_text()
     assert "belongs to another deployment" in (DOCS / "troubleshooting.md").read_text()
     assert "__owner" in (DOCS / "mwaa.md").read_text()
+
+
+#: Read by people: all pages, the texts of a deployment, and what Airflow's and PyPI's lists show.
+TEXTS = [
+    *PAGES,
+    ROOT / "CHANGELOG.md",
+    ROOT / ".airflow-registry.yaml",
+    ROOT / "pyproject.toml",
+    *sorted((ROOT / "deploy").rglob("*.yaml")),
+]
+#: Parts of a text: the key of a link in Airflow's API, and a line below the report's title.
+NOT_FIRST = {"Findings in Security Hub", "Accepted by Security Hub"}
+_HUB = re.compile(r"(?<!the new AWS )Security Hub(?! CSPM)")
+
+
+def first_mention(text: str) -> str:
+    """Where a text first speaks of Security Hub, if it does not say there which one; empty if it does."""
+    flat = re.sub(r"\s+#? *", " ", text)
+    hub, found = flat.find("Security Hub CSPM"), _HUB.search(flat)
+    return flat[found.start() - 60 : found.end()] if found and not 0 <= hub < found.start() else ""
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_texts_say_security_hub_cspm_first(path: Path) -> None:
+    """AWS has a newer service named Security Hub, which does not accept findings of other products."""
+    assert first_mention(path.read_text()) == ""
+
+
+def test_first_mention_is_found() -> None:
+    assert first_mention("In Security Hub. Or Security Hub CSPM.").endswith("In Security Hub")
+    assert first_mention("In Security\nHub CSPM, and then in Security Hub.") == ""
+    assert first_mention("Only the new AWS Security Hub is on.") == ""
+    assert first_mention("TenableToSecurityHub") == ""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*sorted((ROOT / "airflow_provider_tenable").rglob("*.py")), *DAGS],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_messages_and_forms_say_security_hub_cspm_first(path: Path) -> None:
+    """The docstrings of the DAG files count too: Airflow shows them."""
+    tree = ast.parse(path.read_text())
+    passed: set[ast.AST] = set()
+    found = []
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and path not in DAGS:
+            passed.add(body[0].value)
+        if node in passed:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            passed.update(node.values)
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        if text not in NOT_FIRST and first_mention(text):
+            found.append(first_mention(text))
+    assert found == []

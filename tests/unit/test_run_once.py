@@ -22,7 +22,7 @@ DAG = "/api/v2/dags/tenable_to_security_hub"
 
 
 MANUAL, DUE = "manual__2026-11-23T00:00:00+00:00", "scheduled__2026-11-22T00:00:00+00:00"
-REPORT = "Tenable to Security Hub. Complete.\n+--+\n| 42 |\n+--+"
+REPORT = "Tenable to Security Hub CSPM. Complete.\n+--+\n| 42 |\n+--+"
 
 
 class FakeRun:
@@ -206,7 +206,7 @@ def test_success_is_status_0_and_the_report_is_shown(airflow: FakeAirflow) -> No
     done = once(airflow)
     assert done.returncode == 0, done.stderr
     assert "plan_run: success" in done.stdout
-    assert "Tenable to Security Hub. Complete.\n+--+\n| 42 |\n+--+\nRun manual__" in done.stdout
+    assert "Tenable to Security Hub CSPM. Complete.\n+--+\n| 42 |\n+--+\nRun manual__" in done.stdout
     assert "after" not in done.stdout
 
 

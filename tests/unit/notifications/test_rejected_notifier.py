@@ -83,9 +83,9 @@ def test_accounts_counts_codes_and_the_top_reasons_are_told(run, context):
     sent: list[tuple[str, str]] = []
     RejectedFindingsNotifier(send=lambda subject, text: sent.append((subject, text))).notify(context)
     [(subject, text)] = sent
-    assert subject == "11 findings rejected by Security Hub in tenable_to_security_hub"
+    assert subject == "11 findings rejected by Security Hub CSPM in tenable_to_security_hub"
     assert text.splitlines() == [
-        "Run run-1 of tenable_to_security_hub: 11 of 3,000 findings were rejected by Security Hub.",
+        "Run run-1 of tenable_to_security_hub: 11 of 3,000 findings were rejected by Security Hub CSPM.",
         "  222233334444/us-east-1: 1 x InvalidInput, 7 x LimitExceeded",
         "  111122223333/eu-west-1: 3 x InvalidInput",
         "Most frequent reasons:",

@@ -162,7 +162,7 @@ def test_only_refusals_that_were_taken_back_are_nothing_to_repeat(run_of):
     receipts.flush()
     with pytest.raises(ConfigurationError, match=r"No run in .* has rejected findings"):
         replay()
-    with pytest.raises(ConfigurationError, match="Run late has no findings that Security Hub rejected"):
+    with pytest.raises(ConfigurationError, match="Run late has no findings that Security Hub CSPM rejected"):
         replay("late")
 
 

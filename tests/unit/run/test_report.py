@@ -98,7 +98,7 @@ def lines(text):
     title, top, *rows, bottom = text.split("\n")
     assert top == bottom
     assert {len(row) for row in rows} == {len(top)}
-    assert title.startswith("Tenable to Security Hub. ")
+    assert title.startswith("Tenable to Security Hub CSPM. ")
     return title, [
         tuple(cell.rstrip() if number == 0 else cell.strip() for number, cell in enumerate(row[2:-2].split(" | ")))
         for row in rows
@@ -115,7 +115,7 @@ def test_a_complete_run(run):
     ledger["watermark"] = {"before": 1_795_305_600, "after": 1_795_392_000, "why": "moves to 2026-11-23T00:00:00Z"}
     write_json(run.ledger, {**ledger, "complete": True})
     title, rows = lines(report_of(run))
-    assert title == "Tenable to Security Hub. Complete: every record is accounted for."
+    assert title == "Tenable to Security Hub CSPM. Complete: every record is accounted for."
     assert rows == [
         ("Window", "incremental: 2026-11-21 23:00:00 UTC (1795302000) to 2026-11-23 00:00:00 UTC (1795392000)"),
         ("Exported records", "2,000"),
@@ -147,7 +147,7 @@ def test_the_smallest_complete_run_as_it_stands_in_the_log(run):
     write_json(run.ledger, {**ledger, "complete": True})
     assert report_of(run) == "\n".join(
         [
-            "Tenable to Security Hub. Complete: every record is accounted for.",
+            "Tenable to Security Hub CSPM. Complete: every record is accounted for.",
             "+--------------------------+--------------------------------------------------------------------+",
             "| Window                   | incremental: the beginning to 2026-11-23 00:00:00 UTC (1795392000) |",
             "| Exported records         |                                                                  0 |",
@@ -171,7 +171,7 @@ def test_a_dry_run_says_that_none_was_sent(run):
     assert rows["Findings"] == "1,502"
     assert rows["Watermark before"] == "not set"
     assert "Watermark after" not in rows
-    assert lines(report_of(run))[0].startswith("Tenable to Security Hub. DRY RUN, nothing was sent. Complete")
+    assert lines(report_of(run))[0].startswith("Tenable to Security Hub CSPM. DRY RUN, nothing was sent. Complete")
     assert "To let it send" not in rows
 
 
@@ -184,7 +184,7 @@ def test_a_run_that_was_held_back_says_why_and_how_to_let_the_dag_send(run):
     transformed(run)
     write_json(run.ledger, {**build_ledger(run, value, exported=2_000), "complete": True})
     title, found = lines(report_of(run))
-    assert title.startswith("Tenable to Security Hub. DRY RUN, nothing was sent. Complete")
+    assert title.startswith("Tenable to Security Hub CSPM. DRY RUN, nothing was sent. Complete")
     assert found[0] == ("Why a dry run", "a scheduled run, and this DAG has not imported anything yet")
     assert found[1:3] == [
         ("To let it send", "trigger it once with dry_run off,"),
@@ -194,7 +194,7 @@ def test_a_run_that_was_held_back_says_why_and_how_to_let_the_dag_send(run):
 
 def test_a_run_that_was_not_planned(run):
     assert report_of(run) == (
-        "Tenable to Security Hub. Nothing was exported or imported.\n"
+        "Tenable to Security Hub CSPM. Nothing was exported or imported.\n"
         "+-------------------------+-------------------------+\n"
         "| The run was not planned | see the log of plan_run |\n"
         "+-------------------------+-------------------------+"
@@ -207,9 +207,8 @@ def test_a_run_whose_exports_are_not_whole_tells_how_far_they_got(run):
     exported(run, "vulnerabilities", [1_200], complete=False)
     title, rows = lines(report_of(run))
     assert (
-        title
-        == "Tenable to Security Hub. NOT COMPLETE: the exports were not complete; nothing was imported, the watermark "
-        "stays."
+        title == "Tenable to Security Hub CSPM. NOT COMPLETE: the exports were not complete; nothing was imported, the "
+        "watermark stays."
     )
     assert rows[1:] == [
         ("Staged assets", "1,000 in 2 chunks (complete)"),
@@ -242,7 +241,7 @@ def test_a_run_whose_import_failed_counts_what_arrived_whatever_an_old_ledger_sa
     write_json(run.ledger, build_ledger(run, value, exported=2_000))
     sent(run, A, "a", accepted=700, calls=7)
     title, rows = lines(report_of(run))
-    assert title == "Tenable to Security Hub. NOT COMPLETE: the watermark stays."
+    assert title == "Tenable to Security Hub CSPM. NOT COMPLETE: the watermark stays."
     assert (f"  to {A}/{REGION}", "700 of 1,500 in 7 calls") in rows
     assert (f"  to {B}/{REGION}", "0 of 2 in 0 calls") in rows
     assert ("Accepted by Security Hub", "700") in rows

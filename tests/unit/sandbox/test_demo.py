@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.standalone import demo
 
-REPORT = "Tenable to Security Hub.\n| Exported records | {} |"
+REPORT = "Tenable to Security Hub CSPM.\n| Exported records | {} |"
 
 
 class Airflow:
