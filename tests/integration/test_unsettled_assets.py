@@ -84,6 +84,22 @@ def test_after_the_days_it_is_kept_no_longer(
     assert (lapsed.ledger["unparked"], lapsed.ledger["rejected"]) == (0, {})
 
 
+def test_record_whose_asset_settles_after_the_days_is_imported(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runs were paused for longer than the days, and the connector has learned of the instance in the meantime."""
+    monkeypatch.setenv("AIRFLOW__TENABLE__PARKED_DAYS", "1")
+    asset = unconnected(sandbox, agents=True)
+    run_at(sandbox, defaults, monkeypatch)
+    sandbox.advance(3600)
+    sandbox.change({"do": "connect", "asset_id": asset})
+    sandbox.advance(1.5 * DAY)
+    late = run_at(sandbox, defaults, monkeypatch)
+    released = [each for each in sandbox.truth()["vulnerabilities"] if each["asset_id"] == asset]
+    assert late.ledger["unparked"] >= sum(each["severity_id"] >= 3 for each in released) > 0
+    assert differences(sandbox) == set()
+
+
 def test_dry_run_keeps_nothing(
     sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -593,7 +593,7 @@ def test_every_page_about_deployments_says_that_a_staging_path_belongs_to_one() 
 
 
 #: Read by people: all pages, the texts of a deployment, and what Airflow's and PyPI's lists show.
-TEXTS = [
+READ_BY_PEOPLE = [
     *PAGES,
     ROOT / "CHANGELOG.md",
     ROOT / ".airflow-registry.yaml",
@@ -612,7 +612,7 @@ def first_mention(text: str) -> str:
     return flat[found.start() - 60 : found.end()] if found and not 0 <= hub < found.start() else ""
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", READ_BY_PEOPLE, ids=lambda path: path.name)
 def test_texts_say_security_hub_cspm_first(path: Path) -> None:
     """AWS has a newer service named Security Hub, which does not accept findings of other products."""
     assert first_mention(path.read_text()) == ""
