@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_tenable.exceptions import DestinationRefusedError, TemporaryError
 from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
-from airflow_provider_tenable.run import refusals
+from airflow_provider_tenable.run import destination_checks
 from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.group import GroupImport
 from airflow_provider_tenable.security_hub.refusals import refusal_of_place
@@ -116,8 +116,8 @@ def test_the_same_behind_a_proxy_that_finds_no_host(
 
 def test_before_the_export_the_place_is_one_that_refuses(connect: Any, caplog: pytest.LogCaptureFixture) -> None:
     destination = Destination("hub", (), None, connection_region=KNOWN, caller_account=ACCOUNT)
-    places = {f"{ACCOUNT}/{NOWHERE}": destination, f"{ACCOUNT}/{KNOWN}": destination}
-    checked = refusals._check(places)
+    places = [(f"{ACCOUNT}/{NOWHERE}", destination), (f"{ACCOUNT}/{KNOWN}", destination)]
+    checked, _ = destination_checks._check(places)
     assert (list(checked.refused), checked.accepting) == ([f"{ACCOUNT}/{NOWHERE}"], set())
     assert f"Cannot determine before the export whether {ACCOUNT}/{KNOWN} accepts findings" in caplog.text
 
