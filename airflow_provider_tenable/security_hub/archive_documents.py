@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from botocore.exceptions import ClientError
 
 from airflow_provider_tenable.exceptions import TemporaryError
+from airflow_provider_tenable.guards.foreign_text import visible
+from airflow_provider_tenable.guards.redaction import scrub
 from airflow_provider_tenable.security_hub.reader import FILTER_VALUES, Finding, FindingsReader, equals, refused
 from airflow_provider_tenable.security_hub.responses import denied_action, explain
 
@@ -17,12 +19,16 @@ _READS = 3
 
 
 class DeniedError(Exception):
-    """A permission is missing: the IAM action, and AWS's message with advice."""
+    """A permission is missing.
+
+    :ivar action: the IAM action.
+    :ivar explanation: AWS's message, which may quote the request, without its secrets; and advice.
+    """
 
     def __init__(self, action: str, explanation: str) -> None:
         super().__init__(action)
         self.action = action
-        self.explanation = explanation
+        self.explanation = visible(scrub(explanation))
 
 
 class DocumentsById:

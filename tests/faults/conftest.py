@@ -34,6 +34,8 @@ EVERY_NTH = {
     "test_answer_that_is_not_from_aws_is_asked_for_again_in_every_operation": 4,
     "test_answer_that_is_not_from_aws_without_end_is_a_temporary_error_in_words": 4,
     "test_status_of_tenable_means_what_the_table_says": 3,
+    "test_odd_answer_is_asked_for_again": 4,
+    "test_archive_killed_at_any_boundary_is_carried_on": 5,
     "test_keys_in_an_answer_of_any_status_stay_out_of_everything": 4,
     "test_call_before_the_import_is_repeated": 3,
     "test_text_of_tenable_is_quoted_on_one_line": 3,
