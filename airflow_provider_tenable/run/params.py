@@ -64,7 +64,7 @@ def _same_places(asked: Any, usual: Any) -> bool:
     """Whether the destinations begin with the usual ones. The first match counts, so entries added at the end do not
     change where those findings go.
     """
-    from airflow_provider_tenable.transform.routing import parse_destinations
+    from airflow_provider_tenable.transform.destinations import parse_destinations
 
     try:
         wanted = parse_destinations(usual)

@@ -32,8 +32,9 @@ from airflow_provider_tenable.security_hub.assignment import AssignmentEntry, gr
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.transform.destinations import Destination, parse_destinations, resolve
 from airflow_provider_tenable.transform.manifest import ShardTask
-from airflow_provider_tenable.transform.routing import Destination, Router, parse_destinations, resolve
+from airflow_provider_tenable.transform.routing import Router
 from airflow_provider_tenable.transform.waiting_records import claim_pool
 
 log = logging.getLogger(__name__)

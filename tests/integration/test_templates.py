@@ -20,7 +20,7 @@ from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 from airflow_provider_tenable.run.ledger import rejected_lines
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.transform.routing import parse_destinations
+from airflow_provider_tenable.transform.destinations import parse_destinations
 from sandbox.standalone.airflow import connections
 from tests.faults.canary import forms_of, holds_secret
 from tests.integration.dag_runs import ROOT, DagRuns, Outcome

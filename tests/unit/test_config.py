@@ -189,7 +189,7 @@ def test_defaults_that_are_no_object_are_refused(monkeypatch, text, words):
 
 def test_the_example_of_dag_params_is_one_that_works(monkeypatch):
     from airflow_provider_tenable.run.params import parse_settings
-    from airflow_provider_tenable.transform.routing import parse_destinations
+    from airflow_provider_tenable.transform.destinations import parse_destinations
 
     put(monkeypatch, "dag_params", OPTIONS["dag_params"].example)
     params = dag_params()

@@ -126,7 +126,7 @@ def test_every_dag_is_documented() -> None:
 
 def test_json_examples_of_params_are_accepted() -> None:
     from airflow_provider_tenable.run.params import parse_settings
-    from airflow_provider_tenable.transform.routing import parse_destinations
+    from airflow_provider_tenable.transform.destinations import parse_destinations
 
     examples = [json.loads(text) for text in blocks(DOCS / "params.md", "json")]
     assert examples
