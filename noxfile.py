@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from environments import NEWEST, OLDEST, airflow_versions, environment, uv  # noqa: E402
+from import_closure import without_airflow  # noqa: E402
 from matrix import CELLS, WITHOUT_AIRFLOW, report_of  # noqa: E402
 
 #: What else the tests need of MWAA's image: the connection form of Airflow 2.11 to 3.1 belongs to the FAB provider,
@@ -112,8 +113,9 @@ def smoke(session: nox.Session, cell: str) -> None:
 @nox.session
 @each_cell
 def unit(session: nox.Session, cell: str) -> None:
-    """Unit tests; those that do not depend on Airflow or its pins run with the newest one only."""
-    without = () if cell == NEWEST else tuple(f"--ignore=tests/unit/{name}" for name in WITHOUT_AIRFLOW)
+    """Unit tests; those that cannot depend on Airflow run with the newest one only."""
+    left_out = () if cell == NEWEST else sorted({*WITHOUT_AIRFLOW, *without_airflow()})
+    without = tuple(f"--ignore=tests/unit/{name}" for name in left_out)
     _pytest(session, _cell(cell), "-n", "2", "tests/unit", *without)
 
 

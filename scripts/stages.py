@@ -49,6 +49,7 @@ class Stage:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_heed_interrupts,  # noqa: PLW1509
             )
 
     def poll(self, limit: float) -> bool:
@@ -78,6 +79,11 @@ class Stage:
         """Print its output."""
         title = f"make {self.target}: {self.result} after {self.seconds:.0f} s"
         print(f"\n=== {title} ===\n{self.log.read_text(errors='replace')}=== {title} ===", flush=True)
+
+
+def _heed_interrupts() -> None:
+    """In the child: a shell lets what it starts in the background ignore Ctrl-C, and all that comes after it too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(targets: Sequence[str], *, jobs: int, limit: float, command: Sequence[str], logs: Path) -> list[Stage]:

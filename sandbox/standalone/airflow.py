@@ -317,7 +317,7 @@ class Standalone(Child):
                 return str(run["state"])
             if not self.alive():
                 raise RuntimeError(f"Airflow ended:\n{self.tail()}")
-            time.sleep(1.0)
+            time.sleep(1.0 if progress else 2.0)
         states = {(each["task_id"], each["map_index"]): each["state"] for each in self.task_instances(run_id)}
         raise RuntimeError(f"Run {run_id} did not end in {seconds:.0f} s: {sorted(states.items())}")
 

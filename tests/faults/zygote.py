@@ -7,6 +7,7 @@ the child ended.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import json
@@ -37,6 +38,9 @@ def _warm_up() -> None:
     _read_models()
     # The Amazon provider looks at the stack for every client, and `inspect` then at each loaded module once.
     inspect.stack()
+    # What is here now stays: no child looks for garbage in it, which would also copy its pages.
+    gc.collect()
+    gc.freeze()
 
 
 def _read_models() -> None:

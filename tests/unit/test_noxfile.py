@@ -87,6 +87,16 @@ def test_options_keep_the_tests_of_a_session_and_paths_replace_them(
     assert pytest_arguments(session) == (chosen or ["-n", "2", "tests/integration", *posargs])
 
 
+def test_unit_tests_that_cannot_depend_on_airflow_run_with_the_newest_one_only(noxfile: ModuleType) -> None:
+    for cell, left_out in ((noxfile.NEWEST, False), ("2.11.2", True)):
+        session = FakeSession(f"unit({cell})", [])
+        noxfile.unit(session, cell)
+        arguments = pytest_arguments(session)
+        assert ("--ignore=tests/unit/asff/test_limits.py" in arguments) is left_out
+        assert ("--ignore=tests/unit/sandbox" in arguments) is left_out
+        assert not [argument for argument in arguments if argument.startswith("--ignore=tests/unit/operators")]
+
+
 def test_the_unit_session_with_an_option_runs_no_other_tests(noxfile: ModuleType) -> None:
     session = FakeSession("unit(3.0.6)", ["-x"])
     noxfile.unit(session, "3.0.6")

@@ -72,7 +72,13 @@ def test_what_hangs_is_named_with_its_test(make: list[str], tmp_path: Path, caps
 def test_whoever_stops_it_learns_what_was_running(make: list[str], tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "stages.py"), "--logs", str(tmp_path / "logs"), "hang"]
     process = subprocess.Popen(
-        [*command, "--make", *make], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [*command, "--make", *make],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # As in a script's background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509
     )
     until((tmp_path / "inside").exists, 30)
     process.send_signal(signal.SIGTERM)
