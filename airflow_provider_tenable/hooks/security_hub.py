@@ -44,10 +44,11 @@ from airflow_provider_tenable.exceptions import (
 from airflow_provider_tenable.guards import log_guard
 from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, safe
 from airflow_provider_tenable.guards.redaction import remember
+from airflow_provider_tenable.security_hub.backoff import patiently
 from airflow_provider_tenable.security_hub.page import keep_body, page_of
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.reader import PAGE_FINDINGS, Filters, FindingsReader, refused
-from airflow_provider_tenable.security_hub.responses import RETRY, code_of, explain, patiently, refusal_of, verdict_of
+from airflow_provider_tenable.security_hub.responses import RETRY, code_of, explain, refusal_of, verdict_of
 
 T = TypeVar("T")
 

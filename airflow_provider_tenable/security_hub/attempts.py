@@ -14,16 +14,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from airflow_provider_tenable.exceptions import TemporaryError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, safe
+from airflow_provider_tenable.security_hub.backoff import backoff
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
-from airflow_provider_tenable.security_hub.responses import (
-    HALVE,
-    RETRY,
-    RETRY_SECONDS,
-    STOP,
-    backoff,
-    explain,
-    verdict_of,
-)
+from airflow_provider_tenable.security_hub.responses import HALVE, RETRY, RETRY_SECONDS, STOP, explain, verdict_of
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 
 log = logging.getLogger(__name__)

@@ -10,22 +10,15 @@ denied requests, and public issue threads that quote real responses.
 
 from __future__ import annotations
 
-import logging
-import random
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from airflow_provider_tenable.exceptions import ConfigurationError, DestinationRefusedError, HubOffError, TemporaryError
+from airflow_provider_tenable.exceptions import ConfigurationError, DestinationRefusedError, HubOffError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
+from airflow_provider_tenable.security_hub import advice
 
 RETRY, HALVE, STOP, REJECT = "retry", "halve", "stop", "reject"
 
@@ -52,50 +45,6 @@ IMPORT, READ, ASSUME_ROLE = "BatchImportFindings", "GetFindings", "AssumeRole"
 DESCRIBE_HUB, SUBSCRIBE = "DescribeHub", "EnableImportFindingsForProduct"
 #: Not an operation: an entry of FailedFindings.
 FINDING = "FailedFindings"
-
-_CAUSES = (
-    "Security Hub CSPM returns this error if (1) the credentials are not of the findings' account, (2) the hub is in "
-    "another Region than the product's ARN, (3) the product is not subscribed in that account and Region, or (4) IAM "
-    "does not allow securityhub:BatchImportFindings on the product's ARN."
-)
-_TRUST = (
-    "Check that the role exists, that its trust policy names the caller (and its external id), and that the "
-    "caller may sts:AssumeRole on it."
-)
-_READING = (
-    "Findings that are gone from Tenable are read before they are archived: allow {action} on the hub's ARN to these "
-    "credentials."
-)
-_CLOCK = (
-    "The worker's clock is wrong, or the request was delayed: AWS accepts only signatures of the last minutes. "
-    "Synchronise the clock (NTP)."
-)
-_OTHER_KEY = "The secret key does not belong to the access key."
-_UNKNOWN_KEY = (
-    "The access key is unknown to AWS, or the account has not enabled that Region. Check the credentials "
-    "and the Region."
-)
-_HUB_OFF = (
-    "Security Hub CSPM is not enabled in that account and Region. Enable it there, or route the findings elsewhere."
-)
-_NO_SUCH_PRODUCT = (
-    "Security Hub CSPM does not offer this product in that Region. Set [tenable] product = default to use the "
-    "account's own default product, or route the findings to another Region."
-)
-_FOREIGN = (
-    "This response is not from AWS: it comes from a proxy, a firewall or a login page. Check the proxy settings of the "
-    "worker and the connection's endpoint_url."
-)
-_POLICIES = {
-    "service control policy": "A service control policy (SCP) of the AWS organization denies this. Ask its "
-    "administrators; changing the role's own policy does not help.",
-    "resource control policy": "A resource control policy (RCP) of the AWS organization denies this. Ask its "
-    "administrators.",
-    "VPC endpoint policy": "The policy of the VPC endpoint denies this. Allow the action there, for this principal "
-    "and resource.",
-    "permissions boundary": "The permissions boundary of the role denies this. Allow the action there too.",
-    "session policy": "The session policy that the role was assumed with denies this.",
-}
 
 
 @dataclass(frozen=True)
@@ -161,7 +110,7 @@ ANSWERS: tuple[Answer, ...] = (
             "MalformedHttpRequestException",
         ),
     ),
-    Answer(RETRY, ("RequestExpired", "RequestExpiredException"), hint=_CLOCK),
+    Answer(RETRY, ("RequestExpired", "RequestExpiredException"), hint=advice.CLOCK),
     # The session renews its credentials before the next attempt; if that is impossible, the hook raises its own error.
     Answer(RETRY, ("ExpiredTokenException", "ExpiredToken")),
     # STS: the identity provider is temporarily out of reach.
@@ -176,48 +125,46 @@ ANSWERS: tuple[Answer, ...] = (
         STOP,
         ("InvalidInputException", "InvalidInput", "ValidationException", "ValidationError", "SerializationException"),
         operation=READ,
-        hint="Security Hub CSPM does not accept this request, for example because the token of a page has expired. "
-        "Clear the task to begin again; if that fails too, report it.",
+        hint=advice.OLD_PAGE,
     ),
     Answer(HALVE, ("RequestEntityTooLarge", "RequestEntityTooLargeException")),
     # Of the caller.
     *(
         Answer(STOP, _DENIED, message=re.compile(words, re.I), hint=hint, of_place=True)
-        for words, hint in _POLICIES.items()
+        for words, hint in advice.POLICIES.items()
     ),
-    Answer(STOP, _DENIED, operation=IMPORT, hint=_CAUSES, of_place=True),
-    Answer(STOP, _DENIED, operation=READ, hint=_READING, of_place=True),
-    Answer(STOP, _DENIED, operation=ASSUME_ROLE, hint=_TRUST, of_place=True),
+    Answer(STOP, _DENIED, operation=IMPORT, hint=advice.CAUSES, of_place=True),
+    Answer(STOP, _DENIED, operation=READ, hint=advice.READING, of_place=True),
+    Answer(STOP, _DENIED, operation=ASSUME_ROLE, hint=advice.TRUST, of_place=True),
     Answer(
         STOP,
         _DENIED,
-        hint="Allow {action} to these credentials, for every resource that the message names.",
+        hint=advice.ALLOW,
         of_place=True,
     ),
-    Answer(STOP, ("InvalidAccessException",), hint=_HUB_OFF, of_place=True),
-    Answer(STOP, ("ResourceNotFoundException",), operation=DESCRIBE_HUB, hint=_HUB_OFF, of_place=True),
+    Answer(STOP, ("InvalidAccessException",), hint=advice.HUB_OFF, of_place=True),
+    Answer(STOP, ("ResourceNotFoundException",), operation=DESCRIBE_HUB, hint=advice.HUB_OFF, of_place=True),
     # The only input is the product's ARN, which is made of the Region and the account: the run's other accounts and
     # Regions are not affected.
     Answer(
         STOP,
         ("InvalidInputException", "InvalidInput", "ResourceNotFoundException"),
         operation=SUBSCRIBE,
-        hint=_NO_SUCH_PRODUCT,
+        hint=advice.NO_SUCH_PRODUCT,
         of_place=True,
     ),
     Answer(
         STOP,
         ("OptInRequired", "RegionDisabledException", "SubscriptionRequiredException"),
-        hint="The account has not enabled this Region, or STS in it, or AWS has not activated the account. Enable the "
-        "Region, check the account, or omit them.",
+        hint=advice.NOT_ENABLED,
         of_place=True,
     ),
-    Answer(STOP, _UNSIGNED, message=re.compile("expired|not yet current", re.I), hint=_CLOCK),
-    Answer(STOP, ("RequestTimeTooSkewed",), hint=_CLOCK),
-    Answer(STOP, _UNSIGNED, hint=_OTHER_KEY),
+    Answer(STOP, _UNSIGNED, message=re.compile("expired|not yet current", re.I), hint=advice.CLOCK),
+    Answer(STOP, ("RequestTimeTooSkewed",), hint=advice.CLOCK),
+    Answer(STOP, _UNSIGNED, hint=advice.OTHER_KEY),
     # A Region that an account has not enabled does not know its credentials. Where the keys themselves are wrong, the
     # run has failed before: plan_run asks STS whose they are.
-    Answer(STOP, ("UnrecognizedClientException", "InvalidClientTokenId"), hint=_UNKNOWN_KEY, of_place=True),
+    Answer(STOP, ("UnrecognizedClientException", "InvalidClientTokenId"), hint=advice.UNKNOWN_KEY, of_place=True),
     Answer(
         STOP,
         (
@@ -226,13 +173,12 @@ ANSWERS: tuple[Answer, ...] = (
             "MissingAuthenticationToken",
             "MissingAuthenticationTokenException",
         ),
-        hint="The request arrived without a usable signature: does a proxy remove headers? Check the "
-        "credentials and the connection's config_kwargs.",
+        hint=advice.UNSIGNED,
     ),
     # Without a code of AWS: by the status alone.
     Answer(HALVE, statuses=(413,), operation=IMPORT),
     Answer(RETRY, statuses=(408, 429, *range(500, 600))),
-    Answer(RETRY, foreign=True, hint=_FOREIGN),
+    Answer(RETRY, foreign=True, hint=advice.FOREIGN),
     # An unknown code: the words of the message distinguish rejected input from a failed request.
     Answer(
         HALVE,
@@ -249,7 +195,7 @@ ANSWERS: tuple[Answer, ...] = (
         STOP,
         ("InvalidAccess",),
         operation=FINDING,
-        hint="Security Hub CSPM was disabled, or the product unsubscribed, in that account and Region.",
+        hint=advice.DISABLED,
         of_place=True,
     ),
 )
@@ -286,7 +232,7 @@ def denied_action(error: ClientError) -> str | None:
 def refusal_of(error: ClientError, text: str) -> ConfigurationError:
     """The error for a call whose verdict is to stop: of this account and Region, where others are not affected."""
     row = _row_of(error)
-    if row and row.hint == _HUB_OFF:
+    if row and row.hint == advice.HUB_OFF:
         return HubOffError(text)
     return (DestinationRefusedError if row and row.of_place else ConfigurationError)(text)
 
@@ -321,41 +267,6 @@ def explain_finding(code: str, message: str) -> str:
     row = answer_of(FINDING, code)
     words = f"{safe(code, LONGEST_CODE)}: {safe(message, LONGEST_MESSAGE)}".rstrip(". :") + "."
     return " ".join(part for part in (words, row.hint if row else "") if part)
-
-
-def pause(attempt: int) -> float:
-    """Exponential backoff: seconds to wait after attempt number ``attempt``, counted from 0. Up to half of it is
-    random, so that callers do not stay synchronised.
-    """
-    return random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
-
-
-def backoff(state: RetryCallState) -> float:
-    """:func:`pause` as tenacity asks for it."""
-    return pause(state.attempt_number - 1)
-
-
-def patiently(call: Callable[[], T], *, sleep: Callable[[float], None]) -> T:
-    """A call before the import, repeated while it fails for a temporary reason.
-
-    :raises Exception: what the last attempt raised.
-    """
-    retrying: Any = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, TemporaryError)),
-        wait=backoff,
-        stop=stop_after_attempt(PREFLIGHT_ATTEMPTS),
-        before_sleep=_report_attempt,
-        sleep=sleep,
-        reraise=True,
-    )
-    result: T = retrying(call)
-    return result
-
-
-def _report_attempt(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    # Ours, so its text is safe for a log line.
-    log.warning("Attempt %d of %d failed, trying again: %s", state.attempt_number, PREFLIGHT_ATTEMPTS, error)
 
 
 def _row_of(error: ClientError) -> Answer | None:

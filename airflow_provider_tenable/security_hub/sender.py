@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from airflow_provider_tenable.exceptions import TemporaryError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, safe
 from airflow_provider_tenable.security_hub.attempts import Attempts
+from airflow_provider_tenable.security_hub.backoff import pause
 from airflow_provider_tenable.security_hub.batches import Item
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.responses import (
@@ -29,7 +30,6 @@ from airflow_provider_tenable.security_hub.responses import (
     code_of,
     explain,
     explain_finding,
-    pause,
     refusal_of,
     refusal_of_finding,
     verdict_of,

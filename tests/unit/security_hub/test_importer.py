@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff import limits
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError, TemporaryError
-from airflow_provider_tenable.security_hub import responses
+from airflow_provider_tenable.security_hub import backoff
 from airflow_provider_tenable.security_hub.batches import Item, batches, identify
 from airflow_provider_tenable.security_hub.importer import FindingsImport, _runs
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
@@ -536,7 +536,7 @@ def test_trouble_without_end_is_borne_for_the_retry_time_and_the_receipts_are_ke
 
 
 def test_a_batch_is_tried_for_ten_minutes_from_its_own_beginning(tmp_path, monkeypatch):
-    monkeypatch.setattr(responses, "pause", lambda attempt: 100.0)
+    monkeypatch.setattr(backoff, "pause", lambda attempt: 100.0)
 
     def answer(ids):
         raise refusal("InternalException", 500)
@@ -548,14 +548,6 @@ def test_a_batch_is_tried_for_ten_minutes_from_its_own_beginning(tmp_path, monke
         world.send()
     assert len(world.hub.calls) == 8
     assert world.time.now == 5_700.0
-
-
-@pytest.mark.parametrize(
-    ("luck", "pauses"), [(1.0, [0.5, 1, 2, 4, 8, 16, 30, 30]), (0.0, [0.25, 0.5, 1, 2, 4, 8, 15, 15])]
-)
-def test_a_pause_doubles_up_to_half_a_minute_and_luck_takes_half_of_it_at_most(monkeypatch, luck, pauses):
-    monkeypatch.setattr(responses.random, "uniform", lambda low, high: low + luck * (high - low))
-    assert [responses.pause(attempt) for attempt in range(8)] == pauses
 
 
 def test_a_call_that_times_out_after_it_was_carried_out_is_sent_again(tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from botocore.exceptions import ClientError
 
@@ -11,7 +9,6 @@ from airflow_provider_tenable.exceptions import (
     ConfigurationError,
     DestinationRefusedError,
     HubOffError,
-    TemporaryError,
 )
 from airflow_provider_tenable.security_hub import responses
 from airflow_provider_tenable.security_hub.responses import (
@@ -26,7 +23,6 @@ from airflow_provider_tenable.security_hub.responses import (
     codes_with,
     explain,
     explain_finding,
-    patiently,
     refusal_of,
     refusal_of_finding,
     verdict_of,
@@ -393,38 +389,6 @@ def test_every_verdict_is_used_where_it_makes_sense():
     assert {row.verdict for row in ANSWERS if row.operation != FINDING} == {RETRY, HALVE, STOP}
     assert {row.verdict for row in ANSWERS if row.operation == FINDING} == {RETRY, REJECT, STOP}
     assert all(row.operation in (None, IMPORT) for row in ANSWERS if row.verdict == HALVE)
-
-
-@pytest.mark.parametrize(("failures", "passes"), [(0, True), (1, True), (5, True), (6, False)])
-def test_a_call_before_the_import_is_made_six_times_at_most(failures, passes, monkeypatch):
-    monkeypatch.setattr(random, "uniform", lambda low, high: high)
-    calls, slept = [], []
-
-    def call():
-        calls.append(1)
-        if len(calls) <= failures:
-            raise TemporaryError(f"trouble {len(calls)}")
-        return "answer"
-
-    if passes:
-        assert patiently(call, sleep=slept.append) == "answer"
-    else:
-        with pytest.raises(TemporaryError, match="trouble 6"):
-            patiently(call, sleep=slept.append)
-    assert len(calls) == min(failures + 1, 6)
-    assert slept == [0.5, 1, 2, 4, 8][:failures]
-
-
-@pytest.mark.parametrize("trouble", [ConfigurationError("wrong"), KeyError("bug")])
-def test_what_is_not_temporary_is_not_repeated(trouble):
-    slept = []
-
-    def call():
-        raise trouble
-
-    with pytest.raises(type(trouble)):
-        patiently(call, sleep=slept.append)
-    assert slept == []
 
 
 def test_the_numbers_are_those_of_the_docs():
