@@ -2,6 +2,7 @@
 
 import json
 import random
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -34,8 +35,9 @@ def change(estate: Estate, order: Any, now: float) -> int:
 
     `disconnect` takes away what Tenable's AWS connector knows of all hosts, or of the one that is named; with `agents`,
     the metadata that an agent reads on the instance stays, which names no account. `connect` brings it back. `launch`
-    adds a host with so many `vulnerabilities`, of which the connector knows nothing yet if it is `unconnected`. A
-    vulnerability is named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol` and
+    adds a host with so many `vulnerabilities`, of which the connector knows nothing yet if it is `unconnected`. `twin`
+    adds a second asset of a host's instance, as when an agent and a network scanner each report it. A vulnerability is
+    named by `finding_id`, or by `asset_id` (or `instance_id`) with any of `plugin_id`, `protocol` and
     `port`; without those, all of the host's are meant. The scan was `found_ago` seconds before now; the record is
     published now. `accept`, `recast` and `restore` (which takes either back) with `silently` move no time at all:
     whether Tenable indexes a record again when a rule changes it is not documented. `rerate` changes a plugin
@@ -52,6 +54,8 @@ def change(estate: Estate, order: Any, now: float) -> int:
         return _change_host(estate, _host_of(estate, order), order, now)
     if do == "launch":
         return _launch(estate, order, now)
+    if do == "twin":
+        return _twin(estate, _host_of(estate, order), now)
     if do == "disconnect":
         return _disconnect(estate, order, now)
     if do == "connect":
@@ -65,7 +69,17 @@ def change(estate: Estate, order: Any, now: float) -> int:
         estate.injected.vulnerabilities.clear()
         estate.injected.assets.clear()
         return count
-    verbs = (*VULNERABILITY_VERBS, *HOST_VERBS, "launch", "disconnect", "connect", "rerate", "inject", "clear_injected")
+    verbs = (
+        *VULNERABILITY_VERBS,
+        *HOST_VERBS,
+        "launch",
+        "twin",
+        "disconnect",
+        "connect",
+        "rerate",
+        "inject",
+        "clear_injected",
+    )
     raise ValueError(f"Unknown change {do!r}; there are: {', '.join(verbs)}.")
 
 
@@ -221,6 +235,16 @@ def _launch(estate: Estate, order: dict[str, Any], now: float) -> int:
     estate.add(host, HostState(scan, quantized(now, 3), is_hidden=hidden, is_hidden_singly=hidden), found)
     if order.get("unconnected"):
         _disconnect(estate, {**order, "asset_id": host.asset_id}, now)
+    return len(found)
+
+
+def _twin(estate: Estate, host: Host, now: float) -> int:
+    """A second asset of the same instance, published now, with the same vulnerabilities. Both change independently."""
+    rng = random.Random(f"{estate.seed}/twin/{estate.born}")
+    twin = replace(host, asset_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)), number=estate.born)
+    indexed = quantized(now, 6)
+    found = [replace(old, host=twin, indexed=indexed) for old in estate.vulnerabilities[host.asset_id]]
+    estate.add(twin, replace(estate.states[host.asset_id], updated_at=quantized(now, 3)), found)
     return len(found)
 
 

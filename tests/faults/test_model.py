@@ -22,11 +22,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from airflow_provider_tenable.staging.crash_points import CrashPoint
 from tests.faults.canary import leaks
 from tests.faults.pipeline import Pipeline, Zygote
-from tests.faults.universe import Findings, Sandbox, belongs, differences, expected
+from tests.faults.universe import REFUSALS, Findings, Sandbox, belongs, differences, expected
 
 FULL = os.environ.get("FAULTS") == "full"
 VULNERABILITIES = st.integers(0, 59)
 HOSTS = st.integers(0, 5)
+#: Longer than the longest pause between two attempts to deliver what an account lacks (16 days).
+PATIENCE = 17 * 86400.0
 
 
 class Deployment(RuleBasedStateMachine):
@@ -38,8 +40,8 @@ class Deployment(RuleBasedStateMachine):
     zygote: Zygote
     sandbox: Sandbox
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(refusal=st.sampled_from([None, *REFUSALS]), number=st.integers(0, 1))
+    def begin(self, refusal: str | None, number: int) -> None:
         self.sandbox.reset()
         self.folder = Path(tempfile.mkdtemp(prefix="faults-model-"))
         self.pipeline = Pipeline(self.zygote, self.sandbox, self.folder / "dag")
@@ -50,6 +52,14 @@ class Deployment(RuleBasedStateMachine):
         self.gone: Findings = {}
         self.customers: dict[str, dict[str, Any]] = {}
         self.hidden: set[str] = set()
+        #: Accounts that refuse their findings for good, and those that ever have.
+        self.refusing: set[str] = set()
+        self.refused: set[str] = set()
+        # Nobody is alarmed about them here, so that the watermark moves on without them.
+        self.pipeline.defaults["max_refused_destinations"] = 100
+        self.pipeline.env["AIRFLOW__TENABLE__MAX_UNSERVED_RATIO"] = "1"
+        if refusal:
+            self.account_refuses(number, refusal)
 
     def _truth(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = [
@@ -143,6 +153,21 @@ class Deployment(RuleBasedStateMachine):
     def hub_loses_an_answer(self, verb: str) -> None:
         self.sandbox.hub_fault({"on": "BatchImportFindings", "do": verb})
 
+    @rule(number=st.integers(0, 1), how=st.sampled_from(REFUSALS))
+    def account_refuses(self, number: int, how: str) -> None:
+        """Not the first one, to which the connection belongs."""
+        account = self.sandbox.accounts[1 + number]
+        self.sandbox.accept(account)
+        self.sandbox.refuse(account, how)
+        self.refusing.add(account)
+        self.refused.add(account)
+
+    @rule(number=st.integers(0, 1))
+    def account_accepts_findings_again(self, number: int) -> None:
+        account = self.sandbox.accounts[1 + number]
+        self.sandbox.accept(account)
+        self.refusing.discard(account)
+
     @rule()
     def pipeline_runs(self) -> None:
         result = self._run()
@@ -181,6 +206,11 @@ class Deployment(RuleBasedStateMachine):
         self.sandbox.advance(60)
         # Whatever was killed has been carried on; one more run brings what has happened since.
         self.pipeline_runs()
+        # Nobody waits for the accounts that refuse, nor for those that accept findings again.
+        others = [account for account in self.sandbox.accounts if account not in self.refused]
+        assert differences(self.sandbox.held_by(others), expected(self.sandbox.truth(), others)) == {}
+        if self.refused:
+            self._accounts_recover()
         assert differences(self.sandbox.held(), expected(self.sandbox.truth(), self.sandbox.accounts)) == {}
         documents = self.sandbox.documents()
         for identity, fields in self.customers.items():
@@ -189,6 +219,16 @@ class Deployment(RuleBasedStateMachine):
                 assert documents[identity]["Workflow"] == fields["Workflow"]
         assert self.sandbox.jobs()["running"] == 0
         assert not leaks(self.folder)
+
+    def _accounts_recover(self) -> None:
+        """The causes are removed, and nothing else is done: what is missing arrives by itself."""
+        for account in self.refusing:
+            self.sandbox.accept(account)
+        self.pipeline_runs()
+        self.sandbox.advance(PATIENCE)
+        self.pipeline_runs()
+        self.sandbox.advance(60)
+        self.pipeline_runs()
 
 
 @pytest.mark.usefixtures("sandbox")

@@ -21,9 +21,30 @@ class Version(NamedTuple):
 
 Findings = dict[str, Version]
 
+#: How an account refuses its findings for good: closed, which the checks before the export show, or with a role that
+#: lacks the import alone, which only an import shows.
+REFUSALS = ("closed", "denied")
+_ROLE = "arn:aws:iam::{}:role/TenableSecurityHubImport"
+
 
 class Sandbox(Driver):
     """The sandbox's driver, and what the hubs hold as the oracle says it."""
+
+    def refuse(self, account: str, how: str) -> None:
+        """From now on an account refuses its findings for good; see :data:`REFUSALS`."""
+        if how == "closed":
+            self.aws("account", {"account": account, "state": "closed"})
+        else:
+            self.aws("roles", {"arn": _ROLE.format(account), "deny": ["securityhub:BatchImportFindings"]})
+
+    def accept(self, account: str) -> None:
+        """The account accepts findings again."""
+        self.aws("account", {"account": account, "state": "open"})
+        self.aws("roles", {"arn": _ROLE.format(account)})
+
+    def held_by(self, accounts: list[str]) -> Findings:
+        """What the hubs of some accounts hold."""
+        return {identity: version for identity, version in self.held().items() if identity.split("/")[1] in accounts}
 
     def held(self) -> Findings:
         return {
@@ -52,8 +73,19 @@ def belongs(vulnerability: dict[str, Any], accounts: list[str], severities: tupl
 
 
 def expected(truth: dict[str, Any], accounts: list[str]) -> Findings:
-    """What must be in the hubs when everything has been delivered."""
-    return {identity_of(each): version_of(each) for each in truth["vulnerabilities"] if belongs(each, accounts)}
+    """What must be in the hubs when everything has been delivered: of an instance with several assets, what any of them
+    still has.
+    """
+    found: Findings = {}
+    for each in truth["vulnerabilities"]:
+        if belongs(each, accounts):
+            identity, version = identity_of(each), version_of(each)
+            found[identity] = max(found.get(identity, version), version, key=_precedence)
+    return found
+
+
+def _precedence(version: Version) -> tuple[bool, float]:
+    return version.record_state == "ACTIVE", version.updated_at
 
 
 def version_of(each: dict[str, Any]) -> Version:

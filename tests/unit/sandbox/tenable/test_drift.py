@@ -98,6 +98,24 @@ def test_host_that_is_launched_after_one_has_aged_out_is_a_new_one(running: Runn
     assert (len(before - after), len(after - before)) == (1, 1)
 
 
+def test_instance_with_two_assets_has_every_vulnerability_twice_and_each_changes_by_itself(running: Running) -> None:
+    before = one(running, asset_kind="ec2", state="OPEN", severity_modification_type="NONE")
+    names = ("plugin_id", "protocol", "port")
+    running.control("change", {"do": "twin", "asset_id": before["asset_id"]})
+    of_instance = [each for each in running.truth() if each["instance_id"] == before["instance_id"]]
+    assert len({each["asset_id"] for each in of_instance}) == 2
+    pair = [each for each in of_instance if all(each[name] == before[name] for name in names)]
+    assert len(pair) == 2
+    assert len({each["finding_id"] for each in pair}) == 2
+    running.control("change", {"do": "fix", "asset_id": before["asset_id"]})
+    records = exported(running)
+    states = {each["asset_id"]: records[each["finding_id"]]["state"] for each in pair}
+    assert states.pop(before["asset_id"]) == "FIXED"
+    ((twin, state),) = states.items()
+    assert state == "OPEN"
+    assert {before["asset_id"], twin} <= asset_ids(running)
+
+
 def test_hosts_age_out_with_the_clock(running: Running) -> None:
     running.control("options", {"asset_age_out_days": 3})
     now = running.control("clock", {"advance_seconds": DAY})["now"]
