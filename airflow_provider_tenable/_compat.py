@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +17,7 @@ from airflow import __version__ as _airflow_version
 from airflow.timetables.interval import DeltaDataIntervalTimetable
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from packaging.version import Version
-from collections.abc import Iterator
-from contextlib import contextmanager
+
 from airflow_provider_tenable.exceptions import (
     ConfigurationError,
     FewerAssetsError,

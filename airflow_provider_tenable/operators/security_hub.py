@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from airflow_provider_tenable.observability.lineage import Data
     from airflow_provider_tenable.security_hub.assignment import Assignment, Target
 
-#: Between two pieces of an import. Not less: Airflow 3.2 and 3.3 lose tasks whose trigger fires within its first
-#: seconds.
+#: Seconds between two pieces of an import. Do not lower it: Airflow 3.2 and 3.3 lose tasks whose trigger fires within
+#: its first seconds.
 PAUSE_SECONDS = 30.0
 
 
@@ -206,10 +206,10 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         return self.execute(context)
 
     def _assigned(self) -> Assignment:
-        """What this task is to do, by its assignment or by its own arguments.
+        """The task's assignment: the given one, or one made of the operator's own arguments.
 
-        Nothing of the assignment is kept in a templated field: ``dag.test`` of Airflow 2 renders the fields of a
-        deferred task once more when it is resumed.
+        No part of a given assignment is copied into a templated field: ``dag.test`` of Airflow 2 renders the fields of
+        a deferred task again when it resumes.
         """
         from airflow_provider_tenable.security_hub.assignment import Assignment, parse_assignment
 
@@ -235,7 +235,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             group = read_group(run, assigned.group)
             if len(group) > 1:
                 return group
-            # What the manifests say now counts: the transform may have been cleared without what follows it.
+            # The present manifests count: the transform may have been cleared without the tasks after it.
             return [
                 msgspec.structs.replace(target, parts=staged_findings(run, target.account, target.region))
                 for target in group
@@ -276,7 +276,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         after: dict[str, Any],
         seconds: float,
     ) -> None:
-        """What one account and Region's import has done so far, for metrics and lineage."""
+        """Report the progress of the import of one account and Region, for metrics and lineage."""
         from airflow_provider_tenable.observability.lineage import security_hub_data, staged_data
         from airflow_provider_tenable.run.places import note_acceptance
 

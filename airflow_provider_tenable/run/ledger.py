@@ -28,11 +28,11 @@ from airflow_provider_tenable.transform.routing import DESTINATION_REFUSED
 
 log = logging.getLogger(__name__)
 
-#: Rejected findings that a run bears whatever its max_rejected_ratio, unless that is 0.
+#: Number of rejected findings that is tolerated whatever max_rejected_ratio is, unless that is 0.
 TOLERATED = 10
 
-#: Reasons that stand for a broken or lost record, not for a choice: they count for ``max_rejected_ratio``, as what
-#: Security Hub rejected does.
+#: Reasons for a broken or lost record, as opposed to one that was left out on purpose: like rejected findings, they
+#: count for ``max_rejected_ratio``.
 BROKEN = frozenset({"unreadable_record", "unmappable_record", GIVEN_UP})
 
 
@@ -44,7 +44,7 @@ _ADVICE_ON_GIVEN_UP = (
 
 
 class DestinationCounts(TypedDict):
-    """What became of the findings of one account and hub Region; ``rejected``: code -> findings."""
+    """The results for the findings of one account and hub Region; ``rejected``: code -> findings."""
 
     findings: int
     accepted: int
@@ -53,9 +53,9 @@ class DestinationCounts(TypedDict):
 
 
 class RefusedEntry(TypedDict):
-    """An account and hub Region that refused its findings for good.
+    """An account and hub Region that permanently refused its findings.
 
-    ``records``: how many were left out. ``reached``: whether it had accepted findings of this or an earlier run.
+    ``records``: the number left out. ``reached``: whether it had accepted findings of this or an earlier run.
     """
 
     records: int
@@ -64,7 +64,7 @@ class RefusedEntry(TypedDict):
 
 
 class LedgerWindow(TypedDict):
-    """What the run covered, unix seconds."""
+    """The run's window, unix seconds."""
 
     since: int
     until: int
@@ -93,7 +93,7 @@ class Ledger(TypedDict):
     unserved: dict[str, dict[str, int]]
     refused: NotRequired[dict[str, RefusedEntry]]
     parked: int
-    # Of the skipped ones, those that are kept until their asset is known, by reason.
+    # Skipped records that wait until their asset is known, by reason. They are part of `skipped`.
     waiting: NotRequired[dict[str, int]]
     not_ec2: int
     findings: int
@@ -144,9 +144,9 @@ def sums_of(ledger: Ledger) -> Sums:
 
 
 def shard_manifests(run: RunFolder) -> list[ShardManifest]:
-    """The manifests of all transform tasks, and of the choice among findings that share an id.
+    """The manifests of all transform tasks, and of the selection among findings with the same id.
 
-    :raises StagingError: one is missing, or names an invalid account or Region.
+    :raises StagingError: one is missing, or names an invalid destination or file.
     """
     planned = read_json(run.shards)
     if planned is None:
@@ -171,7 +171,9 @@ def shard_manifests(run: RunFolder) -> list[ShardManifest]:
 
 
 def _fault_of(manifest: ShardManifest) -> str | None:
-    """What in a manifest cannot become part of a path, an ARN or a connection look-up, in words."""
+    """The value in a manifest that must not become part of a path, an ARN or a connection look-up, in words; None if
+    all of them are valid.
+    """
     if (place := next((place for place in manifest.get("refused", {}) if not is_place(place)), None)) is not None:
         return f"{shown(place)} is not an account and Region"
     if (name := next((name for name in manifest.get("pool_parts", []) if not is_pool_part(name)), None)) is not None:
@@ -199,9 +201,7 @@ def _fault_of(manifest: ShardManifest) -> str | None:
 
 
 def destinations_of(manifests: list[ShardManifest]) -> list[Delivery]:
-    """One entry per account and hub Region: ``account, region, aws_conn_id, role_name, findings``, and of its parts the
-    names and ``lines``.
-    """
+    """One entry per account and hub Region, sorted, with the parts of all manifests."""
     found: dict[tuple[str, str], Delivery] = {}
     for manifest in manifests:
         for entry in manifest["destinations"]:
@@ -224,7 +224,7 @@ def destinations_of(manifests: list[ShardManifest]) -> list[Delivery]:
 
 
 def targets_of(manifests: list[ShardManifest]) -> list[Target]:
-    """The same as targets of import tasks."""
+    """The same as :func:`destinations_of`, as targets of import tasks."""
     return [
         Target(
             destination["account"],
@@ -260,7 +260,7 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
         delivered = Receipts(run, entry["account"], entry["region"], entry["parts"]).counts()
         left = entry["findings"] - delivered["accepted"] - sum(delivered["rejected"].values())
         if left and refusals.at_import(entry["account"], entry["region"], left):
-            # Mapped, and refused by the place as a whole: as if they had been left out before.
+            # The destination refused all of them, so they count as if the transform had left them out.
             entry["findings"] -= left
             skipped[DESTINATION_REFUSED] += left
             of_account = unserved.setdefault(entry["account"], {})
@@ -322,9 +322,7 @@ class _Refusals:
 
 
 def unserved_by_account(manifests: list[ShardManifest]) -> dict[str, dict[str, int]]:
-    """Records of AWS accounts that found no destination: account -> reason -> records. They are among the skipped
-    ones.
-    """
+    """Skipped records of AWS accounts without a destination: account -> reason -> records."""
     found: dict[str, Counter[str]] = {}
     for manifest in manifests:
         # A shard that an older release transformed does not have it.
@@ -380,11 +378,11 @@ def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
         return
     # Divided, since 0.29 * 100 is less than 29.
     if rejected / of <= max_ratio or (max_ratio > 0 and rejected <= TOLERATED):
-        # Alarms look for "findings were rejected" (deploy/cloudformation/alarms.yaml), which the error below says too.
+        # Alarms look for "findings were rejected" (deploy/cloudformation/alarms.yaml), as in the error below.
         counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(5))
         log.warning(
             "%d of %d findings were rejected, as max_rejected_ratio %g (or a count of up to %d) allows: %s. The "
-            "report says where they are.",
+            "report shows where they are.",
             rejected,
             of,
             max_ratio,

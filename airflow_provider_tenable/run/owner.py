@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 #: A person may set the Variable, so its value is untrusted.
 _LONGEST = 64
 
-#: Seconds to wait for the run that is claiming the folder, and between two looks. A claim takes milliseconds.
+#: Seconds to wait for the run that is claiming the folder, and between two polls. A claim takes milliseconds.
 _LONGEST_CLAIM, _POLL_INTERVAL = 20.0, 0.5
 
 

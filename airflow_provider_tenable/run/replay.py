@@ -181,8 +181,8 @@ def _source(dag_id: str, run_id: str | None) -> RunFolder:
 
 
 def _has_rejected(run: RunFolder) -> bool:
-    """Whether anything in ``rejected/`` still counts. What an import was stopped for as a whole does not: its cleared
-    task sends it again.
+    """Whether anything in ``rejected/`` still counts. Rejections of an import that was stopped do not: its cleared task
+    sends the findings again.
     """
     try:
         return (

@@ -199,13 +199,13 @@ def _refused_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
 
 
 def _owed_rows(run: RunFolder) -> Iterator[tuple[str, object]]:
-    """The accounts and Regions that get what they are owed once they accept findings again."""
+    """The accounts and Regions with missing findings, which are delivered once they accept findings again."""
     owed = sorted(places.owed(run).items(), key=lambda item: (item[1]["since"], item[0]))
     for place, entry in owed[:_MOST_UNSERVED]:
         since = "the beginning" if entry["since"] <= 1 else _moment(entry["since"])
-        yield f"Owed to {place}", f"everything since {since}"
+        yield f"Outstanding for {place}", f"everything since {since}"
     if more := owed[_MOST_UNSERVED:]:
-        yield "Owed to others", f"{len(more)} more accounts and Regions"
+        yield "Outstanding for others", f"{len(more)} more accounts and Regions"
 
 
 def _list_of(names: list[str]) -> str:

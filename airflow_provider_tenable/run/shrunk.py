@@ -1,8 +1,8 @@
 """Whether a full asset export has fewer assets than the one before: usually a sign that the API user sees less.
 
-Tenable omits what a user may not see, and says nothing. A run over what is left would move the watermark past findings
-that were not exported. So before anything is mapped, the number of assets is compared with the last full export
-(``{staging}/{dag_id}/deployment/assets.json``); so is whether any of them has an AWS account.
+Tenable silently omits what a user may not see. A run over the rest would move the watermark past findings that were
+not exported. So before anything is mapped, the number of assets is compared with the last full export
+(``{staging}/{dag_id}/deployment/assets.json``), and so is whether any of them has an AWS account.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: So many fewer assets are tolerated whatever their share, unless ``max_shrink_ratio`` is 0: in a small estate, a few
-#: hosts are a large share.
+#: Number of missing assets that is tolerated whatever their share, unless ``max_shrink_ratio`` is 0: in a small estate,
+#: a few hosts are a large share.
 TOLERATED = 10
 
 
