@@ -8,6 +8,7 @@ import asyncio
 import json
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,24 @@ class TestDeferral:
     def test_job_that_is_ready_at_the_first_look_is_not_deferred(self, sandbox: Sandbox) -> None:
         sandbox.tenable("options", {"prepare_seconds": 0})
         assert _operator(deferrable=True).execute(Run().context)["records"] > 0
+
+    def test_waits_deferred_for_a_free_export_slot(self, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+        """Tenable runs at most ten exports of a container. The task holds no worker slot meanwhile, and says why."""
+        sandbox.tenable("options", {"max_running": 0, "retry_after": 0, "prepare_seconds": 0})
+        run = Run()
+        event: Any = None
+        for _ in range(3):
+            operator = _operator(deferrable=True, poll_interval=30)
+            with pytest.raises(TaskDeferred) as deferred:
+                operator.execute_complete(run.context, event) if event else operator.execute(run.context)
+            assert deferred.value.method_name == "execute_complete"
+            assert not isinstance(deferred.value.trigger, TenableExportTrigger)
+            # What Airflow's own trigger says once its time has come.
+            event = datetime.now(UTC)
+        assert "Waiting for a free export slot to start the vulnerabilities export" in caplog.text
+        sandbox.tenable("options", {"max_running": 10})
+        assert _operator(deferrable=True, poll_interval=30).execute_complete(run.context, event)["records"] > 0
+        assert sandbox.jobs() == {"created": 1, "running": 0, "cancelled": 0}
 
     def test_event_is_only_a_wake_up_call(self, sandbox: Sandbox) -> None:
         run = Run()

@@ -218,6 +218,15 @@ def test_the_states_that_were_not_chosen_are_counted(tmp_path):
     assert manifest["findings"] == 3
 
 
+def test_records_of_another_partition_are_counted_and_sent_nowhere(tmp_path):
+    gov = Destination("gov", (), "Role", None, A, "us-gov-west-1", partition="aws-us-gov")
+    world = World(tmp_path, destinations=[gov])
+    manifest = world.chunks([record("ec2-a"), record("ec2-b")])
+    assert manifest["skipped"] == {"other_partition": 2}
+    assert manifest["unserved"] == {A: {"other_partition": 1}, B: {"other_partition": 1}}
+    assert (manifest["findings"], manifest["destinations"]) == (0, [])
+
+
 def test_an_account_without_a_role_is_counted_and_named(tmp_path):
     world = World(tmp_path, destinations=[Destination("own", (), None, None, A, "eu-west-1")])
     manifest = world.chunks([record("ec2-a"), record("ec2-b"), record("ec2-b", plugin=5), record("ec2-c")])
