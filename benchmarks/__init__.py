@@ -1,1 +1,1 @@
-"""What the provider costs, beside Tenable's own tool: `make bench`."""
+"""What the provider costs, compared with Tenable's own tool: `make bench`."""

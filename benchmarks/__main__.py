@@ -4,7 +4,7 @@ JSON file.
     python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts dag]
     python -m benchmarks --render [--json FILE]
 
-CPU time is what counts, in ratios and medians of interleaved runs: wall-clock times of a shared machine mean little.
+The figures are ratios and medians of CPU time from interleaved runs: wall-clock times on a shared machine mean little.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.render import render, table
 
 
 def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]]:
-    """What can be measured, in its order."""
+    """The suites, in the order in which they run."""
     rounds = 3 if quick else 5
     return {
         "transform": lambda: suites.transform(rounds),
@@ -38,7 +38,7 @@ def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]
 
 
 def main() -> int:
-    """Measure what is asked for."""
+    """Run the suites that were asked for."""
     known = suites_of(quick=False)
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="smaller and fewer: some minutes instead of 25")
@@ -52,13 +52,13 @@ def main() -> int:
     options = parser.parse_args()
     if options.render:
         missing = render(json.loads(options.json.read_text()))
-        print(f"Not measured, left as it was: {', '.join(missing) or 'nothing'}.")
+        print(f"Not measured, and therefore left unchanged: {', '.join(missing) or 'nothing'}.")
         return 0
     chosen = options.suite or list(known)
     if unknown := set(chosen) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if not PEER_PYTHON.exists():
-        parser.error(f"{PEER_PYTHON} is not there: run `make bench`, which installs the peer.")
+        parser.error(f"{PEER_PYTHON} does not exist: run `make bench`, which installs the peer.")
     results: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
     results["machine"] = {
         "python": sys.version.split()[0],

@@ -2,7 +2,7 @@
 
     python -m benchmarks.accounts_side PORT DESTINATIONS FINDINGS_PER_DESTINATION FINDINGS_FILE      one line of JSON
 
-Every process is ready, and the connections are open, before the clock starts: what is measured is the import alone.
+Every process is ready, and the connections are open, before the clock starts, so only the import is measured.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A Security Hub that costs next to nothing: it reads a request to its end, keeps to latency and quota, and says that
-all was accepted.
+"""A Security Hub that costs next to nothing: it reads each request completely, applies latency and quota, and reports
+that everything was accepted.
 
     python -m benchmarks.cheap_hub [--latency-ms 300] [--rate 10 --burst 30]      prints its port
 
@@ -115,7 +115,7 @@ async def _serve() -> None:
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Run until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--rate", type=float, default=0.0)

@@ -1,4 +1,4 @@
-"""A Tenable of one's own: exports that are finished at once, of any number of generated vulnerabilities.
+"""A minimal Tenable whose exports are finished immediately, with any number of generated vulnerabilities.
 
 python -m benchmarks.cheap_tenable VULNERABILITIES      prints its port
 """
@@ -57,11 +57,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Run until killed."""
     Handler.estate = Generated(int(sys.argv[1]), accounts=(ACCOUNT,))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_port, flush=True)

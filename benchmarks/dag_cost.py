@@ -1,4 +1,4 @@
-"""What the DAG file costs whoever parses it, and what a run leaves in the XComs.
+"""What it costs to parse the DAG file.
 
 python -m benchmarks.dag_cost modules FILE      one line of JSON: the modules that parsing a DAG file loads,
                                                     and its CPU time
@@ -16,7 +16,7 @@ HEAVY = ("pandas", "pyarrow", "numpy", "tenable", "boto3", "botocore", "msgspec"
 
 
 def main() -> None:
-    """Parse a DAG file as the DAG processor does, and tell what that loaded."""
+    """Parse a DAG file as the DAG processor does, and report what that loaded."""
     began = time.process_time()
     runpy.run_path(sys.argv[2])
     loaded = sorted(sys.modules)

@@ -1,5 +1,5 @@
-"""A whole run of the DAG by Airflow's own `dag.test`, in a database of its own: its tasks, what it left in the XComs,
-what it took beside the job in one process.
+"""A complete run of the DAG by Airflow's own `dag.test`, in its own database: its tasks, its XComs, and its CPU time,
+to compare with the job in one process.
 
 python -m benchmarks.dag_run TENABLE_PORT HUB_PORT      one line of JSON
 """

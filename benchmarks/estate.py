@@ -22,7 +22,7 @@ MODEL_HOSTS = 100
 PER_HOST = 50
 HOSTS_PER_CHUNK = 100
 ASSETS_PER_CHUNK = 1000
-#: When the generated estate was looked at; fixed, so that every run measures the same bytes.
+#: The moment at which the generated estate was scanned; fixed, so that every run measures the same bytes.
 NOW = 1_795_000_000.0
 
 _PLUGIN_ID = re.compile(rb'("plugin": \{.{1,6000}?"id": )(\d{5,6})(, )')

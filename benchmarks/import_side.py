@@ -85,7 +85,7 @@ def ours(port: int, file: str) -> Iterator[dict[str, Any]]:
 
 
 def boto3(port: int, file: str) -> Iterator[dict[str, Any]]:
-    """boto3's default client, given what json makes of the same lines: as anybody would call it."""
+    """boto3's default client with the same findings as objects, as it is usually called."""
     import boto3 as sdk
 
     client = sdk.client(

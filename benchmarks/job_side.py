@@ -1,4 +1,4 @@
-"""The whole job of the provider in one process: the DAG's operators and steps in their order, over real sockets,
+"""The complete job of the provider in one process: the DAG's operators and steps in their order, over real sockets,
 without a scheduler.
 
 python -m benchmarks.job_side TENABLE_PORT HUB_PORT QUOTA      one line of JSON: CPU and wall by stage
@@ -61,7 +61,7 @@ def main() -> None:
     watermark.read_watermark = lambda dag_id: None
     watermark.write_watermark = lambda dag_id, value: None
     if quota == "off":
-        # As it stands in `importing`, with a rate that is never reached.
+        # As in the importer, with a rate that is never reached.
         rate_limit.TokenBucket.__init__.__defaults__ = (1e6, 1e6)  # type: ignore[misc]
     severities = ["info", "low", "medium", "high", "critical"]
     destinations = [{"aws_conn_id": "aws_default", "accounts": [ACCOUNT], "role_name": None, "region": REGION}]

@@ -1,4 +1,4 @@
-"""Running what is measured in processes of their own, in turns, and telling medians."""
+"""Runs what is measured in separate processes, in turns, and calculates medians."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def peer(*arguments: str | Path) -> Child:
 
 
 def interleaved(children: dict[str, Child], rounds: int) -> dict[str, list[Measurement]]:
-    """Let all measure in turns, so that whatever else the machine does meets them alike. The first round, which warms
-    up, does not count.
+    """Let all measure in turns, so that other load on the machine affects them equally. The first round is a warm-up
+    and does not count.
     """
     results: dict[str, list[Measurement]] = {name: [] for name in children}
     for number in range(rounds + 1):

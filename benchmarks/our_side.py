@@ -25,9 +25,9 @@ class AssetsInMemory(dict[str, Any]):
 
 
 class CountingWriter:
-    """What the transform writes to, without a disk behind it.
+    """A destination of the transform without a disk.
 
-    :param kept: where the lines are kept, None: nowhere, as the peer's.
+    :param kept: list that keeps the lines; None drops them, as the peer's output is.
     """
 
     def __init__(self, kept: list[bytes] | None = None) -> None:
@@ -120,7 +120,7 @@ def transform(folder: str) -> Iterator[dict[str, Any]]:
 
 
 def floor(folder: str) -> Iterator[dict[str, Any]]:
-    """What no mapping can go below: the typed decoding of the same bytes, and the encoding of as many bytes of
+    """The lower bound of any mapping: the typed decoding of the same bytes, and the encoding of as many bytes of
     findings.
     """
     import gc
@@ -153,7 +153,7 @@ def floor(folder: str) -> Iterator[dict[str, Any]]:
 
 
 def staged(folder: str) -> Iterator[dict[str, Any]]:
-    """The whole work of the transform task: staged chunks in, staged findings and manifest out, all on disk."""
+    """The complete work of the transform task: staged chunks in, staged findings and manifest out, all on disk."""
     from airflow_provider_tenable.export import store as export_store
     from airflow_provider_tenable.export.chunks import format_of
     from airflow_provider_tenable.staging.layout import RunFolder

@@ -14,7 +14,7 @@ import time
 
 
 def transform(folder):
-    """Its own parse, merge, generate and dumps, on raw chunks. Its table of assets is there already, as ours is."""
+    """Its own parse, merge, generate and dumps, on raw chunks. Its asset table is prebuilt, as ours is."""
     from restfly.utils import dict_flatten, dict_merge
     from tenable_aws_sechub.finding import Finding
 
@@ -40,7 +40,7 @@ def transform(folder):
     for _ in sys.stdin:
         began, findings, size = time.process_time(), 0, 0
         for chunk in chunks:
-            # pyTenable's iterator: requests' json() of the whole chunk, then record by record.
+            # pyTenable's iterator: requests' json() of the complete chunk, then record by record.
             for vuln in json.loads(chunk):
                 asset = assets.get(vuln["asset"]["uuid"])
                 if not asset:
@@ -55,13 +55,13 @@ def transform(folder):
 
 
 def job(config_file):
-    """The whole of it, as `tvm2aws` runs it."""
+    """The complete job, as `tvm2aws` runs it."""
     from tenable_aws_sechub.transform import Processor
 
     # It warns about each vulnerability that it leaves out; at its default verbosity these go to the terminal, here
     # nowhere.
     logging.disable(logging.CRITICAL)
-    # pyTenable waits 30 s between two looks at an export that is not ready; the exports here are ready at once.
+    # pyTenable waits 30 s between two polls of an export that is not ready; the exports here are ready at once.
     with open(config_file) as file:
         config = json.load(file)
     began = time.monotonic()

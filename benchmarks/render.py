@@ -1,6 +1,6 @@
-"""Puts what was measured into the docs, so that no figure there is typed by hand.
+"""Writes the measured figures into the docs, so that nobody has to type them.
 
-python -m benchmarks --render       fills what stands between `<!-- bench NAME -->` and `<!-- end -->` in
+python -m benchmarks --render       fills the text between `<!-- bench NAME -->` and `<!-- end -->` in
                                         docs/performance.md and docs/scaling.md from the results
 """
 
@@ -20,7 +20,7 @@ _MARKED = re.compile(r"(<!-- bench (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def table(rows: Rows) -> str:
-    """Rows as a Markdown table that can be read as text too."""
+    """Rows as a Markdown table that is also readable as plain text."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -29,7 +29,7 @@ def table(rows: Rows) -> str:
 
 
 def render(results: dict[str, Any], pages: tuple[Path, ...] = PAGES) -> list[str]:
-    """Fill the pages; the names of what is not measured yet, which stays as it is, are returned."""
+    """Fill the pages. Tables without results stay unchanged; their names are returned."""
     made = {name: result["rows"] for name, result in results.items() if "rows" in result}
     made["machine"] = machine(results["machine"])
     if "job" in results:
@@ -48,7 +48,7 @@ def render(results: dict[str, Any], pages: tuple[Path, ...] = PAGES) -> list[str
 
 
 def machine(facts: dict[str, Any]) -> Rows:
-    """What it was measured on."""
+    """The machine that the figures come from."""
     return [
         ("Python", "system", "cores", "load average before"),
         (facts["python"], facts["system"], str(facts["cores"]), f"{facts['load'][0]:.1f}"),
@@ -56,7 +56,7 @@ def machine(facts: dict[str, Any]) -> Rows:
 
 
 def scaling(figures: dict[str, Any]) -> Rows:
-    """What so many findings take, by the costs of the whole job with hub latency 0 and no quota."""
+    """Time and space for many findings, by the costs of the complete job with hub latency 0 and no quota."""
     ours = figures["0 ms, quota off"]["ours"]
     stages, staged = ours["stages_us"], ours["staged_bytes_per_finding"]
 
@@ -90,7 +90,7 @@ def scaling(figures: dict[str, Any]) -> Rows:
 
 
 def duration(seconds: float) -> str:
-    """As people say it."""
+    """A duration with a unit that suits its size."""
     for limit, unit, divisor in ((100, "s", 1), (6000, "min", 60), (float("inf"), "h", 3600)):
         if seconds < limit:
             value = seconds / divisor

@@ -1,4 +1,4 @@
-"""One stage of the job in a process of its own, as a task of Airflow is, and the most memory it took.
+"""One stage of the job in its own process, as in an Airflow task, and its peak memory.
 
 python -m benchmarks.stage_side bare|generate|export|transform|import FOLDER VULNERABILITIES [PORT]
 """
@@ -84,11 +84,11 @@ def import_(folder: Path, vulnerabilities: int, port: int) -> int:
 
 
 def main() -> None:
-    """Run the stage, tell what it took."""
+    """Run the stage and report its peak memory."""
     import airflow.sdk
 
     assert airflow.sdk
-    # What a task's process has loaded before it comes to the operator's own code.
+    # What a task's process has loaded before the operator's own code runs.
     from airflow.sdk import DAG, BaseOperator, ObjectStoragePath  # noqa: F401
 
     stage, folder, vulnerabilities, *port = sys.argv[1:]

@@ -23,7 +23,7 @@ Rows = list[tuple[str, ...]]
 
 @contextlib.contextmanager
 def server(module: str, *arguments: Any) -> Iterator[str]:
-    """A server of ours in a process of its own; its port."""
+    """One of our servers in its own process; yields its port."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout
@@ -51,7 +51,7 @@ def once(command: list[Any], env: dict[str, str] | None = None) -> Measurement:
 
 
 def our(module: str, *arguments: Any) -> list[Any]:
-    """The command of a measuring module."""
+    """The command that runs a measuring module."""
     return [sys.executable, "-W", "ignore", "-m", f"benchmarks.{module}", *arguments]
 
 
@@ -124,7 +124,7 @@ def findings_file(scratch: Path, findings: int) -> Path:
 
 
 def job(vulnerabilities: int, peer_vulnerabilities: int, rounds: int) -> tuple[Rows, Any]:
-    """3. The whole job in process, one account."""
+    """3. The complete job in one process, with one account."""
     rows: Rows = [
         ("hub", "who", "vulnerabilities", "findings/s", "us of CPU per finding", "share of the quota", "peak MB", "bar")
     ]
@@ -138,7 +138,7 @@ def job(vulnerabilities: int, peer_vulnerabilities: int, rounds: int) -> tuple[R
                     for _ in range(rounds if not latency else 1)
                 ]
             theirs = []
-            # The peer knows no quota: a call that is refused is a batch that is lost, and everything after it fails.
+            # The peer does not respect the quota: a refused call loses its batch, and everything after it fails.
             if not quota:
                 with server("cheap_tenable", peer_vulnerabilities) as tenable:
                     config = peer_config(Path(scratch), tenable)
@@ -199,7 +199,7 @@ def aws_env(scratch: Path, hub: str) -> dict[str, str]:
 
 
 def memory(sizes: list[int]) -> tuple[Rows, Any]:
-    """4. Peak memory of each stage, a process each, above a bare interpreter with Airflow's task SDK loaded."""
+    """4. Peak memory of each stage in its own process, above an interpreter that has only loaded Airflow's task SDK."""
     rows: Rows = [("stage", *(f"{size:,} records" for size in sizes), "bar")]
     bare = once(our("stage_side", "bare", "/", 0))["peak_mb"]
     figures: dict[str, Any] = {"bare_mb": bare}

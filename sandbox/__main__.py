@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     finding.add_argument("id")
     for command in (hub, finding):
         command.add_argument("--aws", default=_AWS, help=f"URL of the AWS server ({_AWS})")
-    advance = parsers.add_parser("advance", help="move Tenable's clock on")
+    advance = parsers.add_parser("advance", help="move Tenable's clock forward")
     advance.add_argument("duration", help="for example 12h or 1d")
     advance.add_argument("--tenable", default=_TENABLE, help=f"URL of the Tenable server ({_TENABLE})")
     return parser

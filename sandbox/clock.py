@@ -8,7 +8,7 @@ DAY = 86_400.0
 
 
 class SandboxClock:
-    """Tells the time of the simulated Tenable. It begins in the past, so that it can be moved on.
+    """The clock of the simulated Tenable. It begins in the past, so that it can be moved forward.
 
     :param offset: seconds added to real time; -3 * DAY begins three days ago
     """
@@ -22,7 +22,7 @@ class SandboxClock:
         return time.time() + self.offset
 
     def advance(self, seconds: float) -> float:
-        """Move the clock on and return the new time. Time never goes back: a negative number is refused."""
+        """Move the clock forward and return the new time. Time never goes back: a negative number is refused."""
         if seconds < 0:
             raise ValueError(f"The clock only moves forward, not by {seconds} seconds.")
         self.offset += seconds

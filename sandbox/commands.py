@@ -1,4 +1,4 @@
-"""The commands that look at a running sandbox: what the hub holds, one finding, moving the clock."""
+"""The commands for a running sandbox: what the hub holds, one finding, moving the clock."""
 
 import json
 from collections import Counter
@@ -44,7 +44,7 @@ def finding(aws: str, finding_id: str) -> str:
 
 
 def advance(tenable: str, duration: str) -> str:
-    """Move the sandbox's clock on, and tell the new time."""
+    """Move the sandbox's clock forward, and return the new time as text."""
     now = _ask(f"{tenable}/_sandbox/clock", {"advance_seconds": seconds_of(duration)})["now"]
     return f"It is now {datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC in the sandbox."
 
@@ -55,7 +55,7 @@ def seconds_of(duration: str) -> float:
     try:
         return float(number) * UNITS[unit]
     except ValueError as error:
-        raise ValueError(f"{duration!r} is no duration; write 90s, 30m, 12h or 1d.") from error
+        raise ValueError(f"{duration!r} is not a duration; write 90s, 30m, 12h or 1d.") from error
 
 
 def _ask(url: str, body: Any = None) -> Any:

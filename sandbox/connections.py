@@ -8,11 +8,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 SERVER_SEND = "sandbox.server_send"
-"""Where a request's scope holds the server's own `send`, a method of the object that owns the transport."""
+"""The key in a request's scope of the server's own `send`, a method of the object that owns the transport."""
 
 
 class ClosedConnection(Response):
-    """No answer at all: the connection is closed, by a TCP reset or in good order."""
+    """No answer at all: the connection is closed, by a TCP reset or in an orderly way."""
 
     def __init__(self, *, reset: bool = False) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class CutResponse(Response):
 
 class PlainAnswer(Response):
     """An answer written as it is, with a reason phrase of its own, which no web framework would send; the connection
-    ends behind it.
+    ends after it.
     """
 
     def __init__(self, answer: Response, reason: str) -> None:

@@ -1,12 +1,12 @@
-"""Faults to order: each server has a book of them, and asks it before every call.
+"""Faults to order: each server has a list of them, which it consults before every call.
 
 A fault is JSON:
 
     {"on": "<operation>", "do": "<verb>", "times": 1, "skip": 0, "match": {}, ...arguments of the verb}
 
-`times` is how many matching calls it strikes (null: every one for ever), `skip` how many it lets pass first, `match`
+`times` is how many matching calls it affects (null: all of them), `skip` how many it lets pass first, `match`
 equality on facts of the request (which ones depends on the operation); `"kind": "vulns"` is short for a match on kind.
-Faults are looked at in the order they were placed; the first one that matches strikes, and only that one.
+Faults are tried in the order in which they were placed; only the first one that matches is applied.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """Which arguments a verb takes beside the ones every fault has."""
+    """The arguments of a verb, in addition to those that every fault has."""
 
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
@@ -29,13 +29,13 @@ class Arguments:
 COMMON_VERBS: Mapping[str, Arguments] = {
     # Answer with this status; the call is not carried out.
     "status": Arguments.of("status", optional=("headers", "body")),
-    # Carry the call out, then answer with this status all the same, as a gateway does that has lost patience.
+    # Carry the call out, then answer with this status nevertheless, as a gateway does after its own timeout.
     "late_status": Arguments.of("status", optional=("headers", "body")),
     # Close the connection with a TCP reset and no answer; the call is not carried out.
     "reset": Arguments.of(),
     # Carry the call out, then close the connection without an answer.
     "lose_answer": Arguments.of(),
-    # Carry the call out, answer with the first bytes only; declare_full: under the Content-Length of the whole body.
+    # Carry the call out, answer with the first bytes only; declare_full: with the Content-Length of the complete body.
     "truncate": Arguments.of("keep_bytes", optional=("declare_full",)),
     # Carry the call out, wait, answer.
     "slow": Arguments.of("seconds"),

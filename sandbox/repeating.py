@@ -1,5 +1,5 @@
-"""Answers that repeat the secrets of the request, as gateways, debugging proxies and signature errors do: in many forms
-and places.
+"""Answers that repeat the secrets of the request in many forms and places, as gateways, debugging proxies and signature
+errors do.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Running both servers in one process and one event loop, until a signal comes."""
+"""Runs both servers in one process and one event loop, until a signal arrives."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What `python -m sandbox serve` can be told. Port 0 is a free one."""
+    """The options of `python -m sandbox serve`. Port 0 stands for a free one."""
 
     tenable_port: int = 8741
     aws_port: int = 8742
@@ -64,7 +64,7 @@ class SandboxServer(uvicorn.Server):
         yield
 
     def stop(self) -> None:
-        """Stop at once, without waiting for calls under way."""
+        """Stop immediately, without waiting for calls in progress."""
         self.should_exit = self.force_exit = True
 
 
@@ -110,7 +110,7 @@ async def _run(servers: list[SandboxServer], sockets: list[socket.socket], setti
     if not stop.is_set():
         _announce([f"http://{HOST}:{sock.getsockname()[1]}" for sock in sockets], settings)
     await stop.wait()
-    # Calls under way are cut off: nobody waits for a slow one when the sandbox is told to stop.
+    # Calls in progress are cut off, so that a slow one does not delay the end of the sandbox.
     logging.getLogger("uvicorn.error").disabled = True
     for server in servers:
         server.stop()

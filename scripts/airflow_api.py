@@ -12,7 +12,7 @@ _OPENER = build_opener(ProxyHandler({})) if os.environ.get("AIRFLOW_URL", "").st
 
 
 class NotRunError(Exception):
-    """The run could not be started or watched; the text says why."""
+    """The run could not be started or watched; the message says why."""
 
 
 class Airflow:

@@ -35,7 +35,7 @@ def main(target: Path) -> int:
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        print(f"{target} is there already; nothing was changed.")
+        print(f"{target} already exists; nothing was changed.")
         return 0
     with os.fdopen(descriptor, "w") as file:
         file.write(filled((FOLDER / ".env.example").read_text()))

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def in_order(version: str) -> list[int]:
-    """What versions are sorted by."""
+    """The key to sort versions by."""
     return [int(number) for number in version.split(".")]
 
 
@@ -39,7 +39,7 @@ OLDEST, *_, NEWEST = airflow_versions()
 
 
 def uv() -> str:
-    """The uv that is there. :raises SystemExit: there is none."""
+    """Path of uv. :raises SystemExit: uv is not installed."""
     places = (Path(sys.executable).parent / "uv", ROOT / ".venv-nox" / "bin" / "uv", shutil.which("uv"))
     for place in places:
         if place and os.access(place, os.X_OK):
@@ -48,7 +48,7 @@ def uv() -> str:
 
 
 def interpreter(version: str) -> str:
-    """A Python of this version that works: on the path, or of pyenv; else its number, and uv looks for one itself."""
+    """A working Python of this version, from the path or pyenv; otherwise the version itself, for uv to find one."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for place in (shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python")), sys.executable):
         if place:
@@ -61,14 +61,14 @@ def interpreter(version: str) -> str:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time make an environment: `make --jobs` starts several that need the same."""
+    """Let one process at a time make an environment: concurrent targets may need the same."""
     with (folder.parent / f"{folder.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def environment(name: str, *arguments: str, python: str | None = None) -> str:
-    """Make an environment, unless it is there and was made of the same.
+    """Make an environment, unless it already exists with the same contents.
 
     :param name: of its folder, such as ``.venv-docs``.
     :param arguments: of ``uv pip install``.

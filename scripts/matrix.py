@@ -5,7 +5,7 @@
     python scripts/matrix.py --cells 2.11.2 3.3.2
     python scripts/matrix.py --jobs 2
 
-The output of each cell goes to `.matrix/<cell>.log`. Exits with 1 where a session failed, or ran no test.
+The output of each cell goes to `.matrix/<cell>.log`. Exits with 1 if a session failed, or ran no test.
 """
 
 from __future__ import annotations

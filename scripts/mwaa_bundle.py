@@ -13,9 +13,9 @@
 ``MANIFEST.json``      what is inside: versions, sizes, SHA-256
 =====================  ===============================================================================================
 
-What is in MWAA's image is taken to be Airflow with the Amazon provider, as MWAA's constraints pin them
+The content of MWAA's image is assumed to be Airflow with the Amazon provider, as MWAA's constraints pin them
 (``constraints/``). ``--check`` makes such an environment, then installs exactly these files into it without an index,
-and looks whether Airflow finds the provider and parses the DAG.
+and checks that Airflow finds the provider and parses the DAG.
 
 ``--into`` merges the bundle into what an environment has (``mwaa_merge.py``), and writes ``update.json``, the input of
 `aws mwaa update-environment`.
@@ -69,7 +69,7 @@ def requirements_text(form: str, version: str, further: dict[str, str]) -> str:
 
 
 def pack(wheels: list[Path], target: Path) -> None:
-    """A zip file that depends on nothing but its content."""
+    """A zip file whose bytes depend only on its content."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for wheel in sorted(wheels, key=lambda path: path.name):
             entry = zipfile.ZipInfo(wheel.name, (1980, 1, 1, 0, 0, 0))
@@ -138,22 +138,22 @@ def offline_environment(home: Path) -> dict[str, str]:
 
 
 def cpu_seconds() -> float:
-    """Seconds of a CPU that the commands so far have taken: without an index to wait for, it is that long on a machine
-    that does nothing else.
+    """CPU seconds of the commands so far. Without an index to wait for, the installation takes that long on an idle
+    machine.
     """
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def check(target: Path) -> dict[str, object]:
-    """Install the bundle's files where only MWAA's image is, without an index. What Airflow then finds is returned."""
+    """Install the bundle's files next to MWAA's image alone, without an index, and return what Airflow then finds."""
     manifest = json.loads((target / "MANIFEST.json").read_text())
     airflow, constraints = manifest["airflow"], ROOT / "constraints" / f"mwaa-{manifest['airflow']}.txt"
     text = (target / "requirements.txt").read_text()
     for option in ("-c ", "--constraint "):
         if option in text:
             raise BundleError(
-                f"requirements.txt has the text {option!r}: MWAA would then leave its own constraints away."
+                f"requirements.txt has the text {option!r}: MWAA would then not apply its own constraints."
             )
     with tempfile.TemporaryDirectory(prefix="mwaa-check-") as name:
         folder = Path(name)
@@ -174,7 +174,7 @@ def check(target: Path) -> dict[str, object]:
         with zipfile.ZipFile(target / "plugins.zip") as archive:
             archive.extractall(plugins)
         before = run(python, "-m", "pip", "list", "--format", "freeze").splitlines()
-        # As MWAA does it: pip, its constraints, and the file as it is. Only the folder that it names is another one
+        # As MWAA does it: pip, its constraints, and the unchanged file. Only the folder of the wheels is different
         # here.
         env = offline_environment(folder)
         began = cpu_seconds()
@@ -219,7 +219,7 @@ def check(target: Path) -> dict[str, object]:
 
 
 def into(folder: Path, form: str, target: Path, *, startup: bool, keep_secrets: bool, resolve_first: bool) -> None:
-    """Build the bundle for an environment that runs, and merge it into what that has.
+    """Build the bundle for an existing environment, and merge it into what that has.
 
     :raises mwaa_merge.MergeError: the environment has something that contradicts the bundle.
     """
@@ -247,7 +247,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--target", type=Path, help="folder (dist/mwaa-<version>)")
     parser.add_argument(
-        "--check", action="store_true", help="install the files into a clean environment, and see whether they work"
+        "--check", action="store_true", help="install the files into a clean environment, and check that they work"
     )
     parser.add_argument(
         "--into",
@@ -260,7 +260,7 @@ def _arguments() -> argparse.Namespace:
         "--keep-secrets", action="store_true", help="with --into: leave the options of the secrets backend alone"
     )
     parser.add_argument(
-        "--no-resolve", action="store_true", help="with --into: do not look whether the requirements fit together"
+        "--no-resolve", action="store_true", help="with --into: do not check whether the requirements fit together"
     )
     options = parser.parse_args()
     if options.into and (options.airflow or options.check):
@@ -271,7 +271,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Build, and check or merge where asked for."""
+    """Build, and check or merge if asked to."""
     options = _arguments()
     try:
         if options.into:

@@ -29,7 +29,7 @@ _NOT_THE_WATERMARK = "^(?!.*__since$)"
 
 
 class MergeError(Exception):
-    """The environment and the bundle contradict each other; the text says where, and what to do."""
+    """The environment and the bundle contradict each other; the message says where, and what to do."""
 
 
 def without_block(text: str) -> str:

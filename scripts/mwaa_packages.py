@@ -26,7 +26,7 @@ IMAGE = ("apache-airflow=={airflow}", "apache-airflow-providers-amazon[aiobotoco
 
 
 class BundleError(Exception):
-    """The bundle cannot be built, or does not work; the text says why."""
+    """The bundle cannot be built, or does not work; the message says why."""
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
@@ -40,8 +40,8 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
 
 
 def build_wheel(folder: Path) -> Path:
-    """The provider's wheel. By way of the source distribution: a folder `build/` of an earlier time would otherwise
-    slip into it.
+    """Build the provider's wheel, from the source distribution: otherwise files of an earlier `build/` folder would get
+    into it.
     """
     run(uv(), "build", "--quiet", "--python", interpreter(PYTHON), "--out-dir", folder, ROOT)
     [wheel] = folder.glob("airflow_provider_tenable-*.whl")
@@ -57,7 +57,7 @@ def resolve(airflow: str, constraints: Path, *further: str) -> dict[str, str]:
 
 
 def resolve_together(airflow: str, constraints: Path, requirements: str, plugins: Path) -> None:
-    """Look whether merged requirements fit together, as MWAA would install them.
+    """Check whether merged requirements fit together, as MWAA would install them.
 
     :param plugins: the merged plugins.zip.
     :raises BundleError: they contradict each other, or a wheel is missing where no index is used.
@@ -67,7 +67,7 @@ def resolve_together(airflow: str, constraints: Path, requirements: str, plugins
         with zipfile.ZipFile(plugins) as archive:
             archive.extractall(folder / "plugins")
         wanted = folder / "wanted.in"
-        # Airflow itself comes from an index here; what MWAA would miss is looked for below.
+        # Airflow itself comes from an index here; wheels that MWAA would not find are checked below.
         lines = [
             line
             for line in requirements.replace(PLUGINS, str(folder / "plugins")).splitlines()
@@ -75,7 +75,7 @@ def resolve_together(airflow: str, constraints: Path, requirements: str, plugins
         ]
         asked = "\n".join([*(each.format(airflow=airflow) for each in IMAGE), *lines]) + "\n"
         wanted.write_bytes(asked.encode("utf-8", "surrogateescape"))
-        # MWAA leaves its constraints away where the file names some.
+        # MWAA does not apply its constraints if the file names others.
         own = any(option in requirements for option in ("-c ", "--constraint "))
         try:
             found = _compiled(wanted, None if own else constraints)

@@ -1,7 +1,7 @@
 """Draw the rooms of the package from its imports, as Mermaid for docs/architecture.md: `python scripts/rooms.py`.
 
-An arrow leads from a room to one that it imports. What a chain of arrows says already is left out, and so is what every
-room may import: names of AWS, errors, guards, options.
+An arrow leads from a room to one that it imports. Imports that a chain of arrows already shows are left out, and so are
+those that every room may have: names of AWS, errors, guards, options.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@
     '{"severities": ["critical"]}'
 
 Works with any Airflow 3: over its REST API, with nothing but Python. A paused DAG is switched on for this run and
-paused again after it, and no other run goes with it:
+paused again after it, and no other run is started or continued:
 
-* Switching a DAG on starts its scheduled run where one is due. Without --conf that run is the one, unless it was held
-  back as a dry run because the DAG has imported nothing yet: then a run is triggered after it. With --conf nothing is
+* Switching a DAG on starts its scheduled run if one is due. Without --conf, this command waits for that run; if it was
+  a dry run because the DAG has imported nothing yet, another run is triggered after it. With --conf nothing is
   started, and the message says what to do. With [tenable] schedule_hours = 0 no run is ever due.
 * A run that waits in a paused DAG would start too: nothing is started, and the message names it.
 * In a DAG that is switched on, a run that is queued or running is waited for.
@@ -74,7 +74,7 @@ def run_once(airflow: Airflow, dag_id: str, conf: dict[str, Any], *, seconds: fl
 
 
 def _due(dag: dict[str, Any]) -> str:
-    """From when on the scheduled run is due that switching the DAG on starts; empty where there is none."""
+    """When the scheduled run that switching the DAG on would start became due; empty if there is none."""
     run_after = dag.get("next_dagrun_run_after")
     if not run_after or datetime.fromisoformat(run_after).timestamp() > datetime.now(UTC).timestamp() + SOON:
         return ""
@@ -82,7 +82,7 @@ def _due(dag: dict[str, Any]) -> str:
 
 
 def _refuse_what_would_go_with_it(airflow: Airflow, dag_id: str, *, due: str, params: bool) -> None:
-    """:raises NotRunError: switching the DAG on would let another run go, with params of its own."""
+    """:raises NotRunError: switching the DAG on would start or continue another run, with its own params."""
     if others := _active(airflow, dag_id):
         raise NotRunError(
             f"Run {others[0]} of {dag_id} waits in the paused DAG, and switching it on would carry that run on too. "
@@ -122,7 +122,7 @@ def _wait_for_others(airflow: Airflow, dag_id: str, *, deadline: float, poll: fl
 
 
 def _started_by_schedule(airflow: Airflow, dag_id: str, known: set[str], *, poll: float) -> str:
-    """The id of the scheduled run that the scheduler starts; empty where it starts none."""
+    """The id of the scheduled run that the scheduler starts; empty if it starts none."""
     deadline = time.monotonic() + LONGEST_START
     while time.monotonic() < deadline:
         time.sleep(poll)
@@ -149,7 +149,7 @@ def _was_held_back(airflow: Airflow, dag_id: str, run_id: str) -> bool:
 
 
 def _try_to_leave_none_behind(airflow: Airflow, dag_id: str, ours: list[str], *, poll: float) -> None:
-    """An API server that is restarted is asked again for a minute."""
+    """Repeat a call for a minute, in which an API server may be restarted."""
     for _ in range(12):
         try:
             _leave_none_behind(airflow, dag_id, ours)
@@ -165,7 +165,7 @@ def _try_to_leave_none_behind(airflow: Airflow, dag_id: str, ours: list[str], *,
 
 
 def _leave_none_behind(airflow: Airflow, dag_id: str, ours: list[str]) -> None:
-    """Pause the DAG again, and end our run and scheduled ones that have not ended: they would stand still in the paused
+    """Pause the DAG again, and end our run and scheduled ones that have not ended: they would wait in the paused
     DAG, and continue when somebody switches it on.
 
     A run that somebody else triggered meanwhile may continue, so the DAG stays switched on for it.
@@ -251,7 +251,7 @@ def _wait_for_run(airflow: Airflow, run_path: str, *, deadline: float, poll: flo
                     print(f"  {each['task_id']}{f' [{name}]' if name != '' else ''}: {each['state']}", flush=True)
             missed = 0
         except NotRunError as error:
-            # An API server that is restarted is no reason to give up a run that goes on without it.
+            # The run continues while the API server is restarted, so keep waiting for it.
             missed += 1
             if missed > 12:
                 raise
@@ -266,7 +266,7 @@ def _wait_for_run(airflow: Airflow, run_path: str, *, deadline: float, poll: flo
 
 
 def _show(airflow: Airflow, run_path: str) -> None:
-    """The table that the task `report` has logged. A log that cannot be read changes nothing about the run."""
+    """The table that the task `report` has logged. A log that cannot be read does not change the result of the run."""
     try:
         log = airflow.call("GET", f"{run_path}/taskInstances/report/logs/1?full_content=true")
     except NotRunError as error:

@@ -1,9 +1,9 @@
-"""What must work in any environment that the provider is installed in: every module imports, Airflow discovers it, its
-DAG files parse.
+"""What must work in any environment with the provider: every module can be imported, Airflow discovers the provider,
+its DAG files parse.
 
     python scripts/smoke.py [--dags FOLDER]
 
-Prints one line of JSON. Exits with 1, and says why, where something does not work. A deprecation warning that our own
+Prints one line of JSON. Exits with 1, and says why, if something does not work. A deprecation warning that our own
 code causes is an error.
 """
 
@@ -42,12 +42,12 @@ def main() -> None:
         "--dags", type=Path, default=Path(__file__).resolve().parent.parent / "dags", help="folder of the DAG files"
     )
     folder = parser.parse_args().dags
-    # Nothing of this machine's Airflow is to be read or written.
+    # Read and write nothing of this machine's Airflow.
     os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="smoke-"))
     os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
     import airflow
 
-    # By the module that is warned: the package's own, and the DAG files as `parse` runs them.
+    # By the module that causes the warning: the package's own, and the DAG files as `parse` runs them.
     for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
         warnings.filterwarnings("error", category=category, module=rf"({PACKAGE}(\..*)?|<run_path>)$")
     found = {
@@ -81,7 +81,7 @@ def discover() -> dict[str, Any]:
     if info is None:
         raise SystemExit("Airflow does not discover the provider.")
     with warnings.catch_warnings():
-        # Airflow 3.2 and later would have tasks ask elsewhere; this is no task.
+        # Airflow 3.2 and later look in another module within a task; this is not a task.
         warnings.simplefilter("ignore")
         hook = manager.hooks.get("tenable")
     if hook is None or hook.hook_class_name != f"{PACKAGE}.hooks.tenable.TenableHook":
@@ -100,7 +100,7 @@ def parse(folder: Path) -> dict[str, int]:
     for file in sorted(folder.glob("*.py")):
         try:
             names = runpy.run_path(str(file))
-        except Exception as error:  # noqa: BLE001 - the others are to be looked at all the same.
+        except Exception as error:  # noqa: BLE001 - the other files are checked too.
             broken.append(f"{file.name}: {type(error).__name__}: {error}")
             continue
         for value in list(names.values()):

@@ -36,7 +36,7 @@ MOST_BYTES_A_RUN = 20_000
 
 
 def main() -> int:
-    """Run the soak; 1 where something is not as it should be."""
+    """Run the soak test; 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument(
@@ -71,7 +71,7 @@ def main() -> int:
 def _soak(pipeline: Pipeline, sandbox: Sandbox, options: argparse.Namespace) -> tuple[list[dict[str, object]], int]:
     file, crashes, done = pipeline.folder / "vitals.jsonl", 0, 0
     facts = {"tenable": sandbox.process.tenable, "aws": sandbox.process.aws, "accounts": sandbox.accounts}
-    # In the second half nobody is killed, so that a worker lives long enough for a trend of its memory.
+    # In the second half no worker is killed, so that one lives long enough for a trend of its memory.
     facts["crashes_until"] = options.runs // 2
     while done < options.runs:
         order = {"first": done + 1, "last": options.runs, "chance": options.chance, "seed": options.seed, **facts}

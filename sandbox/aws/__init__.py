@@ -2,11 +2,11 @@
 
 `sandbox.aws.app.build_aws_app` makes the server; boto3 clients reach both services by `endpoint_url`. It shares no
 code with the package that it tests: its rules come from the service's public API model and documentation. Where these
-leave a choice, it refuses.
+leave a choice, it refuses the request.
 
-Beside the control endpoints of every server (`/_sandbox/health`, `faults`, `stats`, `reset`) there are
+In addition to the control endpoints of every server (`/_sandbox/health`, `faults`, `stats`, `reset`) there are
 
-    GET  /_sandbox/findings?account=&region=&id=   {"findings": [...]}, whole documents
+    GET  /_sandbox/findings?account=&region=&id=   {"findings": [...]}, complete documents
     GET  /_sandbox/summary      counts by account, region, severity and record state, and of all imports
     POST /_sandbox/options      see `sandbox.aws.options`; also GET
     POST /_sandbox/hub          {"account", "region", "state": "subscribed" | "enabled" | "off"}; also GET

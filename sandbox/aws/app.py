@@ -131,7 +131,7 @@ async def _carried_out(
     render: Callable[[AwsError], Response],
     operation: Callable[[], Awaitable[Response]],
 ) -> Response:
-    """Count the call, let an ordered fault strike it, hold it to the quota, and carry it out."""
+    """Count the call, apply an ordered fault and the quota, and carry it out."""
     place = f"{caller.account}/{caller.region}"
 
     async def within_quota() -> Response:

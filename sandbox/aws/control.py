@@ -1,4 +1,4 @@
-"""Control endpoints of the AWS side, beside those that both servers have: no authentication, JSON in and out."""
+"""Control endpoints that only the AWS side has: no authentication, JSON in and out."""
 
 import json
 from collections import Counter

@@ -62,7 +62,7 @@ def _shelves(caller: Caller, world: World) -> list[Shelf]:
 
 
 def _candidates(shelf: Shelf, filters: Mapping[str, Any]) -> list[Stored]:
-    """All rows, or only those of the ids, where the filters name whole ids."""
+    """All rows, or only those of the ids, if the filters name complete ids."""
     by_id = filters.get("Id")
     if not isinstance(by_id, list) or not all(
         isinstance(each, dict) and each.get("Comparison") == "EQUALS" for each in by_id

@@ -147,7 +147,7 @@ def write_token(position: int, about: str = "") -> str:
 
 
 def read_token(token: object, about: str = "") -> int:
-    """Where the page of a NextToken begins; 0 without one. AwsError when it is none of ours."""
+    """Where the page of a NextToken begins; 0 without one. AwsError for a token that this server did not issue."""
     if token is None:
         return 0
     try:

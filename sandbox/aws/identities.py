@@ -144,12 +144,12 @@ class IdentityBook:
         (self._closed.add if closed else self._closed.discard)(account)
 
     def role(self, arn: str) -> Role | None:
-        """A role; None where there is none, or its account is closed."""
+        """A role; None if it does not exist, or its account is closed."""
         role = self._roles.get(arn)
         return None if role is None or role.account in self._closed else role
 
     def find(self, access_key_id: str) -> Credentials | None:
-        """The credentials of an access key; expired ones are found too, so that they can be told from unknown ones."""
+        """The credentials of an access key; expired ones too, which differ from unknown ones."""
         found = self._credentials.get(access_key_id)
         return None if found is None or found.account in self._closed else found
 
@@ -176,7 +176,7 @@ class IdentityBook:
             role.may_assume,
             role.deny,
             secrets.token_urlsafe(120),
-            # Whole seconds, as the answer's Expiration tells them.
+            # Full seconds, as in the answer's Expiration.
             math.ceil(time.time() + seconds),
             allow,
             issued_in,

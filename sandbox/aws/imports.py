@@ -63,7 +63,7 @@ async def batch_import_findings(caller: Caller, body: bytes, world: World) -> Re
 def _read(body: bytes) -> tuple[list[msgspec.Raw], list[Any]]:
     """The findings of a request, as they were sent and decoded."""
     if len(body) > LARGEST_BODY:
-        # The service stands behind API Gateway, which answers for bodies that are too large.
+        # API Gateway, in front of the service, answers for bodies that are too large.
         raise AwsError("RequestEntityTooLargeException", 413, "Request Too Long", plain=True)
     try:
         raw = _batches.decode(body).Findings
@@ -80,7 +80,7 @@ def _id_of(finding: Any) -> str:
 
 
 def _check_call(caller: Caller, findings: list[Any], world: World) -> dict[str, ProductArn]:
-    """What makes Security Hub refuse the whole call; returns the batch's ProductArns, taken apart.
+    """Check what makes Security Hub refuse the entire call; returns the batch's parsed ProductArns.
 
     A finding without ProductArn or AwsAccountId is left to the check of single findings.
     """

@@ -1,4 +1,4 @@
-"""What becomes of a finding when it is imported, imported again, or worked on by the customer. Pure functions.
+"""How a finding changes when it is imported, imported again, or updated by the customer. Pure functions.
 
 Rules, each with its source and certainty:
 
@@ -22,7 +22,7 @@ from sandbox.aws.products import ProductArn, catalogue
 Finding = dict[str, Any]
 
 NORMALIZED = {"INFORMATIONAL": 0, "LOW": 1, "MEDIUM": 40, "HIGH": 70, "CRITICAL": 90}
-# Theirs alone once the finding exists: BatchImportFindings leaves them as they are.
+# They belong to the customer once the finding exists: BatchImportFindings leaves them as they are.
 CUSTOMER_FIELDS = ("Note", "UserDefinedFields", "VerificationState", "Workflow")
 # The provider's view stands in FindingProviderFields; the top level follows it until the customer changes it.
 PROVIDER_FIELDS = ("Confidence", "Criticality", "RelatedFindings", "Severity", "Types")
@@ -55,7 +55,7 @@ def updated(
     *,
     changed_by_customer: frozenset[str],
 ) -> Finding:
-    """The finding after a newer import: the whole document is the sent one, but for what belongs to the customer.
+    """The finding after a newer import: the complete document is the sent one, except for what belongs to the customer.
 
     :param changed_by_customer: which of `PROVIDER_FIELDS` BatchUpdateFindings has set at the top level
     """

@@ -1,4 +1,4 @@
-"""What the sandbox counts, so that tests can ask how a caller behaved."""
+"""Counters, so that tests can check how a caller behaved."""
 
 from collections import Counter
 from typing import Any

@@ -18,7 +18,7 @@ decode = msgspec.json.Decoder().decode
 
 @dataclass(slots=True)
 class Stored:
-    """One finding: the whole document as JSON, and what is asked of it often.
+    """One finding: the complete document as JSON, and the fields that are needed often.
 
     `updated` is its UpdatedAt in nanoseconds since 1970, `created` when it first came, on the monotonic clock.
     """
@@ -43,7 +43,7 @@ class Stored:
         return next((document for replaced_at, document in self.before if replaced_at > visible_until), self.document)
 
     def finding(self) -> lifecycle.Finding:
-        """The document, decoded anew: free to be changed."""
+        """A newly decoded copy of the document, which may be changed."""
         finding: lifecycle.Finding = decode(self.document)
         return finding
 

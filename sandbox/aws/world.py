@@ -45,7 +45,7 @@ class World:
         self.findings.lags = options.visibility_seconds > 0
 
     def advance(self, seconds: float) -> int:
-        """Move Security Hub's clock on, and delete what it no longer keeps; returns how many findings that were."""
+        """Move Security Hub's clock forward, and delete expired findings; returns their number."""
         now = self.clock.advance(seconds)
         if not self.options.retention:
             return 0

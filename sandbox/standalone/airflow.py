@@ -1,5 +1,5 @@
 """`airflow standalone` in a home of its own, driven over its REST API: that of Airflow 3. `airflow_2.py` has what is
-otherwise in Airflow 2.
+different in Airflow 2.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Standalone(Child):
         self.home = home.resolve()
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        # A busy machine answers late.
+        # A busy machine responds late.
         self._client = httpx.Client(base_url=self.url, timeout=120.0, trust_env=False)
         self.env = {**os.environ, **self._settings(sandbox), **(settings or {})}
         self._had_scheduler = False
@@ -160,7 +160,7 @@ class Standalone(Child):
         return False
 
     def _make_database(self) -> None:
-        """A file that several processes read and write at once waits less with a log of its own."""
+        """Use a write-ahead log: several processes read and write the file at once."""
         self.home.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(self._database)) as database:
             database.execute("PRAGMA journal_mode = WAL")
@@ -196,8 +196,8 @@ class Standalone(Child):
             "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "10",
             "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "2",
             "AIRFLOW__TENABLE__DAG_PARAMS": json.dumps(params),
-            # The hubs are stand-ins, so there is nothing to protect from a first run that nobody has looked at before,
-            # and it is what is to be shown.
+            # The hubs are stand-ins that need no protection from an unreviewed first run, and the demo is there to
+            # show it.
             "AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN": "send",
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1,localhost",
@@ -283,7 +283,7 @@ class Standalone(Child):
                 self.api("POST", "/backfills", json=body)
                 break
             except RuntimeError as error:
-                # SQLite has one writer at a time, and the scheduler writes too: Airflow asks whoever clicked to try
+                # SQLite has one writer at a time, and the scheduler writes too: Airflow asks the user to try
                 # again.
                 if "Database is locked" not in str(error) or attempt == 10:
                     raise

@@ -13,15 +13,15 @@ from typing import Any
 from sandbox.standalone.airflow import DAG_ID, Standalone
 from sandbox.standalone.children import SandboxProcess
 
-#: No login: whoever comes is an administrator, as with Airflow 3's option simple_auth_manager_all_admins.
+#: No login: every visitor is an administrator, as with Airflow 3's option simple_auth_manager_all_admins.
 _WEBSERVER_CONFIG = """
 WTF_CSRF_ENABLED = True
 AUTH_ROLE_PUBLIC = "Admin"
 """
 
-#: Airflow 2's backfill takes a run for deadlocked when the task before mapped ones has ended in the database and its
-#: process has not yet told the executor (`BackfillJobRunner._process_backfill_task_instances`). The same command, given
-#: again, goes on where it stood; operating.md says so to people.
+#: Airflow 2's backfill takes a run for deadlocked if the task before mapped ones has ended in the database, but its
+#: process has not reported to the executor yet (`BackfillJobRunner._process_backfill_task_instances`). The same command
+#: resumes where it stopped; operating.md says so to users.
 _BACKFILL_COMMANDS = 12
 
 
@@ -29,8 +29,8 @@ class Standalone2(Standalone):
     """Airflow 2's scheduler, triggerer and webserver, on SQLite.
 
     SQLite wants one task at a time. Airflow's SequentialExecutor starts a new interpreter for each, which takes as long
-    as most of our tasks; a LocalExecutor of one worker forks, and is no more parallel. Airflow refuses it on SQLite
-    unless told not to look.
+    as most of our tasks; a LocalExecutor with one worker forks instead, and is not more parallel. Airflow refuses it on
+    SQLite unless this check is switched off.
     """
 
     api_path = "/api/v1"

@@ -1,5 +1,5 @@
-"""Child processes that surely end: each leads a session of its own, which is ended completely, at the latest when the
-process that started it is gone.
+"""Child processes that are certain to end: each leads its own session, which is ended completely, at the latest when
+the process that started it is gone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -70,7 +70,7 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self, patience: float = 15.0) -> None:
-        """End it with everything that it has started: politely, then for certain."""
+        """End it with everything that it has started: by SIGTERM, then by SIGKILL."""
         sessions.end([self.process.pid], patience, reap=self.process.poll)
         self.process.wait()
         watchdog.release(self.process.pid)
@@ -101,7 +101,7 @@ class SandboxProcess(Child):
         try:
             self._wait_until_ready(ready)
         except BaseException:
-            # Nobody else has it yet.
+            # No caller can stop it yet.
             self.stop()
             raise
         self.facts: dict[str, Any] = json.loads(ready.read_text())

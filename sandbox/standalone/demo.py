@@ -28,7 +28,7 @@ _BEGAN = time.monotonic()
 
 
 def say(text: str) -> None:
-    """Tell what happens, with the seconds since the start."""
+    """Print what happens, with the seconds since the start."""
     print(f"[{time.monotonic() - _BEGAN:5.0f} s] {text}", flush=True)
 
 
@@ -71,7 +71,7 @@ def _say_if_anybody_listens(text: str) -> None:
 
 
 def run_twice(sandbox: SandboxProcess, airflow: Standalone) -> None:
-    """Two runs and a day between them. :raises SystemExit: something is not as it should be."""
+    """Two runs with a day between them. :raises SystemExit: a run failed, or its figures are wrong."""
 
     def progress(line: str) -> None:
         say(f"  {line}")
@@ -82,9 +82,9 @@ def run_twice(sandbox: SandboxProcess, airflow: Standalone) -> None:
     state = airflow.wait_for(first, progress=progress)
     _show(airflow, sandbox, first, state)
 
-    say("Moving Tenable's clock on by a day: hosts are scanned again, patched, terminated.")
+    say("Moving Tenable's clock forward by a day: hosts are scanned again, patched, terminated.")
     httpx.post(f"{sandbox.tenable}/_sandbox/clock", json={"advance_seconds": 86400}, timeout=60).raise_for_status()
-    say("Triggering the DAG by hand: it goes on from the watermark.")
+    say("Triggering the DAG by hand: it continues from the watermark.")
     second = airflow.trigger()
     state = airflow.wait_for(second, progress=progress)
     _show(airflow, sandbox, second, state)
@@ -141,7 +141,7 @@ def _keep(sandbox: SandboxProcess, airflow: Standalone) -> None:
     print(
         f"\nOpen {airflow.url} (no login). The DAG tenable_to_security_hub is paused: switch it on, or trigger it.\n"
         f"What Security Hub holds: {sandbox.aws}\n"
-        f"Move Tenable's clock on:  .venv/bin/python -m sandbox advance 1d --tenable {sandbox.tenable}\n"
+        f"Move Tenable's clock forward:  .venv/bin/python -m sandbox advance 1d --tenable {sandbox.tenable}\n"
         f"Order a fault:            curl -X POST {sandbox.tenable}/_sandbox/faults -H 'content-type: "
         f"application/json' -d '{json.dumps({'on': 'vulns_chunk', 'do': 'status', 'status': 503, 'times': 3})}'\n"
         "Stop everything: Ctrl-C\n",

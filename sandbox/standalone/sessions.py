@@ -19,8 +19,8 @@ _REPEAT_SECONDS = 0.5
 
 
 def members(sessions: Iterable[int]) -> list[int]:
-    """Pids of the processes in these sessions. A zombie does not count: nothing runs any longer, and only its parent
-    can remove it.
+    """Pids of the processes in these sessions, without zombies: those no longer run, and only their parent can remove
+    them.
     """
     wanted, found = set(sessions), []
     for pid in psutil.pids():
@@ -35,7 +35,7 @@ def end(sessions: Iterable[int], patience: float, *, reap: Callable[[], object] 
 
     Signals are repeated, since a process that starts others may have done so after it was signalled.
 
-    :param reap: called between two looks; a parent collects its children there.
+    :param reap: called between two polls; a parent collects its children there.
     """
     wanted = list(sessions)
     for number in (signal.SIGTERM, signal.SIGKILL):

@@ -16,8 +16,8 @@ def ended_by_signals() -> Iterator[None]:
     """In the body, SIGTERM (``kill``, ``docker stop``) and SIGHUP (a closed terminal) raise SystemExit with 128 and the
     signal's number.
 
-    The first signal is the last that counts: the end that it begins is not interrupted. A signal that is ignored
-    already stays ignored, as ``nohup`` wants.
+    Only the first signal counts: the cleanup that it starts is not interrupted. A signal that is already ignored stays
+    ignored, as ``nohup`` requires.
     """
 
     def leave(number: int, _: FrameType | None) -> None:

@@ -72,7 +72,7 @@ def _forget() -> None:
     """In a forked child: the pipe is its parent's, and must end with that one."""
     global _helper
     if _helper is not None and _helper.stdin is not None:
-        # In its place rather than closed: the file object still has the descriptor's number.
+        # Replaced instead of closed: the file object still has the descriptor's number.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, _helper.stdin.fileno(), inheritable=False)
         os.close(nowhere)
@@ -81,7 +81,7 @@ def _forget() -> None:
 
 
 def _finish() -> None:
-    """At the end of the program: let the helper end what is left, and see it gone."""
+    """At the end of the program: let the helper end what is left, and wait for it."""
     if _helper is not None and _helper.stdin is not None:
         with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
             _helper.stdin.close()

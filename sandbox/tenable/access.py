@@ -1,4 +1,4 @@
-"""Who may do what: key pairs, the right to export, and the rate limit (API docs: authorization, rate limiting)."""
+"""Authorization: key pairs, the right to export, and the rate limit (API docs: authorization, rate limiting)."""
 
 import time
 from collections import defaultdict, deque
@@ -14,7 +14,7 @@ _WINDOW = 60.0
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The user behind a key pair. Without "Can View" exports hold nothing, silently, as with Tenable."""
+    """The user behind a key pair. Without "Can View" exports are empty without an error, as with Tenable."""
 
     access_key: str
     may_export: bool = True
@@ -23,7 +23,7 @@ class User:
 
 
 class Keys:
-    """The one valid key pair, and users of less right that share its secret key.
+    """The valid key pair, and users with fewer rights that share its secret key.
 
     `noexport-{access key}` may not export (403), `noview-{access key}` sees no assets, `nomanage-{access key}` is below
     the role Scan Manager (403 for scanners).

@@ -1,4 +1,4 @@
-"""Error answers in the shapes that Tenable's have: JSON from the application, HTML from the gateway in front of it."""
+"""Error answers in Tenable's formats: JSON from the application, HTML from the gateway in front of it."""
 
 import json
 
@@ -27,10 +27,10 @@ def too_many(options: Options) -> Response:
 
 
 def duplicate(job: Job, mode: str, container_uuid: str) -> Response:
-    """A second export with the filters of a running one.
+    """The answer to a second export with the filters of a running one.
 
     Today: 409 with `active_job_id` (API docs: POST /vulns/export). In 2023 it was a 429, in one of two forms that
-    users quoted: a message that names the job, or a string template whose values stand apart from its text.
+    users quoted: a message that names the job, or a string template whose values are separate from its text.
     """
     if mode == "429":
         message = (

@@ -1,4 +1,4 @@
-"""The simulated Tenable as a web application: who asks, whether a fault strikes, and which endpoint answers."""
+"""The simulated Tenable as a web application: authentication, ordered faults, and routing to the endpoints."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,7 +22,7 @@ Call = Callable[[Request, User], Awaitable[Response]]
 
 
 def build_tenable_app(tenable: Tenable) -> SandboxApp:
-    """The application. Serve it without the server's own Date header: this one comes from the sandbox's clock."""
+    """The application. Run it without the server's own Date header: this one comes from the sandbox's clock."""
     app = SandboxApp(
         routes=[
             *_session_routes(tenable),
@@ -106,7 +106,7 @@ def _job_routes(tenable: Tenable, kind: str) -> list[BaseRoute]:
 def _endpoint(
     tenable: Tenable, operation: str, call: Call, kind: str | None = None
 ) -> Callable[[Request], Awaitable[Response]]:
-    """A call behind the rate limit and the keys, counted, and struck by the fault that is ordered for it."""
+    """A call after the checks of rate limit and keys: counted, and affected by the fault that is ordered for it."""
 
     async def endpoint(request: Request) -> Response:
         tenable.calls[operation] += 1

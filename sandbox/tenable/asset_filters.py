@@ -1,4 +1,4 @@
-"""POST /assets/v2/export and /assets/export: what the body may say, and which assets it selects (API docs)."""
+"""POST /assets/v2/export and /assets/export: the valid bodies, and which assets they select (API docs)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def parse_assets_request(body: Any, version: int) -> AssetsRequest:
 
 
 _ASKS_FOR_GONE = frozenset({"since", "deleted_at", "terminated_at", "is_deleted", "is_terminated"})
-"""Filters that speak of deleted or terminated assets; `since` returns assets whatever their state (pyTenable's
+"""Filters on deleted or terminated assets; `since` returns assets whatever their state (pyTenable's
 documentation).
 """
 
@@ -82,7 +82,7 @@ documentation).
 def selector(request: AssetsRequest, *, omits_gone: bool = False) -> Callable[[Host, HostState], bool]:
     """Whether an asset belongs to the export. Filters are ANDed; v2 without `types` exports hosts only.
 
-    :param omits_gone: whether deleted and terminated assets are left out where no filter speaks of them
+    :param omits_gone: whether deleted and terminated assets are left out unless a filter asks for them
     """
     filters = request.filters
     omits_gone = omits_gone and _ASKS_FOR_GONE.isdisjoint(filters)

@@ -1,4 +1,4 @@
-"""An asset as the export of version 2 tells it, and the parts that the older forms share with it."""
+"""An asset in the export of version 2, and the parts that the older formats share with it."""
 
 import uuid
 from typing import Any

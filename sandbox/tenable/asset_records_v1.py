@@ -1,4 +1,4 @@
-"""An asset in the two older forms in which the API tells it: export v1, and the details of a single asset."""
+"""An asset in the API's two older formats: export v1, and the details of a single asset."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The raw material of the plugins: what Nessus looks for, by platform, in believable words."""
+"""The raw material of the plugins: what Nessus looks for, by platform, in realistic words."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ class Service(NamedTuple):
 
 
 class RemoteCheck(NamedTuple):
-    """A plugin that looks at a host from outside; it knows no package and often no CVE."""
+    """A plugin that scans a host from outside; it names no package and often no CVE."""
 
     name: str
     family: str

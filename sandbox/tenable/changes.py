@@ -31,7 +31,7 @@ FOUND_AGO = 600.0
 
 
 def change(estate: Estate, order: Any, now: float) -> int:
-    """Carry out a change and return how many records changed; ValueError says what is wrong with the order.
+    """Make a change and return how many records changed. ValueError says what is wrong with the request.
 
     `disconnect` takes away what Tenable's AWS connector knows of all hosts, or of the one that is named; with `agents`,
     the metadata that an agent reads on the instance stays, which names no account. `connect` brings it back. `launch`
@@ -195,7 +195,7 @@ def _changed_host(host: Host, values: Any) -> Host:
 
 
 def _rerate(estate: Estate, order: dict[str, Any], now: float) -> int:
-    """Tenable rates a plugin anew, or corrects its text; what was recast keeps its severity."""
+    """Tenable changes a plugin's rating or text; recast vulnerabilities keep their severity."""
     values = order.get("set")
     if not isinstance(values, dict) or not values or values.keys() - set(RERATED):
         raise ValueError(f"rerate needs a plugin_id and a set of any of {', '.join(RERATED)}.")
@@ -249,7 +249,7 @@ def _twin(estate: Estate, host: Host, now: float) -> int:
 
 
 def _disconnect(estate: Estate, order: dict[str, Any], now: float) -> int:
-    """Hosts have no AWS account any more; what was found on them stays."""
+    """Hosts lose their AWS account; what was found on them stays."""
     kind = "no_owner" if order.get("agents") else "on_prem"
     named = [_host_of(estate, order)] if order.get("asset_id") or order.get("instance_id") else estate.hosts.values()
     changed = [host for host in named if host.kind in EC2_KINDS]
@@ -264,7 +264,7 @@ def _disconnect(estate: Estate, order: dict[str, Any], now: float) -> int:
 
 
 def _connect(estate: Estate, order: dict[str, Any], now: float) -> int:
-    """The connector knows hosts again, or at last: their instance and its account. What was found stays as it is."""
+    """The connector knows the instance and account of hosts, again or for the first time. What was found stays."""
     asset_id = order.get("asset_id")
     asset_ids = [str(asset_id)] if asset_id else list(estate.unconnected)
     for each in asset_ids:

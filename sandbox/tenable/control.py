@@ -13,7 +13,7 @@ from sandbox.web import bad_request, common_routes, read_json
 
 
 def control_routes(tenable: Tenable) -> list[BaseRoute]:
-    """Everything below /_sandbox/; none of it needs keys, none is struck by faults."""
+    """Everything below /_sandbox/; they need no keys and are not affected by faults."""
 
     async def get_clock(_: Request) -> Response:
         return JSONResponse({"now": tenable.clock.now()})

@@ -27,7 +27,7 @@ SIZES = {"tiny": Size(6, 60), "small": Size(60, 1_500), "demo": Size(400, 20_000
 
 @dataclass(slots=True)
 class Injected:
-    """JSON texts that are served as they are, beside the estate's own records."""
+    """JSON texts that are sent unchanged, in addition to the estate's own records."""
 
     vulnerabilities: list[str] = field(default_factory=list)
     assets: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Estate:
         self.vulnerabilities: dict[str, list[Vulnerability]] = {}
         """By asset id."""
         self.unconnected: dict[str, Host] = {}
-        """Hosts that Tenable's AWS connector does not know, as it would tell them, by asset id."""
+        """Hosts that Tenable's AWS connector does not know, as it would describe them, by asset id."""
         self.injected = Injected()
         kinds = kinds_of(hosts)
         for number in range(hosts):
@@ -111,7 +111,7 @@ class Estate:
         return next((host for host in self.hosts.values() if host.instance_id and host.instance_id == reference), None)
 
     def truth(self, now: float) -> dict[str, Any]:
-        """What is so, from the objects and not from how they are rendered. Times are unix seconds or None."""
+        """The ground truth, from the objects and not from their rendered form. Times are unix seconds or None."""
         return {
             "now": now,
             "vulnerabilities": [

@@ -19,7 +19,7 @@ SHORTEST_DELAY = 5 * 60.0
 def evolve(estate: Estate, begin: float, until: float) -> None:
     """Let time pass from one moment to another, day by day. The same seed and the same steps give the same history.
 
-    Nothing is published before `begin`: an export made then would have had to hold it.
+    Nothing is published before `begin`: an export made then would have had to contain it.
     """
     while begin < until:
         end = min(begin + DAY, until)
@@ -48,7 +48,7 @@ def rescanned(
 
 def _live(rng: random.Random, estate: Estate, host: Host, begin: float, end: float) -> None:
     share = (end - begin) / DAY
-    # The dice are thrown for every host alike, so that one host's fate does not depend on another's.
+    # The same random numbers are drawn for every host, so that no host depends on another one.
     is_scanned, is_terminated = rng.random() < SCANNED_A_DAY * share, rng.random() < TERMINATED_A_DAY * share
     state = estate.states[host.asset_id]
     if is_terminated and host.instance_id:

@@ -41,7 +41,7 @@ async def create_vulns(tenable: Tenable, request: Request, user: User) -> Respon
         if not _is_missing(tenable, asset_id)
     ]
     hosts = [found for found in by_host if found and user.can_view]
-    # Records are in no order that a reader could build on.
+    # The order of the records is arbitrary.
     random.Random(tenable.estate.seed).shuffle(hosts)
     groups: list[Texts] = [_vulns_of(batch, wanted.options) for batch in _batches(hosts, wanted.num_assets)]
     return _created(tenable, "vulns", vuln_filters.echoed(wanted.filters), wanted.num_assets, groups)
@@ -71,7 +71,7 @@ async def create_assets(tenable: Tenable, request: Request, user: User) -> Respo
 
 
 def _is_missing(tenable: Tenable, asset_id: str) -> bool:
-    """Whether exports are silently short of this asset."""
+    """Whether exports silently omit this asset."""
     share = tenable.options.missing_share
     return share > 0 and zlib.crc32(asset_id.encode()) < share * 2**32
 
@@ -116,7 +116,7 @@ async def list_jobs(tenable: Tenable, kind: str) -> Response:
 def _created(tenable: Tenable, kind: str, echo: dict[str, Any], size: int, groups: list[Texts]) -> Response:
     injected = tenable.estate.injected.vulnerabilities if kind == "vulns" else tenable.estate.injected.assets
     if injected:
-        # Hostile records travel in the first chunk, beside the good ones.
+        # Hostile records are in the first chunk, among the good ones.
         groups = [_with_injected(groups[0] if groups else tuple, list(injected)), *groups[1:]]
     try:
         job = tenable.start_job(kind, echo, size, groups)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 DAY = 86_400.0
 FOREIGN_ACCOUNT = "999900001111"
-"""An AWS account that Tenable sees and that is none of the customer's configured ones."""
+"""An AWS account that Tenable sees, but that the customer has not configured."""
 
 SPECIAL_KINDS = {
     # share of the estate, and what is special
@@ -14,14 +14,14 @@ SPECIAL_KINDS = {
     "azure": 0.015,
     "gcp": 0.015,
     "webapp": 0.01,  # `cloud.aws` with a bogus instance id, as in Tenable's own published example
-    "foreign_account": 0.02,  # an EC2 instance of an account that nobody configured
+    "foreign_account": 0.02,  # an EC2 instance of an account that is not configured
     "ec2_zone_only": 0.02,  # availability zone, but no region
     "no_owner": 0.015,  # EC2 attributes without owner_id
     "canonical_owner": 0.01,  # owner_id as the schema text describes it: 64 hex digits
     "ec2_many_ips": 0.01,  # more IPv4 addresses than Security Hub takes
 }
 ROUTABLE_KINDS = ("ec2", "ec2_zone_only", "ec2_many_ips")
-"""Kinds of EC2 instances whose account and region Tenable tells."""
+"""Kinds of EC2 instances whose account and region Tenable exports."""
 EC2_KINDS = (*ROUTABLE_KINDS, "foreign_account", "no_owner", "canonical_owner")
 
 _LINUX = (
@@ -37,7 +37,7 @@ _ENVIRONMENTS = ("prod", "staging", "dev")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What does not change about a host. Account, region and instance are the true ones, whatever Tenable tells."""
+    """What does not change about a host. Account, region and instance are the true ones, whatever Tenable exports."""
 
     asset_id: str
     kind: str
@@ -160,5 +160,5 @@ def _account(kind: str, account: str) -> str:
 
 
 def known_account(host: Host) -> str | None:
-    """The account as far as Tenable tells it: 12 digits or nothing."""
+    """The account as Tenable exports it: 12 digits or nothing."""
     return None if host.kind in ("no_owner", "canonical_owner") else host.account

@@ -15,7 +15,7 @@ CANCELLED_CHUNK_LIFETIME = 3 * DAY
 JOB_LIFETIME = 3 * DAY
 """How long an ended job stays in the list of jobs."""
 QUEUED_SHARE = 0.1
-"""The part of its preparation that a job waits in the queue."""
+"""Share of its preparation that a job spends in the queue."""
 
 Texts = Callable[[], Iterable[str]]
 """Renders the records of a chunk as JSON texts."""
@@ -39,7 +39,7 @@ class Job:
     :param size: num_assets or chunk_size
     :param created: on the sandbox's clock, in unix seconds
     :param begun: on a real monotonic clock
-    :param fault: how it ends otherwise than well
+    :param fault: how it fails
     """
 
     uuid: str
@@ -106,7 +106,7 @@ class Job:
         return sorted(self.failed), sorted(self.given_up)
 
     def reason(self, now: float) -> str | None:
-        """Why the job did not end well, in Tenable's words."""
+        """Why the job failed, in Tenable's words."""
         if self.is_running(now) or self.fault is None:
             return None
         if self.fault.do == "fail_chunks" and (self.failed or self.given_up):

@@ -18,7 +18,7 @@ _PIECE_BYTES = 1_000_000
 
 
 def swollen(chunk: Response, at_least: int, *, gzipped: bool) -> Response:
-    """A chunk with its records repeated until it has so many bytes (uncompressed), under its Content-Length.
+    """A chunk with its records repeated until it has so many bytes (uncompressed), with its Content-Length.
 
     :param chunk: answer whose body is a JSON array; one without records stays as it is.
     :param gzipped: answer under ``Content-Encoding: gzip``, as one gzip member.

@@ -12,19 +12,19 @@ class Options:
 
     :ivar duplicate_mode: what answers a second export with the filters of a running one: today's 409, either of the two
         forms of 429 seen in 2023, or (assets only, as one note in the API docs says) the old job is cancelled
-    :ivar max_running: exports under way at once, of all kinds
+    :ivar max_running: exports in progress at once, of all kinds
     :ivar prepare_seconds: real seconds from a job's creation to its end
     :ivar rate_limit_per_minute: calls that one key pair may make in a minute
-    :ivar retry_after: the Retry-After header beside a 429; null leaves it out, text is sent as it is (say an HTTP date)
+    :ivar retry_after: the Retry-After header of a 429; null leaves it out, text is sent as it is (say an HTTP date)
     :ivar download_bytes_per_second: slows chunks down; null does not
     :ivar omits_gone_assets: whether an asset export that asks for nothing of the kind leaves out deleted and terminated
         assets; the API docs do not say
-    :ivar hides_deleted_assets: whether no export shows deleted assets, whatever it asks for, as to users who are no
+    :ivar hides_deleted_assets: whether no export shows deleted assets, whatever it asks for, as to users who are not
         administrators since early 2026 (tenable/integration-jira-cloud#330)
     :ivar missing_share: the share of the assets that exports leave out, with their vulnerabilities, although they end
         as FINISHED (tenable/pyTenable#710); always the same assets for the same share
     :ivar asset_age_out_days: after how many days without a scan hosts are removed without a trace, when the clock is
-        moved (a network's option); null for never
+        advanced (a network's option); null for never
     """
 
     duplicate_mode: DuplicateMode = "409"

@@ -1,4 +1,4 @@
-"""A plugin as it stands in every vulnerability record (API docs: GET /vulns/export/{uuid}/chunks/{id}, `plugin`).
+"""A plugin as it appears in every vulnerability record (API docs: GET /vulns/export/{uuid}/chunks/{id}, `plugin`).
 
 What is empty is left out. The quirks that real data has are spread over the catalogue by a plugin's number.
 """

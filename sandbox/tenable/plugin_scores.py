@@ -1,4 +1,4 @@
-"""How bad a plugin's finding is: CVSS in three versions, VPR in two, EPSS, as a plugin's record tells them."""
+"""The scores in a plugin's record: CVSS in three versions, VPR in two, EPSS."""
 
 import random
 from typing import Any

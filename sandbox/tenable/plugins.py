@@ -12,7 +12,7 @@ COUNT_BY_SEVERITY = (18, 12, 36, 36, 18)
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """What a plugin says about every host alike; `record` renders it. Scores are None where Tenable has none."""
+    """What a plugin reports for every host; `record` renders it. Scores are None where Tenable has none."""
 
     id: int
     name: str

@@ -1,4 +1,4 @@
-"""A vulnerability as an export serves it (API docs: GET /vulns/export/{uuid}/chunks/{id}); no empty keys."""
+"""A vulnerability as an export contains it (API docs: GET /vulns/export/{uuid}/chunks/{id}); no empty keys."""
 
 import json
 import uuid
@@ -39,7 +39,7 @@ def vulnerability_texts(found: Iterable[Vulnerability], options: RecordOptions) 
 
 
 def _asset(host: Host, seen: float) -> dict[str, Any]:
-    """The host as far as a vulnerability record tells it: never its AWS attributes nor its tags."""
+    """The host in a vulnerability record: without its AWS attributes and tags."""
     asset: dict[str, Any] = {
         "agent_uuid": uuid.uuid5(uuid.NAMESPACE_OID, host.asset_id).hex if host.has_agent else None,
         "device_type": "general-purpose",
@@ -116,7 +116,7 @@ def _output(vulnerability: Vulnerability) -> str | None:
         return None
     product = vulnerability.plugin.product
     if checks_for_default_account(vulnerability.plugin):
-        # As such plugins do: the credentials that opened the door.
+        # Such plugins print the credentials that they logged in with.
         lines = ["The remote server replies to the following default community string :", "", "  public"]
     elif product is None:
         lines = [f"Port {vulnerability.port}/{vulnerability.protocol.lower()} was found to be open."]

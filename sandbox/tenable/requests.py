@@ -1,10 +1,10 @@
-"""Checking the body of an export request: what both kinds of export have in common."""
+"""Checks of the body of an export request that both kinds of export share."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 LATEST_TIME = 9_999_999_999
-"""Times are epoch seconds of at most ten digits; a larger number is one in milliseconds."""
+"""Times are epoch seconds of at most ten digits; a larger number is in milliseconds."""
 
 Check = Callable[[str, Any], Any]
 """Takes a name and a value, returns the value as it is used, or raises `RefusedError`."""
@@ -111,5 +111,5 @@ def within(value: float | None, bounds: Mapping[str, Any]) -> bool:
 
 
 def not_simulated(name: str, value: Any) -> Any:
-    """Tenable knows it, the sandbox does not; to ignore it silently would be a lie."""
+    """A filter that Tenable knows and the sandbox does not; ignoring it would give a wrong answer."""
     raise RefusedError(f"{name} is known to Tenable, but the sandbox does not simulate it")

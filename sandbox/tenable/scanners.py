@@ -51,7 +51,7 @@ class Machine:
     scans: list[str] = field(default_factory=list)
 
     def has(self, seconds: float | None) -> bool:
-        """Whether so many seconds have gone by since the boot."""
+        """Whether so many seconds have passed since the boot."""
         return seconds is not None and time.monotonic() - self.booted >= seconds
 
 

@@ -37,7 +37,7 @@ CHUNK_VERBS = {
 JOB_VERBS = {
     # The next job that is created ends ERROR, with its first chunks kept and the rest cancelled.
     "error": Arguments.of(optional=("reason", "keep_chunks")),
-    # It ends CANCELLED although nobody asked for it.
+    # It ends CANCELLED without a request to cancel it.
     "cancelled": Arguments.of(optional=("keep_chunks",)),
     # It ends FINISHED without these chunks (1 is the first by id); `cancelled` ones are listed as such.
     "fail_chunks": Arguments.of("chunks", optional=("cancelled",)),
@@ -57,7 +57,7 @@ class TooManyExportsError(Exception):
 
 
 class DuplicateExportError(Exception):
-    """An export with the same filters is under way."""
+    """An export with the same filters is in progress."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(f"Export {job.uuid} with the same filters is still running.")
@@ -67,7 +67,7 @@ class DuplicateExportError(Exception):
 class Tenable:
     """One Tenable container.
 
-    :param estate: arguments of `Estate` beside the time: seed, hosts, vulnerabilities, accounts, regions
+    :param estate: arguments of `Estate` other than the time: seed, hosts, vulnerabilities, accounts, regions
     :param days_behind: how far in the past its clock begins
     """
 
@@ -104,18 +104,18 @@ class Tenable:
         self.estate = Estate(self.clock.now(), **self._estate_arguments)
         self.jobs: dict[str, Job] = {}
         self.scanners = Scanners(self.clock.now)
-        # What was asked for although no page of the API docs has it: a client that builds URLs from what it was told.
+        # Requested paths that the API docs do not have: the client builds URLs from values that it received.
         self.unknown_paths: list[str] = []
         self.rate_limit.clear()
         self._rng = random.Random(f"{self.estate.seed}/jobs")
 
     def advance(self, seconds: float) -> float:
-        """Move the clock on, let the estate live through that time, and return the new time."""
+        """Move the clock forward, let the estate change during that time, and return the new time."""
         if seconds < 0 or self.clock.now() + seconds > time.time() + 1:
             raise ValueError(
                 f"The clock can go forward by {time.time() - self.clock.now():.0f} seconds before it is in the future."
             )
-        # Nothing happens to the estate while real time goes by, only in the time that is moved on.
+        # The estate does not change while real time passes, only when the clock is advanced.
         before, now = self.clock.now(), self.clock.advance(seconds)
         evolve(self.estate, before, now)
         if self.options.asset_age_out_days is not None:

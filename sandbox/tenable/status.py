@@ -7,7 +7,7 @@ from sandbox.tenable.jobs import Job
 
 
 def status_of(job: Job, now: float) -> dict[str, Any]:
-    """GET /{kind}/export/{uuid}/status. Assets tell only status and chunks; vulnerabilities also what was lost."""
+    """GET /{kind}/export/{uuid}/status. For assets only status and chunks; for vulnerabilities also what was lost."""
     reason = job.reason(now)
     status: dict[str, Any] = {"status": job.status(now), "chunks_available": job.available(now)}
     if reason:

@@ -1,4 +1,4 @@
-"""POST /vulns/export: what the body may say, and which vulnerabilities it selects (API docs of that name)."""
+"""POST /vulns/export: the valid bodies, and which vulnerabilities they select (API docs of that name)."""
 
 import ipaddress
 from collections.abc import Callable, Mapping
@@ -122,7 +122,7 @@ def echoed(filters: Mapping[str, Any]) -> dict[str, Any]:
 def selector(request: VulnsRequest, now: float) -> Callable[[Vulnerability], bool]:
     """Whether a vulnerability belongs to the export.
 
-    Without state: OPEN and REOPENED. Without any time: found or fixed in the last 30 days. A time of 0 is none.
+    Without state: OPEN and REOPENED. Without any time: found or fixed in the last 30 days. A time of 0 counts as none.
     """
     filters = request.filters
     states = frozenset(filters.get("state", (FIXED,) if "time_taken_to_fix" in filters else (OPEN, REOPENED)))

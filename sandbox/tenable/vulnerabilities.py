@@ -36,7 +36,7 @@ class Vulnerability:
 
     @property
     def key(self) -> str:
-        """What tells it from all others, as Tenable does: asset, plugin, protocol, port."""
+        """What identifies it, as for Tenable: asset, plugin, protocol, port."""
         return f"{self.host.asset_id}/{self.plugin.id}/{self.protocol}/{self.port}"
 
     @property

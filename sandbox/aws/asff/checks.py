@@ -77,7 +77,7 @@ def text_check(rule: Text) -> Check:
 
 
 def timestamp_check(value: Any, path: str, errors: Errors) -> None:
-    """A timestamp, read as a moment in time and not only by its looks."""
+    """A timestamp, parsed as a moment in time and not only matched by its form."""
     if type(value) is not str:
         errors.append(f"{path} should be string")
     elif instant(value) is None:
@@ -85,7 +85,7 @@ def timestamp_check(value: Any, path: str, errors: Errors) -> None:
 
 
 def range_check(rule: Range | None) -> Check:
-    """A check of an integer. A float is none, not even 5.0."""
+    """A check of an integer. A float is not accepted, not even 5.0."""
 
     def check(value: Any, path: str, errors: Errors) -> None:
         if type(value) is not int:

@@ -38,7 +38,7 @@ TIMESTAMPS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string: its length in characters, and its looks. `format` names a check of `sandbox.aws.asff.checks`."""
+    """A string: its length in characters, and its form. `format` names a check of `sandbox.aws.asff.checks`."""
 
     longest: int = LONGEST_STRING
     shortest: int = 1
@@ -187,7 +187,7 @@ ALSO_REQUIRED: Mapping[str, tuple[str, ...]] = {
     "FindingProviderFields": ("Severity", "Types"),
     "FindingProviderSeverity": ("Label",),
 }
-# Groups of members of which one must be there whole. The message names the first member, as the service does.
+# Groups of members of which one must be complete. The message names the first member, as the service does.
 ANY_OF: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "AwsSecurityFinding": (("FindingProviderFields",), ("Severity", "Types")),
     "Severity": (("Label",), ("Normalized",)),

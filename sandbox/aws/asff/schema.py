@@ -1,6 +1,6 @@
 """Turns the public API model and our table of rules into checks, once, so that a finding is checked in a single pass.
 
-The API model comes with botocore: it names every member of a finding and its type. What it knows not is in `rules.py`.
+The API model comes with botocore: it names every member of a finding and its type. The rest is in `rules.py`.
 """
 
 from functools import lru_cache
@@ -34,7 +34,7 @@ def service_model() -> ServiceModel:
 
 @lru_cache(maxsize=8)
 def shape_check(shape_name: str) -> Check:
-    """The check of a whole shape of the API model, e.g. `AwsSecurityFinding` or `BatchUpdateFindingsRequest`."""
+    """The check of a complete shape of the API model, e.g. `AwsSecurityFinding` or `BatchUpdateFindingsRequest`."""
     return _compile(service_model().shape_for(shape_name), "", None)
 
 

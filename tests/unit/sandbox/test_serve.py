@@ -58,7 +58,7 @@ def test_the_commands_look_at_a_running_sandbox(started: tuple[Any, dict[str, An
     assert httpx.get(f"{facts['tenable']}/_sandbox/clock").json()["now"] > before + 86_000
     refused = run("advance", "1y", "--tenable", facts["tenable"])
     assert refused.returncode == 1
-    assert "is no duration" in refused.stderr
+    assert "is not a duration" in refused.stderr
 
 
 def test_a_sandbox_that_does_not_run_is_said_so() -> None:
