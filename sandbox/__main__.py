@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--hosts", type=int, help="number of hosts, instead of the estate's own")
     serve.add_argument("--vulnerabilities", type=int, help="number of vulnerabilities, instead of the estate's own")
     serve.add_argument("--days-behind", type=float, help="how far in the past the sandbox's clock begins (3)")
+    serve.add_argument("--hub-days-behind", type=float, help="how far in the past Security Hub's clock begins (0)")
     serve.add_argument("--prepare-seconds", type=float, help="how long Tenable prepares an export (2)")
     serve.add_argument("--access-key", help="Tenable's access key")
     serve.add_argument("--secret-key", help="Tenable's secret key")

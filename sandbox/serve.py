@@ -35,6 +35,7 @@ class Settings:
     hosts: int | None = None
     vulnerabilities: int | None = None
     days_behind: float = 3.0
+    hub_days_behind: float = 0.0
     prepare_seconds: float = 2.0
     access_key: str = ACCESS_KEY
     secret_key: str = SECRET_KEY
@@ -90,7 +91,12 @@ def serve(settings: Settings) -> None:
     # Later than the start of the program, so that `sandbox hub` and the like need only the standard library.
     from sandbox.aws.app import build_aws_app
 
-    aws_app = build_aws_app(accounts=list(ACCOUNTS), regions=list(REGIONS), hub_state=settings.hub_state)
+    aws_app = build_aws_app(
+        accounts=list(ACCOUNTS),
+        regions=list(REGIONS),
+        hub_state=settings.hub_state,
+        days_behind=settings.hub_days_behind,
+    )
     tenable_app = build_tenable_app(settings.tenable())
     sockets = [_bound(settings.tenable_port), _bound(settings.aws_port)]
     servers = [

@@ -18,10 +18,15 @@ from tests.faults.canary import ACCESS_KEY, SECRET_KEY
 from tests.faults.universe import Sandbox
 
 
-def start_sandbox(estate: str, log: Path) -> SandboxProcess:
-    """A sandbox whose jobs are ready at once, with the canary's keys."""
+def start_sandbox(estate: str, log: Path, *arguments: str) -> SandboxProcess:
+    """A sandbox whose jobs are ready at once, with the canary's keys.
+
+    :param arguments: more of its command line; it overrides what is set here.
+    """
     keys = ("--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY)
-    return SandboxProcess("--estate", estate, "--prepare-seconds", "0.05", "--days-behind", "60", *keys, log=log)
+    return SandboxProcess(
+        "--estate", estate, "--prepare-seconds", "0.05", "--days-behind", "60", *keys, *arguments, log=log
+    )
 
 
 class Zygote:

@@ -277,10 +277,12 @@ def test_findings_of_other_products_are_left_alone(tmp_path: Path) -> None:
     assert [json.loads(line)["ProductArn"] for call in hub.sent for line in call] == [PRODUCT]
 
 
-def test_products_that_share_an_id_are_archived_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [(SENT, PLANNED_MS + 4), (PLANNED_MS + 4, SENT)])
+def test_products_that_share_an_id_are_archived_together(tmp_path: Path, times: tuple[int, int]) -> None:
     other = f"arn:aws:securityhub:{REGION}:{ACCOUNT}:product/{ACCOUNT}/default"
     hub = Hub("a", "b")
-    hub.extra = [Hub.finding("a", ProductArn=other, UpdatedAt=timestamp_of(PLANNED_MS + 4))]
+    hub.held["a"]["UpdatedAt"] = timestamp_of(times[0])
+    hub.extra = [Hub.finding("a", ProductArn=other, UpdatedAt=timestamp_of(times[1]))]
     outcome = World(tmp_path, hub).run(wanted_of("a", "b"))
     # FailedFindings names only the id, so no call may hold it twice.
     assert [[json.loads(line)["Id"] for line in call] for call in hub.sent] == [["a", "b"], ["a"]]
