@@ -29,7 +29,7 @@ SET_ON_OUR_OWN = {
     # Decoded, and put aside without its output.
     ("transform/shard.py", "record"),
     # Read from the params, and completed with what AWS says.
-    ("transform/routing.py", "destination"),
+    ("transform/destinations.py", "destination"),
 }
 #: What a method may change: its object, and the state of an export, which it keeps.
 OWN = {"self", "self.state"}
