@@ -40,8 +40,10 @@ if AIRFLOW_V_3_0_PLUS:
         BaseNotifier,
         BaseOperator,
         BaseOperatorLink,
+        BaseSensorOperator,
         ObjectStoragePath,
         Param,
+        PokeReturnValue,
         Variable,
         dag,
         task,
@@ -58,6 +60,7 @@ else:
     from airflow.models.variable import Variable
     from airflow.models.xcom import XCom
     from airflow.notifications.basenotifier import BaseNotifier
+    from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
 
 if AIRFLOW_V_3_2_PLUS:
     from airflow.sdk import BaseHook, TriggerRule
@@ -66,6 +69,7 @@ if AIRFLOW_V_3_2_PLUS:
         AirflowException,
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
         TaskDeferred,
@@ -80,6 +84,7 @@ else:
         AirflowException,
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
         TaskDeferred,
@@ -298,6 +303,7 @@ __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTimeout",
     "Asset",
@@ -305,10 +311,12 @@ __all__ = [
     "BaseNotifier",
     "BaseOperator",
     "BaseOperatorLink",
+    "BaseSensorOperator",
     "BaseTrigger",
     "DeltaDataIntervalTimetable",
     "ObjectStoragePath",
     "Param",
+    "PokeReturnValue",
     "Stats",
     "TaskDeferred",
     "TriggerEvent",

@@ -210,6 +210,14 @@ OPTIONS: dict[str, Option] = {
         "for default accounts or passwords. none: nothing, and Tenable is asked to omit the output from the export.",
         choices=(EXCERPT, NO_OUTPUT),
     ),
+    "scanner_timeout_minutes": Option(
+        "float",
+        "45",
+        "Minutes that TenableScannerSensor waits for a scanner to be linked, on and ready. A new scanner compiles its "
+        "plugins first.",
+        minimum=1,
+        maximum=60 * _YEAR_HOURS,
+    ),
     "enable_product": Option(
         "boolean", "False", "Whether an import may subscribe an account to the product if it is not subscribed yet."
     ),

@@ -52,9 +52,10 @@ def get_provider_info() -> dict[str, Any]:
     modules = {
         layer: [f"{_PACKAGE}.{layer}.{service}" for service in services]
         for layer, services in {
-            "hooks": ["tenable", "security_hub"],
-            "operators": ["tenable", "asff", "security_hub"],
-            "triggers": ["tenable"],
+            "hooks": ["tenable", "security_hub", "nessus_ec2"],
+            "operators": ["tenable", "asff", "security_hub", "nessus_ec2", "nessus_terminate", "nessus_link"],
+            "sensors": ["tenable_scanners"],
+            "triggers": ["tenable", "nessus_ec2", "tenable_scanners"],
         }.items()
     }
     asset_uris = [
@@ -89,7 +90,10 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": CONN_FIELDS,
             }
         ],
-        "extra-links": [f"{_PACKAGE}.links.security_hub.SecurityHubFindingsLink"],
+        "extra-links": [
+            f"{_PACKAGE}.links.security_hub.SecurityHubFindingsLink",
+            f"{_PACKAGE}.links.nessus_ec2.NessusInstanceLink",
+        ],
         "notifications": [
             f"{_PACKAGE}.notifications.rejected.RejectedFindingsNotifier",
             f"{_PACKAGE}.notifications.refused.RefusedDestinationsNotifier",

@@ -24,8 +24,13 @@ _OURS = "airflow_provider_tenable"
 #: The most characters of a library's message. pyTenable quotes bodies in full.
 LONGEST_RECORD = 4_000
 
-#: What STS answers with, which nobody knows before: botocore logs it at DEBUG.
-_STS_SECRET = re.compile(r"(<(?:SecretAccessKey|SessionToken)>|\"(?:SecretAccessKey|SessionToken)\":\s*\")[^<\"]+")
+#: Secrets in responses of AWS that nobody knows before, and that botocore logs at DEBUG: credentials of STS, private
+#: keys of EC2, secrets of Secrets Manager, and values of SSM's parameters.
+_AWS_SECRET = re.compile(
+    r"(<(?:SecretAccessKey|SessionToken|keyMaterial)>"
+    r"|\"(?:SecretAccessKey|SessionToken|SecretString|SecretBinary)\":\s*\""
+    r"|\"Parameter\":\s*\{[^{}]*?\"Value\":\s*\")[^<\"]+"
+)
 
 
 class GuardedRecords:
@@ -57,7 +62,7 @@ def _clean(record: logging.LogRecord, *, foreign: bool) -> None:
         message = record.getMessage()
     except Exception as error:  # noqa: BLE001 - logging itself would print the arguments as they are.
         message = f"a message that cannot be formatted ({type(error).__name__}): {record.msg}"
-    message = scrub(_STS_SECRET.sub(rf"\1{MASK}", message))
+    message = scrub(_AWS_SECRET.sub(rf"\1{MASK}", message))
     # Lines of ours are ours: what they quote is one line already.
     record.msg, record.args = (
         safe(message, LONGEST_RECORD) if foreign else "\n".join(map(visible, message.split("\n"))),

@@ -70,6 +70,9 @@ METRICS: dict[str, Metric] = {
     "tenable.duration.import": Metric(
         TIMER, ("dag_id", "account", "region"), "one task that sends findings, or one attempt of it"
     ),
+    "tenable.scanner.online_after": Metric(
+        TIMER, ("dag_id",), "from the launch of a scanner's instance until it can scan"
+    ),
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from sandbox.standalone.airflow import connections, destinations
 from sandbox.standalone.children import SandboxProcess
 from tests import botocore_models
+from tests.aws_services import AwsServices
 from tests.integration.dag_runs import make_database
 from tests.integration.pipeline_driver import Variables
 from tests.sandbox_driver import Sandbox
@@ -37,6 +38,16 @@ def sandbox(small_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         connect(monkeypatch, name, fields)
     monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", f"file://{tmp_path / 'staging'}")
     return small_sandbox
+
+
+@pytest.fixture(scope="session")
+def aws_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsServices]:
+    """EC2, IAM, SSM, Secrets Manager and STS: one moto server for all tests. Each test has names of its own."""
+    with AwsServices(tmp_path_factory.mktemp("aws-services")) as services:
+        with services.client("iam") as iam:
+            # For tests that need no role.
+            iam.create_instance_profile(InstanceProfileName="p")
+        yield services
 
 
 @pytest.fixture(scope="session")

@@ -240,7 +240,11 @@ def test_troubleshooting_has_the_messages_that_users_can_mend() -> None:
     assert len(set(MESSAGES)) == len(MESSAGES)
 
 
-OPERATOR_EXAMPLES = [*blocks(DOCS / "operators.md", "python"), *blocks(ROOT / "README.md", "python")]
+OPERATOR_EXAMPLES = [
+    code
+    for page in (DOCS / "operators.md", DOCS / "scanners.md", ROOT / "README.md")
+    for code in blocks(page, "python")
+]
 
 
 def _run(code: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ AT_ONCE = [
 RETRIED = [
     "TemporaryError",
     "ExportNotFoundError",
+    "ForeignExportError",
     "ChunkNotReadyError",
     "DuplicateExportError",
     "ExportFailedError",

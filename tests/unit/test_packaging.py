@@ -199,7 +199,7 @@ def test_registry_file_names_what_there_is() -> None:
         info["name"],
         info["description"],
     )
-    layers = ("hooks", "operators", "triggers")
+    layers = ("hooks", "operators", "sensors", "triggers")
     paths = {
         layer: [entry["module"] for entry in registry[layer]]
         for layer in (*layers, "extra-links", "notifications", "assets")

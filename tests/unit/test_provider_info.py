@@ -59,7 +59,7 @@ def test_the_version_is_the_packages():
 
 def test_everything_that_is_named_can_be_imported():
     info = get_provider_info()
-    for layer in ("hooks", "operators", "triggers"):
+    for layer in ("hooks", "operators", "sensors", "triggers"):
         for entry in info[layer]:
             for module in entry["python-modules"]:
                 importlib.import_module(module)
@@ -77,7 +77,7 @@ def test_everything_that_is_named_can_be_imported():
 def test_every_module_of_a_layer_is_named():
     package = pathlib.Path(importlib.import_module("airflow_provider_tenable").__file__).parent
     info = get_provider_info()
-    for layer, marker in (("operators", "Operator"), ("triggers", "Trigger")):
+    for layer, marker in (("operators", "Operator"), ("sensors", "Sensor"), ("triggers", "Trigger")):
         there = {
             f"airflow_provider_tenable.{layer}.{path.stem}"
             for path in (package / layer).glob("*.py")

@@ -27,6 +27,7 @@ AIRFLOW_FREE = {
 FACES = {
     "hooks",
     "operators",
+    "sensors",
     "triggers",
     "links",
     "notifications",

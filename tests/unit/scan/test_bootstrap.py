@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import KEY, PROGRAMS, Machine
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.scan.bootstrap import (
@@ -21,6 +20,7 @@ from airflow_provider_tenable.scan.bootstrap import (
     unlink_commands,
 )
 from airflow_provider_tenable.scan.secret_source import SecretSource
+from tests.scanner_machine import KEY, PROGRAMS, Machine
 
 PARAMETER = SecretSource.parse("parameter:/tenable/linking-key/scanner-1")
 
