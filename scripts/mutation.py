@@ -2,6 +2,7 @@
 
     python scripts/mutation.py                          all of [tool.mutmut] in pyproject.toml
     python scripts/mutation.py asff.finding asff.limits these modules only
+    python scripts/mutation.py --max-children 1         one process at a time; otherwise as many as there are CPUs
 
 Prints the mutants that no test noticed and a table of the results, and fails if less than 85 % of a module's mutants
 were noticed. Run it by `make mutation`.
@@ -9,6 +10,7 @@ were noticed. Run it by `make mutation`.
 
 from __future__ import annotations
 
+import argparse
 import fnmatch
 import json
 import os
@@ -73,14 +75,21 @@ def _share(counts: Counter[str]) -> float:
 
 def main() -> int:
     """Run mutmut; 1 if the tests of a module notice too few mutants, or none was tried."""
-    chosen = sys.argv[1:] or targets()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("modules", nargs="*", help="without the package's name, such as asff.finding; default: all")
+    parser.add_argument("--max-children", type=int, default=len(os.sched_getaffinity(0)), help="concurrent processes")
+    options = parser.parse_args()
+    chosen = options.modules or targets()
     if unknown := set(chosen) - set(targets()):
         print(f"Not in [tool.mutmut] of pyproject.toml: {', '.join(sorted(unknown))}.", file=sys.stderr)
         return 2
-    workers = str(len(os.sched_getaffinity(0)))
     mutmut = str(Path(sys.executable).parent / "mutmut")
     names = [f"{PACKAGE}.{module}.*" for module in chosen]
-    ended = subprocess.run([mutmut, "run", "--max-children", workers, *names], cwd=ROOT, check=False)
+    ended = subprocess.run(
+        [mutmut, "run", "--max-children", str(options.max_children), *names],
+        cwd=ROOT,
+        check=False,
+    )
     if ended.returncode:
         return ended.returncode
     by_module = {module: results(module) for module in chosen}

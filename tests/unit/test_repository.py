@@ -208,3 +208,8 @@ def test_release_check_accepts_the_current_version() -> None:
     import airflow_provider_tenable
 
     assert check_release.problems(f"v{airflow_provider_tenable.__version__}") == []
+
+
+def test_every_module_of_the_mutation_tests_exists() -> None:
+    patterns = PROJECT["tool"]["mutmut"]["only_mutate"]
+    assert [pattern for pattern in patterns if not list(ROOT.glob(pattern))] == []

@@ -399,3 +399,51 @@ def test_the_numbers_are_those_of_the_docs():
         responses.FIRST_PAUSE,
         responses.LONGEST_PAUSE,
     ) == (5, 1, 0.5, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "operation", "named", "not_named"),
+    [
+        (RETRY, IMPORT, {"Throttling", "ServiceUnavailable"}, {"ConcurrentUpdateError"}),
+        (HALVE, IMPORT, {"InvalidInputException", "RequestEntityTooLarge"}, {"FindingSizeExceeded"}),
+        (HALVE, "DescribeHub", {"RequestEntityTooLarge"}, {"ValidationException"}),
+        (STOP, "DescribeHub", {"AccessDenied", "OptInRequired"}, {"InvalidAccess"}),
+        (REJECT, FINDING, {"FindingSizeExceeded"}, {"RequestEntityTooLarge"}),
+        (STOP, FINDING, {"InvalidAccess"}, {"AccessDenied"}),
+    ],
+)
+def test_codes_of_a_verdict_are_those_of_the_operation_and_of_every_operation(verdict, operation, named, not_named):
+    codes = codes_with(verdict, operation)
+    assert codes == sorted(set(codes))
+    assert named <= set(codes)
+    assert not not_named & set(codes)
+
+
+def test_long_codes_and_messages_are_cut_and_only_the_stop_at_the_end_is_replaced():
+    assert explain_finding("Unheard", "NO PREFIX") == "Unheard: NO PREFIX."
+    assert explain(error("Unheard", message="NO PREFIX")) == "Unheard: NO PREFIX."
+    long_code, long_message = "C" * 99 + "\u2026", "m" * 999 + "\u2026"
+    assert code_of(error("C" * 9_000)) == long_code
+    assert explain_finding("C" * 9_000, "") == f"{long_code}."
+    assert explain_finding("Unheard", "m" * 9_000) == f"Unheard: {long_message}."
+    assert explain(error("C" * 9_000, message="")) == f"{long_code}."
+    assert explain(error("Unheard", message="m" * 9_000)) == f"Unheard: {long_message}."
+
+
+def test_an_answer_that_names_no_code_is_called_by_its_status():
+    assert explain(error("", 502, "Bad Gateway")).startswith("HTTP 502: Bad Gateway.")
+    assert code_of(error("com.amazonaws#securityhub#InvalidInputException")) == "InvalidInputException"
+
+
+def test_every_failed_attempt_before_the_import_is_logged_with_its_error(caplog):
+    answers = iter([TemporaryError("trouble 1"), TemporaryError("trouble 2"), None])
+
+    def call():
+        if (failure := next(answers)) is not None:
+            raise failure
+
+    patiently(call, sleep=lambda seconds: None)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Attempt 1 of 6 failed, trying again: trouble 1",
+        "Attempt 2 of 6 failed, trying again: trouble 2",
+    ]
