@@ -48,3 +48,17 @@ def test_what_is_not_temporary_is_not_repeated(trouble):
     with pytest.raises(type(trouble)):
         patiently(call, sleep=slept.append)
     assert slept == []
+
+
+def test_every_failed_attempt_before_the_import_is_logged_with_its_error(caplog):
+    answers = iter([TemporaryError("trouble 1"), TemporaryError("trouble 2"), None])
+
+    def call():
+        if (failure := next(answers)) is not None:
+            raise failure
+
+    patiently(call, sleep=lambda seconds: None)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Attempt 1 of 6 failed, trying again: trouble 1",
+        "Attempt 2 of 6 failed, trying again: trouble 2",
+    ]

@@ -433,17 +433,3 @@ def test_long_codes_and_messages_are_cut_and_only_the_stop_at_the_end_is_replace
 def test_an_answer_that_names_no_code_is_called_by_its_status():
     assert explain(error("", 502, "Bad Gateway")).startswith("HTTP 502: Bad Gateway.")
     assert code_of(error("com.amazonaws#securityhub#InvalidInputException")) == "InvalidInputException"
-
-
-def test_every_failed_attempt_before_the_import_is_logged_with_its_error(caplog):
-    answers = iter([TemporaryError("trouble 1"), TemporaryError("trouble 2"), None])
-
-    def call():
-        if (failure := next(answers)) is not None:
-            raise failure
-
-    patiently(call, sleep=lambda seconds: None)
-    assert [record.getMessage() for record in caplog.records] == [
-        "Attempt 1 of 6 failed, trying again: trouble 1",
-        "Attempt 2 of 6 failed, trying again: trouble 2",
-    ]
