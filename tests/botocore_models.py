@@ -1,5 +1,5 @@
 """botocore reads a service's model, up to some MB of JSON, and lists the folders of all services, for every session. It
-also registers hundreds of handlers, and looks at the signature and the aliases of each. In tests, all sessions of a
+also registers hundreds of handlers, and inspects the signature and the aliases of each. In tests, all sessions of a
 process share what was found once.
 """
 
@@ -46,7 +46,7 @@ def _by_code(ask: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _share_aliases() -> None:
-    """botocore keeps the aliases that it has looked up, but each session its own."""
+    """botocore caches the aliases that it has looked up, but separately for each session."""
     begin, known = hooks.EventAliaser.__init__, dict[str, str]()
 
     def init(aliaser: Any, emitter: Any, event_aliases: Any = None) -> None:

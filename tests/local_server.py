@@ -1,4 +1,4 @@
-"""A web server on this machine that answers as a test tells it, and keeps what it was asked."""
+"""A web server on this machine that answers as a test orders, and records the requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def client_arguments(url, **options):
 
 
 class LocalServer:
-    """``answers`` are taken in turn, the last one for ever: (status, headers, body), or a function of the handler."""
+    """``answers`` are used in turn, the last one repeatedly: (status, headers, body), or a function of the handler."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"

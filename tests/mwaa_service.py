@@ -1,6 +1,6 @@
 """A stand-in for Amazon MWAA's API: what docs/mwaa.md asks of it. Requests are held to botocore's model of the service.
 
-As the service does: an update changes what it names and nothing else, but Airflow's options are replaced as a whole; a
+As the service does: an update changes what it names and nothing else, but Airflow's options are replaced completely; a
 file's version must be one that the bucket has.
 """
 
@@ -26,7 +26,7 @@ class Mwaa:
     """The service, on localhost.
 
     :param has_version: whether a bucket has a key in a version.
-    :ivar environments: by name, as ``get-environment`` tells them.
+    :ivar environments: by name, as ``get-environment`` returns them.
     :ivar calls: what was asked of Airflow's REST API: ``(environment, method, path, body)``.
     """
 

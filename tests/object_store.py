@@ -1,6 +1,6 @@
-"""An S3-compatible store on localhost: moto's S3, behind a front that is as strict as S3 and as moody.
+"""An S3-compatible store on localhost: moto's S3, with a front end as strict and as unreliable as S3.
 
-The front computes every signature again, refuses bodies that are not whole, lists in short pages, and answers some
+The front end recomputes every signature, refuses incomplete bodies, lists in short pages, and answers some
 requests with ``SlowDown``, as S3 does under load. ``python -m tests.object_store`` is the server; :class:`ObjectStore`
 starts it and looks into it.
 """
@@ -123,7 +123,7 @@ class _Body:
 
 
 class ObjectStore(Child):
-    """The server as a child process, and a client to look into it.
+    """The server as a child process, and a client to inspect it.
 
     :param keys: access key and secret key that it knows; others are refused.
     :param page: entries of a page of a listing, where S3 gives 1,000.

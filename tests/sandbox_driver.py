@@ -32,7 +32,7 @@ class Sandbox:
     def reset(self) -> None:
         self.tenable("reset", {})
         self.aws("reset", {})
-        # Throttling is tested where it matters; elsewhere it would only make tests wait.
+        # Throttling is tested where it matters; elsewhere it would only slow the tests down.
         self.aws("options", {"throttle": False})
 
     def clear_faults(self) -> None:

@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = """
 import json, runpy, sys, time, traceback
 from airflow_provider_tenable.operators import security_hub
+from tests import botocore_models
 
+botocore_models.share()
 security_hub.PAUSE_SECONDS = 0.5
 sleep = time.sleep
 

@@ -1,7 +1,7 @@
-"""Mistakes that other connectors have made (a lost chunk passed over, FailedFindings ignored, ...), as patches of the
-package. Each names the test that must notice it:
+"""Mistakes that other connectors have made (a lost chunk skipped, FailedFindings ignored, ...), as patches of the
+package. Each names the test that must detect it:
 
-    What is wrong then.
+    What is wrong with the patch applied.
 
     Caught-by: tests/unit/...::test_...
 
@@ -42,7 +42,7 @@ class Variant:
 
 
 def variants() -> list[Variant]:
-    """All of them. :raises ValueError: a patch has not the form above."""
+    """All of them. :raises ValueError: a patch does not have the form above."""
     found = []
     for patch in sorted(FOLDER.glob("*.patch")):
         head = re.fullmatch(r"(.+)\n\nCaught-by: (tests/\S+::.+)\n\n", patch.read_text().partition("--- a/")[0])
@@ -57,7 +57,7 @@ def apply(variant: Variant, root: Path, *options: str) -> subprocess.CompletedPr
     git = shutil.which("git")
     if git is None:
         raise FileNotFoundError("git is needed to apply a patch")
-    # One line of context is enough. Outside of any repository: within one, git passes over files that it ignores.
+    # One line of context is enough. Run outside of any repository: within one, git skips files that it ignores.
     command = [git, "apply", "-C1", *options, str(variant.patch)]
     env = {"GIT_CEILING_DIRECTORIES": str(root.parent), "GIT_DIR": str(root / "no repository")}
     return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
@@ -75,7 +75,7 @@ def run_its_test(variant: Variant, folder: Path) -> subprocess.CompletedProcess[
     copy_repository(folder)
     applied = apply(variant, folder)
     if applied.returncode:
-        raise ValueError(f"{variant.patch.name} does not apply any more: {applied.stderr}")
+        raise ValueError(f"{variant.patch.name} no longer applies: {applied.stderr}")
     return run_tests(folder, "-x", variant.test)
 
 

@@ -1,5 +1,5 @@
-"""Crashes under a real scheduler: the triggerer is killed and started again in mid poll, a task is killed in mid
-import. The run ends right all the same.
+"""Crashes under a real scheduler: the triggerer is killed and restarted during a poll, a task is killed during its
+import. The run succeeds nevertheless.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def family(airflow: Standalone) -> list[psutil.Process]:
-    """Airflow's processes: our own children, and nobody else's."""
+    """Airflow's processes: only those that this test has started."""
     return psutil.Process(airflow.process.pid).children(recursive=True)
 
 
@@ -85,11 +85,11 @@ def test_run_survives_the_loss_of_its_triggerer_and_of_its_import(
     def state_of(task: str) -> set[str]:
         return {each["state"] or "" for each in airflow.task_instances(run) if each["task_id"] == task}
 
-    until(lambda: state_of("export_vulnerabilities") == {"deferred"}, 180, "the export was not deferred")
+    until(lambda: state_of("export_vulnerabilities") == {"deferred"}, 180, "the export was not deferred", 0.5)
     killed = until(lambda: triggerers(airflow), 10, "there is no triggerer")
     for each in killed:
         os.kill(each.pid, signal.SIGKILL)
-    # The first batch takes its time, so that there is somebody to kill.
+    # The first batch is slow, so that there is a process to kill.
     sandbox.hub_fault({"on": "BatchImportFindings", "do": "slow", "seconds": 8})
     with Child([sys.executable, "-m", "airflow", "triggerer"], log=tmp_path / "triggerer.log", env=airflow.env):
         until(lambda: sandbox.aws("stats")["calls"].get("BatchImportFindings", 0), 300, "the import did not begin")

@@ -1,6 +1,4 @@
-"""`make ui` leaves nothing behind: no process and no open port, whether its terminal is closed or it is killed for
-certain.
-"""
+"""`make ui` leaves no process and no open port, whether its terminal is closed or it is killed by SIGKILL."""
 
 from __future__ import annotations
 
@@ -51,7 +49,7 @@ class Demo:
         self.ports: set[int] = set()
 
     def look(self, pid: int) -> None:
-        """Remember what runs now and where it listens."""
+        """Record the processes that run now and their ports."""
         self.processes = psutil.Process(pid).children(recursive=True)
         for process in self.processes:
             with suppress(psutil.Error):
@@ -86,6 +84,8 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
 def test_closed_terminal_ends_everything(demo: Demo) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
+        # The demo respects nohup, under which the tests may run.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.chdir(ROOT)
         os.execve(sys.executable, demo.command, demo.env)
     said = b""

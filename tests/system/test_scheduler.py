@@ -1,17 +1,15 @@
-"""The whole DAG under a real scheduler and triggerer: `airflow standalone` against the sandbox, as in `make demo`."""
+"""The complete DAG under a real scheduler and triggerer: `airflow standalone` and the sandbox, as in `make demo`."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,67 +18,12 @@ import httpx
 import pytest
 
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
-from sandbox.standalone import airflow_of_this_environment
 from sandbox.standalone.airflow import Standalone
 from sandbox.standalone.children import ROOT, SandboxProcess
 from sandbox.standalone.demo import exported
-from tests.docs_examples import blocks, executable
 from tests.integration.oracle import delivered, expected
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    log = tmp_path_factory.mktemp("system") / "sandbox.log"
-    with SandboxProcess("--estate", "small", "--prepare-seconds", "15", log=log) as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def statsd() -> Iterator[socket.socket]:
-    """Where Airflow sends its metrics."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        server.bind(("127.0.0.1", 0))
-        server.setblocking(False)
-        yield server
-
-
-@pytest.fixture(scope="module")
-def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The DAGs, and the one of the docs that waits for an import."""
-    folder = tmp_path_factory.mktemp("dags")
-    for file in (ROOT / "dags").glob("*.py"):
-        shutil.copy(file, folder)
-    [example] = [code for code in blocks(ROOT / "docs" / "operators.md", "python") if "def after_import(" in code]
-    (folder / "after_import.py").write_text(executable(example))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def airflow(
-    sandbox: SandboxProcess, dags: Path, statsd: socket.socket, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Standalone]:
-    metrics = {
-        "STATSD_ON": "True",
-        "STATSD_HOST": "127.0.0.1",
-        "STATSD_PORT": str(statsd.getsockname()[1]),
-        "STATSD_INFLUXDB_ENABLED": "True",
-    }
-    settings = {
-        f"AIRFLOW__METRICS__{name}": value for name, value in {**metrics, "METRICS_ALLOW_LIST": "tenable"}.items()
-    }
-    # As a new deployment has it, unlike the demo's.
-    settings["AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN"] = "dry"
-    # The keys are searched for in all that Airflow writes.
-    home = tmp_path_factory.mktemp("airflow")
-    with airflow_of_this_environment(
-        home, sandbox, settings={**settings, "AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
-    ) as process:
-        process.wait_until_healthy()
-        process.connect(sandbox)
-        yield process
 
 
 def _held(sandbox: SandboxProcess) -> dict[str, tuple[str, str]]:
@@ -150,6 +93,8 @@ def test_dag_delivers_everything_then_only_what_changed(airflow: Standalone, san
     assert f"({watermark})" in report
 
     httpx.post(f"{sandbox.tenable}/_sandbox/clock", json={"advance_seconds": 86400}, timeout=60).raise_for_status()
+    # From here on, exports are ready at once: two runs have shown that they are deferred.
+    httpx.post(f"{sandbox.tenable}/_sandbox/options", json={"prepare_seconds": 0.2}, timeout=60).raise_for_status()
     second = airflow.trigger()
     assert airflow.wait_for(second) == "success", airflow.tail()
     assert 0 < exported(airflow.report_of(second)) < exported(report)
@@ -213,9 +158,9 @@ def test_misspelt_param_is_refused_before_anything_is_exported(airflow: Standalo
 def test_backfill_covers_each_day_and_leaves_the_watermark(airflow: Standalone, sandbox: SandboxProcess) -> None:
     watermark, held = airflow.watermark(), _held(sandbox)
     today = datetime.fromtimestamp(int(watermark or 0), UTC).date()
-    days = [today - timedelta(days=back) for back in (4, 3, 2)]
+    days = [today - timedelta(days=back) for back in (3, 2)]
     runs = airflow.backfill(days[0].isoformat(), days[-1].isoformat())
-    assert len(runs) == 3
+    assert len(runs) == 2
     windows = []
     for run in runs:
         assert airflow.wait_for(run) == "success", airflow.report_of(run)
@@ -268,13 +213,13 @@ def test_failed_run_still_reports_and_keeps_the_watermark(airflow: Standalone, s
 
 
 def _imports_told(airflow: Standalone) -> list[dict[str, Any]]:
-    """What the DAG of the docs was told of imports, as its runs have logged it."""
+    """The asset events that the DAG of the docs received, as its runs have logged them."""
     logs = [airflow.log_of(run["dag_run_id"], "look", "after_import") for run in airflow.runs("after_import")]
     return [json.loads(text) for log in logs for text in re.findall(r"Imported: (\{.*\})", log)]
 
 
 def test_dag_that_waits_for_imports_is_told_of_each_run_that_was_complete(airflow: Standalone) -> None:
-    # Two days, a run without findings, three days of a backfill; none of the dry run, and none of those that failed.
+    # Two days, a run without findings, two days of a backfill; none of the dry run, and none of those that failed.
     complete = {
         run["dag_run_id"]: run["run_type"]
         for run in airflow.runs()

@@ -41,7 +41,7 @@ def test_every_task_is_retried_after_delays_that_grow_from_airflows_own_setting(
     # To Airflow 3.2 and later True is the number 1, and no backoff.
     assert task.retry_exponential_backoff == (2.0 if AIRFLOW_V_3_2_PLUS else True)
     assert task.retry_delay == timedelta(seconds=conf.getfloat("core", "default_task_retry_delay"))
-    # [core] max_task_retry_delay serves.
+    # [core] max_task_retry_delay applies.
     assert task.max_retry_delay is None
 
 
@@ -67,7 +67,7 @@ def test_delays_between_retries_double():
 
 @dataclass(frozen=True)
 class Ended:
-    """A task instance, as far as Airflow's rule looks at it."""
+    """A task instance with the attributes that Airflow's rule uses."""
 
     task_id: str
     state: str

@@ -193,7 +193,7 @@ def test_keys_of_customers_are_asked_for_and_none_is_allowed_without() -> None:
         assert loaded["Parameters"][parameter]["Default"] == ""
         pattern = re.compile(loaded["Parameters"][parameter]["AllowedPattern"])
         assert pattern.match("arn:aws:kms:eu-west-1:123456789012:key/mrk-11111111222233334444555555555555")
-        # An alias is no key for a policy.
+        # A policy does not accept an alias as a key.
         assert not pattern.match("arn:aws:kms:eu-west-1:123456789012:alias/mine")
         assert not pattern.match("None")
 
@@ -243,7 +243,7 @@ def test_alarm_reads_what_its_filter_counts(lines: str, alarm: str) -> None:
 
 
 def phrase(name: str) -> str:
-    """What a filter looks for, as it stands."""
+    """The text that a filter searches for."""
     found = re.fullmatch('"(.+)"', resource(name)["FilterPattern"])
     assert found
     return found[1]
@@ -309,7 +309,7 @@ def test_member_template_trusts_one_role() -> None:
 
 def test_trust_names_one_role() -> None:
     [statement] = statements(IAM / "member-role-trust.json")
-    # The whole ARN: a role that MWAA's console has made has the path service-role/.
+    # The complete ARN: a role that MWAA's console has made has the path service-role/.
     assert (
         statement["Principal"]["AWS"]
         == statement["Condition"]["StringEquals"]["aws:PrincipalArn"]

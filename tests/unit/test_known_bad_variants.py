@@ -1,6 +1,6 @@
 """The mistakes in `tests/known_bad` can still be made: each patch applies, and the test that catches it exists.
 
-`make known-bad` makes them and takes many minutes, so nobody would notice for long that a patch has become none.
+`make known-bad` makes them and takes many minutes, so a patch that no longer applies would stay unnoticed for long.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is need
 @pytest.mark.parametrize("variant", variants(), ids=lambda variant: variant.patch.stem)
 def test_patch_applies_and_names_a_test(variant: Variant) -> None:
     checked = apply(variant, ROOT, "--check")
-    assert checked.returncode == 0, f"Make the patch anew: {checked.stderr}"
+    assert checked.returncode == 0, f"Create the patch again: {checked.stderr}"
     assert variant.file.startswith("airflow_provider_tenable/")
     file, name = variant.test.split("[")[0].split("::")
     assert f"def {name}(" in (ROOT / file).read_text()

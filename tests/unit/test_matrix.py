@@ -60,7 +60,7 @@ def test_versions_are_in_the_order_of_their_numbers() -> None:
     assert sorted(["3.10.0", "2.11.2", "3.3.2"], key=environments.in_order) == ["2.11.2", "3.3.2", "3.10.0"]
 
 
-#: Where a version must stand as text, since nothing that reads the file could look it up: file -> what comes before it.
+#: Files that must contain a version as text, since their readers cannot look it up -> what precedes it.
 NEWEST_IS_NAMED = {
     "deploy/docker/Dockerfile": "ARG AIRFLOW_VERSION=",
     "deploy/docker/.env.example": "AIRFLOW_VERSION=",

@@ -28,7 +28,7 @@ FURTHER = {"pytenable": "26.10.1", "s3fs": "2026.7.0"}
 
 @pytest.mark.parametrize("form", ["offline", "plain"])
 def test_requirements_leave_mwaas_constraints_in_force(form: str) -> None:
-    # MWAA looks for these two texts anywhere in the file, be it in a comment, and then adds no constraints.
+    # MWAA searches for these two texts in the entire file, even in comments, and then adds no constraints.
     text = mwaa_bundle.requirements_text(form, "0.1.0", FURTHER)
     assert "-c " not in text
     assert "--constraint " not in text

@@ -1,4 +1,4 @@
-"""The wheel and the source distribution, built and looked into."""
+"""The wheel and the source distribution are built and inspected."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_registry_file_names_what_there_is() -> None:
     for layer in layers:
         modules = {name for entry in info[layer] for name in entry["python-modules"]}
         assert {path.rsplit(".", 1)[0] for path in paths[layer]} == modules
-    # Everything that Airflow is told of is listed, and nothing else.
+    # Everything that the provider registers with Airflow is listed, and nothing else.
     assert (paths["extra-links"], paths["notifications"]) == (info["extra-links"], info["notifications"])
     assert [entry["scheme"] for entry in registry["assets"]] == [
         scheme for entry in info["asset-uris"] for scheme in entry["schemes"]

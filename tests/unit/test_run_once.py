@@ -59,7 +59,7 @@ class FakeAirflow(ThreadingHTTPServer):
         #: What the scheduled run is: a dry run because nothing was imported yet?
         self.held_back = False
         self.runs = {"scheduled__old": FakeRun("scheduled__old", ["success"], {})}
-        #: What happens when a run is looked at: called with its id.
+        #: Called with the id of a run whenever it is polled.
         self.on_look: Callable[[str], None] = lambda run_id: None
         super().__init__(("127.0.0.1", 0), Handler)
 

@@ -54,7 +54,7 @@ CROSSINGS = [
     ("rooms", "export/store.py", "import airflow_provider_tenable.assets.table"),
     ("rooms", "guards/uuids.py", "from airflow_provider_tenable.exceptions import StagingError"),
     ("rooms", "staging/files.py", "from airflow_provider_tenable.tenable_vm.times import parse"),
-    # A room that nobody has given a place.
+    # A room without a layer.
     ("rooms", "cellar/__init__.py", ""),
     ("sources", "staging/zstd.py", "from airflow_provider_tenable.export import state"),
     ("sources", "staging/index_files.py", "from airflow_provider_tenable.assets.parquet import read_table"),

@@ -37,7 +37,7 @@ class Sandbox:
         region: str = "us-east-1",
         **config: Any,
     ) -> Any:
-        """A boto3 client; `key` is access key, secret and perhaps session token. It does not retry unless told to."""
+        """A boto3 client; `key` is access key, secret and perhaps session token. It does not retry by default."""
         client = self._session.client(
             service,
             region_name=region,

@@ -75,7 +75,7 @@ def test_latency_and_calls_in_flight_are_seen(sandbox: Any, make_finding: MakeFi
     with ThreadPoolExecutor(4) as pool:
         findings = [make_finding(Id=str(number)) for number in range(4)]
         list(pool.map(lambda finding: client.batch_import_findings(Findings=[finding]), findings))
-    # That they did not wait for each other is told by the number in flight, whatever else the machine does.
+    # The number in flight shows that they did not wait for each other, whatever else the machine does.
     assert time.monotonic() - began >= 0.3
     stats = sandbox.control("stats")
     assert 2 <= stats["max_in_flight"] <= 4

@@ -54,7 +54,7 @@ def test_cut_answer_passes_botocore_without_counts(sandbox: Any, make_finding: M
 
 
 def test_answer_shorter_than_it_says_gives_no_counts(sandbox: Any, make_finding: MakeFinding) -> None:
-    """Whether botocore notices depends on the version of urllib3: 2.6 tells it, 2.8 does not."""
+    """Whether botocore notices depends on the version of urllib3: 2.6 reports it, 2.8 does not."""
     sandbox.control("faults", {**IMPORT, "do": "truncate", "keep_bytes": 10, "declare_full": True})
     with suppress(ConnectionClosedError):
         assert "FailedCount" not in sandbox.send(make_finding())

@@ -1,4 +1,4 @@
-"""BatchImportFindings: what is refused for the whole call, and what for single findings."""
+"""BatchImportFindings: refusals of the entire call, and of single findings."""
 
 from collections.abc import Callable
 from typing import Any

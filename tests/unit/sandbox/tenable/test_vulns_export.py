@@ -17,7 +17,7 @@ def exported(running: Running, filters: dict[str, Any], **body: Any) -> set[str]
 
 
 def seen(one: dict[str, Any]) -> float:
-    """The time that `since` looks at."""
+    """The time that `since` refers to."""
     return float(one["last_fixed"] if one["state"] == "FIXED" else one["last_found"])
 
 
