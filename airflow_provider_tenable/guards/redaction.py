@@ -10,27 +10,28 @@ Secrets are remembered as long as the process lives: a triggerer may log a respo
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 import threading
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from urllib.parse import quote
+
+from airflow_provider_tenable.guards.encodings import (
+    LAYERS,
+    SHORTEST,
+    base64_cores,
+    decode_layer,
+    decodings,
+    literal_forms,
+    position_of,
+)
 
 MASK = "***"
-#: A shorter secret cannot be found by its value, because it would be masked in the middle of words (Airflow: 5).
-SHORTEST = 5
 #: In bodies, which are data, only secrets are replaced that are too long to occur by accident. Tenable's keys have 64
 #: characters.
 SHORTEST_IN_BODIES = 16
 #: A body up to this size is searched like text.
 SMALL_BODY_BYTES = 32 * 1024
 
-#: Number of encoding layers that are decoded: JSON in JSON in a URL.
-_LAYERS = 4
 #: Characters from which on the beginning of a secret at the end of a text is masked: the text may have been cut off.
 _SHORTEST_BEGINNING = 12
 
@@ -38,21 +39,6 @@ _SHORTEST_BEGINNING = 12
 _FEW = 100
 
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-_NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
-#: A character in URL encoding, as an escape of JSON or Python, or as an entity of HTML.
-_ENCODED = re.compile(
-    r"%(?P<percent>[0-9a-f]{2})"
-    r"|\\+u(?P<unicode>[0-9a-f]{4})"
-    r"|\\+x(?P<hex>[0-9a-f]{2})"
-    r"|&#(?P<decimal>[0-9]{1,6});"
-    r"|&#x(?P<entity>[0-9a-f]{1,5});"
-    r"|&(?P<named>amp|lt|gt|quot|apos);"
-    r"|\\+(?P<escaped>[\"'/\\])",
-    # ASCII: to Unicode, the long s is an s.
-    re.IGNORECASE | re.ASCII,
-)
-
-
 #: Entries with a common beginning, sorted, and the length of the longest one.
 _Group = tuple[tuple[str, ...], int]
 
@@ -79,9 +65,9 @@ class _Known:
     def add(self, secrets: Iterable[str]) -> None:
         """Look for these secrets too, and for their decoded and base64 forms."""
         for secret in secrets:
-            for core in _cores(secret):
+            for core in base64_cores(secret):
                 _put(self.base64, core)
-            for form in _decodings(secret):
+            for form in decodings(secret):
                 _put(self.secrets, form.translate(_LOWER))
 
 
@@ -121,7 +107,7 @@ def remember(*secrets: str | None, in_bodies: bool = False) -> None:
             new := _in_bodies.unknown(secret for secret in long_enough if len(secret) >= SHORTEST_IN_BODIES)
         ):
             _in_bodies.add(new)
-            forms = {form for secret in new for form in _literal_forms(secret)}
+            forms = {form for secret in new for form in literal_forms(secret)}
             _in_large_bodies = tuple(sorted({*_in_large_bodies, *forms}, key=len, reverse=True))
 
 
@@ -185,12 +171,12 @@ def _scrubbed(text: str, known: _Known) -> str:
         return text
     spans = list(_found(text, known.base64, cut_off=False))
     view, starts = text, None
-    for _ in range(_LAYERS):
+    for _ in range(LAYERS):
         spans += [
-            (_at(starts, begin), _at(starts, end))
+            (position_of(starts, begin), position_of(starts, end))
             for begin, end in _found(view.translate(_LOWER), known.secrets, cut_off=True)
         ]
-        decoded = _decoded(view, starts)
+        decoded = decode_layer(view, starts)
         if decoded is None:
             break
         view, starts = decoded
@@ -244,73 +230,6 @@ def _end(text: str, begin: int, group: _Group, *, cut_off: bool) -> int | None:
         rest = rest[: next(number for number, (one, other) in enumerate(shared) if one != other)]
         at = bisect_right(entries, rest, 0, at - 1)
     return None
-
-
-def _decodings(secret: str) -> Iterator[str]:
-    """The secret, and its decoded forms: it may contain what looks like an encoding, which is decoded with the text."""
-    yield secret
-    for _ in range(_LAYERS):
-        decoded = _decoded(secret, None)
-        if decoded is None or len(decoded[0]) < SHORTEST:
-            return
-        secret = decoded[0]
-        yield secret
-
-
-def _literal_forms(secret: str) -> set[bytes]:
-    texts = {
-        secret,
-        quote(secret, safe=""),
-        json.dumps(secret)[1:-1],
-        json.dumps(secret)[1:-1].replace("/", "\\/"),
-        *_cores(secret),
-    }
-    return {text.encode() for text in texts}
-
-
-def _cores(secret: str) -> set[str]:
-    """The secret's base64 forms within a longer text, in both alphabets: one for each offset modulo three bytes.
-
-    Characters at either end that also depend on the surrounding text are omitted.
-    """
-    data, cores = secret.encode(), set()
-    for offset in range(3):
-        first, last = -(-8 * offset // 6), 8 * (offset + len(data)) // 6
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            cores.add(encode(b"\0" * offset + data)[first:last].decode())
-    return {core for core in cores if len(core) >= SHORTEST}
-
-
-def _at(starts: array[int] | None, position: int) -> int:
-    return position if starts is None else starts[position]
-
-
-def _decoded(text: str, starts: array[int] | None) -> tuple[str, array[int]] | None:
-    """Decode one layer of encoding.
-
-    :param starts: for each character of the text, its position in the original text; None: the text is the original.
-    :return: the decoded text, with the positions of its characters in the original; None if nothing is encoded.
-    """
-    pieces, positions, end = [], array("l"), 0
-    for match in _ENCODED.finditer(text):
-        pieces += [text[end : match.start()], _character(match)]
-        positions.extend(_at(starts, position) for position in range(end, match.start() + 1))
-        end = match.end()
-    if not end:
-        return None
-    positions.extend(_at(starts, position) for position in range(end, len(text) + 1))
-    return "".join((*pieces, text[end:])), positions
-
-
-def _character(match: re.Match[str]) -> str:
-    kind, value = str(match.lastgroup), match[match.lastgroup or 0]
-    if kind == "escaped":
-        return value
-    if kind == "named":
-        return _NAMED[value.lower()]
-    code = int(value, 10 if kind == "decimal" else 16)
-    # An invalid code point must still become exactly one character.
-    return chr(code) if code < 0x110000 else "\ufffd"
 
 
 def _masked(text: str, spans: list[tuple[int, int]]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,8 +24,9 @@ from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.uuids import UUID, is_uuid, same_uuid
 from airflow_provider_tenable.tenable_vm.calls import Caller, Special
 from airflow_provider_tenable.tenable_vm.http_time import http_date
+from airflow_provider_tenable.tenable_vm.job_fields import job_of, jobs_of, status_of
 from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
-from airflow_provider_tenable.tenable_vm.kinds import ECHOED_SIZES, kind_of
+from airflow_provider_tenable.tenable_vm.kinds import kind_of
 from airflow_provider_tenable.tenable_vm.response_body import read_chunk
 from airflow_provider_tenable.tenable_vm.retry import REPEATS
 
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from tenable.io import TenableIO
 
 log = logging.getLogger(__name__)
-
-
-#: Chunk ids count up from 1; no export has a billion of them.
-_MOST_CHUNKS = 1_000_000_000
 
 
 #: What the API user needs for exports.
@@ -108,39 +104,16 @@ class TenableApi:
 
     def status(self, kind: str, job_uuid: str) -> JobStatus:
         """The state of a job."""
-        answer = self._caller.json(
-            f"poll {kind} export {job_uuid}", self._client.get, f"{_job_path(kind, job_uuid)}/status"
-        )
-        if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
-            raise TemporaryError(f"Tenable's response about {kind} export {job_uuid} contains no status.")
-        if answer["status"].strip().upper() == "FINISHED" and not isinstance(answer.get("chunks_available"), list):
-            # An empty result is an empty list. Anything else leaves open what was exported.
-            raise TemporaryError(
-                f"Tenable reports {kind} export {job_uuid} as FINISHED without a list chunks_available."
-            )
-        lost = _ids(answer.get("chunks_failed")) | _ids(answer.get("chunks_cancelled"))
-        return JobStatus(
-            status=safe(answer["status"], 40).upper(),
-            chunks=_ids(answer.get("chunks_available")),
-            lost_chunks=lost,
-            reason=safe(answer.get("reason") or "") or None,
-            filters=answer.get("filters"),
-            chunk_size=_chunk_size(answer),
-            created=_seconds(answer.get("created")),
-            total_chunks=answer.get("total_chunks"),
-            counted_chunks=_counted_chunks(answer, len(lost)),
-        )
+        what = f"{kind} export {job_uuid}"
+        answer = self._caller.json(f"poll {what}", self._client.get, f"{_job_path(kind, job_uuid)}/status")
+        return status_of(answer, what)
 
     def jobs(self, kind: str) -> list[Job]:
         """The jobs of the last days (``GET .../export/status``: the 1,000 most recent), without those whose id is not a
         UUID.
         """
         answer = self._caller.json(f"list the {kind} exports", self._client.get, f"{kind_of(kind).path}/status")
-        listed = [
-            job
-            for job in _list(answer.get("exports") if isinstance(answer, dict) else None)
-            if isinstance(job, dict) and job.get("uuid")
-        ]
+        listed = jobs_of(answer)
         strange = [job["uuid"] for job in listed if not is_uuid(job["uuid"])]
         if strange:
             self._report_once(
@@ -149,17 +122,7 @@ class TenableApi:
                 kind,
                 safe(strange[0], 80),
             )
-        return [
-            Job(
-                uuid=job["uuid"],
-                status=safe(job.get("status", ""), 40).upper(),
-                filters=job.get("filters"),
-                chunk_size=_chunk_size(job),
-                created=_seconds(job.get("created")),
-            )
-            for job in listed
-            if is_uuid(job["uuid"])
-        ]
+        return [job_of(job) for job in listed if is_uuid(job["uuid"])]
 
     def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes | IO[bytes]:
         """The bytes of a chunk; a large chunk as a file, which the caller must close.
@@ -254,49 +217,3 @@ def _job_path(kind: str, job_uuid: str) -> str:
     if not is_uuid(job_uuid):
         raise ExportNotFoundError(f"Tenable has no {kind} export {safe(job_uuid, 80)!r}: an export id must be a UUID.")
     return f"{kind_of(kind).path}/{job_uuid}"
-
-
-def _ids(value: Any) -> frozenset[int]:
-    """Chunk ids, which become part of URLs and file names. An invalid id raises an error, because skipping it would
-    lose a chunk.
-
-    :param value: a list of whole numbers or of strings of digits; None for an empty one.
-    """
-    try:
-        return frozenset(_chunk_id(item) for item in value or [])
-    except (TypeError, ValueError):
-        raise TemporaryError(f"Tenable's response about an export lists invalid chunks: {safe(value, 100)}.") from None
-
-
-def _chunk_id(item: Any) -> int:
-    # int() accepts more than this: it would turn a fraction into another chunk's number, and True into 1.
-    if isinstance(item, str) and re.fullmatch(r"[0-9]{1,9}", item):
-        return int(item)
-    if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < _MOST_CHUNKS:
-        return item
-    raise ValueError("not a chunk id")
-
-
-def _counted_chunks(answer: dict[str, Any], lost: int) -> int:
-    """How many chunks a finished job must list. Tenable does not document whether empty chunks are listed, so they are
-    not expected.
-    """
-    empty = _count(answer.get("empty_chunks_count"))
-    return max(_count(answer.get("chunks_available_count")), _count(answer.get("total_chunks")) - lost) - empty
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST_CHUNKS else 0
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _chunk_size(job: dict[str, Any]) -> int | None:
-    size = next((job[name] for name in ECHOED_SIZES if job.get(name)), None)
-    return size if isinstance(size, int) else None
-
-
-def _seconds(milliseconds: Any) -> float | None:
-    return milliseconds / 1000 if isinstance(milliseconds, (int, float)) and milliseconds > 0 else None

@@ -32,6 +32,7 @@ RETRIED = [
     "DuplicateExportError",
     "ExportFailedError",
     "ExportLimitError",
+    "ForeignExportError",
     "StagingError",
     "DamagedFileError",
     "LedgerError",
