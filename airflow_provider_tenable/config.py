@@ -133,6 +133,27 @@ OPTIONS: dict[str, Option] = {
         minimum=0.01,
         maximum=_YEAR_HOURS,
     ),
+    "scan_poll_interval_seconds": Option(
+        "float",
+        "60",
+        "Seconds between two polls of a running scan. At least 10 if the task is deferred.",
+        minimum=1,
+        maximum=86400,
+    ),
+    "scan_timeout_hours": Option(
+        "float",
+        "12",
+        "Hours after which a task that waits for a running scan fails, and stops the run that it launched.",
+        minimum=0.01,
+        maximum=_YEAR_HOURS,
+    ),
+    "scan_export_timeout_minutes": Option(
+        "float",
+        "30",
+        "Minutes after which the export of a scan's results fails if Tenable has not prepared the file.",
+        minimum=0.1,
+        maximum=60 * _YEAR_HOURS,
+    ),
     "asset_lookups": Option(
         "integer", "100", "Assets missing from the export that one transform task may look up individually.", minimum=0
     ),

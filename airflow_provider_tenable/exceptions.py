@@ -91,6 +91,24 @@ class ScannerNotOnlineError(TemporaryError):
     """A scanner was not linked, online and ready in time. The message says how far it came."""
 
 
+class CapacityError(TemporaryError):
+    """Tenable cannot start another scan now (429): 25 scans of the container are active, or calls are too fast."""
+
+
+class ScanFailedError(TenableProviderError):
+    """A run did not end as wanted: it was aborted, canceled, stopped or lost, or its time was over. A retry of the task
+    launches the scan again.
+
+    :ivar status: how the run ended, in Tenable's words; ``lost`` if Tenable does not know the run any more.
+    :ivar run_uuid: the run.
+    """
+
+    def __init__(self, message: str, *, status: str, run_uuid: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.run_uuid = run_uuid
+
+
 class ExportNotFoundError(TemporaryError):
     """Tenable does not know the export job or chunk (404, 410): it has expired, and must be requested again."""
 

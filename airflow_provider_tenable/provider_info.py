@@ -53,9 +53,20 @@ def get_provider_info() -> dict[str, Any]:
         layer: [f"{_PACKAGE}.{layer}.{service}" for service in services]
         for layer, services in {
             "hooks": ["tenable", "security_hub", "nessus_ec2"],
-            "operators": ["tenable", "asff", "security_hub", "nessus_ec2", "nessus_terminate", "nessus_link"],
-            "sensors": ["tenable_scanners"],
-            "triggers": ["tenable", "nessus_ec2", "tenable_scanners"],
+            "operators": [
+                "tenable",
+                "asff",
+                "security_hub",
+                "nessus_ec2",
+                "nessus_terminate",
+                "nessus_link",
+                "tenable_scans",
+                "scan_runs",
+                "scan_exports",
+                "remediation_scans",
+            ],
+            "sensors": ["tenable_scanners", "tenable_scans"],
+            "triggers": ["tenable", "nessus_ec2", "tenable_scanners", "tenable_scans"],
         }.items()
     }
     asset_uris = [

@@ -37,6 +37,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "docs/connections": "Connections",
         "docs/params": "Params and options",
         "docs/operators": "Operators and hooks",
+        "docs/scans": "Scans",
         "docs/mapping": "Mapping to ASFF",
     },
     "Inside": {

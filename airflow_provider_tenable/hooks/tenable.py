@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from tenable.io import TenableIO
 
     from airflow_provider_tenable.tenable_vm.client import TenableApi
+    from airflow_provider_tenable.tenable_vm.credentials import CredentialsApi
     from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
+    from airflow_provider_tenable.tenable_vm.scan_exports import ScanExportsApi
+    from airflow_provider_tenable.tenable_vm.scan_runs import ScanRunsApi
     from airflow_provider_tenable.tenable_vm.scanners import Scanner, ScannersApi
+    from airflow_provider_tenable.tenable_vm.scans import ScansApi
 
 
 class TenableHook(BaseHook):
@@ -111,10 +115,44 @@ class TenableHook(BaseHook):
 
         return ScannersApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}", repeats=self.retries)
 
+    @cached_property
+    def _client_once(self) -> TenableIO:
+        """A client that never repeats a request, for calls that must not be carried out twice."""
+        return new_client(self.connection_arguments, retries=0)
+
+    @cached_property
+    def scans(self) -> ScansApi:
+        """Scans and their templates: :class:`~airflow_provider_tenable.tenable_vm.scans.ScansApi`."""
+        from airflow_provider_tenable.tenable_vm.scans import ScansApi
+
+        return ScansApi(self.get_conn(), once=self._client_once, name=f"connection {self.tenable_conn_id!r}")
+
+    @cached_property
+    def scan_runs(self) -> ScanRunsApi:
+        """Runs of scans: :class:`~airflow_provider_tenable.tenable_vm.scan_runs.ScanRunsApi`."""
+        from airflow_provider_tenable.tenable_vm.scan_runs import ScanRunsApi
+
+        return ScanRunsApi(self.get_conn(), once=self._client_once, name=f"connection {self.tenable_conn_id!r}")
+
+    @cached_property
+    def scan_exports(self) -> ScanExportsApi:
+        """Results as files: :class:`~airflow_provider_tenable.tenable_vm.scan_exports.ScanExportsApi`."""
+        from airflow_provider_tenable.tenable_vm.scan_exports import ScanExportsApi
+
+        return ScanExportsApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}")
+
+    @cached_property
+    def credentials(self) -> CredentialsApi:
+        """Managed credentials: :class:`~airflow_provider_tenable.tenable_vm.credentials.CredentialsApi`."""
+        from airflow_provider_tenable.tenable_vm.credentials import CredentialsApi
+
+        return CredentialsApi(self.get_conn(), once=self._client_once, name=f"connection {self.tenable_conn_id!r}")
+
     def close(self) -> None:
         """Close the client's connections."""
-        if "_client" in self.__dict__:
-            self._client._session.close()
+        for client in ("_client", "_client_once"):
+            if client in self.__dict__:
+                getattr(self, client)._session.close()
 
     def start_export(self, kind: str, body: dict[str, Any]) -> str:
         """Request an export (``assets``, ``vulnerabilities``, ``compliance``) and return the job's uuid."""

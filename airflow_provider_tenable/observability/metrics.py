@@ -73,6 +73,13 @@ METRICS: dict[str, Metric] = {
     "tenable.scanner.online_after": Metric(
         TIMER, ("dag_id",), "from the launch of a scanner's instance until it can scan"
     ),
+    "tenable.scan.ended": Metric(
+        COUNTER, ("dag_id", "status"), "runs of scans that have ended, by their final status", by="status"
+    ),
+    "tenable.scan.duration": Metric(TIMER, ("dag_id",), "from the launch of a scan to the end of its run"),
+    "tenable.scan_export.bytes": Metric(
+        COUNTER, ("dag_id", "format"), "bytes of scan results that were downloaded", by="format"
+    ),
 }
 
 

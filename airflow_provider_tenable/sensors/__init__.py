@@ -1,1 +1,1 @@
-"""Sensors."""
+"""Sensors: waiting for something that others start in Tenable."""

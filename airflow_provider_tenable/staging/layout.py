@@ -15,6 +15,8 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     archived/{account}/{region}/*.jsonl.gz   what became of the findings that the run archives
     refusals/{account}/{region}.json         why an account and Region refused its findings for good
     ledger.json                              the counts, which must add up
+    jobs/{task}.json  jobs/{task}/{n}.json   what a task has started elsewhere: a run of a scan, its exports
+    exports/{task}/                          files that a task has downloaded, unless it has a path of its own
 
 Next to the runs: ``parked/`` (records that wait for their assets), ``asset_index/`` and ``deployment/`` (what is known
 of the DAG, across its runs).
@@ -22,6 +24,7 @@ of the DAG, across its runs).
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.exceptions import ConfigurationError
@@ -31,6 +34,10 @@ from airflow_provider_tenable.staging.private_files import keep_private
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
+
+
+#: Longer task ids are shortened: with a suffix they would not fit into a file's name.
+LONGEST_TASK = 150
 
 
 class RunFolder:
@@ -111,6 +118,16 @@ class RunFolder:
         """Why one account and region refused its findings."""
         return self.root / "refusals" / account / f"{region}.json"
 
+    def job(self, task_id: str, map_index: int = -1) -> ObjectStoragePath:
+        """What a task has started elsewhere and must find again. :param map_index: -1 for a task that is not mapped."""
+        name = _name_of(task_id)
+        return self.root / "jobs" / (f"{name}.json" if map_index < 0 else f"{name}/{map_index}.json")
+
+    def downloads(self, task_id: str, map_index: int = -1) -> ObjectStoragePath:
+        """The folder of the files that a task downloads."""
+        folder = self.root / "exports" / _name_of(task_id)
+        return folder if map_index < 0 else folder / str(map_index)
+
     def import_group(self, number: int) -> ObjectStoragePath:
         """The destinations of an import task."""
         return self.root / "imports" / f"group-{number:05d}.json"
@@ -118,3 +135,10 @@ class RunFolder:
     def shard_manifest(self, index: int) -> ObjectStoragePath:
         """The manifest of a transform task."""
         return self.findings / f"shard-{index:04d}.json"
+
+
+def _name_of(task_id: str) -> str:
+    """The name of a task's file or folder. Airflow allows dots, and more characters than a file's name may have."""
+    if len(task_id) <= LONGEST_TASK and task_id.strip("."):
+        return task_id
+    return f"{task_id[:LONGEST_TASK].strip('.')}-{hashlib.sha256(task_id.encode()).hexdigest()[:16]}"

@@ -9,6 +9,7 @@ SECRET_KEY = "sandbox-secret-key-000000000001"
 NO_EXPORT = "noexport-"
 NO_VIEW = "noview-"
 NO_MANAGE = "nomanage-"
+NO_SCAN = "noscan-"
 _WINDOW = 60.0
 
 
@@ -20,13 +21,14 @@ class User:
     may_export: bool = True
     can_view: bool = True
     may_manage: bool = True
+    may_scan: bool = True
 
 
 class Keys:
     """The valid key pair, and users with fewer rights that share its secret key.
 
     `noexport-{access key}` may not export (403), `noview-{access key}` sees no assets, `nomanage-{access key}` is below
-    the role Scan Manager (403 for scanners).
+    the role Scan Manager (403 for scanners), `noscan-{access key}` may not create and launch scans (403).
     """
 
     def __init__(self, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY) -> None:
@@ -36,6 +38,7 @@ class Keys:
             NO_EXPORT + access_key: User(NO_EXPORT + access_key, may_export=False),
             NO_VIEW + access_key: User(NO_VIEW + access_key, can_view=False),
             NO_MANAGE + access_key: User(NO_MANAGE + access_key, may_manage=False),
+            NO_SCAN + access_key: User(NO_SCAN + access_key, may_scan=False),
         }
 
     def user_of(self, header: str | None) -> User | None:

@@ -14,7 +14,11 @@ from sandbox.tenable.answers import error, too_many
 from sandbox.tenable.asset_records_v1 import asset_details
 from sandbox.tenable.control import control_routes
 from sandbox.tenable.large_chunks import swollen
+from sandbox.tenable.managed_credentials import credential_routes
+from sandbox.tenable.scan_exports import scan_export_routes
+from sandbox.tenable.scan_runs import scan_run_routes
 from sandbox.tenable.scanners import scanner_routes
+from sandbox.tenable.scans import scan_routes
 from sandbox.tenable.server import Tenable
 from sandbox.web import SandboxApp, whole, with_fault
 
@@ -28,6 +32,7 @@ def build_tenable_app(tenable: Tenable) -> SandboxApp:
             *_session_routes(tenable),
             *_export_routes(tenable),
             *scanner_routes(tenable, lambda operation, call: _endpoint(tenable, operation, call)),
+            *_scan_routes(tenable),
             *control_routes(tenable),
         ],
         exception_handlers={HTTPException: _not_found_of(tenable)},
@@ -78,6 +83,19 @@ def _export_routes(tenable: Tenable) -> list[BaseRoute]:
     for kind in ("vulns", "assets"):
         routes += _job_routes(tenable, kind)
     return routes
+
+
+def _scan_routes(tenable: Tenable) -> list[BaseRoute]:
+    def endpoint(operation: str, call: Call) -> Callable[[Request], Awaitable[Response]]:
+        return _endpoint(tenable, operation, call)
+
+    # /scans/{id} comes after /scans/remediation, /scans/exports and /scans/count.
+    return [
+        *scan_routes(tenable, endpoint),
+        *scan_export_routes(tenable, endpoint),
+        *scan_run_routes(tenable, endpoint),
+        *credential_routes(tenable, endpoint),
+    ]
 
 
 def _job_routes(tenable: Tenable, kind: str) -> list[BaseRoute]:

@@ -3,6 +3,15 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+_SWITCHES = ("omits_gone_assets", "hides_deleted_assets", "launches_active_scans", "db_asset_by_number")
+_AMOUNTS = (
+    "max_running",
+    "prepare_seconds",
+    "rate_limit_per_minute",
+    "scan_seconds",
+    "scan_export_seconds",
+    "active_elsewhere",
+)
 DuplicateMode = Literal["409", "429", "429-template", "cancel-old"]
 
 
@@ -25,6 +34,12 @@ class Options:
         as FINISHED (tenable/pyTenable#710); always the same assets for the same share
     :ivar asset_age_out_days: after how many days without a scan hosts are removed without a trace, when the clock is
         advanced (a network's option); null for never
+    :ivar scan_seconds: how long a run of a scan takes, on the sandbox's clock
+    :ivar scan_export_seconds: how long an export of a scan takes, on the sandbox's clock
+    :ivar active_elsewhere: active runs of others in the container; it runs 25 at most
+    :ivar launches_active_scans: a launch of a scan that runs starts a second run instead of answering 409; the API docs
+        do not say
+    :ivar db_asset_by_number: a db export names its asset by `host_id` instead of by `uuid`; the API docs do not say
     """
 
     duplicate_mode: DuplicateMode = "409"
@@ -37,6 +52,11 @@ class Options:
     hides_deleted_assets: bool = False
     missing_share: float = 0.0
     asset_age_out_days: float | None = None
+    scan_seconds: float = 2.0
+    scan_export_seconds: float = 0.0
+    active_elsewhere: int = 0
+    launches_active_scans: bool = False
+    db_asset_by_number: bool = False
 
     def changed(self, body: Any) -> "Options":
         """These options with some of them changed; ValueError says what is wrong."""
@@ -48,13 +68,13 @@ class Options:
         for name, value in body.items():
             if name == "duplicate_mode" and value not in get_args(DuplicateMode):
                 raise ValueError(f"duplicate_mode is one of {', '.join(get_args(DuplicateMode))}, not {value!r}.")
-            if name in ("omits_gone_assets", "hides_deleted_assets") and not isinstance(value, bool):
+            if name in _SWITCHES and not isinstance(value, bool):
                 raise ValueError(f"{name} must be true or false, not {value!r}.")
             if name == "missing_share" and not (_is_amount(value) and value <= 1):
                 raise ValueError(f"missing_share must be a number from 0 to 1, not {value!r}.")
             if name == "asset_age_out_days" and not (value is None or _is_amount(value)):
                 raise ValueError(f"asset_age_out_days must be a number or null, not {value!r}.")
-            if name in ("max_running", "prepare_seconds", "rate_limit_per_minute") and not _is_amount(value):
+            if name in _AMOUNTS and not _is_amount(value):
                 raise ValueError(f"{name} must be a number of at least 0, not {value!r}.")
             if name in ("retry_after", "download_bytes_per_second") and not (
                 value is None or isinstance(value, str) or _is_amount(value)

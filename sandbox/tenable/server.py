@@ -12,9 +12,15 @@ from sandbox.tenable.access import ACCESS_KEY, SECRET_KEY, Keys, RateLimit
 from sandbox.tenable.estate import Estate
 from sandbox.tenable.evolution import evolve
 from sandbox.tenable.jobs import JOB_LIFETIME, Job, Texts, plan_chunks
+from sandbox.tenable.managed_credentials import OPERATIONS as CREDENTIAL_OPERATIONS
 from sandbox.tenable.options import Options
+from sandbox.tenable.scan_book import RUN_VERBS, ScanBook
+from sandbox.tenable.scan_exports import FILE_VERBS
+from sandbox.tenable.scan_exports import OPERATIONS as SCAN_EXPORT_OPERATIONS
+from sandbox.tenable.scan_runs import OPERATIONS as SCAN_RUN_OPERATIONS
 from sandbox.tenable.scanners import OPERATIONS as SCANNER_OPERATIONS
 from sandbox.tenable.scanners import Scanners
+from sandbox.tenable.scans import OPERATIONS as SCAN_OPERATIONS
 
 OPERATIONS = (
     "session",
@@ -29,6 +35,10 @@ OPERATIONS = (
     "jobs",
     "asset",
     *SCANNER_OPERATIONS,
+    *SCAN_OPERATIONS,
+    *SCAN_RUN_OPERATIONS,
+    *SCAN_EXPORT_OPERATIONS,
+    *CREDENTIAL_OPERATIONS,
 )
 CHUNK_VERBS = {
     # Carry the call out, and repeat the chunk's records until it has so many bytes; gzip: compressed on the wire.
@@ -88,6 +98,8 @@ class Tenable:
             "vulns_chunk": chunk_verbs,
             "assets_chunk": chunk_verbs,
             "job": JOB_VERBS,
+            "scan_run": RUN_VERBS,
+            "scan_file": FILE_VERBS,
         }
         self.faults = FaultBook(verbs)
         self.calls: Counter[str] = Counter()
@@ -104,6 +116,8 @@ class Tenable:
         self.estate = Estate(self.clock.now(), **self._estate_arguments)
         self.jobs: dict[str, Job] = {}
         self.scanners = Scanners(self.clock.now)
+        self.scans = ScanBook(self.clock.now)
+        self.credentials: dict[str, dict[str, Any]] = {}
         # Requested paths that the API docs do not have: the client builds URLs from values that it received.
         self.unknown_paths: list[str] = []
         self.rate_limit.clear()

@@ -58,6 +58,7 @@ CROSSINGS = [
     ("rooms", "cellar/__init__.py", ""),
     ("sources", "staging/zstd.py", "from airflow_provider_tenable.export import state"),
     ("sources", "staging/index_files.py", "from airflow_provider_tenable.assets.parquet import read_table"),
+    ("sources", "tenable_vm/scans.py", "from airflow_provider_tenable.scan import status"),
     ("sources", "tenable_vm/records.py", "from airflow_provider_tenable.asff import limits"),
     (
         "sources",

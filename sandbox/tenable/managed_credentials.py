@@ -1,0 +1,100 @@
+"""The endpoints of managed credentials (API docs: credentials). Secrets are stored as sent and shown as asterisks."""
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from sandbox.tenable.access import User
+from sandbox.tenable.answers import error
+from sandbox.tenable.scans import Endpoint
+from sandbox.web import read_json
+
+if TYPE_CHECKING:
+    from sandbox.tenable.server import Tenable
+
+OPERATIONS = ("credentials", "credential", "credential_create", "credential_update", "credential_delete")
+#: Type -> category, fields, and which of them are secret (recorded in 2021).
+TYPES: dict[str, tuple[str, frozenset[str], frozenset[str]]] = {
+    "Amazon AWS": ("Cloud Services", frozenset({"access_key_id", "secret_key"}), frozenset({"secret_key"})),
+    "SSH": ("Host", frozenset({"username", "password", "auth_method"}), frozenset({"password"})),
+}
+
+
+def credential_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
+    """The endpoints of managed credentials."""
+
+    async def every(request: Request, _: User) -> Response:
+        offset, limit = (int(request.query_params.get(name, value)) for name, value in (("offset", 0), ("limit", 50)))
+        held = list(tenable.credentials.values())
+        listed = [_shown(item, settings=False) for item in held[offset : offset + limit]]
+        return JSONResponse(
+            {"credentials": listed, "pagination": {"total": len(held), "limit": limit, "offset": offset}}
+        )
+
+    async def one(request: Request, _: User) -> Response:
+        item = tenable.credentials.get(request.path_params["uuid"])
+        return JSONResponse(_shown(item, settings=True)) if item else error(404, "Not found")
+
+    async def create(request: Request, user: User) -> Response:
+        body = await read_json(request)
+        if not user.may_scan:
+            return error(403, "Insufficient scope")
+        if problem := _problem(body):
+            return error(400, problem)
+        if any(item["name"] == body["name"] for item in tenable.credentials.values()):
+            return error(409, "A credential with this name exists already")
+        item = {**body, "uuid": str(uuid.uuid4())}
+        tenable.credentials[item["uuid"]] = item
+        return JSONResponse({"uuid": item["uuid"]})
+
+    async def update(request: Request, user: User) -> Response:
+        item = tenable.credentials.get(request.path_params["uuid"])
+        body = await read_json(request)
+        if item is None:
+            return error(404, "Not found")
+        if not user.may_scan:
+            return error(403, "Insufficient scope")
+        if problem := _problem({**item, **body}):
+            return error(400, problem)
+        # Asterisks are taken as a password of asterisks, so that a test sees them.
+        item.update(body)
+        return JSONResponse({"updated": True})
+
+    async def delete(request: Request, _: User) -> Response:
+        gone = tenable.credentials.pop(request.path_params["uuid"], None)
+        return JSONResponse({"deleted": True}) if gone else error(404, "Not found")
+
+    return [
+        Route("/credentials", endpoint("credentials", every), methods=["GET"]),
+        Route("/credentials", endpoint("credential_create", create), methods=["POST"]),
+        Route("/credentials/{uuid}", endpoint("credential", one), methods=["GET"]),
+        Route("/credentials/{uuid}", endpoint("credential_update", update), methods=["PUT"]),
+        Route("/credentials/{uuid}", endpoint("credential_delete", delete), methods=["DELETE"]),
+    ]
+
+
+def _problem(body: Any) -> str | None:
+    if not isinstance(body, dict) or body.get("type") not in TYPES or not body.get("name"):
+        return "Invalid 'type' or 'name' field"
+    _, fields, _ = TYPES[body["type"]]
+    if not isinstance(body.get("settings"), dict) or set(body["settings"]) != fields:
+        return f"settings must have exactly {', '.join(sorted(fields))}"
+    return None
+
+
+def _shown(item: dict[str, Any], *, settings: bool) -> dict[str, Any]:
+    category, _, secrets = TYPES[item["type"]]
+    shown = {
+        "uuid": item["uuid"],
+        "name": item["name"],
+        "description": item.get("description", ""),
+        "category": {"id": category, "name": category},
+        "type": {"id": item["type"], "name": item["type"]},
+        "permission": 64,
+    }
+    if settings:
+        shown["settings"] = {k: "********" if k in secrets else v for k, v in item["settings"].items()}
+    return shown
