@@ -96,3 +96,44 @@ def test_warning_says_what_happens_and_what_to_do(caplog):
         assert words in caplog.text
     assert "airflow dags trigger the_dag" in caplog.text
     assert "[tenable] first_scheduled_run = send" in caplog.text
+
+
+def test_warning_is_complete(caplog):
+    first_run.warn("the_dag")
+    assert [record.getMessage() for record in caplog.records] == [
+        "This is a dry run although its params do not ask for one: the_dag has not imported anything yet (Variable "
+        "the_dag__since is not set). Everything is exported, mapped and counted, the hubs are checked, and nothing is "
+        "sent. The same applies to the next scheduled runs. Once the table in the log of the task report looks right, "
+        "let the DAG send: trigger it once with dry_run off and the other params as they are (airflow dags trigger "
+        "the_dag); after that run is complete, scheduled runs send too. Or set [tenable] first_scheduled_run = send "
+        "before the next scheduled run."
+    ]
+
+
+def test_watermark_of_another_tenable_or_user_stops_the_run_and_one_of_nobody_does_not(run):
+    first_run.check_source(run, SOURCE)
+    first_run.note_that_it_sends(run, SOURCE)
+    first_run.check_source(run, SOURCE)
+    with pytest.raises(ConfigurationError) as failure:
+        first_run.check_source(run, ANOTHER)
+    assert str(failure.value) == (
+        "The watermark in Variable dag__since belongs to another Tenable instance or API user than the connection "
+        "leads to now. Nothing was exported. If they are wrong, correct the connection. To import everything from this "
+        "one, delete the watermark: airflow variables delete dag__since. If only the API user changed, and sees the "
+        f"same assets, remove {run.sends}. Then clear the run."
+    )
+
+
+@pytest.mark.parametrize("note", [b"{}", b'{"source": null}', b"null"])
+def test_note_without_a_source_counts_as_missing(run, note):
+    write_whole(run.sends, note)
+    first_run.check_source(run, SOURCE)
+    assert held_back(run)
+    first_run.note_an_upgrade(run, mark=MARK, source=SOURCE)
+    assert not held_back(run)
+
+
+def test_long_option_is_cut_in_the_message(run, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN", "y" * 41)
+    with pytest.raises(ConfigurationError, match=f"is '{'y' * 40}'; it must be one of dry, send"):
+        held_back(run)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
+from airflow_provider_tenable.run import places
 from airflow_provider_tenable.run.ledger import (
     build_ledger,
     check_rejected,
@@ -17,6 +18,7 @@ from airflow_provider_tenable.run.ledger import (
     destinations_of,
     rejected_lines,
     shard_manifests,
+    sums_of,
     targets_of,
 )
 from airflow_provider_tenable.security_hub.assignment import Target
@@ -447,3 +449,125 @@ def test_records_that_were_given_up_count_as_rejected_and_the_message_says_what_
     assert "give the API user 'Can View' on these assets" in str(failure.value)
     assert "tenable_replay_rejected" in str(failure.value)
     check_rejected(ledger, run, 0.5)
+
+
+def test_sums_for_xcom_are_those_of_the_ledger(run):
+    two_shards(run)
+    assert sums_of(build_ledger(run, PLAN, exported=29)) == {
+        "exported": 29,
+        "unparked": 2,
+        "skipped": {"severity_not_chosen": 5, "unreadable_record": 1},
+        "parked": 2,
+        "findings": 23,
+        "accepted": 22,
+        "rejected": {"InvalidInput": 1},
+    }
+
+
+def test_waiting_records_and_findings_outside_ec2_are_added_up_over_the_shards(run):
+    put(
+        run,
+        {**manifest(0, read=3, skipped={"no_aws_account": 3}), "waiting": {"no_aws_account": 2}, "not_ec2": 4},
+        {**manifest(1, read=3, skipped={"no_aws_account": 3}), "waiting": {"no_aws_account": 1, "no_aws_region": 1}},
+        {**manifest(2, read=0), "not_ec2": 5},
+    )
+    ledger = build_ledger(run, PLAN, exported=6)
+    assert ledger["waiting"] == {"no_aws_account": 3, "no_aws_region": 1}
+    assert ledger["not_ec2"] == 9
+    assert ledger["skipped"] == {"no_aws_account": 6}
+
+
+def test_records_that_the_transform_left_out_for_a_refusing_destination_are_named_with_the_reason(run):
+    places.note_acceptance(run, A, REGION)
+    refused = {f"{A}/{REGION}": 2, f"{B}/us-east-1": 1}
+    put(
+        run,
+        {**manifest(0, read=3, skipped={"destination_refused": 3}), "refused": refused},
+        {**manifest(1, read=3, skipped={"destination_refused": 3}), "refused": refused},
+    )
+    ledger = build_ledger(run, {**PLAN, "refused": {f"{A}/{REGION}": "hub off"}}, exported=6)
+    assert ledger["refused"] == {
+        f"{A}/{REGION}": {"records": 4, "why": "hub off", "reached": True},
+        f"{B}/us-east-1": {"records": 2, "why": "not on record", "reached": False},
+    }
+
+
+def test_refusal_in_the_middle_of_an_import_leaves_out_what_was_neither_accepted_nor_rejected(run):
+    from airflow_provider_tenable.security_hub.refusals import note_refusal
+
+    put(
+        run,
+        {
+            **manifest(
+                0,
+                read=12,
+                skipped={"destination_refused": 2},
+                destinations=[(A, REGION, [("a0", 7)]), (B, REGION, [("b0", 3)])],
+            ),
+            "refused": {f"{A}/{REGION}": 2},
+            "unserved": {A: {"destination_refused": 2, "region_excluded": 0}},
+        },
+    )
+    receipt(run, A, REGION, ["a0"], accepted=3, rejected=["x"])
+    receipt(run, B, REGION, ["b0"], accepted=3)
+    note_refusal(run, A, REGION, "hub off")
+    ledger = build_ledger(run, {**PLAN, "refused": {f"{A}/{REGION}": "no role"}}, exported=12)
+    assert ledger["skipped"] == {"destination_refused": 5}
+    assert ledger["unserved"][A]["destination_refused"] == 5
+    assert ledger["refused"] == {f"{A}/{REGION}": {"records": 5, "why": "no role", "reached": False}}
+    assert ledger["destinations"] == {
+        f"{A}/{REGION}": {"findings": 4, "accepted": 3, "rejected": {"x": 1}, "calls": 3},
+        f"{B}/{REGION}": {"findings": 3, "accepted": 3, "rejected": {}, "calls": 3},
+    }
+    assert (ledger["findings"], ledger["accepted"], ledger["rejected"]) == (7, 6, {"x": 1})
+    check_sums(ledger)
+
+
+def test_how_a_hub_is_reached_is_that_of_the_first_shard_that_names_it(run):
+    first = manifest(0, read=1, destinations=[(A, REGION, [("a0", 1)])])
+    first["destinations"][0].update(aws_conn_id="hub", role_name="Role", external_id="ours")
+    [target] = targets_of([first, manifest(1, read=2, destinations=[(A, REGION, [("a1", 2)])])])
+    assert target == Target(A, REGION, "hub", "Role", [("a0", 1), ("a1", 2)], "ours")
+
+
+def test_message_of_a_ledger_has_every_difference_with_both_sides(run):
+    two_shards(run)
+    ledger = build_ledger(run, PLAN, exported=29)
+    ledger["exported"] += 1
+    ledger["accepted"] += 1
+    ledger["destinations"][f"{B}/us-east-1"]["findings"] += 5
+    with pytest.raises(LedgerError) as failure:
+        check_sums(ledger)
+    assert str(failure.value) == (
+        "The ledger does not add up: exported 30 + unparked 2 = 32, of which 31 were read and 31 accounted for; all: "
+        f"23 findings, but 24 accepted or rejected; {B}/us-east-1: 8 findings, but 3 accepted or rejected; the "
+        "findings of the destinations are not those of the run. The watermark stays. Clear the failed tasks, or the run."
+    )
+
+
+def test_message_of_too_many_rejections_is_complete(run):
+    line = {"id": "id-1", "code": "x", "message": "too long"}
+    part = write_lines(run.rejected, "part-1", [json.dumps(each).encode() for each in (line, {**line, "id": "id-2"})])
+    put(run, {**manifest(0, read=2), "rejected_part": part})
+    with pytest.raises(RejectedFindingsError) as failure:
+        check_rejected(ledger_of(20, {"x": 11}, {"asset_missing_given_up": 1}), run, 0.25)
+    assert str(failure.value) == (
+        "12 of 21 findings were rejected, more than max_rejected_ratio 0.25 allows: 11 x x (such as id-1: too long); 1 "
+        "x asset_missing_given_up (such as none on record). The watermark stays. All of them are in "
+        f"{run.rejected}. Fix the cause and run again, or raise max_rejected_ratio to leave them on record. "
+        "asset_missing_given_up means that no export contained the asset for [tenable] parked_days: give the API user "
+        "'Can View' on these assets, or leave the records on record, and replay them with tenable_replay_rejected once "
+        "Tenable exports the assets."
+    )
+    with pytest.raises(RejectedFindingsError) as failure:
+        check_rejected(ledger_of(20, {"x": 11}), run, 0.25)
+    assert str(failure.value).endswith("to leave them on record.")
+
+
+def test_log_of_tolerated_rejections_has_the_five_most_frequent_reasons(run, caplog):
+    put(run)
+    check_rejected(ledger_of(100, {code: 10 - number for number, code in enumerate("abcdef")}), run, 0.5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "45 of 100 findings were rejected, as max_rejected_ratio 0.5 (or a count of up to 10) allows: 'a 10, b 9, c 8, "
+        "d 7, e 6'. The report shows where they are."
+    ]

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.run import places
-from airflow_provider_tenable.staging.files import write_json
+from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
 PLACE, OTHER = "111122223333/eu-west-1", "222233334444/us-gov-west-1"
@@ -152,3 +152,82 @@ def test_damaged_entry_is_settled_by_a_run_that_delivers_everything(run):
 def test_file_of_another_name_is_not_a_place(run):
     write_json(run.owed_places / "notes.json", {"since": 1})
     assert places.owed(run) == {}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Turns the clock of the records."""
+
+    def turn(seconds):
+        monkeypatch.setattr(places.time, "time", lambda: seconds + 0.75)
+
+    return turn
+
+
+def test_first_acceptance_stays_on_record_with_its_run_and_time(run, clock):
+    for run_id, now in (("run-1", 1_000), ("run-2", 2_000)):
+        clock(now)
+        places.note_acceptance(run.beside(run_id), *PLACE.split("/"))
+    assert read_json(run.reached_places / "111122223333-eu-west-1.json") == {"run_id": "run-1", "at": 1_000}
+
+
+def test_record_of_what_a_destination_lacks_is_complete(run, clock):
+    clock(1_000)
+    places.note_owed(run, PLACE, since=500, until=900, why="closed", attempted=False)
+    assert places.owed(run)[PLACE] == {
+        "since": 500,
+        "until": 900,
+        "first": 1_000,
+        "why": "closed",
+        "attempts": 0,
+        "attempted": 0,
+        "attempted_by": "",
+    }
+    clock(2_000)
+    places.note_owed(run.beside("run-2"), PLACE, since=600, until=800, why="no role", attempted=True)
+    expected = {
+        "since": 500,
+        "until": 900,
+        "first": 1_000,
+        "why": "no role",
+        "attempts": 1,
+        "attempted": 2_000,
+        "attempted_by": "run-2",
+    }
+    assert places.owed(run)[PLACE] == expected
+    clock(3_000)
+    places.note_owed(run.beside("run-2"), PLACE, since=600, until=800, why="no role", attempted=True)
+    assert places.owed(run)[PLACE] == expected
+    places.reset_attempts(run, PLACE)
+    assert places.owed(run)[PLACE] == {**expected, "attempts": 0, "attempted": 0, "attempted_by": ""}
+
+
+def test_entry_without_any_attempt_is_due_at_once():
+    assert places.is_due({"since": 1, "until": 1, "first": 0, "why": ""}, 0)
+
+
+def test_every_other_run_of_an_older_release_is_learned_from_whatever_stands_between(run, caplog):
+    third = "333344445555/eu-west-2"
+    write_json(run.beside("a-first").ledger, {"destinations": {PLACE: {"accepted": 1}}})
+    write_json(run.beside("b-strange").ledger, ["no ledger"])
+    write_json(run.beside("c-empty").ledger, {})
+    write_json(run.ledger, {"destinations": {third: {"accepted": 1}}})
+    write_json(run.beside("zz-last").ledger, {"destinations": {OTHER: {"accepted": 2}, third: {}}})
+    places.learn_from_ledgers(run)
+    # Its own ledger is of an earlier attempt, which has recorded what it reached.
+    assert places.accepted_before(run) == {PLACE, OTHER}
+    [warning] = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("Cannot determine which accounts run b-strange has reached: ")
+
+
+def test_damaged_entry_is_read_as_everything_missing_since_ever(run):
+    note(run, attempted=False)
+    (run.owed_places / "111122223333-eu-west-1.json").write_bytes(b"[]")
+    assert places.owed(run)[PLACE] == {
+        "since": 1,
+        "until": 0,
+        "first": 0,
+        "why": "not known: its record was damaged",
+    }
+    entry = note(run, attempted=False)
+    assert (entry["since"], entry["until"], entry["first"]) == (1, 9, 0)

@@ -227,3 +227,108 @@ def test_ledger_sums_the_accounts_of_all_shards_also_of_an_older_release(run):
 @pytest.mark.parametrize("reason", ["account_excluded", "region_excluded"])
 def test_what_a_destination_excludes_does_not_count_as_unserved(run, reason):
     check(run, served=1, unserved={B: {reason: 99}})
+
+
+def refusal(run, **found):
+    with pytest.raises(UnservedError) as failure:
+        check(run, **found)
+    return str(failure.value)
+
+
+def test_message_of_a_run_without_any_vulnerability_says_what_to_check(run):
+    assert refusal(run, exported=0) == (
+        "Tenable exported no vulnerabilities at all, although this run requested all of them with severities high, "
+        "critical and states open, fixed. Usual causes: the API user lacks 'Can View' on the assets, and Tenable omits "
+        "what a user may not see; the connection's keys belong to another container; nothing was scanned yet. Nothing "
+        "was imported, and the watermark stays. If there really is nothing to import, set [tenable] "
+        "max_unserved_ratio = 1, or trigger the DAG with the param since."
+    )
+
+
+@pytest.mark.parametrize("reason", ["no_ec2_instance", "no_aws_account", "no_aws_region"])
+def test_message_of_a_run_without_any_account_counts_every_record_and_says_what_to_set_up(run, reason):
+    export(run, *[""] * 1_200)
+    skipped = {"no_ec2_instance": 0, "no_aws_account": 0, "no_aws_region": 0, reason: 2_000}
+    # Instances without an account have a check of their own.
+    if reason == "no_aws_account":
+        assert "(2,000: no_aws_account)" in refusal(run, served=1, skipped=skipped)
+    assert refusal(run, skipped=skipped) == (
+        "None of the 1,200 assets that Tenable exports has an AWS account, so none of 2,000 records could be imported "
+        "into Security Hub CSPM. The watermark stays. Usual causes: Tenable's AWS connector is not set up (Settings > "
+        "Cloud Connectors), or the API user has no Can View on its assets. Set it up, and run the DAG again once it "
+        "has synchronised. If your assets are not in AWS on purpose, set non_ec2_assets=other to import them anyway, "
+        "or [tenable] max_unserved_ratio = 1."
+    )
+
+
+def test_message_names_each_account_and_each_reason_with_what_to_do(run):
+    unserved = {A: {NOT_CONFIGURED: 3}, B: {"other_partition": 2_000, "unheard_of": 1}, C: {NOT_REACHABLE: 3}}
+    assert refusal(run, served=1_000, unserved=unserved, skipped={"no_aws_account": 1_500}) == (
+        "3,507 of 4,507 records of AWS assets have no destination, more than [tenable] max_unserved_ratio 0.5 allows: "
+        "222222222222 (2,001: other_partition, unheard_of), 111111111111 (3: account_not_configured), 333333333333 (3: "
+        "account_not_reachable_without_role), instances whose account Tenable does not know (1,500: no_aws_account). "
+        "Findings with a destination were delivered; the watermark stays. What to do: add the account to a "
+        "destination; give the destination a role_name, and create that role in the account; set up Tenable's AWS "
+        "connector for the accounts of these instances; add a destination whose connection and Region belong to the "
+        "partition of these resources (such as aws-us-gov or aws-cn); look up unheard_of in mapping.md. Then clear the "
+        "run. If you leave them out on purpose, raise [tenable] max_unserved_ratio; 1 accepts everything."
+    )
+
+
+@pytest.mark.parametrize("accounts", [10, 11])
+def test_message_names_up_to_ten_accounts(run, accounts):
+    text = refusal(run, unserved={f"{number:012}": {NOT_CONFIGURED: 1} for number in range(accounts)})
+    assert text.count(f"(1: {NOT_CONFIGURED})") == 10
+    assert (", 1 more accounts, which ledger.json lists." in text) == (accounts == 11)
+    assert "instances whose account" not in text
+
+
+@pytest.mark.parametrize(("chosen", "fails"), [(49, True), (51, False)])
+def test_records_that_are_left_out_on_purpose_count_like_delivered_ones(run, chosen, fails):
+    found = {"unserved": {A: {NOT_REACHABLE: 50}, B: {"region_excluded": chosen}}}
+    if fails:
+        assert refusal(run, **found).startswith("50 of 99 records")
+    else:
+        check(run, **found)
+
+
+def test_refusing_account_without_another_destination_counts_and_says_what_to_do(run):
+    text = refusal(run, served=1, unserved={B: {"destination_refused": 2}})
+    assert (
+        "What to do: remove the cause for which the account or Region refuses findings (the report names it), or leave "
+        "it out with exclude_accounts or regions. Then clear the run."
+    ) in text
+
+
+@pytest.mark.parametrize(
+    ("owners", "ratio", "fails"),
+    [([A, B], "0.5", False), ([A, B, C], "0.5", True), ([A, B, C], "0.7", False), ([B], "0.99", True)],
+)
+def test_later_run_compares_the_share_of_instances_with_the_same_ratio(run, monkeypatch, owners, ratio, fails):
+    monkeypatch.setenv("AIRFLOW__TENABLE__MAX_UNSERVED_RATIO", ratio)
+    export(run, *owners)
+    found = {"unserved": {B: {NOT_REACHABLE: 7}}, "since": 2}
+    if fails:
+        assert refusal(run, **found).startswith("7 of 7 records")
+    else:
+        check(run, **found)
+
+
+def test_log_of_a_later_run_has_both_shares(run, caplog):
+    export(run, A, A, B)
+    check(run, served=1, unserved={B: {NOT_REACHABLE: 7}}, since=2)
+    assert [record.getMessage() for record in caplog.records if "destination" in record.getMessage()] == [
+        f"7 of 8 records of AWS assets have no destination ({B} (7: {NOT_REACHABLE})), but only 1 of all 3 instances "
+        "that Tenable knows are affected."
+    ]
+
+
+def test_log_says_that_assets_cannot_be_read(run, caplog):
+    check(run, skipped={"no_ec2_instance": 5})
+    refusal(run, unserved={B: {NOT_REACHABLE: 7}}, since=2)
+    texts = [record.getMessage() for record in caplog.records]
+    assert [text.split(":")[0] for text in texts] == [
+        "Cannot determine whether any asset has an AWS account",
+        "Cannot determine how many instances have no destination",
+    ]
+    assert all(len(text) > 80 for text in texts)

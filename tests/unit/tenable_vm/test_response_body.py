@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import re
 import tempfile
 import tracemalloc
 
@@ -114,6 +115,18 @@ def test_a_disk_that_is_full_is_told(server, session, monkeypatch, room):
     assert disk.closed
 
 
+def test_an_error_at_the_close_of_the_file_does_not_hide_why_the_chunk_was_given_up(server, session, monkeypatch):
+    class Worse(Full):
+        def close(self):
+            super().close()
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Worse())
+    with pytest.raises(ConfigurationError, match=r"No space left on device"):
+        chunk_from(server, session, b"x" * 1_000)
+
+
 def test_a_worker_without_a_temporary_folder_is_told(server, session, monkeypatch):
     def none(**_):
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
@@ -133,7 +146,10 @@ def test_an_answer_without_end_is_broken_off(server, session, monkeypatch, read,
     monkeypatch.setattr(response_body, bound, 5_000_000)
     monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 1_000_000)
     server.answer(200, gzip.compress(b" " * 20_000_000), Content_Encoding="gzip")
-    with pytest.raises(ConfigurationError, match=r"has more than 5 MB\. Lower \[tenable\] num_assets"):
+    host = re.escape(server.url.removeprefix("http://"))
+    with pytest.raises(
+        ConfigurationError, match=rf"A response of {host} has more than 5 MB\. Lower \[tenable\] num_assets"
+    ):
         read(session.get(server.url, stream=True))
     assert all(file.closed for file in files)
 
