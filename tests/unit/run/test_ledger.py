@@ -541,7 +541,8 @@ def test_message_of_a_ledger_has_every_difference_with_both_sides(run):
     assert str(failure.value) == (
         "The ledger does not add up: exported 30 + unparked 2 = 32, of which 31 were read and 31 accounted for; all: "
         f"23 findings, but 24 accepted or rejected; {B}/us-east-1: 8 findings, but 3 accepted or rejected; the "
-        "findings of the destinations are not those of the run. The watermark stays. Clear the failed tasks, or the run."
+        "findings of the destinations are not those of the run. The watermark stays. Clear the failed tasks, or the "
+        "run."
     )
 
 
