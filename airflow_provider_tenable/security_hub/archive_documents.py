@@ -9,8 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from botocore.exceptions import ClientError
 
 from airflow_provider_tenable.exceptions import TemporaryError
-from airflow_provider_tenable.guards.foreign_text import visible
-from airflow_provider_tenable.guards.redaction import scrub
 from airflow_provider_tenable.security_hub.reader import FILTER_VALUES, Finding, FindingsReader, equals, refused
 from airflow_provider_tenable.security_hub.responses import denied_action, explain
 
@@ -22,13 +20,14 @@ class DeniedError(Exception):
     """A permission is missing.
 
     :ivar action: the IAM action.
-    :ivar explanation: AWS's message, which may quote the request, without its secrets; and advice.
+    :ivar explanation: AWS's message without secrets, and advice, as from
+        :func:`~airflow_provider_tenable.security_hub.responses.explain`.
     """
 
     def __init__(self, action: str, explanation: str) -> None:
         super().__init__(action)
         self.action = action
-        self.explanation = visible(scrub(explanation))
+        self.explanation = explanation
 
 
 class DocumentsById:

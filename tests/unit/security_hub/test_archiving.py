@@ -14,6 +14,8 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from airflow_provider_tenable.exceptions import DestinationRefusedError, StagingError, TemporaryError
+from airflow_provider_tenable.guards.redaction import remember
+from airflow_provider_tenable.security_hub import archiving
 from airflow_provider_tenable.security_hub.archive_outcome import (
     ANOTHER_PRODUCT,
     NOT_VISIBLE_YET,
@@ -469,6 +471,33 @@ def test_receipts_hold_each_kind_of_result(tmp_path: Path) -> None:
     first = world.run(wanted_of("a", "b", "c"))
     assert world.run(wanted_of("a", "b", "c")) == first
     assert len(hub.reads) == 1
+
+
+def test_receipts_are_written_in_several_parts_and_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archiving, "_FLUSH_SECONDS", 0.0)
+    ids = ids_of(250)
+    world = World(tmp_path, Hub(*ids))
+    outcome = world.run(wanted_of(*ids))
+    assert len(list(world.run_folder.archive_receipts(ACCOUNT, REGION).glob("*.gz"))) == 3
+    receipts = world.receipts()
+    assert [receipts.of(each) is not None for each in wanted_of(*ids)] == [True] * 250
+    assert world.run(wanted_of(*ids)) == outcome
+
+
+def test_explanation_of_a_denial_repeats_no_secret(tmp_path: Path) -> None:
+    secret = "AQoDYXdzEJr-a-session-token-that-is-long"
+    remember(secret)
+    hub = Hub("a")
+
+    def deny(sent: list[str]) -> None:
+        message = f"no; token={secret}\nsecond line"
+        response = {"Error": {"Code": "AccessDenied", "Message": message}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        raise ClientError(response, "GetFindings")
+
+    hub.before_read = deny
+    explanation = str(World(tmp_path, hub).run(wanted_of("a")).explanation)
+    assert "token=***" in explanation
+    assert "\n" not in explanation
 
 
 @pytest.mark.parametrize("changed", [{"floor": SENT + 1}, {"reason": "fixed"}])
