@@ -33,7 +33,7 @@ sleep = time.sleep
 def wait(seconds):
     # dag.test waits a second each time that it finds no task to run, as after each that fails.
     caller = sys._getframe(1).f_code
-    sleep(0.01 if (caller.co_name, caller.co_filename.rpartition("/")[2]) == ("test", "dag.py") else seconds)
+    sleep(0.05 if (caller.co_name, caller.co_filename.rpartition("/")[2]) == ("test", "dag.py") else seconds)
 
 
 time.sleep = wait
