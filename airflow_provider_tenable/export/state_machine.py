@@ -21,7 +21,6 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_tenable.exceptions import (
-    ChunkNotReadyError,
     ConfigurationError,
     DuplicateExportError,
     ExportFailedError,
@@ -30,17 +29,15 @@ from airflow_provider_tenable.exceptions import (
     ForeignExportError,
     TemporaryError,
 )
-from airflow_provider_tenable.export.reattach import foreign_shape, lost_job, running_job, same_request
-from airflow_provider_tenable.export.state import ExportState, ExportStore, Finished, Part, Wait
+from airflow_provider_tenable.export.download import ChunkDownload
+from airflow_provider_tenable.export.reattach import lost_job, running_job, same_request
+from airflow_provider_tenable.export.state import ExportState, ExportStore, Finished, Wait
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.tenable_vm import retry
 from airflow_provider_tenable.tenable_vm.jobs import ACTIVE, TERMINAL, ExportClient, JobStatus
 
 log = logging.getLogger(__name__)
-
-#: Chunks after which the state is written; a killed task fetches at most this many again.
-_SAVE_EVERY = 10
 
 
 class ExportRun:
@@ -178,7 +175,7 @@ class ExportRun:
             partial = self._partial(status)
             if partial:
                 return self._restart(partial)
-            missing = self._download(job, status)
+            missing = ChunkDownload(self.state, self.client, self.store, self.now).stage(job, status)
         except ForeignExportError as error:
             return self._leave(job, error)
         except ExportNotFoundError as error:
@@ -292,87 +289,6 @@ class ExportRun:
             safe(named, 80) if named else "an unnamed job",
         )
         return False
-
-    def _download(self, job: str, status: JobStatus) -> str | None:
-        """Stage the listed chunks that are not staged yet.
-
-        :return: why a listed chunk of a finished job could not be fetched, in words; None if all of them are staged, or
-            if the job has not finished, so that the chunk may still become available.
-        :raises ExportNotFoundError: a chunk has expired, or cannot be decoded.
-        :raises ForeignExportError: somebody else requested the job.
-        """
-        waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
-        began, fetched_bytes, unsaved, failed = self.now(), 0, 0, 0
-        missing: str | None = None
-        try:
-            for chunk in waiting:
-                try:
-                    part = self._fetch(job, chunk)
-                    reached(CrashPoint.CHUNK_STAGED)
-                except ChunkNotReadyError as error:
-                    log.info("Chunk %d of %s export %s is not ready yet.", chunk, self.kind, job)
-                    missing = f"chunk {chunk} is listed but cannot be fetched: {error}"
-                    continue
-                except (ExportNotFoundError, ForeignExportError):
-                    raise
-                except TemporaryError as error:
-                    # The others are fetched first: a chunk that never becomes available must not delay them.
-                    failed += 1
-                    missing = f"chunk {chunk} cannot be fetched: {error}"
-                    log.warning("Chunk %d of %s export %s cannot be fetched yet: %s", chunk, self.kind, job, error)
-                    if failed >= retry.FAILED_CHUNKS:
-                        break
-                    continue
-                failed = 0
-                self.state.parts[str(chunk)] = part
-                self.state.stalled_polls = 0
-                fetched_bytes, unsaved = fetched_bytes + part.bytes, unsaved + 1
-                if unsaved >= _SAVE_EVERY:
-                    self.store.save(self.state)
-                    unsaved = 0
-                    self._log_progress(job, status, fetched_bytes, began)
-        finally:
-            if unsaved:
-                self.store.save(self.state)
-                self._log_progress(job, status, fetched_bytes, began)
-        if missing and status.status != "FINISHED":
-            # More chunks may follow, including the missing one.
-            return None
-        return missing
-
-    def _log_progress(self, job: str, status: JobStatus, fetched_bytes: int, began: float) -> None:
-        parts = self.state.parts.values()
-        seconds = max(self.now() - began, 1e-3)
-        total = status.total_chunks or (len(status.chunks) if status.status == "FINISHED" else None)
-        log.info(
-            "%s export %s (%s): %d of %s chunks, %d records, %.1f MB staged; %.1f MB/s.",
-            self.kind.capitalize(),
-            job,
-            status.status,
-            len(parts),
-            total or f"at least {len(status.chunks)}",
-            sum(part.records for part in parts),
-            sum(part.bytes for part in parts) / 1e6,
-            fetched_bytes / 1e6 / seconds,
-        )
-
-    def _fetch(self, job: str, chunk: int) -> Part:
-        for attempt in range(1, retry.CHUNK_FETCHES + 1):
-            data = self.client.chunk(self.kind, job, chunk)
-            if foreign := foreign_shape(self.state, data):
-                raise ForeignExportError(foreign)
-            try:
-                return self.store.put(job, chunk, data)
-            except ValueError as error:
-                log.warning(
-                    "Chunk %d of %s export %s cannot be decoded (fetch %d): %s",
-                    chunk,
-                    self.kind,
-                    job,
-                    attempt,
-                    safe(error),
-                )
-        raise ExportNotFoundError(f"chunk {chunk} could not be decoded in {retry.CHUNK_FETCHES} fetches")
 
     def _restart(self, why: str) -> Wait:
         job = self.state.uuid

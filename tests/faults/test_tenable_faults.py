@@ -407,7 +407,7 @@ def test_retry_of_an_export_fetches_no_chunk_twice(zygote: Zygote, small_sandbox
     assert ours.run(
         crash_at="chunk_staged:2",
         env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"},
-        patches={"airflow_provider_tenable.export.state_machine:_SAVE_EVERY": 1},
+        patches={"airflow_provider_tenable.export.download:_SAVE_EVERY": 1},
     ).killed
     fetched = small_sandbox.tenable("stats")["calls"].get("vulns_chunk", 0)
     ours.succeed(env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"})

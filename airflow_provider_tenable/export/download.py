@@ -1,0 +1,122 @@
+"""Stages the chunks of an export job. A chunk counts only once it is staged, and is not fetched again, not even by the
+retry of a killed task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from airflow_provider_tenable.exceptions import (
+    ChunkNotReadyError,
+    ExportNotFoundError,
+    ForeignExportError,
+    TemporaryError,
+)
+from airflow_provider_tenable.export.reattach import foreign_shape
+from airflow_provider_tenable.export.state import ExportState, ExportStore, Part
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.tenable_vm import retry
+from airflow_provider_tenable.tenable_vm.jobs import ExportClient, JobStatus
+
+log = logging.getLogger(__name__)
+
+#: Chunks after which the state is written; a killed task fetches at most this many again.
+_SAVE_EVERY = 10
+
+
+class ChunkDownload:
+    """Fetches the chunks of one job.
+
+    :param state: the export's state, which records what is staged.
+    :param now: the clock, unix seconds.
+    """
+
+    def __init__(self, state: ExportState, client: ExportClient, store: ExportStore, now: Callable[[], float]) -> None:
+        self.state = state
+        self._kind = state.kind
+        self._client = client
+        self._store = store
+        self._now = now
+
+    def stage(self, job: str, status: JobStatus) -> str | None:
+        """Stage the listed chunks that are not staged yet.
+
+        :return: why a listed chunk of a finished job could not be fetched, in words; None if all of them are staged, or
+            if the job has not finished, so that the chunk may still become available.
+        :raises ExportNotFoundError: a chunk has expired, or cannot be decoded.
+        :raises ForeignExportError: somebody else requested the job.
+        """
+        waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
+        began, fetched_bytes, unsaved, failed = self._now(), 0, 0, 0
+        missing: str | None = None
+        try:
+            for chunk in waiting:
+                try:
+                    part = self._fetch(job, chunk)
+                    reached(CrashPoint.CHUNK_STAGED)
+                except ChunkNotReadyError as error:
+                    log.info("Chunk %d of %s export %s is not ready yet.", chunk, self._kind, job)
+                    missing = f"chunk {chunk} is listed but cannot be fetched: {error}"
+                    continue
+                except (ExportNotFoundError, ForeignExportError):
+                    raise
+                except TemporaryError as error:
+                    # The others are fetched first: a chunk that never becomes available must not delay them.
+                    failed += 1
+                    missing = f"chunk {chunk} cannot be fetched: {error}"
+                    log.warning("Chunk %d of %s export %s cannot be fetched yet: %s", chunk, self._kind, job, error)
+                    if failed >= retry.FAILED_CHUNKS:
+                        break
+                    continue
+                failed = 0
+                self.state.parts[str(chunk)] = part
+                self.state.stalled_polls = 0
+                fetched_bytes, unsaved = fetched_bytes + part.bytes, unsaved + 1
+                if unsaved >= _SAVE_EVERY:
+                    self._store.save(self.state)
+                    unsaved = 0
+                    self._log_progress(job, status, fetched_bytes, began)
+        finally:
+            if unsaved:
+                self._store.save(self.state)
+                self._log_progress(job, status, fetched_bytes, began)
+        if missing and status.status != "FINISHED":
+            # More chunks may follow, including the missing one.
+            return None
+        return missing
+
+    def _log_progress(self, job: str, status: JobStatus, fetched_bytes: int, began: float) -> None:
+        parts = self.state.parts.values()
+        seconds = max(self._now() - began, 1e-3)
+        total = status.total_chunks or (len(status.chunks) if status.status == "FINISHED" else None)
+        log.info(
+            "%s export %s (%s): %d of %s chunks, %d records, %.1f MB staged; %.1f MB/s.",
+            self._kind.capitalize(),
+            job,
+            status.status,
+            len(parts),
+            total or f"at least {len(status.chunks)}",
+            sum(part.records for part in parts),
+            sum(part.bytes for part in parts) / 1e6,
+            fetched_bytes / 1e6 / seconds,
+        )
+
+    def _fetch(self, job: str, chunk: int) -> Part:
+        for attempt in range(1, retry.CHUNK_FETCHES + 1):
+            data = self._client.chunk(self._kind, job, chunk)
+            if foreign := foreign_shape(self.state, data):
+                raise ForeignExportError(foreign)
+            try:
+                return self._store.put(job, chunk, data)
+            except ValueError as error:
+                log.warning(
+                    "Chunk %d of %s export %s cannot be decoded (fetch %d): %s",
+                    chunk,
+                    self._kind,
+                    job,
+                    attempt,
+                    safe(error),
+                )
+        raise ExportNotFoundError(f"chunk {chunk} could not be decoded in {retry.CHUNK_FETCHES} fetches")
