@@ -102,3 +102,46 @@ def test_replay_refuses_too(tmp_path, monkeypatch):
     with pytest.raises(ConfigurationError, match=r"'runid' \(did you mean 'run_id'\?\)"):
         replay.plan_replay({"dag_run": dag_run, "dag": SimpleNamespace(params=known), "params": {**known, **conf}})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_messages_are_complete():
+    known = ("dry_run", "since")
+    with pytest.raises(ConfigurationError) as failure:
+        check_conf(
+            {
+                "dag_run": SimpleNamespace(dag_id="the_dag", conf={"dryrun": 1, "zz": 2, "since": 3}),
+                "params": {"since": 3},
+            },
+            known,
+        )
+    assert str(failure.value) == (
+        "The run was given the params 'dryrun' (did you mean 'dry_run'?), 'zz', which DAG the_dag does not have. "
+        "Nothing was exported. Trigger it again with params that it has: dry_run, since."
+    )
+    with pytest.raises(ConfigurationError) as failure:
+        check_conf(context({"dry_run": True, "since": 5}, overrides=False), DEFAULTS)
+    assert str(failure.value) == (
+        "The run was given the params 'dry_run', 'since', but Airflow ignored it because [core] "
+        "dag_run_conf_overrides_params is False. Nothing was exported. Set the option to True, or trigger the DAG "
+        "without params and set its defaults with [tenable] dag_params."
+    )
+
+
+@pytest.mark.parametrize("count", [5, 6])
+def test_five_names_are_shown_and_the_others_counted(count):
+    with pytest.raises(ConfigurationError) as failure:
+        check_conf(context({f"{number}" * 81: 1 for number in range(count)}), DEFAULTS)
+    text = str(failure.value)
+    assert [f"{number}" * 78 in text for number in range(count)] == [True] * 5 + [False] * (count - 5)
+    assert "0" * 81 not in text
+    assert (" and 1 more, which DAG" in text) == (count == 6)
+
+
+def test_param_of_the_dag_that_is_missing_from_the_run_was_ignored():
+    given = {"dag_run": SimpleNamespace(dag_id="the_dag", conf={"since": None}), "params": {}}
+    with pytest.raises(ConfigurationError, match="the param 'since', but Airflow ignored it"):
+        check_conf(given, ("since",))
+
+
+def test_run_without_a_conf_passes():
+    check_conf({"dag_run": SimpleNamespace(dag_id="the_dag"), "params": {}}, ("since",))

@@ -498,3 +498,94 @@ def test_database_itself_hides_nothing_and_neither_does_a_backend_that_is_out_of
     monkeypatch.setattr(path, lambda: backends)
     watermark.check_not_hidden("d")
     assert logged in caplog.text
+
+
+# --- complete texts
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            {"window": Window(WINDOW, 2, NOW, False, NOW - DAY)},
+            "stays: a window by scan time may miss what was published late; the next incremental run covers it",
+        ),
+        (
+            {"current": None},
+            "stays unset: the watermark was removed during the run, so nothing before the run's window is certain",
+        ),
+        (
+            {"current": NOW - DAY - HOUR - 1},
+            "stays: it was set back to 2027-01-14T06:59:59Z during the run, before this window",
+        ),
+        ({"current": NOW}, "stays: it is already at or after the end of this window"),
+        ({"dry_run": True, "narrowed": True}, "stays: dry_run"),
+    ],
+    ids=str,
+)
+def test_reason_for_a_watermark_that_stays_is_complete(change, text):
+    assert move(**change) == (None, text)
+
+
+def test_messages_about_an_unusable_watermark_are_complete():
+    advice = "Set the Airflow Variable V to unix seconds, or delete it to export everything again."
+    with pytest.raises(ConfigurationError) as failure:
+        parse_watermark(" " + "x" * 41, name="V", now=NOW)
+    assert str(failure.value) == f"The watermark '{'x' * 40}' in Variable V cannot be read. {advice}"
+    with pytest.raises(ConfigurationError) as failure:
+        parse_watermark("253402300800", name="V", now=NOW)
+    assert str(failure.value) == f"The watermark in Variable V lies in the future (253402300800). {advice}"
+
+
+def test_message_of_an_empty_window_is_complete():
+    with pytest.raises(ConfigurationError) as failure:
+        plan(since=NOW - HOUR, until=NOW - DAY)
+    assert str(failure.value) == (
+        "The window is empty: since 2027-01-15T07:00:00Z is not before until 2027-01-14T08:00:00Z. Choose an earlier "
+        "since or a later until."
+    )
+    with pytest.raises(ConfigurationError) as failure:
+        plan(run_type="backfill", interval=(NOW, NOW))
+    assert str(failure.value) == (
+        "This backfill's data interval is empty, so it does not cover anything. Use the DAG's own interval timetable, "
+        "or give since and until."
+    )
+
+
+def test_messages_about_a_hidden_variable_are_complete(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_VAR_D__SINCE", "5")
+    with pytest.raises(ConfigurationError) as failure:
+        watermark.check_not_hidden("d")
+    assert str(failure.value) == (
+        "Variable d__since is defined by the environment variable AIRFLOW_VAR_D__SINCE, which overrides the value that "
+        "a run sets: the watermark could never move. Nothing was exported. Remove it there. To start at a chosen time, "
+        "set it in Airflow's database: airflow variables set d__since 1790000000."
+    )
+    monkeypatch.setattr(_compat, "Variable", Variables(hides="5"))
+    with pytest.raises(ConfigurationError) as failure:
+        watermark.write_watermark("d", 7)
+    assert str(failure.value) == (
+        "Variable d__since was set to 7 but reads differently: the environment or a secrets backend also defines it. "
+        "Remove it there; the watermark must be stored in Airflow's database."
+    )
+
+
+def test_current_watermark_is_that_of_the_dag_and_is_checked_against_the_clock(monkeypatch):
+    variables = Variables()
+    monkeypatch.setattr(_compat, "Variable", variables)
+    monkeypatch.setattr(watermark.time, "time", lambda: float(NOW))
+    assert watermark.current("d") is None
+    variables.values = {"d__since": str(NOW + 300), "other__since": "5"}
+    assert watermark.current("d") == NOW + 300
+    variables.values = {"d__since": str(NOW + 301)}
+    with pytest.raises(ConfigurationError, match="The watermark in Variable d__since lies in the future"):
+        watermark.current("d")
+    variables.values = {"d__since": 1_790_000_000}
+    assert watermark.read_watermark("d") == "1790000000"
+
+
+def test_window_of_the_epoch_is_written_as_a_date():
+    with pytest.raises(
+        ConfigurationError, match=r"since 1970-01-01T00:00:01Z is not before until 1970-01-01T00:00:00Z"
+    ):
+        plan(since=0, until=0)

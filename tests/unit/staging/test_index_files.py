@@ -124,3 +124,76 @@ def test_the_manifest_of_another_kind_of_index_is_an_error(index):
 
     with pytest.raises(StagingError, match=r"manifest\.json cannot be read"):
         index.read_manifest(Other)
+
+
+@pytest.mark.parametrize(("age", "removed"), [(3_599, False), (3_601, True)])
+def test_retired_parts_are_kept_for_an_hour(index, monkeypatch, age, removed):
+    parts = [put(index, {"a": number}) for number in range(3)]
+    monkeypatch.setattr(index_files.time, "time", lambda: 1_000_000.0)
+    index.publish(Sent(sent=parts))
+    monkeypatch.setattr(index_files.time, "time", lambda: 1_000_100.0)
+    index.publish(Sent(sent=parts[:1]))
+    monkeypatch.setattr(index_files.time, "time", lambda: 1_000_200.0)
+    # A further manifest does not make them younger.
+    index.publish(Sent(sent=parts[:1]))
+    retired = index.read_manifest(Sent).retired
+    assert retired == {part.name: 1_000_100.0 for part in parts[1:]}
+    monkeypatch.setattr(index_files.time, "time", lambda: 1_000_100.0 + age)
+    gone = index.remove_unneeded({parts[0].name}, retired)
+    assert sorted(gone) == sorted(part.name for part in parts[1:]) * removed
+    assert parts[0].name in names(index.folder)
+
+
+@pytest.mark.parametrize(("age", "removed"), [(86_390, False), (86_410, True)])
+def test_parts_that_no_manifest_named_are_kept_for_a_day(index, monkeypatch, age, removed):
+    parts = [put(index, {"a": number}) for number in range(2)]
+    index.publish(Sent(sent=[]))
+    now = (index.folder / parts[0].name).stat().st_mtime
+    monkeypatch.setattr(index_files.time, "time", lambda: now + age)
+    assert sorted(index.remove_unneeded(set(), {})) == sorted(part.name for part in parts) * removed
+    assert index_files.MANIFEST in names(index.folder)
+
+
+def test_part_that_is_named_again_is_no_longer_retired_and_one_that_is_gone_is_forgotten(index):
+    parts = [put(index, {"a": number}) for number in range(3)]
+    index.publish(Sent(sent=parts))
+    index.publish(Sent(sent=[]))
+    (index.folder / parts[1].name).unlink()
+    index.publish(Sent(sent=[parts[0]]))
+    assert list(index.read_manifest(Sent).retired) == [parts[2].name]
+
+
+def test_damaged_manifest_is_replaced_and_its_parts_are_orphans(index):
+    part = put(index, {"a": 1})
+    index.publish(Sent(sent=[part]))
+    (index.folder / index_files.MANIFEST).write_bytes(b"{")
+    with pytest.raises(StagingError, match=r"manifest\.json"):
+        index.read_manifest(Sent)
+    index.publish(Sent(sent=[]))
+    assert index.read_manifest(Sent) == Sent(sent=[])
+
+
+def test_part_that_another_run_removes_first_stops_nothing(index, monkeypatch):
+    parts = sorted((put(index, {"a": number}) for number in range(2)), key=lambda part: part.name)
+    remove = index_files.remove_file
+
+    def removed_already(path):
+        remove(path)
+        if path.name == parts[0].name:
+            raise FileNotFoundError(path.name)
+
+    monkeypatch.setattr(index_files, "remove_file", removed_already)
+    assert index.remove_unneeded(set(), {part.name: 0.0 for part in parts}) == [parts[1].name]
+
+
+def test_part_is_named_after_its_content_and_a_changed_or_missing_one_is_not_intact(index):
+    part = put(index, {"a": 1})
+    assert part.records == 1
+    assert index.is_intact(part.name)
+    assert not index.is_intact("findings-0.parquet")
+    (index.folder / part.name).write_bytes(b"{}")
+    assert not index.is_intact(part.name)
+    (index.folder / part.name).unlink()
+    assert not index.is_intact(part.name)
+    assert not index.is_part(f"{part.name}.tmp")
+    assert index.read_manifest(Sent) is None
