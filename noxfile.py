@@ -75,8 +75,8 @@ def _pytest(session: nox.Session, python: str, *arguments: str) -> None:
     # The environments of Airflow 3.2 and 3.3 on MWAA hold an anyio whose pytest plugin uses what pytest 9 deprecates,
     # and warnings are errors. No test uses the plugin.
     plugins = ("-p", "no:anyio")
-    # Seconds after which a test fails: it hangs.
-    limit = "--timeout=600"
+    # Seconds after which a test fails: it hangs. What a test waits for has limits of its own, up to 600 seconds.
+    limit = "--timeout=900"
     session.run(python, "-m", "pytest", f"--junitxml={report}", *plugins, limit, *chosen, external=True)
 
 
@@ -177,7 +177,8 @@ def test_celery(session: nox.Session) -> None:
     """The services of docker-compose.yaml as processes. Only this session needs what Celery's provider depends on."""
     python = _with_airflow(".venv-celery", NEWEST, "test,test-celery")
     session.run("scripts/test_services.sh", external=True)
-    _pytest(session, python, "tests/celery")
+    # The first test also starts the nine services.
+    _pytest(session, python, "--timeout=1200", "tests/celery")
 
 
 @nox.session

@@ -185,8 +185,9 @@ class Standalone(Child):
             "AIRFLOW__CORE__FERNET_KEY": "",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
-            # Parsing the DAG file takes seconds of CPU, and nobody edits it while it runs.
-            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+            # Parsing the DAG file takes seconds of CPU, every 30 of them by default. A first one that a busy machine
+            # makes too slow must be repeated in time.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "90",
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__WORKERS": "1",

@@ -61,7 +61,7 @@ def pytest_arguments(session: FakeSession) -> list[str]:
     at = command.index("pytest")
     assert command[at - 1] == "-m"
     assert command[at + 1].startswith("--junitxml=")
-    assert command[at + 4] == "--timeout=600"
+    assert command[at + 4] == "--timeout=900"
     return command[at + 5 :]
 
 
@@ -122,7 +122,7 @@ def test_the_report_is_where_the_matrix_reads_it(noxfile: ModuleType, name: str,
 
 
 def test_the_large_fault_tests_have_no_time_limit(noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    for size, limits in (("", ["--timeout=600"]), ("full", ["--timeout=600", "--timeout=0"])):
+    for size, limits in (("", ["--timeout=900"]), ("full", ["--timeout=900", "--timeout=0"])):
         monkeypatch.setenv("FAULTS", size)
         session = FakeSession("faults", [])
         noxfile.faults(session)
