@@ -18,7 +18,12 @@ import pytest
 import uvicorn
 from botocore.exceptions import ClientError, NoCredentialsError, UnauthorizedSSOTokenError
 
-from airflow_provider_tenable.exceptions import ConfigurationError, HubOffError, TemporaryError
+from airflow_provider_tenable.exceptions import (
+    ConfigurationError,
+    DestinationRefusedError,
+    HubOffError,
+    TemporaryError,
+)
 from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 from airflow_provider_tenable.run.plan import _identify
 from sandbox.aws.app import build_aws_app
@@ -447,6 +452,21 @@ def test_a_hub_that_is_off_says_so_and_names_the_new_hub_where_only_that_is_on(a
         pytest.raises(HubOffError, match="uses the new AWS Security Hub in eu-west-1, which does not accept findings"),
     ):
         member.preflight(TENABLE, enable_product=False)
+
+
+def test_a_hub_that_is_not_found_is_off(aws: Aws, connect: Any) -> None:
+    connect()
+    headers = {"x-amzn-ErrorType": "ResourceNotFoundException"}
+    aws.fault(on="DescribeHub", do="status", status=404, headers=headers, body={"message": "Hub not found"})
+    with closing_hook() as member, pytest.raises(HubOffError, match="Security Hub CSPM is not enabled"):
+        member.preflight(TENABLE, enable_product=False)
+
+
+def test_a_product_that_the_region_does_not_offer_is_refused_there_only(aws: Aws, connect: Any) -> None:
+    connect()
+    with closing_hook() as member, pytest.raises(DestinationRefusedError, match="does not offer this product in that"):
+        member.preflight("acme/scanner", enable_product=True)
+    assert aws.control("stats")["calls"]["EnableImportFindingsForProduct"] == 1
 
 
 @pytest.mark.parametrize(
