@@ -69,7 +69,7 @@ def _clean(value: Any) -> Any:
 
 def _struct(value: Any, record: type[Struct], path: str) -> Struct:
     if not isinstance(value, dict):
-        raise ValueError(f"{path or 'record'} is not an object")
+        raise ValueError(f"not an object but {type(value).__name__}")
     arguments: dict[str, Any] = {}
     for field in msgspec.structs.fields(record):
         name = f"{path}{field.name}"

@@ -52,7 +52,17 @@ def aws_of(owner):
 
 
 def check(
-    run, *, served=0, unserved=None, skipped=None, not_ec2=0, since=1, destinations=(ALL,), own=False, exported=1
+    run,
+    *,
+    served=0,
+    unserved=None,
+    skipped=None,
+    not_ec2=0,
+    since=1,
+    destinations=(ALL,),
+    own=False,
+    exported=1,
+    refused=(),
 ):
     plan = {
         "window": {"since": since},
@@ -67,6 +77,7 @@ def check(
             "unserved": unserved or {},
             "skipped": skipped or {},
             "not_ec2": not_ec2,
+            "refused": {place: {"records": 1, "why": "hub off", "reached": True} for place in refused},
         },
         run,
         plan,
@@ -332,3 +343,13 @@ def test_log_says_that_assets_cannot_be_read(run, caplog):
         "Cannot determine how many instances have no destination",
     ]
     assert all(len(text) > 80 for text in texts)
+
+
+@pytest.mark.parametrize(("refused", "fails"), [((), False), ((f"{A}/{REGION}",), True)])
+def test_instances_of_a_refusing_account_have_no_destination(run, refused, fails):
+    export(run, A, A, "")
+    found = {"unserved": {B: {"destination_refused": 7}}, "since": 2, "refused": refused}
+    if fails:
+        assert refusal(run, **found).startswith("7 of 7 records")
+    else:
+        check(run, **found)

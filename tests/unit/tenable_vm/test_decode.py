@@ -14,7 +14,7 @@ from airflow_provider_tenable.asff.plugin import decode_plugin
 from airflow_provider_tenable.tenable_vm import decode
 from airflow_provider_tenable.tenable_vm.decode import count_records, decode_blocks, decode_chunk, split_chunk
 from airflow_provider_tenable.tenable_vm.lenient import loads, salvage
-from airflow_provider_tenable.tenable_vm.records import NULL, Asset, Vulnerability
+from airflow_provider_tenable.tenable_vm.records import NULL, Asset, Plugin, Vulnerability
 
 GOOD = b'{"asset":{"uuid":"g"},"plugin":{"id":1},"severity_id":3}'
 DEEP = b"[" * 30_000 + b"]" * 30_000
@@ -148,7 +148,7 @@ UNREADABLE = {
     "null asset": (b'{"asset":null,"plugin":{"id":1}}', "asset is missing"),
     "asset without uuid": (b'{"asset":{},"plugin":{"id":1}}', "asset.uuid is missing"),
     "asset uuid is a number": (b'{"asset":{"uuid":5},"plugin":{"id":1}}', "asset.uuid cannot be used"),
-    "asset is a text": (b'{"asset":"a","plugin":{"id":1}}', "asset. is not an object"),
+    "asset is a text": (b'{"asset":"a","plugin":{"id":1}}', "asset cannot be used: not an object but str"),
     "no plugin": (b'{"asset":{"uuid":"a"}}', "plugin is missing"),
     "a number": (b"5", "not an object but int"),
     "null": (b"null", "not an object but NoneType"),
@@ -166,6 +166,26 @@ def test_unreadable_record_is_told_with_its_reason_and_costs_no_other(raw, reaso
     assert data == raw
     assert reason in why
     assert count_records(chunk(GOOD, raw, GOOD)) == 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "record", "reason"),
+    [
+        (
+            b'{"asset":{"uuid":5},"plugin":{}}',
+            Vulnerability,
+            "asset cannot be used: asset.uuid cannot be used: Expected `str`, got `int`",
+        ),
+        (b'{"asset":[],"plugin":{}}', Vulnerability, "asset cannot be used: not an object but list"),
+        (b'{"asset":{"uuid":null},"plugin":{}}', Vulnerability, "asset cannot be used: asset.uuid is missing"),
+        (b'{"id":"five"}', Plugin, "id cannot be used: Expected `int`, got `str`"),
+    ],
+    ids=lambda value: value.decode() if isinstance(value, bytes) else "",
+)
+def test_reason_names_the_field_with_its_path_and_what_is_wrong_with_it(raw, record, reason):
+    with pytest.raises(ValueError) as failure:  # noqa: PT011
+        salvage(raw, record)
+    assert str(failure.value) == reason
 
 
 def test_hostile_records_of_all_kinds_in_one_chunk_are_all_accounted_for():
