@@ -69,8 +69,9 @@ def context_of(task: Any, *, max_tries: int = 2, map_index: int = -1, **more: An
 
 
 def run_deferred(task: Any, tenable: TenableThread, context: dict[str, Any] | None = None) -> tuple[Any, list[Any]]:
-    """Run a deferrable task to its end. :return: its result, and the triggers that it waited for, as the metadata
-    database kept them.
+    """Run a deferrable task to its end.
+
+    :return: its result, and the triggers that it waited for, as the metadata database kept them.
     """
     context = context or context_of(task)
     triggers, step = [], lambda: task.execute(context)
