@@ -239,6 +239,11 @@ OPTIONS: dict[str, Option] = {
         minimum=1,
         maximum=60 * _YEAR_HOURS,
     ),
+    "nessus_product_code": Option(
+        "string",
+        "8fn69npzmbzcs4blc4583jd0y",
+        "Product code in AWS Marketplace of the image that tenable_scanner_ec2 starts by default (Nessus, BYOL).",
+    ),
     "enable_product": Option(
         "boolean", "False", "Whether an import may subscribe an account to the product if it is not subscribed yet."
     ),

@@ -87,10 +87,6 @@ class ProfileNotReadyError(TemporaryError):
     """EC2 does not know an instance profile yet that IAM has just created."""
 
 
-class ScannerNotOnlineError(TemporaryError):
-    """A scanner was not linked, online and ready in time. The message says how far it came."""
-
-
 class CapacityError(TemporaryError):
     """Tenable cannot start another scan now (429): 25 scans of the container are active, or calls are too fast."""
 

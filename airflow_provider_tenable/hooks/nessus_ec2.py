@@ -7,23 +7,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
-from botocore.parsers import ResponseParserError
 
-from airflow_provider_tenable._compat import AirflowNotFoundException
 from airflow_provider_tenable.aws import Caller
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
-from airflow_provider_tenable.guards import log_guard
 from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, safe
-from airflow_provider_tenable.guards.redaction import remember
+from airflow_provider_tenable.hooks.aws_calls import NOT_FROM_AWS, UNREADABLE
+from airflow_provider_tenable.hooks.aws_session import AwsSessionHook
 from airflow_provider_tenable.scan.aws_errors import DENIED, encoded_details, refusal
 
-#: What botocore's parsers raise for a body of an unexpected shape, such as HTML.
-_UNREADABLE = (ResponseParserError, KeyError, TypeError, AttributeError)
 
-
-class NessusEc2Hook(AwsBaseHook):
+class NessusEc2Hook(AwsSessionHook):
     """Calls of several AWS services with one connection: those that create, find and remove a scanner on EC2.
 
     All features of an AWS connection are supported (roles, ``endpoint_url``, ``service_config``, ``botocore`` config).
@@ -38,29 +32,13 @@ class NessusEc2Hook(AwsBaseHook):
         self._clients: dict[str, Any] = {}
         self._caller: Caller | None = None
 
-    def check_connection_exists(self) -> None:
-        """Reject an unknown connection id: the Amazon provider would only log a warning and use any credentials that it
-        finds on the machine.
-
-        ``aws_default`` may be missing, as it usually is if the worker's own role is used (MWAA).
-        """
-        if not self.aws_conn_id or self.aws_conn_id == self.default_conn_name:
-            return
-        try:
-            self.get_connection(self.aws_conn_id)
-        except AirflowNotFoundException:
-            raise ConfigurationError(
-                f"There is no AWS connection {self.aws_conn_id!r}. Create it, correct aws_conn_id, or use None for the "
-                "worker's own credentials."
-            ) from None
-
     @property
     def region(self) -> str:
         """The Region of the calls.
 
         :raises ConfigurationError: neither the argument nor the connection names one.
         """
-        region = self.region_name or self.get_session().region_name
+        region = self.region_name or self.region_of_connection()
         if not region:
             raise ConfigurationError(
                 f"Connection {self.aws_conn_id!r} names no Region. Give region_name, or set it in the connection."
@@ -70,10 +48,7 @@ class NessusEc2Hook(AwsBaseHook):
     def client(self, service: str) -> Any:
         """A client of a service, with the connection's endpoint and configuration for it."""
         if service not in self._clients:
-            log_guard.install()
-            remember(self.conn_config.aws_secret_access_key, self.conn_config.aws_session_token)
-            session = self.get_session(region_name=self.region)
-            session.events.register("before-sign", _remember_credentials)
+            session = self._translated("sign in to AWS", lambda: self.get_session(region_name=self.region))
             self._clients[service] = session.client(
                 service,
                 endpoint_url=self.conn_config.get_service_endpoint_url(service),
@@ -109,12 +84,9 @@ class NessusEc2Hook(AwsBaseHook):
             ) from None
         except BotoCoreError as error:
             raise TemporaryError(f"{self._cannot(what)}: {type(error).__name__}: {safe(error)}.") from None
-        except _UNREADABLE:
+        except UNREADABLE:
             # Some of their texts quote the response, which may contain a secret.
-            raise TemporaryError(
-                f"{self._cannot(what)}: the response is not from AWS, or was truncated. It may come from a proxy, a "
-                "firewall or a login page. Check the proxy settings of the worker and the connection's endpoint_url."
-            ) from None
+            raise TemporaryError(f"{self._cannot(what)}: {NOT_FROM_AWS}.") from None
         return answer
 
     def explained(self, error: ClientError, what: str) -> Exception:
@@ -130,7 +102,7 @@ class NessusEc2Hook(AwsBaseHook):
         """What EC2 has encoded about a missing permission; None where the identity may not decode it."""
         try:
             answer = self.client("sts").decode_authorization_message(EncodedMessage=details)
-        except (BotoCoreError, ClientError, *_UNREADABLE):
+        except (BotoCoreError, ClientError, *UNREADABLE):
             return None
         return f"Decoded: {safe(answer.get('DecodedMessage'), LONGEST_MESSAGE)}"
 
@@ -153,12 +125,5 @@ class NessusEc2Hook(AwsBaseHook):
 
     def _cannot(self, what: str) -> str:
         account = f"account {self._caller.account}, " if self._caller else ""
-        return f"Cannot {what} ({account}Region {self.region}, connection {self.aws_conn_id!r})"
-
-
-def _remember_credentials(request_signer: Any, **_: Any) -> None:
-    """Called by botocore before it signs a request, with the credentials used for signing."""
-    credentials = request_signer._credentials
-    if credentials is not None:
-        frozen = credentials.get_frozen_credentials()
-        remember(frozen.secret_key, frozen.token)
+        region = self.region_name or "of the environment"
+        return f"Cannot {what} ({account}Region {region}, connection {self.aws_conn_id!r})"

@@ -6,12 +6,14 @@ DAG files import this module while Airflow parses them, so it must not import an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import AirflowException, Param
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.run.params import IMPORT, REPLAY, RunParam
+from airflow_provider_tenable.run.scanner import SCANNER
 
 
 def import_params() -> dict[str, Param]:
@@ -38,6 +40,13 @@ def import_params() -> dict[str, Param]:
     return params
 
 
+def scanner_params() -> dict[str, Param]:
+    """The params of ``tenable_scanner_ec2``, with the image of ``[tenable] nessus_product_code``."""
+    image = SCANNER["image"]
+    code = config.get("nessus_product_code")
+    return _form({**SCANNER, "image": replace(image, default=f"product_code:{code}")})
+
+
 def replay_params() -> dict[str, Param]:
     """The params of ``tenable_replay_rejected``."""
     return _form(REPLAY)
@@ -50,4 +59,4 @@ def _form(table: Mapping[str, RunParam]) -> dict[str, Param]:
     }
 
 
-__all__ = ["import_params", "replay_params"]
+__all__ = ["import_params", "replay_params", "scanner_params"]

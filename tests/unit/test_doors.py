@@ -18,7 +18,7 @@ DOORS = {
     "foreign_text": {"quoted", "safe"},
     "import_event": {"announce", "event_extra", "imported_findings", "triggering_imports"},
     "lineage": {"convert_asset_to_openlineage", "sanitize_tenable_uri"},
-    "params": {"import_params", "replay_params"},
+    "params": {"import_params", "replay_params", "scanner_params"},
     "parts": {"read_blocks", "read_lines", "read_part"},
     "pipeline": {
         "advance_watermark",
@@ -31,6 +31,7 @@ DOORS = {
     "replay": {"plan_replay", "settle_replay"},
     "report": {"report_of", "report_run"},
     "run_folder": {"RunFolder"},
+    "scanner": {"plan_scanner", "report_scanner"},
 }
 
 #: What the DAG files of 0.1.0 and later import, by module.
@@ -47,8 +48,11 @@ IMPORTS = {
     "config": {"dag_params", "get"},
     "exceptions": {"ConfigurationError"},
     "operators.asff": {"TenableToAsffOperator"},
+    "operators.nessus_ec2": {"NessusAwsPrerequisitesOperator", "NessusCreateScannerOperator"},
+    "operators.nessus_terminate": {"NessusTerminateScannerOperator"},
     "operators.security_hub": {"SecurityHubImportFindingsOperator"},
     "operators.tenable": {"TenableExportOperator"},
+    "sensors.tenable_scanners": {"TenableScannerSensor"},
 }
 
 

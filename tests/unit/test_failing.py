@@ -32,13 +32,13 @@ RETRIED = [
     "DuplicateExportError",
     "ExportFailedError",
     "ExportLimitError",
-    "ForeignExportError",
     "StagingError",
     "DamagedFileError",
     "LedgerError",
+    "CapacityError",
     "ConflictError",
+    "ScanFailedError",
     "ProfileNotReadyError",
-    "ScannerNotOnlineError",
     "TenableProviderError",
 ]
 
@@ -62,7 +62,8 @@ def test_what_only_the_user_can_mend_fails_the_task_without_a_retry(name):
 
 @pytest.mark.parametrize("name", RETRIED)
 def test_what_may_pass_keeps_the_tasks_retries(name):
-    error = getattr(exceptions, name)("wait")
+    further = {"status": "aborted"} if name == "ScanFailedError" else {}
+    error = getattr(exceptions, name)("wait", **further)
     with pytest.raises(exceptions.TenableProviderError) as failure, fail_fast():
         raise error
     assert failure.value is error

@@ -46,6 +46,7 @@ FACES = {
     "replay",
     "report",
     "run_folder",
+    "scanner",
 }
 
 #: (contract, module, a line that it must not have). Where one contract stands for several rooms, each has a line.

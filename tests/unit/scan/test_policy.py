@@ -31,7 +31,10 @@ FREE = {"sts:GetCallerIdentity"}
 def called() -> set[str]:
     """The IAM actions of all calls in the code, such as `call("ec2", "run_instances", ...)`."""
     found = set()
-    for path in [*(ROOT / "airflow_provider_tenable").rglob("*.py")]:
+    package = ROOT / "airflow_provider_tenable"
+    faces = [path for folder in ("hooks", "operators") for path in (package / folder).glob("nessus_*.py")]
+    modules = ("images", "instances", "key_store", "prerequisites", "removal")
+    for path in [*(package / "scan" / f"{module}.py" for module in modules), *faces]:
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
                 continue
