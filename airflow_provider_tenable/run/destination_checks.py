@@ -115,7 +115,7 @@ def _after(last: str, group: dict[str, Destination]) -> list[str]:
 
 def _last_checked(run: RunFolder) -> dict[str, str]:
     try:
-        last = read_json(run.checks)
+        last = read_json(run.checks, advice="")
     except StagingError as error:
         log.warning("The checks before the export start with the first account and Region: %s", safe(error))
         return {}

@@ -115,9 +115,9 @@ def check_source(run: RunFolder, source: str) -> None:
 
 def _noted_source(run: RunFolder) -> str | None:
     try:
-        source = (read_json(run.sends) or {}).get("source")
+        source = (read_json(run.sends, advice="") or {}).get("source")
     except StagingError as error:
-        log.warning("%s counts as missing.", error)
+        log.warning("%s It counts as missing, and the next complete run replaces it.", error)
         return None
     return None if source is None else str(source)
 

@@ -115,7 +115,7 @@ def _entry(owner: str) -> Owner:
 def _noted(run: RunFolder) -> Owner | None:
     """The recorded owner; None if the folder is unclaimed."""
     try:
-        noted: Owner | None = read_json(run.owner)
+        noted: Owner | None = read_json(run.owner, advice="")
         if noted is None or (isinstance(noted, dict) and isinstance(noted.get("owner"), str)):
             return noted
         cause: object = "it does not name an owner"

@@ -160,7 +160,7 @@ def reset_attempts(run: RunFolder, place: str) -> None:
 def _read(path: ObjectStoragePath) -> Owed | None:
     """An entry; None if there is none. If it is damaged, everything counts as missing there."""
     try:
-        entry: Owed | None = read_json(path)
+        entry: Owed | None = read_json(path, advice="")
         if entry is None or _is_entry(entry):
             return entry
         cause: object = "it is not an entry of this file"

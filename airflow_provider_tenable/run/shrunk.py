@@ -110,9 +110,9 @@ def _with_account(parts: Iterable[ObjectStoragePath]) -> int:
 
 def _last(run: RunFolder) -> FullExport | None:
     try:
-        last: FullExport | None = read_json(run.full_export)
+        last: FullExport | None = read_json(run.full_export, advice="")
     except StagingError as error:
-        log.warning("The number of assets of the last full export is not known: %s", error)
+        log.warning("%s So nothing is compared, and this full export replaces it.", error)
         return None
     return last
 

@@ -43,8 +43,9 @@ def newer_format(path: ObjectStoragePath, found: Any) -> StagingError:
     """
     return StagingError(
         f"The staged file {path} has format {found}, written by a newer version of airflow-provider-tenable; this one "
-        f"reads format {FORMAT}. Install the newer version again. Or remove the file's run folder and clear the run; "
-        "parked records must be moved elsewhere."
+        f"reads format {FORMAT}. Install the newer version again. Or, if the file is in a run's own folder, remove "
+        "that folder and clear the run. Move parked records elsewhere, and keep everything in deployment/: it records "
+        "which findings are outstanding."
     )
 
 
@@ -201,9 +202,15 @@ def _checksum(value: Any) -> int:
     return zlib.crc32(msgspec.json.encode(value, order="sorted"))
 
 
-def read_json(path: ObjectStoragePath) -> Any:
+#: What to do about a damaged file in a run's own folder.
+_BEGIN_AGAIN = " Remove the run's folder and clear the run."
+
+
+def read_json(path: ObjectStoragePath, *, advice: str = _BEGIN_AGAIN) -> Any:
     """Read a JSON file; None if it does not exist.
 
+    :param advice: the end of the error about a damaged file. Files next to the runs need their own, because removing
+        them may lose findings.
     :raises StagingError: it cannot be read or decoded, or a newer version has written it.
     """
     import msgspec
@@ -221,9 +228,7 @@ def read_json(path: ObjectStoragePath) -> Any:
             raise ValueError("its checksum does not match")
     # msgspec's own error is a ValueError only in its newer releases.
     except (ValueError, msgspec.DecodeError) as error:
-        raise DamagedFileError(
-            f"The staged file {path} is damaged ({safe(error)}). Remove the run's folder and clear the run."
-        ) from error
+        raise DamagedFileError(f"The staged file {path} is damaged ({safe(error)}).{advice}") from error
     if isinstance(value, dict):
         written_in = value.pop(_FORMAT, FORMAT)
         if written_in > FORMAT:

@@ -125,7 +125,7 @@ class IndexFiles:
         """The manifest, or None. :raises StagingError: it is damaged, or of another kind."""
         path = self.folder / MANIFEST
         try:
-            value = read_json(path)
+            value = read_json(path, advice="")
             return None if value is None else msgspec.convert(value, kind)
         except (OSError, msgspec.ValidationError) as error:
             raise StagingError(f"{path} cannot be read: {safe(error)}") from error

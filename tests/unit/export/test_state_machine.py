@@ -515,6 +515,14 @@ def test_adopted_job_whose_records_we_did_not_ask_for_is_left_to_its_owner(recor
         assert state.restarts == 0
 
 
+@pytest.mark.parametrize("records", [official("assets_v1"), [instance()]])
+def test_job_that_we_have_requested_is_ours_whatever_its_records_look_like(records):
+    """Containers that Tenable has not given the tags of resources yet must not export without end."""
+    world = World(([status("FINISHED", {1})], {1: [json.dumps(records).encode()]}), kind="assets", body=ASSETS_BODY)
+    world.finish()
+    assert len(world.tenable.posts) == 1
+
+
 def test_foreign_job_that_still_runs_is_waited_for(caplog):
     """Tenable rejects ours until that one has ended."""
     world = World([status("FINISHED", {1})], kind="assets", body=ASSETS_BODY)

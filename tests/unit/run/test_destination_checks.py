@@ -140,6 +140,7 @@ def test_damaged_note_of_the_last_check_starts_at_the_beginning(run, monkeypatch
         assert slow.check(run, new) == first
     assert slow.check(run, new) == set(new) - first
     assert "start with the first account and Region: " in caplog.text
+    assert "Remove" not in caplog.text
 
 
 def test_note_that_cannot_be_written_stops_nothing(run, monkeypatch, caplog):

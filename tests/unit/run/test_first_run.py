@@ -76,7 +76,9 @@ def test_note_is_written_once_and_not_for_a_plan_that_knows_no_source(run):
 def test_damaged_note_counts_as_missing(run, caplog):
     write_whole(run.sends, b"{")
     assert held_back(run)
-    assert "sends.json" in caplog.text
+    assert "sends.json is damaged" in caplog.text
+    assert "the next complete run replaces it" in caplog.text
+    assert "Remove" not in caplog.text
     first_run.note_an_upgrade(run, mark=MARK, source=SOURCE)
     assert not held_back(run)
 

@@ -134,6 +134,7 @@ def test_damaged_entry_stops_nothing_and_everything_counts_as_missing(run, caplo
     assert places.owed(run)[PLACE]["since"] == 1
     assert "eu-west-1.json is damaged" in caplog.text
     assert "Do not remove it" in caplog.text
+    assert "Remove the run's folder" not in caplog.text
     assert not places.settle_owed(run, PLACE, since=2, until=9_000)
     assert path.read_bytes() == content
     # The next refusal replaces it.

@@ -101,4 +101,6 @@ def test_damaged_record_compares_nothing(run, caplog):
     check(run, 100)
     run.full_export.write_bytes(b"{")
     check(run, 1)
-    assert "is not known" in caplog.text
+    assert "assets.json is damaged" in caplog.text
+    assert "nothing is compared" in caplog.text
+    assert "Remove" not in caplog.text
