@@ -67,6 +67,15 @@ def test_plugin_is_rated_anew_for_all_hosts(running: Running, silently: bool) ->
     assert record["plugin"]["vpr"]["score"] == 2.5
 
 
+def test_recast_severity_outlives_a_new_rating(running: Running) -> None:
+    before = one(running, state="OPEN", severity_id=3, severity_modification_type="NONE")
+    running.control("change", {"do": "recast", "finding_id": before["finding_id"], "severity_id": 4})
+    running.control("change", {"do": "rerate", "plugin_id": before["plugin_id"], "set": {"severity_id": 1}})
+    assert again(running, before)["severity_id"] == 4
+    running.control("change", {"do": "restore", "finding_id": before["finding_id"]})
+    assert again(running, before)["severity_id"] == 1
+
+
 @pytest.mark.parametrize(
     ("order", "says"),
     [
