@@ -39,7 +39,11 @@ TIMES = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
     "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "3",
     "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "10",
+    # Parsing the DAG file takes seconds of CPU, every 30 of them by default.
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "90",
 }
+#: Kind of the job that a component enters into the database when it is up.
+JOBS = {"dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 
 
 class Cluster:
@@ -54,6 +58,7 @@ class Cluster:
         self.services = services(self.values)
         self.ports = {place: free_port() for place in PORTS}
         self.children: dict[str, Child] = {}
+        self._log_began: dict[str, int] = {}
         self.runners: list[subprocess.Popen[str]] = []
         self.began = time.monotonic()
         self.http = httpx.Client(base_url=self.url("api-server:8080"), timeout=30.0, trust_env=False)
@@ -139,7 +144,8 @@ class Cluster:
 
     def start(self, name: str) -> None:
         """Start one service."""
-        folder, service = self.home / name, self.services[name]
+        folder, service, log = self.home / name, self.services[name], self.home / f"{name}.log"
+        self._log_began[name] = log.stat().st_size if log.exists() else 0
         if name == "postgres":
             self.children[name] = Postgres(
                 log=self.home / "postgres.log", port=self.ports["postgres:5432"], environment=self.environment(name)
@@ -163,9 +169,7 @@ class Cluster:
                     "--aws-port",
                     str(self.ports["sandbox:8742"]),
                 ]
-            self.children[name] = Child(
-                command, log=self.home / f"{name}.log", env=self.environment(name), cwd=self.home / "homes" / name
-            )
+            self.children[name] = Child(command, log=log, env=self.environment(name), cwd=self.home / "homes" / name)
 
     def wait(self, name: str, seconds: float = 300.0) -> None:
         """Wait for a service as the compose file does: by its health check, or for its end."""
@@ -179,10 +183,8 @@ class Cluster:
             interpreter, *check = self.services[name]["healthcheck"]["test"]
             assert (interpreter, check[0]) == ("CMD", IMAGE_SCRIPT)
             command, env = [str(SCRIPT), *check[1:]], self.environment(name)
-            # What answers by HTTP is not worth asking before it listens.
-            if name in ("api-server", "scheduler"):
-                port = self.ports["api-server:8080" if name == "api-server" else "scheduler"]
-                wait_until(lambda: listening(port), seconds, f"{name} does not listen", child)
+            # Most checks start Airflow's command line, which takes seconds of CPU: not before they can succeed.
+            wait_until(lambda: self._seems_ready(name), seconds, f"{name} does not start", child)
             wait_until(
                 lambda: subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0,
                 seconds,
@@ -191,6 +193,17 @@ class Cluster:
                 pause=1.0,
             )
         self.say(f"{name} is ready.")
+
+    def _seems_ready(self, name: str) -> bool:
+        """What can be seen of a component from outside, at little cost."""
+        if name in JOBS:
+            postgres = self.children["postgres"]
+            assert isinstance(postgres, Postgres)
+            return postgres.query(f"SELECT count(*) FROM job WHERE job_type = '{JOBS[name]}'").strip() != "0"
+        if name.startswith("worker"):
+            return b" ready." in self.children[name].log.read_bytes()[self._log_began[name] :]
+        place = "scheduler" if name == "scheduler" else next(place for place in PORTS if place.startswith(f"{name}:"))
+        return listening(self.ports[place])
 
     def start_all(self) -> None:
         """Start everything in the compose file's order: each as soon as what it depends on is healthy."""

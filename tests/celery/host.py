@@ -1,5 +1,5 @@
-"""The name of a component's host. In docker-compose.yaml each has a host of its own; here they share one, and are told
-apart by this.
+"""The name of a component's host. In docker-compose.yaml each has its own host; here they share one, and this name
+distinguishes them.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def wait_until(
 
 
 def listening(port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
+    """Whether a process listens on a port of this machine."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
@@ -157,7 +157,7 @@ class Postgres(Child):
 
 
 class Redis(Child):
-    """Redis, by the very command of docker-compose.yaml: that hands it its password by standard input."""
+    """Redis, by the same command as in docker-compose.yaml, which passes the password by standard input."""
 
     def __init__(self, folder: Path, *, port: int, command: list[str], environment: dict[str, str]) -> None:
         self.port = port

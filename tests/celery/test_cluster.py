@@ -110,7 +110,7 @@ def test_run_survives_the_loss_of_a_worker_in_the_middle_of_its_imports(cluster:
             running = [each for each in cluster.tasks(run_id, "import_findings") if each["state"] == "running"]
             return next((each for each in running if noted.get(each["rendered_map_index"], 0) >= BATCH), None)
 
-        victim = wait_until(in_the_middle, 300, "no import has a receipt")["hostname"]
+        victim = wait_until(in_the_middle, 300, "no import has a receipt", pause=0.5)["hostname"]
         assert victim in WORKERS
         cluster.lose(victim)
         lost = [
@@ -119,7 +119,7 @@ def test_run_survives_the_loss_of_a_worker_in_the_middle_of_its_imports(cluster:
             if (each["state"], each["hostname"]) == ("running", victim)
         ]
         cluster.say(f"{victim} is lost, with the imports of {lost}.")
-        # The calls that were in flight end at the hub, which does not know that nobody waits for them.
+        # The calls that were in flight end at the hub, which does not know that the caller is gone.
         sent = wait_until(lambda: _settled(sandbox, lost), 120, "calls in flight did not end")
         noted = receipts(cluster, run_id)
         sandbox.aws("options", {"latency_ms": 0})
@@ -197,7 +197,7 @@ def test_nothing_is_staged_outside_the_object_store(cluster: Cluster) -> None:
     assert isinstance(store, ObjectStore)
     kinds = {key.rpartition(".")[2] for key in store.objects()}
     assert {"zst", "parquet", "jsonl", "json"} <= kinds
-    # The store was as moody as S3 is, and nobody noticed.
+    # The store answered some requests with SlowDown, as S3 does, and every run succeeded nevertheless.
     assert "SlowDown" in store.log.read_text()
 
 
@@ -223,7 +223,7 @@ def test_no_secret_is_in_what_was_written(cluster: Cluster) -> None:
 
 def _files(home: Path) -> Iterator[Path]:
     """What the components wrote: not the env file, or the file of passwords that Airflow's login reads. The sandbox
-    tells its keys.
+    prints its keys.
     """
     known = {home / "env", home / "sandbox.log", home / "homes" / "api-server" / "passwords.json"}
     for path in home.rglob("*"):
