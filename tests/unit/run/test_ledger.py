@@ -231,9 +231,18 @@ def test_a_manifest_that_was_changed_is_refused_before_anything_is_made_of_its_n
     assert words in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["rejected_part", "parked_part"])
-def test_a_manifest_names_no_file_of_another_folder(run, name):
-    put(run, {**manifest(0, read=0), name: "../../other"})
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"rejected_part": "../../other"},
+        {"parked_part": "../../other"},
+        {"contested_part": "../../other"},
+        {"waiting_parts": ["waiting-shard-0000-00000.jsonl.gz", "../../other"]},
+    ],
+    ids=str,
+)
+def test_a_manifest_names_no_file_of_another_folder(run, names):
+    put(run, {**manifest(0, read=0), **names})
     with pytest.raises(StagingError, match=r"'\.\./\.\./other' is not the name of a staged part"):
         shard_manifests(run)
 
