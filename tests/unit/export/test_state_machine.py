@@ -25,7 +25,7 @@ from airflow_provider_tenable.exceptions import (
     TenableAuthError,
 )
 from airflow_provider_tenable.export import chunks
-from airflow_provider_tenable.export.reattach import marked
+from airflow_provider_tenable.export.reattach import lost_job, marked, running_job, same_request
 from airflow_provider_tenable.export.state import ExportState, Finished, Part, Wait
 from airflow_provider_tenable.export.state_machine import ExportRun
 from airflow_provider_tenable.export.store import StagedExport, staged_parts
@@ -1539,3 +1539,47 @@ def test_a_chunk_in_a_file_that_is_no_array_is_not_staged(tmp_path, monkeypatch,
         StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities").put("job", 1, file)
     assert file.closed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_ends_without_a_reason_is_reported_without_one():
+    with pytest.raises(
+        ExportFailedError, match=r"could not be completed: it ended as ERROR\. It was restarted 0 times"
+    ):
+        World([status("ERROR")], max_restarts=0).finish()
+    with pytest.raises(
+        ExportFailedError, match=r"could not be completed: it ended as ERROR: too big\. It was restarted"
+    ):
+        World([status("ERROR", reason="too big")], max_restarts=0).finish()
+
+
+def test_requests_without_filters_are_compared_and_never_recognised():
+    assert same_request({"num_assets": 1}, {"num_assets": 1})
+    assert not same_request({"num_assets": 1}, {"num_assets": 2})
+    state = ExportState(kind="vulnerabilities", body={}, started_at=START, requested_at=START)
+    job = Job("u", "PROCESSING", {}, None, START)
+    assert running_job([job], state, None) is None
+    assert lost_job([job], state) is None
+
+
+@pytest.mark.parametrize(
+    ("created", "found"), [(START - 121, False), (START - 120, True), (START, True), (None, False)]
+)
+@pytest.mark.parametrize(("word", "usable"), [("QUEUED", True), ("FINISHED", True), ("ERROR", False)])
+def test_a_lost_job_was_created_at_most_two_minutes_before_the_request_and_has_not_failed(created, found, word, usable):
+    state = ExportState(kind="vulnerabilities", body=BODY, started_at=START, requested_at=START)
+    ours, others = Job("ours", word, FILTERS, 100, created), Job("other", word, {"state": ["OPEN"]}, 100, START)
+    assert lost_job([others, ours], state) == (ours if found and usable else None)
+    state.given_up = ["ours"]
+    assert lost_job([others, ours], state) is None
+
+
+def test_a_running_job_is_the_one_that_the_answer_names():
+    state = ExportState(kind="vulnerabilities", body=BODY, started_at=START)
+    first, second = (Job(name, "PROCESSING", FILTERS, 100, START) for name in ("first", "second"))
+    finished, unknown = Job("done", "FINISHED", FILTERS, 100, START), Job("new", "PROCESSING", FILTERS, 100, None)
+    assert running_job([finished, unknown, first, second], state, None) == first
+    assert running_job([finished, unknown, first, second], state, "second") == second
+    assert running_job([first, second], state, "third") is None
+    assert running_job([Job("size", "PROCESSING", FILTERS, 50, START)], state, None) is None
+    # Its data must be known up to a time, because the watermark depends on it.
+    assert running_job([unknown], state, "new") is None

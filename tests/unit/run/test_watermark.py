@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -589,3 +590,12 @@ def test_window_of_the_epoch_is_written_as_a_date():
         ConfigurationError, match=r"since 1970-01-01T00:00:01Z is not before until 1970-01-01T00:00:00Z"
     ):
         plan(since=0, until=0)
+
+
+def test_times_in_messages_are_utc_wherever_the_worker_is(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        assert move() == (NOW, "moves to 2027-01-15T08:00:00Z")
+        assert parse_moment("2027-01-15T08:00:00", "since") == NOW
+    time.tzset()

@@ -191,3 +191,19 @@ def test_a_hub_needs_a_region_from_somewhere(own, connection, routing, fine):
         r".* region_routing=resource",
     ):
         resolve([destination], Aws(hub=(A, connection)), routing)
+
+
+def test_messages_about_destinations_that_could_not_import_anything_are_complete():
+    with pytest.raises(ConfigurationError) as failure:
+        resolve([Destination("hub", (B,))], Aws(hub=(A, "eu-west-1")), FIXED)
+    assert str(failure.value) == (
+        f"destinations[0] (connection 'hub') is for accounts ['{B}'], but its credentials belong to account {A}, and "
+        "Security Hub CSPM takes findings only from the account itself. Name a role_name to assume in those accounts, "
+        "or use their connection."
+    )
+    with pytest.raises(ConfigurationError) as failure:
+        resolve([Destination("hub", ())], Aws(hub=(A, None)), FIXED)
+    assert str(failure.value) == (
+        "destinations[0] (connection 'hub') has no Region. Put region into the destination or region_name into the "
+        "connection's extra, or use region_routing=resource."
+    )
