@@ -131,6 +131,35 @@ def asset_of(uri: str) -> Asset:
     return asset
 
 
+def asset_alias(name: str) -> Any:
+    """An alias under which a task can update assets whose names are known only when it runs."""
+    # Imported here and below, since few DAGs that are parsed need it.
+    if AIRFLOW_V_3_0_PLUS:
+        from airflow.sdk import AssetAlias
+    else:
+        from airflow.datasets import DatasetAlias as AssetAlias
+    return AssetAlias(name)
+
+
+def any_asset_or(timetable: Any, assets: list[Any]) -> Any:
+    """A schedule: whenever one of the assets is updated, and by the timetable, if there is one."""
+    if not AIRFLOW_V_3_0_PLUS:
+        from airflow.datasets import DatasetAny
+        from airflow.timetables.datasets import DatasetOrTimeSchedule
+
+        any_of = DatasetAny(*assets)
+        return any_of if timetable is None else DatasetOrTimeSchedule(timetable=timetable, datasets=any_of)
+    from airflow.sdk import AssetAny
+
+    if timetable is None:
+        return AssetAny(*assets)
+    if AIRFLOW_V_3_2_PLUS:
+        from airflow.sdk import AssetOrTimeSchedule
+    else:
+        from airflow.timetables.assets import AssetOrTimeSchedule
+    return AssetOrTimeSchedule(timetable=timetable, assets=AssetAny(*assets))
+
+
 def pause(seconds: float) -> BaseTrigger:
     """Airflow's own trigger that fires after the given number of seconds."""
     # Imported here, since few DAGs that are parsed need it.
@@ -323,6 +352,8 @@ __all__ = [
     "TriggerRule",
     "Variable",
     "XCom",
+    "any_asset_or",
+    "asset_alias",
     "asset_of",
     "conf",
     "dag",

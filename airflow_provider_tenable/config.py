@@ -57,6 +57,13 @@ OPTIONS: dict[str, Option] = {
         maximum=_YEAR_HOURS,
         zero="no schedule",
     ),
+    "import_after_scans": Option(
+        "string",
+        "",
+        "Names of scans in Tenable, separated by commas: tenable_to_security_hub also runs whenever tenable_scan has "
+        "completed one of them. Empty: only by schedule_hours.",
+        example="Weekly: DMZ, Nightly",
+    ),
     "first_scheduled_run": Option(
         "string",
         "dry",

@@ -1,7 +1,23 @@
-"""The asset that a complete import updates."""
+"""The assets that a complete import and a completed scan update."""
 
 from __future__ import annotations
 
-from airflow_provider_tenable.run.asset_event import announce, event_extra, imported_findings, triggering_imports
+from airflow_provider_tenable.run.asset_event import (
+    announce,
+    announce_scan,
+    completed_scan,
+    event_extra,
+    imported_findings,
+    scans_from_option,
+    triggering_imports,
+)
 
-__all__ = ["announce", "event_extra", "imported_findings", "triggering_imports"]
+__all__ = [
+    "announce",
+    "announce_scan",
+    "completed_scan",
+    "event_extra",
+    "imported_findings",
+    "scans_from_option",
+    "triggering_imports",
+]

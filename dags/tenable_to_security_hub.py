@@ -13,6 +13,8 @@ fixed since the last run.
   send. A run that you trigger does what its params say.
 * **A backfill** covers its data interval and never moves the watermark. For several days, one run with `since` and
   `until` does the same and exports far less: 4 times less for the last 7 days, 45 times less for the last 90.
+* **After a scan:** with `[tenable] import_after_scans` it also runs whenever `tenable_scan` has completed one of those
+  scans.
 * **Other DAGs** can wait for an import: the asset `tenable://security-hub/tenable_to_security_hub` is updated when a
   run is complete.
 * **After a failure** clear the failed tasks, or just wait for the next run, which covers the same window again.
@@ -32,11 +34,12 @@ from airflow_provider_tenable._compat import (
     DeltaDataIntervalTimetable,
     Param,
     TriggerRule,
+    any_asset_or,
     dag,
     task,
 )
 from airflow_provider_tenable.failing import fail_fast
-from airflow_provider_tenable.import_event import announce, imported_findings
+from airflow_provider_tenable.import_event import announce, imported_findings, scans_from_option
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
@@ -49,12 +52,13 @@ IMPORTED_FINDINGS = imported_findings(DAG_ID)
 PARAMS: dict[str, Param] = import_params()
 
 
-def own_schedule() -> DeltaDataIntervalTimetable | None:
-    """Data intervals of ``[tenable] schedule_hours``. None if it is 0: then nothing starts by itself, and switching the
-    DAG on does not start a run.
+def own_schedule() -> Any:
+    """Data intervals of ``[tenable] schedule_hours``, and the scans of ``[tenable] import_after_scans``. None without
+    both: then nothing starts by itself, and switching the DAG on does not start a run.
     """
-    hours = config.get("schedule_hours")
-    return DeltaDataIntervalTimetable(timedelta(hours=hours)) if hours else None
+    hours, scans = config.get("schedule_hours"), scans_from_option()
+    intervals = DeltaDataIntervalTimetable(timedelta(hours=hours)) if hours else None
+    return any_asset_or(intervals, scans) if scans else intervals
 
 
 @dag(

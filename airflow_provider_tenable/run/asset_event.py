@@ -2,13 +2,18 @@
 
 Its URI is ``tenable://security-hub/{dag_id}``. Airflow updates it when the task that completes a run succeeds, never
 before; the event's ``extra`` describes what the run covered, and the results of its records.
+
+Another asset, ``tenable://scan/{name}``, represents the results of a scan in Tenable: ``tenable_scan`` updates it when
+a run of the scan is completed, and the import can be scheduled on it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import AirflowSkipException, Asset, asset_of
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
 
 SCHEME = "tenable"
 HOST = "security-hub"
+SCAN_HOST = "scan"
+#: The entries of a scan's result that an event's extra contains.
+_FROM_SCAN = ("scan", "run_uuid", "status", "started_at", "ended_at", "hosts", "severities")
 #: The entries of the ledger that an event's extra contains. The totals of each destination are omitted: there may be
 #: thousands.
 _FROM_LEDGER = ("window", "watermark", "exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")
@@ -29,6 +37,27 @@ def imported_findings(dag_id: str = "tenable_to_security_hub") -> Asset:
     """
     # The DAG's id is in the path, because a host is case-insensitive and an id is not.
     return asset_of(f"{SCHEME}://{HOST}/{quote(dag_id, safe='')}")
+
+
+def completed_scan(name: str) -> Asset:
+    """The asset of a scan, by its name in Tenable: updated when a run of the scan is completed."""
+    return asset_of(f"{SCHEME}://{SCAN_HOST}/{quote(name, safe='')}")
+
+
+def scans_from_option() -> list[Asset]:
+    """The assets of the scans in ``[tenable] import_after_scans``."""
+    names = [name.strip() for name in str(config.get("import_after_scans")).split(",")]
+    return [completed_scan(name) for name in names if name]
+
+
+def announce_scan(context: Any, alias: Any, result: Mapping[str, Any]) -> None:
+    """Have Airflow update the asset of a scan when the task succeeds. The event's extra describes the run.
+
+    :param alias: an outlet of the task: the scan's name is known only now.
+    :param result: of :class:`~airflow_provider_tenable.operators.scan_runs.TenableRunScanOperator`.
+    """
+    extra = {field: result.get(field) for field in _FROM_SCAN}
+    context["outlet_events"][alias].add(completed_scan(str(result["name"])), extra=extra)
 
 
 def announce(context: Any, asset: Asset) -> None:

@@ -13,6 +13,7 @@ from airflow_provider_tenable._compat import AirflowException, Param
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.run.params import IMPORT, REPLAY, RunParam
+from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 
 
@@ -52,6 +53,11 @@ def replay_params() -> dict[str, Param]:
     return _form(REPLAY)
 
 
+def scan_params() -> dict[str, Param]:
+    """The params of ``tenable_scan``."""
+    return _form(SCAN)
+
+
 def _form(table: Mapping[str, RunParam]) -> dict[str, Param]:
     return {
         name: Param(param.default, title=param.title, description=param.help.replace("`", ""), **param.schema)
@@ -59,4 +65,4 @@ def _form(table: Mapping[str, RunParam]) -> dict[str, Param]:
     }
 
 
-__all__ = ["import_params", "replay_params", "scanner_params"]
+__all__ = ["import_params", "replay_params", "scan_params", "scanner_params"]

@@ -14,6 +14,7 @@ EXPECTED = {
     "staging_path": "",
     "schedule_hours": 24.0,
     "dag_params": "",
+    "import_after_scans": "",
     "lag_seconds": 3600,
     "transform_shards": 8,
     "num_assets": 100,

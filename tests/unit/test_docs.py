@@ -19,6 +19,7 @@ from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 from airflow_provider_tenable.config import OPTIONS, dag_params
 from airflow_provider_tenable.run.first_run import is_held_back
 from airflow_provider_tenable.run.params import IMPORT, REPLAY, rows
+from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 from airflow_provider_tenable.staging.layout import RunFolder
 from tests.docs_examples import blocks, executable
@@ -102,7 +103,12 @@ def test_every_option_is_documented_with_its_default() -> None:
             assert rows[name][0] == f"`{option.default}`", name
 
 
-TABLES = {"tenable_to_security_hub": IMPORT, "tenable_replay_rejected": REPLAY, "tenable_scanner_ec2": SCANNER}
+TABLES = {
+    "tenable_to_security_hub": IMPORT,
+    "tenable_replay_rejected": REPLAY,
+    "tenable_scan": SCAN,
+    "tenable_scanner_ec2": SCANNER,
+}
 
 
 @pytest.mark.parametrize("dag_id", TABLES)

@@ -16,9 +16,17 @@ PACKAGE = Path(__file__).resolve().parents[2] / "airflow_provider_tenable"
 DOORS = {
     "failing": {"fail_fast"},
     "foreign_text": {"quoted", "safe"},
-    "import_event": {"announce", "event_extra", "imported_findings", "triggering_imports"},
+    "import_event": {
+        "announce",
+        "announce_scan",
+        "completed_scan",
+        "event_extra",
+        "imported_findings",
+        "scans_from_option",
+        "triggering_imports",
+    },
     "lineage": {"convert_asset_to_openlineage", "sanitize_tenable_uri"},
-    "params": {"import_params", "replay_params", "scanner_params"},
+    "params": {"import_params", "replay_params", "scan_params", "scanner_params"},
     "parts": {"read_blocks", "read_lines", "read_part"},
     "pipeline": {
         "advance_watermark",
@@ -31,6 +39,7 @@ DOORS = {
     "replay": {"plan_replay", "settle_replay"},
     "report": {"report_of", "report_run"},
     "run_folder": {"RunFolder"},
+    "scan_steps": {"plan_scan", "remove_old_scans"},
     "scanner": {"plan_scanner", "report_scanner"},
 }
 
@@ -42,6 +51,8 @@ IMPORTS = {
         "DeltaDataIntervalTimetable",
         "Param",
         "TriggerRule",
+        "any_asset_or",
+        "asset_alias",
         "dag",
         "task",
     },
@@ -52,6 +63,9 @@ IMPORTS = {
     "operators.nessus_terminate": {"NessusTerminateScannerOperator"},
     "operators.security_hub": {"SecurityHubImportFindingsOperator"},
     "operators.tenable": {"TenableExportOperator"},
+    "operators.scan_exports": {"TenableExportScanOperator"},
+    "operators.scan_runs": {"TenableRunScanOperator"},
+    "operators.tenable_scans": {"TenableCreateScanOperator", "TenableDeleteScanOperator"},
     "sensors.tenable_scanners": {"TenableScannerSensor"},
 }
 

@@ -32,6 +32,7 @@ def run(code: str) -> dict[str, Any]:
         ("weekly_scan", ["create_scan", "run_scan", "export_scan"]),
         ("nightly_report", ["wait_for_scan", "report"]),
         ("rescan", ["rescan"]),
+        ("after_scan", ["look"]),
     ],
 )
 def test_an_example_is_a_dag(name: str, tasks: list[str]) -> None:

@@ -46,6 +46,7 @@ FACES = {
     "replay",
     "report",
     "run_folder",
+    "scan_steps",
     "scanner",
 }
 

@@ -1,0 +1,139 @@
+"""The steps of ``tenable_scan`` that no operator does: its params, and the removal of old files.
+
+DAG files import this module while Airflow parses them, so it must not import anything heavy.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_tenable import config
+from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
+from airflow_provider_tenable.guards.foreign_text import quoted, safe
+from airflow_provider_tenable.run.conf import check_conf
+from airflow_provider_tenable.run.params import RunParam
+from airflow_provider_tenable.staging.files import names, remove
+from airflow_provider_tenable.staging.layout import RunFolder
+
+log = logging.getLogger(__name__)
+
+_FORMATS = ("nessus", "csv", "html", "pdf")
+_TEXTS: Mapping[str, Any] = {"type": "array", "items": {"type": "string", "minLength": 1}}
+_OPTIONAL: Mapping[str, Any] = {"type": ["null", "string"]}
+
+#: Params of ``tenable_scan``, in the order of its form.
+SCAN: Mapping[str, RunParam] = {
+    "name": RunParam(
+        default="Airflow",
+        schema={"type": "string", "minLength": 1, "maxLength": 200},
+        title="Name",
+        help="Name of the scan in Tenable. A run with the name of a scan that this DAG has created uses it again.",
+    ),
+    "template": RunParam(
+        default="basic",
+        schema={"type": "string", "minLength": 1},
+        title="Template",
+        help="Name or title of the scan template, such as `basic`, `advanced`, `discovery`.",
+    ),
+    "targets": RunParam(
+        default=[],
+        schema=_TEXTS,
+        title="Targets",
+        help="Addresses, ranges, networks or host names, one per line.",
+    ),
+    "credentials": RunParam(
+        default=[],
+        schema=_TEXTS,
+        title="Credentials",
+        help="Names of managed credentials in Tenable, one per line. Not the passwords themselves.",
+    ),
+    "scanner": RunParam(
+        default=None,
+        schema=_OPTIONAL,
+        title="Scanner",
+        help="Name or uuid of a scanner or scanner group, or `AUTO-ROUTED`. Empty: Tenable's US cloud scanner.",
+    ),
+    "formats": RunParam(
+        default=["nessus"],
+        schema={
+            "type": "array",
+            "items": {"type": "string", "enum": list(_FORMATS)},
+            "examples": list(_FORMATS),
+            "minItems": 1,
+        },
+        title="Formats",
+        help="What is exported of the results: `nessus`, `csv`, `html`, `pdf`.",
+    ),
+    "path": RunParam(
+        default=None,
+        schema=_OPTIONAL,
+        title="Folder of the reports",
+        help="URI of the folder, such as `s3://aws_default@reports/tenable`. Empty: the run's folder in the staging "
+        "area, whose files are removed after `[tenable] retention_days`.",
+    ),
+    "delete_after": RunParam(
+        default=False,
+        schema={"type": "boolean"},
+        title="Delete the scan afterwards",
+        help="Delete the scan, with its results in Tenable's scan view, once the results are exported. The "
+        "vulnerabilities that it has found stay in Tenable.",
+    ),
+}
+
+
+def plan_scan(context: Any) -> dict[str, Any]:
+    """The run's params, checked: those of a trigger by another DAG may bypass the form.
+
+    :return: name -> value; an empty text for one that is not set, since Airflow 3.0 does not accept null in an XCom.
+    :raises ConfigurationError: a value is invalid, or there are no targets.
+    """
+    check_conf(context, SCAN)
+    params = {name: context["params"].get(name, param.default) for name, param in SCAN.items()}
+    for name, value in params.items():
+        if not _is_valid(value, SCAN[name].schema):
+            raise ConfigurationError(f"{name} is {quoted(value, 200)}, which the form does not accept. Correct it.")
+    if not params["targets"]:
+        raise ConfigurationError("The scan has no targets. Give at least one address, network or host name.")
+    return {name: "" if value is None else value for name, value in params.items()}
+
+
+def _is_valid(value: Any, schema: Mapping[str, Any]) -> bool:
+    if schema["type"] == "array":
+        allowed = schema["items"].get("enum")
+        return (
+            isinstance(value, list)
+            and len(value) >= schema.get("minItems", 0)
+            and all(isinstance(item, str) and item and (allowed is None or item in allowed) for item in value)
+        )
+    if schema["type"] == "boolean":
+        return isinstance(value, bool)
+    if value is None:
+        return "null" in schema["type"]
+    return isinstance(value, str) and schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 2_000)
+
+
+def remove_old_scans(context: Any) -> list[str]:
+    """Remove the staged files of this DAG's runs after ``[tenable] retention_days``; reports in another folder stay.
+
+    :return: the ids of the runs whose files were removed.
+    """
+    run = RunFolder.of(context)
+    before = time.time() - config.get("retention_days") * 86_400
+    removed = []
+    for name in names(run.dag_root):
+        if name == run.run_id or name in RunFolder.RESERVED:
+            continue
+        try:
+            old = run.beside(name)
+            jobs = old.root / "jobs"
+            steps = [float((jobs / step).stat().st_mtime) for step in names(jobs) if step.endswith(".json")]
+            if steps and max(steps) < before:
+                remove(old.root)
+                removed.append(name)
+        except (ConfigurationError, StagingError, OSError) as error:
+            # One run that cannot be read must not prevent the removal of the others.
+            log.warning("The clean-up skips run %s, which keeps its files: %s", safe(name), safe(error))
+    return removed

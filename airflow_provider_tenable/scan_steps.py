@@ -1,0 +1,7 @@
+"""The steps of ``tenable_scan``. For copies of the DAG file, of whichever version."""
+
+from __future__ import annotations
+
+from airflow_provider_tenable.run.scan import plan_scan, remove_old_scans
+
+__all__ = ["plan_scan", "remove_old_scans"]
