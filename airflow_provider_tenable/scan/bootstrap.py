@@ -102,7 +102,7 @@ class Bootstrap:
         :raises ConfigurationError: it is longer than EC2 allows.
         """
         step = _REGISTER if self.mode == "register" else _LINK
-        script = _TEMPLATE.replace("@STEP@", step).replace("@SETTINGS@", self._settings())
+        script = _script(step, self._settings(), secrets=_SECRETS)
         if len(script.encode()) > LONGEST_USER_DATA:
             raise ConfigurationError(f"The user data has more than {LONGEST_USER_DATA} bytes.")
         return script
@@ -134,7 +134,11 @@ class Bootstrap:
 
 def unlink_commands() -> list[str]:
     """Commands that unlink a machine, for SSM's ``AWS-RunShellScript``."""
-    return _TEMPLATE.replace("@STEP@", _UNLINK).replace("@SETTINGS@", "UPDATE_OS=no").splitlines()
+    return _script(_UNLINK, "UPDATE_OS=no").splitlines()
+
+
+def _script(step: str, settings: str, *, secrets: str = "") -> str:
+    return _TEMPLATE.replace("@STEP@", step).replace("@SECRETS@", secrets).replace("@SETTINGS@", settings)
 
 
 def check_name(name: object) -> str:
@@ -191,7 +195,16 @@ end() {
     exit "$2"
 }
 
-fetch() {
+@SECRETS@say "started"
+command -v nessuscli >/dev/null || end "failed find-nessus: this image has no nessuscli" 1
+if [ "$UPDATE_OS" = yes ]; then
+    say "updating the operating system"
+    yum update -y >>"$LOG" 2>&1 || say "yum update failed; going on without it"
+fi
+@STEP@"""
+
+#: How the machine reads a secret.
+_SECRETS = r"""fetch() {
     if [ "$1" = parameter ]; then
         aws ssm get-parameter --region "$REGION" --name "$2" --with-decryption \
             --query Parameter.Value --output text
@@ -213,13 +226,7 @@ secret() {
     : >"$LOG.error"
 }
 
-say "started"
-command -v nessuscli >/dev/null || end "failed find-nessus: this image has no nessuscli" 1
-if [ "$UPDATE_OS" = yes ]; then
-    say "updating the operating system"
-    yum update -y >>"$LOG" 2>&1 || say "yum update failed; going on without it"
-fi
-@STEP@"""
+"""
 
 _LINK = r"""
 if nessuscli managed status 2>/dev/null | grep -i 'linked to' | grep -qiv 'none'; then
