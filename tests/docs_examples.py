@@ -12,6 +12,7 @@ _HOMES_IN_AIRFLOW_2 = {
     "dag": "airflow.decorators",
     "task": "airflow.decorators",
     "ObjectStoragePath": "airflow.io.path",
+    "Param": "airflow.models.param",
 }
 
 

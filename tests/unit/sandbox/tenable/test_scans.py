@@ -1,0 +1,129 @@
+"""The sandbox's scans: as strict as Tenable's, with runs that pass through their statuses on the sandbox's clock."""
+
+import pytest
+from running_tenable import Running
+
+from sandbox.tenable.access import ACCESS_KEY, NO_SCAN, SECRET_KEY
+from sandbox.tenable.scan_book import TEMPLATES
+
+BODY = {"uuid": TEMPLATES["basic"][1], "settings": {"name": "Weekly", "text_targets": "192.0.2.1"}}
+AWS_KEYS = {"access_key_id": "AKIA", "secret_key": "secret"}
+
+
+def create(running: Running, **settings: object) -> dict[str, object]:
+    answer = running.http.post("/scans", json={**BODY, "settings": {**BODY["settings"], **settings}})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json()["scan"])
+
+
+def launch(running: Running, scan: dict[str, object]) -> str:
+    return str(running.http.post(f"/scans/{scan['uuid']}/launch", json={}).json()["scan_uuid"])
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({**BODY, "uuid": "x"}, "Invalid 'uuid' field"),
+        ({**BODY, "settings": {"text_targets": "a"}}, "Invalid 'name' field"),
+        ({**BODY, "settings": {"name": "a"}}, "Invalid 'targets' field"),
+        ({**BODY, "settings": {"name": "a", "text_targets": ["b"]}}, "Invalid 'text_targets' field"),
+        ({**BODY, "colour": 1}, "Unknown: colour"),
+    ],
+)
+def test_a_body_that_tenable_refuses(running: Running, body: dict[str, object], text: str) -> None:
+    answer = running.http.post("/scans", json=body)
+    assert (answer.status_code, answer.json()["message"]) == (400, text)
+
+
+def test_names_are_not_unique_and_uuids_are(running: Running) -> None:
+    first, second = create(running), create(running)
+    assert first["uuid"] != second["uuid"]
+    assert str(first["uuid"]).startswith("template-")
+    assert [scan["name"] for scan in running.http.get("/scans").json()["scans"]] == ["Weekly", "Weekly"]
+
+
+def test_a_user_without_the_role_creates_and_launches_nothing(running: Running) -> None:
+    keys = {"X-ApiKeys": f"accessKey={NO_SCAN}{ACCESS_KEY};secretKey={SECRET_KEY}"}
+    scan = create(running)
+    assert running.http.post("/scans", json=BODY, headers=keys).status_code == 403
+    assert running.http.post(f"/scans/{scan['id']}/launch", json={}, headers=keys).status_code == 403
+
+
+def test_a_run_passes_through_its_statuses(running: Running) -> None:
+    running.control("options", {"scan_seconds": 100})
+    scan = create(running)
+    assert running.http.get(f"/scans/{scan['id']}/latest-status").json() == {"status": "empty"}
+    run, seen = launch(running, scan), []
+    for _ in range(4):
+        seen.append(running.http.get(f"/scans/{scan['id']}/history/{run}").json()["status"])
+        running.control("clock", {"advance_seconds": 40})
+    assert seen == ["pending", "running", "publishing", "completed"]
+
+
+def test_a_second_launch_a_disabled_scan_and_a_full_container_are_refused(running: Running) -> None:
+    running.control("options", {"scan_seconds": 100})
+    scan, disabled = create(running), create(running, enabled=False)
+    launch(running, scan)
+    path = f"/scans/{scan['id']}/launch"
+    assert running.http.post(path, json={}).status_code == 409
+    assert running.http.post(f"/scans/{disabled['id']}/launch", json={}).status_code == 403
+    assert running.http.post("/scans/999/launch", json={}).json() == {"info": {"error": "Scan not found"}}
+    running.control("options", {"active_elsewhere": 24})
+    full = running.http.post(f"/scans/{create(running)['id']}/launch", json={})
+    assert (full.status_code, full.headers["content-type"].split(";")[0]) == (429, "text/html")
+    assert running.http.get("/scans/count?active=true").json() == {"count": 25}
+    assert running.http.post(path, json={"alt_targets": []}).status_code == 400
+
+
+def test_a_run_is_deleted_only_once_it_has_ended_and_stopped_only_while_it_runs(running: Running) -> None:
+    running.control("options", {"scan_seconds": 100})
+    scan = create(running)
+    launch(running, scan)
+    assert running.http.delete(f"/scans/{scan['id']}").status_code == 409
+    assert running.http.post(f"/scans/{scan['id']}/stop").status_code == 200
+    running.control("clock", {"advance_seconds": 20})
+    assert running.http.post(f"/scans/{scan['id']}/stop").status_code == 409
+    assert running.http.get(f"/scans/{scan['id']}/latest-status").json() == {"status": "canceled"}
+    assert running.http.delete(f"/scans/{scan['id']}").status_code == 200
+
+
+def test_old_results_are_archived_and_have_no_pdf(running: Running) -> None:
+    running.control("faults", {"on": "scan_run", "do": "old", "seconds": 61 * 86_400})
+    scan = create(running)
+    launch(running, scan)
+    results = running.http.get(f"/scans/{scan['id']}").json()
+    assert (results["info"]["is_archived"], results["hosts"]) == (True, [])
+    body = {"format": "pdf", "chapters": "vuln_by_host"}
+    assert running.http.post(f"/scans/{scan['id']}/export", json=body).status_code == 400
+    assert running.http.post(f"/scans/{scan['id']}/export", json={"format": "csv"}).status_code == 200
+
+
+def test_exports_have_text_ids_with_colons_that_repeat(running: Running) -> None:
+    running.control("options", {"scan_seconds": 0, "scan_export_seconds": 30})
+    scan = create(running)
+    launch(running, scan)
+    path = f"/scans/{scan['id']}/export"
+    body = {"format": "pdf", "chapters": "vuln_by_host"}
+    file = running.http.post(path, json=body).json()["file"]
+    assert ":" in file
+    assert running.http.post(path, json=body).json()["file"] == file
+    assert running.http.get(f"{path}/{file}/status").json() == {"status": "loading"}
+    assert running.http.get(f"{path}/{file}/download").status_code == 404
+    running.control("clock", {"advance_seconds": 31})
+    assert running.http.get(f"{path}/{file}/status").json() == {"status": "ready"}
+    listed = running.http.get("/scans/exports").json()[0]
+    assert listed["metadata"]["file_size"] == len(running.http.get(f"{path}/{file}/download").content) > 0
+    for missing in ({"format": "pdf"}, {"format": "db"}, {"format": "doc"}):
+        assert running.http.post(path, json=missing).status_code == 400
+
+
+def test_credentials_mask_their_secret_and_have_unique_names(running: Running) -> None:
+    body = {"name": "audit", "type": "Amazon AWS", "settings": AWS_KEYS}
+    uuid = running.http.post("/credentials", json=body).json()["uuid"]
+    assert running.http.post("/credentials", json=body).status_code == 409
+    assert running.http.get(f"/credentials/{uuid}").json()["settings"] == {**AWS_KEYS, "secret_key": "********"}
+    assert running.http.put(f"/credentials/{uuid}", json={"settings": {"secret_key": "x"}}).status_code == 400
+    masked = {**AWS_KEYS, "secret_key": "********"}
+    assert running.http.put(f"/credentials/{uuid}", json={"settings": masked}).json() == {"updated": True}
+    assert running.tenable.credentials[uuid]["settings"] == masked
+    assert running.http.delete(f"/credentials/{uuid}").json() == {"deleted": True}
