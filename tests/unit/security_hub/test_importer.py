@@ -947,3 +947,25 @@ def test_through_any_weather_and_retries_every_finding_ends_accepted_or_rejected
     assert poison | bad <= given_up
     assert set(world.hub.held) | given_up == {f"id-{number}" for number in range(60)}
     assert not set(world.hub.held) & (poison | bad)
+
+
+def test_every_failed_attempt_of_a_batch_is_logged_with_its_error(tmp_path, caplog):
+    storm = [
+        refusal("ThrottlingException", 400),
+        ReadTimeoutError(endpoint_url="https://hub"),
+        TemporaryError("x" * 2_000),
+    ]
+
+    def answer(ids):
+        if storm:
+            raise storm.pop(0)
+        return []
+
+    World(tmp_path, Hub(answer), findings=3).send()
+    texts = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert texts == [
+        "A call of 3 findings failed (attempt 1), trying again: ThrottlingException: no.",
+        "A call of 3 findings failed (attempt 2), trying again: ReadTimeoutError: Read timeout on endpoint URL: "
+        '"https://hub"',
+        f"A call of 3 findings failed (attempt 3), trying again: {'x' * 999}\u2026",
+    ]

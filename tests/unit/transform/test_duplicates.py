@@ -17,6 +17,7 @@ from airflow_provider_tenable.run.ledger import destinations_of, shard_manifests
 from airflow_provider_tenable.staging.files import names, write_json, write_whole
 from airflow_provider_tenable.staging.parts import compress, read_lines
 from airflow_provider_tenable.transform import duplicates
+from airflow_provider_tenable.transform.destinations import Destination
 from airflow_provider_tenable.transform.duplicates import DUPLICATE, shared_instances
 from tests.unit.assets.parts import to_parquet
 from tests.unit.transform.test_shard import A, World, ec2, record
@@ -205,3 +206,19 @@ def test_asset_that_two_parts_hold_is_one(tmp_path):
         write_whole(path, to_parquet(json.dumps([ec2("agent", account=A, instance=SHARED)]).encode())[0])
         parts.append(path)
     assert shared_instances(AssetTable(parts)) == frozenset()
+
+
+def test_finding_that_was_set_aside_keeps_how_its_hub_is_reached():
+    via = Destination("hub", (), "Role", external_id="ours")
+    line = duplicates.contested_line(A, "eu-west-1", via, "high", ("the-id", "1now"), b'{"Id":"the-id"}')
+    assert json.loads(line) == {
+        "account": A,
+        "region": "eu-west-1",
+        "aws_conn_id": "hub",
+        "role_name": "Role",
+        "external_id": "ours",
+        "severity": "high",
+        "id": "the-id",
+        "order": "1now",
+        "finding": '{"Id":"the-id"}',
+    }
