@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
+from sandbox.standalone.airflow import Standalone
 from tests.conftest import ROOT
 
 IMAGES = ROOT / "docs" / "images"
@@ -29,7 +30,7 @@ _FLAGS = (
 
 
 def chromium() -> str:
-    """The program. :raises RuntimeError: there is none."""
+    """Path of the program. :raises RuntimeError: it is not installed."""
     for name in (os.environ.get("CHROMIUM"), *_NAMES):
         found = shutil.which(name) if name else None
         if found:
@@ -73,6 +74,14 @@ def picture(what: Page | Locator, name: str, *, height: int = 720) -> None:
         what.screenshot(path=IMAGES / f"{name}.png", animations="disabled", caret="hide")
         if before:
             page.set_viewport_size(before)
+
+
+def wait_for(airflow: Standalone, page: Page, run_id: str) -> str:
+    """Wait for the end of a run and return its state. The page is left for that long: while it shows a run, Chromium
+    and Airflow work for it all the time.
+    """
+    page.goto("about:blank")
+    return airflow.wait_for(run_id)
 
 
 def expect_link_to_findings(page: Page, destination: str) -> None:

@@ -36,6 +36,11 @@ class Estate:
         """Tenable's clock, unix seconds."""
         return float(httpx.get(f"{self.process.tenable}/_sandbox/clock", timeout=60, trust_env=False).json()["now"])
 
+    def prepare_at_once(self) -> None:
+        """From now on exports are ready at once, and no task is deferred."""
+        url = f"{self.process.tenable}/_sandbox/options"
+        httpx.post(url, json={"prepare_seconds": 0.2}, timeout=60, trust_env=False).raise_for_status()
+
     def held(self) -> dict[str, tuple[str, str]]:
         """What the hubs hold, in the oracle's terms."""
         findings = httpx.get(f"{self.process.aws}/_sandbox/findings", timeout=60, trust_env=False).json()["findings"]
@@ -52,7 +57,7 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
 
 
 class WithLogin(Standalone2):
-    """Airflow 2 as people have it: a login (Flask AppBuilder's), and nobody without it."""
+    """Airflow 2 as it is usually set up: with Flask AppBuilder's login, and no access without it."""
 
     user = "admin"
 

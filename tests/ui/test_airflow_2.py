@@ -1,5 +1,5 @@
-"""What a person sees and does in Airflow 2.11's UI, in a real browser. The tests of this file go on from one another,
-as a person would.
+"""What a user sees and does in Airflow 2.11's UI, in a real browser. Each test continues where the previous one ended,
+as a user would.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from playwright.sync_api import Page, expect
 
 from sandbox.standalone.airflow import DAG_ID
 from tests.integration.oracle import expected
-from tests.ui.browser import expect_link_to_findings, open_page, picture
+from tests.ui.browser import expect_link_to_findings, open_page, picture, wait_for
 from tests.ui.conftest import Estate, WithLogin
 
 pytestmark = [
@@ -150,7 +150,8 @@ class TestTrigger:
             timeout=RUN_SECONDS
         )
         picture(page, "run-deferred-2.11")
-        assert airflow.wait_for(run) == "success", airflow.report_of(run)
+        assert wait_for(airflow, page, run) == "success", airflow.report_of(run)
+        page.goto(_grid(run, task_id="export_vulnerabilities"))
         expect(page.get_by_role("row").filter(has_text="Status").filter(has_text="success")).to_be_visible()
         assert estate.held() == expected(estate.truth(), accounts=estate.accounts, severities=(4,))
         # A run that leaves a severity out must not move it.
