@@ -48,7 +48,10 @@ def test_airflow_discovers_provider_connection_type_and_options() -> None:
     assert found["hook"] == "airflow_provider_tenable.hooks.tenable.TenableHook"
     assert found["name"] == "Tenable Vulnerability Management"
     assert {"staging_path", "schedule_hours", "dag_params"} <= set(found["options"])
-    assert found["links"] == ["airflow_provider_tenable.links.security_hub.SecurityHubFindingsLink"]
+    assert sorted(found["links"]) == [
+        "airflow_provider_tenable.links.nessus_ec2.NessusInstanceLink",
+        "airflow_provider_tenable.links.security_hub.SecurityHubFindingsLink",
+    ]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.name)
