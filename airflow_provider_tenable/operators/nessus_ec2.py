@@ -101,6 +101,12 @@ class NessusAwsTask(BaseOperator):
             config=self.botocore_config,
         )
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Lineage for the OpenLineage provider: scanners are not data."""
+        from airflow_provider_tenable.observability.lineage import operator_lineage
+
+        return operator_lineage([], [])
+
 
 class NessusAwsPrerequisitesOperator(NessusAwsTask):
     """Create what a scanner needs in AWS, as far as it is missing: instance role and profile, security group, and on
@@ -142,6 +148,7 @@ class NessusAwsPrerequisitesOperator(NessusAwsTask):
         "tags",
         *AWS_FIELDS,
     )
+    template_fields_renderers = {"tags": "json"}
 
     def __init__(
         self,
@@ -246,8 +253,8 @@ class NessusCreateScannerOperator(NessusAwsTask):
     :param store_key: write the key there first. False: something else did.
     :param link_host: ``host`` or ``host:port`` that the scanner links to. Default: by the host of the Tenable
         connection (cloud, FedRAMP, China) (templated).
-    :param aws_scanner: link with ``--aws-scanner``.
-    :param update_os: update the image's packages first.
+    :param aws_scanner: link with ``--aws-scanner`` (templated).
+    :param update_os: update the image's packages first (templated).
     :param proxy: ``{"host", "port", "user", "password"}``, the scanner's proxy; the password as ``secret:name`` or
         ``parameter:/path`` (templated).
     :param mode: ``link``, or ``register`` for a stand-alone Nessus: then ``linking_key`` holds an activation code, and
@@ -288,7 +295,13 @@ class NessusCreateScannerOperator(NessusAwsTask):
         "tenable_conn_id",
         *AWS_FIELDS,
     )
-    template_fields_renderers = {"user_data": "bash", "prerequisites": "json"}
+    template_fields_renderers = {
+        "user_data": "bash",
+        "prerequisites": "json",
+        "proxy": "json",
+        "tags": "json",
+        "run_instance_kwargs": "json",
+    }
     operator_extra_links = (NessusInstanceLink(),)
     #: What this try has launched, for :meth:`on_kill`.
     _launched: str | None = None

@@ -35,6 +35,7 @@ class TenableStoreLinkingKeyOperator(NessusAwsTask):
     """
 
     template_fields: Sequence[str] = ("name", "linking_key", "tags", "tenable_conn_id", *AWS_FIELDS)
+    template_fields_renderers = {"tags": "json"}
 
     def __init__(
         self,
