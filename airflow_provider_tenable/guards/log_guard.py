@@ -70,9 +70,10 @@ def _clean(record: logging.LogRecord, *, foreign: bool) -> None:
     )
     if record.exc_info and record.exc_info[1] is not None:
         trace = "".join(traceback.format_exception(*record.exc_info))
-        scrubbed = scrub(trace)
+        scrubbed = "\n".join(map(visible, scrub(trace).split("\n")))
         if scrubbed != trace:
-            # The exception belongs to others and stays as it is: its text takes its place, and the last line goes into
+            # It shows a secret, or control characters of somebody else's text, which a terminal would obey. The
+            # exception belongs to others and stays as it is: its text takes its place, and the last line goes into
             # the message, for handlers that look for no text.
             record.msg += f" ({safe(traceback.format_exception_only(record.exc_info[1])[-1])})"
             record.exc_info, record.exc_text = None, scrubbed

@@ -151,7 +151,9 @@ IMPORT: Mapping[str, RunParam] = {
         title="Assets that are not EC2 instances",
         help="`skip`: count them, but do not import them. `other`: import them as resources of type `Other` under the "
         "first destination's account.",
-        covers=lambda asked, usual: asked in (usual, "other"),
+        # `other` is not a superset: an instance whose account Tenable does not know yet becomes a resource `Other`, and
+        # would not be imported as an EC2 instance later.
+        covers=_same,
     ),
     "max_rejected_ratio": RunParam(
         default=0.01,

@@ -47,7 +47,8 @@ def remove_old_runs(context: Any, *, tenable_conn_id: str = "tenable_default") -
             if not _is_complete(old):
                 if not old.plan.exists():
                     continue
-                if _last_step(old) < failed_before:
+                # A complete run that was cleared and then failed may have kept what had been rejected before.
+                if _last_step(old) < (min(failed_before, rejected_before) if _was_cleared(old) else failed_before):
                     _remove_all(old)
                     removed.append(name)
                 else:
@@ -74,6 +75,10 @@ def remove_old_runs(context: Any, *, tenable_conn_id: str = "tenable_default") -
 def _is_complete(run: RunFolder) -> bool:
     ledger = read_json(run.ledger)
     return isinstance(ledger, dict) and bool(ledger.get("complete"))
+
+
+def _was_cleared(run: RunFolder) -> bool:
+    return bool(names(run.rejected_before))
 
 
 def _remove_old_files(run: RunFolder, before: float, rejected_before: float) -> bool:

@@ -79,11 +79,12 @@ def _chunk_id(item: Any) -> int:
 
 
 def _counted_chunks(answer: dict[str, Any], lost: int) -> int:
-    """How many chunks a finished job must list. Tenable does not document whether empty chunks are listed, so they are
-    not expected.
+    """How many chunks a finished job must list: as many as it says are available, and of all chunks those that are
+    neither lost nor empty. Tenable does not document whether it lists empty chunks, so of all chunks they are not
+    expected.
     """
-    empty = _count(answer.get("empty_chunks_count"))
-    return max(_count(answer.get("chunks_available_count")), _count(answer.get("total_chunks")) - lost) - empty
+    made = _count(answer.get("total_chunks")) - lost - _count(answer.get("empty_chunks_count"))
+    return max(_count(answer.get("chunks_available_count")), made)
 
 
 def _count(value: Any) -> int:

@@ -202,6 +202,14 @@ def test_an_exception_without_secrets_stays_one(records):
     assert records[0].exc_info[1] is error
 
 
+def test_control_characters_in_an_exception_of_somebody_else_are_escaped(records):
+    error = ValueError("before\x1b[2Jafter\u202e")
+    logging.getLogger("airflow_provider_tenable.x").error("it failed", exc_info=error)
+    shown = logging.Formatter().format(records[0])
+    assert "ValueError: before\\x1b[2Jafter\\u202e" in shown
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
 def test_a_record_that_cannot_be_formatted_is_a_record_still(records):
     logging.getLogger("tenable.x").error("%d records of " + KEY, "many")  # noqa: G003
     assert records[0].getMessage() == "a message that cannot be formatted (TypeError): %d records of ***"

@@ -95,7 +95,7 @@ HERE = {"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "regio
         ({"severities": ["medium", "high", "critical"]}, []),
         ({"states": ["open", "reopened"]}, ["states"]),
         ({"states": ["fixed", "reopened", "open"]}, []),
-        ({"non_ec2_assets": "other"}, []),
+        ({"non_ec2_assets": "other"}, ["non_ec2_assets"]),
         ({"batch_size": 1, "max_rejected_ratio": 1, "since": 5, "until": 6, "dry_run": True}, []),
         ({"accepted_risks": "import"}, ["accepted_risks"]),
         ({"region_routing": "resource"}, ["region_routing"]),

@@ -268,6 +268,16 @@ def test_what_an_earlier_attempt_had_rejected_stays_for_its_retention(context, d
     assert bool(names(run.rejected_before)) is stays
 
 
+@pytest.mark.parametrize(("days", "removed"), [(8, []), (31, ["cleared"])])
+def test_it_stays_as_long_if_the_run_fails_after_it_was_cleared(context, monkeypatch, days, removed):
+    monkeypatch.setenv("AIRFLOW__TENABLE__FAILED_RETENTION_DAYS", "1")
+    run = stage(context, "cleared", days=days, complete=False)
+    write_whole(run.rejected_before / "1790000000-part-shard-0000.jsonl.gz", b"x")
+    age(run, days=days)
+    assert retention.remove_old_runs(context) == removed
+    assert bool(names(run.rejected_before)) is not bool(removed)
+
+
 def test_what_was_rejected_is_moved_aside_once_however_often_a_run_begins_again(context):
     run = stage(context, "now", days=1, rejected=True)
     rejected = names(run.rejected)

@@ -314,6 +314,7 @@ def test_a_finished_job_that_does_not_list_its_chunks_is_asked_again(server, api
         ({"total_chunks": 3, "chunks_available_count": 3, "empty_chunks_count": 0}, 3),
         ({"total_chunks": 5, "chunks_failed": [4], "chunks_cancelled": [5], "empty_chunks_count": 1}, 2),
         ({"total_chunks": 2, "chunks_available_count": 4}, 4),
+        ({"total_chunks": 4, "chunks_available_count": 4, "empty_chunks_count": 1}, 4),
         ({"total_chunks": True, "chunks_available_count": "3", "empty_chunks_count": None}, 0),
         ({"total_chunks": -1, "chunks_available_count": 10**12}, 0),
         ({}, 0),
