@@ -93,7 +93,7 @@ class TenableToAsffOperator(BaseOperator):
             pool_parts: list[str] = []
             writer = FindingsWriter(run, shard["index"])
             transform = self._transform(writer, self._asset_parts(run), refused_in_plan(run))
-            with closing(transform.assets):
+            with closing(transform):
                 if shard.get("parked"):
                     from airflow_provider_tenable.transform.waiting_records import transform_pool
 
@@ -200,9 +200,8 @@ class TenableToAsffOperator(BaseOperator):
                     accepted_risks=settings["accepted_risks"],
                     id_scheme=scheme,
                     plugin_output=config.get("plugin_output") == config.EXCERPT,
-                    latest=datetime.fromtimestamp(
-                        now + max(self.plan.get("clock_ahead", 0.0), 0.0) + _CLOCK_SKEW_SECONDS, UTC
-                    ),
+                    # Tenable's clock, whichever of the two is ahead.
+                    latest=datetime.fromtimestamp(now + self.plan.get("clock_ahead", 0.0) + _CLOCK_SKEW_SECONDS, UTC),
                 ),
                 product=self.product or config.get("product"),
             ),

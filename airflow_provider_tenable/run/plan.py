@@ -59,8 +59,9 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     settings = parse_settings(params)
     destinations = parse_destinations(asked["destinations"])
     source, server_now = _tenable(tenable_conn_id)
+    worker_now = time.time()
     # The moment before the first export is asked for, by the earlier of the two clocks.
-    now = time.time() if server_now is None else min(time.time(), server_now)
+    now = worker_now if server_now is None else min(worker_now, server_now)
     before = read_json(run.plan)
     mark = watermark.current(run.dag_id)
     if mark is not None and _starts_at_watermark(context, asked):
@@ -109,7 +110,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         "narrowed": bool(departing),
         "usual_destinations": _usual_destinations(asked, defaults),
         "held_back": held_back,
-        "clock_ahead": 0.0 if server_now is None else round(server_now - time.time(), 3),
+        "clock_ahead": 0.0 if server_now is None else round(server_now - worker_now, 3),
         "assets": assets,
         "asset_filters": assets["filters"],
         "vulnerability_filters": {

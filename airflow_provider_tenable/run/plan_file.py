@@ -31,7 +31,7 @@ class PublicPlan(TypedDict):
 
     ``narrowed``: the run's params may deliver less than the DAG's own defaults, or deliver it differently.
     ``held_back``: a dry run that the params do not request. ``clock_ahead``: seconds by which Tenable's clock was ahead
-    of the worker's. The filters are Tenable's.
+    of the worker's (negative: behind it). The filters are Tenable's.
     """
 
     window: WindowEntry

@@ -6,6 +6,15 @@ sets aside the findings of such instances. When all shards are done, one finding
 output format prefers (ASFF: open before fixed, then the later one), and among equals the one with the larger bytes, so
 that neither the shards nor their order matter. The others are counted as ``duplicate_asset``.
 
+An asset that the export lacks can be a second asset of an instance too. What holds for assets that are looked up
+individually, for all shards of a run:
+
+* All shards read the same table of assets. If it contains the instance, the shards write the findings of that other
+  asset without setting them aside, so none of them writes findings of the asset that was looked up: its records are
+  parked until the asset index contains both assets.
+* If the table does not contain the instance, another shard may have looked up a second asset of it. So findings of
+  assets that were looked up are always set aside, and one per id is selected like the others.
+
 The findings that were set aside are compared on disk: memory grows with the number of instances that have several
 assets, not with the number of findings.
 """
@@ -49,22 +58,43 @@ class Contested(Struct):
     finding: str
 
 
-def shared_instances(assets: AssetTable) -> frozenset[str]:
-    """The ids of EC2 instances with more than one asset. All other ids are not kept in memory."""
-    shared: set[str] = set()
+class Instances:
+    """The EC2 instances of the assets in a table.
 
-    def met_again(new: bytes, old: bytes) -> bool:
-        shared.add(new.decode())
+    Memory grows with the number of instances that have several assets. All other ids are in a private temporary file.
+    :meth:`shared` removes it; the first call of :meth:`contains`, which few tasks need, reads the table once more.
+    """
+
+    def __init__(self, assets: AssetTable) -> None:
+        self._met_again: set[str] = set()
+        self._shared: frozenset[str] | None = None
+        self._rows = KeyedRows([assets], _instances, prefer=self._meet_again)
+
+    def shared(self) -> frozenset[str]:
+        """The ids of instances with more than one asset."""
+        if self._shared is None:
+            with closing(self._rows):
+                self._rows.get("")
+            self._shared = frozenset(self._met_again)
+        return self._shared
+
+    def contains(self, instance_id: str) -> bool:
+        """Whether an asset of the table is on this instance. The file remains until :meth:`close`."""
+        # First, because it removes the file.
+        self.shared()
+        return self._rows.get(instance_id) is not None
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._rows.close()
+
+    def _meet_again(self, new: bytes, old: bytes) -> bool:
+        self._met_again.add(new.decode())
         return False
 
-    def instances(table: AssetTable) -> Iterator[tuple[str, bytes]]:
-        return (
-            (row.instance_id, row.instance_id.encode("utf-8", "replace")) for row in table.rows() if row.instance_id
-        )
 
-    with closing(KeyedRows([assets], instances, prefer=met_again)) as seen:
-        seen.get("")
-    return frozenset(shared)
+def _instances(table: AssetTable) -> Iterator[tuple[str, bytes]]:
+    return ((row.instance_id, row.instance_id.encode("utf-8", "replace")) for row in table.rows() if row.instance_id)
 
 
 def contested_line(

@@ -27,7 +27,7 @@ from airflow_provider_tenable.tenable_vm.decode import decode_blocks, decode_chu
 from airflow_provider_tenable.tenable_vm.kinds import VULNERABILITIES
 from airflow_provider_tenable.tenable_vm.records import Vulnerability, own_time, severity_id_of
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
-from airflow_provider_tenable.transform.duplicates import contested_line, shared_instances
+from airflow_provider_tenable.transform.duplicates import Instances, contested_line
 from airflow_provider_tenable.transform.manifest import GIVEN_UP, ShardCounts
 from airflow_provider_tenable.transform.mapper import Mapper, PluginT, ResourceT
 from airflow_provider_tenable.transform.plugin_memo import PluginMemo
@@ -52,8 +52,8 @@ UNMAPPABLE = "unmappable_record"
 _MOST_COUNTED = 10_000
 
 
-#: What all records of an asset share: resource, destination, hub Region, product ARN, and whether other assets have the
-#: same instance.
+#: What all records of an asset share: resource, destination, hub Region, product ARN, and whether other assets have, or
+#: may have, the same instance.
 Target = tuple[ResourceT, Destination, str, str, bool]
 
 
@@ -156,7 +156,12 @@ class Transform(Generic[PluginT, ResourceT]):
         self._resources: dict[str, Target[ResourceT] | Skipped] = {}
         self._looked_up: dict[str, AssetRow] = {}
         self._missing: set[str] = set()
-        self._shared: frozenset[str] | None = None
+        self._instances = Instances(self.assets)
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        self._instances.close()
+        self.assets.close()
 
     def transform_parts(self, parts: list[ObjectStoragePath]) -> None:
         """Transform the parts of a shard."""
@@ -251,14 +256,23 @@ class Transform(Generic[PluginT, ResourceT]):
         return moment is None or moment.timestamp() < until
 
     def _resource(self, asset_id: str) -> Target[ResourceT] | Skipped | None:
-        row = self.assets.get(asset_id) or self._looked_up.get(asset_id) or self._look_up(asset_id)
-        if row is None:
-            return None
-        target = self._target(row)
+        row = self.assets.get(asset_id)
+        if row is not None:
+            target = self._target(row)
+        else:
+            row = self._looked_up.get(asset_id) or self._look_up(asset_id)
+            if row is None:
+                return None
+            target = self._target(row, is_looked_up=True)
+            if self._has_exported_twin(row, target):
+                # As if it were unknown: the next run's index should contain both assets.
+                del self._looked_up[asset_id]
+                self._missing.add(asset_id)
+                return None
         self._resources[asset_id] = target
         return target
 
-    def _target(self, row: AssetRow) -> Target[ResourceT] | Skipped:
+    def _target(self, row: AssetRow, *, is_looked_up: bool = False) -> Target[ResourceT] | Skipped:
         reason = skip_reason(row)
         if reason is None:
             resource = self.mapper.ec2_resource(row)
@@ -273,14 +287,17 @@ class Transform(Generic[PluginT, ResourceT]):
             place = self.router.place(resource.account, resource.region) if refused else None
             return Skipped(route, resource.account, place)
         destination, hub = route
-        is_shared = resource.is_ec2 and row.instance_id in self._shared_instances()
+        # Another shard may look up another asset of the same instance.
+        is_shared = resource.is_ec2 and (is_looked_up or row.instance_id in self._instances.shared())
         return resource, destination, hub, self.mapper.product(resource, region=hub), is_shared
 
-    def _shared_instances(self) -> frozenset[str]:
-        """The instances with several assets: computed once, and only where there is an asset of an instance."""
-        if self._shared is None:
-            self._shared = shared_instances(self.assets)
-        return self._shared
+    def _has_exported_twin(self, row: AssetRow, target: Target[ResourceT] | Skipped) -> bool:
+        """Whether an asset that was looked up would become a resource whose findings other assets' records become, too,
+        without being set aside (:mod:`~airflow_provider_tenable.transform.duplicates`).
+        """
+        if not isinstance(target, tuple) or not target[0].is_ec2 or row.instance_id is None:
+            return False
+        return self._instances.contains(row.instance_id)
 
     def _look_up(self, asset_id: str) -> AssetRow | None:
         """Tenable publishes assets and findings at different times: ask for the one that the export lacks."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import closing
 from itertools import permutations
 
 import msgspec
@@ -16,9 +17,10 @@ from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.run.ledger import destinations_of, shard_manifests
 from airflow_provider_tenable.staging.files import names, write_json, write_whole
 from airflow_provider_tenable.staging.parts import compress, read_lines
+from airflow_provider_tenable.tenable_vm.asset_row import row_of_details
 from airflow_provider_tenable.transform import duplicates
 from airflow_provider_tenable.transform.destinations import Destination
-from airflow_provider_tenable.transform.duplicates import DUPLICATE, shared_instances
+from airflow_provider_tenable.transform.duplicates import DUPLICATE, Instances
 from tests.unit.assets.parts import to_parquet
 from tests.unit.transform.test_shard import A, World, ec2, record
 
@@ -34,11 +36,11 @@ FIXED = record(
 )
 
 
-def transformed(folder, *shards):
+def transformed(folder, *shards, assets=ASSETS, lookup=None):
     """Each shard of records transformed by a task of its own; the folder's run and all manifests."""
     run = None
     for number, records in enumerate(shards):
-        world = World(folder, assets=ASSETS, shard=number)
+        world = World(folder, assets=assets, shard=number, lookup=lookup)
         world.transform.transform_parts([_part(world, number, records)])
         world.close()
         run = world.run
@@ -142,6 +144,45 @@ def test_findings_that_only_one_asset_has_stay_and_so_do_those_of_other_instance
     check_sums(manifests)
 
 
+def details(asset_id):
+    """The answer to a look-up of one of the assets."""
+    aws = next(each["cloud"]["aws"] for each in ASSETS if each["id"] == asset_id)
+    return row_of_details({"id": asset_id, **{f"aws_{name}": [value] for name, value in aws.items()}})
+
+
+@pytest.mark.parametrize("shards", SPLITS)
+@pytest.mark.parametrize("missing", ["agent", "scan"])
+def test_records_of_a_looked_up_asset_whose_instance_the_export_has_wait_for_the_next_run(tmp_path, shards, missing):
+    known = [each for each in ASSETS if each["id"] != missing]
+    run, manifests = transformed(tmp_path, *shards, assets=known, lookup=details)
+    (finding,) = findings(run, manifests)
+    assert finding["RecordState"] == ("ARCHIVED" if missing == "agent" else "ACTIVE")
+    assert (sum(manifest["parked"] for manifest in manifests), skipped(manifests)) == (1, {})
+    (part,) = [name for manifest in manifests if (name := manifest["parked_part"])]
+    (line,) = map(json.loads, read_lines(run.parked / part))
+    assert line["record"]["asset"] == {"uuid": missing}
+    check_sums(manifests)
+    # The next run has both assets: the parked record takes part in the choice.
+    run, manifests = transformed(tmp_path / "next", *shards)
+    (finding,) = findings(run, manifests)
+    assert finding["RecordState"] == "ACTIVE"
+
+
+def test_looked_up_asset_whose_records_are_parked_is_looked_up_once(tmp_path):
+    world = World(tmp_path, assets=[ASSETS[0]], lookup=details)
+    manifest = world.chunks([record("scan", plugin=number) for number in range(3)], [record("scan", plugin=9)])
+    assert (world.asked, manifest["parked"], manifest["missing_assets"]) == (["scan"], 4, 1)
+
+
+@pytest.mark.parametrize("shards", SPLITS)
+def test_of_two_looked_up_assets_of_an_instance_open_wins_whatever_the_shards(tmp_path, shards):
+    run, manifests = transformed(tmp_path, *shards, assets=[ASSETS[2]], lookup=details)
+    (finding,) = findings(run, manifests)
+    assert (finding["RecordState"], finding["UpdatedAt"]) == ("ACTIVE", "2026-10-01T00:10:00.000Z")
+    assert skipped(manifests) == {DUPLICATE: 1}
+    check_sums(manifests)
+
+
 def test_run_without_shared_instances_has_no_manifest_of_a_choice(tmp_path):
     run, manifests = transformed(tmp_path, [record("alone")], [record("alone", plugin=7)])
     assert len(manifests) == 2
@@ -195,7 +236,12 @@ def test_ids_of_shared_instances_alone_are_held(tmp_path):
     rows += [ec2("again", instance="i-00000000000000005"), {"id": "on-prem"}, {"id": "on-prem-2"}]
     path = World(tmp_path).run.export("assets") / "part-x"
     write_whole(path, to_parquet(json.dumps(rows).encode())[0])
-    assert shared_instances(AssetTable([path])) == {"i-00000000000000005"}
+    with closing(AssetTable([path])) as table, closing(Instances(table)) as instances:
+        assert instances.shared() == {"i-00000000000000005"}
+        assert instances.contains("i-00000000000000007")
+        assert not instances.contains("i-0000000000000ffff")
+        # Reading the table again for that changes nothing.
+        assert instances.shared() == {"i-00000000000000005"}
 
 
 def test_asset_that_two_parts_hold_is_one(tmp_path):
@@ -205,7 +251,8 @@ def test_asset_that_two_parts_hold_is_one(tmp_path):
         path = world.run.export("assets") / f"part-{number}"
         write_whole(path, to_parquet(json.dumps([ec2("agent", account=A, instance=SHARED)]).encode())[0])
         parts.append(path)
-    assert shared_instances(AssetTable(parts)) == frozenset()
+    with closing(AssetTable(parts)) as table, closing(Instances(table)) as instances:
+        assert instances.shared() == frozenset()
 
 
 def test_finding_that_was_set_aside_keeps_how_its_hub_is_reached():
