@@ -139,7 +139,9 @@ def test_only_the_task_that_completes_a_run_updates_the_asset_of_its_own_dag(pat
     dag = runpy.run_path(str(path))["dag"]
     # An alias has a name only: the scan, and so its asset, is known when the run begins.
     outlets = {
-        task.task_id: [getattr(each, "uri", None) or each.name for each in task.outlets] for task in dag.tasks if task.outlets
+        task.task_id: [getattr(each, "uri", None) or each.name for each in task.outlets]
+        for task in dag.tasks
+        if task.outlets
     }
     expected = {
         "tenable_to_security_hub": {"advance_watermark": ["tenable://security-hub/tenable_to_security_hub"]},
