@@ -87,6 +87,11 @@ class TenableRunScanOperator(RunsScan, BaseOperator):
         self.staging_path = staging_path
         self.deferrable = deferrable
 
+    # Airflow 2 wants this in the class of the operator itself.
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Launch the scan, or resume the run that an earlier attempt has launched."""
+        return self._advance(context)
+
     @cached_property
     def hook(self) -> TenableHook:
         """The hook of this task's connection."""

@@ -49,10 +49,6 @@ class RunsScan:
     _machine: RunMachine | None = None
     _task_instance: Any = None
 
-    def execute(self, context: Any) -> dict[str, Any]:
-        """Launch the scan, or resume the run that an earlier attempt has launched."""
-        return self._advance(context)
-
     def execute_complete(self, context: Any, event: Any = None) -> dict[str, Any]:
         """Resume after a trigger has fired. Its event is only a wake-up call: the run is polled again here.
 
