@@ -85,7 +85,7 @@ def _refuse_what_would_go_with_it(airflow: Airflow, dag_id: str, *, due: str, pa
     """:raises NotRunError: switching the DAG on would start or continue another run, with its own params."""
     if others := _active(airflow, dag_id):
         raise NotRunError(
-            f"Run {others[0]} of {dag_id} waits in the paused DAG, and switching it on would carry that run on too. "
+            f"Run {others[0]} of {dag_id} waits in the paused DAG, and switching it on would continue that run too. "
             "Nothing was started. Switch the DAG on and let the run end, or mark it as failed; then call again."
         )
     if due and params:
@@ -239,14 +239,14 @@ def _pause(airflow: Airflow, dag_id: str, paused: bool) -> None:
 
 def _wait_for_run(airflow: Airflow, run_path: str, *, deadline: float, poll: float) -> str:
     missed = 0
-    told: dict[tuple[str, int], str] = {}
+    reported: dict[tuple[str, int], str] = {}
     while time.monotonic() < deadline:
         try:
             state = str(airflow.call("GET", run_path)["state"])
             for each in airflow.call("GET", f"{run_path}/taskInstances?limit=500")["task_instances"]:
                 key = (each["task_id"], each["map_index"])
-                if each["state"] and told.get(key) != each["state"]:
-                    told[key] = each["state"]
+                if each["state"] and reported.get(key) != each["state"]:
+                    reported[key] = each["state"]
                     name = each.get("rendered_map_index") or ("" if each["map_index"] < 0 else each["map_index"])
                     print(f"  {each['task_id']}{f' [{name}]' if name != '' else ''}: {each['state']}", flush=True)
             missed = 0
@@ -260,9 +260,7 @@ def _wait_for_run(airflow: Airflow, run_path: str, *, deadline: float, poll: flo
         if state in ("success", "failed"):
             return state
         time.sleep(poll)
-    raise NotRunError(
-        "The run did not end in the time that was given. In a DAG that was switched on before, it goes on."
-    )
+    raise NotRunError("The run did not end in the given time. In a DAG that was switched on before, it continues.")
 
 
 def _show(airflow: Airflow, run_path: str) -> None:

@@ -3,7 +3,7 @@
 Passes when, after every run, the hub equals the oracle; no export is left running; memory grows by less than 20 KB a
 run, as a trend over the runs of a worker (an eighth of a MB an hour, where a run begins every ten minutes, as here on
 the sandbox's clock); open files and threads are flat; the staging area holds no more than its retention allows; and no
-key is found in anything that was left behind.
+key is found in anything that the runs have left.
 """
 
 from __future__ import annotations

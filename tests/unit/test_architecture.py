@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.test_doors import DOORS
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "airflow_provider_tenable"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
@@ -48,3 +50,19 @@ def test_each_of_the_five_questions_is_answered_by_three_files_at_most() -> None
     rows = PAGE.split("| question |")[1].split("\n\n")[0].splitlines()[2:]
     assert len(rows) == 5
     assert all(1 <= len(set(re.findall(r"`[a-z_]+/[a-z_]+\.py`", row))) <= 3 for row in rows)
+
+
+def test_the_page_names_every_module_at_the_root_that_is_not_a_door() -> None:
+    others = {path.stem for path in PACKAGE.glob("*.py")} - DOORS.keys() - {"__init__"}
+    assert {name for name in others if f"`{name}`" not in PAGE} == set()
+
+
+def test_no_run_archives_findings_as_long_as_the_pages_say_so() -> None:
+    callers = [
+        str(path.relative_to(ROOT))
+        for folder in (PACKAGE, ROOT / "dags")
+        for path in folder.rglob("*.py")
+        if path.parent.name != "security_hub" and re.search(r"security_hub\.archiv", path.read_text())
+    ]
+    said = "is a library that no run calls yet" in PAGE
+    assert said == (not callers), "docs/*.md, CHANGELOG.md and the policies in deploy/ say that nothing archives yet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import runpy
@@ -17,6 +18,7 @@ import pytest
 
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 from airflow_provider_tenable.config import OPTIONS, dag_params
+from airflow_provider_tenable.provider_info import get_provider_info
 from airflow_provider_tenable.run.first_run import is_held_back
 from airflow_provider_tenable.run.params import IMPORT, REPLAY, rows
 from airflow_provider_tenable.run.scan import SCAN
@@ -27,6 +29,7 @@ from tests.docs_examples import blocks, executable
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(DOCS.glob("*.md"))]
+_OPERATORS_PAGE = (DOCS / "operators.md").read_text()
 DAGS = sorted((ROOT / "dags").glob("*.py"))
 
 
@@ -79,6 +82,8 @@ def test_files_that_are_named_exist(page: Path) -> None:
         "connections",
         "params",
         "operators",
+        "scans",
+        "scanners",
         "operating",
         "troubleshooting",
         "coming-from-tvm2aws",
@@ -86,6 +91,30 @@ def test_files_that_are_named_exist(page: Path) -> None:
 )
 def test_there_is_a_page_for(name: str) -> None:
     assert len((DOCS / f"{name}.md").read_text()) > 1000
+
+
+def test_readme_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\(docs/([\w-]+)\.md\)", (ROOT / "README.md").read_text()))
+    assert linked == {page.stem for page in DOCS.glob("*.md")}
+
+
+@pytest.mark.parametrize("layer", ["hooks", "operators", "sensors"])
+def test_every_class_is_in_the_table_of_operators(layer: str) -> None:
+    listed = re.findall(r"^\| (`.*?`) \| `airflow_provider_tenable\.([\w.]+)` \|", _OPERATORS_PAGE, re.M)
+    described = {(module, name) for names, module in listed for name in re.findall(r"`(\w+)`", names)}
+    assert _classes(layer) <= described
+
+
+def _classes(layer: str) -> set[tuple[str, str]]:
+    """Module -> class, of the hooks, operators and sensors that provider_info names."""
+    suffix = layer.removesuffix("s").title()
+    return {
+        (module.removeprefix("airflow_provider_tenable."), name)
+        for entry in get_provider_info()[layer]
+        for module in entry["python-modules"]
+        for name, found in vars(importlib.import_module(module)).items()
+        if name.endswith(suffix) and found.__module__ == module
+    }
 
 
 def table(page: Path, heading: str) -> dict[str, list[str]]:
@@ -321,6 +350,23 @@ def test_example_sends_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert _example("send")([{"Id": "x"}], account="111122223333", region="eu-west-1") == [{"Id": "x"}]
     assert sent == ["default", b'{"Id": "x"}']
+
+
+def test_example_reads_findings_back_with_filters_of_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.validate import ParamValidator
+
+    from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
+
+    used: list[dict[str, Any]] = []
+
+    def pages(self: SecurityHubHook, filters: dict[str, Any]) -> list[list[dict[str, str]]]:
+        used.append(filters)
+        return [[{"Id": "one"}, {"Id": "two"}], [{"Id": "three"}]]
+
+    monkeypatch.setattr(SecurityHubHook, "get_findings", pages)
+    assert _example("suppressed")(account="111122223333", region="eu-west-1") == ["one", "two", "three"]
+    shape = botocore.session.get_session().get_service_model("securityhub").operation_model("GetFindings").input_shape
+    assert not ParamValidator().validate({"Filters": used[0]}, shape).has_errors()
 
 
 def test_example_asks_tenable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,7 +212,15 @@ def test_registry_file_names_what_there_is() -> None:
             assert hasattr(importlib.import_module(module), name)
     for layer in layers:
         modules = {name for entry in info[layer] for name in entry["python-modules"]}
-        assert {path.rsplit(".", 1)[0] for path in paths[layer]} == modules
+        suffix = layer.removesuffix("s").title()
+        classes = {
+            f"{module}.{name}"
+            for module in modules
+            for name, found in vars(importlib.import_module(module)).items()
+            if name.endswith(suffix) and not name.startswith("_") and found.__module__ == module
+        }
+        assert {path.rsplit(".", 1)[0] for path in classes} == modules
+        assert set(paths[layer]) == classes
     # Everything that the provider registers with Airflow is listed, and nothing else.
     assert (paths["extra-links"], paths["notifications"]) == (info["extra-links"], info["notifications"])
     assert [entry["scheme"] for entry in registry["assets"]] == [

@@ -94,6 +94,13 @@ def test_summary_starts_with_the_longest(make: list[str], tmp_path: Path) -> Non
     assert stages.summary(ended).splitlines() == ["   125 s  bad            FAILED", "     3 s  good           passed"]
 
 
+def test_contributing_says_after_how_many_minutes_a_test_and_a_target_are_stopped() -> None:
+    [target] = re.findall(r"--minutes (\d+) ", (ROOT / ".ci" / "run").read_text())
+    [test] = re.findall(r'limit = "--timeout=(\d+)"', (ROOT / "noxfile.py").read_text())
+    page = " ".join((ROOT / "CONTRIBUTING.md").read_text().split())
+    assert f"A test that takes {int(test) // 60} minutes fails, and a target that takes {target} is interrupted" in page
+
+
 def test_ci_runs_everything_that_make_test_does() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     [named] = re.findall(r"^STAGES=\(([^)]*)\)$", script, re.M)
