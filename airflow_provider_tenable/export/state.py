@@ -22,6 +22,8 @@ class ExportState:
     """The stored state of an export, from which a killed task's retry resumes.
 
     :ivar requested_at: when the running job was requested (unix seconds, our clock), before the call.
+    :ivar source: the Tenable instance and API user of the request (a digest). None: not recorded, because the run has no
+        plan, or an older release made the request.
     :ivar adopted: whether somebody else may have requested the running job; such a job is not cancelled.
     :ivar cancellations: jobs of this export that somebody else cancelled.
     :ivar stalled_polls: consecutive polls of a finished job without progress.
@@ -43,6 +45,7 @@ class ExportState:
     adopted: bool = False
     cancellations: int = 0
     stalled_polls: int = 0
+    source: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The staged form. A field with its default is omitted if older versions do not know it, so that they can read
@@ -57,7 +60,7 @@ class ExportState:
 
 
 #: Fields added after version 0.1.0.
-_LATER = frozenset({"adopted", "cancellations", "stalled_polls"})
+_LATER = frozenset({"adopted", "cancellations", "stalled_polls", "source"})
 
 
 class ExportStore(Protocol):

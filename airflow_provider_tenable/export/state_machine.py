@@ -49,6 +49,8 @@ class ExportRun:
     :param poll_interval: seconds between two polls.
     :param timeout: seconds after which a job is cancelled and the task fails, counted from the task's first request.
     :param max_restarts: how often a broken job is restarted.
+    :param source: checks that the client reads from the Tenable source that the export is planned for, and returns it
+        (a digest). Called once, before anything is requested, fetched or returned. None: the export has no plan.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class ExportRun:
         poll_interval: float = 30.0,
         timeout: float = 12 * 3600.0,
         max_restarts: int = retry.RESTARTS,
+        source: Callable[[], str] | None = None,
     ) -> None:
         self.kind = kind
         self.body = body
@@ -71,28 +74,40 @@ class ExportRun:
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.max_restarts = max_restarts
+        self._check_source = source
+        self._source: str | None = None
         self._failed_polls = 0
         self._lost_request = False
         self.state = self._load()
 
     def _load(self) -> ExportState:
         state = self.store.load()
-        if state is None or not same_request(state.body, self.body):
-            fresh = ExportState(kind=self.kind, body=self.body, started_at=self.now())
-            if state is not None and state.uuid:
-                log.info(
-                    "The %s export %s was requested with a different body: it is abandoned, and a new one is started.",
-                    self.kind,
-                    state.uuid,
-                )
-                self.store.save(fresh)
-                self.store.drop(state.uuid)
-            return fresh
+        if state is None:
+            return self._fresh()
+        if not same_request(state.body, self.body):
+            return self._abandon(state, "with a different body")
         if state.uuid:
             log.info("Resuming %s export %s: %d chunks are staged.", self.kind, state.uuid, len(state.parts))
         elif state.requested_at is not None:
             self._lost_request = True
         return state
+
+    def _fresh(self) -> ExportState:
+        return ExportState(kind=self.kind, body=self.body, started_at=self.now())
+
+    def _abandon(self, state: ExportState, requested: str) -> ExportState:
+        """Replace a state that belongs to another request, and remove its chunks."""
+        fresh = self._fresh()
+        if state.uuid:
+            log.info(
+                "The %s export %s was requested %s: it is abandoned, and a new one is started.",
+                self.kind,
+                state.uuid,
+                requested,
+            )
+            self.store.save(fresh)
+            self.store.drop(state.uuid)
+        return fresh
 
     @property
     def deadline(self) -> float:
@@ -103,19 +118,24 @@ class ExportRun:
         """Do everything that can be done now.
 
         :raises ExportFailedError: too many restarts, or the deadline has passed.
-        :raises ConfigurationError: Tenable rejects the keys, the permissions or the request.
+        :raises ConfigurationError: Tenable rejects the keys, the permissions or the request, or the client reads from
+            another source than the export is planned for.
         """
-        if self.state.complete:
-            return Finished(self.state)
         late = self.now() >= self.deadline
-        if late and self.state.uuid is None:
-            self._give_up()
+        was_complete = self.state.complete
         try:
+            self._compare_source()
+            if self.state.complete:
+                return Finished(self.state)
+            late = self.now() >= self.deadline
+            if late and self.state.uuid is None:
+                self._give_up()
             outcome = self._step()
         except ConfigurationError:
             raise
         except TemporaryError as error:
-            if isinstance(error, ExportFailedError):
+            # A complete export has no deadline to wait for: the task's retry checks its source again.
+            if was_complete or isinstance(error, ExportFailedError):
                 raise
             if late:
                 self._give_up()
@@ -153,6 +173,15 @@ class ExportRun:
             log.info("Cancelled %s export %s.", self.kind, job)
         except (TemporaryError, ConfigurationError) as error:
             log.warning("Could not cancel %s export %s: %s", self.kind, job, error)
+
+    def _compare_source(self) -> None:
+        """Compare the source once per start or resume. What was requested from another one is abandoned."""
+        if self._check_source is None or self._source is not None:
+            return
+        self._source = self._check_source()
+        if self.state.source not in (None, self._source):
+            self.state = self._abandon(self.state, "from another Tenable instance or by another API user")
+            self._lost_request = False
 
     def _step(self) -> Wait | Finished:
         if self.state.uuid is None and not self._start():
@@ -242,7 +271,7 @@ class ExportRun:
             return True
         self._lost_request = False
         requested_at = self.now()
-        self.state.body, self.state.requested_at = self.body, requested_at
+        self.state.body, self.state.requested_at, self.state.source = self.body, requested_at, self._source
         self.store.save(self.state)
         reached(CrashPoint.EXPORT_REQUEST_NOTED)
         try:

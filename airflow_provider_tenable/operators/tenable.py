@@ -151,7 +151,7 @@ class TenableExportOperator(BaseOperator):
             self._check_filters()
             dag_run_folder = RunFolder.of(context, self.staging_path)
             folder = dag_run_folder.export(self.export)
-            run = self._run = self._export_run(folder)
+            run = self._run = self._export_run(folder, dag_run_folder)
             was_complete = run.state.complete
             while True:
                 outcome = run.step()
@@ -206,12 +206,14 @@ class TenableExportOperator(BaseOperator):
         metrics.count("tenable.exported", sum(part.records for part in state.parts.values()), **tags)
         metrics.timing("tenable.duration.export", time.time() - state.started_at, **tags)
 
-    def _export_run(self, folder: Any) -> ExportRun:
+    def _export_run(self, folder: Any, dag_run_folder: RunFolder) -> ExportRun:
         from airflow_provider_tenable import config
         from airflow_provider_tenable.export.reattach import marked
         from airflow_provider_tenable.export.state_machine import ExportRun
         from airflow_provider_tenable.export.store import StagedExport
+        from airflow_provider_tenable.run.source import check_connection, planned_source
 
+        planned = planned_source(dag_run_folder)
         poll, timeout = self.poll_interval, self.export_timeout
         return ExportRun(
             kind=self.export,
@@ -222,6 +224,7 @@ class TenableExportOperator(BaseOperator):
             poll_interval=float(config.get("poll_interval_seconds") if poll is None else poll),
             timeout=float(config.get("export_timeout_hours") * 3600 if timeout is None else timeout),
             max_restarts=self.max_restarts,
+            source=None if planned is None else lambda: check_connection(self.hook, planned, what=self.export),
         )
 
     def _body(self) -> dict[str, Any]:

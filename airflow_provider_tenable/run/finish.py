@@ -23,6 +23,7 @@ from airflow_provider_tenable.run.ledger import (
     sums_of,
 )
 from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
+from airflow_provider_tenable.run.source import check_exports
 from airflow_provider_tenable.run.unknown_assets import check_assets
 from airflow_provider_tenable.run.unserved import check_served
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
@@ -48,6 +49,7 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
     """Count what is on record, check it, store what refusing destinations lack, and put parked records into the pool.
     May be repeated.
 
+    :raises ConfigurationError: the export comes from another Tenable source than the run is planned for.
     :raises LedgerError: the totals do not add up.
     :raises RejectedFindingsError: too many findings were rejected.
     :raises RefusedDestinationsError: more accounts and Regions refused their findings than are tolerated.
@@ -55,6 +57,7 @@ def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Led
     :raises UnknownAssetsError: most records belong to assets that Tenable does not export.
     """
     owner.check_owner(run)
+    check_exports(run, plan)
     ledger = build_ledger(run, plan, exported=vulnerabilities["records"])
     write_json(run.ledger, ledger)
     reached(CrashPoint.LEDGER_WRITTEN)

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from airflow_provider_tenable.run.plan_file import Identity, RunPlan
+from airflow_provider_tenable.run.source import source_of
 from airflow_provider_tenable.staging.files import names, read_whole, remove, remove_file, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -35,13 +36,8 @@ def run_type_of(context: Any) -> str:
 
 
 def difference(earlier: RunPlan, identity: Identity) -> str | None:
-    """Why the staged files of an earlier attempt cannot be used, in words; None if they can.
-
-    A plan from an older release has no identity, but may contain the source of its assets.
-    """
-    before = earlier.get("identity")
-    assets = earlier.get("assets")
-    source = before["source"] if before else assets["source"] if assets else None
+    """Why the staged files of an earlier attempt cannot be used, in words; None if they can."""
+    before, source = earlier.get("identity"), source_of(earlier)
     if source is not None and source != identity["source"]:
         return "planned for another Tenable instance or API user"
     if before and before["run_type"] != identity["run_type"]:

@@ -27,6 +27,7 @@ from airflow_provider_tenable.run.ledger import shard_manifests, targets_of
 from airflow_provider_tenable.run.params import DEFAULTS, departures, parse_settings
 from airflow_provider_tenable.run.plan_file import Identity, PublicPlan, RunPlan, plan_of, public
 from airflow_provider_tenable.run.shards import plan_transform
+from airflow_provider_tenable.run.source import check_exports
 from airflow_provider_tenable.run.unknown_assets import check_assets
 from airflow_provider_tenable.security_hub.assignment import AssignmentEntry, grouped, name_of, write_group
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
@@ -191,13 +192,15 @@ def plan_shards(
 
     :param vulnerabilities: result of the vulnerability export.
     :param assets: result of the asset export. Without it the asset index stays as it is.
-    :raises ConfigurationError: the vulnerability export has no result.
+    :raises ConfigurationError: the vulnerability export has no result, or an export comes from another Tenable source
+        than the run is planned for.
     :raises FewerAssetsError: far fewer assets than the last full export had.
     """
     exported = required(vulnerabilities, "export_vulnerabilities")
     run = RunFolder.of(context)
     owner.check_owner(run)
     plan = plan_of(run)
+    check_exports(run, plan)
     if assets is not None:
         shrunk.check_assets(run, plan)
     # A run that an older version has planned keeps no index.

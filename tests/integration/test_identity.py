@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_tenable._compat import AirflowFailException
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.run import plan
+from airflow_provider_tenable.run import finish, plan
 from airflow_provider_tenable.staging.files import names, read_json, remove_file, write_json, write_whole
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
 
+#: What ``plan_run`` calls the filters of each export.
+FILTERS = {"assets": "asset_filters", "vulnerabilities": "vulnerability_filters"}
 INTERVAL = (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
 
 
@@ -135,3 +138,98 @@ def test_watermark_of_another_tenable_stops_the_run_with_what_to_do(
     assert read_json(run.folder.sends)["source"] == "another"
     variables.watermark = None
     assert plan.plan_run(Run(defaults=defaults).context)["window"]["since"] == 1
+
+
+@pytest.mark.parametrize("kind", ["assets", "vulnerabilities"])
+@pytest.mark.parametrize("is_complete", [True, False], ids=["complete", "running"])
+def test_exports_cleared_alone_after_the_connection_was_corrected_do_not_continue_the_old_plan(
+    sandbox: Sandbox,
+    defaults: dict[str, Any],
+    variables: Variables,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    is_complete: bool,
+) -> None:
+    run = Run(defaults=defaults)
+    filters = plan.plan_run(run.context)[FILTERS[kind]]
+    run.export(kind, filters)
+    state = run.folder.export(kind) / "export.json"
+    if not is_complete:
+        write_json(state, {**read_json(state), "complete": False})
+    before, jobs, staged = read_json(state), sandbox.jobs(), names(run.folder.export(kind))
+    another_tenable(monkeypatch)
+    # The person clears the export, not plan_run.
+    with pytest.raises(
+        AirflowFailException,
+        match=rf"The {kind} export does not continue: connection 'tenable_default' leads to another Tenable.*"
+        r"clear plan_run together with all tasks after it",
+    ):
+        run.export(kind, filters)
+    assert sandbox.jobs() == jobs
+    assert (read_json(state), names(run.folder.export(kind))) == (before, staged)
+    assert variables.writes == []
+    # What the message advises: the run is planned again, and starts over.
+    filters = plan.plan_run(again(run).context)[FILTERS[kind]]
+    assert run.export(kind, filters)["uuid"] != before["uuid"]
+    assert read_json(state)["source"] == "another"
+
+
+def test_export_that_was_not_requested_yet_is_not_requested_from_another_tenable(
+    sandbox: Sandbox, defaults: dict[str, Any], variables: Variables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(defaults=defaults)
+    filters = plan.plan_run(run.context)["vulnerability_filters"]
+    jobs = sandbox.jobs()
+    another_tenable(monkeypatch)
+    with pytest.raises(AirflowFailException, match="the watermark stays"):
+        run.export("vulnerabilities", filters)
+    assert sandbox.jobs() == jobs
+
+
+@pytest.mark.parametrize("kind", ["assets", "vulnerabilities"])
+def test_staged_export_of_another_source_is_neither_mapped_nor_settled(
+    sandbox: Sandbox, defaults: dict[str, Any], variables: Variables, kind: str
+) -> None:
+    run = Run(defaults=defaults)
+    planned = plan.plan_run(run.context)
+    assets = run.export("assets", planned["asset_filters"])
+    vulnerabilities = run.export("vulnerabilities", planned["vulnerability_filters"])
+    state = run.folder.export(kind) / "export.json"
+    recorded = read_json(state)
+    assert recorded["source"] == read_json(run.folder.plan)["identity"]["source"]
+    write_json(state, {**recorded, "source": "another"})
+    message = rf"The staged {kind} export comes from another Tenable.*The watermark stays.*clear plan_run"
+    with pytest.raises(ConfigurationError, match=message):
+        plan.plan_shards(run.context, vulnerabilities, assets)
+    with pytest.raises(ConfigurationError, match=message):
+        finish.settle_run(run.context, vulnerabilities)
+    with pytest.raises(ConfigurationError, match=message):
+        finish.advance_watermark(run.context, vulnerabilities)
+    assert variables.writes == []
+    assert not run.folder.ledger.exists()
+    # An older release does not record the source.
+    del recorded["source"]
+    write_json(state, recorded)
+    assert plan.plan_shards(run.context, vulnerabilities, assets)
+
+
+def test_run_of_another_deployment_is_not_continued_by_an_export(
+    sandbox: Sandbox, defaults: dict[str, Any], variables: Variables
+) -> None:
+    run = Run(defaults=defaults)
+    filters = plan.plan_run(run.context)["vulnerability_filters"]
+    jobs = sandbox.jobs()
+    write_json(run.folder.owner, {"owner": "somebody else", "at": 1})
+    with pytest.raises(AirflowFailException, match="belongs to another deployment"):
+        run.export("vulnerabilities", filters)
+    assert sandbox.jobs() == jobs
+
+
+def test_export_without_a_plan_asks_for_no_source(
+    sandbox: Sandbox, defaults: dict[str, Any], variables: Variables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(defaults=defaults)
+    run.export("vulnerabilities", {"state": ["OPEN"], "since": 1})
+    another_tenable(monkeypatch)
+    run.export("vulnerabilities", {"state": ["OPEN"], "since": 1})
+    assert "source" not in read_json(run.folder.export("vulnerabilities") / "export.json")

@@ -601,7 +601,7 @@ def test_what_is_new_in_the_state_is_left_out_as_long_as_it_says_nothing():
     }
     state = ExportState(kind="assets", body={}, started_at=1.0)
     assert set(state.to_json()) == known
-    state.adopted, state.cancellations, state.stalled_polls = True, 2, 3
+    state.adopted, state.cancellations, state.stalled_polls, state.source = True, 2, 3, "here"
     assert ExportState.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 
@@ -1583,3 +1583,99 @@ def test_a_running_job_is_the_one_that_the_answer_names():
     assert running_job([Job("size", "PROCESSING", FILTERS, 50, START)], state, None) is None
     # Its data must be known up to a time, because the watermark depends on it.
     assert running_job([unknown], state, "new") is None
+
+
+# Which Tenable an export comes from.
+
+
+class Source:
+    """The check of the source: it counts its calls, and raises or returns its answers in order, the last one forever."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def test_the_source_is_asked_for_once_per_start_or_resume_and_recorded_with_the_request():
+    source = Source("here")
+    world = World([*WHOLE[:2], *WHOLE[1:2] * 5, WHOLE[2]], source=source)
+    run = world.task()
+    for _ in range(3):
+        run.step()
+    assert source.calls == 1
+    assert json.loads(world.store.saved)["source"] == "here"
+    assert world.finish().source == "here"
+    assert source.calls == 2
+
+
+@pytest.mark.parametrize("looks", [0, 1, 9], ids=["nothing", "running", "complete"])
+def test_an_export_that_is_planned_for_another_source_changes_nothing(looks):
+    world = World(source=Source("here"))
+    run = world.task()
+    for _ in range(looks):
+        if isinstance(run.step(), Finished):
+            break
+    before = world.store.saved, dict(world.store.files), list(world.tenable.posts), list(world.tenable.fetched)
+    world.options["source"] = Source(ConfigurationError("another source"))
+    again = world.task()
+    # Not even when its time is up.
+    world.clock.now += 20 * HOUR
+    with pytest.raises(ConfigurationError, match="another source"):
+        again.step()
+    assert before == (world.store.saved, world.store.files, world.tenable.posts, world.tenable.fetched)
+    assert world.tenable.cancels == []
+
+
+def test_what_was_requested_from_another_source_is_abandoned_but_not_cancelled():
+    world = World(WHOLE, WHOLE, source=Source("there"))
+    first = world.finish()
+    world.options["source"] = Source("here")
+    second = world.finish()
+    assert (first.source, second.source) == ("there", "here")
+    assert second.uuid != first.uuid
+    assert (
+        {job for job, _ in world.staged(second)} == {job for job, _, _ in world.store.files.values()} == {second.uuid}
+    )
+    assert world.tenable.cancels == []
+
+
+def test_a_request_of_another_source_is_not_looked_for():
+    state = ExportState(kind="vulnerabilities", body=BODY, started_at=START, requested_at=START, source="there")
+    world = World(source=Source("here"))
+    world.store.save(state)
+    world.tenable.jobs = None
+    assert world.finish().source == "here"
+
+
+def test_a_state_of_an_older_release_without_a_source_is_continued():
+    world = World()
+    first = world.finish()
+    assert "source" not in json.loads(world.store.saved)
+    world.options["source"] = Source("here")
+    assert world.finish().uuid == first.uuid
+    assert world.tenable.posts == [BODY]
+
+
+def test_a_source_that_cannot_be_asked_for_counts_as_a_failed_poll():
+    source = Source(TemporaryError("down"), TemporaryError("down"), "here")
+    world = World(source=source)
+    assert world.finish().complete
+    assert source.calls == 3
+    # A complete export is not returned unchecked.
+    world.options["source"] = Source(TemporaryError("down"))
+    with pytest.raises(TemporaryError, match="down"):
+        world.task().step()
+    assert world.tenable.cancels == []
+
+
+def test_a_restarted_job_records_the_source_again():
+    world = World([status("ERROR")], WHOLE, source=Source("here"))
+    state = world.finish()
+    assert (state.restarts, state.source) == (1, "here")
