@@ -22,8 +22,8 @@ class ExportState:
     """The stored state of an export, from which a killed task's retry resumes.
 
     :ivar requested_at: when the running job was requested (unix seconds, our clock), before the call.
-    :ivar source: the Tenable instance and API user of the request (a digest). None: not recorded, because the run has no
-        plan, or an older release made the request.
+    :ivar source: the Tenable instance and API user of the request (a digest). None: not recorded, because the run has
+        no plan, or an older release made the request.
     :ivar adopted: whether somebody else may have requested the running job; such a job is not cancelled.
     :ivar cancellations: jobs of this export that somebody else cancelled.
     :ivar stalled_polls: consecutive polls of a finished job without progress.

@@ -9,8 +9,8 @@ runs that set a Variable would win. So the first run creates the file, marked as
 removes the mark. A run that finds a pending file and no Variable waits: if the Variable appears, both runs belong to
 one deployment.
 
-``plan_run`` claims the folder. The later steps that plan, settle or remove something check it again, also if somebody
-marked ``plan_run`` as success; exports, transforms and imports rely on these.
+``plan_run`` claims the folder. The exports of a planned run, and the later steps that plan, settle or remove something,
+check it again, also if somebody marked ``plan_run`` as success; transforms and imports rely on these.
 """
 
 from __future__ import annotations
