@@ -1589,7 +1589,7 @@ def test_a_running_job_is_the_one_that_the_answer_names():
 
 
 class Source:
-    """The check of the source: it counts its calls, and raises or returns its answers in order, the last one forever."""
+    """The check of the source: counts its calls, and raises or returns its answers in order, the last one forever."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
