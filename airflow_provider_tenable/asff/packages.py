@@ -87,7 +87,8 @@ def _managed(item: SoftwareVuln) -> dict[str, str | None]:
     own = parse_purl(item.identifier)
     if own is None and fix is None:
         return {}
-    manager = fix_type or (own or fix or Purl("", None, {})).type
+    # A fix of type ``version`` is an application's version, and names a package manager only in its purl.
+    manager = fix_type if fix_type and fix_type != "version" else (own or fix or Purl("", None, {})).type
     qualifiers = {**(fix.qualifiers if fix else {}), **(own.qualifiers if own else {})}
     version = (own.version if own else None) or item.version or ""
     release = version.rpartition("-")[2] if manager.lower() in _WITH_RELEASE and "-" in version else None

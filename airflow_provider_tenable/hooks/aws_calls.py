@@ -30,7 +30,14 @@ from airflow_provider_tenable.exceptions import ConfigurationError, DestinationR
 from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, safe
 from airflow_provider_tenable.hooks.aws_endpoints import is_known_endpoint
 from airflow_provider_tenable.security_hub.backoff import patiently
-from airflow_provider_tenable.security_hub.responses import RETRY, code_of, explain, refusal_of, verdict_of
+from airflow_provider_tenable.security_hub.responses import (
+    ASSUME_ROLE,
+    RETRY,
+    code_of,
+    explain,
+    refusal_of,
+    verdict_of,
+)
 
 T = TypeVar("T")
 
@@ -97,7 +104,7 @@ class AwsCallsHook(AwsBaseHook):
             return call()
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in EXPIRED:
-                if self._nobody_renews():
+                if self._nobody_renews(error):
                     raise self._expired(what) from None
                 # AWS's clock decides, while botocore, by our clock, may consider the session valid: the next call
                 # starts a new one.
@@ -129,7 +136,7 @@ class AwsCallsHook(AwsBaseHook):
             return call()
         except ClientError as error:
             if code_of(error) in EXPIRED:
-                if self._nobody_renews(session):
+                if self._nobody_renews(error, session):
                     raise self._expired(what) from None
                 self.__dict__.pop("client", None)
             raise self._explained(what, error) from None
@@ -155,12 +162,20 @@ class AwsCallsHook(AwsBaseHook):
             return TemporaryError(text)
         return refusal_of(error, text)
 
-    def _nobody_renews(self, session: Session | None = None) -> bool:
-        """Whether the credentials of a session (default: the client's own) cannot be renewed automatically."""
+    def _nobody_renews(self, error: ClientError, session: Session | None = None) -> bool:
+        """Whether the expired credentials of a call cannot be renewed automatically.
+
+        :param session: the session whose credentials signed the call; default: the client's own.
+        """
         if session is None:
-            if self.role_name or self.conn_config.role_arn:
+            if error.operation_name == ASSUME_ROLE and self.conn_config.role_arn:
+                # The Amazon provider assumes the connection's own role with the keys below it. The member role has a
+                # session of its own.
+                session = Session(**self.conn_config.session_kwargs)
+            elif self.role_name or self.conn_config.role_arn:
                 return False
-            session = self.get_session(region_name=self.region_name)
+            else:
+                session = self.get_session(region_name=self.region_name)
         return not isinstance(session.get_credentials(), RefreshableCredentials)
 
     def _expired(self, what: str) -> ConfigurationError:

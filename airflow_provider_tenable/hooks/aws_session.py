@@ -51,6 +51,8 @@ class AwsSessionHook(AwsCallsHook):
 
     def _role_session(self, base: Session, region_name: str | None) -> Session:
         def assume() -> dict[str, Any]:
+            # Renewed first and separately: a renewal calls AssumeRole too, with other credentials than the call below.
+            self._translated("renew the connection's credentials", lambda: _renew(base))
             sts = self._sts(base)
             with closing(sts):
                 # Not retried here: the caller that needs the session retries, and during an import that is the import
@@ -140,6 +142,13 @@ class AwsSessionHook(AwsCallsHook):
     def region_of_connection(self) -> str | None:
         """The Region of the connection, or of the worker's environment; no request is made."""
         return self.conn_config.region_name or Session(profile_name=self.conn_config.profile_name).region_name
+
+
+def _renew(session: Session) -> None:
+    """Renew the session's credentials if they expire soon and can be renewed."""
+    credentials = session.get_credentials()
+    if isinstance(credentials, RefreshableCredentials):
+        credentials.get_frozen_credentials()
 
 
 def _remember_credentials(request_signer: Any, **_: Any) -> None:

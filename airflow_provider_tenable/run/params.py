@@ -104,7 +104,7 @@ IMPORT: Mapping[str, RunParam] = {
         title="Since",
         help="Start of the window: unix seconds (`1790000000`) or ISO 8601 (`2026-11-23T00:00:00Z`). Empty: continue "
         "from the watermark. For several days, set it together with `until` in one run: a backfill of N days exports "
-        "about N/2 times as much.",
+        "about (N + 1) / 2 times as much.",
         more="A date without an offset is in UTC.",
     ),
     "until": RunParam(

@@ -15,6 +15,10 @@ TRUST = (
     "Check that the role exists, that its trust policy names the caller (and its external id), and that the "
     "caller may sts:AssumeRole on it."
 )
+FEDERATED_TRUST = (
+    "Check that the role exists, and that its trust policy allows {action} to the identity provider, with conditions "
+    "that the token or assertion meets."
+)
 READING = (
     "Findings that are gone from Tenable are read before they are archived: allow {action} on the hub's ARN to these "
     "credentials."

@@ -136,6 +136,10 @@ ANSWERS: tuple[Answer, ...] = (
     Answer(STOP, _DENIED, operation=IMPORT, hint=advice.CAUSES, of_place=True),
     Answer(STOP, _DENIED, operation=READ, hint=advice.READING, of_place=True),
     Answer(STOP, _DENIED, operation=ASSUME_ROLE, hint=advice.TRUST, of_place=True),
+    *(
+        Answer(STOP, _DENIED, operation=f"{ASSUME_ROLE}{way}", hint=advice.FEDERATED_TRUST, of_place=True)
+        for way in ("WithWebIdentity", "WithSAML")
+    ),
     Answer(
         STOP,
         _DENIED,
@@ -285,4 +289,6 @@ def _is_foreign(code: str) -> bool:
 
 
 def _service_of(error: ClientError) -> str:
-    return "sts" if error.operation_name in (ASSUME_ROLE, "GetCallerIdentity") else "securityhub"
+    # The connection's own role may be assumed with a web identity or with SAML.
+    is_sts = error.operation_name.startswith(ASSUME_ROLE) or error.operation_name == "GetCallerIdentity"
+    return "sts" if is_sts else "securityhub"

@@ -81,6 +81,25 @@ def test_metrics_of_a_run_agree_with_its_ledger(
     assert stats.counters == counted
 
 
+def test_number_of_places_that_refuse_is_the_ledgers(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stats = Stats()
+    monkeypatch.setattr(_compat, "Stats", stats)
+    gauge = f"tenable.refused_destinations.{DAG_ID}"
+    gone = sandbox.accounts[-1]
+    sandbox.aws("account", {"account": gone, "state": "closed"})
+    run = Run(defaults=defaults)
+    run.execute()
+    assert {place.split("/")[0] for place in run.ledger["refused"]} == {gone}
+    assert stats.gauges[gauge] == len(run.ledger["refused"])
+
+    # An alert ends when nothing refuses any more.
+    sandbox.aws("account", {"account": gone, "state": "open"})
+    Run(defaults=defaults).execute()
+    assert stats.gauges[gauge] == 0
+
+
 def test_findings_are_counted_also_by_a_try_that_fails(
     sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

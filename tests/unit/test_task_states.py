@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_tenable import _compat
-from airflow_provider_tenable._compat import is_ended
+from airflow_provider_tenable._compat import is_deferred, is_ended
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,48 @@ def test_an_answer_that_comes_too_late_ends_nothing(monkeypatch):
     assert is_ended(object(), seconds=0.1) is False
     assert time.monotonic() - began < 2
     held.set()
+
+
+@pytest.mark.parametrize(
+    ("state", "deferred"),
+    [
+        ("deferred", True),
+        # Cleared: Airflow has not decided yet what comes next.
+        ("none", False),
+        ("failed", False),
+        ("success", False),
+        ("running", False),
+        ("scheduled", False),
+    ],
+)
+def test_task_is_deferred_as_long_as_the_database_says_so(monkeypatch, state, deferred):
+    asked = []
+    monkeypatch.setattr(_compat, "AIRFLOW_V_3_0_PLUS", True)
+    monkeypatch.setattr(_compat, "_state_of", lambda task_instance: asked.append(task_instance) or state)
+    instance = SimpleNamespace(task_id="export")
+    assert asyncio.run(is_deferred(instance)) is deferred
+    assert asked == [instance]
+
+
+def test_whether_a_task_is_deferred_is_unknown_if_its_state_cannot_be_queried(monkeypatch, caplog):
+    def unreachable(task_instance):
+        raise ConnectionError("no supervisor")
+
+    monkeypatch.setattr(_compat, "AIRFLOW_V_3_0_PLUS", True)
+    monkeypatch.setattr(_compat, "_state_of", unreachable)
+    assert asyncio.run(is_deferred(SimpleNamespace(task_id="export"))) is None
+    assert "Cannot get the state of task export: ConnectionError" in caplog.text
+
+
+@pytest.mark.parametrize(("is_airflow_3", "task_instance"), [(True, None), (False, SimpleNamespace(task_id="export"))])
+def test_whether_a_task_is_deferred_is_unknown_without_its_instance_and_in_airflow_2(
+    monkeypatch, is_airflow_3, task_instance
+):
+    asked = []
+    monkeypatch.setattr(_compat, "AIRFLOW_V_3_0_PLUS", is_airflow_3)
+    monkeypatch.setattr(_compat, "_state_of", asked.append)
+    assert asyncio.run(is_deferred(task_instance)) is None
+    assert asked == []
 
 
 class Dag:

@@ -224,7 +224,7 @@ def _package(item: SoftwareVuln) -> dict[str, str | None]:
             fix, fix_kind = purl, each.fix_type
         if not fixed_in:
             fixed_in = purl[1] if purl else each.value if each.fix_type == "version" else None
-    manager = fix_kind or (own or fix or (None,))[0]
+    manager = (fix_kind if fix_kind != "version" else None) or (own or fix or (None,))[0]
     installed = (own and own[1]) or item.version or ""
     is_split = bool(own or fix) and (manager or "").lower() in ("rpm", "deb") and "-" in installed
     why = ", ".join(item.potential_reasons or [])

@@ -334,6 +334,19 @@ def test_package_manager_of_the_installed_package_is_known_without_a_fix():
     assert package_of(identifier="cpe:2.3:a:example:server:2.4.58:*", version="2.4-58") == {"Version": "2.4-58"}
 
 
+@pytest.mark.parametrize("kind", ["version", None])
+def test_kind_of_fix_that_is_not_a_package_manager_leaves_it_to_the_purl(kind):
+    assert package_of(version="1-1", fixes=[Fix(kind, "pkg:rpm/x/p@2-2?arch=noarch")]) == {
+        "Version": "1-1",
+        "Release": "1",
+        "Architecture": "noarch",
+        "PackageManager": "rpm",
+        "FixedInVersion": "2-2",
+    }
+    # ASFF's field describes the installed package, so its own purl is preferred.
+    assert package_of(identifier="pkg:pypi/p@1", fixes=[Fix(kind, "pkg:rpm/x/p@2")])["PackageManager"] == "pypi"
+
+
 @pytest.mark.parametrize(
     ("fixes", "version"),
     [

@@ -16,6 +16,7 @@ import botocore.session
 import httpx
 import pytest
 import uvicorn
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError, NoCredentialsError, UnauthorizedSSOTokenError
 
 from airflow_provider_tenable.exceptions import (
@@ -346,17 +347,39 @@ def session_of(aws: Aws, connect: Any) -> tuple[str, str, str]:
     return frozen.access_key, frozen.secret_key, frozen.token
 
 
+def central_role(aws: Aws) -> str:
+    """A role of the connection, which the pasted session may assume, and which may assume the member role."""
+    chained(aws)
+    central = f"arn:aws:iam::{ACCOUNT}:role/Central"
+    aws.control("roles", {"arn": f"arn:aws:iam::{OTHER}:role/{ROLE}", "may_assume": [central]})
+    aws.control(
+        "identities",
+        {
+            "access_key_id": KEY[0],
+            "secret_access_key": KEY[1],
+            "account": ACCOUNT,
+            "arn": f"arn:aws:iam::{ACCOUNT}:user/importer",
+            "may_assume": [central, f"arn:aws:iam::{OTHER}:role/{ROLE}"],
+        },
+    )
+    return central
+
+
+@pytest.mark.parametrize("of_connection", [False, True], ids=["keys", "role_arn"])
 @pytest.mark.parametrize("step", ["identify", "preflight", "import", "assume"])
 def test_pasted_credentials_that_expired_end_it_at_once_with_what_to_do(
-    aws: Aws, connect: Any, step: str, naps: list[float]
+    aws: Aws, connect: Any, step: str, of_connection: bool, naps: list[float]
 ) -> None:
-    connect(key=session_of(aws, connect))
+    """With a role in the connection, its role is what they are used for first, whatever the step."""
+    central = central_role(aws) if of_connection else None
+    connect(key=session_of(aws, connect), role_arn=central)
     operation = {
         "identify": "GetCallerIdentity",
         "preflight": "DescribeHub",
         "import": "BatchImportFindings",
         "assume": "AssumeRole",
     }[step]
+    operation = "AssumeRole" if of_connection else operation
     aws.fault(on=operation, do="expire_credentials", times=None)
     before = aws.control("stats")["calls"].get(operation, 0)
     role = "Another" if step == "assume" else None
@@ -370,6 +393,44 @@ def test_pasted_credentials_that_expired_end_it_at_once_with_what_to_do(
             call()
     assert aws.control("stats")["calls"][operation] == before + 1
     assert naps == []
+
+
+@pytest.mark.parametrize("step", ["preflight", "import"])
+@pytest.mark.parametrize("role", [None, ROLE], ids=["role_arn", "member"])
+def test_pasted_credentials_that_expire_before_the_connections_role_is_renewed_end_it_at_once(
+    aws: Aws, connect: Any, step: str, role: str | None, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    central = central_role(aws)
+    connect(key=session_of(aws, connect), role_arn=central)
+    with closing_hook(account=OTHER if role else ACCOUNT, role=role) as member:
+        assert member.preflight(TENABLE, enable_product=False) is False
+        # From here on, every session is about to end.
+        monkeypatch.setattr(RefreshableCredentials, "_mandatory_refresh_timeout", 86_400)
+        monkeypatch.setattr(RefreshableCredentials, "_advisory_refresh_timeout", 86_400)
+        aws.fault(on="AssumeRole", do="expire_credentials", times=None)
+        before = aws.control("stats")["calls"]["AssumeRole"]
+        call = partial(member.import_batch, [finding()]) if step == "import" else member._check_hub
+        with pytest.raises(ConfigurationError, match=r"expired, and Airflow cannot renew them\. Put new ones into the"):
+            call()
+    assert aws.control("stats")["calls"]["AssumeRole"] == before + 1
+    assert naps == []
+
+
+@pytest.mark.parametrize("pasted", [False, True], ids=["long_lived", "pasted"])
+def test_session_of_the_connections_role_that_expired_is_renewed(aws: Aws, connect: Any, pasted: bool) -> None:
+    """AWS rejects the session with which the member role is assumed, and not the keys in the connection."""
+    central = central_role(aws)
+    connect(key=session_of(aws, connect) if pasted else KEY, role_arn=central)
+    expired = {
+        "do": "status",
+        "status": 403,
+        "body": "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>expired</Message></Error></ErrorResponse>",
+    }
+    # The connection's own role is assumed in the member account or by a user, the member role in the role's account.
+    aws.fault(on="AssumeRole", match={"account": ACCOUNT}, skip=0 if pasted else 1, **expired)
+    with closing_hook() as member:
+        assert member.preflight(TENABLE, enable_product=False) is False
+        assert member.import_batch([finding()])["SuccessCount"] == 1
 
 
 def test_credentials_of_a_role_that_expired_are_renewed(aws: Aws, connect: Any) -> None:

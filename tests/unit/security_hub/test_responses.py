@@ -21,6 +21,7 @@ from airflow_provider_tenable.security_hub.responses import (
     STOP,
     code_of,
     codes_with,
+    denied_action,
     explain,
     explain_finding,
     refusal_of,
@@ -192,11 +193,31 @@ def test_a_refusal_elsewhere_names_the_action_to_allow(operation, action):
     assert "(1)" not in text
 
 
-def test_a_role_that_cannot_be_assumed_is_about_its_trust():
-    text = explain(error("AccessDenied", 403, operation="AssumeRole"))
+@pytest.mark.parametrize("operation", ["AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"])
+def test_a_role_that_cannot_be_assumed_is_about_its_trust(operation):
+    text = explain(error("AccessDenied", 403, operation=operation))
     assert "trust policy" in text
-    assert "external id" in text
+    assert ("external id" in text) == (operation == "AssumeRole")
+    assert ("identity provider" in text) == (operation != "AssumeRole")
+    assert f"sts:{operation}" in text
+    assert "securityhub:" not in text
     assert "(1)" not in text
+
+
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [
+        ("AssumeRole", "sts:AssumeRole"),
+        ("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity"),
+        ("AssumeRoleWithSAML", "sts:AssumeRoleWithSAML"),
+        ("GetCallerIdentity", "sts:GetCallerIdentity"),
+        ("BatchUpdateFindings", "securityhub:BatchUpdateFindings"),
+        (IMPORT, "securityhub:BatchImportFindings"),
+    ],
+)
+def test_a_denied_call_names_the_action_of_its_service(operation, action):
+    assert denied_action(error("AccessDenied", 403, operation=operation)) == action
+    assert denied_action(error("ThrottlingException", 400, operation=operation)) is None
 
 
 @pytest.mark.parametrize("operation", [IMPORT, "DescribeHub", "AssumeRole"])
@@ -242,7 +263,7 @@ SUBSCRIBE = "EnableImportFindingsForProduct"
 STOPPING = [
     *(
         (operation, "AccessDeniedException", message, True)
-        for operation in (IMPORT, "AssumeRole", "DescribeHub")
+        for operation in (IMPORT, "AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "DescribeHub")
         for message in (
             "is not authorized",
             "with an explicit deny in a service control policy",
