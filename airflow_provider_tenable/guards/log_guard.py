@@ -25,11 +25,12 @@ _OURS = "airflow_provider_tenable"
 LONGEST_RECORD = 4_000
 
 #: Secrets in responses of AWS that nobody knows before, and that botocore logs at DEBUG: credentials of STS, private
-#: keys of EC2, secrets of Secrets Manager, and values of SSM's parameters.
+#: keys of EC2, secrets of Secrets Manager, and values of SSM's parameters. A value in JSON ends at a quote without a
+#: backslash before it: most secrets of Secrets Manager are JSON themselves.
 _AWS_SECRET = re.compile(
-    r"(<(?:SecretAccessKey|SessionToken|keyMaterial)>"
-    r"|\"(?:SecretAccessKey|SessionToken|SecretString|SecretBinary)\":\s*\""
-    r"|\"Parameter\":\s*\{[^{}]*?\"Value\":\s*\")[^<\"]+"
+    r"(?P<before><(?:SecretAccessKey|SessionToken|keyMaterial)>)[^<]+"
+    r"|(?P<key>\"(?:SecretAccessKey|SessionToken|SecretString|SecretBinary)\":\s*\""
+    r"|\"Parameter\":\s*\{[^{}]*?\"Value\":\s*\")(?:\\+[^\\]|[^\"\\])+"
 )
 
 
@@ -57,12 +58,16 @@ def install() -> None:
         logging.setLogRecordFactory(GuardedRecords(logging.getLogRecordFactory()))
 
 
+def _masked(found: re.Match[str]) -> str:
+    return f"{found['before'] or found['key']}{MASK}"
+
+
 def _clean(record: logging.LogRecord, *, foreign: bool) -> None:
     try:
         message = record.getMessage()
     except Exception as error:  # noqa: BLE001 - logging itself would print the arguments as they are.
         message = f"a message that cannot be formatted ({type(error).__name__}): {record.msg}"
-    message = scrub(_AWS_SECRET.sub(rf"\1{MASK}", message))
+    message = scrub(_AWS_SECRET.sub(_masked, message))
     # Lines of ours are ours: what they quote is one line already.
     record.msg, record.args = (
         safe(message, LONGEST_RECORD) if foreign else "\n".join(map(visible, message.split("\n"))),
