@@ -45,7 +45,7 @@ DAY = 86_400.0
 
 @dataclass
 class Life:
-    """What happens to the estate beside scans, chosen by a seed.
+    """What happens to the estate in addition to scans, chosen by a seed.
 
     :ivar silent: ids that something has happened to since the last full run which no incremental export reports.
     """

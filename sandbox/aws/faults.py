@@ -81,7 +81,7 @@ class HubFaultBook(FaultBook):
         return ordered
 
     def poison(self, ids: Sequence[str], facts: Mapping[str, Any]) -> AwsError | None:
-        """The error that a batch of these ids is refused with as a whole, if one of them is poison."""
+        """The error with which a batch of these ids is refused completely, if one of them is poison."""
         for fault in self._striking("poison_call", ids, facts):
             code, status = str(fault.get("code", "InvalidInputException")), int(fault.get("http", 400))
             return AwsError(

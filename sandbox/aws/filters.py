@@ -53,10 +53,11 @@ _POSITIVE: Mapping[str, Callable[[str, str], bool]] = {
     "PREFIX": lambda found, wanted: found.startswith(wanted),
     "CONTAINS": lambda found, wanted: wanted in found,
 }
+# Without NOT_CONTAINS, which works only with automation rules, and CONTAINS_WORD, only with the new Security Hub (API
+# model: StringFilter).
 _NEGATIVE: Mapping[str, Callable[[str, str], bool]] = {
     "NOT_EQUALS": _POSITIVE["EQUALS"],
     "PREFIX_NOT_EQUALS": _POSITIVE["PREFIX"],
-    "NOT_CONTAINS": _POSITIVE["CONTAINS"],
 }
 _NUMBERS: Mapping[str, Callable[[float, float], bool]] = {
     "Eq": lambda found, wanted: found == wanted,
@@ -160,11 +161,8 @@ def _text(path: Sequence[str], filters: Sequence[Mapping[str, Any]], *, with_key
 def _check_combination(comparisons: Sequence[str]) -> None:
     """AwsError for comparisons that one attribute may not have together (API model: StringFilter)."""
     kinds = set(comparisons)
-    for alone in ("CONTAINS", "NOT_CONTAINS"):
-        if alone in kinds and len(kinds) > 1:
-            raise invalid_input(
-                f"Invalid parameter 'Filters'. {alone} can only be combined with itself: {sorted(kinds)}"
-            )
+    if "CONTAINS" in kinds and len(kinds) > 1:
+        raise invalid_input(f"Invalid parameter 'Filters'. CONTAINS can only be combined with itself: {sorted(kinds)}")
     if "EQUALS" in kinds and kinds & {"NOT_EQUALS", "PREFIX_NOT_EQUALS"}:
         raise invalid_input(
             f"Invalid parameter 'Filters'. EQUALS cannot be combined with negated comparisons: {sorted(kinds)}"

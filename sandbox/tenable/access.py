@@ -2,7 +2,11 @@
 
 import time
 from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 ACCESS_KEY = "sandbox-access-key-000000000001"
 SECRET_KEY = "sandbox-secret-key-000000000001"
@@ -22,6 +26,12 @@ class User:
     can_view: bool = True
     may_manage: bool = True
     may_scan: bool = True
+
+
+Call = Callable[[Request, User], Awaitable[Response]]
+"""What answers a request of an authorized user."""
+Endpoint = Callable[[str, Call], Callable[[Request], Awaitable[Response]]]
+"""Makes the handler of a route from the name of its operation and what answers it."""
 
 
 class Keys:

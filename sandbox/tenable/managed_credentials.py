@@ -7,9 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sandbox.tenable.access import User
+from sandbox.tenable.access import Endpoint, User
 from sandbox.tenable.answers import error
-from sandbox.tenable.scans import Endpoint
 from sandbox.web import read_json
 
 if TYPE_CHECKING:
@@ -29,6 +28,11 @@ def credential_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]
     async def every(request: Request, _: User) -> Response:
         offset, limit = (int(request.query_params.get(name, value)) for name, value in (("offset", 0), ("limit", 50)))
         held = list(tenable.credentials.values())
+        for wanted in request.query_params.getlist("f"):
+            field, operator, value = (*wanted.split(":", 2), "", "")[:3]
+            if (field, operator) != ("name", "eq"):
+                return error(400, f"The sandbox does not know the filter {wanted!r}")
+            held = [item for item in held if item["name"] == value]
         listed = [_shown(item, settings=False) for item in held[offset : offset + limit]]
         return JSONResponse(
             {"credentials": listed, "pagination": {"total": len(held), "limit": limit, "offset": offset}}
@@ -57,13 +61,17 @@ def credential_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]
             return error(404, "Not found")
         if not user.may_scan:
             return error(403, "Insufficient scope")
-        if problem := _problem({**item, **body}):
-            return error(400, problem)
+        if not isinstance(body, dict) or (problem := _problem({**item, **body})):
+            return error(400, problem if isinstance(body, dict) else "Not an object")
+        if any(other["name"] == body.get("name") for other in tenable.credentials.values() if other is not item):
+            return error(409, "A credential with this name exists already")
         # Asterisks are taken as a password of asterisks, so that a test sees them.
         item.update(body)
         return JSONResponse({"updated": True})
 
-    async def delete(request: Request, _: User) -> Response:
+    async def delete(request: Request, user: User) -> Response:
+        if not user.may_scan:
+            return error(403, "Insufficient scope")
         gone = tenable.credentials.pop(request.path_params["uuid"], None)
         return JSONResponse({"deleted": True}) if gone else error(404, "Not found")
 
@@ -74,6 +82,28 @@ def credential_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]
         Route("/credentials/{uuid}", endpoint("credential_update", update), methods=["PUT"]),
         Route("/credentials/{uuid}", endpoint("credential_delete", delete), methods=["DELETE"]),
     ]
+
+
+def credentials_problem(tenable: "Tenable", credentials: Any) -> str | None:
+    """What is wrong with the credentials of a scan: `{"add": {category: {type: [{"id": uuid} or fields]}}}`, of which
+    each id names a managed credential of that type. The code of a wrong one is not documented.
+    """
+    if credentials is None:
+        return None
+    try:
+        added = [
+            (category, kind, item)
+            for category, kinds in credentials["add"].items()
+            for kind, items in kinds.items()
+            for item in items
+        ]
+        types = {item["uuid"]: item["type"] for item in tenable.credentials.values()}
+        for category, kind, item in added:
+            if TYPES[kind][0] != category or ("id" in item and types.get(item["id"]) != kind):
+                return f"Invalid credential of {category}, {kind}"
+    except (AttributeError, KeyError, TypeError):
+        return "Invalid 'credentials' field"
+    return None
 
 
 def _problem(body: Any) -> str | None:

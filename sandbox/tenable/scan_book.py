@@ -25,13 +25,13 @@ MOST_ACTIVE, MOST_SCANS = 25, 10_000
 RUN_VERBS = {
     # It ends so instead of "completed"; `notes` are those of its results.
     "end": Arguments.of("how", optional=("notes",)),
-    # It stays in this status for ever.
+    # It stays in this status.
     "stay": Arguments.of("how"),
     # It takes so many seconds longer.
     "late": Arguments.of("seconds"),
     # It appears in the history only after so many seconds.
     "history_late": Arguments.of("seconds"),
-    # Its results report these plugins beside the usual one.
+    # Its results report these plugins in addition to the usual one.
     "find": Arguments.of("plugins"),
     # None of its targets answers.
     "no_hosts": Arguments.of(),
@@ -218,7 +218,7 @@ class ScanBook:
 
     def active(self) -> int:
         """How many runs are active."""
-        return sum(config.active(self._now()) is not None for config in self.scans.values())
+        return sum(run.is_active(self._now()) for config in self.scans.values() for run in config.runs)
 
     def launch(self, config: ScanConfig, seconds: float, targets: list[str] | None, fault: Fault | None) -> ScanRun:
         """A new run."""

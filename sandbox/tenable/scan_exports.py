@@ -1,5 +1,6 @@
 """The endpoints of scan exports (API docs: scans, export)."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -8,10 +9,10 @@ from starlette.routing import BaseRoute, Route
 
 from sandbox.clock import DAY, iso
 from sandbox.faults import Arguments
-from sandbox.tenable.access import User
+from sandbox.tenable.access import Endpoint, User
 from sandbox.tenable.answers import error
 from sandbox.tenable.scan_book import ScanConfig, ScanFile, ScanRun
-from sandbox.tenable.scans import Endpoint, unknown
+from sandbox.tenable.scans import unknown
 from sandbox.web import read_json
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ FILE_VERBS = {
     "late": Arguments.of("seconds"),
 }
 _FORMATS = ("nessus", "csv", "html", "pdf", "db")
-#: Older results have no html, pdf and db (API docs: POST /scans/{id}/export).
+#: Older results have no html, pdf and db, and nessus and csv only without filters (API docs: POST /scans/{id}/export).
 _OLDEST = 60 * DAY
 _CHAPTERS = {
     "vuln_hosts_summary",
@@ -37,8 +38,8 @@ _CHAPTERS = {
     "compliance_exec",
     "compliance",
     "remediations",
-    "audits",
 }
+_FILTER = re.compile(r"filter\.(\d+)\.(filter|quality|value)")
 
 
 def scan_export_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
@@ -51,12 +52,13 @@ def scan_export_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute
         if not user.may_export:
             return error(403, "Insufficient scope")
         body = await read_json(request)
-        wanted = request.query_params.get("history_id") or request.query_params.get("history_uuid")
-        runs = [run for run in config.runs if wanted in (None, str(run.number), run.uuid)]
+        # Each parameter takes its own kind of id: a uuid as history_id is only known to work with GET /scans/{id}.
+        number, run_uuid = (request.query_params.get(name) for name in ("history_id", "history_uuid"))
+        runs = [run for run in config.runs if number in (None, str(run.number)) and run_uuid in (None, run.uuid)]
         if not runs:
             return JSONResponse({"error": "Scan not found"}, 404)
         run = runs[-1]
-        if problem := _problem(tenable, body, run, wanted):
+        if problem := _problem(tenable, body, run, number):
             return error(400, problem)
         fault = tenable.faults.take("scan_file", {"format": body["format"]})
         seconds = tenable.options.scan_export_seconds
@@ -107,9 +109,26 @@ def _problem(tenable: "Tenable", body: Any, run: ScanRun, history: str | None) -
             return "history_id, asset_id and password are required"
         if str(body["asset_id"]) not in {str(host[key]) for host in run.hosts}:
             return "Invalid 'asset_id' field"
-    if kind in ("html", "pdf", "db") and tenable.clock.now() - run.started > _OLDEST:
+    filters = {name: value for name, value in body.items() if name.startswith("filter.")}
+    if problem := _filter_problem(filters):
+        return problem
+    if (kind in ("html", "pdf", "db") or filters) and tenable.clock.now() - run.started > _OLDEST:
         return "The scan results are older than 60 days"
     return None
+
+
+def _filter_problem(filters: dict[str, Any]) -> str | None:
+    """What is wrong with the filters: each has `filter`, `quality` and `value`, and `search_type` joins them."""
+    if filters.get("filter.search_type", "and") not in ("and", "or"):
+        return "Invalid 'filter.search_type' field"
+    parts: dict[str, set[str]] = {}
+    for name in filters.keys() - {"filter.search_type"}:
+        match = _FILTER.fullmatch(name)
+        if match is None or not isinstance(filters[name], str):
+            return f"Invalid '{name}' field"
+        parts.setdefault(match[1], set()).add(match[2])
+    incomplete = sorted(number for number, found in parts.items() if found != {"filter", "quality", "value"})
+    return f"Incomplete filter {incomplete[0]}" if incomplete else None
 
 
 def _listed(file: ScanFile, now: float) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from sandbox.clock import DAY
-from sandbox.tenable.access import User
+from sandbox.tenable.access import Call, Endpoint, User
 from sandbox.tenable.answers import error, too_many
 from sandbox.tenable.scan_book import MOST_ACTIVE, ScanConfig, ScanRun
-from sandbox.tenable.scans import Call, Endpoint, unknown
+from sandbox.tenable.scans import unknown
 from sandbox.web import read_json
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def scan_run_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
         body = await read_json(request) if await request.body() else {}
         if not isinstance(body, dict) or body.keys() - {"alt_targets", "rollover"}:
             return error(400, "Invalid body")
-        if body.get("alt_targets") == []:
+        targets = body.get("alt_targets")
+        if targets is not None and not _are_targets(targets):
             return error(400, "Invalid 'alt_targets' field")
         if not user.may_scan or not config.enabled:
             return error(403, "Insufficient scope" if not user.may_scan else "Scan is disabled")
@@ -55,7 +56,7 @@ def scan_run_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
         if tenable.scans.active() + tenable.options.active_elsewhere >= MOST_ACTIVE:
             return too_many(tenable.options)
         fault = tenable.faults.take("scan_run", {"scan": config.name})
-        run = tenable.scans.launch(config, tenable.options.scan_seconds, body.get("alt_targets"), fault)
+        run = tenable.scans.launch(config, tenable.options.scan_seconds, targets, fault)
         return JSONResponse({"scan_uuid": run.uuid})
 
     async def history(config: ScanConfig, request: Request, _: User) -> Response:
@@ -133,6 +134,10 @@ def scan_run_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
         Route("/scans/{id}/stop", endpoint("scan_stop", of_scan(stop)), methods=["POST"]),
         Route("/scans/{id}", endpoint("scan_results", of_scan(results)), methods=["GET"]),
     ]
+
+
+def _are_targets(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) and each for each in value)
 
 
 def _results(config: ScanConfig, run: ScanRun | None, now: float) -> dict[str, Any]:

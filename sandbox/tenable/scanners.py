@@ -6,7 +6,7 @@ after so many seconds of real time (`POST /_sandbox/scanners`).
 
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sandbox.tenable.access import User
+from sandbox.tenable.access import Endpoint, User
 from sandbox.tenable.answers import error
 from sandbox.web import bad_request, read_json
 
@@ -25,8 +25,6 @@ OPERATIONS = ("scanners", "scanner", "linking_key", "delete_scanner", "scanner_s
 CONTAINER = "00000000-0000-0000-0000-00000000000000000000000000001"
 LINKING_KEY = "5a" * 32
 _FIRST_MACHINE = 1001
-
-Endpoint = Callable[[str, Callable[[Request, User], Awaitable[Response]]], Callable[[Request], Awaitable[Response]]]
 
 
 @dataclass(slots=True)

@@ -1,14 +1,14 @@
 """The endpoints of scans, templates, folders and uploads (API docs: scans, editor, file), and the orders about them."""
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sandbox.tenable.access import User
+from sandbox.tenable.access import Endpoint, User
 from sandbox.tenable.answers import error
+from sandbox.tenable.managed_credentials import credentials_problem
 from sandbox.tenable.scan_book import FOLDERS, MOST_SCANS, TEMPLATES, US_CLOUD_SCANNER, ScanConfig
 from sandbox.web import bad_request, read_json
 
@@ -27,9 +27,6 @@ OPERATIONS = (
     "file_upload",
 )
 _TARGETS = ("text_targets", "file_targets", "tag_targets", "target_groups", "asset_lists")
-
-Call = Callable[[Request, User], Awaitable[Response]]
-Endpoint = Callable[[str, Call], Callable[[Request], Awaitable[Response]]]
 
 
 def scan_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
@@ -71,10 +68,9 @@ def scan_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
         if config is None:
             return unknown()
         body = await _body(request)
-        problem = _problem(body) if user.may_scan else None
         if not user.may_scan:
             return error(403, "Insufficient scope")
-        if problem:
+        if problem := _problem(tenable, body):
             return error(400, problem)
         config.body = body
         return JSONResponse(_created(config))
@@ -144,7 +140,7 @@ async def _create(tenable: "Tenable", request: Request, user: User, *, remediati
     if not user.may_scan:
         return error(403, "Insufficient scope")
     body = await _body(request)
-    if problem := _problem(body, remediation=remediation):
+    if problem := _problem(tenable, body, remediation=remediation):
         return error(400, problem)
     if len(tenable.scans.scans) >= MOST_SCANS:
         return error(403, "The limit of scans is reached")
@@ -160,7 +156,7 @@ async def _body(request: Request) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _problem(body: dict[str, Any], *, remediation: bool = False) -> str | None:
+def _problem(tenable: "Tenable", body: dict[str, Any], *, remediation: bool = False) -> str | None:
     """What is wrong with the body of a scan."""
     settings = body.get("settings")
     known = {"uuid", "settings", "credentials", "audits", "plugins", *({"enabled_plugins"} if remediation else ())}
@@ -176,7 +172,11 @@ def _problem(body: dict[str, Any], *, remediation: bool = False) -> str | None:
         return "Invalid 'text_targets' field"
     if remediation and not all(isinstance(each, int) for each in body.get("enabled_plugins") or ["none"]):
         return "Invalid 'enabled_plugins' field"
-    return None
+    scanners = {"AUTO-ROUTED", *(str(entry["uuid"]) for entry in tenable.scanners.listed())}
+    # The code is not documented; the number of a scanner is not an id of it here.
+    if str(settings.get("scanner_id", US_CLOUD_SCANNER)) not in scanners:
+        return "Invalid 'scanner_id' field"
+    return credentials_problem(tenable, body.get("credentials"))
 
 
 def _created(config: ScanConfig) -> dict[str, Any]:
