@@ -5,8 +5,10 @@ their reports.
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,3 +96,65 @@ def test_table_counts_what_a_report_says(tmp_path: Path) -> None:
     lines = matrix.table([result, matrix.Result("3.0.6", "smoke", True, 3)]).splitlines()
     assert [cell.strip() for cell in lines[3].split("|")[1:-1]] == ["3.0.6", "smoke", "", "", "", "ok", "3"]
     assert lines[-1] == "3.0.6 unit skipped 1: no docker"
+
+
+#: Stands in for nox: writes the report of its session, and ends with an exit code.
+NOX = """
+import pathlib, sys
+report, code = pathlib.Path({report!r}), {code}
+if {text!r}:
+    report.write_text({text!r})
+print("output of", sys.argv[-1])
+sys.exit(code)
+"""
+PASSED = "<testsuites><testsuite><testcase name='a'/></testsuite></testsuites>"
+EMPTY = "<testsuites><testsuite/></testsuites>"
+
+
+@pytest.mark.parametrize(
+    ("session", "code", "report", "passed"),
+    [
+        ("unit", 0, PASSED, True),
+        ("unit", 1, PASSED, False),
+        ("unit", 0, EMPTY, False),
+        # It ended before it ran pytest; a report of an earlier run does not count.
+        ("unit", 0, "", False),
+        ("smoke", 0, "", True),
+        ("smoke", 1, "", False),
+    ],
+)
+def test_session_passes_if_nox_does_and_a_test_has_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session: str, code: int, report: str, passed: bool
+) -> None:
+    monkeypatch.setattr(matrix, "REPORTS", tmp_path)
+    if session != "smoke":
+        matrix.report_of(session, "3.0.6").write_text(PASSED)
+    nox = tmp_path / "nox.py"
+    nox.write_text(NOX.format(report=str(matrix.report_of(session, "3.0.6")), code=code, text=report))
+    run = subprocess.run
+
+    def started(command: list[str], **settings: Any) -> subprocess.CompletedProcess[bytes]:
+        assert command[1:3] == ["-m", "nox"]
+        return run([sys.executable, str(nox), *command[3:]], **settings)
+
+    monkeypatch.setattr(matrix.subprocess, "run", started)
+    [result] = matrix.run_cell("3.0.6", [session])
+    assert result.passed is passed
+    assert (tmp_path / "3.0.6.log").read_text() == f"output of {session}(3.0.6)\n"
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_exit_code_of_the_matrix_says_whether_all_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], passed: bool
+) -> None:
+    def run_cell(cell: str, sessions: list[str]) -> list[matrix.Result]:
+        (tmp_path / f"{cell}.log").write_text("the last words")
+        return [matrix.Result(cell, session, passed or cell != "3.2.1", 1) for session in sessions]
+
+    monkeypatch.setattr(matrix, "REPORTS", tmp_path)
+    monkeypatch.setattr(matrix, "run_cell", run_cell)
+    monkeypatch.setattr(sys, "argv", ["matrix.py", "--cells", "all", "--sessions", "smoke"])
+    assert matrix.main() == (0 if passed else 1)
+    shown = capsys.readouterr()
+    assert all(re.search(rf"^\| {re.escape(cell)} ", shown.out, re.M) for cell in matrix.CELLS)
+    assert ("the last words" in shown.err) is not passed

@@ -63,6 +63,21 @@ def test_a_failed_stage_stops_no_other_and_output_is_in_one_piece(
     assert sorted(shown) == [("bad", "bad"), ("good", "good"), ("slow", "slow")]
 
 
+@pytest.mark.parametrize(("targets", "code"), [(["good"], 0), (["good", "bad"], 1), (["bad", "good"], 1)])
+def test_exit_code_says_whether_all_passed(make: list[str], tmp_path: Path, targets: list[str], code: int) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "stages.py"), "--logs", str(tmp_path / "logs"), *targets]
+    done = subprocess.run([*command, "--make", *make], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_stage_that_takes_too_long_is_a_failure(
+    make: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--minutes", "0.02", "--logs", str(tmp_path / "logs"), "hang", "--make", *make]
+    monkeypatch.setattr(sys, "argv", ["stages.py", *arguments])
+    assert stages.main() == 1
+
+
 def test_what_hangs_is_named_with_its_test(make: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [stage] = stages.run(["hang"], jobs=2, limit=5, command=make, logs=tmp_path / "logs")
     assert stage.result == "TOO LONG"
@@ -107,5 +122,7 @@ def test_ci_runs_everything_that_make_test_does() -> None:
     makefile = (ROOT / "Makefile").read_text()
     [tests] = re.findall(r"^test: ([a-z -]+) ##", makefile, re.M)
     assert set(tests.split()) <= set(named.split())
+    commands = [line.split() for line in script.splitlines() if "make " in line and not line.startswith("#")]
+    assert [command[-2:] for command in commands] == [["make", "lint"], ["make", "pre-commit"]]
     for target in named.split():
         assert re.search(rf"^{target}:", makefile, re.M), target
