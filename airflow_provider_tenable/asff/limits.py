@@ -117,9 +117,8 @@ def advice(value: str | None, limit: int) -> str | None:
     return None if found and found.lower().rstrip(" .") in _PLACEHOLDERS else found
 
 
-# Security Hub checks addresses against a schema's format "url": no bare host name, no private address, nothing but a
-# path behind the host.
-# Ours is narrower (no numeric hosts, no login), so that what passes here passes there.
+# Security Hub checks addresses against a schema's format "url": no bare host name, no private address, and only a path
+# after the host. Ours is narrower (no numeric hosts, no login), so that what passes here passes there.
 _URL = re.compile(
     r"https?://(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63}(?::\d{2,5})?(?:/[^\s]*)?", re.ASCII | re.IGNORECASE
 )

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
@@ -39,6 +38,7 @@ from airflow_provider_tenable.staging.index_files import IndexPart, Manifest
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.tenable_vm.asset_row import COLUMNS
+from airflow_provider_tenable.tenable_vm.times import utc
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -143,9 +143,9 @@ def plan_assets(
     }
     log.info(
         "Exporting the assets that changed since %s; the index has %d assets, as of %s.",
-        _iso(since),
+        utc(since),
         base["records"],
-        _iso(index.full_from),
+        utc(index.full_from),
     )
     return {**plan, "filters": {"since": since}, "why": "the index is updated", "base": base}
 
@@ -166,7 +166,7 @@ def _usable(run: RunFolder, *, source: str, now: float, hours: float) -> tuple[I
     if index is None:
         return None, why
     if max(index.full_from, index.data_from) > now + _CLOCK_SKEW_SECONDS:
-        return None, f"the index is from the future ({_iso(index.data_from)}): a clock was wrong"
+        return None, f"the index is from the future ({utc(index.data_from)}): a clock was wrong"
     if not index.full_from:
         return None, "the last full export lacked the assets of most records"
     if now - index.full_from >= hours * 3600:
@@ -195,7 +195,7 @@ def _readable(run: RunFolder, source: str) -> tuple[Index | None, str]:
 def known_assets(run: RunFolder, *, source: str) -> list[ObjectStoragePath]:
     """The parts of the index, as old as it may be, for what need not be exact; empty where there is none.
 
-    :param source: which Tenable, and which user of it.
+    :param source: the Tenable instance and API user.
     """
     index, _ = _readable(run, source)
     return [run.asset_index / part.name for part in index.parts] if index else []
@@ -235,8 +235,8 @@ def keep_assets(run: RunFolder, plan: AssetPlan, *, hours: float) -> None:
     elif plan["filters"]["since"] > current.data_from or data_from <= current.data_from:
         log.info(
             "The index is not updated: it is as of %s now, and these changes start at %s.",
-            _iso(current.data_from),
-            _iso(plan["filters"]["since"]),
+            utc(current.data_from),
+            utc(plan["filters"]["since"]),
         )
     else:
         _publish(run, _updated(run, current, data_from, copy_parts(files_of(run), parts)))
@@ -265,7 +265,7 @@ def _updated(run: RunFolder, index: Index, data_from: float, parts: list[IndexPa
 
 def _publish(run: RunFolder, index: Index) -> None:
     files_of(run).publish(index)
-    log.info("The asset index contains everything before %s, in %d parts.", _iso(index.data_from), len(index.parts))
+    log.info("The asset index contains everything before %s, in %d parts.", utc(index.data_from), len(index.parts))
 
 
 def staged_assets(uri: str) -> list[ObjectStoragePath]:
@@ -280,7 +280,3 @@ def staged_assets(uri: str) -> list[ObjectStoragePath]:
     base = (plan.get("assets") or {}).get("base") or {"parts": []}
     index = folder.parent.parent / RunFolder.ASSET_INDEX
     return [*(index / name for name in base["parts"]), *staged_parts(uri, "assets")]
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -40,7 +40,7 @@ def is_held_back(
 
     :param run_type: Airflow's: scheduled, manual, backfill, ...
     :param mark: the watermark, unix seconds.
-    :param source: which Tenable, and which user of it.
+    :param source: the Tenable instance and API user.
     :param before: the plan of an earlier attempt at the run with the same params: its decision stays.
     :raises ConfigurationError: the option is neither ``dry`` nor ``send``.
     """
@@ -81,7 +81,7 @@ def how_to_send(dag_id: str) -> str:
 def note_that_it_sends(run: RunFolder, source: str | None) -> None:
     """Note that a real run of this DAG was complete. May be repeated.
 
-    :param source: which Tenable, and which user of it; None in the plan of a run that an older release planned.
+    :param source: the Tenable instance and API user; None in the plan of a run that an older release planned.
     """
     if source is not None and _noted_source(run) != source:
         write_json(run.sends, {"source": source, "run_id": run.run_id})

@@ -18,13 +18,14 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from datetime import UTC, datetime
 from typing import NotRequired, TypedDict
 
 from airflow_provider_tenable.exceptions import ConfigurationError, DamagedFileError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
+from airflow_provider_tenable.run.variables import read_variable, write_variable
 from airflow_provider_tenable.staging.files import create_json, read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.tenable_vm.times import utc
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ def _compare(run: RunFolder, own: str | None) -> None:
     name = variable_name(run.dag_id)
     raise ConfigurationError(
         f"The staging folder {run.dag_root} belongs to another deployment: {_shown(noted['owner'])}, since "
-        f"{_iso(noted.get('at', 0))}; this one is {_shown(own)} (Variable {name}). Two deployments on one staging path "
+        f"{utc(noted.get('at', 0))}; this one is {_shown(own)} (Variable {name}). Two deployments on one staging path "
         "would continue and remove each other's runs. Nothing was exported, imported or removed. Give this deployment "
         "a [tenable] staging_path of its own. If this deployment replaces the other one, which no longer runs, or if "
         f"its metadata database was reset, remove {run.owner}. Then clear the run."
@@ -148,31 +149,8 @@ def _own_id(dag_id: str) -> str | None:
     return (read_variable(variable_name(dag_id)) or "").strip()[:_LONGEST] or None
 
 
-def read_variable(name: str) -> str | None:
-    """A Variable's text, None where it is not set."""
-    from airflow_provider_tenable._compat import Variable
-
-    # The default is given by position: its keyword differs between Airflow 2 and 3.
-    value = Variable.get(name, None)
-    return None if value is None else str(value)
-
-
-def write_variable(name: str, value: str) -> None:
-    """Set a Variable."""
-    from airflow_provider_tenable._compat import Variable
-
-    Variable.set(name, value)
-
-
 def _shown(owner: str | None) -> str:
     return "unknown" if owner is None else quoted(owner[:_LONGEST])
-
-
-def _iso(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return safe(seconds, 20)
 
 
 __all__ = ["check_owner", "claim", "variable_name"]

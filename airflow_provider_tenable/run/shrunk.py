@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict
 
 from airflow_provider_tenable import config
@@ -19,6 +18,7 @@ from airflow_provider_tenable.export.store import StagedExport, staged_parts
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.tenable_vm.times import utc
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -42,7 +42,7 @@ _WHAT_TO_DO = (
 class FullExport(TypedDict):
     """The last full asset export.
 
-    :ivar source: which Tenable, and which user of it.
+    :ivar source: the Tenable instance and API user.
     :ivar records: assets.
     :ivar aws: those with an AWS account.
     :ivar at: when it was asked for, unix seconds.
@@ -90,7 +90,7 @@ def check_assets(run: RunFolder, plan: RunPlan) -> None:
 def _compare(before: FullExport, now: FullExport) -> None:
     ratio = config.get("max_shrink_ratio")
     fewer = before["records"] - now["records"]
-    of = f"the last full export, of {_iso(before['at'])}, had {before['records']:,}"
+    of = f"the last full export, of {utc(before['at'])}, had {before['records']:,}"
     if fewer > ratio * before["records"] and (fewer > TOLERATED or not ratio or not now["records"]):
         raise FewerAssetsError(
             f"Tenable exported {now['records']:,} assets; {of}: {fewer / before['records']:.0%} fewer, more than "
@@ -115,10 +115,6 @@ def _last(run: RunFolder) -> FullExport | None:
         log.warning("%s So nothing is compared, and this full export replaces it.", error)
         return None
     return last
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 __all__ = ["check_assets"]

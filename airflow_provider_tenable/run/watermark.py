@@ -5,8 +5,8 @@ A run covers [since, until). Its kind determines the filter for Tenable, and whe
 =============  ==============================================  =============  =========================
 kind           since, until                                    filter         moves the watermark
 =============  ==============================================  =============  =========================
-incremental    watermark less ``lag``; before the first ask    indexed_at     yes
-window         the params (what is not given: as incremental)  since          if it began at the beginning
+incremental    watermark less ``lag``; first request           indexed_at     yes
+window         the params (what is not given: as incremental)  since          if it covers everything
 backfill       the data interval                               since          never
 =============  ==============================================  =============  =========================
 
@@ -25,6 +25,8 @@ from typing import Any, TypedDict
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted
+from airflow_provider_tenable.run.variables import read_variable, write_variable
+from airflow_provider_tenable.tenable_vm.times import utc
 
 INCREMENTAL, WINDOW, BACKFILL = "incremental", "window", "backfill"
 
@@ -126,7 +128,7 @@ def parse_watermark(text: str | None, *, name: str, now: float) -> int | None:
         raise ConfigurationError(f"The watermark {text.strip()[:40]!r} in Variable {name} cannot be read. {advice}")
     value = int(text.strip())
     if value > now + _CLOCK_SKEW_SECONDS:
-        raise ConfigurationError(f"The watermark in Variable {name} lies in the future ({_iso(value)}). {advice}")
+        raise ConfigurationError(f"The watermark in Variable {name} lies in the future ({utc(value)}). {advice}")
     return value
 
 
@@ -169,7 +171,7 @@ def plan_window(
     end = until if until is not None and bounded else before_first_ask
     if begin >= end:
         raise ConfigurationError(
-            f"The window is empty: since {_iso(begin)} is not before until {_iso(end)}. Choose an earlier since or a "
+            f"The window is empty: since {utc(begin)} is not before until {utc(end)}. Choose an earlier since or a "
             "later until."
         )
     kind = BACKFILL if run_type == "backfill" else WINDOW
@@ -211,19 +213,15 @@ def next_watermark(
             "stays unset: the watermark was removed during the run, so nothing before the run's window is certain",
         )
     if current is not None and window.since > max(current, EVERYTHING):
-        return None, f"stays: it was set back to {_iso(current)} during the run, before this window"
+        return None, f"stays: it was set back to {utc(current)} during the run, before this window"
     if current is not None and target <= current:
         return None, "stays: it is already at or after the end of this window"
-    return target, f"moves to {_iso(target)}"
+    return target, f"moves to {utc(target)}"
 
 
 def read_watermark(dag_id: str) -> str | None:
     """The Variable's text, or None if it is not set."""
-    from airflow_provider_tenable._compat import Variable
-
-    # The default is passed by position, because its keyword differs between Airflow 2 and 3.
-    value = Variable.get(variable_name(dag_id), None)
-    return None if value is None else str(value)
+    return read_variable(variable_name(dag_id))
 
 
 def current(dag_id: str) -> int | None:
@@ -259,18 +257,10 @@ def write_watermark(dag_id: str, value: int) -> None:
 
     :raises ConfigurationError: reading it back gives another value.
     """
-    from airflow_provider_tenable._compat import Variable
-
     name = variable_name(dag_id)
-    Variable.set(name, str(value))
+    write_variable(name, str(value))
     if read_watermark(dag_id) != str(value):
         raise ConfigurationError(
             f"Variable {name} was set to {value} but reads differently: the environment or a secrets backend also "
             "defines it. Remove it there; the watermark must be stored in Airflow's database."
         )
-
-
-def _iso(seconds: float) -> str:
-    if not 0 <= seconds < _YEAR_10000:
-        return f"{seconds:.0f}"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -72,19 +72,19 @@ class RecordKind(Generic[RecordT]):
     :ivar size_field: the field of the request that says how large a chunk is.
     :ivar echoed_size: the field in which Tenable says the same of a job.
     :ivar size: the size where neither the user nor an option says one.
-    :ivar size_option: the option of ``[tenable]`` that says it; None: there is none.
+    :ivar size_option: the option of ``[tenable]`` that sets the size; None: no option does.
     :ivar switches: further fields of every request. Each field whose default differs between Tenable's documentation
         and its API is stated.
-    :ivar without_output: what is added where plugin output is not wanted. Only then, so that the body of a run that was
-        planned before the option existed stays the same.
+    :ivar without_output: fields that are added if plugin output is not wanted. Only then, so that the body of a run
+        that was planned before the option existed stays the same.
     :ivar filters: how Tenable echoes its filters.
     :ivar record: what is decoded of a record.
-    :ivar table: how its records become rows, where its chunks are staged as such; None: they are staged as Tenable
-        serves them, compressed.
-    :ivar moves_watermark: whether the run's watermark depends on when the data of a job is from. A job whose beginning
-        Tenable does not tell may only be adopted where it does not.
-    :ivar mark: a filter that holds a time and leaves out nothing where that is early enough, so that its value can tell
-        our requests from others with the same filters; None: there is none.
+    :ivar table: how its records become rows, if its chunks are staged as rows; None: they are staged as Tenable
+        returns them, compressed.
+    :ivar moves_watermark: whether the run's watermark depends on when the data of a job is from. If so, a job whose
+        start time Tenable does not report is never adopted.
+    :ivar mark: a filter by a time, which leaves out nothing if that time is early enough, so that its value
+        distinguishes our requests from others with the same filters; None: there is no such filter.
     :ivar usually_some: whether a full export without any record hints at missing permissions.
     :ivar foreign_shape: why the first records of a chunk cannot come from a request with a given body, in words, or
         None; None if records do not show it.

@@ -28,10 +28,10 @@ def salvage(data: bytes, record: type[_T]) -> _T:
 
 
 def loads(data: bytes) -> Any:
-    """JSON as Python's own parser reads it, which takes text that is no Unicode (lone surrogates, bytes that are no
-    UTF-8 become such).
+    """JSON as Python's own parser reads it, which accepts text that is not valid Unicode: lone surrogates, and bytes
+    that are not valid UTF-8, which become lone surrogates.
 
-    Numbers that are none, or beyond reach, become None.
+    NaN, infinities, and numbers outside the range that we can use become None.
     """
 
     def integer(digits: str) -> int | None:

@@ -20,7 +20,7 @@ from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Number = Integer | float
 
-#: What an undecoded field holds where Tenable serves none.
+#: The value of an undecoded field that Tenable does not return.
 NULL = msgspec.Raw(b"null")
 
 
@@ -96,7 +96,7 @@ class Fix(Struct, gc=False):
 
 
 class SoftwareVuln(Struct):
-    """A vulnerable package (served with ``include_software_vulns``)."""
+    """A vulnerable package (only with ``include_software_vulns``)."""
 
     # A purl or a CPE.
     identifier: str | None = None
@@ -114,7 +114,7 @@ class Vulnerability(Struct, kw_only=True):
     """A record of a vulnerability export. ``plugin`` and ``software_vulns`` stay undecoded, to be decoded once for all
     records that share them.
 
-    The fields are in the order in which Tenable serves them: the decoder looks for a key behind the one before it.
+    The fields are in the order in which Tenable returns them: the decoder searches for a key after the previous one.
     """
 
     asset: AssetRef

@@ -10,13 +10,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from airflow_provider_tenable.guards.foreign_text import safe
+
 _ISO = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):?(\d{2}))?", re.ASCII
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-#: No time is longer. What is longer is not kept in the cache, which would hold it for good.
+#: No time is longer. A longer text is not cached, because the cache would hold it for good.
 _LONGEST = 64
 
 
@@ -74,3 +74,13 @@ def rfc3339(moment: datetime) -> str:
     """``2026-11-23T14:02:03.123Z``: three digits of a second, six where the time has them."""
     text = moment.isoformat(timespec="microseconds" if moment.microsecond % 1000 else "milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def utc(seconds: float) -> str:
+    """Unix seconds for a message: ``2026-11-23T14:02:03Z``. What is not a time, for example in a file that somebody
+    edited, is shown as it is.
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return safe(seconds, 20)

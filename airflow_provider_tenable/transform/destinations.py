@@ -160,8 +160,8 @@ def _role(entry: dict[str, Any], where: str) -> str | None:
     if role is not None and not is_role_name(role):
         raise ConfigurationError(
             f"{where}.role_name is {shown(role)}. IAM allows letters, digits and _ + = , . @ - in a role's name, at "
-            "most 64 of them, after a path such as "
-            "team/security/ (printable ASCII characters without spaces, no slash at the beginning)."
+            "most 64 of them, after a path such as team/security/ (printable ASCII characters without spaces, no "
+            "slash at the beginning)."
         )
     return role
 

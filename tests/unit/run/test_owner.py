@@ -190,8 +190,9 @@ def test_damaged_record_stops_everything_and_says_which_file_alone_may_be_remove
         assert read_json(run.owner)["owner"] == deployment.values["dag__owner"]
 
 
-def test_strange_content_is_quoted(run, monkeypatch):
-    write_json(run.owner, {"owner": "a\nb" + "x" * 500, "at": 10**30})
+@pytest.mark.parametrize("at", [10**30, "yester\nday", None, [1]])
+def test_strange_content_is_quoted(run, monkeypatch, at):
+    write_json(run.owner, {"owner": "a\nb" + "x" * 500, "at": at})
     with Deployment(monkeypatch), pytest.raises(ConfigurationError) as failure:
         owner.claim(run)
     assert "\n" not in str(failure.value)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.tenable_vm import times
-from airflow_provider_tenable.tenable_vm.times import parse, rfc3339, stamp
+from airflow_provider_tenable.tenable_vm.times import parse, rfc3339, stamp, utc
 
 
 @pytest.mark.parametrize(
@@ -131,3 +131,20 @@ def test_long_texts_are_no_stamps_and_are_not_kept_in_memory():
     assert stamp("2026-11-23T14:02:03Z".ljust(64)) is not None
     assert stamp("2026-11-23T14:02:03Z".ljust(65)) is None
     assert times._stamp.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (1_790_000_000.9, "2026-09-21T14:13:20Z"),
+        (253_402_300_799, "9999-12-31T23:59:59Z"),
+        (253_402_300_800, "253402300800"),
+        (10**30, "1000000000000000000…"),
+        (float("nan"), "nan"),
+        ("a\nb", "a b"),
+        (None, "None"),
+    ],
+)
+def test_message_shows_a_time_or_what_was_found_instead(seconds, text):
+    assert utc(seconds) == text
