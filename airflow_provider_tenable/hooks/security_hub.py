@@ -24,6 +24,7 @@ from airflow_provider_tenable.hooks.aws_session import ONE_ATTEMPT, AwsSessionHo
 from airflow_provider_tenable.security_hub.page import keep_body, page_of
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.reader import PAGE_FINDINGS, Filters, FindingsReader, refused
+from airflow_provider_tenable.security_hub.responses import code_of
 
 
 class SecurityHubHook(AwsSessionHook):
@@ -203,6 +204,9 @@ class SecurityHubHook(AwsSessionHook):
                 return True
             if not page.get("NextToken"):
                 return False
+            if token.get("NextToken") == page["NextToken"]:
+                # Otherwise this would never end.
+                raise TemporaryError("ListEnabledProductsForImport returned the token of the page that it was asked for.")
             token = {"NextToken": page["NextToken"]}
 
     def _subscribe(self, arn: str) -> bool:
@@ -211,7 +215,7 @@ class SecurityHubHook(AwsSessionHook):
                 return self._call("enable_import_findings_for_product", ProductArn=arn)()
             except ClientError as error:
                 # Somebody else was faster, or the response to an earlier attempt was lost.
-                if error.response.get("Error", {}).get("Code") != "ResourceConflictException":
+                if code_of(error) != "ResourceConflictException":
                     raise
                 return {"ProductSubscriptionArn": arn}
 

@@ -140,9 +140,14 @@ def _check(candidates: list[tuple[str, Destination]]) -> tuple[Checked, int]:
                 _, running = wait(running, max(until - time.monotonic(), 0), FIRST_COMPLETED)
             if time.monotonic() >= until:
                 break
-            # Each hook looks up its connection, so one that is not used would cost a request for nothing.
-            running.add(pool.submit(_check_one, checked, place, _hook(place, destination)))
             started += 1
+            try:
+                # Each hook looks up its connection, so one that is not used would cost a request for nothing.
+                hook = _hook(place, destination)
+            except Exception as error:  # noqa: BLE001 - one connection must not end the run of all others
+                _report_undetermined(place, error)
+            else:
+                running.add(pool.submit(_check_one, checked, place, hook))
     checked.refused = dict(sorted(checked.refused.items()))
     for place, why in checked.refused.items():
         log.warning("%s refuses findings: %s", place, why)
@@ -162,10 +167,14 @@ def _check_one(checked: Checked, place: str, hook: Any) -> None:
     except DestinationRefusedError as error:
         checked.refused[place] = str(error)
     except Exception as error:  # noqa: BLE001 - the import will meet the same error and decide.
-        words = str(error) if isinstance(error, TenableProviderError) else safe(error)
-        log.warning("Cannot determine before the export whether %s accepts findings: %s", place, words)
+        _report_undetermined(place, error)
     else:
         checked.accepting.add(place)
+
+
+def _report_undetermined(place: str, error: Exception) -> None:
+    words = str(error) if isinstance(error, TenableProviderError) else safe(error)
+    log.warning("Cannot determine before the export whether %s accepts findings: %s", place, words)
 
 
 def _hook(place: str, destination: Destination) -> Any:

@@ -39,6 +39,7 @@ class DocumentsById:
     def __init__(self, reader: FindingsReader, account: str, region: str) -> None:
         self._reader = reader
         self._account = account
+        self._region = region
         # An administrator's account, and an aggregation Region, hold the findings of others too.
         self._where = {"AwsAccountId": equals(account), "Region": equals(region)}
         self.exhausted = False
@@ -84,6 +85,8 @@ class DocumentsById:
                         raise _unasked("Id")
                     if finding.get("AwsAccountId") != self._account:
                         raise _unasked("AwsAccountId")
+                    if finding.get("Region") != self._region:
+                        raise _unasked("Region")
                     found[finding_id].append(finding)
         except ClientError as error:
             if action := denied_action(error):

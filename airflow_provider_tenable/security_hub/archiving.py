@@ -152,7 +152,8 @@ class FindingsArchive:
             else:
                 self._outcome.add(self.receipts.gone(archival))
             return
-        ours = [each for each in found if self._product_arns is None or each.get("ProductArn") in self._product_arns]
+        arns = self._product_arns
+        ours = [finding for finding in found if arns is None or str(finding.get("ProductArn")) in arns]
         if not ours:
             self._refuse(archival, ANOTHER_PRODUCT, f"The hub has it as a finding of {found[0].get('ProductArn')}.")
             return

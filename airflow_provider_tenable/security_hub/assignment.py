@@ -47,11 +47,11 @@ class Target(Struct, frozen=True):
 
 
 class Assignment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``plan_imports`` tells one import task.
+    """The work that ``plan_imports`` assigns to one import task.
 
     :ivar group: the number of its group.
     :ivar title: what the mapped task is called in the UI.
-    :ivar account: with ``region``, ``aws_conn_id`` and ``role_name``: as version 0.1.0 has planned an import into a
+    :ivar account: with ``region``, ``aws_conn_id`` and ``role_name``: as version 0.1.0 planned an import into a
         single account and Region.
     """
 

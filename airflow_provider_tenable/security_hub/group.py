@@ -1,8 +1,7 @@
 """The import of several accounts and Regions by one task, a few at a time: each with a hook, receipts and a rate of its
 own.
 
-What one of them cannot deliver keeps none of the others from being delivered. No Airflow in here: whoever calls opens
-the hooks.
+A failure of one of them does not stop the delivery to the others. Free of Airflow: the caller opens the hooks.
 """
 
 from __future__ import annotations

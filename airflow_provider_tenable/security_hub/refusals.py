@@ -1,6 +1,6 @@
 """Accounts and Regions that refused a run's findings for good: ``{run}/refusals/{account}/{region}.json``.
 
-An import writes the file in place of failing, so that one account that cannot be reached does not hold the findings of
+An import writes the file instead of failing, so that one account that cannot be reached does not block the findings of
 all others. The next attempt at the same account and Region removes it first.
 """
 
@@ -12,7 +12,7 @@ from airflow_provider_tenable.staging.layout import RunFolder
 
 
 def note_refusal(run: RunFolder, account: str, region: str, why: str) -> None:
-    """Put on record that an account and Region refuses its findings.
+    """Record that an account and Region refuses its findings.
 
     :param why: the error's text.
     """

@@ -118,7 +118,8 @@ class BatchSender:
 
     def _sort(self, items: list[Item], answer: dict[str, Any], attempt: int, outcome: Outcome) -> list[Item]:
         """Evaluate the response item by item. :return: the items to be sent again."""
-        failed = {entry.get("Id"): entry for entry in answer.get("FailedFindings") or []}
+        # botocore does not check that an Id is a string.
+        failed = {str(entry.get("Id", "")): entry for entry in answer.get("FailedFindings") or []}
         # The service model requires both counts: a response without them acknowledges nothing.
         failures, successes = answer.get("FailedCount"), answer.get("SuccessCount")
         # SuccessCount may be smaller: AWS does not document whether it includes findings that the hub ignores because
@@ -144,7 +145,7 @@ class BatchSender:
             if entry is None:
                 outcome.accepted.append(item)
                 continue
-            # The code becomes a key of the ledger and the tag of a metric; the message is kept in the hub's own words.
+            # The code becomes a key of the ledger and the tag of a metric; the message stays in the hub's own words.
             code, message = safe(entry.get("ErrorCode"), LONGEST_CODE), str(entry.get("ErrorMessage"))
             verdict = verdict_of_finding(code)
             if verdict == STOP and self._bears_denials:

@@ -548,3 +548,16 @@ def test_subscriptions_are_read_to_the_last_page(aws: Aws, connect: Any) -> None
     with closing_hook() as member:
         assert member.preflight(TENABLE, enable_product=False) is False
     assert aws.control("stats")["calls"]["ListEnabledProductsForImport"] == 3
+
+
+def test_a_page_of_subscriptions_that_names_itself_as_the_next_one_is_an_error(aws: Aws, connect: Any) -> None:
+    connect()
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
+    with closing_hook() as member:
+        event = "after-call.securityhub.ListEnabledProductsForImport"
+        member.client.meta.events.register(event, lambda parsed, **_: parsed.update(NextToken="1"))
+        with pytest.raises(TemporaryError, match="the token of the page that it was asked for"):
+            member.preflight(TENABLE, enable_product=True)
+    calls = aws.control("stats")["calls"]
+    assert calls["ListEnabledProductsForImport"] == 2
+    assert "EnableImportFindingsForProduct" not in calls

@@ -81,6 +81,20 @@ def test_answer_that_says_nothing_about_the_place_refuses_nothing(run, monkeypat
     assert f"Cannot determine before the export whether {IN_A} accepts findings" in caplog.text
 
 
+def test_connection_that_cannot_be_read_does_not_stop_the_checks_of_other_destinations(run, monkeypatch, caplog):
+    def hook(place, destination):
+        if place == IN_A:
+            raise RuntimeError("the secrets backend does not answer")
+        return Hook(None)
+
+    monkeypatch.setattr(destination_checks, "_hook", hook)
+    monkeypatch.setattr(destination_checks, "_places_of", lambda parts, router: {IN_A: ANY, IN_B: ANY})
+    found = destination_checks.check_places(run, Router([ANY], "fixed"), [])
+    assert (found.refused, found.accepting) == ({}, {IN_B})
+    words = f"Cannot determine before the export whether {IN_A} accepts findings: the secrets backend does not answer"
+    assert words in caplog.text
+
+
 @pytest.mark.parametrize("enable", [True, False])
 def test_product_that_the_import_will_subscribe_is_no_refusal(run, monkeypatch, enable):
     monkeypatch.setenv("AIRFLOW__TENABLE__ENABLE_PRODUCT", str(enable))

@@ -279,6 +279,14 @@ def test_findings_of_other_products_are_left_alone(tmp_path: Path) -> None:
     assert [json.loads(line)["ProductArn"] for call in hub.sent for line in call] == [PRODUCT]
 
 
+def test_a_product_that_is_not_a_string_is_another_one(tmp_path: Path) -> None:
+    hub = Hub("a", "b")
+    hub.held["b"]["ProductArn"] = [PRODUCT]
+    outcome = World(tmp_path, hub).run(wanted_of("a", "b"), product_arns=[PRODUCT])
+    assert [finding_id for finding_id, _ in outcome.archived] == ["a"]
+    assert outcome.refused == {ANOTHER_PRODUCT: 1}
+
+
 @pytest.mark.parametrize("times", [(SENT, PLANNED_MS + 4), (PLANNED_MS + 4, SENT)])
 def test_products_that_share_an_id_are_archived_together(tmp_path: Path, times: tuple[int, int]) -> None:
     other = f"arn:aws:securityhub:{REGION}:{ACCOUNT}:product/{ACCOUNT}/default"
@@ -534,7 +542,9 @@ def test_receipts_of_a_newer_version_are_not_used(tmp_path: Path) -> None:
         world.receipts()
 
 
-@pytest.mark.parametrize("change", [{"Id": "another"}, {"Id": None}, {"AwsAccountId": "999999999999"}])
+@pytest.mark.parametrize(
+    "change", [{"Id": "another"}, {"Id": None}, {"AwsAccountId": "999999999999"}, {"Region": "af-south-1"}]
+)
 def test_an_answer_with_other_findings_is_not_believed(tmp_path: Path, change: dict[str, Any]) -> None:
     hub = Hub("a")
 

@@ -384,6 +384,7 @@ def test_a_refused_caller_stops_the_import_at_its_first_call(tmp_path, code):
             "FailedFindings": [{"Id": "id-1", "ErrorCode": "x"}, {"Id": "id-1", "ErrorCode": "x"}],
         },
         {"FailedCount": 1, "SuccessCount": 99, "FailedFindings": [{"ErrorCode": "InvalidInput"}]},
+        {"FailedCount": 1, "SuccessCount": 99, "FailedFindings": [{"Id": ["id-1"], "ErrorCode": "InvalidInput"}]},
         {"FailedCount": None, "SuccessCount": None, "FailedFindings": None},
         {"FailedCount": "many", "SuccessCount": 100},
     ],
