@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable._compat import BaseOperator, conf
@@ -88,11 +89,6 @@ class TenableRemediationScanOperator(RunsScan, BaseOperator):
         """Launch the scan, or resume the run that an earlier attempt has launched."""
         return self._advance(context)
 
-    @cached_property
-    def hook(self) -> TenableHook:
-        """The hook of this task's connection."""
-        return TenableHook(self.tenable_conn_id)
-
     def _steps(self, context: Any) -> dict[str, Any]:
         from airflow_provider_tenable.scan.run_machine import RunMachine
         from airflow_provider_tenable.scan.run_settings import RunSettings
@@ -140,7 +136,7 @@ class TenableRemediationScanOperator(RunsScan, BaseOperator):
         if state.created and (state.run_uuid or state.launching or state.result):
             return Scan(**state.created)
         ti, scans = context["ti"], self.hook.scans
-        name = safe(f"Airflow: plugin {plugin} on {self.target} ({ti.run_id})", 250)
+        name = _name_of(ti, plugin, self.target)
         existing = scans.find_remediation(name)
         if existing:
             scan = existing[0]
@@ -186,3 +182,10 @@ class TenableRemediationScanOperator(RunsScan, BaseOperator):
             raise AirflowFailException(text)
         self.log.warning("%s", text)
         return result
+
+
+def _name_of(ti: Any, plugin: int, target: str) -> str:
+    """The name by which a task finds its scan again; the digest distinguishes tasks, and targets too long to show."""
+    own = json.dumps([ti.dag_id, ti.task_id, ti.run_id, ti.map_index, plugin, target])
+    digest = hashlib.sha256(own.encode()).hexdigest()[:12]
+    return f"Airflow: plugin {plugin} on {safe(target, 100)} ({safe(ti.run_id, 100)}) [{digest}]"

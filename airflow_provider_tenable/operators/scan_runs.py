@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable._compat import BaseOperator, conf, pause
@@ -35,7 +34,7 @@ class TenableRunScanOperator(RunsScan, BaseOperator):
     :param if_running: what happens if the scan runs already: ``fail``, ``wait`` for its end and launch it, or ``adopt``
         that run.
     :param wait_for_completion: False: succeed once the run is launched.
-    :param accept: final statuses that count as success, such as ``canceled`` beside ``completed``.
+    :param accept: final statuses that count as success, such as ``canceled`` in addition to ``completed``.
     :param poll_interval: seconds between two polls; at least 10 if the task is deferred. Default ``[tenable]
         scan_poll_interval_seconds``.
     :param scan_timeout: seconds after which the task fails. Default ``[tenable] scan_timeout_hours``.
@@ -91,11 +90,6 @@ class TenableRunScanOperator(RunsScan, BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """Launch the scan, or resume the run that an earlier attempt has launched."""
         return self._advance(context)
-
-    @cached_property
-    def hook(self) -> TenableHook:
-        """The hook of this task's connection."""
-        return TenableHook(self.tenable_conn_id)
 
     def _steps(self, context: Any) -> dict[str, Any]:
         from airflow_provider_tenable.scan.run_machine import RunMachine

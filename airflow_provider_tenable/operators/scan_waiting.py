@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable._compat import AirflowTaskTimeout, fail_fast, is_ended, pause
 from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL
@@ -16,7 +17,6 @@ from airflow_provider_tenable.triggers.tenable_scans import TenableScanTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import BaseTrigger
-    from airflow_provider_tenable.hooks.tenable import TenableHook
     from airflow_provider_tenable.observability.lineage import Data
     from airflow_provider_tenable.scan.run_machine import RunMachine
     from airflow_provider_tenable.scan.run_settings import Waiting
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 
 class RunsScan:
     """What tasks that run a scan share: one run, launched once, and waited for."""
-
-    if TYPE_CHECKING:
-
-        @cached_property
-        def hook(self) -> TenableHook: ...
 
     #: Set by the constructors of those that inherit it.
     tenable_conn_id: str
@@ -48,6 +43,11 @@ class RunsScan:
     _is_stopped = False
     _machine: RunMachine | None = None
     _task_instance: Any = None
+
+    @cached_property
+    def hook(self) -> TenableHook:
+        """The hook of this task's connection."""
+        return TenableHook(self.tenable_conn_id)
 
     def execute_complete(self, context: Any, event: Any = None) -> dict[str, Any]:
         """Resume after a trigger has fired. Its event is only a wake-up call: the run is polled again here.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_tenable import config
-from airflow_provider_tenable._compat import AirflowSkipException, Asset, asset_of
+from airflow_provider_tenable._compat import AirflowSkipException, Asset, alias_extra, asset_of
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -56,7 +56,7 @@ def announce_scan(context: Any, alias: Any, result: Mapping[str, Any]) -> None:
     :param alias: an outlet of the task: the scan's name is known only now.
     :param result: of :class:`~airflow_provider_tenable.operators.scan_runs.TenableRunScanOperator`.
     """
-    extra = {field: result.get(field) for field in _FROM_SCAN}
+    extra = alias_extra({field: result.get(field) for field in _FROM_SCAN})
     context["outlet_events"][alias].add(completed_scan(str(result["name"])), extra=extra)
 
 

@@ -59,6 +59,7 @@ class Definition:
         :raises ConfigurationError: the name is empty or too long, or a setting has an argument of its own.
         """
         body = self._body()
+        body["settings"]["description"] = self.description
         mark = f"{mark_of(manager)} [{_digest(body)}]"
         body["settings"]["description"] = f"{self.description}\n{mark}".strip()
         return body

@@ -107,7 +107,7 @@ def resumed(state: RunState | None, cleared: int) -> RunState:
     """The state with which an attempt begins.
 
     A retry resumes its run, or returns the recorded result again. After a run that failed, and after a task that was
-    successful and cleared, the scan is launched anew. What was created for the run remains.
+    successful and cleared, the scan is launched again. What was created for the run remains.
     """
     if state is None:
         return RunState(cleared=cleared)

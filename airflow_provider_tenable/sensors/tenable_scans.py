@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -147,9 +148,11 @@ class TenableScanSensor(BaseSensorOperator):
             moment = context.get("data_interval_end") or context["dag_run"].start_date
             return float(moment.timestamp())
         try:
-            return float(self.since)
+            seconds = float(self.since)
         except (TypeError, ValueError):
-            pass
+            seconds = math.nan
+        if math.isfinite(seconds):
+            return seconds
         try:
             given = datetime.fromisoformat(str(self.since))
         except ValueError:

@@ -69,6 +69,14 @@ class _BrokenBodyError(Exception):
         self.error = error
 
 
+class _ReaderError(Exception):
+    """The code that reads a body could not write it, such as to a full disk: not an error of the connection."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(type(error).__name__)
+        self.error = error
+
+
 def _report_broken_body(state: RetryCallState) -> None:
     broken = state.outcome and state.outcome.exception()
     if isinstance(broken, _BrokenBodyError):
@@ -147,6 +155,8 @@ class Caller:
                 return response.headers, read(response)
             except requests.exceptions.RequestException as error:
                 raise _BrokenBodyError(path, error) from None
+            except OSError as error:
+                raise _ReaderError(error) from None
 
         repeated = Retrying(
             retry=retry_if_exception_type(_BrokenBodyError),
@@ -161,9 +171,11 @@ class Caller:
             raise broken.error from None
 
     def call(self, what: str, call: Callable[[], _T], *, special: Special = _NOTHING_SPECIAL) -> _T:
-        """Make a call and translate its errors into ours."""
+        """Make a call and translate its errors into ours. An ``OSError`` of the body's reader is passed on."""
         try:
             return call()
+        except _ReaderError as failed:
+            raise failed.error from None
         except APIError as error:
             raise self._classify(what, error, special) from None
         except requests.exceptions.SSLError as error:

@@ -14,6 +14,7 @@ from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.tenable_vm.calls import Caller, Special
 from airflow_provider_tenable.tenable_vm.json_fields import number, object_in, objects, objects_in, text
 from airflow_provider_tenable.tenable_vm.scan_ids import is_long_id, is_number, is_schedule_uuid, scan_path
+from airflow_provider_tenable.tenable_vm.scanners import ScannersApi
 
 if TYPE_CHECKING:
     from tenable.io import TenableIO
@@ -77,6 +78,7 @@ class ScansApi:
     def __init__(self, client: TenableIO, *, once: TenableIO, name: str) -> None:
         self._client = client
         self._once = once
+        self._name = name
         self._calls = Caller(client, name=name, needs=NEEDS)
         self._calls_once = Caller(once, name=name, needs=NEEDS, repeats=0)
 
@@ -162,20 +164,17 @@ class ScansApi:
     def scanner_id(self, wanted: str) -> str:
         """The uuid of a scanner or scanner group by its name; a uuid and ``AUTO-ROUTED`` are returned as they are.
 
+        Only a name needs the list of scanners, and so an API user with the role Scan Manager.
+
         :raises NotFoundError: there is none; the message lists those that exist.
         :raises ConfigurationError: several have this name.
         """
         if wanted == "AUTO-ROUTED" or is_long_id(wanted):
             return wanted
-        answer = self._calls.json("list the scanners", self._client.get, "scanners")
-        named = {
-            str(item["uuid"]): text(item.get("name"), 200)
-            for item in objects_in(answer, "scanners", "scanners")
-            if is_long_id(item.get("uuid"))
-        }
-        found = [uuid for uuid, name in named.items() if name == wanted]
+        scanners = ScannersApi(self._client, name=self._name).all()
+        found = [scanner.uuid for scanner in scanners if scanner.name == wanted]
         if not found:
-            names = safe(", ".join(sorted(named.values())), 500)
+            names = safe(", ".join(sorted(scanner.name for scanner in scanners)), 500)
             raise NotFoundError(f"There is no scanner {safe(wanted, 100)!r}. Tenable has: {names}.")
         if len(found) > 1:
             raise ConfigurationError(f"Several scanners are named {safe(wanted, 100)!r}. Give the uuid of one.")

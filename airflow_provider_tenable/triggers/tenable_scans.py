@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TenableScanTrigger(BaseTrigger):
-    """Fires when a run has another status than the task has seen, or when a deadline has passed.
+    """Fires when a run has ended or has another status than the task has seen, or when a deadline has passed.
 
     It contains only the connection's id, no keys. The task itself decides what the status means.
 
@@ -123,19 +123,21 @@ class TenableScanTrigger(BaseTrigger):
         except ConfigurationError as error:
             return {"message": str(error)}
         except TemporaryError as error:
-            self.log.warning("Could not poll scan %s: %s", self.scan.get("name"), error)
+            self.log.warning("Could not poll scan %s: %s", self._scan().label, error)
             return None
 
     def _news(self, hook: TenableHook) -> dict[str, Any] | None:
         from airflow_provider_tenable.scan.run_context import status_now
         from airflow_provider_tenable.scan.scheduled import newest_since
+        from airflow_provider_tenable.scan.status import ENDED
 
         scan = self._scan()
         if self.run_uuid is None:
             run = newest_since(hook.scan_runs.history(scan), self.since or 0.0)
             return {"run_uuid": run.uuid, "status": run.status} if run else None
         status = status_now(hook.scan_runs, scan, self.run_uuid)
-        return None if status == self.status else {"status": status}
+        # A run may have ended after the task's poll and before the task has noted its status for this trigger.
+        return None if status == self.status and status not in ENDED else {"status": status}
 
     def _stop(self, hook: TenableHook) -> bool:
         from airflow_provider_tenable.scan.run_context import is_ours

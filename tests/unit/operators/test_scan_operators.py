@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
 import json
 import logging
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,13 +20,20 @@ from airflow_provider_tenable._compat import (
     AirflowSkipException,
     AirflowTaskTimeout,
 )
-from airflow_provider_tenable.exceptions import ConflictError, ExportFailedError, ScanFailedError, TemporaryError
+from airflow_provider_tenable.exceptions import (
+    ConflictError,
+    ExportFailedError,
+    ScanFailedError,
+    StagingError,
+    TemporaryError,
+)
 from airflow_provider_tenable.operators.remediation_scans import TenableRemediationScanOperator
 from airflow_provider_tenable.operators.scan_exports import TenableExportScanOperator
 from airflow_provider_tenable.operators.scan_runs import TenableRunScanOperator
 from airflow_provider_tenable.operators.tenable_scans import TenableCreateScanOperator, TenableDeleteScanOperator
 from airflow_provider_tenable.scan.crash_points import ScanCrashPoint
 from airflow_provider_tenable.sensors.tenable_scans import TenableScanSensor
+from airflow_provider_tenable.staging import downloads
 from sandbox.tenable.scan_book import TEMPLATES
 from tests.scan_tasks import Killed, context_of, kill_at, quick, run_deferred, staging  # noqa: F401
 
@@ -121,6 +131,9 @@ class TestCreate:
         assert tenable.calls("scan_update") == 1
         [config] = tenable.tenable.scans.scans.values()
         assert config.settings["text_targets"] == "192.0.2.99"
+        execute(create(targets=["192.0.2.99"], description="Every night."))
+        assert tenable.calls("scan_update") == 2
+        assert config.settings["description"].startswith("Every night.\n")
 
     def test_a_task_that_dies_after_the_creation_creates_no_second_scan(self, tenable, kill_at):  # noqa: F811
         kill_at(ScanCrashPoint.SCAN_CREATED)
@@ -317,10 +330,11 @@ class TestSensor:
         assert task._since({"data_interval_end": at}) == at.timestamp()
         assert task._since({"data_interval_end": None, "dag_run": SimpleNamespace(start_date=at)}) == at.timestamp()
 
-    def test_a_time_that_cannot_be_read_is_an_error(self, tenable):
+    @pytest.mark.parametrize("since", ["yesterday", "nan", "inf", "2026-11-27T00:00:00"])
+    def test_a_time_that_cannot_be_read_is_an_error(self, tenable, since):
         tenable.add_scan()
-        task = self.sensor(since="yesterday")
-        with pytest.raises(AirflowFailException, match="since is 'yesterday'; it must be unix seconds"):
+        task = self.sensor(since=since)
+        with pytest.raises(AirflowFailException, match=f"since is '{since}'; it must be unix seconds"):
             task.poke(context_of(task))
 
     @pytest.mark.parametrize(("soft", "error"), [(True, AirflowSkipException), (False, AirflowSensorTimeout)])
@@ -456,6 +470,16 @@ class TestExport:
         with pytest.raises(ExportFailedError, match=r"has not prepared the file .* within .*; it is loading"):
             execute(export(export_timeout=0))
 
+    def test_a_full_disk_is_not_blamed_on_the_connection(self, tenable, staging, monkeypatch):  # noqa: F811
+        class Full(io.BytesIO):
+            def write(self, _data):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        ended(tenable, tenable.add_scan())
+        monkeypatch.setattr(downloads, "_growing", lambda _path: nullcontext(Full()))
+        with pytest.raises(StagingError, match=r"Cannot write .*\.nessus: No space left on device"):
+            execute(export())
+
     def test_a_size_that_differs_from_the_list_is_not_accepted(self, tenable, staging):  # noqa: F811
         ended(tenable, tenable.add_scan())
         tenable.order("scan_export_download", "truncate", keep_bytes=20, times=1)
@@ -579,6 +603,15 @@ class TestRemediation:
         kill_at(None)
         assert execute(remediate())["fixed"] is True
         assert (tenable.calls("remediation_create"), tenable.calls("scan_launch")) == (1, 1)
+
+    def test_hosts_whose_names_begin_alike_have_scans_of_their_own(self, tenable):
+        domain = ".".join(["a" * 60] * 4)
+        for index, host in enumerate((f"{domain}.com", f"{domain}.org")):
+            execute(remediate(target=host, delete_after=False), map_index=index)
+        assert sorted(config.settings["text_targets"][-3:] for config in tenable.tenable.scans.scans.values()) == [
+            "com",
+            "org",
+        ]
 
     def test_a_task_that_is_cleared_scans_again(self, tenable):
         execute(remediate(), max_tries=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_tenable import _compat
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, asset_alias
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.run.asset_event import announce_scan, completed_scan, scans_from_option
@@ -87,6 +89,14 @@ def test_an_event_names_the_scan_and_describes_its_run() -> None:
     assert extra == {
         name: RESULT[name] for name in ("scan", "run_uuid", "status", "started_at", "ended_at", "hosts", "severities")
     }
+
+
+def test_airflow_2_can_compare_events_in_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_compat, "AIRFLOW_V_3_0_PLUS", False)
+    extra = {"run_uuid": "x", "severities": {"high": 2, "low": 0}}
+    made = _compat.alias_extra(extra)
+    assert dict(frozenset(made.items())) == extra
+    assert json.dumps(made) == json.dumps(extra)
 
 
 def test_the_option_names_scans(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,33 +22,13 @@ from airflow_provider_tenable.scan.crash_points import ScanCrashPoint
 from airflow_provider_tenable.scan.run_machine import RunMachine
 from airflow_provider_tenable.scan.run_settings import ADOPT, GRACE, WAIT, Ended, RunSettings, Waiting
 from airflow_provider_tenable.scan.run_state import Launching, RunState, RunStateFile
-from airflow_provider_tenable.staging import crash_points
 from airflow_provider_tenable.staging.location import open_path
+from tests.scan_tasks import Killed, kill_at  # noqa: F401
 
 #: No test here waits for pyTenable, which sleeps after a 429 or 503 even if it does not repeat the request.
 pytestmark = pytest.mark.usefixtures("naps")
 
 SETTINGS = RunSettings(poll_interval=5.0, scan_timeout=100.0, capacity_timeout=60.0, pending_timeout=50.0)
-
-
-class Killed(BaseException):
-    """The process is gone."""
-
-
-@pytest.fixture
-def kill_at(monkeypatch):
-    """Ends the process, as far as this test is concerned, when it reaches a boundary."""
-
-    def gone(_pid, _signal):
-        raise Killed
-
-    monkeypatch.setattr(crash_points.os, "kill", gone)
-
-    def at(point):
-        crash_points._times.clear()
-        monkeypatch.setenv(crash_points.VARIABLE, point.value)
-
-    return at
 
 
 class Task:
@@ -120,23 +100,23 @@ def test_other_targets_are_scanned_instead(task):
     "point", [each for each in ScanCrashPoint if each.name.startswith(("LAUNCH", "RUN", "RESULT"))]
 )
 @pytest.mark.parametrize("late", [0, 40])
-def test_a_task_that_is_killed_at_any_boundary_and_retried_has_launched_once(task, kill_at, point, late, monkeypatch):
+def test_a_task_that_is_killed_at_any_boundary_and_retried_has_launched_once(task, kill_at, point, late):  # noqa: F811
     if late:
         task.tenable.order("scan_run", "history_late", seconds=late)
     kill_at(point)
     with pytest.raises(Killed):
         task.run()
-    monkeypatch.delenv(crash_points.VARIABLE)
+    kill_at(None)
     result = task.run()
     assert [run.uuid for run in task.runs] == [result["run_uuid"]]
     assert result["status"] == "completed"
 
 
-def test_a_launch_that_was_noted_and_not_sent_is_sent_after_a_while(task, kill_at, monkeypatch):
+def test_a_launch_that_was_noted_and_not_sent_is_sent_after_a_while(task, kill_at):  # noqa: F811
     kill_at(ScanCrashPoint.LAUNCH_NOTED)
     with pytest.raises(Killed):
         task.run()
-    monkeypatch.delenv(crash_points.VARIABLE)
+    kill_at(None)
     before = task.tenable.now()
     task.run()
     assert len(task.runs) == 1

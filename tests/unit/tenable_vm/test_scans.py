@@ -98,6 +98,25 @@ def test_templates_are_found_by_name_and_by_title(server, apis, name):
         apis.scans.template("x")
 
 
+def test_a_scanner_is_found_by_its_name(server, apis):
+    sample(server, "scanners_list_official_example.json")
+    assert apis.scans.scanner_id("US Cloud Scanner") == "00000000-0000-0000-0000-00000000000000000000000000001"
+    with pytest.raises(ConfigurationError, match=r"Several scanners are named 'US West Cloud Scanners'\. Give"):
+        apis.scans.scanner_id("US West Cloud Scanners")
+    with pytest.raises(NotFoundError, match=r"There is no scanner 'x'\. Tenable has: .*US Cloud Scanner"):
+        apis.scans.scanner_id("x")
+    called = len(server.requests)
+    for known in ("AUTO-ROUTED", RUN.uuid):
+        assert apis.scans.scanner_id(known) == known
+    assert len(server.requests) == called
+
+
+def test_a_user_who_may_not_list_scanners_learns_which_role_does(server, apis):
+    server.answer(403, b'{"error": "Forbidden"}')
+    with pytest.raises(TenablePermissionError, match="It needs the role Scan Manager"):
+        apis.scans.scanner_id("dmz")
+
+
 def test_the_history_is_read_newest_first(server, apis):
     sample(server, "scan_history_official_example.json")
     runs = apis.runs.history(SCAN)

@@ -75,6 +75,27 @@ def test_it_fires_when_the_status_is_another_and_never_within_ten_seconds(tenabl
     assert fire(trigger(config, run_uuid=run.uuid, status="running"))[0]["status"] in ("publishing", "completed")
 
 
+def test_it_fires_for_a_run_that_ended_just_before_the_task_was_deferred(tenable, naps):  # noqa: F811
+    config = tenable.add_scan()
+    run = tenable.launch(config, seconds=1)
+    tenable.advance(20)
+    [event] = fire(trigger(config, run_uuid=run.uuid, status="completed"))
+    assert event == {"run_uuid": run.uuid, "status": "completed"}
+    assert naps == [30.0]
+
+
+def test_a_scan_name_cannot_forge_a_log_line(tenable, naps, monkeypatch, caplog, capsys):  # noqa: F811
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    config = tenable.add_scan("Weekly\nERROR - forged")
+    run = tenable.launch(config, seconds=1)
+    tenable.order("scan_history", "status", status=503, times=1)
+    fire(trigger(config, run_uuid=run.uuid, status="pending"))
+    # Airflow 3 writes it to the standard output, Airflow 2 to Python's logging.
+    logged = capsys.readouterr().out + caplog.text
+    assert "Could not poll scan 'Weekly ERROR - forged'" in logged
+    assert "\nERROR - forged" not in logged
+
+
 def test_it_fires_when_the_run_has_vanished(tenable, naps):  # noqa: F811
     config = tenable.add_scan()
     run = tenable.launch(config, seconds=1)
