@@ -149,8 +149,10 @@ class _HashableDict(dict[str, Any]):
 
 
 def alias_extra(extra: dict[str, Any]) -> dict[str, Any]:
-    """The extra of an event that a task adds to an alias. Airflow 2 compares such events in a set, so a task whose extra
-    contains an object failed there after it had succeeded (``TypeError: unhashable type: 'dict'``).
+    """The extra of an event that a task adds to an alias, as this Airflow accepts it.
+
+    Airflow 2 compares such events in a set, so a task whose extra contains an object failed there after it had
+    succeeded (``TypeError: unhashable type: 'dict'``).
     """
     if AIRFLOW_V_3_0_PLUS:
         return extra

@@ -206,7 +206,7 @@ class SecurityHubHook(AwsSessionHook):
                 return False
             if token.get("NextToken") == page["NextToken"]:
                 # Otherwise this would never end.
-                raise TemporaryError("ListEnabledProductsForImport returned the token of the page that it was asked for.")
+                raise TemporaryError("ListEnabledProductsForImport returned the token of the page that was requested.")
             token = {"NextToken": page["NextToken"]}
 
     def _subscribe(self, arn: str) -> bool:

@@ -61,8 +61,10 @@ def credential_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]
             return error(404, "Not found")
         if not user.may_scan:
             return error(403, "Insufficient scope")
-        if not isinstance(body, dict) or (problem := _problem({**item, **body})):
-            return error(400, problem if isinstance(body, dict) else "Not an object")
+        if not isinstance(body, dict):
+            return error(400, "Not an object")
+        if problem := _problem({**item, **body}):
+            return error(400, problem)
         if any(other["name"] == body.get("name") for other in tenable.credentials.values() if other is not item):
             return error(409, "A credential with this name exists already")
         # Asterisks are taken as a password of asterisks, so that a test sees them.

@@ -556,7 +556,7 @@ def test_a_page_of_subscriptions_that_names_itself_as_the_next_one_is_an_error(a
     with closing_hook() as member:
         event = "after-call.securityhub.ListEnabledProductsForImport"
         member.client.meta.events.register(event, lambda parsed, **_: parsed.update(NextToken="1"))
-        with pytest.raises(TemporaryError, match="the token of the page that it was asked for"):
+        with pytest.raises(TemporaryError, match="the token of the page that was requested"):
             member.preflight(TENABLE, enable_product=True)
     calls = aws.control("stats")["calls"]
     assert calls["ListEnabledProductsForImport"] == 2

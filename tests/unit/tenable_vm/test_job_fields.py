@@ -32,7 +32,7 @@ def test_a_finished_job_with_all_that_tenable_reports():
         chunk_size=50,
         created=1_700_000_000.0,
         total_chunks=5,
-        counted_chunks=2,
+        counted_chunks=3,
     )
 
 
