@@ -28,6 +28,7 @@ from airflow_provider_tenable.exceptions import (
 from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 from airflow_provider_tenable.run.plan import _identify
 from sandbox.aws.app import build_aws_app
+from sandbox.aws.hub_operations import write_token
 
 ACCOUNT, OTHER = "111122223333", "222233334444"
 KEY = ("AKIASANDBOXHUB000001", "sandbox-aws-secret-000000000000000000001")
@@ -554,8 +555,8 @@ def test_a_page_of_subscriptions_that_names_itself_as_the_next_one_is_an_error(a
     connect()
     aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "enabled"})
     with closing_hook() as member:
-        event = "after-call.securityhub.ListEnabledProductsForImport"
-        member.client.meta.events.register(event, lambda parsed, **_: parsed.update(NextToken="1"))
+        event, token = "after-call.securityhub.ListEnabledProductsForImport", write_token(0)
+        member.client.meta.events.register(event, lambda parsed, **_: parsed.update(NextToken=token))
         with pytest.raises(TemporaryError, match="the token of the page that was requested"):
             member.preflight(TENABLE, enable_product=True)
     calls = aws.control("stats")["calls"]
