@@ -72,19 +72,22 @@ _LOG_END_BYTES = 100_000
 _REPORTED_STATES = ("running", "deferred", "success", "failed", "up_for_retry", "upstream_failed", "skipped")
 
 
-def _has_scheduler(parent: int) -> bool:
-    """Whether a process has started a scheduler that still runs."""
+def _scheduler_of(parent: int) -> psutil.Process | None:
+    """The scheduler that a process has started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(parent).children():
+            # Any of them may end during the inspection.
+            with contextlib.suppress(psutil.Error):
+                if "airflow scheduler" in " ".join(child.cmdline()):
+                    return child
+    return None
+
+
+def _runs(process: psutil.Process) -> bool:
     try:
-        children = psutil.Process(parent).children()
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
-        # It has just ended, with its scheduler: the next poll sees that.
-        return True
-    for child in children:
-        # Any of them may end during the inspection.
-        with contextlib.suppress(psutil.Error):
-            if "airflow scheduler" in " ".join(child.cmdline()):
-                return True
-    return False
+        return False
 
 
 class Standalone(Child):
@@ -110,7 +113,7 @@ class Standalone(Child):
         # A busy machine responds late.
         self._client = httpx.Client(base_url=self.url, timeout=120.0, trust_env=False)
         self.env = {**os.environ, **self._settings(sandbox), **(settings or {})}
-        self._had_scheduler = False
+        self._scheduler: psutil.Process | None = None
         self._second_scheduler: Child | None = None
         self._make_database()
         # From its own home: gunicorn leaves a socket where it is started.
@@ -131,10 +134,12 @@ class Standalone(Child):
             return False
         if self._second_scheduler is not None:
             return self._second_scheduler.alive()
-        if _has_scheduler(self.process.pid):
-            self._had_scheduler = True
+        if self._scheduler is None:
+            # It is recognised once: while it starts, Airflow 2's scheduler has an empty command line for a moment.
+            self._scheduler = _scheduler_of(self.process.pid)
             return True
-        if not self._had_scheduler:
+        # Standalone may have ended, with its scheduler: the next poll sees that.
+        if _runs(self._scheduler) or not super().alive():
             return True
         if not self._scheduler_ended_by_sqlite():
             return False

@@ -19,10 +19,10 @@ _NAMED = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
 def test_every_test_that_the_page_names_exists() -> None:
     named = _NAMED.findall(PAGE)
     assert len(named) > 40
-    # A file of the suite, or one of that name among the unit and integration tests.
+    # A file of the suite, or one of that name among the other tests.
     files = {
         path.name: path.read_text()
-        for folder in ("unit", "integration", "faults")
+        for folder in ("system", "unit", "integration", "faults")
         for path in (FOLDER.parent / folder).rglob("test_*.py")
     }
     for file, test in named:

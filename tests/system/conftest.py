@@ -26,6 +26,16 @@ with DAG("one_export", schedule=None, start_date=datetime(2026, 1, 1), default_a
     TenableExportOperator(task_id="export", filters={"indexed_at": 1}, poll_interval=2, deferrable=False)
 """
 
+#: Instead of Amazon SNS, the example of the docs notifies a file in Airflow's home.
+TO_SECURITY_TEAM = """
+import os
+from pathlib import Path
+
+def to_security_team(subject, text):
+    with (Path(os.environ["AIRFLOW_HOME"]) / "notified.txt").open("a") as file:
+        file.write(f"{subject}: {text}\\n")
+"""
+
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
@@ -77,7 +87,11 @@ def airflow(
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
     }
     # A home of its own, because the tests search for the keys in all that Airflow writes.
-    with airflow_of_this_environment(tmp_path_factory.mktemp("airflow"), sandbox, settings=settings) as process:
+    home = tmp_path_factory.mktemp("airflow")
+    [policy] = [code for code in blocks(ROOT / "docs" / "operators.md", "python") if "def dag_policy(" in code]
+    (home / "config").mkdir()
+    (home / "config" / "airflow_local_settings.py").write_text(f"{TO_SECURITY_TEAM}\n\n{policy}")
+    with airflow_of_this_environment(home, sandbox, settings=settings) as process:
         process.wait_until_healthy()
         process.connect(sandbox)
         yield process

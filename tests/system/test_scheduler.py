@@ -13,6 +13,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from sandbox.standalone.airflow import Standalone
 from sandbox.standalone.children import ROOT, SandboxProcess
 from sandbox.standalone.demo import exported
 from tests.integration.oracle import delivered, expected
+from tests.polling import until
 
 pytestmark = pytest.mark.system
 
@@ -210,6 +212,44 @@ def test_failed_run_still_reports_and_keeps_the_watermark(airflow: Standalone, s
     assert states["advance_watermark"] == "upstream_failed"
     assert "NOT COMPLETE" in airflow.report_of(run)
     assert airflow.watermark() == before
+
+
+def _notified(airflow: Standalone) -> list[str]:
+    """What the failure callback of the docs has sent."""
+    file = airflow.home / "notified.txt"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def test_run_that_is_marked_as_failed_ends_as_failed_and_calls_the_failure_callback(
+    airflow: Standalone, sandbox: SandboxProcess
+) -> None:
+    before = airflow.watermark()
+    options = f"{sandbox.tenable}/_sandbox/options"
+    httpx.post(options, json={"prepare_seconds": 600}, timeout=60).raise_for_status()
+    run = airflow.trigger()
+
+    def states(*tasks: str) -> list[str]:
+        found = {each["task_id"]: each["state"] for each in airflow.task_instances(run)}
+        return [found[task] for task in tasks]
+
+    exports = ("export_assets", "export_vulnerabilities")
+    until(lambda: "deferred" in states(*exports), 180, "no export waits in the triggerer", 2)
+    try:
+        path = f"/dags/tenable_to_security_hub/dagRuns/{quote(run, safe='')}"
+        airflow.api("PATCH", path, json={"state": "failed"})
+        assert airflow.wait_for(run) == "failed", airflow.tail()
+    finally:
+        httpx.post(options, json={"prepare_seconds": 0.2}, timeout=60).raise_for_status()
+    assert set(states(*exports)) <= {"failed", "skipped"}
+    assert states("plan_shards", "settle", "advance_watermark") == ["skipped"] * 3
+    assert states("report", "remove_old_runs") == ["failed", "success"]
+    assert "NOT COMPLETE" in airflow.report_of(run)
+    assert airflow.watermark() == before
+    until(lambda: any(run in line for line in _notified(airflow)), 120, "nobody was notified of the failed run", 1)
+    [line] = [line for line in _notified(airflow) if run in line]
+    assert line.startswith(f"Run {run} of tenable_to_security_hub failed")
+    jobs = httpx.get(f"{sandbox.tenable}/_sandbox/stats", timeout=60, trust_env=False).json()["exports"]
+    assert {job["status"] for job in jobs} <= {"FINISHED", "CANCELLED"}
 
 
 def _imports_told(airflow: Standalone) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ class Stub(Standalone):
     def __init__(self, home: Path, last_words: str) -> None:
         self.home, self.env = home, {**os.environ, "LAST_WORDS": last_words}
         self._client = httpx.Client()
-        self._had_scheduler, self._second_scheduler = False, None
+        self._scheduler, self._second_scheduler = None, None
         Child.__init__(self, [sys.executable, "-c", STANDALONE], log=home / "standalone.log", env=self.env, cwd=home)
 
     def schedulers(self) -> list[psutil.Process]:
@@ -90,6 +90,16 @@ def test_a_scheduler_that_the_sqlite_error_ends_is_started_again_once(
     kill(psutil.Process(second.process.pid))
     assert not airflow.alive()
     assert capsys.readouterr().err == ""
+
+
+def test_a_scheduler_without_a_command_line_is_still_the_scheduler(
+    airflow: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert airflow.alive()
+    with monkeypatch.context() as patched:
+        patched.setattr("psutil.Process.cmdline", lambda process: [""])
+        assert airflow.alive()
+    assert airflow._second_scheduler is None
 
 
 @pytest.mark.parametrize("last_words", ["", "sqlite3.OperationalError: database is locked"])
