@@ -304,6 +304,11 @@ def test_product_fields_hold_nothing_empty():
     assert fields_of(bare) == {"asset_uuid": "asset-1"}
 
 
+@pytest.mark.parametrize("own_id", [" f-1", "f-1 ", "f-1\n", "\x00f-1"])
+def test_blanks_around_tenables_own_id_are_dropped(own_id):
+    assert fields_of(record(finding_id=own_id))["finding_id"] == "f-1"
+
+
 def test_port_zero_is_told():
     assert fields_of(record(port={"port": 0, "protocol": "ICMP"}))["port"] == "0"
 

@@ -110,6 +110,14 @@ def test_id_has_six_parts_and_no_blank_or_arn(parts):
     assert not value.startswith("arn:")
 
 
+def test_slashes_are_escaped_in_parts_of_any_length():
+    for length in (3, 63, 64, 65, 100):
+        odd = "a/" + "b" * (length - 2)
+        assert identity.finding_id("port", **{**USUAL, "protocol": odd, "port": odd}).endswith(
+            f"/1/a%2F{odd[2:]}/a%2F{odd[2:]}"
+        )
+
+
 def test_id_at_the_limit_passes_and_one_over_is_refused():
     start = len(identity.finding_id("port", **{**USUAL, "port": ""})) - 1
     assert len(identity.finding_id("port", **{**USUAL, "port": "9" * (512 - start)})) == 512

@@ -142,6 +142,12 @@ def test_text_behind_a_long_run_of_nothing_is_found(filler):
 def test_cut_text_shows_it_where_dropped_characters_fill_what_was_looked_at():
     assert limits.text("ab" + "\x00" * 100_000 + "cdefghijkl", 10) == "abcdefghi…"
     assert limits.text("ab" + " " * 100_000 + "c", 10) == "ab…"
+    # What comes before the blanks fits exactly: more follows, so it is truncated too.
+    assert limits.text("x" * 10 + " " * 100_000 + "c", 10) == "x" * 9 + "…"
+
+
+def test_lone_surrogates_do_not_fail_the_truncation():
+    assert limits.text("x" + "\ud800" * 20, 10) == "x…"
 
 
 def test_megabytes_are_cut():

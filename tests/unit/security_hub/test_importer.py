@@ -600,6 +600,19 @@ def test_an_import_that_refuses_everything_is_stopped_after_a_thousand(tmp_path)
     assert len(world.rejected()) == 1000
 
 
+def test_code_of_a_stopped_import_is_quoted_within_its_limit(tmp_path):
+    world = World(tmp_path, Hub(lambda ids: [(finding, "C" * 150, "m") for finding in ids]), findings=1_000)
+    with pytest.raises(ConfigurationError, match=f", the last with {'C' * 99}…: m The import"):
+        world.send()
+
+
+def test_without_a_bucket_calls_keep_the_documented_rate_by_the_imports_own_clock(tmp_path):
+    """30 calls at once, then 10 per second."""
+    world = World(tmp_path, Hub(), findings=41, batch_size=1, bucket=None)
+    world.send()
+    assert world.time.slept == [pytest.approx(0.1)] * 11
+
+
 def test_an_import_below_a_thousand_refusals_goes_to_its_end(tmp_path):
     receipts = World(
         tmp_path, Hub(lambda ids: [(finding, "InvalidInput", "m") for finding in ids]), findings=999
