@@ -7,9 +7,11 @@ import io
 import pathlib
 import threading
 import tracemalloc
+from functools import partial
 
 import pytest
 import requests
+import urllib3
 from tenable.errors import APIError
 
 from airflow_provider_tenable.exceptions import ConfigurationError
@@ -337,6 +339,64 @@ def test_a_body_that_is_read_as_a_file_is_bounded_too(server, session, monkeypat
         server.answer(200, LARGE)
         with pytest.raises(ConfigurationError, match="has more than 1 MB"):
             read(session.get(server.url, stream=True).raw)
+
+
+# The same of a single body, with urllib3's response and without a server.
+
+
+def body_of(data, largest=1_000_000, *, cut=False, encoding=None):
+    headers = {"Content-Encoding": encoding} if encoding else {}
+    response = urllib3.HTTPResponse(io.BytesIO(data), headers=headers, preload_content=False)
+    return bounds.BoundedBody(response, host="cloud.example", largest=largest, cut=cut)
+
+
+@pytest.mark.parametrize("pieces", [None, 3])
+def test_body_of_just_the_bound_is_complete_and_a_byte_more_is_refused_in_full_words(pieces):
+    def read(body):
+        return b"".join(body.stream(pieces)) if pieces else body.read()
+
+    assert read(body_of(b"0123456789", 10)) == b"0123456789"
+    refused = body_of(b"0123456789", 9)
+    with pytest.raises(ConfigurationError) as failure:
+        read(refused)
+    assert str(failure.value) == (
+        "A response of cloud.example has more than 0 MB and was aborted. Ask for less at a time (an export: for fewer "
+        "assets in a chunk), or check that the URL is Tenable's."
+    )
+    assert refused.closed
+
+
+@pytest.mark.parametrize("pieces", [None, 3])
+def test_cut_body_ends_at_its_bound_and_is_closed(pieces):
+    for largest in (4, 6, 9):
+        body = body_of(b"0123456789", largest, cut=True)
+        read = b"".join(body.stream(pieces)) if pieces else body.read()
+        assert read == b"0123456789"[:largest]
+        assert (body.read1(), body.closed) == (b"", True)
+    complete = body_of(b"0123456789", 10, cut=True)
+    assert complete.read() == b"0123456789"
+
+
+def test_every_way_to_read_a_body_decompresses_it_if_and_only_if_the_caller_wants_that():
+    plain = b"one\ntwo\n" * 20
+    packed = gzip.compress(plain)
+
+    def packed_body():
+        return body_of(packed, encoding="gzip")
+
+    for wanted, expected in ((True, plain), (False, packed)):
+        assert packed_body().read(decode_content=wanted) == expected
+        assert packed_body().read(10_000, decode_content=wanted) == expected
+        assert packed_body().read(len(expected) - 1, decode_content=wanted) == expected[:-1]
+        assert b"".join(packed_body().stream(decode_content=wanted)) == expected
+        assert b"".join(packed_body().stream(5, decode_content=wanted)) == expected
+        assert b"".join(iter(partial(packed_body().read1, 5, wanted), b"")) == expected
+        # The end of an error's body, too.
+        cut = body_of(packed, len(expected) - 5, cut=True, encoding="gzip")
+        assert b"".join(cut.stream(3, decode_content=wanted)) == expected[:-5]
+    # Lines are text, so they are always those of the decompressed body.
+    assert list(packed_body()) == plain.splitlines(keepends=True)
+    assert list(body_of(b"one\ntwo, without an end")) == [b"one\n", b"two, without an end"]
 
 
 def test_cookies_of_an_answer_are_kept(server, session):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import msgspec
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 from airflow_provider_tenable.asff.packages import decode_software
 from airflow_provider_tenable.asff.plugin import decode_plugin
 from airflow_provider_tenable.tenable_vm import decode
-from airflow_provider_tenable.tenable_vm.decode import count_records, decode_blocks, decode_chunk, split_chunk
+from airflow_provider_tenable.tenable_vm.decode import (
+    count_records,
+    decode_blocks,
+    decode_chunk,
+    first_records,
+    split_chunk,
+)
 from airflow_provider_tenable.tenable_vm.lenient import loads, salvage
 from airflow_provider_tenable.tenable_vm.records import NULL, Asset, Plugin, Vulnerability
 
@@ -325,7 +332,7 @@ def test_megabyte_strings_and_thousands_of_cves_decode():
 
 
 def test_deep_chunk_that_is_no_array_says_so():
-    for data in (b"[1," + DEEP + b",]", b'{"a":' + DEEP + b"}", b"[" + DEEP + b"] x"):
+    for data in (b"[1," + DEEP + b",]", b'{"a":' + DEEP + b"}", b"[" + DEEP + b"] x", b"[NaN][1]", b'[NaN,"a]'):
         with pytest.raises(ValueError, match=r"^a chunk must be a JSON array$"):
             split_chunk(data)
 
@@ -368,6 +375,17 @@ def test_large_chunk_is_decoded_in_many_pieces(monkeypatch):
     assert pieces > 10
 
 
+def test_pieces_stay_small_although_records_contain_many_objects_of_their_own(monkeypatch):
+    """Each of these could be the boundary of two records. A piece that is not cut is read on, up to the whole chunk."""
+    monkeypatch.setattr(decode, "PIECE_BYTES", 1000)
+    packages = b",".join(b'{"n":%d}' % number for number in range(15))
+    data = chunk(*[with_field(b'"software_vulns":[' + packages + b"]")] * 100)
+    records, unreadable, pieces = in_pieces(data, 100)
+    assert (len(records), unreadable) == (100, [])
+    # A piece is cut as soon as it has a thousand bytes, after its last complete record of 187 bytes.
+    assert len(data) / 1_000 <= pieces <= len(data) / 800
+
+
 def test_truncated_chunk_in_pieces_is_a_lost_chunk(monkeypatch):
     monkeypatch.setattr(decode, "PIECE_BYTES", 100)
     whole = chunk(*[TRICKY] * 5)
@@ -387,3 +405,41 @@ def test_hostile_records_in_pieces_are_all_accounted_for(monkeypatch):
 
 def test_whole_numbers_of_up_to_nineteen_digits_are_read_where_python_reads_the_record():
     assert loads(b"[1234567890123456789, 12345678901234567890, 1.5, 1e999]") == [1234567890123456789, None, 1.5, None]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'[{"a":1},{"b":2}]', [{"a": 1}, {"b": 2}]),
+        (b' \n[ {"a":1} ,\n {"b":2} ] ', [{"a": 1}, {"b": 2}]),
+        (b'[5,{"a":1},null,["x"],{"b":2}]', [{"a": 1}, {"b": 2}]),
+        # As far as they can be decoded.
+        (b'[{"a":1},{"b":2},{"c":', [{"a": 1}, {"b": 2}]),
+        (b'[{"a":1},oops,{"b":2}]', [{"a": 1}]),
+        (b'[{"a":1},' + DEEP * 10 + b',{"b":2}]', [{"a": 1}]),
+        (b'[{"a":"x\xffy"},{"b":NaN}]', [{"a": "x\ufffdy"}, {"b": None}]),
+        (b"[]", []),
+        (b"", []),
+        (b"null", []),
+        # Not an array.
+        (b'{"a":1}', []),
+        (b'x[{"a":1}]', []),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_first_records_are_the_objects_at_the_beginning_of_a_chunk(data, expected):
+    def shown(records):
+        return [{name: None if value != value else value for name, value in each.items()} for each in records]  # noqa: PLR0124
+
+    assert shown(first_records(data)) == expected
+    # A file is read from its start, and left there.
+    file = io.BytesIO(data)
+    assert shown(first_records(file)) == expected
+    assert file.tell() == 0
+
+
+def test_first_records_need_no_more_of_a_chunk_than_its_head(monkeypatch):
+    monkeypatch.setattr(decode, "_HEAD_BYTES", 30)
+    data = chunk(b'{"a":1}', b'{"b":2}', b'{"c":"' + b"x" * 100 + b'"}')
+    assert first_records(data) == [{"a": 1}, {"b": 2}]
+    assert first_records(io.BytesIO(data)) == [{"a": 1}, {"b": 2}]
