@@ -57,11 +57,9 @@ system: setup ## The complete DAG under a real scheduler and triggerer, and `mak
 faults: setup ## Crash and fault tests; FAULTS=full for all combinations
 	$(NOX) faults -- $(ARGS)
 
-# Without the integration tests that do the same with every Airflow.
-test-old: setup-old ## Unit and integration tests on Airflow 2.11
+test-old: setup-old ## Unit and integration tests that depend on Airflow, on Airflow 2.11
 	$(NOX) "unit($(OLD))"
-	$(NOX) "integration($(OLD))" -- -n 2 tests/integration \
-		$(addprefix --ignore=tests/integration/test_,asset_index.py object_store.py plugin_output.py unserved.py whole_job.py)
+	$(NOX) integration-old -- $(ARGS)
 
 # Without the four runs that `make matrix` adds: on SQLite, Airflow 2.11's scheduler runs one task at a time.
 system-old: setup-old ## The complete DAG under Airflow 2.11's scheduler

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from environments import NEWEST, OLDEST, airflow_versions, environment, uv  # noqa: E402
 from import_closure import without_airflow  # noqa: E402
-from matrix import CELLS, WITHOUT_AIRFLOW, report_of  # noqa: E402
+from matrix import CELLS, SAME_ON_EVERY_AIRFLOW, WITHOUT_AIRFLOW, report_of  # noqa: E402
 
 #: What else the tests need of MWAA's image: the connection form of Airflow 2.11 to 3.1 belongs to the FAB provider,
 #: which Airflow 2.11 installs itself.
@@ -124,6 +124,13 @@ def unit(session: nox.Session, cell: str) -> None:
 def integration(session: nox.Session, cell: str) -> None:
     """The operators and the complete job against the sandbox, without a scheduler."""
     _pytest(session, _cell(cell), "-n", "2", "tests/integration")
+
+
+@nox.session(name="integration-old")
+def integration_old(session: nox.Session) -> None:
+    """Those integration tests on the oldest Airflow that depend on it more than by the exceptions it raises."""
+    without = [f"--ignore=tests/integration/{name}" for name in SAME_ON_EVERY_AIRFLOW]
+    _pytest(session, _cell(OLDEST), "-n", "2", "tests/integration", *without)
 
 
 @nox.session

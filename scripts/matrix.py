@@ -60,6 +60,27 @@ WITHOUT_AIRFLOW = (
     "test_architecture.py",
     "test_known_bad_variants.py",
 )
+#: Integration tests that `make test` runs with the newest Airflow only. They call the tasks of a run one after the
+#: other, without Airflow's scheduler, templates or database, and do not depend on its versions. `make matrix` runs them
+#: with each.
+SAME_ON_EVERY_AIRFLOW = (
+    "test_asset_index.py",
+    "test_backfill_costs.py",
+    "test_external_ids.py",
+    "test_fewer_assets.py",
+    "test_get_conn.py",
+    "test_nessus_crashes.py",
+    "test_object_store.py",
+    "test_params_and_watermark.py",
+    "test_plugin_output.py",
+    "test_refused_places.py",
+    "test_two_deployments.py",
+    "test_unknown_assets.py",
+    "test_unserved.py",
+    "test_unsettled_assets.py",
+    "test_whole_job.py",
+    "test_worker_clocks.py",
+)
 
 
 def report_of(session: str, cell: str = "") -> Path:

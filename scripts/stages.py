@@ -1,4 +1,5 @@
-"""Run targets of make, several at a time, and print the output of each when it ends; at the end, how long each took.
+"""Run targets of make, several at a time, and print the output of each when it ends; at the end, how long each took and
+how many seconds of CPU it used, with the processes that it waited for.
 
     python scripts/stages.py --jobs 2 --minutes 30 faults unit docs
 
@@ -31,6 +32,7 @@ class Stage:
 
     :param command: of make, without the target.
     :ivar seconds: how long it took.
+    :ivar cpu_seconds: of CPU that it and the processes that it waited for used.
     :ivar result: ``passed``, ``FAILED``, ``TOO LONG`` or ``INTERRUPTED``; empty while it runs.
     """
 
@@ -39,6 +41,7 @@ class Stage:
         self.log = logs / f"{target}.log"
         self.result = ""
         self.seconds = 0.0
+        self.cpu_seconds = 0.0
         self._began = time.monotonic()
         with self.log.open("wb") as output:
             # A session of its own: an interrupt reaches make, nox and pytest, but neither the other stages nor us.
@@ -54,7 +57,7 @@ class Stage:
 
     def poll(self, limit: float) -> bool:
         """Whether it has ended; after ``limit`` seconds it is interrupted."""
-        if self._process.poll() is None:
+        if not self._has_ended():
             if time.monotonic() - self._began <= limit:
                 return False
             self.interrupt("TOO LONG")
@@ -62,14 +65,22 @@ class Stage:
             self._end("FAILED" if self._process.returncode else "passed")
         return True
 
+    def _has_ended(self) -> bool:
+        # By wait4 and not by Popen.poll, which throws the use of CPU away.
+        pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
+        if pid:
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self.cpu_seconds = usage.ru_utime + usage.ru_stime
+        return bool(pid)
+
     def interrupt(self, result: str) -> None:
         """End it as Ctrl-C does, or by SIGKILL."""
         os.killpg(self._process.pid, signal.SIGINT)
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        until = time.monotonic() + _PATIENCE
+        while not self._has_ended():
+            if time.monotonic() >= until:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            time.sleep(0.01)
         self._end(result)
 
     def _end(self, result: str) -> None:
@@ -112,9 +123,12 @@ def run(targets: Sequence[str], *, jobs: int, limit: float, command: Sequence[st
 
 
 def summary(stages: Sequence[Stage]) -> str:
-    """The stages and their seconds, the longest first."""
+    """The stages, their seconds and those of CPU, the longest first."""
     ordered = sorted(stages, key=lambda stage: -stage.seconds)
-    return "\n".join(f"{stage.seconds:6.0f} s  {stage.target:14} {stage.result}" for stage in ordered)
+    return "\n".join(
+        f"{stage.seconds:6.0f} s {stage.cpu_seconds:6.0f} s of CPU  {stage.target:14} {stage.result}"
+        for stage in ordered
+    )
 
 
 @contextmanager

@@ -97,6 +97,21 @@ def test_unit_tests_that_cannot_depend_on_airflow_run_with_the_newest_one_only(n
         assert not [argument for argument in arguments if argument.startswith("--ignore=tests/unit/operators")]
 
 
+def test_integration_tests_that_the_oldest_airflow_skips_use_nothing_of_its_own(noxfile: ModuleType) -> None:
+    session = FakeSession("integration-old", [])
+    noxfile.integration_old(session)
+    folder = "tests/integration/"
+    skipped = [each.partition(folder)[2] for each in pytest_arguments(session) if each.startswith("--ignore=")]
+    every = {path.name: path.read_text() for path in (ROOT / folder).glob("test_*.py")}
+    assert set(skipped) < set(every)
+    # What runs Airflow itself, or knows its versions.
+    own = re.compile(r"dag_runs|_compat|\bairflow\.|\brunpy\b|'airflow'|render_template|create_session")
+    assert {name for name in skipped if own.search(every[name])} == set()
+    assert {"test_templates.py", "test_operators.py", "test_scan_dag.py", "test_documented_chain.py"}.isdisjoint(
+        skipped
+    )
+
+
 def test_the_unit_session_with_an_option_runs_no_other_tests(noxfile: ModuleType) -> None:
     session = FakeSession("unit(3.0.6)", ["-x"])
     noxfile.unit(session, "3.0.6")

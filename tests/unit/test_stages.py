@@ -59,6 +59,7 @@ def test_a_failed_stage_stops_no_other_and_output_is_in_one_piece(
     ended = stages.run(["slow", "bad", "good"], jobs=2, limit=60, command=make, logs=tmp_path / "logs")
     assert {stage.target: stage.result for stage in ended} == {"slow": "passed", "bad": "FAILED", "good": "passed"}
     assert ended[0].target == "bad"
+    assert all(stage.cpu_seconds > 0.01 for stage in ended)
     shown = re.findall(r"^=== make (\w+): \w+ after \d+ s ===\noutput of (\w+)\n===", capsys.readouterr().out, re.M)
     assert sorted(shown) == [("bad", "bad"), ("good", "good"), ("slow", "slow")]
 
@@ -106,7 +107,11 @@ def test_whoever_stops_it_learns_what_was_running(make: list[str], tmp_path: Pat
 def test_summary_starts_with_the_longest(make: list[str], tmp_path: Path) -> None:
     ended = stages.run(["good", "bad"], jobs=1, limit=60, command=make, logs=tmp_path / "logs")
     ended[0].seconds, ended[1].seconds = 3.0, 125.4
-    assert stages.summary(ended).splitlines() == ["   125 s  bad            FAILED", "     3 s  good           passed"]
+    ended[0].cpu_seconds, ended[1].cpu_seconds = 1.4, 200.0
+    assert stages.summary(ended).splitlines() == [
+        "   125 s    200 s of CPU  bad            FAILED",
+        "     3 s      1 s of CPU  good           passed",
+    ]
 
 
 def test_contributing_says_after_how_many_minutes_a_test_and_a_target_are_stopped() -> None:
