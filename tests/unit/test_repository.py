@@ -158,7 +158,7 @@ def test_bug_form_requires_versions_and_removal_of_secrets() -> None:
 
 def test_git_ignores_build_output() -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
-    assert {"build/", "dist/", ".venv*/"} <= set(ignored)
+    assert {"build/", "dist/", ".venv*"} <= set(ignored)
     assert "build/docs" in MAKEFILE
 
 
