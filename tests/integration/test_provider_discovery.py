@@ -54,33 +54,18 @@ def test_airflow_discovers_provider_connection_type_and_options() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.name)
-def test_dag_file_parses_without_an_import_error(path: Path, tmp_path: Path) -> None:
-    # As Airflow parses it: what only a DAG's validation refuses, an import of the file does not show.
+def test_dag_files_parse_without_an_import_error() -> None:
+    # As Airflow parses them: an import of a file does not show what only a DAG's validation refuses.
     code = (
         "import json\n"
         "try:\n    from airflow.dag_processing.dagbag import DagBag\n"
         "except ImportError:\n    from airflow.models.dagbag import DagBag\n"
-        f"bag = DagBag(dag_folder={str(path)!r})\n"
+        f"bag = DagBag(dag_folder={str(ROOT / 'dags')!r})\n"
         "print(json.dumps([sorted(bag.dags), bag.import_errors]))"
     )
     dags, errors = json.loads(_python(code).splitlines()[-1])
     assert errors == {}
-    assert dags == [path.stem]
-
-
-def test_dag_file_imports_none_of_the_heavy_packages() -> None:
-    # Compared with a DAG file that imports only Airflow: some of these come with Airflow itself.
-    snippet = "import sys, json\n{}\nprint(json.dumps(sorted(sys.modules)))"
-    bare = (
-        "from airflow_provider_tenable._compat import dag, task, Param, BaseOperator, BaseHook, conf, "
-        "DeltaDataIntervalTimetable"
-    )
-    ours = f"import runpy; runpy.run_path({str(DAG_FILE)!r})"
-    before = set(json.loads(_python(snippet.format(bare)).splitlines()[-1]))
-    after = set(json.loads(_python(snippet.format(ours)).splitlines()[-1]))
-    heavy = {"pandas", "pyarrow", "tenable", "tenable.io", "boto3", "botocore", "msgspec", "numpy", "requests"}
-    assert (after - before) & heavy == set()
+    assert dags == sorted(path.stem for path in (ROOT / "dags").glob("*.py"))
 
 
 @pytest.mark.parametrize(
