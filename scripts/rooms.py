@@ -19,6 +19,7 @@ ROOMS = {
     "export": "export<br>stage 1: a job becomes<br>staged chunks",
     "assets": "assets<br>of a run, and between runs",
     "transform": "transform<br>stage 2: records become<br>routed lines",
+    "state": "state<br>what the hubs hold,<br>and what is sent",
     "asff": "asff<br>the output format",
     "security_hub": "security_hub<br>stage 3: findings are<br>acknowledged",
     "scan": "scan<br>scanners and scans",

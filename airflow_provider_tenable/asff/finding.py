@@ -17,7 +17,7 @@ from functools import lru_cache
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_tenable.asff import identity, limits, product_fields
+from airflow_provider_tenable.asff import identity, limits, product_fields, row
 from airflow_provider_tenable.asff.fitting import RESOURCES, VULNERABILITIES, cut_to_fit
 from airflow_provider_tenable.asff.memo import LONGEST_TEXT
 from airflow_provider_tenable.asff.plugin import PluginParts
@@ -36,7 +36,7 @@ from airflow_provider_tenable.asff.resource import ID_OPENING, Resource
 from airflow_provider_tenable.asff.vulnerabilities import with_packages
 from airflow_provider_tenable.aws import DEFAULT_PRODUCT
 from airflow_provider_tenable.exceptions import UnmappableError
-from airflow_provider_tenable.tenable_vm.records import NULL, Port, Vulnerability, severity_id_of
+from airflow_provider_tenable.tenable_vm.records import NULL, Port, Vulnerability, is_fixed, severity_id_of
 
 _encode = msgspec.json.Encoder().encode
 _NO_PORT = Port()
@@ -44,6 +44,8 @@ _PLAIN_STATES = ("OPEN", "REOPENED", "FIXED")
 _UNMODIFIED = (None, "NONE")
 
 _ACTIVE, _ARCHIVED = b',"RecordState":"ACTIVE",', b',"RecordState":"ARCHIVED",'
+#: Active and archived as pieces of a content.
+_STATE = (b"0", b"1")
 _PRODUCT_FIELDS = b',"ProductFields":{'
 _FINDING_ID = _PRODUCT_FIELDS + product_fields.key("finding_id")
 _OUTPUT = b"," + product_fields.key("output")
@@ -77,7 +79,20 @@ def finding_json(
     options: MappingOptions,
     severity: int | None = None,
 ) -> bytes:
-    """Map a record to the JSON of its finding, without newlines.
+    """The line of :func:`finding_and_row` alone."""
+    return finding_and_row(record, plugin, resource, product_arn, options, severity)[0]
+
+
+def finding_and_row(
+    record: Vulnerability,
+    plugin: PluginParts,
+    resource: Resource,
+    product_arn: str,
+    options: MappingOptions,
+    severity: int | None = None,
+) -> tuple[bytes, bytes]:
+    """Map a record to the JSON of its finding, without newlines, and to its row
+    (:mod:`~airflow_provider_tenable.asff.row`).
 
     :param severity: the result of :func:`severity_id_of`, if the caller already has it.
     :raises UnmappableError: the record cannot be mapped; the message contains the reason.
@@ -101,7 +116,7 @@ def finding_json(
     if not times:
         raise UnmappableError("it has no usable time (readable and not in the future)")
     place = (scheme, record.state, port.port, port.protocol, port.service, record.source)
-    id_tail, location = location_memo.get(place) or encode_location(place)
+    id_tail, location, place_digest = location_memo.get(place) or encode_location(place)
     id_head = resource.id_heads[scheme]
     if len(id_head) + len(id_tail) > _SHORT_ID:
         _check_id(len(id_head) + len(plugin.id_text) + len(id_tail) - _AROUND_ID)
@@ -123,29 +138,48 @@ def finding_json(
     # A UUID needs no cleaning: it is short, printable and without blanks. This saves a call for nearly every record.
     if not own_id or len(own_id) > LONGEST_TEXT or not own_id.isprintable() or " " in own_id:
         own_id = limits.text(own_id, limits.PRODUCT_FIELD_VALUE)
-    if own_id:
-        opening, first = _FINDING_ID, _encode(own_id)
+    own = _encode(own_id) if own_id else b""
+    found, packages = (
+        (plugin.encoded_vulnerabilities, b"")
+        if record.software_vulns is NULL
+        else with_packages(plugin, record.software_vulns)
+    )
+    provider_fields, label_digest = provider_fields_memo.get(label) or encode_provider_fields(label)
+    arn, arn_digest = _encoded_arn(product_arn)
+    content = row.content_of(
+        b"\0".join(
+            (
+                plugin.material,
+                resource.material,
+                times.material,
+                place_digest,
+                label_digest,
+                arn_digest,
+                packages,
+                own,
+                modified,
+                output,
+                _STATE[archived],
+            )
+        )
+    )
+    if own:
+        opening, first = _FINDING_ID, own
     else:
         # Every entry begins with a comma, except the first entry of the object.
         opening, first = _PRODUCT_FIELDS, b"".join((location, of_plugin, of_resource, modified, output_key, output))[1:]
         location = of_plugin = of_resource = modified = output_key = output = b""
-    found = (
-        plugin.encoded_vulnerabilities
-        if record.software_vulns is NULL
-        else with_packages(plugin, record.software_vulns)
-    )
-
     line = b"".join(
         (
             id_head,
             plugin.id_text,
             id_tail,
-            _encoded_arn(product_arn),
+            arn,
             plugin.id_field,
             resource.account_field,
-            times,
+            times.encoded,
             plugin.text_fields,
-            provider_fields_memo.get(label) or encode_provider_fields(label),
+            provider_fields,
             _ARCHIVED if archived else _ACTIVE,
             plugin.link_fields,
             opening,
@@ -167,7 +201,16 @@ def finding_json(
         line = cut_to_fit(line, found, plugin, record.software_vulns)
         if len(line) > limits.FINDING_BYTES:
             raise UnmappableError(f"it has {len(line)} bytes; the limit is {limits.FINDING_BYTES}")
-    return line
+    id_end = len(id_head) + len(plugin.id_text) + len(id_tail) - len(ID_CLOSING)
+    return line, row.LAYOUT.pack(
+        resource.keys[scheme] + row.id_key(line[len(ID_OPENING) : id_end]),
+        content,
+        resource.asset_key,
+        row.plugin_number(plugin.id),
+        row.flags(severity, archived=archived, fixed=archived and is_fixed(record)),
+        times.updated_at,
+        times.first_observed,
+    )
 
 
 def _check_id(length: int) -> None:
@@ -176,16 +219,17 @@ def _check_id(length: int) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _encoded_arn(product_arn: str) -> bytes:
-    """The product's ARN, followed by company and product for the default product: any integration can use it, and only
-    its findings may name company and product (ASFF: ``CompanyName``, ``ProductName``).
+def _encoded_arn(product_arn: str) -> tuple[bytes, bytes]:
+    """The product's ARN, followed by company and product for the default product, and the digest of both. Any
+    integration can use that product, and only its findings may name them (ASFF: ``CompanyName``, ``ProductName``).
     """
     named = (
         b',"CompanyName":"Tenable","ProductName":"Vulnerability Management"'
         if product_arn.endswith(f"/{DEFAULT_PRODUCT}")
         else b""
     )
-    return _encode(product_arn) + named
+    encoded = _encode(product_arn) + named
+    return encoded, row.digest(encoded)
 
 
-__all__ = ["MappingOptions", "UnmappableError", "finding_json"]
+__all__ = ["MappingOptions", "UnmappableError", "finding_and_row", "finding_json"]

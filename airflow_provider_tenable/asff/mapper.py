@@ -6,7 +6,7 @@ import msgspec
 
 from airflow_provider_tenable import aws
 from airflow_provider_tenable.asff import plugin_output, resource
-from airflow_provider_tenable.asff.finding import MappingOptions, finding_json
+from airflow_provider_tenable.asff.finding import MappingOptions, finding_and_row
 from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import Resource
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
@@ -65,5 +65,5 @@ class AsffMapper:
 
     def finding(
         self, record: Vulnerability, plugin: PluginParts, resource: Resource, product: str, severity: int | None
-    ) -> bytes:
-        return finding_json(record, plugin, resource, product, self._options, severity)
+    ) -> tuple[bytes, bytes]:
+        return finding_and_row(record, plugin, resource, product, self._options, severity)

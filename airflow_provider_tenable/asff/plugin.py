@@ -5,12 +5,13 @@ bytes.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_tenable.asff import limits, product_fields
+from airflow_provider_tenable.asff import limits, product_fields, row
 from airflow_provider_tenable.asff.plugin_output import shows_output
 from airflow_provider_tenable.asff.vulnerabilities import CveEntries, cve_entries, vulnerabilities_json
 from airflow_provider_tenable.tenable_vm.lenient import salvage
@@ -19,6 +20,10 @@ from airflow_provider_tenable.tenable_vm.records import Plugin
 #: Families of passive plugins have ids from here on (Tenable's public plugin lists).
 _FIRST_PASSIVE_FAMILY = 1_000_000
 _TYPE = "Software and Configuration Checks/Vulnerabilities"
+#: Entries of ``ProductFields`` that move without anybody having to act, and where a band of VPR begins (Tenable's
+#: documentation: low, medium, high, critical).
+_RATINGS = frozenset({"vpr_score", "vpr_v2_score"})
+_VPR_BANDS = (0.0, 4.0, 7.0, 9.0)
 _decoder = msgspec.json.Decoder(Plugin)
 
 
@@ -27,6 +32,8 @@ class PluginParts(Struct):
 
     :ivar encoded_vulnerabilities: the JSON of ``Vulnerabilities`` without packages; None where there is no CVE.
     :ivar shows_output: whether the plugin's output may stand in a finding.
+    :ivar material: a digest of what counts as content of its findings, but for the packages.
+    :ivar steps: its ratings, in the steps in which they count as content.
     :ivar serial: a number that no other object has.
 
     The fields of type bytes are pieces of its findings' lines, encoded once.
@@ -43,11 +50,13 @@ class PluginParts(Struct):
     encoded_vulnerabilities: msgspec.Raw | None
     product_fields: dict[str, str]
     shows_output: bool = True
+    steps: str = ""
     encoded_product_fields: bytes = b""
     id_text: bytes = b""
     id_field: bytes = b""
     text_fields: bytes = b""
     link_fields: bytes = b""
+    material: bytes = b""
     serial: int = msgspec.field(default_factory=itertools.count().__next__)
 
     def __post_init__(self) -> None:
@@ -61,6 +70,15 @@ class PluginParts(Struct):
         self.link_fields = b'"SourceUrl":%b,"Remediation":%b' % (
             msgspec.json.encode(self.source_url),
             bytes(self.remediation),
+        )
+        lasting = {name: text for name, text in self.product_fields.items() if name not in _RATINGS}
+        self.material = row.digest(
+            self.id_field,
+            self.text_fields,
+            self.link_fields,
+            product_fields.piece(lasting),
+            self.cve_entries.material,
+            self.steps.encode(),
         )
 
 
@@ -98,7 +116,13 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
         encoded_vulnerabilities=vulnerabilities_json(entries.pieces([])),
         product_fields=_product_fields(plugin, len(entries.openings)),
         shows_output=shows_output(plugin),
+        steps=f"{_band(plugin.vpr)} {_band(plugin.vpr_v2)}",
     )
+
+
+def _band(vpr: Any) -> int | None:
+    """The number of a rating's band, None where there is no rating."""
+    return None if vpr is None or vpr.score is None else bisect_right(_VPR_BANDS, vpr.score)
 
 
 def _page(plugin: Plugin) -> str:

@@ -6,11 +6,11 @@ Records repeat their times, ports and severities, so these pieces are encoded on
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_provider_tenable.asff import identity, limits, product_fields
+from airflow_provider_tenable.asff import identity, limits, product_fields, row
 from airflow_provider_tenable.asff.memo import memo_table
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.records import Vulnerability, is_fixed
@@ -24,8 +24,22 @@ ID_CLOSING = b'","ProductArn":'
 _encode = msgspec.json.Encoder().encode
 
 
-def _times(latest: datetime | None, *moments: str | int | None) -> bytes:
-    """The four times of a finding; empty if none can be read.
+class Times(NamedTuple):
+    """The four times of a finding as pieces of its line, and what its row holds of them.
+
+    :ivar material: a digest of those that count as content: not when it was last seen.
+    :ivar updated_at: ``UpdatedAt``, unix milliseconds.
+    :ivar first_observed: unix milliseconds.
+    """
+
+    encoded: bytes
+    material: bytes
+    updated_at: int
+    first_observed: int
+
+
+def _times(latest: datetime | None, *moments: str | int | None) -> Times | None:
+    """The four times of a finding; None if none can be read.
 
     A scanner's clock may be ahead. Security Hub ignores updates that are not newer, so a time in the future would
     freeze the finding, including its fix. The index time comes from Tenable's own clock, and no other event of the
@@ -39,13 +53,16 @@ def _times(latest: datetime | None, *moments: str | int | None) -> bytes:
     first, last, *others = [min(stamp, indexed) if stamp and indexed else stamp for stamp in stamps]
     known = [stamp for stamp in (first, last, *others) if stamp]
     if not known:
-        return b""
-    created, updated = (first or min(known))[1], max(known)[1]
+        return None
+    begin, end = first or min(known), max(known)
+    created, updated = begin[1], end[1]
     observed = (f',"FirstObservedAt":"{first[1]}"' if first else "") + (
         f',"LastObservedAt":"{last[1]}"' if last else ""
     )
     # RFC 3339 needs no escaping in JSON.
-    return f',"CreatedAt":"{created}","UpdatedAt":"{updated}"{observed},'.encode()
+    encoded = f',"CreatedAt":"{created}","UpdatedAt":"{updated}"{observed},'.encode()
+    material = row.digest(created.encode(), first[1].encode() if first else b"")
+    return Times(encoded, material, times.milliseconds(end[0]), times.milliseconds(begin[0]))
 
 
 def _stamp(moment: str | int | None) -> tuple[datetime, str] | None:
@@ -59,10 +76,11 @@ def _location(
     protocol: str | None,
     service: str | None,
     source: str | None,
-) -> tuple[bytes, bytes]:
-    """The location on the resource: the end of the id, and its entries of ``ProductFields``."""
+) -> tuple[bytes, bytes, bytes]:
+    """The location on the resource: the end of the id, its entries of ``ProductFields``, and their digest."""
     id_tail = identity.id_tail(scheme, protocol=protocol, port=port).encode() + ID_CLOSING
-    return id_tail, _location_product_fields(state, port, protocol, service, source)
+    fields = _location_product_fields(state, port, protocol, service, source)
+    return id_tail, fields, row.digest(fields)
 
 
 def _location_product_fields(
@@ -74,11 +92,14 @@ def _location_product_fields(
     )
 
 
-def _provider_fields(severity: int, word: str | None, criticality: int | None, types: tuple[str, ...]) -> bytes:
-    """``FindingProviderFields``: the values that a customer may override, as Tenable reports them."""
+def _provider_fields(
+    severity: int, word: str | None, criticality: int | None, types: tuple[str, ...]
+) -> tuple[bytes, bytes]:
+    """``FindingProviderFields``: the values that a customer may override, as Tenable reports them; and their digest."""
     original = limits.text(word, limits.SEVERITY_ORIGINAL) or SEVERITIES[severity]
     fields: dict[str, Any] = {"Severity": {"Label": SEVERITY_LABELS[severity], "Original": original}, "Types": types}
-    return _encode(fields if criticality is None else {**fields, "Criticality": criticality})
+    encoded = _encode(fields if criticality is None else {**fields, "Criticality": criticality})
+    return encoded, row.digest(encoded)
 
 
 times_memo, encode_times = memo_table(_times)

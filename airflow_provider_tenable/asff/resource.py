@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, product_fields
+from airflow_provider_tenable.asff import row as finding_row
 from airflow_provider_tenable.asff.identity import ID_SCHEMES, id_head
 from airflow_provider_tenable.aws import ASFF_PARTITIONS, instance_arn, partition_of, region_of
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
@@ -33,7 +34,8 @@ class Resource(Struct):
     :ivar product_fields: entries of ``ProductFields`` that come from the asset.
     :ivar criticality: 0 to 100, or None.
 
-    The remaining fields are encoded pieces of its findings' lines; ``id_heads`` by id scheme.
+    The remaining fields are encoded pieces of its findings' lines, ``id_heads`` by id scheme, and of their rows
+    (:mod:`airflow_provider_tenable.asff.row`), ``keys`` by id scheme.
     """
 
     account: str
@@ -46,15 +48,23 @@ class Resource(Struct):
     encoded_product_fields: bytes = b""
     id_heads: dict[str, bytes] = {}
     account_field: bytes = b""
+    keys: dict[str, bytes] = {}
+    asset_key: bytes = b""
+    material: bytes = b""
 
     def __post_init__(self) -> None:
         self.encoded_product_fields = product_fields.piece(self.product_fields)
         self.id_heads = {scheme: self._id_piece(scheme) for scheme in ID_SCHEMES}
         self.account_field = b',"AwsAccountId":' + msgspec.json.encode(self.account)
+        self.keys = {scheme: finding_row.resource_key(self._head(scheme)) for scheme in ID_SCHEMES}
+        self.asset_key = finding_row.asset_key(self.product_fields.get("asset_uuid", ""))
+        self.material = finding_row.digest(self.account_field, bytes(self.encoded), self.encoded_product_fields)
 
     def _id_piece(self, scheme: str) -> bytes:
-        head = id_head(scheme, region=self.region, account=self.account, resource=self.resource)
-        return ID_OPENING + msgspec.json.encode(head)[1:-1]
+        return ID_OPENING + msgspec.json.encode(self._head(scheme))[1:-1]
+
+    def _head(self, scheme: str) -> str:
+        return id_head(scheme, region=self.region, account=self.account, resource=self.resource)
 
 
 def ec2_resource(row: AssetRow) -> Resource:

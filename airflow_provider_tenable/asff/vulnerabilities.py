@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_tenable.asff import limits
+from airflow_provider_tenable.asff import limits, row
 from airflow_provider_tenable.asff.packages import Package, decode_software, packages_of
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.records import Plugin, Vector
@@ -31,11 +31,13 @@ class CveEntries(Struct):
     :ivar openings: for each CVE, the JSON of its id, including the opening brace.
     :ivar first: the details of the first entry, from the plugin, and with a fix that only the record names.
     :ivar later: the same for the other entries.
+    :ivar material: a digest of what is material: EPSS in steps, without the date on which Tenable changed the plugin.
     """
 
     openings: dict[str, bytes]
     first: tuple[bytes, bytes]
     later: tuple[bytes, bytes]
+    material: bytes = b""
 
     def pieces(self, packages: list[Package]) -> list[EntryPieces]:
         """The entries with the packages of a record: each CVE with the packages in which it was found."""
@@ -81,6 +83,19 @@ def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
         openings={cve: b'{"Id":' + msgspec.json.encode(cve) for cve in ids},
         first=(details(urls, own_fix), details(urls, "YES")),
         later=(details([], own_fix), details([], "YES")),
+        material=row.digest(
+            msgspec.json.encode(
+                [
+                    ids,
+                    cvss,
+                    urls,
+                    {name: text for name, text in vendor.items() if name != "VendorUpdatedAt"},
+                    own_fix,
+                    _yes_no(plugin.exploit_available),
+                    _epss_step(plugin.epss_score),
+                ]
+            )
+        ),
     )
 
 
@@ -126,6 +141,12 @@ def _epss(percentage: float | None) -> float | None:
     return round(percentage / 100, 7) if percentage is not None and 0 <= percentage <= 100 else None
 
 
+def _epss_step(percentage: float | None) -> int | None:
+    """The tenth of a probability that a score lies in."""
+    score = _epss(percentage)
+    return None if score is None else int(score * 10)
+
+
 def _yes_no(value: bool | None) -> str | None:
     return None if value is None else "YES" if value else "NO"
 
@@ -135,13 +156,17 @@ def vulnerabilities_json(entries: Sequence[tuple[bytes, ...]]) -> msgspec.Raw | 
     return msgspec.Raw(b"[%b}]" % b"},".join(map(b"".join, entries))) if entries else None
 
 
-def with_packages(parts: PluginParts, software: msgspec.Raw) -> msgspec.Raw | None:
-    """``Vulnerabilities`` with the packages of one record.
+#: ``Vulnerabilities`` with the packages of a record, and a digest of the packages.
+WithPackages = tuple[msgspec.Raw | None, bytes]
+
+
+def with_packages(parts: PluginParts, software: msgspec.Raw) -> WithPackages:
+    """``Vulnerabilities`` with the packages of one record, and a digest of the packages.
 
     :param software: ``software_vulns`` of the record, undecoded.
     """
     # The same packages occur on many hosts.
-    return _memo.get(parts, bytes(software)) if parts.cve_entries.openings else None
+    return _memo.get(parts, bytes(software)) if parts.cve_entries.openings else (None, b"")
 
 
 class _PackagesMemo:
@@ -150,15 +175,15 @@ class _PackagesMemo:
     """
 
     def __init__(self) -> None:
-        self._built: dict[tuple[int, bytes], msgspec.Raw | None] = {}
+        self._built: dict[tuple[int, bytes], WithPackages] = {}
         self._bytes = 0
 
-    def get(self, parts: PluginParts, software: bytes) -> msgspec.Raw | None:
+    def get(self, parts: PluginParts, software: bytes) -> WithPackages:
         key = (parts.serial, software)
         if key in self._built:
             return self._built[key]
         built = _with_packages(parts, software)
-        self._bytes += len(software) + (len(bytes(built)) if built else 0)
+        self._bytes += len(software) + (len(bytes(built[0])) if built[0] else 0)
         if self._bytes > PACKAGES_BYTES:
             self._built.clear()
             self._bytes = 0
@@ -170,6 +195,11 @@ class _PackagesMemo:
 _memo = _PackagesMemo()
 
 
-def _with_packages(parts: PluginParts, software: bytes) -> msgspec.Raw | None:
+def _with_packages(parts: PluginParts, software: bytes) -> WithPackages:
     packages = packages_of(decode_software(software))
-    return vulnerabilities_json(parts.cve_entries.pieces(packages)) if packages else parts.encoded_vulnerabilities
+    if not packages:
+        return parts.encoded_vulnerabilities, b""
+    entries = parts.cve_entries.pieces(packages)
+    fixed = bytes(details in (parts.cve_entries.first[1], parts.cve_entries.later[1]) for _, details, _ in entries)
+    shown = row.digest(fixed, *(piece for opening, _, own in entries for piece in (opening, own)))
+    return vulnerabilities_json(entries), shown

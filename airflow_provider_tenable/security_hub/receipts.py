@@ -71,6 +71,7 @@ class _PartReceipt:
     """The lines of a part that do not have to be sent any more, and their results."""
 
     done: _Lines = field(default_factory=_Lines)
+    refused: _Lines = field(default_factory=_Lines)
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
@@ -104,7 +105,12 @@ class Receipts:
                     done = _Lines(number for first, last in entry["lines"] for number in range(first, last + 1))
                     if len(done) != entry["accepted"] + sum(entry["rejected"].values()):
                         raise ValueError(f"the counts of {entry['part']} do not add up")
-                    self._receipts[entry["part"]] = _PartReceipt(done, entry["accepted"], Counter(entry["rejected"]))
+                    refused = _Lines(
+                        number for first, last in entry.get("refused", []) for number in range(first, last + 1)
+                    )
+                    self._receipts[entry["part"]] = _PartReceipt(
+                        done, refused, entry["accepted"], Counter(entry["rejected"])
+                    )
         except FileNotFoundError:
             return
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
@@ -135,6 +141,23 @@ class Receipts:
         """Whether a line of a part does not have to be sent any more."""
         return line in self._receipts[part].done
 
+    def done_ranges(self, part: str) -> list[list[int]]:
+        """First and last of each run of lines that need no sending any more."""
+        return self._receipts[part].done.ranges()
+
+    def accepted_ranges(self, part: str) -> list[list[int]]:
+        """First and last of each run of lines that were acknowledged.
+
+        Empty where it is not on record which of the lines those are: release 0.1.0 counted what was refused.
+        """
+        receipt = self._receipts[part]
+        if len(receipt.refused) != receipt.rejected.total():
+            return []
+        if not receipt.rejected:
+            return receipt.done.ranges()
+        lines = (line for first, last in receipt.done.ranges() for line in range(first, last + 1))
+        return _ranges(line for line in lines if line not in receipt.refused)
+
     def accept(self, part: str, line: int) -> None:
         """Record that a finding was acknowledged."""
         self._receipts[part].done.add(line)
@@ -149,6 +172,7 @@ class Receipts:
     def reject(self, part: str, line: int, *, finding_id: str, code: str, message: str, finding: bytes) -> None:
         """Record that a finding was permanently rejected."""
         self._receipts[part].done.add(line)
+        self._receipts[part].refused.add(line)
         self._receipts[part].rejected[code] += 1
         entry = {
             "id": finding_id,
@@ -183,12 +207,14 @@ class Receipts:
             self._unwritten = []
         lines: list[dict[str, Any]] = [{"calls": self.calls, "rejected_parts": self._rejected_parts, "format": FORMAT}]
         for part, receipt in sorted(self._receipts.items()):
+            refused = {"refused": receipt.refused.ranges()} if receipt.rejected else {}
             lines.append(
                 {
                     "part": part,
                     "lines": receipt.done.ranges(),
                     "accepted": receipt.accepted,
                     "rejected": dict(sorted(receipt.rejected.items())),
+                    **refused,
                 }
             )
         write_whole(self.path, b"\n".join(msgspec.json.encode(line) for line in lines) + b"\n")

@@ -84,11 +84,22 @@ class IndexFiles:
 
     def is_intact(self, name: str) -> bool:
         """Whether a part exists and its content matches its name."""
-        named = self._part_name.fullmatch(name)
         try:
-            return named is not None and hashlib.sha256(content_of(self.folder / name)).hexdigest() == named[1]
-        except OSError:
+            self.content_of(name)
+        except StagingError:
             return False
+        return True
+
+    def content_of(self, name: str) -> bytes:
+        """The content of a part. :raises StagingError: it is missing, or holds something else than its name says."""
+        named, path = self._part_name.fullmatch(name), self.folder / name
+        try:
+            content = content_of(path)
+        except OSError as error:
+            raise StagingError(f"The part {path} of the index is missing ({safe(error)}).") from error
+        if named is None or hashlib.sha256(content).hexdigest() != named[1]:
+            raise StagingError(f"The part {path} of the index is damaged: it holds something else than was written.")
+        return content
 
     def put(self, content: bytes, records: int) -> IndexPart:
         """Write a part. It counts once a manifest names it.
@@ -130,14 +141,18 @@ class IndexFiles:
         except (OSError, msgspec.ValidationError) as error:
             raise StagingError(f"{path} cannot be read: {safe(error)}") from error
 
-    def publish(self, manifest: Manifest) -> None:
-        """Replace the manifest. Parts that it no longer names are retired."""
+    def publish(self, manifest: Manifest, *, merged: Iterable[str] = ()) -> None:
+        """Replace the manifest. Parts that it no longer names are retired.
+
+        :param merged: other files of the folder that are retired, because its parts contain their rows.
+        """
         try:
             before = self.read_manifest(type(manifest))
         except StagingError:
             before = None
         now, there, named = time.time(), set(names(self.folder)), {part.name for part in manifest.parts}
-        gone = {**({part.name: now for part in before.parts} if before else {}), **(before.retired if before else {})}
+        gone = dict.fromkeys([*(part.name for part in before.parts), *merged] if before else merged, now)
+        gone |= before.retired if before else {}
         retired = {name: since for name, since in gone.items() if name in there and name not in named}
         write_json(self.folder / MANIFEST, msgspec.to_builtins(msgspec.structs.replace(manifest, retired=retired)))
         reached(CrashPoint.INDEX_PUBLISHED)

@@ -9,6 +9,8 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
     findings/shard-*.json                    manifest of one transform task
     findings/{account}/{region}/part-*.jsonl.zst
+    rows/{account}/{region}/part-*.rows.zst  what is compared of the findings in the part of that name
+    compared/{account}/{region}/             which findings are sent, and why
     rejected/part-*.jsonl.gz                 records that could not be mapped, and findings that were rejected
     rejected_before/                         the same from earlier attempts, if the run was cleared
     receipts/{account}/{region}.jsonl        what Security Hub acknowledged
@@ -18,8 +20,8 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     jobs/{task}.json  jobs/{task}/{n}.json   what a task has started elsewhere: a run of a scan, its exports
     exports/{task}/                          files that a task has downloaded, unless it has a path of its own
 
-Next to the runs: ``parked/`` (records that wait for their assets), ``asset_index/`` and ``deployment/`` (what is known
-of the DAG, across its runs).
+Next to the runs: ``parked/`` (records that wait for their assets), ``asset_index/``, ``finding_index/`` (what the hubs
+hold) and ``deployment/`` (what is known of the DAG, across its runs).
 """
 
 from __future__ import annotations
@@ -50,9 +52,10 @@ class RunFolder:
 
     PARKED = "parked"
     ASSET_INDEX = "asset_index"
+    FINDING_INDEX = "finding_index"
     DEPLOYMENT = "deployment"
     #: Folders next to those of the runs.
-    RESERVED = frozenset({PARKED, ASSET_INDEX, DEPLOYMENT})
+    RESERVED = frozenset({PARKED, ASSET_INDEX, FINDING_INDEX, DEPLOYMENT})
 
     def __init__(self, base: str, dag_id: str, run_id: str) -> None:
         for name in (dag_id, run_id):
@@ -74,6 +77,7 @@ class RunFolder:
         self.parked = self.root / self.PARKED
         self.parked_pool = self.dag_root / self.PARKED
         self.asset_index = self.dag_root / self.ASSET_INDEX
+        self.finding_index = self.dag_root / self.FINDING_INDEX
         self.sends = self.dag_root / self.DEPLOYMENT / "sends.json"
         self.owner = self.dag_root / self.DEPLOYMENT / "owner.json"
         self.checks = self.dag_root / self.DEPLOYMENT / "checks.json"
@@ -105,6 +109,14 @@ class RunFolder:
     def destination(self, account: str, region: str) -> ObjectStoragePath:
         """The folder of the findings of one account and region."""
         return self.findings / account / region
+
+    def rows(self, account: str, region: str, part: str) -> ObjectStoragePath:
+        """The rows of the findings in a part."""
+        return self.root / "rows" / account / region / f"{part.removesuffix('.jsonl.zst')}.rows.zst"
+
+    def compared(self, account: str, region: str) -> ObjectStoragePath:
+        """The folder of what was decided about the findings of one account and region."""
+        return self.root / "compared" / account / region
 
     def receipts(self, account: str, region: str) -> ObjectStoragePath:
         """The receipts of one account and region."""

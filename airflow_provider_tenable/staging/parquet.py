@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import typing
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -43,12 +43,15 @@ def encode_rows(rows: Sequence[msgspec.Struct], row: type[msgspec.Struct]) -> by
     return buffer.getvalue()
 
 
-def encode_table(table: pa.Table) -> bytes:
-    """A Parquet part of an Arrow table."""
+def encode_table(table: pa.Table, **options: Any) -> bytes:
+    """A Parquet part of an Arrow table.
+
+    :param options: of ``pyarrow.parquet.write_table``.
+    """
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, write_page_checksum=True)
+    pq.write_table(table, buffer, write_page_checksum=True, **options)
     return buffer.getvalue()
 
 

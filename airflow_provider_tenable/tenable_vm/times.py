@@ -16,6 +16,8 @@ _ISO = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d{2}):?(\d{2}))?", re.ASCII
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
 #: No time is longer. A longer text is not cached, because the cache would hold it for good.
 _LONGEST = 64
 
@@ -84,3 +86,8 @@ def utc(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (TypeError, ValueError, OverflowError, OSError):
         return safe(seconds, 20)
+
+
+def milliseconds(moment: datetime) -> int:
+    """A time in unix milliseconds."""
+    return (moment - _EPOCH) // _MILLISECOND

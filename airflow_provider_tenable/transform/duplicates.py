@@ -45,7 +45,10 @@ DUPLICATE = "duplicate_asset"
 
 
 class Contested(Struct):
-    """A finding that was set aside, its destination, and its precedence among findings with the same id."""
+    """A finding that was set aside, its destination, and its precedence among findings with the same id.
+
+    ``row`` and ``as_of`` as for :meth:`FindingsWriter.write`; the row is Base64 in JSON.
+    """
 
     account: str
     region: str
@@ -56,6 +59,9 @@ class Contested(Struct):
     id: str
     order: str
     finding: str
+    # A folder of release 0.1.0 lacks these two.
+    row: bytes = b""
+    as_of: int = 0
 
 
 class Instances:
@@ -98,7 +104,14 @@ def _instances(table: AssetTable) -> Iterator[tuple[str, bytes]]:
 
 
 def contested_line(
-    account: str, region: str, via: Via, severity: str, precedence: tuple[str, str], finding: bytes
+    account: str,
+    region: str,
+    via: Via,
+    severity: str,
+    precedence: tuple[str, str],
+    finding: bytes,
+    row: bytes = b"",
+    as_of: int = 0,
 ) -> bytes:
     """The line of a finding that was set aside.
 
@@ -108,7 +121,16 @@ def contested_line(
     """
     return msgspec.json.encode(
         Contested(
-            account, region, via.aws_conn_id, via.role_name, via.external_id, severity, *precedence, finding.decode()
+            account,
+            region,
+            via.aws_conn_id,
+            via.role_name,
+            via.external_id,
+            severity,
+            *precedence,
+            finding.decode(),
+            row,
+            as_of,
         )
     )
 
@@ -141,7 +163,9 @@ def resolved(run: RunFolder, manifests: list[ShardManifest]) -> ShardManifest | 
                     f"A part of {run.contested} was changed after it was written: {fault}. Clear the tasks of the "
                     "transform."
                 )
-            writer.write(entry.account, entry.region, entry.finding.encode(), entry.severity, entry)
+            writer.write(
+                entry.account, entry.region, entry.finding.encode(), entry.severity, entry, entry.row, entry.as_of
+            )
     skipped = {DUPLICATE: read - writer.findings} if read > writer.findings else {}
     return writer.close(
         {

@@ -54,8 +54,9 @@ class Mapper(Protocol[PluginT, ResourceT]):
 
     def finding(
         self, record: Vulnerability, plugin: PluginT, resource: ResourceT, product: str, severity: int | None
-    ) -> bytes:
-        """The finding of a record.
+    ) -> tuple[bytes, bytes]:
+        """The finding of a record, and what is compared of it between runs
+        (:mod:`airflow_provider_tenable.asff.row`); without the latter (``b""``), it is sent by every run.
 
         :raises UnmappableError: the record cannot be mapped; the message contains the reason.
         """

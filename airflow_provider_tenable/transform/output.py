@@ -11,6 +11,7 @@ from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import PartWriter
+from airflow_provider_tenable.staging.rows import write_rows
 from airflow_provider_tenable.transform.manifest import DestinationEntry, PartEntry, ShardCounts, ShardManifest
 from airflow_provider_tenable.transform.waiting_records import WAITING_STEM
 
@@ -48,6 +49,7 @@ class FindingsWriter:
         self._open: dict[tuple[str, str], PartWriter] = {}
         self._parts: dict[tuple[str, str], list[PartEntry]] = {}
         self._via: dict[tuple[str, str], Via] = {}
+        self._rows: dict[tuple[str, str], list[bytes]] = {}
         self._severities: dict[str, Counter[str]] = {}
         self._open_bytes = 0
         self._rejected: PartWriter | None = None
@@ -56,8 +58,14 @@ class FindingsWriter:
         self._waiting: PartWriter | None = None
         self._waiting_parts: list[str] = []
 
-    def write(self, account: str, region: str, line: bytes, severity: str, destination: Via) -> None:
-        """Add a finding to the part of its account and hub Region."""
+    def write(
+        self, account: str, region: str, line: bytes, severity: str, destination: Via, row: bytes = b"", as_of: int = 0
+    ) -> None:
+        """Add a finding to the part of its account and hub Region.
+
+        :param row: what is compared of it; empty where the output format has no rows.
+        :param as_of: for which moment Tenable said so, unix milliseconds; 0 for that of the run's export.
+        """
         key = (account, region)
         part = self._open.get(key)
         if part is None:
@@ -69,7 +77,10 @@ class FindingsWriter:
                 self.run.destination(account, region), stem, by_content=True, packed=True
             )
             self._via[key] = destination
+            self._rows[key] = []
         self._open_bytes += part.write(line)
+        if row:
+            self._rows[key].append(row + as_of.to_bytes(8, "little"))
         self.findings += 1
         self._severities.setdefault(account, Counter())[severity] += 1
         if part.lines >= FINDINGS_PER_PART:
@@ -153,7 +164,10 @@ class FindingsWriter:
     def _close(self, key: tuple[str, str]) -> None:
         part = self._open.pop(key)
         self._open_bytes -= part.held_bytes
-        name = part.close()
+        name, rows = part.close(), self._rows.pop(key)
+        # Without the rows of all its lines a part is read line by line.
+        if len(rows) == part.lines:
+            write_rows(self.run.rows(*key, name), rows)
         reached(CrashPoint.FINDINGS_PART_WRITTEN)
         self._parts[key].append({"name": name, "lines": part.lines, "bytes": part.raw_bytes})
 

@@ -148,6 +148,8 @@ class Transform(Generic[PluginT, ResourceT]):
         self._missing_assets: set[str] = set()
         self.contested = 0
         self.read = 0
+        #: For which moment Tenable said so, unix milliseconds; 0 for that of the run's export.
+        self._as_of = 0
         self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
         self._states = frozenset(name.upper() for name in settings.states)
         # Each is looked up for every record.
@@ -191,6 +193,8 @@ class Transform(Generic[PluginT, ResourceT]):
         """Try records again that waited for their assets."""
         for entry in parked:
             self.read += 1
+            # What was parked is as old as the export that it came with.
+            self._as_of = 1000 * entry.parked_at
             records, unreadable = decode_chunk(b"[" + bytes(entry.record) + b"]", VULNERABILITIES.record)
             for data, reason in unreadable:
                 self._reject(UNREADABLE, reason, self.mapper.without_output(data))
@@ -230,7 +234,7 @@ class Transform(Generic[PluginT, ResourceT]):
             if isinstance(target, tuple):
                 resource, destination, region, product, is_shared = target
                 try:
-                    line = self._map(record, self._plugins.get(record.plugin), resource, product, severity)
+                    line, row = self._map(record, self._plugins.get(record.plugin), resource, product, severity)
                 except UnmappableError as error:
                     self._reject(UNMAPPABLE, str(error), self._as_stored(record))
                     return
@@ -241,10 +245,19 @@ class Transform(Generic[PluginT, ResourceT]):
                     self.contested += 1
                     precedence = self.mapper.precedence(line)
                     self.writer.contest(
-                        contested_line(resource.account, region, destination, SEVERITIES[severity], precedence, line)
+                        contested_line(
+                            resource.account,
+                            region,
+                            destination,
+                            SEVERITIES[severity],
+                            precedence,
+                            line,
+                            row,
+                            self._as_of,
+                        )
                     )
                 else:
-                    self._write(resource.account, region, line, SEVERITIES[severity], destination)
+                    self._write(resource.account, region, line, SEVERITIES[severity], destination, row, self._as_of)
             elif target is None:
                 self._park(record, parked_at)
             else:

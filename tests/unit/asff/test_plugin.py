@@ -228,7 +228,7 @@ def test_absurd_scores_are_no_scores(raw):
 
 
 def packages_of(software, **plugin):
-    encoded = with_packages(parts_of(cve=["CVE-1", "CVE-2"], **plugin), served(*software))
+    encoded = with_packages(parts_of(cve=["CVE-1", "CVE-2"], **plugin), served(*software))[0]
     assert encoded is not None
     return {each["Id"]: each.get("VulnerablePackages") for each in json.loads(bytes(encoded))}
 
@@ -370,18 +370,18 @@ def test_fixed_version_is_the_first_that_can_be_read(fixes, version):
 def test_fix_that_the_record_names_is_available_whatever_the_plugin_says(own, expected):
     software = [SoftwareVuln(product="p", vulnerabilities=["CVE-2"], fixes=[Fix("kb", "5")])]
     parts = parts_of(cve=["CVE-1", "CVE-2"], has_patch=own, see_also="https://a.example/")
-    one, two = json.loads(bytes(with_packages(parts, served(*software)) or b""))
+    one, two = json.loads(bytes(with_packages(parts, served(*software))[0] or b""))
     assert one.get("FixAvailable") == {True: "YES", False: "NO", None: None}[own]
     assert two["FixAvailable"] == expected
     assert list(two) == ["Id", "Vendor", "FixAvailable", "VulnerablePackages"]
     for nothing in ([], [Fix("kb", "")], [Fix("version", None)]):
-        found = with_packages(parts, served(SoftwareVuln(product="p", fixes=nothing)))
+        found = with_packages(parts, served(SoftwareVuln(product="p", fixes=nothing)))[0]
         assert {each.get("FixAvailable") for each in json.loads(bytes(found or b""))} == {one.get("FixAvailable")}
 
 
 def test_fix_that_counts_may_be_beyond_the_packages_that_are_shown():
     software = [SoftwareVuln(product="p")] * 20 + [SoftwareVuln(product="q", fixes=[Fix("version", "2")])]
-    found = json.loads(bytes(with_packages(parts_of(cve=["CVE-1"]), served(*software)) or b""))
+    found = json.loads(bytes(with_packages(parts_of(cve=["CVE-1"]), served(*software))[0] or b""))
     assert found[0]["FixAvailable"] == "YES"
 
 
@@ -394,7 +394,7 @@ def test_addresses_stand_with_the_first_cve_only():
 
 
 def test_packages_without_a_cve_have_no_place():
-    assert with_packages(parts_of(), served(SoftwareVuln(product="httpd"))) is None
+    assert with_packages(parts_of(), served(SoftwareVuln(product="httpd")))[0] is None
 
 
 UNREADABLE_PACKAGES = {
@@ -413,7 +413,7 @@ UNREADABLE_PACKAGES = {
 def test_packages_that_cannot_be_read_cost_these_packages_only(data, names):
     assert [each.product for each in decode_software(data)] == names
     parts = parts_of(cve=["CVE-1"])
-    (one,) = json.loads(bytes(with_packages(parts, msgspec.Raw(data)) or b""))
+    (one,) = json.loads(bytes(with_packages(parts, msgspec.Raw(data))[0] or b""))
     assert [package["Name"] for package in one.get("VulnerablePackages", [])] == [name for name in names if name]
 
 
@@ -436,14 +436,14 @@ def test_what_is_kept_with_packages_is_bounded_and_the_same_whether_kept_or_not(
             assert with_packages(parts, served(*software)) == vulnerabilities._with_packages(
                 parts, bytes(served(*software))
             )
-        most = max(most, sum(len(key) + len(bytes(built or b"")) for (_, key), built in table._built.items()))
+        most = max(most, sum(len(key) + len(bytes(built[0] or b"")) for (_, key), built in table._built.items()))
     assert 10_000 < most <= 20_000
 
 
 def test_packages_of_one_plugin_are_not_those_of_another():
     software = served(SoftwareVuln(product="openssl", version="3.0.1"))
     one, other = (
-        with_packages(plugin_parts(Plugin(id=number, cve=[f"CVE-2026-000{number}"])), software) for number in (1, 2)
+        with_packages(plugin_parts(Plugin(id=number, cve=[f"CVE-2026-000{number}"])), software)[0] for number in (1, 2)
     )
     assert b"CVE-2026-0001" in bytes(one or b"")
     assert b"CVE-2026-0002" in bytes(other or b"")

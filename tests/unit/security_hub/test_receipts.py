@@ -203,3 +203,27 @@ def test_runs_of_lines_are_receipted_in_any_order_as_line_by_line(tmp_path_facto
     assert resumed.accepted == ends[-1]
     resumed.flush()
     assert b'"lines":[[0,%d]]' % (ends[-1] - 1) in resumed.path.read_bytes()
+
+
+def test_which_lines_were_acknowledged_is_on_record_too(run):
+    receipts = receipts_of(run, "a", "b")
+    for line in (0, 1, 4):
+        receipts.accept("a", line)
+    reject(receipts, "a", 2)
+    receipts.flush()
+    again = receipts_of(run, "a", "b")
+    assert again.accepted_ranges("a") == [[0, 1], [4, 4]]
+    assert again.done_ranges("a") == [[0, 2], [4, 4]]
+    assert again.accepted_ranges("b") == []
+
+
+def test_where_an_older_release_counted_what_was_refused_nobody_knows_which_were_acknowledged(run):
+    receipts = receipts_of(run, "a")
+    receipts.accept("a", 0)
+    reject(receipts, "a", 1)
+    receipts.flush()
+    path = run.receipts(ACCOUNT, REGION)
+    head, line = map(json.loads, path.read_bytes().splitlines())
+    del line["refused"]
+    path.write_bytes(b"\n".join(json.dumps(each).encode() for each in (head, line)))
+    assert receipts_of(run, "a").accepted_ranges("a") == []

@@ -56,10 +56,10 @@ class CsvMapper:
     def precedence(self, finding) -> tuple[str, str]:
         return finding.decode(), ""
 
-    def finding(self, record, plugin, resource, product, severity) -> bytes:
+    def finding(self, record, plugin, resource, product, severity) -> tuple[bytes, bytes]:
         if plugin == 13:
             raise UnmappableError("thirteen has no line")
-        return f"{plugin},{resource.account},{product},{severity}".encode()
+        return f"{plugin},{resource.account},{product},{severity}".encode(), b""
 
 
 def test_a_format_of_its_own_needs_nothing_but_a_mapper(tmp_path):

@@ -1,0 +1,95 @@
+"""The row of a finding: what decides whether it must be sent, in a fixed number of bytes.
+
+A row stands next to the staged line of its finding, so that a finding that Security Hub already has is recognised
+without being decompressed. It holds:
+
+* the *key*, made of the id: 4 bytes for the resource, so that in the order of the keys the findings of a resource are
+  adjacent, then 12 bytes for the id. Two of ten million ids share a key with a probability of 10^-15.
+* the *content*, a digest of what is material (:data:`MATERIAL_VERSION`; docs/mapping.md says what is);
+* asset, plugin, severity, state, ``UpdatedAt`` and when it was first observed.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from hashlib import blake2b, blake2s
+from uuid import UUID
+
+#: Raise this when the mapping changes the digests of findings that did not change themselves, and say so in
+#: CHANGELOG.md: every finding of every deployment is sent once more. tests/unit/asff/test_row.py holds digests of
+#: version 1.
+MATERIAL_VERSION = 1
+#: The content of a finding of which only the line is known. It equals no other, not even itself.
+UNKNOWN_CONTENT = 0
+
+#: Key, content, asset, plugin, flags, ``UpdatedAt``, first observed (both in unix milliseconds).
+LAYOUT = struct.Struct("<16sQ16sqBqq")
+#: Bits of the flags: the severity is in the lowest three. FIXED: archived because Tenable says so, not by a choice.
+ARCHIVED, FIXED = 8, 16
+SEVERITY = 7
+
+_VERSION = MATERIAL_VERSION << 56
+_LARGEST_PLUGIN = (1 << 63) - 1
+#: Slashes of an id, and after how many of them the part of the resource ends, by scheme (``identity.id_head``).
+_RESOURCE_ENDS = {5: 3, 2: 2}
+
+
+def digest(*pieces: bytes) -> bytes:
+    """Eight bytes that stand for pieces of a finding."""
+    return blake2b(b"\0".join(pieces), digest_size=8).digest()
+
+
+def content_of(pieces: bytes) -> int:
+    """The content of a finding: of the digests of its pieces, and what it has alone. Never :data:`UNKNOWN_CONTENT`."""
+    return _VERSION | int.from_bytes(blake2b(pieces, digest_size=7).digest(), "little")
+
+
+def version_of(content: int) -> int:
+    """The version of the mapping that a content is of; 0 for :data:`UNKNOWN_CONTENT`."""
+    return content >> 56
+
+
+def split_id(finding_id: str) -> tuple[str, str]:
+    """An id as resource and what follows; the slashes inside of its parts are escaped."""
+    parts = finding_id.split("/")
+    end = _RESOURCE_ENDS.get(len(parts) - 1)
+    if end is None:
+        return finding_id, ""
+    return "/".join(parts[:end]) + "/", "/".join(parts[end:])
+
+
+@lru_cache(maxsize=1024)
+def resource_key(resource: str) -> bytes:
+    """The bytes of a key that stand for the resource."""
+    return blake2s(resource.encode("utf-8", "replace"), digest_size=4).digest()
+
+
+def id_key(finding_id: bytes) -> bytes:
+    """The bytes of a key that stand for the id."""
+    return blake2s(finding_id, digest_size=12).digest()
+
+
+def key_of(finding_id: str) -> bytes:
+    """The key of an id."""
+    return resource_key(split_id(finding_id)[0]) + id_key(finding_id.encode("utf-8", "replace"))
+
+
+@lru_cache(maxsize=1024)
+def asset_key(asset_id: str) -> bytes:
+    """Tenable's asset uuid as 16 bytes; a digest of what is not a uuid."""
+    try:
+        uuid = UUID(asset_id)
+    except ValueError:
+        return blake2s(asset_id.encode("utf-8", "replace"), digest_size=16).digest()
+    return uuid.bytes if str(uuid) == asset_id else blake2s(asset_id.encode(), digest_size=16).digest()
+
+
+def flags(severity: int, *, archived: bool, fixed: bool) -> int:
+    """Severity (0 to 4) and state in a byte."""
+    return severity | (ARCHIVED if archived else 0) | (FIXED if fixed else 0)
+
+
+def plugin_number(plugin: int) -> int:
+    """A plugin's id as the row holds it: Tenable's are small, a hostile one may have any length."""
+    return plugin if 0 <= plugin <= _LARGEST_PLUGIN else _LARGEST_PLUGIN

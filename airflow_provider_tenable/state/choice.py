@@ -1,0 +1,226 @@
+"""Which findings an import sends, and with which ``UpdatedAt``; and what its receipts put into the finding index.
+
+The import (:mod:`airflow_provider_tenable.security_hub.group`) is handed one of these for each account and Region.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.state.compare import compare
+from airflow_provider_tenable.state.decisions import Head, read_decisions, read_head, write_decisions
+from airflow_provider_tenable.state.index import LostIndexError
+from airflow_provider_tenable.state.record import record_rows
+from airflow_provider_tenable.state.registry import index_of, lost_destinations, note_lost, read_registry
+from airflow_provider_tenable.state.staged import staged_rows
+from airflow_provider_tenable.state.verdicts import Moments, Verdict
+from airflow_provider_tenable.tenable_vm import times
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from airflow_provider_tenable._compat import ObjectStoragePath
+    from airflow_provider_tenable.security_hub.assignment import Target
+    from airflow_provider_tenable.security_hub.receipts import Receipts
+    from airflow_provider_tenable.staging.layout import RunFolder
+
+log = logging.getLogger(__name__)
+
+#: As the transform writes it, after the id. Inside of a text the quotes would be escaped.
+_UPDATED_AT = re.compile(rb'(?<=[{,]"UpdatedAt":")[^"]*')
+#: What the finding index is to a run (``hubs`` of its plan): nothing was ever sent; it says what the hubs hold; it
+#: does not.
+FIRST, KNOWN, UNKNOWN = "first", "known", "unknown"
+
+
+class HubsPlan(Struct, frozen=True):
+    """``hubs`` of a run's plan: how it comes to know what the hubs hold.
+
+    :ivar state: :data:`FIRST`, :data:`KNOWN` or :data:`UNKNOWN`.
+    :ivar source: which Tenable, and which user of it.
+    :ivar planned_at: when the run was planned, unix seconds.
+    :ivar refresh_days: ``[tenable] refresh_days``.
+    :ivar full: whether the run asks for all that is open.
+    :ivar full_as_of: of which moment the last full run was, unix milliseconds.
+    :ivar delivered_until: up to when everything had been delivered before this run, unix seconds.
+    :ivar why: why it is not known what the hubs hold.
+    :ivar full_why: why the run is full.
+    """
+
+    state: str
+    source: str
+    planned_at: float
+    refresh_days: float
+    full: bool = False
+    full_as_of: int | None = None
+    delivered_until: int = 0
+    why: str = ""
+    full_why: str = ""
+
+
+class Choice:
+    """What is sent of the staged findings of one account and Region.
+
+    :param as_of: for which moment the run's export speaks, unix milliseconds.
+    :param root: the finding index of the DAG.
+    """
+
+    def __init__(self, run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, root: ObjectStoragePath) -> None:
+        self._run = run
+        self._target = target
+        self._hubs = hubs
+        self._as_of = as_of
+        self._root = root
+        self._index = index_of(root, target.account, target.region)
+        self._folder = run.compared(target.account, target.region)
+        self._decisions: np.ndarray[Any, Any] | None = None
+        self.head = self._read() or self._decide()
+
+    @property
+    def to_send(self) -> int:
+        """How many findings are sent."""
+        return self.head.to_send
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Verdict -> findings."""
+        return dict(self.head.counts)
+
+    def _read(self) -> Head | None:
+        head = read_head(self._folder, self._target.parts)
+        self._decisions = None if head is None else read_decisions(self._folder, head)
+        return None if self._decisions is None else head
+
+    def _decide(self) -> Head:
+        began = time.monotonic()
+        why = self._why_unknown()
+        try:
+            decisions = self._compared(why)
+        except LostIndexError as error:
+            why = str(error)
+            log.warning(
+                "%s: the finding index cannot be relied on: %s What the hub holds is not known, so everything is sent. "
+                "The next run that may move the watermark is a full one, and makes the index again.",
+                self._target,
+                why,
+            )
+            note_lost(self._root, str(self._target), why)
+            decisions = self._compared(why)
+        decisions = self._as_sent_before(decisions)
+        self._decisions = decisions
+        records = not why or self._hubs.full
+        head = write_decisions(self._folder, self._target.parts, decisions, records=records, why=why)
+        log.info(
+            "%s: %d findings compared with the finding index in %.1f s: %s.",
+            self._target,
+            len(decisions),
+            time.monotonic() - began,
+            ", ".join(f"{count} {name}" for name, count in head.counts.items()) or "none",
+        )
+        return head
+
+    def _why_unknown(self) -> str:
+        """Why it is not known what the hub holds; empty where it is."""
+        if self._hubs.state != KNOWN:
+            return self._hubs.why if self._hubs.state == UNKNOWN else ""
+        folder, name = self._root, str(self._target)
+        if name in lost_destinations(folder):
+            return "an earlier run found its index missing or damaged"
+        registry, why = read_registry(folder, self._hubs.source)
+        return why if registry is None else ""
+
+    def _compared(self, why: str) -> np.ndarray[Any, Any]:
+        hubs, target = self._hubs, self._target
+        moments = Moments(
+            planned=int(1000 * hubs.planned_at),
+            as_of=self._as_of,
+            refresh=int(86_400_000 * hubs.refresh_days),
+            full_as_of=hubs.full_as_of,
+            known=not why,
+            stamps=hubs.full,
+            delivered_until=1000 * hubs.delivered_until,
+        )
+
+        def rows(number: int) -> np.ndarray[Any, Any]:
+            name, count = target.parts[number]
+            return staged_rows(self._run, target.account, target.region, name, count)
+
+        return compare([count for _, count in target.parts], rows, lambda: self._held(why), moments, self._index.size())
+
+    def _held(self, why: str) -> Iterator[np.ndarray[Any, Any]]:
+        """What the index says. One that is lost says only which times are later than any in the hub."""
+        if not why and self._is_registered() and self._index.manifest() is None:
+            raise LostIndexError(f"There is no index in {self._index.folder} any more.")
+        try:
+            yield from self._index.compared()
+        except LostIndexError:
+            if not why:
+                raise
+
+    def _is_registered(self) -> bool:
+        registry, _ = read_registry(self._root, self._hubs.source)
+        return registry is not None and str(self._target) in registry.destinations
+
+    def _as_sent_before(self, decisions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Decisions that are made a second time, because their file was lost: what has a receipt was sent."""
+        from airflow_provider_tenable.security_hub.receipts import Receipts
+
+        target, begin = self._target, 0
+        receipts = Receipts(self._run, target.account, target.region, [name for name, _ in target.parts])
+        for name, count in target.parts:
+            part = decisions["verdict"][begin : begin + count]
+            for first, last in receipts.done_ranges(name):
+                sent = part[first : last + 1]
+                sent[sent >= Verdict.UNCHANGED] = Verdict.UNKNOWN
+            begin += count
+        return decisions
+
+    def lines(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """(name, lines) of each part of which something is sent; lines that are not sent are empty."""
+        assert self._decisions is not None
+        folder, begin = self._run.destination(self._target.account, self._target.region), 0
+        for name, count in self._target.parts:
+            decisions = self._decisions[begin : begin + count]
+            begin += count
+            if (decisions["verdict"] < Verdict.UNCHANGED).any():
+                yield name, _stamped(read_lines(folder / name), decisions)
+
+    def record(self, receipts: Receipts) -> None:
+        """Put what was acknowledged into the finding index. May be repeated."""
+        if not self.head.records:
+            return
+        assert self._decisions is not None
+        begin = 0
+        parts = []
+        for name, count in self._target.parts:
+            parts.append((name, count, self._decisions["stamp"][begin : begin + count]))
+            begin += count
+        sent_at = int(1000 * self._hubs.planned_at)
+        record_rows(self._run, self._target, self._index, receipts, parts, as_of=self._as_of, sent_at=sent_at)
+
+
+def _stamped(lines: Iterator[bytes], decisions: np.ndarray[Any, Any]) -> Iterator[bytes]:
+    for line, verdict, stamp in zip(lines, decisions["verdict"].tolist(), decisions["stamp"].tolist(), strict=True):
+        if verdict >= Verdict.UNCHANGED:
+            yield b""
+        elif stamp:
+            yield stamped(line, stamp)
+        else:
+            yield line
+
+
+def stamped(line: bytes, milliseconds: int) -> bytes:
+    """A finding with another ``UpdatedAt``."""
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000)
+    return _UPDATED_AT.sub(times.rfc3339(moment).encode(), line, count=1)
+
+
+__all__ = ["FIRST", "KNOWN", "UNKNOWN", "Choice", "HubsPlan", "stamped"]

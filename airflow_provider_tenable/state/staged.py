@@ -1,0 +1,113 @@
+"""The rows of staged findings as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_tenable.asff import row
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.staging.rows import read_rows
+from airflow_provider_tenable.tenable_vm import times
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from airflow_provider_tenable.staging.layout import RunFolder
+
+#: The columns of a row (:data:`airflow_provider_tenable.asff.row.LAYOUT`), and for which moment Tenable said so (unix
+#: milliseconds; 0 for that of the run's export).
+FIELDS = [
+    ("key", "S16"),
+    ("content", "<u8"),
+    ("asset", "S16"),
+    ("plugin", "<i8"),
+    ("flags", "u1"),
+    ("updated_at", "<i8"),
+    ("first_observed", "<i8"),
+    ("as_of", "<i8"),
+]
+SIZE = row.LAYOUT.size + 8
+_PREFIX = "tenable/vulnerability-management/"
+_LABELS = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
+
+
+class _Severity(msgspec.Struct, rename="pascal"):
+    label: str = ""
+
+
+class _ProviderFields(msgspec.Struct, rename="pascal"):
+    severity: _Severity = msgspec.field(default_factory=_Severity)
+
+
+class _Finding(msgspec.Struct, rename="pascal"):
+    """What a row can be made of where only the line is there."""
+
+    id: str
+    updated_at: str = ""
+    created_at: str = ""
+    first_observed_at: str = ""
+    generator_id: str = ""
+    record_state: str = "ACTIVE"
+    finding_provider_fields: _ProviderFields = msgspec.field(default_factory=_ProviderFields)
+    product_fields: dict[str, str] = {}
+
+
+_decode = msgspec.json.Decoder(_Finding).decode
+
+
+def staged_rows(run: RunFolder, account: str, region: str, part: str, count: int) -> np.ndarray[Any, Any]:
+    """The rows of the findings in a part, in the order of its lines.
+
+    Where they are missing or damaged, or an older release has staged the part, they are made of the lines. Their
+    content is unknown then, so these findings count as changed.
+
+    :param count: how many findings the part has.
+    :raises StagingError: the part itself is missing or damaged.
+    """
+    import numpy as np
+
+    data = read_rows(run.rows(account, region, part), count=count, size=SIZE)
+    if data is None:
+        path = run.destination(account, region) / part
+        data = b"".join(_rows_of(read_lines(path)))
+        if len(data) != count * SIZE:
+            raise StagingError(
+                f"The staged part {path} has {len(data) // SIZE} findings, its manifest says {count}. Clear the run's "
+                "tasks from the transform on."
+            )
+    return np.frombuffer(data, dtype=np.dtype(FIELDS))
+
+
+def _rows_of(lines: Iterator[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        yield row_of_line(line) + bytes(8)
+
+
+def row_of_line(line: bytes) -> bytes:
+    """The row of a finding of which only the line is there: its content is unknown."""
+    finding = _decode(line)
+    label = finding.finding_provider_fields.severity.label
+    archived = finding.record_state == "ARCHIVED"
+    generator = finding.generator_id
+    return row.LAYOUT.pack(
+        row.key_of(finding.id),
+        row.UNKNOWN_CONTENT,
+        row.asset_key(finding.product_fields.get(f"{_PREFIX}asset_uuid", "")),
+        row.plugin_number(int(generator)) if generator.isascii() and generator.isdigit() else 0,
+        row.flags(
+            _LABELS.index(label) if label in _LABELS else 0,
+            archived=archived,
+            fixed=archived and finding.product_fields.get(f"{_PREFIX}state") == "FIXED",
+        ),
+        _milliseconds(finding.updated_at),
+        _milliseconds(finding.first_observed_at or finding.created_at),
+    )
+
+
+def _milliseconds(text: str) -> int:
+    moment = times.parse(text)
+    return times.milliseconds(moment) if moment else 0

@@ -1,0 +1,378 @@
+"""The finding index: rows are merged in whatever order they come; what is damaged or lost is never taken for whole."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from airflow_provider_tenable.asff import row
+from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.staging.files import read_json, write_json
+from airflow_provider_tenable.staging.location import open_path
+from airflow_provider_tenable.state import index as module
+from airflow_provider_tenable.state import parts
+from airflow_provider_tenable.state.index import FindingIndex, LostIndexError
+from tests.unit.state.rows import DAY, NOW, finding_id, held, table
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> FindingIndex:
+    return FindingIndex(open_path(f"file://{tmp_path}/index"))
+
+
+def files(index: FindingIndex, begin: str) -> list[Path]:
+    return sorted(Path(index.folder.path).glob(f"{begin}-*"))
+
+
+def rows(index: FindingIndex) -> dict[bytes, tuple[Any, ...]]:
+    """Of each key the row that counts, as a comparison sees it."""
+    found: dict[bytes, tuple[Any, ...]] = {}
+    for part in index.compared():
+        for key, content, archived, updated_at, as_of, sent_at in part.tolist():
+            rank = (as_of, updated_at, sent_at, archived, content)
+            found[key] = max(found.get(key, rank), rank)
+    return found
+
+
+def test_an_index_that_nobody_wrote_is_empty(index):
+    assert rows(index) == {}
+    assert index.manifest() is None
+
+
+def test_a_merged_row_has_all_of_its_columns(index):
+    index.add(table(held(1), held(2, archived=True, severity=4)))
+    index.merge(now=NOW)
+    (part,) = files(index, "findings")
+    merged = parts.decode(part.read_bytes()).to_pylist()
+    expected = sorted([held(1), held(2, archived=True, severity=4)], key=lambda each: each["key"])
+    assert merged == expected
+    assert [each["resource"] + each["place"] for each in merged] == [finding_id(each["plugin"]) for each in expected]
+
+
+def test_deltas_are_merged_once_there_are_enough_of_them(index):
+    index.add(table(*map(held, range(100))))
+    index.merge(now=NOW)
+    for number in range(module._DELTAS):
+        index.add(table(held(number, content=7)))
+        index.merge(now=NOW)
+        assert len(files(index, "findings")) == 1
+    index.add(table(held(50, content=7)))
+    before = rows(index)
+    index.merge(now=NOW)
+    assert index._waiting(index.manifest()) == []
+    assert rows(index) == before
+    assert len(before) == 100
+
+
+def test_a_large_delta_is_merged_at_once(index):
+    index.add(table(*map(held, range(4))))
+    index.merge(now=NOW)
+    index.add(table(held(1), held(7)))
+    index.merge(now=NOW)
+    assert index._waiting(index.manifest()) == []
+
+
+def test_rows_of_findings_that_were_archived_long_ago_are_dropped(index):
+    long_ago = NOW - 91 * DAY
+    index.add(table(held(1, archived=True, sent_at=long_ago), held(2, sent_at=long_ago), held(3, archived=True)))
+    index.merge(now=NOW)
+    assert len(rows(index)) == 2
+
+
+def test_what_was_merged_is_removed_later_and_what_waits_is_not(index, monkeypatch):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    waiting = index.add(table(held(2, content=9)))
+    index.remove_unneeded()
+    assert len(files(index, "delta")) == 2
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 90_000)
+    index.remove_unneeded()
+    assert [file.name for file in files(index, "delta")] == [waiting]
+    assert len(rows(index)) == 2
+
+
+def test_a_delta_that_is_written_again_after_it_was_merged_changes_nothing(index):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    index.add(table(held(1, as_of=NOW, content=9)))
+    index.merge(now=NOW)
+    before = rows(index)
+    index.add(table(held(1)))
+    assert rows(index) == before
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+SPOILS = {
+    "flipped": flip,
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-7]),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+@pytest.mark.parametrize("begin", ["findings", "delta"])
+def test_a_part_or_delta_that_is_damaged_makes_the_index_lost(index, begin, spoil):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    index.add(table(held(2)))
+    spoilt = files(index, begin)[0 if begin == "findings" else -1]
+    waiting = index._waiting(index.manifest())
+    spoilt = Path(index.folder.path) / waiting[0] if begin == "delta" else spoilt
+    spoil(spoilt)
+    if begin == "delta" and not spoilt.exists():
+        # Nothing names a delta but itself: the next run sends its findings again.
+        assert len(rows(index)) == 1
+        return
+    with pytest.raises(LostIndexError, match="index"):
+        rows(index)
+    for number in range(3, 30):
+        index.add(table(held(number)))
+    with pytest.raises(LostIndexError):
+        index.merge(now=NOW)
+
+
+def rename(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"rows"', b'"rowz"'))
+
+
+@pytest.mark.parametrize("spoil", [rename, SPOILS["cut"], SPOILS["empty"]])
+def test_a_damaged_manifest_makes_the_index_lost(index, spoil):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    spoil(Path(index.folder.path) / "manifest.json")
+    with pytest.raises(LostIndexError):
+        rows(index)
+
+
+def test_an_index_of_another_version_is_lost_and_not_misread(index, monkeypatch):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    monkeypatch.setattr(parts, "VERSION", 2)
+    with pytest.raises(LostIndexError, match="another version"):
+        rows(index)
+    (part,) = files(index, "findings")
+    with pytest.raises(StagingError, match="another version"):
+        parts.decode(part.read_bytes())
+
+
+def test_a_part_that_holds_something_else_under_its_name_is_refused(index):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    (part,) = files(index, "findings")
+    part.write_bytes(parts.encode(parts.latest(table(held(1, content=9)))))
+    with pytest.raises(LostIndexError, match="something else"):
+        rows(index)
+
+
+def test_rebuilding_keeps_what_can_be_read(index):
+    index.add(table(held(1), held(2)))
+    index.merge(now=NOW)
+    for number in (3, 4):
+        index.add(table(held(number, as_of=NOW)))
+    spoilt = Path(index.folder.path) / index._waiting(index.manifest())[0]
+    flip(spoilt)
+    index.merge(now=NOW, rebuild=True)
+    assert len(rows(index)) == 3
+    assert index._waiting(index.manifest()) == []
+
+
+def test_a_merger_that_dies_leaves_the_index_as_it_was(index, monkeypatch):
+    index.add(table(*map(held, range(10))))
+    index.merge(now=NOW)
+    index.add(table(*(held(number, as_of=NOW, content=9) for number in range(10))))
+    before = rows(index)
+
+    def dies(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(index._parts, "publish", dies)
+    with pytest.raises(KeyboardInterrupt):
+        index.merge(now=NOW)
+    monkeypatch.undo()
+    assert rows(index) == before
+    index.merge(now=NOW)
+    assert rows(index) == before
+
+
+def test_a_row_takes_at_most_sixty_bytes(index):
+    import random
+
+    luck = random.Random(1)
+    made = []
+    for number in range(30_000):
+        asset = luck.randbytes(16) if number % 60 == 0 else asset  # noqa: F821
+        name = f"{REGION}/{ACCOUNT}/i-{asset.hex()[:17]}/{luck.randrange(10_000, 300_000)}/tcp/{luck.choice([0, 443])}"
+        resource, place = row.split_id(name)
+        made.append(
+            held(
+                number,
+                key=row.key_of(name),
+                resource=resource,
+                place=place,
+                asset=asset,
+                plugin=luck.randrange(10_000, 300_000),
+                content=luck.randrange(2**64),
+                updated_at=NOW - luck.randrange(7 * DAY),
+                first_observed=NOW - luck.randrange(365 * DAY),
+            )
+        )
+    index.add(table(*made))
+    index.merge(now=NOW)
+    assert sum(file.stat().st_size for file in files(index, "findings")) < 60 * len(made)
+
+
+REGION, ACCOUNT = "eu-west-1", "111122223333"
+CHANGE = st.fixed_dictionaries(
+    {
+        "archived": st.booleans(),
+        "content": st.integers(0, 2),
+        "updated_at": st.integers(NOW - 3, NOW),
+        "as_of": st.integers(NOW - 3, NOW),
+        "sent_at": st.integers(NOW - 3, NOW),
+    }
+)
+
+
+class IndexModel(RuleBasedStateMachine):
+    """Deltas come in any order, again and again; mergers work at the same time and die; files are damaged. As long as
+    nothing is lost the index says what a dict says, and what is lost it says.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = False
+        self.damaged = ""
+        self.model: dict[bytes, tuple[Any, ...]] = {}
+        self.written: list[list[dict[str, Any]]] = []
+
+    @initialize(at_once=st.sampled_from([1, 2, 200]))
+    def begin(self, at_once):
+        import tempfile
+
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(parts, "PART_ROWS", at_once)
+        self.patch.setattr(module, "_DELTAS", 2)
+        self.folder = tempfile.TemporaryDirectory()
+        self.index = FindingIndex(open_path(f"file://{self.folder.name}/index"))
+
+    @rule(some=st.lists(st.tuples(st.integers(0, 8), CHANGE), min_size=1, max_size=5))
+    def add(self, some):
+        self.put([held(number, **change) for number, change in some])
+
+    @precondition(lambda self: self.written)
+    @rule(data=st.data())
+    def add_again(self, data):
+        self.put(data.draw(st.sampled_from(self.written)))
+
+    def put(self, made: list[dict[str, Any]]) -> None:
+        self.written.append(made)
+        # A delta that is written again is whole again.
+        if self.index.add(table(*made)) == self.damaged:
+            self.lost = False
+        for each in made:
+            rank = (each["as_of"], each["updated_at"], each["sent_at"], each["archived"], each["content"])
+            self.model[each["key"]] = max(self.model.get(each["key"], rank), rank)
+
+    @rule(rebuild=st.booleans())
+    def merge(self, rebuild):
+        if self.lost:
+            return
+        self.index.merge(now=NOW, rebuild=rebuild)
+
+    @rule()
+    def merge_and_die(self):
+        if self.lost:
+            return
+        self.patch.setattr(self.index._parts, "publish", lambda *_, **__: None)
+        self.index.merge(now=NOW, rebuild=True)
+        self.index = FindingIndex(self.index.folder)
+
+    @rule(made=st.lists(st.integers(0, 8), min_size=1, max_size=2))
+    def merge_beside_another(self, made):
+        """Another one adds a delta and merges while this one is between reading and publishing."""
+        if self.lost:
+            return
+        slow, publish = FindingIndex(self.index.folder), self.index._parts.publish
+        waiting: list[Any] = []
+        self.patch.setattr(slow._parts, "publish", lambda *args, **names: waiting.append((args, names)))
+        slow.merge(now=NOW, rebuild=True)
+        self.put([held(number, as_of=NOW + 1) for number in made])
+        self.index.merge(now=NOW, rebuild=True)
+        for args, names in waiting:
+            publish(*args, **names)
+
+    @rule()
+    def clean(self):
+        self.index.remove_unneeded()
+
+    @precondition(lambda self: not self.lost)
+    @rule(data=st.data(), kind=st.sampled_from(["flipped", "cut", "empty"]))
+    def damage(self, data, kind):
+        try:
+            manifest = self.index.manifest()
+        except LostIndexError:
+            return
+        needed = [part.name for part in manifest.parts] if manifest else []
+        needed += self.index._waiting(manifest)
+        if not needed:
+            return
+        path = Path(self.index.folder.path) / data.draw(st.sampled_from(needed))
+        SPOILS[kind](path)
+        self.lost, self.damaged = True, path.name
+
+    @precondition(lambda self: self.lost)
+    @rule()
+    def full_run(self):
+        """Everything is sent again, and the index made of what can be read and of that."""
+        self.lost, self.damaged = False, ""
+        self.index.merge(now=NOW, rebuild=True)
+        self.put([held(number, as_of=NOW + 2, updated_at=NOW) for number in range(9)])
+        self.model = {key: rank for key, rank in self.model.items() if rank[0] == NOW + 2}
+
+    @invariant()
+    def says_what_was_written(self):
+        if not hasattr(self, "index"):
+            return
+        if self.lost:
+            with pytest.raises(LostIndexError):
+                rows(self.index)
+        else:
+            found = rows(self.index)
+            assert found == self.model
+
+    def teardown(self):
+        if hasattr(self, "folder"):
+            self.patch.undo()
+            self.folder.cleanup()
+
+
+TestIndexModel = IndexModel.TestCase
+TestIndexModel.settings = settings(
+    max_examples=int(os.environ.get("INDEX_EXAMPLES", "25")),
+    stateful_step_count=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def test_the_manifest_is_read_by_its_version(index):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    value = read_json(index.folder / "manifest.json")
+    write_json(index.folder / "manifest.json", {**value, "version": 2})
+    with pytest.raises(LostIndexError, match="another version"):
+        index.manifest()
