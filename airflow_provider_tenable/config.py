@@ -87,6 +87,23 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
         maximum=3600 * _YEAR_HOURS,
     ),
+    "full_run_days": Option(
+        "float",
+        "7",
+        "Days after which a run of tenable_to_security_hub is a full one: it exports everything, and sends what "
+        "differs from what the hubs hold. 0: only by the param full, without a watermark, and without a finding index.",
+        minimum=0.04,
+        maximum=_CENTURY_DAYS,
+        zero="only by hand",
+    ),
+    "refresh_days": Option(
+        "float",
+        "30",
+        "Days after which a finding that did not change is sent again, so that Security Hub does not delete it: it "
+        "keeps active findings for 90 days after their last update.",
+        minimum=0,
+        maximum=40,
+    ),
     "transform_shards": Option(
         "integer",
         "8",

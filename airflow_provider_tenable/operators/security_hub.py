@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
     from airflow_provider_tenable.observability.lineage import Data
     from airflow_provider_tenable.security_hub.assignment import Assignment, Target
+    from airflow_provider_tenable.security_hub.group import Choice
 
 #: Seconds between two pieces of an import. Do not lower it: Airflow 3.2 and 3.3 lose tasks whose trigger fires within
 #: its first seconds.
@@ -181,6 +182,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 dry_run=assigned.dry_run,
                 note_refusals=assigned.group is not None and self._settles(run),
                 seconds=60 * minutes or None,
+                choose=self._choose(run),
                 on_finished=partial(self._report, run, assigned.dry_run),
             )
             done = work.run()
@@ -192,7 +194,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 "resumes in %g seconds.",
                 self.title,
                 accounted_for,
-                work.findings,
+                work.to_send,
                 minutes,
                 PAUSE_SECONDS,
             )
@@ -204,6 +206,23 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     def resume(self, context: Any, event: Any = None) -> dict[str, Any]:
         """Resume with the next piece of the import."""
         return self.execute(context)
+
+    @staticmethod
+    def _choose(run: RunFolder) -> Callable[[Target], Choice] | None:
+        """Which findings of a target are sent: what its plan says is compared with what the hub holds."""
+        from airflow_provider_tenable.run.hubs import choice_of, hubs_of
+        from airflow_provider_tenable.staging.files import read_json
+
+        plan = read_json(run.plan)
+        if plan is None or hubs_of(plan) is None:
+            return None
+
+        def choose(target: Target) -> Choice:
+            choice = choice_of(run, plan, target)
+            assert choice is not None
+            return choice
+
+        return choose
 
     def _assigned(self) -> Assignment:
         """The task's assignment: the given one, or one made of the operator's own arguments.

@@ -12,6 +12,7 @@ from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import first_run, owner, refusals, watermark
 from airflow_provider_tenable.run.handover import required
+from airflow_provider_tenable.run.hubs import record_all, settle_index
 from airflow_provider_tenable.run.ledger import (
     Ledger,
     Sums,
@@ -91,6 +92,7 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
     run, exported = RunFolder.of(context), required(vulnerabilities, "export_vulnerabilities")
     plan = plan_of(run)
     ledger = _settle(run, plan, exported)
+    record_all(run, plan)
     dag_id = context["dag_run"].dag_id
     narrowed = plan["narrowed"] or _leaves_out_accounts(run, plan)
     current = watermark.current(dag_id)
@@ -103,6 +105,8 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
         dry_run=plan["settings"]["dry_run"],
     )
     if target is not None:
+        # A run that dies after this one or any of the following steps repeats them.
+        settle_index(run, plan)
         # Before the watermark: a run that dies in between repeats both.
         first_run.note_that_it_sends(run, plan.get("assets", {}).get("source"))
         reached(CrashPoint.BEFORE_WATERMARK)

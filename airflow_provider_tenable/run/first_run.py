@@ -87,6 +87,11 @@ def note_that_it_sends(run: RunFolder, source: str | None) -> None:
         write_json(run.sends, {"source": source, "run_id": run.run_id})
 
 
+def has_sent(run: RunFolder) -> bool:
+    """Whether a real run of this DAG was complete before, over whichever Tenable."""
+    return _noted_source(run) is not None
+
+
 def note_an_upgrade(run: RunFolder, *, mark: int | None, source: str) -> None:
     """Add the missing note to a watermark from an older release or from a person: the DAG sends."""
     if mark is not None and _noted_source(run) is None:
@@ -122,4 +127,4 @@ def _noted_source(run: RunFolder) -> str | None:
     return None if source is None else str(source)
 
 
-__all__ = ["check_source", "how_to_send", "is_held_back", "note_an_upgrade", "note_that_it_sends", "warn"]
+__all__ = ["check_source", "has_sent", "how_to_send", "is_held_back", "note_an_upgrade", "note_that_it_sends", "warn"]

@@ -1,7 +1,7 @@
 """The ledger of a run: the results of all exported records. If it does not add up, the run fails.
 
 exported + unparked = sum(skipped) + parked + findings
-findings            = accepted + sum(rejected)
+findings            = accepted + sum(rejected) + unchanged + superseded + never_imported
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from airflow_provider_tenable.security_hub.refusals import refusal_of_place
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.state.decisions import read_head
+from airflow_provider_tenable.state.verdicts import SENT
 from airflow_provider_tenable.transform import duplicates
 from airflow_provider_tenable.transform.manifest import GIVEN_UP, ShardManifest
 from airflow_provider_tenable.transform.routing import DESTINATION_REFUSED
@@ -44,12 +46,28 @@ _ADVICE_ON_GIVEN_UP = (
 
 
 class DestinationCounts(TypedDict):
-    """The results for the findings of one account and hub Region; ``rejected``: code -> findings."""
+    """The results for the findings of one account and hub Region; ``rejected``: code -> findings.
+
+    ``unchanged``, ``superseded`` and ``never_imported`` were not sent
+    (:class:`~airflow_provider_tenable.state.verdicts.Verdict`); ``sent``: why the others were, or would be by a run
+    that is not dry -> findings.
+    """
 
     findings: int
     accepted: int
     rejected: dict[str, int]
     calls: int
+    unchanged: NotRequired[int]
+    superseded: NotRequired[int]
+    never_imported: NotRequired[int]
+    sent: NotRequired[dict[str, int]]
+
+
+class _Compared(TypedDict, total=False):
+    unchanged: int
+    superseded: int
+    never_imported: int
+    sent: dict[str, int]
 
 
 class RefusedEntry(TypedDict):
@@ -99,6 +117,11 @@ class Ledger(TypedDict):
     findings: int
     accepted: int
     rejected: dict[str, int]
+    unchanged: NotRequired[int]
+    superseded: NotRequired[int]
+    never_imported: NotRequired[int]
+    sent: NotRequired[dict[str, int]]
+    full: NotRequired[bool]
     severities: dict[str, dict[str, int]]
     destinations: dict[str, DestinationCounts]
     watermark: WatermarkEntry
@@ -115,6 +138,9 @@ class Sums(TypedDict):
     findings: int
     accepted: int
     rejected: dict[str, int]
+    unchanged: NotRequired[int]
+    superseded: NotRequired[int]
+    never_imported: NotRequired[int]
 
 
 class Delivery(TypedDict):
@@ -140,6 +166,9 @@ def sums_of(ledger: Ledger) -> Sums:
         "findings": ledger["findings"],
         "accepted": ledger["accepted"],
         "rejected": ledger["rejected"],
+        "unchanged": ledger.get("unchanged", 0),
+        "superseded": ledger.get("superseded", 0),
+        "never_imported": ledger.get("never_imported", 0),
     }
 
 
@@ -258,7 +287,9 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
     refusals = _Refusals(run, plan, manifests)
     for entry in destinations_of(manifests):
         delivered = Receipts(run, entry["account"], entry["region"], entry["parts"]).counts()
-        left = entry["findings"] - delivered["accepted"] - sum(delivered["rejected"].values())
+        compared = _compared(run, entry)
+        not_sent = compared.get("unchanged", 0) + compared.get("superseded", 0) + compared.get("never_imported", 0)
+        left = entry["findings"] - delivered["accepted"] - sum(delivered["rejected"].values()) - not_sent
         if left and refusals.at_import(entry["account"], entry["region"], left):
             # The destination refused all of them, so they count as if the transform had left them out.
             entry["findings"] -= left
@@ -270,6 +301,7 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
             "accepted": delivered["accepted"],
             "rejected": delivered["rejected"],
             "calls": delivered["calls"],
+            **compared,
         }
         rejected.update(delivered["rejected"])
     return {
@@ -288,6 +320,13 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
         "findings": sum(entry["findings"] for entry in destinations.values()),
         "accepted": sum(entry["accepted"] for entry in destinations.values()),
         "rejected": dict(sorted(rejected.items())),
+        "unchanged": sum(entry.get("unchanged", 0) for entry in destinations.values()),
+        "superseded": sum(entry.get("superseded", 0) for entry in destinations.values()),
+        "never_imported": sum(entry.get("never_imported", 0) for entry in destinations.values()),
+        "sent": dict(
+            sorted(sum((Counter(entry.get("sent", {})) for entry in destinations.values()), Counter()).items())
+        ),
+        "full": bool(plan.get("hubs", {}).get("full", False)),
         "severities": {account: dict(sorted(counts.items())) for account, counts in sorted(severities.items())},
         "destinations": destinations,
         "watermark": {"before": plan["window"]["watermark"]},
@@ -321,6 +360,21 @@ class _Refusals:
         entry["records"] += records
 
 
+def _compared(run: RunFolder, entry: Delivery) -> _Compared:
+    """What was not sent, and why the rest was; nothing where an older release imports, or nothing was compared yet."""
+    parts = list(zip(entry["parts"], entry["lines"], strict=True))
+    head = read_head(run.compared(entry["account"], entry["region"]), parts)
+    if head is None:
+        return {}
+    sent = {verdict.key: count for verdict in SENT if (count := head.counts.get(verdict.key, 0))}
+    return {
+        "unchanged": head.not_sent["unchanged"],
+        "superseded": head.not_sent["superseded"],
+        "never_imported": head.not_sent["never_imported"],
+        "sent": sent,
+    }
+
+
 def unserved_by_account(manifests: list[ShardManifest]) -> dict[str, dict[str, int]]:
     """Skipped records of AWS accounts without a destination: account -> reason -> records."""
     found: dict[str, Counter[str]] = {}
@@ -343,23 +397,26 @@ def check_sums(ledger: Ledger) -> None:
             f"exported {ledger['exported']} + unparked {ledger['unparked']} = {total_in}, of which {ledger['read']} "
             f"were read and {total_out} accounted for"
         )
-    counted = {
-        name: (entry["findings"], entry["accepted"], entry["rejected"])
-        for name, entry in ledger["destinations"].items()
-    }
-    for name, (findings, accepted, rejected) in {
-        "all": (ledger["findings"], ledger["accepted"], ledger["rejected"]),
+    counted = {name: (each["findings"], *_accounted_for(each)) for name, each in ledger["destinations"].items()}
+    for name, (findings, delivered, not_sent) in {
+        "all": (ledger["findings"], *_accounted_for(ledger)),
         **counted,
     }.items():
-        delivered = accepted + sum(rejected.values())
-        if delivered != findings and not ledger["dry_run"]:
-            wrong.append(f"{name}: {findings} findings, but {delivered} accepted or rejected")
+        if delivered + not_sent != findings and not ledger["dry_run"]:
+            needless = f" and {not_sent} that need no sending" if not_sent else ""
+            wrong.append(f"{name}: {findings} findings, but {delivered} accepted or rejected{needless}")
     if sum(entry["findings"] for entry in ledger["destinations"].values()) != ledger["findings"]:
         wrong.append("the findings of the destinations are not those of the run")
     if wrong:
         raise LedgerError(
             f"The ledger does not add up: {'; '.join(wrong)}. The watermark stays. Clear the failed tasks, or the run."
         )
+
+
+def _accounted_for(counts: DestinationCounts | Ledger) -> tuple[int, int]:
+    """Findings that were accepted or rejected, and that need no sending."""
+    not_sent = counts.get("unchanged", 0) + counts.get("superseded", 0) + counts.get("never_imported", 0)
+    return counts["accepted"] + sum(counts["rejected"].values()), not_sent
 
 
 def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:

@@ -113,6 +113,15 @@ IMPORT: Mapping[str, RunParam] = {
         title="Until",
         help="End of the window, exclusive: unix seconds or ISO 8601. Empty: now.",
     ),
+    "full": RunParam(
+        default=False,
+        schema=_BOOLEAN,
+        title="Full run",
+        help="Export everything, not only what changed since the watermark. Only what differs from what the hubs hold "
+        "is sent.",
+        more="Runs are full by themselves too, see [state.md](state.md#full-runs). Not with `since`, `until` or a "
+        "backfill.",
+    ),
     "batch_size": RunParam(
         default=100,
         schema={"type": "integer", "minimum": 1, "maximum": 100},

@@ -22,9 +22,10 @@ from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import destination_checks, first_run, owner, places, refusals, shrunk, watermark
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
+from airflow_provider_tenable.run.hubs import full_window, hubs_of, moment_of, plan_hubs, record_left_over
 from airflow_provider_tenable.run.identity import begin_again, difference, identity_of, run_type_of
 from airflow_provider_tenable.run.ledger import shard_manifests, targets_of
-from airflow_provider_tenable.run.params import DEFAULTS, departures, parse_settings
+from airflow_provider_tenable.run.params import DEFAULTS, Settings, departures, parse_settings
 from airflow_provider_tenable.run.plan_file import Identity, PublicPlan, RunPlan, plan_of, public
 from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.run.source import check_exports
@@ -33,6 +34,7 @@ from airflow_provider_tenable.security_hub.assignment import AssignmentEntry, gr
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.state.choice import FIRST, HubsPlan
 from airflow_provider_tenable.transform.destinations import Destination, parse_destinations, resolve
 from airflow_provider_tenable.transform.manifest import ShardTask
 from airflow_provider_tenable.transform.routing import Router
@@ -71,6 +73,8 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     planned, continues = _earlier_plan(run, asked, identity)
     window = watermark.Window(**planned["window"]) if planned else _new_window(context, params, server_now)
     earlier = planned if continues else None
+    defaults = _defaults_of(context)
+    departing = departures(asked, defaults)
     assets = index.plan_assets(
         run,
         source=source,
@@ -79,8 +83,6 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         lag=config.get("lag_seconds"),
         earlier=earlier.get("assets") if earlier else None,
     )
-    defaults = _defaults_of(context)
-    departing = departures(asked, defaults)
     if departing:
         log.info("The watermark will not move: %s differ from the DAG's own defaults.", ", ".join(departing))
     held_back = not settings.dry_run and first_run.is_held_back(
@@ -100,6 +102,10 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     recovers: list[str] = list(planned.get("recovers", [])) if planned else []
     if not planned and not departing and not settings.dry_run:
         window, recovers = refusals.recovering(run, window, checked)
+    hubs = _hubs(run, earlier, source, window, asked=asked, narrowed=bool(departing), now=now)
+    if hubs is not None and hubs.full and planned is None:
+        window = full_window(window)
+        log.info("This run is a full one: %s.", hubs.full_why)
     plan: RunPlan = {
         "asked": asked,
         "identity": identity,
@@ -115,11 +121,13 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         "assets": assets,
         "asset_filters": assets["filters"],
         "vulnerability_filters": {
-            "state": [state.upper() for state in settings.states],
+            "state": _states(settings, hubs),
             "severity": list(settings.severities),
             **window.filter,
         },
     }
+    if hubs is not None:
+        plan["hubs"] = msgspec.to_builtins(hubs)
     write_json(run.plan, plan)
     reached(CrashPoint.PLAN_WRITTEN)
     first_run.note_an_upgrade(run, mark=window.watermark, source=source)
@@ -136,6 +144,41 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         quoted(plan["destinations"], 4_000),
     )
     return public(plan)
+
+
+def _hubs(
+    run: RunFolder,
+    earlier: RunPlan | None,
+    source: str,
+    window: watermark.Window,
+    *,
+    asked: dict[str, Any],
+    narrowed: bool,
+    now: float,
+) -> HubsPlan | None:
+    """How the run comes to know what the hubs hold; as it was planned before, where the run continues."""
+    if earlier is not None:
+        return hubs_of(earlier)
+    record_left_over(run)
+    return plan_hubs(
+        run,
+        source=source,
+        window=window,
+        may_move=not narrowed,
+        asked=asked["full"],
+        full_run_days=config.get("full_run_days"),
+        refresh_days=config.get("refresh_days"),
+        lag=config.get("lag_seconds"),
+        sent_before=window.watermark is not None or first_run.has_sent(run),
+        planned_at=now,
+    )
+
+
+def _states(settings: Settings, hubs: HubsPlan | None) -> list[str]:
+    """The states that Tenable is asked for. What was fixed before anything was sent is of no use in any hub."""
+    states = [state.upper() for state in settings.states]
+    never_sent = hubs is not None and hubs.state == FIRST and hubs.full
+    return [state for state in states if state != "FIXED"] or states if never_sent else states
 
 
 def _earlier_plan(run: RunFolder, asked: dict[str, Any], identity: Identity) -> tuple[RunPlan | None, bool]:
@@ -210,7 +253,7 @@ def plan_shards(
     # leaves nothing out.
     takes = plan["window"]["kind"] == watermark.INCREMENTAL and not plan["narrowed"] and not plan["settings"]["dry_run"]
     shards = plan_transform(exported["parts"], parked=takes and claim_pool(run) > 0)
-    write_json(run.shards, {"count": len(shards)})
+    write_json(run.shards, {"count": len(shards), "as_of": moment_of(plan, exported["data_from"])})
     reached(CrashPoint.SHARDS_PLANNED)
     return shards
 

@@ -59,7 +59,7 @@ class RunPlan(PublicPlan):
     ``usual_destinations``: the DAG's own destinations, where the run was given others. ``replays``: the run that a
     replay repeats, ``{dag_id}/{run_id}``. ``refused``: ``account/region`` -> why it refuses findings for good, as far
     as that was known before the export. ``recovers``: those that refused earlier runs, and for which the window begins
-    earlier.
+    earlier. ``hubs``: a :class:`~airflow_provider_tenable.state.choice.HubsPlan`; missing in plans of older releases.
     """
 
     asked: dict[str, Any]
@@ -69,6 +69,7 @@ class RunPlan(PublicPlan):
     replays: NotRequired[str]
     refused: NotRequired[dict[str, str]]
     recovers: NotRequired[list[str]]
+    hubs: NotRequired[dict[str, Any]]
 
 
 #: Entries that are not put into XCom, because they may be large or are internal.

@@ -9,6 +9,7 @@ already has in the same or a newer version, so a replay can be repeated.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any, TypedDict
 
@@ -23,6 +24,7 @@ from airflow_provider_tenable.run import owner
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.given_up import stage_given_up
 from airflow_provider_tenable.run.handover import required
+from airflow_provider_tenable.run.hubs import as_of, hubs_of, record_all
 from airflow_provider_tenable.run.identity import begin_again
 from airflow_provider_tenable.run.ledger import (
     Sums,
@@ -40,6 +42,8 @@ from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.staging.files import names, read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.location import default_staging_uri
+from airflow_provider_tenable.state.choice import KNOWN, UNKNOWN
+from airflow_provider_tenable.state.registry import read_registry
 from airflow_provider_tenable.transform.manifest import ShardTask
 from airflow_provider_tenable.transform.output import FindingsWriter
 
@@ -104,7 +108,13 @@ def plan_replay(context: Any) -> ReplayPlan:
     plan.pop("refused", None)
     write_json(
         run.plan,
-        {**plan, "settings": settings, "usual_destinations": None, "replays": f"{params['dag_id']}/{source.run_id}"},
+        {
+            **plan,
+            **_hubs(source, plan),
+            "settings": settings,
+            "usual_destinations": None,
+            "replays": f"{params['dag_id']}/{source.run_id}",
+        },
     )
     shared = {"window": plan["window"], "destinations": plan["destinations"], "settings": settings}
     if params["transform"]:
@@ -112,7 +122,8 @@ def plan_replay(context: Any) -> ReplayPlan:
         shards = plan_transform(vulnerabilities["parts"])
         if given_up:
             shards.append({"index": len(shards), "count": 1, "given_up": True})
-        write_json(run.shards, {"count": len(shards), "exported": vulnerabilities["records"] + given_up})
+        staged_records = vulnerabilities["records"] + given_up
+        write_json(run.shards, {"count": len(shards), "exported": staged_records, "as_of": as_of(source, plan)})
         return {
             "run_id": source.run_id,
             "shards": shards,
@@ -121,7 +132,8 @@ def plan_replay(context: Any) -> ReplayPlan:
             "plan": shared,
         }
     staged = _stage_rejected(source, run, may_be_none=given_up > 0)
-    write_json(run.shards, {"count": 2 if given_up else 1, "exported": staged + given_up})
+    count = 2 if given_up else 1
+    write_json(run.shards, {"count": count, "exported": staged + given_up, "as_of": as_of(source, plan)})
     log.info(
         "%d rejected findings of run %s are sent again, and %d records are mapped whose assets were missing.",
         staged,
@@ -138,6 +150,24 @@ def plan_replay(context: Any) -> ReplayPlan:
     }
 
 
+def _hubs(source: RunFolder, plan: RunPlan) -> dict[str, Any]:
+    """What the replay is to know of the hubs: what the finding index says now, with the moment of its own plan."""
+    hubs = hubs_of(plan)
+    if hubs is None:
+        return {}
+    registry, why = read_registry(source.finding_index, hubs.source)
+    now = msgspec.structs.replace(
+        hubs,
+        state=KNOWN if registry else UNKNOWN,
+        planned_at=time.time(),
+        full=False,
+        full_as_of=registry.full_as_of if registry else None,
+        why=why,
+        full_why="",
+    )
+    return {"hubs": msgspec.to_builtins(now)}
+
+
 def settle_replay(context: Any) -> Sums:
     """Make the ledger of a replay.
 
@@ -149,6 +179,7 @@ def settle_replay(context: Any) -> Sums:
     plan = plan_of(run)
     ledger = build_ledger(run, plan, exported=required(read_json(run.shards), "plan_replay")["exported"])
     check_sums(ledger)
+    record_all(run, plan)
     write_json(run.ledger, {**ledger, "complete": True})
     log.info(
         "Replay of %s: %d findings, %d accepted by Security Hub CSPM, %d rejected again %s. The watermark stays.",

@@ -11,7 +11,7 @@ from airflow_provider_tenable.exceptions import IncompleteRunError, TenableProvi
 from airflow_provider_tenable.export.store import MANIFEST
 from airflow_provider_tenable.guards.foreign_text import safe, visible
 from airflow_provider_tenable.run import places
-from airflow_provider_tenable.run.ledger import Ledger, build_ledger, check_sums, sums_of
+from airflow_provider_tenable.run.ledger import DestinationCounts, Ledger, build_ledger, check_sums, sums_of
 from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -22,6 +22,12 @@ _MOST_UNSERVED = 20
 _LONGEST_REASON = 240
 _COMPLETE = "Complete: every record is accounted for"
 _ORDER = ("critical", "high", "medium", "low", "info")
+#: Why a finding is not sent, in the ledger and for people.
+_NOT_SENT = {
+    "unchanged": "the hub has it",
+    "superseded": "a later run knows better",
+    "never_imported": "fixed before it was ever sent",
+}
 
 
 def report_run(context: Any) -> None:
@@ -73,6 +79,7 @@ def _report_of(run: RunFolder) -> tuple[str, bool]:
 def _planned_rows(run: RunFolder, plan: RunPlan) -> Iterator[tuple[str, object]]:
     yield from _held_back_rows(plan)
     yield from _window_rows(plan["window"])
+    yield from _full_rows(plan)
     if recovers := plan.get("recovers"):
         yield "Window begins earlier", f"for {_list_of(recovers)}, which refused findings before"
     yield from _asset_rows(run, plan)
@@ -117,6 +124,13 @@ def _held_back_rows(plan: RunPlan) -> Iterator[tuple[str, object]]:
 def _window_rows(window: WindowEntry) -> Iterator[tuple[str, object]]:
     since = "the beginning" if window["since"] <= 1 else _moment(window["since"])
     yield "Window", f"{window['kind']}: {since} to {_moment(window['until'])}"
+
+
+def _full_rows(plan: RunPlan) -> Iterator[tuple[str, object]]:
+    """Why a run was full."""
+    hubs = plan.get("hubs", {})
+    if hubs.get("full"):
+        yield "Full run", hubs["full_why"]
 
 
 def _asset_rows(run: RunFolder, plan: RunPlan) -> Iterator[tuple[str, object]]:
@@ -164,12 +178,7 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
         for severity in _ORDER:
             if severity in counts:
                 yield f"  {account} {severity}", counts[severity]
-    for name, entry in ledger["destinations"].items():
-        yield (
-            f"  to {name}",
-            f"{entry['accepted']:,} of {entry['findings']:,} in {entry['calls']:,} "
-            f"call{'s' if entry['calls'] != 1 else ''}",
-        )
+    yield from _destination_rows(ledger)
     yield "Accepted by Security Hub", "dry_run: none sent" if ledger["dry_run"] else ledger["accepted"]
     yield "Rejected", sum(ledger["rejected"].values())
     for code, count in ledger["rejected"].items():
@@ -178,6 +187,26 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     yield "Watermark before", _moment(watermark["before"])
     if "after" in watermark:
         yield "Watermark after", f"{_moment(watermark['after'])} ({watermark['why']})"
+
+
+def _destination_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
+    for name, entry in ledger["destinations"].items():
+        yield (
+            f"  to {name}",
+            f"{entry['accepted']:,} of {entry['findings']:,} in {entry['calls']:,} "
+            f"call{'s' if entry['calls'] != 1 else ''}",
+        )
+        if compared := _compared(entry):
+            yield f"    {'would be' if ledger['dry_run'] else 'compared'}", compared
+    for name, label in _NOT_SENT.items():
+        if ledger.get(name):
+            yield f"  not sent: {label}", ledger[name]  # type: ignore[literal-required]
+
+
+def _compared(entry: DestinationCounts) -> str:
+    """What was, or would be, done about the findings of an account and Region, against what its hub held."""
+    counts = {**entry.get("sent", {}), "left alone": sum(int(entry.get(name, 0)) for name in _NOT_SENT)}  # type: ignore[call-overload]
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) if "sent" in entry else ""
 
 
 def _unserved_rows(unserved: dict[str, dict[str, int]]) -> Iterator[tuple[str, object]]:

@@ -11,6 +11,7 @@ from airflow_provider_tenable import config
 from airflow_provider_tenable.assets import garbage
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.run import hubs
 from airflow_provider_tenable.run.abandoned_exports import cancel_abandoned
 from airflow_provider_tenable.run.owner import check_owner
 from airflow_provider_tenable.staging.files import is_local, names, read_json, remove, remove_file
@@ -59,6 +60,7 @@ def remove_old_runs(context: Any, *, tenable_conn_id: str = "tenable_default") -
             # A run that cannot be read or removed must not prevent the removal of the others.
             log.warning("The clean-up skips run %s, which keeps its files: %s", safe(name), safe(error))
     garbage.remove_unneeded_parts(run)
+    hubs.remove_unneeded(run)
     if is_local(run.root):
         free = shutil.disk_usage(run.dag_root.path).free
         log.info("Removed the files of %d runs; %.1f GB are free in %s.", len(removed), free / 1e9, run.dag_root)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from airflow_provider_tenable.exceptions import (
     ConfigurationError,
@@ -38,15 +38,54 @@ log = logging.getLogger(__name__)
 _MAX_LISTED = 5
 
 
+class Choice(Protocol):
+    """Which findings of a target are sent (:class:`airflow_provider_tenable.state.choice.Choice`)."""
+
+    @property
+    def to_send(self) -> int:
+        """How many findings are sent."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What becomes of the findings -> how many."""
+
+    def lines(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """(name, lines) of each part of which something is sent; lines that are not sent are empty."""
+
+    def record(self, receipts: Receipts) -> None:
+        """Remember what was acknowledged. May be repeated."""
+
+
+class SendAll:
+    """Everything that is staged is sent, and nothing remembered."""
+
+    def __init__(self, run: RunFolder, target: Target) -> None:
+        self._folder = run.destination(target.account, target.region)
+        self._parts = target.parts
+        self.to_send = target.findings
+        self.counts: dict[str, int] = {}
+
+    def lines(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        for name, _ in self._parts:
+            yield name, read_lines(self._folder / name)
+
+    def record(self, receipts: Receipts) -> None:
+        pass
+
+
 @dataclass
 class Progress:
     """The progress of one target.
 
     :ivar counts: as in the ledger: ``accepted``, ``rejected``, ``calls``.
     :ivar refused: the target refuses us for good, which is on record in the run's folder; nothing is left to do.
+    :ivar compared: what becomes of its findings -> how many; empty where everything is sent.
+    :ivar to_send: how many of its findings are sent; all of them until that is known.
     """
 
     counts: dict[str, Any] = field(default_factory=dict)
+    compared: dict[str, int] = field(default_factory=dict)
+    to_send: int = 0
     finished: bool = False
     refused: bool = False
     error: Exception | None = None
@@ -63,6 +102,7 @@ class GroupImport:
     :param note_refusals: record a target that permanently refuses its findings (:mod:`~.refusals`) instead of failing:
         the task that settles the run decides about it.
     :param seconds: no batch is started after this many seconds; None: no limit.
+    :param choose: target -> which of its findings are sent; default: all.
     :param on_finished: called when the import of a target ends, even if it failed: with the target, its counts before
         and after, and the seconds between.
     """
@@ -81,6 +121,7 @@ class GroupImport:
         dry_run: bool = False,
         note_refusals: bool = False,
         seconds: float | None = None,
+        choose: Callable[[Target], Choice] | None = None,
         on_finished: Callable[
             [Target, dict[str, Any], dict[str, Any], float], None
         ] = lambda target, before, after, seconds: None,
@@ -88,7 +129,7 @@ class GroupImport:
     ) -> None:
         self.run_folder = run
         self.targets = targets
-        self.progress = {str(target): Progress() for target in targets}
+        self.progress = {str(target): Progress(to_send=target.findings) for target in targets}
         self._open_hook = open_hook
         self._product = product
         self._enable_product = enable_product
@@ -98,6 +139,7 @@ class GroupImport:
         self._dry_run = dry_run
         self._note_refusals = note_refusals
         self._seconds = seconds
+        self._choose = choose or (lambda target: SendAll(run, target))
         self._on_finished = on_finished
         self._clock = clock
         self._until: float | None = None
@@ -111,14 +153,21 @@ class GroupImport:
         return sum(target.findings for target in self.targets)
 
     def counts(self) -> dict[str, Any]:
-        """``accepted``, ``rejected``, ``calls`` of all targets together."""
+        """``accepted``, ``rejected``, ``calls`` of all targets together, and ``compared``: verdict -> findings."""
         known = [progress.counts for progress in self.progress.values() if progress.counts]
         rejected: Counter[str] = sum((Counter(counts["rejected"]) for counts in known), Counter())
+        compared: Counter[str] = sum((Counter(progress.compared) for progress in self.progress.values()), Counter())
         return {
             "accepted": sum(counts["accepted"] for counts in known),
             "rejected": dict(sorted(rejected.items())),
             "calls": sum(counts["calls"] for counts in known),
+            **({"compared": dict(sorted(compared.items()))} if compared else {}),
         }
+
+    @property
+    def to_send(self) -> int:
+        """How many findings are sent; of targets that were not looked at yet, all."""
+        return sum(each.to_send for each in self.progress.values())
 
     def run(self) -> bool:
         """Import until everything is done, or until the time is up.
@@ -130,7 +179,7 @@ class GroupImport:
         self._until = None if self._seconds is None else self._clock() + self._seconds
         if len(self.targets) == 1:
             (only,) = self.targets
-            return self._import(only, self._open_hook(only), self._read_receipts(only))
+            return self._import(only, self._open_hook(only), *self._read_state(only))
         with ThreadPoolExecutor(max_workers=self._together, thread_name_prefix="securityhub-target") as pool:
             try:
                 wait([pool.submit(self._try, target, hook) for target, hook in self._hooks()])
@@ -157,11 +206,11 @@ class GroupImport:
 
     def _try(self, target: Target, hook: Any) -> None:
         try:
-            receipts = self._read_receipts(target)
+            choice, receipts = self._read_state(target)
             # Every piece sends something, so that the pieces come to an end.
             if self._stopped or (self._until is not None and self._sending and self._clock() >= self._until):
                 return
-            self._import(target, hook, receipts)
+            self._import(target, hook, choice, receipts)
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(target, error)
 
@@ -172,15 +221,19 @@ class GroupImport:
             "%s: %s", target, _words_of(error), exc_info=None if isinstance(error, TenableProviderError) else error
         )
 
-    def _read_receipts(self, target: Target) -> Receipts:
-        """The recorded receipts of a target; updates its progress."""
+    def _read_state(self, target: Target) -> tuple[Choice, Receipts]:
+        """What is sent of a target, and its recorded receipts; updates its progress."""
+        choice = self._choose(target)
         receipts = Receipts(self.run_folder, target.account, target.region, [name for name, _ in target.parts])
         progress = self.progress[str(target)]
-        progress.counts = receipts.counts()
-        progress.finished = 0 < _accounted_for(receipts) == target.findings and not self._dry_run
-        return receipts
+        progress.counts, progress.compared, progress.to_send = receipts.counts(), choice.counts, choice.to_send
+        progress.finished = 0 < _accounted_for(receipts) == choice.to_send and not self._dry_run
+        if progress.finished:
+            # Whoever finished it may have been killed before that.
+            choice.record(receipts)
+        return choice, receipts
 
-    def _import(self, target: Target, hook: Any, receipts: Receipts) -> bool:
+    def _import(self, target: Target, hook: Any, choice: Choice, receipts: Receipts) -> bool:
         """Import one target. :return: whether it is finished."""
         progress = self.progress[str(target)]
         if progress.finished:
@@ -190,7 +243,7 @@ class GroupImport:
                 "%s: resuming: %d of %d findings are acknowledged, %d rejected.",
                 target,
                 receipts.accepted,
-                target.findings,
+                choice.to_send,
                 receipts.rejected.total(),
             )
         before, began = progress.counts, self._clock()
@@ -204,12 +257,13 @@ class GroupImport:
                     for product in self._products(target)
                 ]
                 if self._dry_run:
-                    log.info("dry_run: %d findings for %s are staged and were not sent.", target.findings, target)
+                    self._log_dry_run(target, choice)
+                    progress.finished = True
+                elif not choice.to_send:
                     progress.finished = True
                 else:
-                    progress.finished = self._send(
-                        target, hook, receipts, denied_seconds=SUBSCRIBED_SECONDS if any(subscribed) else 0.0
-                    )
+                    denied_seconds = SUBSCRIBED_SECONDS if any(subscribed) else 0.0
+                    self._send_and_record(target, hook, choice, receipts, denied_seconds=denied_seconds)
         except DestinationRefusedError as error:
             if not self._note_refusals:
                 raise
@@ -222,6 +276,28 @@ class GroupImport:
             self._on_finished(target, before, progress.counts, self._clock() - began)
         return progress.finished
 
+    @staticmethod
+    def _log_dry_run(target: Target, choice: Choice) -> None:
+        log.info("dry_run: %d findings for %s are staged and were not sent.", target.findings, target)
+        if choice.counts:
+            would = ", ".join(f"{count} {name}" for name, count in choice.counts.items())
+            log.info("%s: against what the hub holds, these findings are: %s.", target, would)
+
+    def _send_and_record(
+        self, target: Target, hook: Any, choice: Choice, receipts: Receipts, *, denied_seconds: float
+    ) -> None:
+        try:
+            finished = self._send(target, hook, choice, receipts, denied_seconds=denied_seconds)
+        except BaseException:
+            # The error counts, whatever becomes of this: the next run looks for receipts that were not recorded.
+            try:
+                choice.record(receipts)
+            except Exception as error:  # noqa: BLE001 - as above
+                log.warning("%s: what was acknowledged is not in the finding index yet: %s", target, safe(error))
+            raise
+        choice.record(receipts)
+        self.progress[str(target)].finished = finished
+
     def _products(self, target: Target) -> list[str]:
         """The products that the staged findings name, by ARN. The options may have changed since the findings were
         mapped.
@@ -232,7 +308,7 @@ class GroupImport:
         arns = dict.fromkeys(product_of(first) for first in firsts if first is not None)
         return [arn or self._product for arn in arns] or [self._product]
 
-    def _send(self, target: Target, hook: Any, receipts: Receipts, *, denied_seconds: float) -> bool:
+    def _send(self, target: Target, hook: Any, choice: Choice, receipts: Receipts, *, denied_seconds: float) -> bool:
         # A resumed import does not know when the last call was made, so the bucket starts empty.
         bucket = TokenBucket(filled=0 if receipts.calls else None)
         work = FindingsImport(
@@ -249,9 +325,9 @@ class GroupImport:
         try:
             if self._stopped:
                 raise TemporaryError("The import was stopped.")
-            finished = work.run(self._lines(target), target.findings, until=self._until)
+            finished = work.run(choice.lines(), choice.to_send, until=self._until)
             # The time may be up exactly with the last batch.
-            return finished or _accounted_for(receipts) == target.findings
+            return finished or _accounted_for(receipts) == choice.to_send
         finally:
             self._active.discard(work)
 

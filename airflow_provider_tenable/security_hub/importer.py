@@ -74,8 +74,9 @@ class FindingsImport:
     def run(self, parts: Iterable[tuple[str, Iterable[bytes]]], total: int, *, until: float | None = None) -> bool:
         """Import the lines of all parts that have no receipt yet.
 
-        :param parts: (name, lines) of each part, always in the same order.
-        :param total: total number of findings, for the progress in the log.
+        :param parts: (name, lines) of each part, always in the same order. An empty line stands for a finding that is
+            not sent.
+        :param total: total number of findings to send, for the progress in the log.
         :param until: the time by ``clock`` after which no further batch is started. At least one is always sent, so
             that every call makes progress.
         :return: whether everything was sent.
@@ -129,7 +130,7 @@ class FindingsImport:
     def _items(self, parts: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[Item]:
         for name, lines in parts:
             for number, data in enumerate(lines):
-                if not self.receipts.is_done(name, number):
+                if data and not self.receipts.is_done(name, number):
                     yield Item(name, number, identify(data), data)
 
     def _record(self, outcome: Outcome) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.state.compare import compare
 from airflow_provider_tenable.state.decisions import Head, read_decisions, read_head, write_decisions
@@ -204,7 +205,8 @@ class Choice:
             parts.append((name, count, self._decisions["stamp"][begin : begin + count]))
             begin += count
         sent_at = int(1000 * self._hubs.planned_at)
-        record_rows(self._run, self._target, self._index, receipts, parts, as_of=self._as_of, sent_at=sent_at)
+        if record_rows(self._run, self._target, self._index, receipts, parts, as_of=self._as_of, sent_at=sent_at):
+            reached(CrashPoint.ROWS_RECORDED)
 
 
 def _stamped(lines: Iterator[bytes], decisions: np.ndarray[Any, Any]) -> Iterator[bytes]:

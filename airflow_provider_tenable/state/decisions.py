@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import read_json, write_json, write_whole
 from airflow_provider_tenable.staging.rows import packed_rows, read_rows
 from airflow_provider_tenable.state.compare import DECISION
@@ -90,4 +91,5 @@ def write_decisions(
     head = Head(parts, dict(sorted(counts.items())), file, records, why)
     write_whole(folder / file, content)
     write_json(folder / _HEAD, msgspec.to_builtins(head))
+    reached(CrashPoint.FINDINGS_COMPARED)
     return head

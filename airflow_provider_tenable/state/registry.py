@@ -19,6 +19,7 @@ import msgspec
 
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import names, read_json, remove_file, write_json
 from airflow_provider_tenable.state.index import FindingIndex
 from airflow_provider_tenable.state.parts import VERSION
@@ -70,6 +71,7 @@ def read_registry(folder: ObjectStoragePath, source: str) -> tuple[Registry | No
 def write_registry(folder: ObjectStoragePath, registry: Registry) -> None:
     """Replace the registry."""
     write_json(folder / MANIFEST, msgspec.to_builtins(registry))
+    reached(CrashPoint.INDEX_REGISTERED)
 
 
 def index_of(folder: ObjectStoragePath, account: str, region: str) -> FindingIndex:

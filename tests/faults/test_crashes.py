@@ -127,8 +127,21 @@ class History:
         wanted = expected(truth, self.sandbox.accounts)
         theirs = [each for each in truth["vulnerabilities"] if belongs(each, self.sandbox.accounts)]
         # A fixed one is not scanned again, so it would not be exported.
-        refused = next(
-            identity_of(each) for each in theirs if each["asset_id"] == refused_of and each["state"] != "FIXED"
+        one = next(
+            each
+            for each in theirs
+            if (each["asset_id"], each["state"]) == (refused_of, "OPEN")
+            and each["severity_modification_type"] != "ACCEPTED"
+        )
+        refused = identity_of(one)
+        # What was only scanned again is not sent, so it could not be refused: this one is recast to its own severity.
+        self.sandbox.change(
+            {
+                "do": "recast",
+                "finding_id": one["finding_id"],
+                "severity_id": one["severity_id"],
+                "reason": f"In round {self.number}.",
+            }
         )
         for identity in [refused, *(identity_of(each) for each in theirs if each["asset_id"] == self.hidden)]:
             wanted.pop(identity)

@@ -1,4 +1,8 @@
-"""What must be in the hubs, computed from the sandbox's ground truth and not through our mapping."""
+"""What must be in the hubs, computed from the sandbox's ground truth and not through our mapping.
+
+What is fixed or accepted in Tenable is archived in the hub, or was never there: so it is the active findings that must
+be the same. One that should be archived and is active is one too many.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ LABELS = ["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
 def expected(
     truth: dict[str, Any], *, accounts: list[str], severities: tuple[int, ...] = (3, 4)
 ) -> dict[str, tuple[str, str]]:
-    """Finding id -> (severity label, record state) of everything that belongs in the hubs of the accounts."""
+    """Finding id -> (severity label, record state) of all that must be active in the hubs of the accounts."""
     found: dict[str, tuple[str, str]] = {}
     for each in truth["vulnerabilities"]:
         if each["account"] in accounts and each["instance_id"] and each["severity_id"] in severities:
@@ -19,15 +23,15 @@ def expected(
             assert identity not in found, "the ground truth itself has two records of one finding"
             gone = each["state"] == "FIXED" or each["severity_modification_type"] == "ACCEPTED"
             found[identity] = (LABELS[each["severity_id"]], "ARCHIVED" if gone else "ACTIVE")
-    return found
+    return {identity: version for identity, version in found.items() if version[1] == "ACTIVE"}
 
 
 def delivered(held: dict[str, dict[str, Any]]) -> dict[str, tuple[str, str]]:
-    """What the hubs hold, in the oracle's terms; a finding in the hub of another account or Region than its own does
-    not count.
+    """What is active in the hubs, in the oracle's terms; a finding in the hub of another account or Region than its own
+    does not count.
     """
     return {
         identity: (finding["Severity"]["Label"], finding["RecordState"])
         for identity, finding in held.items()
-        if identity.startswith(f"{finding['Region']}/{finding['AwsAccountId']}/")
+        if identity.startswith(f"{finding['Region']}/{finding['AwsAccountId']}/") and finding["RecordState"] == "ACTIVE"
     }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable.run import plan
-from airflow_provider_tenable.staging.files import read_json, remove_file, write_json
+from airflow_provider_tenable.staging.files import read_json, remove, remove_file, write_json
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
@@ -82,14 +82,21 @@ def test_run_of_one_account_that_somebody_tries_first_does_not_let_the_others_go
     assert sent(sandbox) == calls
 
 
-def test_deleted_watermark_exports_everything_again_and_sends_it(
+def test_deleted_watermark_exports_everything_again_and_sends_what_differs(
     sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
 ) -> None:
     Run(defaults=defaults).execute()
     variables.watermark = None
     run = scheduled(defaults)
     assert run.execute()["why"].startswith("moves")
-    assert run.ledger["accepted"] == run.ledger["findings"] > 300
+    assert run.ledger["unchanged"] > 300
+    assert run.ledger["accepted"] == 0
+    # Without the finding index nobody knows what the hubs hold.
+    remove(run.folder.finding_index)
+    run = scheduled(defaults, 1)
+    run.execute()
+    assert run.ledger["full"]
+    assert run.ledger["accepted"] == run.ledger["findings"] - run.ledger["never_imported"] > 300
 
 
 def test_deployment_of_an_earlier_release_goes_on_sending(
@@ -99,15 +106,17 @@ def test_deployment_of_an_earlier_release_goes_on_sending(
     first.execute()
     # As that release left it: a watermark, and no note.
     remove_file(first.folder.sends)
+    remove(first.folder.finding_index)
     variables.watermark = str(int(variables.watermark or 0) - 90 * 86400)
     run = scheduled(defaults, 1)
     run.execute()
-    assert run.ledger["accepted"] == run.ledger["findings"] > 0
+    assert run.ledger["full"]
+    assert run.ledger["accepted"] == run.ledger["findings"] - run.ledger["never_imported"] > 0
     # From now on the watermark may be deleted, as always.
     variables.watermark = None
     again = scheduled(defaults, 2)
     again.execute()
-    assert again.ledger["accepted"] > 300
+    assert again.ledger["unchanged"] > 300
 
 
 @pytest.mark.parametrize("complete", [False, True])
@@ -164,6 +173,6 @@ def test_dry_run_that_the_defaults_ask_for_is_no_run_that_was_held_back(
 def test_backfill_is_asked_for(sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]) -> None:
     run = Run(params={"since": 1}, defaults=defaults, run_type="backfill")
     run.execute()
-    assert run.ledger["accepted"] == run.ledger["findings"] > 300
+    assert run.ledger["accepted"] == run.ledger["findings"] - run.ledger["never_imported"] > 300
     # It moved no watermark, so it decides nothing for the scheduled runs.
     assert scheduled(defaults).execute()["why"] == "stays: dry_run"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,9 @@ from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import write_lines
+from airflow_provider_tenable.state.compare import DECISION
+from airflow_provider_tenable.state.decisions import write_decisions
+from airflow_provider_tenable.state.verdicts import Verdict
 
 A, B, REGION = "111111111111", "222222222222", "eu-west-1"
 PLAN = {
@@ -127,6 +131,11 @@ def test_a_ledger_counts_what_is_on_record(run):
         "findings": 23,
         "accepted": 22,
         "rejected": {"InvalidInput": 1},
+        "unchanged": 0,
+        "superseded": 0,
+        "never_imported": 0,
+        "sent": {},
+        "full": False,
         "severities": {A: {"critical": 1, "high": 19}, B: {"critical": 3}},
         "destinations": {
             f"{A}/{REGION}": {"findings": 20, "accepted": 19, "rejected": {"InvalidInput": 1}, "calls": 3},
@@ -136,6 +145,33 @@ def test_a_ledger_counts_what_is_on_record(run):
         "complete": False,
     }
     check_sums(ledger)
+
+
+def test_what_needs_no_sending_adds_up_with_the_rest(run):
+    two_shards(run)
+    before = build_ledger(run, PLAN, exported=29)
+    name, (region, parts) = f"{A}/{REGION}", (REGION, [])
+    for entry in destinations_of(shard_manifests(run)):
+        if entry["account"] == A:
+            parts = list(zip(entry["parts"], entry["lines"], strict=True))
+    decisions = np.zeros(sum(count for _, count in parts), np.dtype(DECISION))
+    decisions["verdict"] = Verdict.CREATED
+    decisions["verdict"][:3] = [Verdict.UNCHANGED, Verdict.SUPERSEDED, Verdict.NEVER_IMPORTED]
+    write_decisions(run.compared(A, region), parts, decisions, records=True)
+    ledger = build_ledger(run, PLAN, exported=29)
+    counts = ledger["destinations"][name]
+    assert (counts["unchanged"], counts["superseded"], counts["never_imported"]) == (1, 1, 1)
+    assert ledger["sent"] == counts["sent"] == {"created": len(decisions) - 3}
+    assert sums_of(ledger)["never_imported"] == 1
+    # All of them were accepted or rejected, so three are too many.
+    with pytest.raises(LedgerError, match=r"and 3 that need no sending"):
+        check_sums(ledger)
+    ledger["accepted"] -= 3
+    counts["accepted"] -= 3
+    check_sums(ledger)
+    # Decisions about other parts do not count.
+    write_decisions(run.compared(A, region), [("other", 1)], decisions[:1], records=True)
+    assert build_ledger(run, PLAN, exported=29) == before
 
 
 def test_an_empty_run_adds_up(run):

@@ -118,6 +118,7 @@ def test_every_param_that_shapes_what_is_delivered_says_what_covers_it():
     assert {name for name, param in IMPORT.items() if param.covers is None} == {
         "since",
         "until",
+        "full",
         "batch_size",
         "max_rejected_ratio",
         "max_refused_destinations",
