@@ -146,6 +146,14 @@ class DamagedFileError(StagingError):
     """A staged file exists and can be read, but its content has been damaged."""
 
 
+class MissingFileError(StagingError):
+    """A staged file does not exist: the staging area has answered, and has no such file."""
+
+
+class StorageUnavailableError(StagingError):
+    """The staging area does not answer, or refuses access. Nothing is known about the file: it is not lost."""
+
+
 class LedgerError(TenableProviderError):
     """The counts of a run do not add up: something was lost or counted twice. The watermark stays."""
 

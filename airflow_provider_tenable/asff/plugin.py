@@ -33,7 +33,7 @@ class PluginParts(Struct):
     :ivar encoded_vulnerabilities: the JSON of ``Vulnerabilities`` without packages; None where there is no CVE.
     :ivar shows_output: whether the plugin's output may stand in a finding.
     :ivar material: a digest of what counts as content of its findings, but for the packages.
-    :ivar steps: its ratings, in the steps in which they count as content.
+    :ivar facts: its advice, and its ratings in the steps in which they count as content.
     :ivar serial: a number that no other object has.
 
     The fields of type bytes are pieces of its findings' lines, encoded once.
@@ -50,7 +50,7 @@ class PluginParts(Struct):
     encoded_vulnerabilities: msgspec.Raw | None
     product_fields: dict[str, str]
     shows_output: bool = True
-    steps: str = ""
+    facts: bytes = b""
     encoded_product_fields: bytes = b""
     id_text: bytes = b""
     id_field: bytes = b""
@@ -75,10 +75,10 @@ class PluginParts(Struct):
         self.material = row.digest(
             self.id_field,
             self.text_fields,
-            self.link_fields,
+            self.source_url.encode("utf-8", "replace"),
             product_fields.piece(lasting),
             self.cve_entries.material,
-            self.steps.encode(),
+            self.facts,
         )
 
 
@@ -101,7 +101,7 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
         "Text": limits.advice(plugin.solution, limits.RECOMMENDATION_TEXT),
         "Url": urls[0] if urls else page,
     }
-    entries = cve_entries(plugin, urls[: limits.REFERENCE_URLS], page)
+    entries = cve_entries(plugin, urls, page)
     return PluginParts(
         id=plugin.id,
         generator_id=str(plugin.id),
@@ -116,7 +116,15 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
         encoded_vulnerabilities=vulnerabilities_json(entries.pieces([])),
         product_fields=_product_fields(plugin, len(entries.openings)),
         shows_output=shows_output(plugin),
-        steps=f"{_band(plugin.vpr)} {_band(plugin.vpr_v2)}",
+        facts=msgspec.json.encode(
+            [
+                recommendation["Text"],
+                # Without a CVE a finding has the first address only, and Tenable does not promise their order.
+                urls[:1] if not entries.openings and len(urls) == 1 else [],
+                _band(plugin.vpr),
+                _band(plugin.vpr_v2),
+            ]
+        ),
     )
 
 

@@ -35,7 +35,8 @@ class Resource(Struct):
     :ivar criticality: 0 to 100, or None.
 
     The remaining fields are encoded pieces of its findings' lines, ``id_heads`` by id scheme, and of their rows
-    (:mod:`airflow_provider_tenable.asff.row`), ``keys`` by id scheme.
+    (:mod:`airflow_provider_tenable.asff.row`), ``keys`` by id scheme. ``facts`` is what counts as content, in whatever
+    order Tenable lists it, and ``material`` its digest.
     """
 
     account: str
@@ -50,6 +51,7 @@ class Resource(Struct):
     account_field: bytes = b""
     keys: dict[str, bytes] = {}
     asset_key: bytes = b""
+    facts: bytes = b""
     material: bytes = b""
 
     def __post_init__(self) -> None:
@@ -58,7 +60,7 @@ class Resource(Struct):
         self.account_field = b',"AwsAccountId":' + msgspec.json.encode(self.account)
         self.keys = {scheme: finding_row.resource_key(self._head(scheme)) for scheme in ID_SCHEMES}
         self.asset_key = finding_row.asset_key(self.product_fields.get("asset_uuid", ""))
-        self.material = finding_row.digest(self.account_field, bytes(self.encoded), self.encoded_product_fields)
+        self.material = finding_row.digest(self.account_field, self.facts)
 
     def _id_piece(self, scheme: str) -> bytes:
         return ID_OPENING + msgspec.json.encode(self._head(scheme))[1:-1]
@@ -94,7 +96,8 @@ def ec2_resource(row: AssetRow) -> Resource:
         **_tags(row),
         **({"Details": {"AwsEc2Instance": details}} if details else {}),
     }
-    return Resource(account, region, instance, _encode(resource), _product_fields(row), _criticality(row))
+    facts = _facts(row, {**resource, "Details": {**details, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}})
+    return Resource(account, region, instance, _encode(resource), _product_fields(row), _criticality(row), facts=facts)
 
 
 def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
@@ -113,7 +116,36 @@ def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
         **({"Region": region} if len(region) <= limits.RESOURCE_REGION else {}),
         **({"Details": {"Other": other}} if other else {}),
     }
-    return Resource(account, region, row.id, _encode(resource), _product_fields(row), _criticality(row), is_ec2=False)
+    return Resource(
+        account,
+        region,
+        row.id,
+        _encode(resource),
+        _product_fields(row),
+        _criticality(row),
+        is_ec2=False,
+        facts=_facts(row, {**resource, "Details": {**other, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}}),
+    )
+
+
+def _facts(row: AssetRow, resource: dict[str, Any]) -> bytes:
+    """What counts as content of a resource. Tenable does not promise any order of addresses and tags, nor which of them
+    come first where there are more than a finding may have.
+    """
+    tags = msgspec.json.decode(row.tags, type=dict[str, list[str]])
+    details = {
+        name: sorted(set(value)) if isinstance(value, list) else value for name, value in resource["Details"].items()
+    }
+    shown: dict[str, Any] = dict(_product_fields(row))
+    return msgspec.json.encode(
+        {
+            **resource,
+            "Details": details,
+            "Tags": sorted(msgspec.json.decode(row.resource_tags, type=dict[str, str]).items()),
+            "ProductFields": {**shown, "tags": {key: sorted(set(values)) for key, values in tags.items()}},
+        },
+        order="sorted",
+    )
 
 
 def _encode(resource: dict[str, Any]) -> msgspec.Raw:

@@ -12,7 +12,6 @@ without being decompressed. It holds:
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
 from hashlib import blake2b, blake2s
 from uuid import UUID
 
@@ -59,7 +58,6 @@ def split_id(finding_id: str) -> tuple[str, str]:
     return "/".join(parts[:end]) + "/", "/".join(parts[end:])
 
 
-@lru_cache(maxsize=1024)
 def resource_key(resource: str) -> bytes:
     """The bytes of a key that stand for the resource."""
     return blake2s(resource.encode("utf-8", "replace"), digest_size=4).digest()
@@ -75,7 +73,6 @@ def key_of(finding_id: str) -> bytes:
     return resource_key(split_id(finding_id)[0]) + id_key(finding_id.encode("utf-8", "replace"))
 
 
-@lru_cache(maxsize=1024)
 def asset_key(asset_id: str) -> bytes:
     """Tenable's asset uuid as 16 bytes; a digest of what is not a uuid."""
     try:

@@ -31,7 +31,8 @@ class CveEntries(Struct):
     :ivar openings: for each CVE, the JSON of its id, including the opening brace.
     :ivar first: the details of the first entry, from the plugin, and with a fix that only the record names.
     :ivar later: the same for the other entries.
-    :ivar material: a digest of what is material: EPSS in steps, without the date on which Tenable changed the plugin.
+    :ivar material: a digest of what is material: EPSS in steps, without the date on which Tenable changed the plugin;
+        CVEs and URLs as sets. Empty where there is no CVE.
     """
 
     openings: dict[str, bytes]
@@ -54,7 +55,7 @@ class CveEntries(Struct):
 def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
     """The entries of a plugin's CVEs.
 
-    :param urls: the plugin's URLs.
+    :param urls: all of the plugin's URLs.
     :param page: the plugin's page.
     """
     texts = [plugin.cve] if isinstance(plugin.cve, str) else plugin.cve or []
@@ -79,23 +80,27 @@ def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
             b"," + msgspec.json.encode({name: value for name, value in fields.items() if value not in (None, [])})[1:-1]
         )
 
+    shown = urls[: limits.REFERENCE_URLS]
     return CveEntries(
         openings={cve: b'{"Id":' + msgspec.json.encode(cve) for cve in ids},
-        first=(details(urls, own_fix), details(urls, "YES")),
+        first=(details(shown, own_fix), details(shown, "YES")),
         later=(details([], own_fix), details([], "YES")),
         material=row.digest(
             msgspec.json.encode(
                 [
-                    ids,
+                    sorted(set(ids)),
                     cvss,
-                    urls,
+                    sorted(set(urls)),
                     {name: text for name, text in vendor.items() if name != "VendorUpdatedAt"},
                     own_fix,
                     _yes_no(plugin.exploit_available),
                     _epss_step(plugin.epss_score),
                 ]
             )
-        ),
+        )
+        # Without a CVE a finding has none of these.
+        if ids
+        else b"",
     )
 
 
@@ -199,7 +204,10 @@ def _with_packages(parts: PluginParts, software: bytes) -> WithPackages:
     packages = packages_of(decode_software(software))
     if not packages:
         return parts.encoded_vulnerabilities, b""
-    entries = parts.cve_entries.pieces(packages)
-    fixed = bytes(details in (parts.cve_entries.first[1], parts.cve_entries.later[1]) for _, details, _ in entries)
-    shown = row.digest(fixed, *(piece for opening, _, own in entries for piece in (opening, own)))
-    return vulnerabilities_json(entries), shown
+    return vulnerabilities_json(parts.cve_entries.pieces(packages)), row.digest(*sorted(set(map(_fact, packages))))
+
+
+def _fact(package: Package) -> bytes:
+    """What counts as content of a package. Tenable does not promise any order of packages or of their CVEs."""
+    cves = sorted(cve.encode("utf-8", "replace") for cve in package.cves)
+    return b"\n".join((package.encoded, b"fix" if package.has_fix else b"", *cves))

@@ -92,7 +92,7 @@ class TenableToAsffOperator(BaseOperator):
             run = RunFolder.of(context, self.staging_path)
             pool_parts: list[str] = []
             writer = FindingsWriter(run, shard["index"])
-            transform = self._transform(writer, self._asset_parts(run), refused_in_plan(run))
+            transform = self._transform(writer, self._asset_parts(run), refused_in_plan(run), _as_of(run))
             with closing(transform):
                 if shard.get("parked"):
                     from airflow_provider_tenable.transform.waiting_records import transform_pool
@@ -170,7 +170,7 @@ class TenableToAsffOperator(BaseOperator):
 
         return staged_assets(self.assets["folder"])
 
-    def _transform(self, writer: Any, asset_parts: Any, refused: dict[str, str]) -> Any:
+    def _transform(self, writer: Any, asset_parts: Any, refused: dict[str, str], as_of: int) -> Any:
         import msgspec
 
         from airflow_provider_tenable import config
@@ -209,6 +209,7 @@ class TenableToAsffOperator(BaseOperator):
             asset_parts=asset_parts,
             writer=writer,
             refused=frozenset(refused),
+            as_of=as_of,
             lookup=self._lookup,
             can_look_up=is_uuid,
             lookups=config.get("asset_lookups"),
@@ -229,3 +230,10 @@ class TenableToAsffOperator(BaseOperator):
             self.log.warning("%s", error)
             return None
         return row_of_details(details) if details else None
+
+
+def _as_of(run: RunFolder) -> int:
+    """The moment for which the run's export speaks, unix milliseconds; 0 where an older release has planned it."""
+    from airflow_provider_tenable.staging.files import read_json
+
+    return int((read_json(run.shards) or {}).get("as_of", 0))

@@ -210,19 +210,11 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     @staticmethod
     def _choose(run: RunFolder) -> Callable[[Target], Choice] | None:
         """Which findings of a target are sent: what its plan says is compared with what the hub holds."""
-        from airflow_provider_tenable.run.hubs import choice_of, hubs_of
+        from airflow_provider_tenable.run.hubs import chooser
         from airflow_provider_tenable.staging.files import read_json
 
         plan = read_json(run.plan)
-        if plan is None or hubs_of(plan) is None:
-            return None
-
-        def choose(target: Target) -> Choice:
-            choice = choice_of(run, plan, target)
-            assert choice is not None
-            return choice
-
-        return choose
+        return None if plan is None else chooser(run, plan)
 
     def _assigned(self) -> Assignment:
         """The task's assignment: the given one, or one made of the operator's own arguments.

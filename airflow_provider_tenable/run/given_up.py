@@ -30,7 +30,7 @@ def stage_given_up(source: RunFolder, run: RunFolder) -> int:
     """Copy the records that a run gave up into the folder of its replay. :return: the number of records."""
     # Parked long ago, so that a record whose asset is still missing is given up again.
     lines = [
-        msgspec.json.encode(Parked(0, msgspec.Raw(msgspec.json.encode(line["record"]))))
+        msgspec.json.encode(Parked(0, msgspec.Raw(msgspec.json.encode(line["record"])), as_of=line.get("as_of", 0)))
         for line in rejected_lines(source)
         if line["code"] == GIVEN_UP and line.get("record")
     ]

@@ -8,7 +8,8 @@ watermark, where the finding index is unknown or lost, ``[tenable] full_run_days
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,17 +23,20 @@ from airflow_provider_tenable.run.watermark import EVERYTHING, INCREMENTAL, Wind
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import names, read_json
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.state.choice import FIRST, KNOWN, UNKNOWN, Choice, HubsPlan
+from airflow_provider_tenable.state.choice import FIRST, KNOWN, UNKNOWN, Choice, HubsPlan, choose
+from airflow_provider_tenable.state.decisions import read_head
 from airflow_provider_tenable.state.index import LostIndexError
 from airflow_provider_tenable.state.parts import VERSION
-from airflow_provider_tenable.state.record import is_recorded
+from airflow_provider_tenable.state.record import deltas_of, is_recorded
 from airflow_provider_tenable.state.registry import (
+    MANIFEST,
+    IndexState,
     Registry,
     forget_lost,
-    index_of,
-    lost_destinations,
+    forget_written,
     note_lost,
-    read_registry,
+    note_written,
+    read_state,
     write_registry,
 )
 
@@ -72,9 +76,9 @@ def plan_hubs(
             "full is on, and since or until is given, or the run is a backfill. A full run covers everything: leave "
             "since and until empty, or switch full off."
         )
-    registry, why = read_registry(run.finding_index, source)
+    known = read_state(run.finding_index, source)
+    registry, why, lost = known.registry, known.why, sorted(known.lost)
     state = KNOWN if registry else UNKNOWN if sent_before else FIRST
-    lost = lost_destinations(run.finding_index)
     full_why = ""
     if asked:
         full_why = "by the param full"
@@ -149,24 +153,36 @@ def moment_of(plan: RunPlan, data_from: float | None) -> int:
     return int(1000 * (until if data_from is None else min(until, data_from)))
 
 
-def choice_of(run: RunFolder, plan: RunPlan, target: Target) -> Choice | None:
-    """Which findings of a target a run sends; None where it sends all."""
+def chooser(run: RunFolder, plan: RunPlan) -> Callable[[Target], Choice] | None:
+    """Decides which findings of a target a run sends; None where it sends all.
+
+    :raises StorageUnavailableError: the staging area does not answer.
+    """
     hubs = hubs_of(plan)
-    return None if hubs is None else Choice(run, target, hubs, as_of(run, plan), index_root(run, plan))
+    if hubs is None:
+        return None
+    return partial(_choose, run, hubs, as_of(run, plan), read_state(index_root(run, plan), hubs.source))
+
+
+def _choose(run: RunFolder, hubs: HubsPlan, moment: int, state: IndexState, target: Target) -> Choice:
+    return choose(run, target, hubs, moment, state)
 
 
 def record_all(run: RunFolder, plan: RunPlan) -> None:
-    """Put all that was acknowledged into the finding index: an import may have been killed before it did. May be
-    repeated.
+    """Put all that was acknowledged into the finding index, since an import may have been killed before it did; then
+    note which deltas the run has added. May be repeated.
     """
-    if hubs_of(plan) is None or plan["settings"]["dry_run"]:
+    choice_of = None if plan["settings"]["dry_run"] else chooser(run, plan)
+    if choice_of is None:
         return
+    deltas = {}
     for target in targets_of(shard_manifests(run)):
         receipts = Receipts(run, target.account, target.region, [name for name, _ in target.parts])
-        if receipts.accepted and not is_recorded(run, target, receipts):
-            choice = choice_of(run, plan, target)
-            assert choice is not None
-            choice.record(receipts)
+        head = read_head(run.compared(target.account, target.region), target.parts)
+        if head is not None and not is_recorded(run, target, receipts, head):
+            choice_of(target).record(receipts)
+        deltas[str(target)] = deltas_of(run, target.account, target.region)
+    note_written(index_root(run, plan), f"{run.dag_id}/{run.run_id}", deltas)
 
 
 def record_left_over(run: RunFolder) -> None:
@@ -190,46 +206,62 @@ def _is_complete(run: RunFolder) -> bool:
 
 
 def settle_index(run: RunFolder, plan: RunPlan) -> None:
-    """Merge what the run has added to the finding index. Only a run that moves the watermark does. May be repeated."""
+    """Merge what runs have added to the finding index. Only a run that moves the watermark does. May be repeated."""
     hubs = hubs_of(plan)
     if hubs is None:
         return
     folder = run.finding_index
-    registry, _ = read_registry(folder, hubs.source)
+    state = read_state(folder, hubs.source)
+    registry = state.registry
     if registry is None and not hubs.full:
         return
     delivered = [str(target) for target in targets_of(shard_manifests(run))]
-    lost = set(lost_destinations(folder))
-    known = registry.destinations if registry else []
-    rebuilt = set(delivered if hubs.state == UNKNOWN else ()) | lost if hubs.full else set()
-    merged = list(_merged(folder, sorted({*delivered, *rebuilt}), rebuilt, int(1000 * hubs.planned_at)))
+    rebuilt = {*(delivered if hubs.state == UNKNOWN else ()), *state.lost} if hubs.full else set()
+    merged = sorted({*delivered, *rebuilt, *state.written})
+    now = int(1000 * hubs.planned_at)
+    still_lost = {name for name in merged if not _is_merged(run, state, name, now, rebuild=name in rebuilt)}
     full_as_of = as_of(run, plan) if hubs.full or registry is None else registry.full_as_of
     full_at = hubs.planned_at if hubs.full or registry is None else registry.full_at
-    now = Registry(VERSION, hubs.source, full_as_of, full_at, sorted({*known, *merged}))
-    write_registry(folder, now)
-    for name in rebuilt:
+    known = registry.destinations if registry else []
+    write_registry(folder, Registry(VERSION, hubs.source, full_as_of, full_at, sorted({*known, *merged})))
+    for name in rebuilt - still_lost:
         forget_lost(folder, name)
+    _forget_merged(state, merged, given_up=rebuilt - still_lost)
 
 
-def _merged(folder: ObjectStoragePath, destinations: Iterable[str], rebuilt: set[str], now: int) -> Iterator[str]:
+def _is_merged(run: RunFolder, state: IndexState, name: str, now: int, *, rebuild: bool) -> bool:
+    """Merge the index of an account and Region. :return: whether it can be relied on."""
+    try:
+        state.index(name).merge(now=now, rebuild=rebuild, own=deltas_of(run, *name.split("/")))
+    except LostIndexError as error:
+        # What it holds is not needed here: everything was delivered.
+        log.warning("%s: %s The next run that may move the watermark is a full one.", name, safe(error))
+        note_lost(state.root, name, str(error))
+        return False
+    return True
+
+
+def _forget_merged(state: IndexState, destinations: Iterable[str], *, given_up: Collection[str]) -> None:
+    """Remove deltas from the notes that are merged, and those that were lost where the index was made again."""
+    merged: dict[str, Collection[str]] = {}
     for name in destinations:
         try:
-            index_of(folder, *name.split("/")).merge(now=now, rebuild=name in rebuilt)
-        except LostIndexError as error:
-            # What it holds is not needed here: everything was delivered.
-            log.warning("%s: %s The next run that may move the watermark is a full one.", name, safe(error))
-            note_lost(folder, name, str(error))
-        yield name
+            manifest = state.index(name).manifest()
+        except LostIndexError:
+            continue
+        merged[name] = manifest.merged if manifest else ()
+    forget_written(state.root, lambda name, delta: name in given_up or delta in merged.get(name, ()))
 
 
 def remove_unneeded(run: RunFolder) -> None:
     """Remove what merging has left behind."""
     try:
-        registered = (read_json(run.finding_index / "manifest.json") or {}).get("destinations", [])
-        for name in registered:
-            index_of(run.finding_index, *name.split("/")).remove_unneeded()
+        source = (read_json(run.finding_index / MANIFEST) or {}).get("source", "")
+        state = read_state(run.finding_index, source)
+        for name in state.registry.destinations if state.registry else []:
+            state.index(name).remove_unneeded()
     except (StagingError, OSError, TypeError, AttributeError) as error:
         log.warning("No part of the finding index is removed: %s", safe(error))
 
 
-__all__ = ["choice_of", "full_window", "hubs_of", "plan_hubs", "record_all", "record_left_over", "settle_index"]
+__all__ = ["chooser", "full_window", "hubs_of", "plan_hubs", "record_all", "record_left_over", "settle_index"]

@@ -8,16 +8,18 @@ already has in the same or a newer version, so a replay can be repeated.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Iterator
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import msgspec
 
 from airflow_provider_tenable import config
 from airflow_provider_tenable.asff.plugin_output import finding_without_output
-from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
+from airflow_provider_tenable.asff.row import LAYOUT
+from airflow_provider_tenable.exceptions import ConfigurationError, MissingFileError, StagingError
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import LONGEST_ID, quoted, safe
 from airflow_provider_tenable.run import owner
@@ -44,8 +46,12 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.location import default_staging_uri
 from airflow_provider_tenable.state.choice import KNOWN, UNKNOWN
 from airflow_provider_tenable.state.registry import read_registry
-from airflow_provider_tenable.transform.manifest import ShardTask
+from airflow_provider_tenable.state.staged import row_of_line, staged_rows
+from airflow_provider_tenable.transform.manifest import ShardManifest, ShardTask
 from airflow_provider_tenable.transform.output import FindingsWriter
+
+if TYPE_CHECKING:
+    import numpy as np
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +165,8 @@ def _hubs(source: RunFolder, plan: RunPlan) -> dict[str, Any]:
     now = msgspec.structs.replace(
         hubs,
         state=KNOWN if registry else UNKNOWN,
-        planned_at=time.time(),
+        # As a run that asks Tenable: by the earlier of the two clocks.
+        planned_at=time.time() + min(plan.get("clock_ahead", 0.0), 0.0),
         full=False,
         full_as_of=registry.full_as_of if registry else None,
         why=why,
@@ -248,20 +255,30 @@ def _stage_rejected(source: RunFolder, run: RunFolder, *, may_be_none: bool) -> 
         )
         for destination in destinations_of(shard_manifests(source))
     }
-    newest: dict[tuple[str, str, str], tuple[str, bytes]] = {}
-    for key, line in _refused(source):
-        updated = msgspec.json.decode(line, type=_Updated).UpdatedAt
-        if key not in newest or newest[key][0] < updated:
-            newest[key] = (updated, line)
-    sendable = {key: line for key, (_, line) in newest.items() if key[:2] in via}
+    newest: dict[tuple[str, str, str], _Refused] = {}
+    for refused in _refused(source):
+        key = (refused.account, refused.region, refused.id)
+        if key not in newest or newest[key].updated_at < refused.updated_at:
+            newest[key] = refused
+    sendable = [refused for refused in newest.values() if (refused.account, refused.region) in via]
     if not sendable and not may_be_none:
         raise ConfigurationError(
             f"Run {source.run_id} has no findings that Security Hub CSPM rejected. For records that could not be "
             "mapped, fix the mapping and set transform=true."
         )
+    lines = _lines_of(shard_manifests(source))
     writer = FindingsWriter(run, 0)
-    for (account, region, _), line in sorted(sendable.items()):
-        writer.write(account, region, line, "rejected", via[account, region])
+    # In the order of the parts, so that the rows of each are read once.
+    for (account, region, part), group in itertools.groupby(
+        sorted(sendable, key=lambda each: (each.account, each.region, each.part, each.id)),
+        lambda each: (each.account, each.region, each.part),
+    ):
+        rows = _staged_rows(source, account, region, part, lines)
+        for each in group:
+            row, as_of = row_of_line(each.finding), 0
+            if rows is not None and each.line is not None:
+                row, as_of = rows[each.line].tobytes()[: LAYOUT.size], int(rows[each.line]["as_of"])
+            writer.write(account, region, each.finding, "rejected", via[account, region], row, as_of)
     writer.close(
         {
             "read": len(sendable),
@@ -276,9 +293,43 @@ def _stage_rejected(source: RunFolder, run: RunFolder, *, may_be_none: bool) -> 
     return len(sendable)
 
 
-def _refused(source: RunFolder) -> Iterator[tuple[tuple[str, str, str], bytes]]:
+class _Refused(NamedTuple):
+    """A finding that was rejected, and where it is staged; ``line`` is None where an older release has imported it."""
+
+    account: str
+    region: str
+    id: str
+    part: str
+    line: int | None
+    finding: bytes
+    updated_at: str
+
+
+def _refused(source: RunFolder) -> Iterator[_Refused]:
     excerpt = config.get("plugin_output") == config.EXCERPT
     for line in rejected_lines(source):
         if line["finding"] and line["id"]:
-            finding = finding_without_output(line["finding"], excerpt=excerpt)
-            yield (line["account"], line["region"], line["id"]), msgspec.json.encode(finding)
+            finding = msgspec.json.encode(finding_without_output(line["finding"], excerpt=excerpt))
+            updated_at = msgspec.json.decode(finding, type=_Updated).UpdatedAt
+            yield _Refused(
+                line["account"], line["region"], line["id"], line["part"], line.get("line"), finding, updated_at
+            )
+
+
+def _staged_rows(
+    source: RunFolder, account: str, region: str, part: str, lines: dict[tuple[str, str, str], int]
+) -> np.ndarray[Any, Any] | None:
+    """The rows of a part of the run; None where its files were removed after the retention."""
+    try:
+        return staged_rows(source, account, region, part, lines[account, region, part])
+    except MissingFileError:
+        return None
+
+
+def _lines_of(manifests: list[ShardManifest]) -> dict[tuple[str, str, str], int]:
+    """(account, Region, part) -> findings."""
+    return {
+        (destination["account"], destination["region"], name): count
+        for destination in destinations_of(manifests)
+        for name, count in zip(destination["parts"], destination["lines"], strict=True)
+    }

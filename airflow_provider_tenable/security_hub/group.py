@@ -260,6 +260,7 @@ class GroupImport:
                     self._log_dry_run(target, choice)
                     progress.finished = True
                 elif not choice.to_send:
+                    choice.record(receipts)
                     progress.finished = True
                 else:
                     denied_seconds = SUBSCRIBED_SECONDS if any(subscribed) else 0.0

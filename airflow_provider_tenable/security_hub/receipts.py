@@ -186,6 +186,7 @@ class Receipts:
             # A finding in a part that another transform has written since is a different one: its rejection no longer
             # counts.
             "part": part,
+            "line": line,
         }
         self._unwritten.append(msgspec.json.encode(entry))
 

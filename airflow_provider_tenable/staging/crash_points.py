@@ -42,6 +42,7 @@ class CrashPoint(StrEnum):
     RECEIPTS_WRITTEN = "receipts_written"
     REFUSAL_NOTED = "refusal_noted"
     ROWS_RECORDED = "rows_recorded"
+    DELTAS_NOTED = "deltas_noted"
     LEDGER_WRITTEN = "ledger_written"
     OWED_NOTED = "owed_noted"
     POOL_PART_PUT = "pool_part_put"

@@ -15,7 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_tenable.disk_errors import after_writing, words_of
-from airflow_provider_tenable.exceptions import DamagedFileError, StagingError
+from airflow_provider_tenable.exceptions import (
+    DamagedFileError,
+    MissingFileError,
+    StagingError,
+    StorageUnavailableError,
+)
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.private_files import make_private_folder, private_opener
@@ -124,7 +129,7 @@ def _create_object(path: ObjectStoragePath, data: bytes) -> bool:
 
 
 def _not_ours(what: str, path: ObjectStoragePath, error: OSError) -> StagingError:
-    return StagingError(
+    return StorageUnavailableError(
         f"Cannot {what} {path.path}: {error.strerror or error} for this task's OS user (uid {os.geteuid()}). "
         "Staged files are readable by one user only: run all of Airflow's components, and tasks with run_as_user, as "
         "the user who owns [tenable] staging_path, or change the owner of the existing files. Then clear the task."
@@ -170,10 +175,10 @@ def open_whole(path: ObjectStoragePath) -> IO[bytes]:
 
 def _unreadable(path: ObjectStoragePath, error: OSError) -> StagingError:
     if isinstance(error, FileNotFoundError):
-        return StagingError(f"The staged file {path} is missing. Clear the run's tasks from the export on.")
+        return MissingFileError(f"The staged file {path} is missing. Clear the run's tasks from the export on.")
     if isinstance(error, PermissionError) and is_local(path):
         return _not_ours("read", path, error)
-    return StagingError(f"Cannot read {path}: {words_of(error)}. Correct that, and clear the task.")
+    return StorageUnavailableError(f"Cannot read {path}: {words_of(error)}. Correct that, and clear the task.")
 
 
 def write_json(path: ObjectStoragePath, value: Any) -> None:

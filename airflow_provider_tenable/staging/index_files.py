@@ -22,7 +22,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import (
+    DamagedFileError,
+    MissingFileError,
+    StagingError,
+    StorageUnavailableError,
+)
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import content_of, names, read_json, remove_file, write_json, write_whole
@@ -91,14 +96,24 @@ class IndexFiles:
         return True
 
     def content_of(self, name: str) -> bytes:
-        """The content of a part. :raises StagingError: it is missing, or holds something else than its name says."""
+        """The content of a part.
+
+        :raises MissingFileError: it does not exist.
+        :raises DamagedFileError: it holds something else than its name says.
+        :raises StorageUnavailableError: the store does not answer, so neither is known.
+        """
         named, path = self._part_name.fullmatch(name), self.folder / name
         try:
             content = content_of(path)
+        except FileNotFoundError as error:
+            raise MissingFileError(f"The part {path} of the index is missing ({safe(error)}).") from error
         except OSError as error:
-            raise StagingError(f"The part {path} of the index is missing ({safe(error)}).") from error
+            raise StorageUnavailableError(
+                f"The part {path} of the index cannot be read: {safe(error)}. Clear the task once the staging area "
+                "answers."
+            ) from error
         if named is None or hashlib.sha256(content).hexdigest() != named[1]:
-            raise StagingError(f"The part {path} of the index is damaged: it holds something else than was written.")
+            raise DamagedFileError(f"The part {path} of the index is damaged: its content does not match its name.")
         return content
 
     def put(self, content: bytes, records: int) -> IndexPart:
@@ -133,13 +148,17 @@ class IndexFiles:
             return [self.put(encode(batch), len(batch)) for batch in batches]
 
     def read_manifest(self, kind: type[_M]) -> _M | None:
-        """The manifest, or None. :raises StagingError: it is damaged, or of another kind."""
+        """The manifest, or None.
+
+        :raises DamagedFileError: it is damaged, or of another kind.
+        :raises StorageUnavailableError: the store does not answer.
+        """
         path = self.folder / MANIFEST
+        value = read_json(path, advice="")
         try:
-            value = read_json(path, advice="")
             return None if value is None else msgspec.convert(value, kind)
-        except (OSError, msgspec.ValidationError) as error:
-            raise StagingError(f"{path} cannot be read: {safe(error)}") from error
+        except msgspec.ValidationError as error:
+            raise DamagedFileError(f"{path} cannot be read: {safe(error)}") from error
 
     def publish(self, manifest: Manifest, *, merged: Iterable[str] = ()) -> None:
         """Replace the manifest. Parts that it no longer names are retired.
@@ -170,10 +189,12 @@ class IndexFiles:
                 continue
             path, since = self.folder / name, retired.get(name)
             try:
+                written = path.stat().st_mtime
+                # A part that was retired may have been written again since: the same rows have the same name.
                 if (
-                    now - since > _RETIRED_SECONDS
+                    now - max(since, written) > _RETIRED_SECONDS
                     if since is not None
-                    else now - path.stat().st_mtime > _ORPHANED_SECONDS
+                    else now - written > _ORPHANED_SECONDS
                 ):
                     remove_file(path)
                     reached(CrashPoint.INDEX_PART_REMOVED)

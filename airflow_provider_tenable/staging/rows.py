@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import MissingFileError
 from airflow_provider_tenable.staging.files import open_whole, write_whole
 from airflow_provider_tenable.staging.zstd import pack, unpacked
 
@@ -25,9 +24,9 @@ _MAGIC = b"rows"
 _BLOCK_BYTES = 1_000_000
 
 
-def write_rows(path: ObjectStoragePath, rows: Sequence[bytes]) -> None:
-    """Write rows, at least one and all of one length. :raises StagingError: there is no room."""
-    write_whole(path, packed_rows(b"".join(rows), len(rows[0])))
+def write_rows(path: ObjectStoragePath, rows: bytes, size: int) -> None:
+    """Write rows of ``size`` bytes that follow one another. :raises StagingError: the disk is full."""
+    write_whole(path, packed_rows(rows, size))
 
 
 def packed_rows(rows: bytes, size: int) -> bytes:
@@ -42,11 +41,16 @@ def read_rows(path: ObjectStoragePath, *, count: int, size: int) -> bytes | None
 
     :param count: how many there must be.
     :param size: how many bytes each must have.
+    :raises StorageUnavailableError: the store does not answer, so neither is known.
     """
     try:
-        with open_whole(path) as file:
+        opened = open_whole(path)
+    except MissingFileError:
+        return None
+    try:
+        with opened as file:
             data = b"".join(unpacked(file, _BLOCK_BYTES))
-    except (StagingError, OSError, EOFError, ValueError, zlib.error):
+    except (OSError, EOFError, ValueError, zlib.error):
         return None
     if data[: _HEAD.size] != _HEAD.pack(_MAGIC, LAYOUT_VERSION, size) or len(data) != _HEAD.size + count * size:
         return None

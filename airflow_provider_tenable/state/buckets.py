@@ -1,4 +1,4 @@
-"""Rows shared out by their keys to temporary files, so that of any number of them a bounded one is in memory."""
+"""Rows shared out by their keys to temporary files, so that a bounded number of them is in memory at a time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    Array = np.ndarray[Any, Any]
 
-def bucket_of(keys: np.ndarray[Any, Any], buckets: int) -> np.ndarray[Any, Any]:
+
+def halves(keys: bytes | memoryview | Array) -> tuple[Array, Array]:
+    """Keys of 16 bytes, one after the other, as two numbers each. The order of the numbers is that of the bytes."""
+    import numpy as np
+
+    pairs = np.frombuffer(keys, ">u8").reshape(-1, 2)
+    return pairs[:, 0].astype("<u8"), pairs[:, 1].astype("<u8")
+
+
+def bucket_of(first_halves: Array, buckets: int) -> Array:
     """The number of the bucket of each key. The order of the buckets is the order of the keys."""
     import numpy as np
 
-    leading = np.ascontiguousarray(keys).view("u1").reshape(-1, keys.dtype.itemsize)[:, :2].astype("u4")
-    return (leading[:, 0] << 8 | leading[:, 1]) * buckets >> 16
+    return (first_halves >> np.uint64(48)).astype("u4") * buckets >> 16
 
 
 def needed(rows: int, at_once: int) -> int:
@@ -26,52 +35,41 @@ def needed(rows: int, at_once: int) -> int:
 
 
 class ArrayBuckets:
-    """Structured arrays by bucket, in files of this process's own.
+    """Structured arrays by bucket, in private temporary files.
 
-    :param dtype: of the arrays, which have a field ``key``.
+    :param dtype: of the arrays, which have a field ``hi``: the first half of the key.
     :param buckets: how many; with one, everything stays in memory.
     """
 
     def __init__(self, dtype: Any, buckets: int) -> None:
         self._dtype = dtype
         self._buckets = buckets
-        self._held: list[np.ndarray[Any, Any]] = []
+        self._held: list[Array] = []
         self._folder = tempfile.TemporaryDirectory(prefix="tenable-buckets-") if buckets > 1 else None
 
-    def add(self, rows: np.ndarray[Any, Any]) -> None:
+    def add(self, rows: Array) -> None:
         """Share rows out."""
         import numpy as np
 
         if self._folder is None:
             self._held.append(rows)
             return
-        numbers = bucket_of(rows["key"], self._buckets)
+        numbers = bucket_of(rows["hi"], self._buckets)
         order = np.argsort(numbers, kind="stable")
-        self._append(rows[order], numbers[order])
-
-    def add_sorted(self, rows: np.ndarray[Any, Any]) -> None:
-        """The same of rows that are sorted by key."""
-        if self._folder is None:
-            self._held.append(rows)
-        else:
-            self._append(rows, bucket_of(rows["key"], self._buckets))
-
-    def _append(self, rows: np.ndarray[Any, Any], numbers: np.ndarray[Any, Any]) -> None:
-        import numpy as np
-
-        assert self._folder is not None
+        rows, numbers = rows[order], numbers[order]
         bounds = np.searchsorted(numbers, np.arange(self._buckets + 1)).tolist()
         for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
             if begin < end:
                 with (Path(self._folder.name) / str(number)).open("ab") as file:
                     file.write(rows[begin:end].data)
 
-    def arrays(self) -> Iterator[np.ndarray[Any, Any]]:
+    def arrays(self) -> Iterator[Array]:
         """The rows of each bucket, in the order of the buckets."""
         import numpy as np
 
         if self._folder is None:
-            yield np.concatenate(self._held) if self._held else np.empty(0, self._dtype)
+            held, self._held = self._held, []
+            yield np.concatenate(held) if held else np.empty(0, self._dtype)
             return
         for number in range(self._buckets):
             file = Path(self._folder.name) / str(number)

@@ -18,9 +18,9 @@ from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.state.compare import compare
 from airflow_provider_tenable.state.decisions import Head, read_decisions, read_head, write_decisions
-from airflow_provider_tenable.state.index import LostIndexError
+from airflow_provider_tenable.state.index import FindingIndex, LostIndexError
 from airflow_provider_tenable.state.record import record_rows
-from airflow_provider_tenable.state.registry import index_of, lost_destinations, note_lost, read_registry
+from airflow_provider_tenable.state.registry import IndexState, note_lost
 from airflow_provider_tenable.state.staged import staged_rows
 from airflow_provider_tenable.state.verdicts import Moments, Verdict
 from airflow_provider_tenable.tenable_vm import times
@@ -28,10 +28,10 @@ from airflow_provider_tenable.tenable_vm import times
 if TYPE_CHECKING:
     import numpy as np
 
-    from airflow_provider_tenable._compat import ObjectStoragePath
     from airflow_provider_tenable.security_hub.assignment import Target
     from airflow_provider_tenable.security_hub.receipts import Receipts
     from airflow_provider_tenable.staging.layout import RunFolder
+    from airflow_provider_tenable.state.lookup import Columns
 
 log = logging.getLogger(__name__)
 
@@ -68,22 +68,31 @@ class HubsPlan(Struct, frozen=True):
 
 
 class Choice:
-    """What is sent of the staged findings of one account and Region.
+    """What is sent of the staged findings of one account and Region: what was decided about each.
 
+    :param head: the counts.
+    :param decisions: :data:`~airflow_provider_tenable.state.compare.DECISION` of each finding, in their order.
     :param as_of: for which moment the run's export speaks, unix milliseconds.
-    :param root: the finding index of the DAG.
     """
 
-    def __init__(self, run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, root: ObjectStoragePath) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        target: Target,
+        hubs: HubsPlan,
+        index: FindingIndex,
+        *,
+        head: Head,
+        decisions: np.ndarray[Any, Any],
+        as_of: int,
+    ) -> None:
         self._run = run
         self._target = target
         self._hubs = hubs
+        self._index = index
+        self._decisions = decisions
         self._as_of = as_of
-        self._root = root
-        self._index = index_of(root, target.account, target.region)
-        self._folder = run.compared(target.account, target.region)
-        self._decisions: np.ndarray[Any, Any] | None = None
-        self.head = self._read() or self._decide()
+        self.head = head
 
     @property
     def to_send(self) -> int:
@@ -95,98 +104,8 @@ class Choice:
         """Verdict -> findings."""
         return dict(self.head.counts)
 
-    def _read(self) -> Head | None:
-        head = read_head(self._folder, self._target.parts)
-        self._decisions = None if head is None else read_decisions(self._folder, head)
-        return None if self._decisions is None else head
-
-    def _decide(self) -> Head:
-        began = time.monotonic()
-        why = self._why_unknown()
-        try:
-            decisions = self._compared(why)
-        except LostIndexError as error:
-            why = str(error)
-            log.warning(
-                "%s: the finding index cannot be relied on: %s What the hub holds is not known, so everything is sent. "
-                "The next run that may move the watermark is a full one, and makes the index again.",
-                self._target,
-                why,
-            )
-            note_lost(self._root, str(self._target), why)
-            decisions = self._compared(why)
-        decisions = self._as_sent_before(decisions)
-        self._decisions = decisions
-        records = not why or self._hubs.full
-        head = write_decisions(self._folder, self._target.parts, decisions, records=records, why=why)
-        log.info(
-            "%s: %d findings compared with the finding index in %.1f s: %s.",
-            self._target,
-            len(decisions),
-            time.monotonic() - began,
-            ", ".join(f"{count} {name}" for name, count in head.counts.items()) or "none",
-        )
-        return head
-
-    def _why_unknown(self) -> str:
-        """Why it is not known what the hub holds; empty where it is."""
-        if self._hubs.state != KNOWN:
-            return self._hubs.why if self._hubs.state == UNKNOWN else ""
-        folder, name = self._root, str(self._target)
-        if name in lost_destinations(folder):
-            return "an earlier run found its index missing or damaged"
-        registry, why = read_registry(folder, self._hubs.source)
-        return why if registry is None else ""
-
-    def _compared(self, why: str) -> np.ndarray[Any, Any]:
-        hubs, target = self._hubs, self._target
-        moments = Moments(
-            planned=int(1000 * hubs.planned_at),
-            as_of=self._as_of,
-            refresh=int(86_400_000 * hubs.refresh_days),
-            full_as_of=hubs.full_as_of,
-            known=not why,
-            stamps=hubs.full,
-            delivered_until=1000 * hubs.delivered_until,
-        )
-
-        def rows(number: int) -> np.ndarray[Any, Any]:
-            name, count = target.parts[number]
-            return staged_rows(self._run, target.account, target.region, name, count)
-
-        return compare([count for _, count in target.parts], rows, lambda: self._held(why), moments, self._index.size())
-
-    def _held(self, why: str) -> Iterator[np.ndarray[Any, Any]]:
-        """What the index says. One that is lost says only which times are later than any in the hub."""
-        if not why and self._is_registered() and self._index.manifest() is None:
-            raise LostIndexError(f"There is no index in {self._index.folder} any more.")
-        try:
-            yield from self._index.compared()
-        except LostIndexError:
-            if not why:
-                raise
-
-    def _is_registered(self) -> bool:
-        registry, _ = read_registry(self._root, self._hubs.source)
-        return registry is not None and str(self._target) in registry.destinations
-
-    def _as_sent_before(self, decisions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Decisions that are made a second time, because their file was lost: what has a receipt was sent."""
-        from airflow_provider_tenable.security_hub.receipts import Receipts
-
-        target, begin = self._target, 0
-        receipts = Receipts(self._run, target.account, target.region, [name for name, _ in target.parts])
-        for name, count in target.parts:
-            part = decisions["verdict"][begin : begin + count]
-            for first, last in receipts.done_ranges(name):
-                sent = part[first : last + 1]
-                sent[sent >= Verdict.UNCHANGED] = Verdict.UNKNOWN
-            begin += count
-        return decisions
-
     def lines(self) -> Iterator[tuple[str, Iterator[bytes]]]:
         """(name, lines) of each part of which something is sent; lines that are not sent are empty."""
-        assert self._decisions is not None
         folder, begin = self._run.destination(self._target.account, self._target.region), 0
         for name, count in self._target.parts:
             decisions = self._decisions[begin : begin + count]
@@ -198,15 +117,114 @@ class Choice:
         """Put what was acknowledged into the finding index. May be repeated."""
         if not self.head.records:
             return
-        assert self._decisions is not None
         begin = 0
         parts = []
         for name, count in self._target.parts:
-            parts.append((name, count, self._decisions["stamp"][begin : begin + count]))
+            parts.append((name, self._decisions[begin : begin + count]))
             begin += count
         sent_at = int(1000 * self._hubs.planned_at)
         if record_rows(self._run, self._target, self._index, receipts, parts, as_of=self._as_of, sent_at=sent_at):
             reached(CrashPoint.ROWS_RECORDED)
+
+
+def choose(run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState) -> Choice:
+    """What was decided about the findings of a target, or, the first time, is decided now.
+
+    :param as_of: for which moment the run's export speaks, unix milliseconds.
+    :raises StagingError: staged findings are missing or damaged, or the store does not answer.
+    """
+    index, folder = state.index(str(target)), run.compared(target.account, target.region)
+    head = read_head(folder, target.parts)
+    decisions = None if head is None else read_decisions(folder, head)
+    if head is None or decisions is None:
+        decisions, why = _decided(run, target, hubs, as_of, state)
+        records = not why or hubs.full
+        head = write_decisions(folder, target.parts, decisions, records=records, why=why)
+    return Choice(run, target, hubs, index, head=head, decisions=decisions, as_of=as_of)
+
+
+def _decided(
+    run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState
+) -> tuple[np.ndarray[Any, Any], str]:
+    """What becomes of each finding, and why it is not known what the hub holds; empty where it is."""
+    began, why = time.monotonic(), _why_unknown(hubs, str(target), state)
+    try:
+        decisions = _compared(run, target, hubs, as_of, state, why)
+    except LostIndexError as error:
+        why = str(error)
+        log.warning(
+            "%s: the finding index cannot be relied on: %s What the hub holds is not known, so everything is sent. The "
+            "next run that may move the watermark is a full one, and makes the index again.",
+            target,
+            why,
+        )
+        note_lost(state.root, str(target), why)
+        decisions = _compared(run, target, hubs, as_of, state, why)
+    _count_what_was_sent(run, target, decisions)
+    log.info("%s: %d findings compared in %.1f s.", target, len(decisions), time.monotonic() - began)
+    return decisions, why
+
+
+def _why_unknown(hubs: HubsPlan, destination: str, state: IndexState) -> str:
+    """Why it is not known what the hub holds; empty where it is."""
+    if hubs.state != KNOWN:
+        return hubs.why if hubs.state == UNKNOWN else ""
+    if destination in state.lost:
+        return "an earlier run found its index missing or damaged"
+    return state.why
+
+
+def _compared(
+    run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState, why: str
+) -> np.ndarray[Any, Any]:
+    index = state.index(str(target))
+    if not why and state.is_registered(str(target)) and index.manifest() is None:
+        raise LostIndexError(f"There is no index in {index.folder} any more.")
+    moments = Moments(
+        planned=int(1000 * hubs.planned_at),
+        as_of=as_of,
+        refresh=int(86_400_000 * hubs.refresh_days),
+        full_as_of=hubs.full_as_of,
+        known=not why,
+        stamps=hubs.full,
+        delivered_until=1000 * hubs.delivered_until,
+    )
+
+    def rows(number: int) -> np.ndarray[Any, Any]:
+        name, count = target.parts[number]
+        return staged_rows(run, target.account, target.region, name, count)
+
+    return compare(
+        [count for _, count in target.parts],
+        rows,
+        _as_far_as_readable(index.merged_columns(), why),
+        _as_far_as_readable(index.delta_columns(), why),
+        moments,
+        index.most_delta_rows(),
+    )
+
+
+def _as_far_as_readable(parts: Iterator[Columns], why: str) -> Iterator[Columns]:
+    """An index that is lost says only which times are later than any in the hub."""
+    try:
+        yield from parts
+    except LostIndexError:
+        if not why:
+            raise
+
+
+def _count_what_was_sent(run: RunFolder, target: Target, decisions: np.ndarray[Any, Any]) -> None:
+    """Decisions that are made a second time, because their file was lost: what has a receipt was sent."""
+    from airflow_provider_tenable.security_hub.receipts import Receipts
+
+    begin = 0
+    receipts = Receipts(run, target.account, target.region, [name for name, _ in target.parts])
+    for name, count in target.parts:
+        part = decisions["verdict"][begin : begin + count]
+        for first, last in receipts.done_ranges(name):
+            sent = part[first : last + 1]
+            sent[sent >= Verdict.UNCHANGED] = Verdict.UNKNOWN
+        begin += count
 
 
 def _stamped(lines: Iterator[bytes], decisions: np.ndarray[Any, Any]) -> Iterator[bytes]:
@@ -225,4 +243,4 @@ def stamped(line: bytes, milliseconds: int) -> bytes:
     return _UPDATED_AT.sub(times.rfc3339(moment).encode(), line, count=1)
 
 
-__all__ = ["FIRST", "KNOWN", "UNKNOWN", "Choice", "HubsPlan", "stamped"]
+__all__ = ["FIRST", "KNOWN", "UNKNOWN", "Choice", "HubsPlan", "choose", "stamped"]

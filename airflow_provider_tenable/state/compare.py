@@ -1,5 +1,6 @@
-"""Compares the staged findings of an account and Region with its finding index, both in the order of their keys and
-some hundred thousand at a time.
+"""Compares the staged findings of an account and Region with its finding index, some hundred thousand at a time.
+
+Both sides are arrays in the order of their keys, so nothing is done per finding in Python.
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable.state.buckets import ArrayBuckets, needed
-from airflow_provider_tenable.state.parts import COMPARED
-from airflow_provider_tenable.state.staged import FIELDS
+from airflow_provider_tenable.state.buckets import ArrayBuckets, halves, needed
+from airflow_provider_tenable.state.lookup import ROW, Columns, LookedUp, PartStream
 from airflow_provider_tenable.state.verdicts import Held, Moments, Verdict, decide
 
 if TYPE_CHECKING:
@@ -19,18 +19,28 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 #: Staged findings that are compared at a time.
-AT_ONCE = 200_000
+AT_ONCE = 300_000
 #: What becomes of a finding, and the ``UpdatedAt`` that it is sent with (unix milliseconds; 0: its own).
 DECISION = [("verdict", "u1"), ("stamp", "<i8")]
-_NUMBERED = [*FIELDS, ("number", "<i8")]
+#: What is compared of a staged finding: the halves of its key, and its place among all of them.
+_STAGED = [
+    ("hi", "<u8"),
+    ("lo", "<u8"),
+    ("content", "<u8"),
+    ("flags", "u1"),
+    ("updated_at", "<i8"),
+    ("as_of", "<i8"),
+    ("number", "<i8"),
+]
 
 
 def compare(
     counts: Sequence[int],
     staged: Callable[[int], Array],
-    held: Callable[[], Iterable[Array]],
+    parts: Iterable[Columns],
+    deltas: Iterable[Columns],
     moments: Moments,
-    held_rows: int = 0,
+    delta_rows: int = 0,
 ) -> Array:
     """What becomes of each finding (:data:`DECISION`), in their order.
 
@@ -38,100 +48,76 @@ def compare(
     superseded, or each run would send one after the other.
 
     :param counts: how many findings each staged part has.
-    :param staged: number of a part -> its rows.
-    :param held: the rows of each part and delta of the index, each sorted by key; called once at most.
-    :param held_rows: about how many rows these are.
+    :param staged: number of a part -> its rows (:data:`~airflow_provider_tenable.state.staged.FIELDS`).
+    :param parts: the parts of the index, in the order of their keys.
+    :param deltas: its deltas, in any order.
+    :param delta_rows: about how many rows the deltas have.
     """
     import numpy as np
 
     total = sum(counts)
     decisions = np.zeros(total, np.dtype(DECISION))
-    buckets = needed(max(total, held_rows), AT_ONCE) if total > AT_ONCE else 1
+    if not total:
+        return decisions
+    buckets = needed(max(total, delta_rows), AT_ONCE)
     with ExitStack() as files:
-        rows = ArrayBuckets(np.dtype(_NUMBERED), buckets)
+        rows, late = ArrayBuckets(np.dtype(_STAGED), buckets), ArrayBuckets(np.dtype(ROW), buckets)
         files.callback(rows.close)
+        files.callback(late.close)
         begin = 0
         for number, count in enumerate(counts):
             rows.add(_numbered(staged(number), begin, moments.as_of))
             begin += count
-        index: Iterable[Array] = held() if total else ()
-        if buckets > 1:
-            spilt = ArrayBuckets(np.dtype(COMPARED), buckets)
-            files.callback(spilt.close)
-            for part in index:
-                spilt.add_sorted(part)
-            pairs: Iterable[tuple[Array, Iterable[Array]]] = zip(
-                rows.arrays(), ([each] for each in spilt.arrays()), strict=True
-            )
-        else:
-            pairs = zip(rows.arrays(), iter([index]), strict=True)
-        for some, parts in pairs:
-            _decide_some(some, parts, moments, decisions)
+        for delta in deltas:
+            late.add(delta.as_rows())
+        stream = PartStream(parts)
+        for some, changed in zip(rows.arrays(), late.arrays(), strict=True):
+            if len(some):
+                _decide_some(some, changed, stream, moments, decisions)
     return decisions
 
 
 def _numbered(rows: Array, begin: int, as_of: int) -> Array:
     import numpy as np
 
-    numbered = np.empty(len(rows), np.dtype(_NUMBERED))
-    for name, _ in FIELDS:
+    numbered = np.empty(len(rows), np.dtype(_STAGED))
+    numbered["hi"], numbered["lo"] = halves(np.ascontiguousarray(rows["key"]).view("u1"))
+    for name in ("content", "flags", "updated_at"):
         numbered[name] = rows[name]
-    numbered["as_of"][numbered["as_of"] == 0] = as_of
+    numbered["as_of"] = np.where(rows["as_of"] == 0, as_of, rows["as_of"])
     numbered["number"] = np.arange(begin, begin + len(rows))
     return numbered
 
 
-def _decide_some(rows: Array, parts: Iterable[Array], moments: Moments, decisions: Array) -> None:
+def _decide_some(rows: Array, changed: Array, stream: PartStream, moments: Moments, decisions: Array) -> None:
     """Decide about some of the findings, and write that down at their numbers."""
     import numpy as np
 
-    rows = rows[np.argsort(rows["key"], kind="stable")]
-    if (rows["key"][1:] == rows["key"][:-1]).any():
+    rows = rows[sorted_by_key(rows["hi"], rows["lo"])]
+    hi, lo = rows["hi"], rows["lo"]
+    same = (hi[1:] == hi[:-1]) & (lo[1:] == lo[:-1])
+    if same.any():
         # The last of equal keys is the one that counts; the content makes the choice the same in every run.
-        rows = rows[np.lexsort((rows["content"], rows["updated_at"], rows["as_of"], rows["key"]))]
-        last = np.append(rows["key"][1:] != rows["key"][:-1], True)
+        rows = rows[np.lexsort((rows["number"], rows["content"], rows["updated_at"], rows["as_of"], lo, hi))]
+        last = np.append(~same, True)
         decisions["verdict"][rows["number"][~last]] = Verdict.SUPERSEDED
         rows = rows[last]
-    verdicts, stamps = decide(rows, _looked_up(rows["key"], parts), moments)
+    hi, lo = np.ascontiguousarray(rows["hi"]), np.ascontiguousarray(rows["lo"])
+    held = LookedUp(hi, lo)
+    for part in stream.up_to(hi[-1]):
+        held.add(part)
+    held.add(Columns.latest_of(changed))
+    verdicts, stamps = decide(rows, Held(found=held.found, **held.values), moments)
     decisions["verdict"][rows["number"]] = verdicts
     decisions["stamp"][rows["number"]] = stamps
 
 
-def _looked_up(keys: Array, parts: Iterable[Array]) -> Held:
-    """What the index says of sorted keys: of each the latest row."""
+def sorted_by_key(hi: Array, lo: Array) -> Array:
+    """The order of keys that are given by their halves."""
     import numpy as np
 
-    size = len(keys)
-    best = np.zeros(size, np.dtype(COMPARED))
-    found = np.zeros(size, bool)
-    for part in parts:
-        if not len(part) or not size:
-            continue
-        where = np.searchsorted(keys, part["key"])
-        where[where == size] = 0
-        hits = keys[where] == part["key"]
-        where, rows = where[hits], part[hits]
-        # A part has each key once, and they are sorted. A bucket holds the rows of several parts.
-        if (where[1:] <= where[:-1]).any():
-            rank = [rows[name] for name in ("content", "archived", "sent_at", "updated_at", "as_of")]
-            order = np.lexsort((*rank, where))
-            where, rows = where[order], rows[order]
-            last = np.append(where[1:] != where[:-1], True)
-            where, rows = where[last], rows[last]
-        better = ~found[where] | _later(rows, best[where])
-        best[where[better]] = rows[better]
-        found[where[better]] = True
-    columns = {name: best[name] for name, _ in COMPARED if name != "key"}
-    return Held(found=found, **columns)
-
-
-def _later(rows: Array, others: Array) -> Array:
-    """Whether each row counts before the other one, by the rule of ``parts.latest``."""
-    import numpy as np
-
-    later = np.zeros(len(rows), bool)
-    equal = np.ones(len(rows), bool)
-    for name in ("as_of", "updated_at", "sent_at", "archived", "content"):
-        later |= equal & (rows[name] > others[name])
-        equal &= rows[name] == others[name]
-    return later
+    order = np.argsort(hi)
+    sorted_hi, sorted_lo = hi[order], lo[order]
+    if ((sorted_hi[1:] == sorted_hi[:-1]) & (sorted_lo[1:] < sorted_lo[:-1])).any():
+        return np.lexsort((lo, hi))
+    return order

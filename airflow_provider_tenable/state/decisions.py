@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import DamagedFileError
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import read_json, write_json, write_whole
 from airflow_provider_tenable.staging.rows import packed_rows, read_rows
@@ -58,7 +58,7 @@ def read_head(folder: ObjectStoragePath, parts: list[tuple[str, int]]) -> Head |
     try:
         value = read_json(folder / _HEAD)
         head = None if value is None else msgspec.convert(value, Head)
-    except (StagingError, msgspec.ValidationError):
+    except (DamagedFileError, msgspec.ValidationError):
         return None
     return head if head is not None and head.parts == parts else None
 

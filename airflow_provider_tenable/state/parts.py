@@ -9,27 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import DamagedFileError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.parquet import encode_table
+from airflow_provider_tenable.state.buckets import halves
+from airflow_provider_tenable.state.lookup import RANK, VALUES, Columns
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    Array = np.ndarray[Any, Any]
+
 #: What the columns of a part mean. A part of another version is not read.
 VERSION = 1
 #: Rows of a part: some 15 MB of Arrow.
 PART_ROWS = 100_000
-#: The columns that a comparison reads, and how they are held.
-COMPARED = [
-    ("key", "S16"),
-    ("content", "<u8"),
-    ("archived", "?"),
-    ("updated_at", "<i8"),
-    ("as_of", "<i8"),
-    ("sent_at", "<i8"),
-]
 #: Columns with few values.
 _REPEATED = ["asset", "plugin", "severity", "updated_at", "as_of", "sent_at", "first_observed", "resource", "place"]
 
@@ -63,55 +58,38 @@ def encode(table: pa.Table) -> bytes:
 
 
 def decode(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of a part, or some of their columns.
+    """The rows of a part, or some of their columns. What its content was written as, the digest in its name says.
 
-    :raises StagingError: it is not Parquet, or of another version.
+    :raises DamagedFileError: it is not Parquet, or of another version.
     """
-    import pyarrow as pa
-
-    try:
-        return _opened(content).read(columns=None if columns is None else list(columns), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise StagingError(f"A part of the finding index cannot be read ({safe(error)}).") from error
-
-
-def count(content: bytes) -> int:
-    """How many rows a part has. :raises StagingError: as :func:`decode`."""
-    import pyarrow as pa
-
-    try:
-        return int(_opened(content).metadata.num_rows)
-    except (pa.ArrowException, OSError) as error:
-        raise StagingError(f"A part of the finding index cannot be read ({safe(error)}).") from error
-
-
-def _opened(content: bytes) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-    if (file.schema_arrow.metadata or {}).get(b"finding_index") != str(VERSION).encode():
-        raise StagingError("A part of the finding index is of another version of this package.")
-    return file
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        if (file.schema_arrow.metadata or {}).get(b"finding_index") != str(VERSION).encode():
+            raise DamagedFileError("A part of the finding index is of another version of this package.")
+        return file.read(columns=None if columns is None else list(columns), use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedFileError(f"A part of the finding index cannot be read ({safe(error)}).") from error
 
 
-def compared(content: bytes) -> np.ndarray[Any, Any]:
-    """What a comparison needs of a part. :raises StagingError: as :func:`decode`."""
+def compared(content: bytes) -> Columns:
+    """What a comparison needs of a part. :raises DamagedFileError: as :func:`decode`."""
+    names = [name for name, _ in VALUES]
+    table = decode(content, ["key", *names])
+    hi, lo = keys_of(table)
+    return Columns(hi, lo, {name: table[name].to_numpy() for name in names})
+
+
+def keys_of(table: pa.Table) -> tuple[Array, Array]:
+    """The keys of rows, as the two halves of each."""
     import numpy as np
 
-    table = decode(content, [name for name, _ in COMPARED])
-    rows = np.empty(table.num_rows, np.dtype(COMPARED))
-    for name, _ in COMPARED:
-        rows[name] = keys_of(table) if name == "key" else table[name].to_numpy()
-    return rows
-
-
-def keys_of(table: pa.Table) -> np.ndarray[Any, Any]:
-    """The keys of rows."""
-    import numpy as np
-
-    found = [np.frombuffer(chunk.buffers()[1], "S16")[chunk.offset :][: len(chunk)] for chunk in table["key"].chunks]
-    return np.concatenate(found) if found else np.empty(0, "S16")
+    found = [halves(chunk.buffers()[1][16 * chunk.offset :][: 16 * len(chunk)]) for chunk in table["key"].chunks]
+    if not found:
+        return np.empty(0, "<u8"), np.empty(0, "<u8")
+    return np.concatenate([hi for hi, _ in found]), np.concatenate([lo for _, lo in found])
 
 
 def latest(table: pa.Table) -> pa.Table:
@@ -122,9 +100,8 @@ def latest(table: pa.Table) -> pa.Table:
     """
     import numpy as np
 
-    keys = keys_of(table)
-    columns = [table[name].to_numpy() for name in ("content", "archived", "sent_at", "updated_at", "as_of")]
-    order = np.lexsort((*columns, keys))
-    ordered = keys[order]
-    last = np.append(ordered[1:] != ordered[:-1], True) if len(ordered) else np.empty(0, bool)
-    return table.take(order[last])
+    hi, lo = keys_of(table)
+    order = np.lexsort((*(table[name].to_numpy() for name in reversed(RANK)), lo, hi))
+    ordered_hi, ordered_lo = hi[order], lo[order]
+    last = (ordered_hi[1:] != ordered_hi[:-1]) | (ordered_lo[1:] != ordered_lo[:-1])
+    return table.take(order[np.append(last, True)] if len(order) else order)

@@ -6,24 +6,26 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.asff import row
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import DamagedFileError
 from airflow_provider_tenable.security_hub.batches import identify
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.state import parts as index_parts
+from airflow_provider_tenable.state.index import ROWS_OF_DELTA
 from airflow_provider_tenable.state.staged import staged_rows
+from airflow_provider_tenable.state.verdicts import Verdict
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from airflow_provider_tenable._compat import ObjectStoragePath
     from airflow_provider_tenable.security_hub.assignment import Target
     from airflow_provider_tenable.security_hub.receipts import Receipts
     from airflow_provider_tenable.staging.layout import RunFolder
+    from airflow_provider_tenable.state.decisions import Head
     from airflow_provider_tenable.state.index import FindingIndex
 
-#: Rows of a delta.
-_DELTA_ROWS = 100_000
 _RECORDED = "recorded.json"
 
 
@@ -32,14 +34,19 @@ def record_rows(
     target: Target,
     index: FindingIndex,
     receipts: Receipts,
-    parts: list[tuple[str, int, np.ndarray[Any, Any]]],
+    parts: list[tuple[str, np.ndarray[Any, Any]]],
     *,
     as_of: int,
     sent_at: int,
 ) -> bool:
-    """Add a row for each finding that was acknowledged and has none of this run yet. May be repeated.
+    """Add a row for each finding that was acknowledged, or that was archived in Tenable before it was ever sent, and
+    that has none of this run yet. May be repeated.
 
-    :param parts: name, findings, and the ``UpdatedAt`` of each finding (unix milliseconds; 0: its own).
+    The row of a finding that was never sent has an unknown content. It keeps a replay, or a run that is cleared, from
+    sending the finding as it was before.
+
+    :param parts: name, and what was decided about each finding
+        (:data:`~airflow_provider_tenable.state.compare.DECISION`).
     :param as_of: for which moment the run's export speaks, unix milliseconds.
     :param sent_at: when the run was planned: nothing was sent earlier, so a finding is refreshed rather too soon. And a
         retry makes the same rows.
@@ -48,58 +55,87 @@ def record_rows(
     import pyarrow as pa
 
     path = run.compared(target.account, target.region) / _RECORDED
-    before = _recorded(path)
-    accepted = {name: receipts.accepted_ranges(name) for name, _, _ in parts}
+    written = _read(path)
+    before, deltas = written.get("rows", {}), written.get("deltas", [])
+    rows: dict[str, list[list[int]]] = {}
     waiting: list[pa.Table] = []
     added = False
-    for name, count, stamps in parts:
-        if accepted[name] and accepted[name] != before.get(name):
-            waiting.append(_table(run, target, name, count, stamps, receipts, as_of, sent_at))
+    for name, decisions in parts:
+        chosen = _accepted(receipts, name, len(decisions)) | (decisions["verdict"] == Verdict.NEVER_IMPORTED)
+        rows[name] = _ranges(chosen)
+        if rows[name] and rows[name] != before.get(name):
+            waiting.append(_table(run, target, name, decisions, chosen, as_of, sent_at))
             added = True
-        if sum(map(len, waiting)) >= _DELTA_ROWS:
-            index.add(pa.concat_tables(waiting))
+        if sum(map(len, waiting)) >= ROWS_OF_DELTA:
+            deltas.append(index.add(pa.concat_tables(waiting)))
             waiting = []
     if waiting:
-        index.add(pa.concat_tables(waiting))
+        deltas.append(index.add(pa.concat_tables(waiting)))
     if added:
-        write_json(path, {"accepted": accepted})
+        counts = {name: receipts.accepted_ranges(name) for name, _ in parts}
+        write_json(path, {"accepted": counts, "rows": rows, "deltas": sorted(set(deltas))})
     return added
 
 
-def is_recorded(run: RunFolder, target: Target, receipts: Receipts) -> bool:
-    """Whether the index has a row for everything that the receipts say was acknowledged."""
-    before = _recorded(run.compared(target.account, target.region) / _RECORDED)
+def _accepted(receipts: Receipts, name: str, count: int) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    accepted = np.zeros(count, bool)
+    for first, last in receipts.accepted_ranges(name):
+        accepted[first : last + 1] = True
+    return accepted
+
+
+def _ranges(chosen: np.ndarray[Any, Any]) -> list[list[int]]:
+    """First and last number of each run of chosen ones."""
+    import numpy as np
+
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]])))
+    return [[int(first), int(last) - 1] for first, last in edges.reshape(-1, 2)]
+
+
+def is_recorded(run: RunFolder, target: Target, receipts: Receipts, head: Head) -> bool:
+    """Whether the index has a row for everything that the receipts say was acknowledged, and for what was archived
+    before it was ever sent.
+    """
+    written = _read(run.compared(target.account, target.region) / _RECORDED)
+    before = written.get("accepted", {})
+    if "rows" not in written and head.counts.get(Verdict.NEVER_IMPORTED.key):
+        return False
     return all(receipts.accepted_ranges(name) == before.get(name, []) for name, _ in target.parts)
 
 
-def _recorded(path: Any) -> dict[str, Any]:
+def deltas_of(run: RunFolder, account: str, region: str) -> list[str]:
+    """The deltas that a run has added to the index of an account and Region."""
+    return list(_read(run.compared(account, region) / _RECORDED).get("deltas", []))
+
+
+def _read(path: ObjectStoragePath) -> dict[str, Any]:
     try:
-        return dict((read_json(path) or {}).get("accepted", {}))
-    except StagingError:
+        found: dict[str, Any] = read_json(path) or {}
+    except DamagedFileError:
+        # The same rows are added again, which gives the same deltas.
         return {}
+    return found
 
 
 def _table(
     run: RunFolder,
     target: Target,
     name: str,
-    count: int,
-    stamps: np.ndarray[Any, Any],
-    receipts: Receipts,
+    decisions: np.ndarray[Any, Any],
+    chosen: np.ndarray[Any, Any],
     as_of: int,
     sent_at: int,
 ) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    chosen = np.zeros(count, bool)
-    for first, last in receipts.accepted_ranges(name):
-        chosen[first : last + 1] = True
-    rows = staged_rows(run, target.account, target.region, name, count)[chosen]
+    rows = staged_rows(run, target.account, target.region, name, len(decisions))[chosen]
     lines = read_lines(run.destination(target.account, target.region) / name)
     resources, places = _ids(lines, chosen)
-    flags = rows["flags"]
-    updated = np.where(stamps[chosen] == 0, rows["updated_at"], stamps[chosen])
+    flags, stamps = rows["flags"], decisions["stamp"][chosen]
+    never_sent = decisions["verdict"][chosen] == Verdict.NEVER_IMPORTED
     columns = {
         "key": _binary(rows["key"]),
         "resource": resources,
@@ -108,8 +144,8 @@ def _table(
         "plugin": rows["plugin"],
         "archived": (flags & row.ARCHIVED) != 0,
         "severity": flags & row.SEVERITY,
-        "content": rows["content"],
-        "updated_at": updated,
+        "content": np.where(never_sent, np.uint64(row.UNKNOWN_CONTENT), rows["content"]),
+        "updated_at": np.where(stamps == 0, rows["updated_at"], stamps),
         "as_of": np.where(rows["as_of"] == 0, as_of, rows["as_of"]),
         "sent_at": np.full(len(rows), sent_at),
         "first_observed": rows["first_observed"],

@@ -1,7 +1,9 @@
 """For which accounts and Regions there is a finding index, and whether it can be relied on: ``finding_index/``.
 
 ``manifest.json`` names them, so that an index that was lost is not taken for that of a new account, and holds of which
-moment the last full run was. ``lost/`` has a note for each whose files a run found missing or damaged.
+moment the last full run was. ``lost/`` has a note for each whose files a run found missing or damaged. ``written/`` has
+a file for each run that has added deltas, with their names, until they are merged: so a delta that disappears is
+noticed.
 
 A run that finds the index *unknown* (none yet though the DAG has sent before, another Tenable, another version) or
 *lost* cannot know what the hubs hold. It sends everything, as a run without an index does, and adds no rows: what
@@ -12,12 +14,14 @@ takes in any case; from then on the index is true.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import DamagedFileError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import names, read_json, remove_file, write_json
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MANIFEST, LOST = "manifest.json", "lost"
+MANIFEST, LOST, WRITTEN = "manifest.json", "lost", "written"
 
 
 class Registry(msgspec.Struct, frozen=True):
@@ -49,15 +53,62 @@ class Registry(msgspec.Struct, frozen=True):
     destinations: list[str] = []
 
 
+class IndexState(msgspec.Struct, frozen=True):
+    """What is known of the finding index as a whole, read once.
+
+    :ivar root: ``finding_index/``.
+    :ivar registry: None where it says nothing about this Tenable.
+    :ivar why: why there is none.
+    :ivar lost: ``account/region`` of each index that a run found lost.
+    :ivar written: ``account/region`` -> the deltas that runs have noted and that are not known to be merged.
+    """
+
+    root: ObjectStoragePath
+    registry: Registry | None
+    why: str
+    lost: frozenset[str]
+    written: dict[str, frozenset[str]]
+
+    def index(self, destination: str) -> FindingIndex:
+        """The index of an account and Region."""
+        account, region = destination.split("/")
+        return index_of(self.root, account, region, self.written.get(destination, frozenset()))
+
+    def is_registered(self, destination: str) -> bool:
+        """Whether an account and Region have an index."""
+        return self.registry is not None and destination in self.registry.destinations
+
+
+def read_state(folder: ObjectStoragePath, source: str) -> IndexState:
+    """What is known of the finding index of a Tenable.
+
+    :param folder: ``finding_index/``.
+    :raises StorageUnavailableError: the store does not answer.
+    """
+    registry, why = read_registry(folder, source)
+    written: dict[str, set[str]] = {}
+    for note in _notes(folder).values():
+        for destination, deltas in note.items():
+            written.setdefault(destination, set()).update(deltas)
+    return IndexState(
+        folder,
+        registry,
+        why,
+        frozenset(lost_destinations(folder)),
+        {destination: frozenset(deltas) for destination, deltas in written.items()},
+    )
+
+
 def read_registry(folder: ObjectStoragePath, source: str) -> tuple[Registry | None, str]:
     """The registry of this Tenable, else None and why there is none that counts.
 
     :param folder: ``finding_index/``.
+    :raises StorageUnavailableError: the store does not answer.
     """
     try:
         value = read_json(folder / MANIFEST)
         registry = None if value is None else msgspec.convert(value, Registry)
-    except (StagingError, OSError, msgspec.ValidationError) as error:
+    except (DamagedFileError, msgspec.ValidationError) as error:
         return None, f"the finding index is damaged ({safe(error)})"
     if registry is None:
         return None, "there is no finding index yet"
@@ -74,9 +125,55 @@ def write_registry(folder: ObjectStoragePath, registry: Registry) -> None:
     reached(CrashPoint.INDEX_REGISTERED)
 
 
-def index_of(folder: ObjectStoragePath, account: str, region: str) -> FindingIndex:
-    """The index of an account and Region."""
-    return FindingIndex(folder / account / region)
+def index_of(
+    folder: ObjectStoragePath, account: str, region: str, expected: Collection[str] = frozenset()
+) -> FindingIndex:
+    """The index of an account and Region.
+
+    :param expected: as for :class:`~airflow_provider_tenable.state.index.FindingIndex`.
+    """
+    return FindingIndex(folder / account / region, expected)
+
+
+def note_written(folder: ObjectStoragePath, run: str, deltas: Mapping[str, Collection[str]]) -> None:
+    """Note which deltas a run has added. May be repeated.
+
+    :param run: ``dag_id/run_id``.
+    :param deltas: ``account/region`` -> names.
+    """
+    found = {destination: sorted(names) for destination, names in sorted(deltas.items()) if names}
+    if found:
+        write_json(folder / WRITTEN / f"{hashlib.sha256(run.encode()).hexdigest()[:32]}.json", {"deltas": found})
+        reached(CrashPoint.DELTAS_NOTED)
+
+
+def forget_written(folder: ObjectStoragePath, is_settled: Callable[[str, str], bool]) -> None:
+    """Remove what need not be expected any more from the notes.
+
+    :param is_settled: (``account/region``, delta) -> whether the delta is merged, or given up.
+    """
+    for name, note in _notes(folder).items():
+        left = {
+            destination: waiting
+            for destination, deltas in note.items()
+            if (waiting := [delta for delta in deltas if not is_settled(destination, delta)])
+        }
+        if not left:
+            remove_file(folder / WRITTEN / name)
+        elif left != note:
+            write_json(folder / WRITTEN / name, {"deltas": left})
+
+
+def _notes(folder: ObjectStoragePath) -> dict[str, dict[str, list[str]]]:
+    """File -> ``account/region`` -> deltas. A damaged note cannot say what is missing, and is dropped."""
+    found = {}
+    for name in names(folder / WRITTEN):
+        try:
+            note = read_json(folder / WRITTEN / name)
+            found[name] = msgspec.convert(note["deltas"], dict[str, list[str]]) if note else {}
+        except (DamagedFileError, msgspec.ValidationError, KeyError, TypeError) as error:
+            log.warning("The note %s/%s of a run's deltas cannot be read: %s", WRITTEN, safe(name), safe(error))
+    return found
 
 
 def lost_destinations(folder: ObjectStoragePath) -> list[str]:

@@ -37,7 +37,7 @@ class TableBuckets:
         if self._folder is None:
             self._held.append(table)
             return
-        numbers = bucket_of(keys_of(table), self._buckets)
+        numbers = bucket_of(keys_of(table)[0], self._buckets)
         bounds = np.searchsorted(numbers, np.arange(self._buckets + 1))
         for number in range(self._buckets):
             if bounds[number] < bounds[number + 1]:

@@ -103,11 +103,13 @@ def decide(staged: Array, held: Held, moments: Moments) -> tuple[Array, Array]:
     gone = same_state & archived & (held.sent_at < planned - _ARCHIVED_DAYS * _DAY)
     older = staged["as_of"] < (0 if moments.full_as_of is None else moments.full_as_of)
     superseded = np.where(held.found, held.as_of > staged["as_of"], older)
+    # Archived in Tenable before it was ever sent: its row says from when on, and that the hub does not have it.
+    never_sent = held.found & held.archived & (held.content == row.UNKNOWN_CONTENT)
     verdicts = np.select(
         [
             superseded,
-            ~held.found & archived,
-            ~held.found,
+            (~held.found | never_sent) & archived,
+            ~held.found | never_sent,
             (same & (young | archived)) | gone,
             same,
             archived & ~same_state,

@@ -49,7 +49,7 @@ class FindingsWriter:
         self._open: dict[tuple[str, str], PartWriter] = {}
         self._parts: dict[tuple[str, str], list[PartEntry]] = {}
         self._via: dict[tuple[str, str], Via] = {}
-        self._rows: dict[tuple[str, str], list[bytes]] = {}
+        self._rows: dict[tuple[str, str], bytearray] = {}
         self._severities: dict[str, Counter[str]] = {}
         self._open_bytes = 0
         self._rejected: PartWriter | None = None
@@ -77,19 +77,25 @@ class FindingsWriter:
                 self.run.destination(account, region), stem, by_content=True, packed=True
             )
             self._via[key] = destination
-            self._rows[key] = []
+            self._rows[key] = bytearray()
         self._open_bytes += part.write(line)
         if row:
-            self._rows[key].append(row + as_of.to_bytes(8, "little"))
+            rows = self._rows[key]
+            rows += row
+            rows += as_of.to_bytes(8, "little")
+            self._open_bytes += len(row) + 8
         self.findings += 1
         self._severities.setdefault(account, Counter())[severity] += 1
         if part.lines >= FINDINGS_PER_PART:
             self._close(key)
         elif self._open_bytes >= OPEN_BYTES:
-            self._close(max(self._open, key=lambda key: self._open[key].held_bytes))
+            self._close(max(self._open, key=self._held_bytes))
 
-    def reject(self, reason: str, detail: str, record: bytes) -> None:
-        """Store a record that cannot become a finding."""
+    def reject(self, reason: str, detail: str, record: bytes, *, as_of: int = 0) -> None:
+        """Store a record that cannot become a finding.
+
+        :param as_of: as for :meth:`write`.
+        """
         if self._rejected is None:
             self._rejected = PartWriter(self.run.rejected, f"part-shard-{self.shard:04d}")
         # An unreadable record may not be JSON, so it is stored as text.
@@ -105,6 +111,7 @@ class FindingsWriter:
             "message": detail[:2000],
             "finding": None,
             "record": readable,
+            **({"as_of": as_of} if as_of else {}),
         }
         self._rejected.write(msgspec.json.encode(line))
 
@@ -161,13 +168,16 @@ class FindingsWriter:
             self._waiting_parts.append(self._waiting.close())
             self._waiting = None
 
+    def _held_bytes(self, key: tuple[str, str]) -> int:
+        return self._open[key].held_bytes + len(self._rows[key])
+
     def _close(self, key: tuple[str, str]) -> None:
-        part = self._open.pop(key)
-        self._open_bytes -= part.held_bytes
-        name, rows = part.close(), self._rows.pop(key)
+        self._open_bytes -= self._held_bytes(key)
+        part, rows = self._open.pop(key), self._rows.pop(key)
+        name = part.close()
         # Without the rows of all its lines a part is read line by line.
-        if len(rows) == part.lines:
-            write_rows(self.run.rows(*key, name), rows)
+        if rows and len(rows) % part.lines == 0:
+            write_rows(self.run.rows(*key, name), bytes(rows), len(rows) // part.lines)
         reached(CrashPoint.FINDINGS_PART_WRITTEN)
         self._parts[key].append({"name": name, "lines": part.lines, "bytes": part.raw_bytes})
 

@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 #: Maximum number of cached resources; about 3 KB each.
 _MEMO_ENTRIES = 3_000
 
+#: Records that an older release parked do not say of which moment their export was: at most this long before.
+_LONGEST_EXPORT_SECONDS = 86_400
+
 # Reasons why a record does not become a finding, in addition to those of `assets.account` and `routing`.
 SEVERITY = "severity_not_chosen"
 STATE = "state_not_chosen"
@@ -68,14 +71,17 @@ class TransformSettings(Struct, frozen=True):
 
 
 class Parked(Struct, omit_defaults=True):
-    """A record that waits for its asset: since when (unix seconds), and the record as Tenable served it. ``format`` as
-    of ``staging.FORMAT``. ``asset``: the asset's id, where it is known and only its account, Region or instance is not.
+    """A record that waits for its asset: since when (unix seconds), and the record as Tenable returned it. ``format``
+    as of ``staging.FORMAT``. ``asset``: the asset's id, where it is known and only its account, Region or instance is
+    not. ``as_of``: the moment for which Tenable reported it (``data_from`` of its export), unix milliseconds; 0 where
+    an older release has parked it.
     """
 
     parked_at: int
     record: msgspec.Raw
     format: int = 1
     asset: str = ""
+    as_of: int = 0
 
 
 class Skipped(Struct, frozen=True):
@@ -107,6 +113,7 @@ class Transform(Generic[PluginT, ResourceT]):
         counted and left out.
     :param give_up_before: records parked before this moment (unix seconds) are given up.
     :param keeps: whether records that are skipped for the state of their asset are kept for the following runs.
+    :param as_of: the moment for which the run's export speaks, unix milliseconds; 0: unknown.
     """
 
     def __init__(
@@ -124,6 +131,7 @@ class Transform(Generic[PluginT, ResourceT]):
         can_look_up: Callable[[str], bool] = lambda asset_id: True,
         keeps: bool = True,
         refused: Collection[str] = frozenset(),
+        as_of: int = 0,
     ) -> None:
         self.settings = settings
         self.mapper = mapper
@@ -148,7 +156,8 @@ class Transform(Generic[PluginT, ResourceT]):
         self._missing_assets: set[str] = set()
         self.contested = 0
         self.read = 0
-        #: For which moment Tenable said so, unix milliseconds; 0 for that of the run's export.
+        self._export_as_of = as_of
+        #: The moment for which Tenable reported the current record, unix milliseconds; 0 for that of the run's export.
         self._as_of = 0
         self._severities = frozenset(SEVERITIES.index(name) for name in settings.severities)
         self._states = frozenset(name.upper() for name in settings.states)
@@ -193,8 +202,8 @@ class Transform(Generic[PluginT, ResourceT]):
         """Try records again that waited for their assets."""
         for entry in parked:
             self.read += 1
-            # What was parked is as old as the export that it came with.
-            self._as_of = 1000 * entry.parked_at
+            # A parked record is as old as the export that it came from, not as the moment when it was parked.
+            self._as_of = entry.as_of or max(1000 * (entry.parked_at - _LONGEST_EXPORT_SECONDS), 1)
             records, unreadable = decode_chunk(b"[" + bytes(entry.record) + b"]", VULNERABILITIES.record)
             for data, reason in unreadable:
                 self._reject(UNREADABLE, reason, self.mapper.without_output(data))
@@ -345,12 +354,17 @@ class Transform(Generic[PluginT, ResourceT]):
                 GIVEN_UP,
                 f"asset {record.asset.uuid} has been in no export since {times.rfc3339(since) if since else parked_at}",
                 encoded,
+                as_of=self._as_of,
             )
             return
         self.parked += 1
         if len(self._missing_assets) < _MOST_COUNTED:
             self._missing_assets.add(record.asset.uuid)
-        self.writer.park(msgspec.json.encode(Parked(parked_at, msgspec.Raw(encoded))))
+        self.writer.park(msgspec.json.encode(Parked(parked_at, msgspec.Raw(encoded), as_of=self._reported_as_of)))
+
+    @property
+    def _reported_as_of(self) -> int:
+        return self._as_of or self._export_as_of
 
     def _skip(self, record: Vulnerability, skipped: Skipped, parked_at: int) -> None:
         """Count a record that becomes no finding. Where its asset may still settle, keep it for as long as one whose
@@ -363,7 +377,8 @@ class Transform(Generic[PluginT, ResourceT]):
             self.refused[skipped.place] += 1
         if skipped.reason in UNSETTLED and self.keeps and parked_at > self.give_up_before:
             self.waiting[skipped.reason] += 1
-            self.keep(Parked(parked_at, msgspec.Raw(self._as_stored(record)), asset=record.asset.uuid))
+            stored = msgspec.Raw(self._as_stored(record))
+            self.keep(Parked(parked_at, stored, asset=record.asset.uuid, as_of=self._reported_as_of))
 
     def _reject(self, reason: str, detail: str, record: bytes) -> None:
         self.skipped[reason] += 1

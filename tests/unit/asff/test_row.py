@@ -31,7 +31,7 @@ PLUGIN = {
 }
 UUID = "11111111-2222-4333-8444-555555555555"
 #: Contents of version 1.
-FROZEN = ["0x1a5ac55b7632e16", "0x13f587c4df50b32", "0x1d50d0bd57b3172"]
+FROZEN = ["0x16b5791c564db62", "0x151c62fff7bc927", "0x188c63e7b266268"]
 SOFTWARE = [{"product": "openssl", "version": "3.0.1", "path": "/opt"}]
 
 
@@ -158,6 +158,75 @@ def test_everything_else_is_material(change):
 def test_so_is_what_comes_from_the_asset_and_the_options(more):
     change = {"severity_modification_type": "ACCEPTED"}
     assert content(change, **more) != content(change)
+
+
+CVES = {"cve": ["CVE-2024-0001", "CVE-2024-0002"]}
+PACKAGES = [{**SOFTWARE[0], "vulnerabilities": ["CVE-2024-0001", "CVE-2024-0002"]}, {"product": "b", "version": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            {"plugin": {"cve": ["CVE-2024-0001", "CVE-2024-0002"]}},
+            {"plugin": {"cve": ["CVE-2024-0002", "CVE-2024-0001"]}},
+        ),
+        (
+            {"plugin": {**CVES, "see_also": ["https://a.example/x", "https://b.example/x"]}},
+            {"plugin": {**CVES, "see_also": ["https://b.example/x", "https://a.example/x"]}},
+        ),
+        (
+            {"plugin": {"cve": None, "see_also": ["https://a.example/x", "https://b.example/x"]}},
+            {"plugin": {"cve": None, "see_also": ["https://b.example/x", "https://a.example/x"]}},
+        ),
+        ({"plugin": CVES, "software_vulns": PACKAGES}, {"plugin": CVES, "software_vulns": PACKAGES[::-1]}),
+        (
+            {"plugin": CVES, "software_vulns": PACKAGES[:1]},
+            {
+                "plugin": CVES,
+                "software_vulns": [{**PACKAGES[0], "vulnerabilities": ["CVE-2024-0002", "CVE-2024-0001"]}],
+            },
+        ),
+    ],
+    ids=["cves", "addresses", "addresses without a CVE", "packages", "cves of a package"],
+)
+def test_the_order_of_a_set_is_not_material(one, other):
+    assert content(one) == content(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"addresses": '["10.0.0.1","10.0.0.2","::1"]'}, {"addresses": '["::1","10.0.0.2","10.0.0.1"]'}),
+        ({"tags": '{"a":["1","2"],"b":["3"]}'}, {"tags": '{"b":["3"],"a":["2","1"]}'}),
+        ({"resource_tags": '{"a":"1","b":"2"}'}, {"resource_tags": '{"b":"2","a":"1"}'}),
+    ],
+    ids=["addresses", "tags", "tags of the resource"],
+)
+def test_nor_is_that_of_what_an_asset_has_several_of(one, other):
+    assert content(asset=one) == content(asset=other) != content()
+
+
+def test_what_only_its_cves_have_does_not_count_for_a_finding_without_one():
+    without = {"cve": None}
+    usual = content({"plugin": without})
+    for change in (
+        {"epss_score": 90.0},
+        {"cvss_base_score": 9.9},
+        {"has_patch": True},
+        {"exploit_available": True},
+        {"publication_date": "2020-01-01T00:00:00Z"},
+        {"risk_factor": "Critical"},
+    ):
+        assert content({"plugin": {**without, **change}}) == usual, change
+        assert content({"plugin": {**CVES, **change}}) != content({"plugin": CVES}), change
+    assert content({"plugin": without, "software_vulns": PACKAGES}) == usual
+
+
+def test_the_only_address_of_a_plugin_without_a_cve_is_material():
+    assert content({"plugin": {"cve": None, "see_also": ["https://a.example/x"]}}) != content(
+        {"plugin": {"cve": None, "see_also": ["https://b.example/x"]}}
+    )
 
 
 def test_the_pieces_of_a_content_do_not_run_into_each_other():

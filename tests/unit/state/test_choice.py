@@ -14,8 +14,7 @@ from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import names
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
-from airflow_provider_tenable.state import parts
-from airflow_provider_tenable.state.choice import FIRST, KNOWN, UNKNOWN, Choice, HubsPlan, stamped
+from airflow_provider_tenable.state.choice import FIRST, KNOWN, UNKNOWN, Choice, HubsPlan, choose, stamped
 from airflow_provider_tenable.state.parts import VERSION
 from airflow_provider_tenable.state.record import is_recorded
 from airflow_provider_tenable.state.registry import (
@@ -24,6 +23,7 @@ from airflow_provider_tenable.state.registry import (
     index_of,
     lost_destinations,
     read_registry,
+    read_state,
     write_registry,
 )
 from airflow_provider_tenable.transform.output import FindingsWriter
@@ -76,7 +76,7 @@ class World:
 
     def choice(self, run: RunFolder, target: Target, *, as_of: int = AS_OF, **hubs: Any) -> Choice:
         usual = {"state": KNOWN, "source": SOURCE, "planned_at": PLANNED, "refresh_days": 30.0}
-        return Choice(run, target, HubsPlan(**{**usual, **hubs}), as_of, self.root)
+        return choose(run, target, HubsPlan(**{**usual, **hubs}), as_of, read_state(self.root, SOURCE))
 
     def deliver(self, run: RunFolder, target: Target, choice: Choice, *, refuse: int | None = None) -> list[Any]:
         """What an import would do; the findings that were sent."""
@@ -103,7 +103,7 @@ class World:
 
     def index(self) -> list[dict[str, Any]]:
         index = index_of(self.root, A, REGION)
-        return [row for content in index._contents(index.manifest()) for row in parts.decode(content).to_pylist()]
+        return [row for found in index.tables() for row in found.to_pylist()]
 
 
 def made_row(change: dict[str, Any]) -> tuple[bytes, bytes]:
@@ -135,13 +135,23 @@ def test_what_was_acknowledged_is_not_sent_again(world):
 
 
 def test_the_row_says_what_was_sent(world):
-    world.run(ALL[0], {**ALL[1], "state": "FIXED"})
+    world.run(ALL[0])
     (row,) = world.index()
     finding = json.loads(made_row(ALL[0])[0])
     assert row["resource"] + row["place"] == finding["Id"]
     assert (row["archived"], row["severity"], row["plugin"], row["as_of"]) == (False, 3, 19506, AS_OF)
     assert row["updated_at"] == 1_706_746_200_000
     assert row["first_observed"] == 1_704_067_200_000
+
+
+def test_what_was_fixed_before_it_was_ever_sent_cannot_be_brought_back_by_an_older_run(world):
+    """A replay of a run whose finding was rejected, and fixed since."""
+    fixed = {**ALL[1], "state": "FIXED"}
+    assert world.run(ALL[0], fixed, as_of=AS_OF + 5)[1] == {"created": 1, "never_imported": 1}
+    assert {(row["archived"], row["content"] == 0) for row in world.index()} == {(False, False), (True, True)}
+    assert world.run(ALL[1], as_of=AS_OF)[1] == {"superseded": 1}
+    assert world.run(fixed, as_of=AS_OF + 6)[1] == {"never_imported": 1}
+    assert world.run({**ALL[1], "state": "REOPENED"}, as_of=AS_OF + 7)[1] == {"created": 1}
 
 
 def test_what_was_refused_gets_no_row_and_is_sent_again(world):
@@ -180,10 +190,10 @@ def test_rows_that_an_import_died_before_are_written_by_its_retry(world):
     world.deliver(run, target, choice)
     assert world.index() == []
     receipts = world.receipts(run, target)
-    assert not is_recorded(run, target, receipts)
+    assert not is_recorded(run, target, receipts, choice.head)
     world.choice(run, target).record(receipts)
     assert len(world.index()) == 3
-    assert is_recorded(run, target, receipts)
+    assert is_recorded(run, target, receipts, choice.head)
     before = names(index_of(world.root, A, REGION).folder)
     world.choice(run, target).record(receipts)
     assert names(index_of(world.root, A, REGION).folder) == before

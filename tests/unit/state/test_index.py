@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_provider_tenable.asff import row
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import StagingError, StorageUnavailableError
+from airflow_provider_tenable.staging import files as files_module
+from airflow_provider_tenable.staging import index_files as index_files_module
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.state import index as module
@@ -34,9 +36,9 @@ def files(index: FindingIndex, begin: str) -> list[Path]:
 def rows(index: FindingIndex) -> dict[bytes, tuple[Any, ...]]:
     """Of each key the row that counts, as a comparison sees it."""
     found: dict[bytes, tuple[Any, ...]] = {}
-    for part in index.compared():
-        for key, content, archived, updated_at, as_of, sent_at in part.tolist():
-            rank = (as_of, updated_at, sent_at, archived, content)
+    for part in (*index.merged_columns(), *index.delta_columns()):
+        for hi, lo, content, archived, updated_at, as_of, sent_at in part.as_rows().tolist():
+            key, rank = hi.to_bytes(8, "big") + lo.to_bytes(8, "big"), (as_of, updated_at, sent_at, archived, content)
             found[key] = max(found.get(key, rank), rank)
     return found
 
@@ -66,7 +68,7 @@ def test_deltas_are_merged_once_there_are_enough_of_them(index):
     index.add(table(held(50, content=7)))
     before = rows(index)
     index.merge(now=NOW)
-    assert index._waiting(index.manifest()) == []
+    assert index._there(index.manifest()) == []
     assert rows(index) == before
     assert len(before) == 100
 
@@ -76,7 +78,7 @@ def test_a_large_delta_is_merged_at_once(index):
     index.merge(now=NOW)
     index.add(table(held(1), held(7)))
     index.merge(now=NOW)
-    assert index._waiting(index.manifest()) == []
+    assert index._there(index.manifest()) == []
 
 
 def test_rows_of_findings_that_were_archived_long_ago_are_dropped(index):
@@ -130,7 +132,7 @@ def test_a_part_or_delta_that_is_damaged_makes_the_index_lost(index, begin, spoi
     index.merge(now=NOW)
     index.add(table(held(2)))
     spoilt = files(index, begin)[0 if begin == "findings" else -1]
-    waiting = index._waiting(index.manifest())
+    waiting = index._there(index.manifest())
     spoilt = Path(index.folder.path) / waiting[0] if begin == "delta" else spoilt
     spoil(spoilt)
     if begin == "delta" and not spoilt.exists():
@@ -143,6 +145,113 @@ def test_a_part_or_delta_that_is_damaged_makes_the_index_lost(index, begin, spoi
         index.add(table(held(number)))
     with pytest.raises(LostIndexError):
         index.merge(now=NOW)
+
+
+def test_a_delta_that_a_run_has_noted_and_that_disappears_makes_the_index_lost(index):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    noted = index.add(table(held(2)))
+    after = FindingIndex(index.folder, {noted})
+    assert len(rows(after)) == 2
+    (Path(index.folder.path) / noted).unlink()
+    with pytest.raises(LostIndexError, match=r"1 deltas of the index .* do not exist any more"):
+        rows(after)
+    with pytest.raises(LostIndexError, match="do not exist any more"):
+        after.merge(now=NOW)
+
+
+def test_a_delta_that_is_merged_may_be_gone(index):
+    noted = index.add(table(held(1)))
+    index.merge(now=NOW)
+    assert len(rows(FindingIndex(index.folder, {noted}))) == 1
+
+
+def test_what_a_run_has_noted_is_not_removed_with_what_was_merged(index, monkeypatch):
+    noted = index.add(table(held(1)))
+    index.merge(now=NOW)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 90_000)
+    FindingIndex(index.folder, {noted}).remove_unneeded()
+    assert [file.name for file in files(index, "delta")] == [noted]
+    index.remove_unneeded()
+    assert files(index, "delta") == []
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+@pytest.mark.parametrize("begin", ["findings", "delta", "manifest"])
+def test_a_store_that_does_not_answer_loses_nothing(index, monkeypatch, begin, rebuild):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    for number in range(2, 30):
+        index.add(table(held(number)))
+    before = {path.name for path in Path(index.folder.path).iterdir()}
+    real = files_module.content_of
+
+    def broken(path):
+        if path.name.startswith(begin):
+            raise OSError(5, "Input/output error")
+        return real(path)
+
+    for room in (files_module, index_files_module):
+        monkeypatch.setattr(room, "content_of", broken)
+    with pytest.raises(StorageUnavailableError):
+        rows(index)
+    with pytest.raises(StorageUnavailableError):
+        index.merge(now=NOW, rebuild=rebuild)
+    monkeypatch.undo()
+    assert {path.name for path in Path(index.folder.path).iterdir()} == before
+    assert len(rows(index)) == 29
+
+
+def test_rebuilding_fails_where_a_delta_of_the_run_itself_is_gone_or_damaged(index):
+    index.add(table(held(1)))
+    own = index.add(table(held(2)))
+    flip(Path(index.folder.path) / own)
+    with pytest.raises(LostIndexError):
+        index.merge(now=NOW, rebuild=True, own=[own])
+    (Path(index.folder.path) / own).unlink()
+    with pytest.raises(LostIndexError, match="do not exist any more"):
+        index.merge(now=NOW, rebuild=True, own=[own])
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_of_two_merges_at_a_time_the_later_one_starts_again(index, monkeypatch, rebuild):
+    """Otherwise its manifest would name as waiting what the other one has merged, and what may soon be removed."""
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    index.add(table(*(held(number, as_of=NOW) for number in range(2, 9))))
+    slow, written, others = FindingIndex(index.folder), FindingIndex._written, []
+
+    def while_the_other_merges(self, *args):
+        found = written(self, *args)
+        if self is slow and not others:
+            others.append(index.add(table(held(20), held(21), held(22))))
+            index.merge(now=NOW)
+        return found
+
+    monkeypatch.setattr(FindingIndex, "_written", while_the_other_merges)
+    slow.merge(now=NOW, rebuild=rebuild)
+    assert others
+    assert set(others) <= set(slow.manifest().merged)
+    assert len(rows(index)) == 11
+
+
+def test_a_merge_that_never_comes_to_its_turn_fails(index, monkeypatch):
+    index.add(table(held(1)))
+    slow, numbers = FindingIndex(index.folder), iter(range(100, 200))
+    written = FindingIndex._written
+
+    def another_is_faster(self, *args):
+        found = written(self, *args)
+        if self is slow:
+            number = next(numbers)
+            index.add(table(held(number)))
+            index.merge(now=NOW, rebuild=True)
+        return found
+
+    monkeypatch.setattr(FindingIndex, "_written", another_is_faster)
+    with pytest.raises(StagingError, match="merged by other tasks at the same time"):
+        slow.merge(now=NOW, rebuild=True)
 
 
 def rename(path: Path) -> None:
@@ -174,7 +283,7 @@ def test_a_part_that_holds_something_else_under_its_name_is_refused(index):
     index.merge(now=NOW)
     (part,) = files(index, "findings")
     part.write_bytes(parts.encode(parts.latest(table(held(1, content=9)))))
-    with pytest.raises(LostIndexError, match="something else"):
+    with pytest.raises(LostIndexError, match="does not match its name"):
         rows(index)
 
 
@@ -183,11 +292,11 @@ def test_rebuilding_keeps_what_can_be_read(index):
     index.merge(now=NOW)
     for number in (3, 4):
         index.add(table(held(number, as_of=NOW)))
-    spoilt = Path(index.folder.path) / index._waiting(index.manifest())[0]
+    spoilt = Path(index.folder.path) / index._there(index.manifest())[0]
     flip(spoilt)
     index.merge(now=NOW, rebuild=True)
     assert len(rows(index)) == 3
-    assert index._waiting(index.manifest()) == []
+    assert index._there(index.manifest()) == []
 
 
 def test_a_merger_that_dies_leaves_the_index_as_it_was(index, monkeypatch):
@@ -327,7 +436,7 @@ class IndexModel(RuleBasedStateMachine):
         except LostIndexError:
             return
         needed = [part.name for part in manifest.parts] if manifest else []
-        needed += self.index._waiting(manifest)
+        needed += self.index._there(manifest)
         if not needed:
             return
         path = Path(self.index.folder.path) / data.draw(st.sampled_from(needed))
