@@ -99,8 +99,8 @@ OPTIONS: dict[str, Option] = {
     "refresh_days": Option(
         "float",
         "30",
-        "Days after which a finding that did not change is sent again, so that Security Hub does not delete it: it "
-        "keeps active findings for 90 days after their last update.",
+        "Days after which a finding that did not change is sent again, so that Security Hub CSPM does not delete it: "
+        "it keeps active findings for 90 days after their last update.",
         minimum=0,
         maximum=40,
     ),

@@ -253,7 +253,7 @@ def plan_shards(
     # leaves nothing out.
     takes = plan["window"]["kind"] == watermark.INCREMENTAL and not plan["narrowed"] and not plan["settings"]["dry_run"]
     shards = plan_transform(exported["parts"], parked=takes and claim_pool(run) > 0)
-    write_json(run.shards, {"count": len(shards), "as_of": moment_of(plan, exported["data_from"])})
+    write_json(run.shards, {"count": len(shards), "as_of": moment_of(plan, exported.get("data_from"))})
     reached(CrashPoint.SHARDS_PLANNED)
     return shards
 

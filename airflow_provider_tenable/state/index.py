@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_tenable.exceptions import DamagedFileError, MissingFileError, StagingError
+from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.files import names, remove_file
 from airflow_provider_tenable.staging.index_files import IndexFiles, IndexPart, Manifest
 from airflow_provider_tenable.state import parts
@@ -258,7 +259,7 @@ class FindingIndex:
         except LostIndexError as error:
             if not leave_out:
                 raise
-            log.warning("%s It is left out.", error)
+            log.warning("%s It is left out.", safe(error))
             return None
 
     def _written(self, tables: Iterable[pa.Table], rows: int, now: int) -> list[IndexPart]:

@@ -100,7 +100,7 @@ def stage(run: RunFolder, count: int) -> None:
         for number in range(count)
     ]
     settings = {"batch_size": 7, "dry_run": False}
-    write_json(run.plan, {"settings": settings, "window": {"kind": "window"}, "narrowed": False})
+    write_json(run.plan, {"settings": settings, "window": {"kind": "window", "until": 1}, "narrowed": False})
     write_json(run.shards, {"count": 1})
     parts = {"rejected_part": None, "parked_part": None, "from_pool": False, "pool_parts": []}
     manifest = {"destinations": destinations, **parts, "read": count, "parked": 0, "findings": count, "skipped": {}}

@@ -506,6 +506,9 @@ def test_sums_for_xcom_are_those_of_the_ledger(run):
         "findings": 23,
         "accepted": 22,
         "rejected": {"InvalidInput": 1},
+        "unchanged": 0,
+        "superseded": 0,
+        "never_imported": 0,
     }
 
 

@@ -263,6 +263,7 @@ def test_halving_isolates_the_poison_and_lands_the_ninety_nine_others(tmp_path, 
         "message": "Malformed",
         "finding": {"Id": f"id-{poison}", "n": poison, "pad": ""},
         "part": "part-1",
+        "line": poison,
     }
     assert world.time.slept == []
 

@@ -145,6 +145,7 @@ def test_a_rejected_line_holds_the_finding_as_it_was_sent_and_at_most_2000_chara
             "message": "m" * 2000,
             "finding": {"Id": "é", "n": 1},
             "part": "a",
+            "line": 0,
         }
     ]
 
