@@ -21,7 +21,7 @@ from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import places
 from airflow_provider_tenable.run.destination_checks import Checked
-from airflow_provider_tenable.run.ledger import Ledger, RefusedEntry, shard_manifests
+from airflow_provider_tenable.run.ledger import Ledger, RefusedEntry, not_sent, shard_manifests
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.run.watermark import BACKFILL, EVERYTHING, INCREMENTAL, Window
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
@@ -77,7 +77,8 @@ def check_refused(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
         before = {place: entry for place, entry in refused.items() if entry["reached"]}
         if before:
             _refuse(f"{count}, and {len(before)} of them accepted findings before", before)
-        if not places.accepted_before(run) and not ledger["findings"]:
+        # What needs no sending says nothing about whether a destination accepts findings.
+        if not places.accepted_before(run) and ledger["findings"] == not_sent(ledger):
             _refuse(f"{count}: all that this run has findings for, and no run has reached any yet", refused)
     log.warning(
         "%s: %s. The others are not affected. The missing findings are delivered once they are accepted.",

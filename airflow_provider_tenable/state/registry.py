@@ -106,7 +106,7 @@ def read_registry(folder: ObjectStoragePath, source: str) -> tuple[Registry | No
     :raises StorageUnavailableError: the store does not answer.
     """
     try:
-        value = read_json(folder / MANIFEST)
+        value = read_json(folder / MANIFEST, advice="")
         registry = None if value is None else msgspec.convert(value, Registry)
     except (DamagedFileError, msgspec.ValidationError) as error:
         return None, f"the finding index is damaged ({safe(error)})"
@@ -169,7 +169,7 @@ def _notes(folder: ObjectStoragePath) -> dict[str, dict[str, list[str]]]:
     found = {}
     for name in names(folder / WRITTEN):
         try:
-            note = read_json(folder / WRITTEN / name)
+            note = read_json(folder / WRITTEN / name, advice="")
             found[name] = msgspec.convert(note["deltas"], dict[str, list[str]]) if note else {}
         except (DamagedFileError, msgspec.ValidationError, KeyError, TypeError) as error:
             log.warning("The note %s/%s of a run's deltas cannot be read: %s", WRITTEN, safe(name), safe(error))

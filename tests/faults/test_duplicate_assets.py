@@ -61,8 +61,12 @@ def chunks_of(ours: Pipeline, run_id: str) -> dict[str, int]:
 
 
 def contested(sandbox: Sandbox) -> int:
-    """Findings for which both assets have a record."""
-    identities = [identity_of(each) for each in sandbox.truth()["vulnerabilities"] if belongs(each, sandbox.accounts)]
+    """Findings for which both assets have a record that a first run asks for: it leaves out what is fixed."""
+    identities = [
+        identity_of(each)
+        for each in sandbox.truth()["vulnerabilities"]
+        if belongs(each, sandbox.accounts) and each["state"] != "FIXED"
+    ]
     return len(identities) - len(set(identities))
 
 

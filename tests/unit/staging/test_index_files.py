@@ -129,6 +129,8 @@ def test_the_manifest_of_another_kind_of_index_is_an_error(index):
 @pytest.mark.parametrize(("age", "removed"), [(3_599, False), (3_601, True)])
 def test_retired_parts_are_kept_for_an_hour(index, monkeypatch, age, removed):
     parts = [put(index, {"a": number}) for number in range(3)]
+    for part in parts:
+        os.utime((index.folder / part.name).path, times=(1_000_000, 1_000_000))
     monkeypatch.setattr(index_files.time, "time", lambda: 1_000_000.0)
     index.publish(Sent(sent=parts))
     monkeypatch.setattr(index_files.time, "time", lambda: 1_000_100.0)
@@ -142,6 +144,15 @@ def test_retired_parts_are_kept_for_an_hour(index, monkeypatch, age, removed):
     gone = index.remove_unneeded({parts[0].name}, retired)
     assert sorted(gone) == sorted(part.name for part in parts[1:]) * removed
     assert parts[0].name in names(index.folder)
+
+
+def test_a_retired_part_that_is_written_again_stays_for_another_hour(index):
+    """Another task may be about to name it: the same rows have the same name."""
+    part = put(index, {"a": 1})
+    long_ago = index_files.time.time() - 7200
+    assert index.remove_unneeded(set(), {part.name: long_ago}) == []
+    os.utime((index.folder / part.name).path, times=(long_ago, long_ago))
+    assert index.remove_unneeded(set(), {part.name: long_ago}) == [part.name]
 
 
 @pytest.mark.parametrize(("age", "removed"), [(86_390, False), (86_410, True)])
@@ -175,6 +186,8 @@ def test_damaged_manifest_is_replaced_and_its_parts_are_orphans(index):
 
 def test_part_that_another_run_removes_first_stops_nothing(index, monkeypatch):
     parts = sorted((put(index, {"a": number}) for number in range(2)), key=lambda part: part.name)
+    for part in parts:
+        os.utime((index.folder / part.name).path, times=(0, 0))
     remove = index_files.remove_file
 
     def removed_already(path):

@@ -267,5 +267,7 @@ def test_finding_that_was_set_aside_keeps_how_its_hub_is_reached():
         "severity": "high",
         "id": "the-id",
         "order": "1now",
+        "row": "",
+        "as_of": 0,
         "finding": '{"Id":"the-id"}',
     }
