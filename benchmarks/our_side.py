@@ -35,7 +35,16 @@ class CountingWriter:
         self.bytes = 0
         self.kept = kept
 
-    def write(self, account: str, region: str, line: bytes, severity: str, destination: Any) -> None:
+    def write(
+        self,
+        account: str,
+        region: str,
+        line: bytes,
+        severity: str,
+        destination: Any,
+        row: bytes = b"",
+        as_of: int = 0,
+    ) -> None:
         self.findings += 1
         self.bytes += len(line)
         if self.kept is not None:

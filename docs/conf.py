@@ -29,6 +29,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
     },
     "Run it": {
         "docs/operating": "Operating",
+        "docs/state": "What the hubs hold",
         "docs/scanners": "Scanners on EC2",
         "docs/coming-from-tvm2aws": "Coming from tvm2aws",
         "docs/troubleshooting": "Troubleshooting",

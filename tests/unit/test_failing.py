@@ -34,6 +34,8 @@ RETRIED = [
     "ExportLimitError",
     "StagingError",
     "DamagedFileError",
+    "MissingFileError",
+    "StorageUnavailableError",
     "LedgerError",
     "CapacityError",
     "ConflictError",
