@@ -148,9 +148,15 @@ def as_of(run: RunFolder, plan: RunPlan) -> int:
 
 
 def moment_of(plan: RunPlan, data_from: float | None) -> int:
-    """The same, of an export that is sure to hold everything before ``data_from``."""
-    until = plan["window"]["until"]
-    return int(1000 * (until if data_from is None else min(until, data_from)))
+    """The same, of an export that is sure to hold everything before ``data_from``.
+
+    By Tenable's clock, where the worker's is behind it: otherwise a run on a worker whose clock was set back would seem
+    older than the runs before it, and what it brings would count as superseded.
+    """
+    window = plan["window"]
+    moment = window["until"] if data_from is None else min(window["until"], data_from)
+    behind = 0.0 if window.get("bounded") else max(plan.get("clock_ahead", 0.0), 0.0)
+    return int(1000 * (moment + behind))
 
 
 def chooser(run: RunFolder, plan: RunPlan) -> Callable[[Target], Choice] | None:

@@ -4,11 +4,13 @@ old one.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_tenable.staging.layout import RunFolder
 from tests.faults.pipeline import Pipeline
 from tests.faults.test_state_faults import assert_delivered, cut, delete, empty, flip, lead, rescan
 from tests.faults.universe import Sandbox, belongs
@@ -39,6 +41,8 @@ def go_on(pipeline: Pipeline, sandbox: Sandbox, run_id: str) -> None:
     sandbox.advance(2 * HOUR)
     sandbox.aws("reset", {})
     sandbox.aws("options", {"throttle": False})
+    # The hubs are empty: nothing is known of them any more.
+    shutil.rmtree(index_of(pipeline).parent / RunFolder.FINDING_INDEX, ignore_errors=True)
     rescan(sandbox)
     pipeline.succeed(run_id, params={"since": 1}, clock=-lead(sandbox))
     assert_delivered(pipeline, sandbox)

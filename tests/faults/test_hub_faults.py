@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from airflow_provider_tenable.security_hub.responses import FINDING, REJECT, RETRY, STOP, codes_with
+from airflow_provider_tenable.staging.layout import RunFolder
 from tests.faults.pipeline import Pipeline
 from tests.faults.proxy import FaultProxy, http_answer
 from tests.faults.universe import Sandbox, differences, expected, identity_of
@@ -40,7 +42,14 @@ def rejected(pipeline: Pipeline, run_id: str = "run-1") -> list[dict[str, Any]]:
 
 
 def wanted_ids(sandbox: Sandbox) -> list[str]:
-    return sorted(expected(sandbox.truth(), sandbox.accounts))
+    """What a first run sends: not what was fixed or accepted before it."""
+    wanted = expected(sandbox.truth(), sandbox.accounts)
+    return sorted(key for key, version in wanted.items() if version.record_state == "ACTIVE")
+
+
+def lose_index(pipeline: Pipeline) -> None:
+    """From now on nobody knows what the hubs hold, so that a run delivers it a second time."""
+    shutil.rmtree(pipeline.run_folder().parent / RunFolder.FINDING_INDEX)
 
 
 # --- The hub has the batch, and we are not told ---
@@ -82,15 +91,17 @@ def test_second_delivery_keeps_the_times_and_the_customers_fields(pipeline: Pipe
     }
     sandbox.aws("customer", {"account": account, "region": region, "id": identity, "set": customers})
     before = sandbox.documents()
+    lose_index(pipeline)
     pipeline.succeed("run-2", params={"since": 1})
+    assert pipeline.ledger("run-2")["accepted"] >= len(wanted_ids(sandbox))
     sandbox.advance(3600)
     asset = next(each["asset_id"] for each in sandbox.truth()["vulnerabilities"] if identity_of(each) == identity)
     sandbox.change({"do": "rescan", "asset_id": asset})
     pipeline.succeed("run-3")
     after = sandbox.documents()
-    assert after.keys() == before.keys()
+    assert {key for key, value in after.items() if value["RecordState"] == "ACTIVE"} == before.keys()
     for name in ("CreatedAt", "FirstObservedAt"):
-        assert {key: value[name] for key, value in after.items()} == {key: value[name] for key, value in before.items()}
+        assert {key: after[key][name] for key in before} == {key: value[name] for key, value in before.items()}
     for name in ("Workflow", "UserDefinedFields", "Severity"):
         assert after[identity][name] == before[identity][name]
     assert after[identity]["Note"]["Text"] == "ours"
@@ -103,6 +114,7 @@ def test_second_delivery_is_acknowledged_where_the_hub_does_not_count_what_it_ig
     sandbox.aws("options", {"count_ignored": False})
     sandbox.hub_fault({"on": IMPORT, "do": "lose_answer", "times": 2})
     pipeline.succeed(patches=QUICK)
+    lose_index(pipeline)
     pipeline.succeed("run-2", params={"since": 1})
     assert_delivered(pipeline, sandbox)
     assert pipeline.ledger("run-2")["rejected"] == {}
@@ -143,8 +155,8 @@ def test_throttling_without_end_fails_the_task_and_its_retry_resumes(pipeline: P
     result = pipeline.run(patches=QUICK, retry_seconds=IMPATIENT, defaults={"batch_size": 2})
     assert result.error == "TemporaryError", result
     assert pipeline.watermark is None
-    acknowledged = sandbox.aws("summary")["imports"]["created"]
-    assert acknowledged == 4
+    # By two calls; an account may have an odd number of findings.
+    assert sandbox.aws("summary")["imports"]["created"] in (3, 4)
     sandbox.clear_faults()
     pipeline.succeed(defaults={"batch_size": 2})
     assert_delivered(pipeline, sandbox)

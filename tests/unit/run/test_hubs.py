@@ -114,6 +114,13 @@ def test_an_export_speaks_for_the_moment_up_to_which_it_moves_the_watermark():
     assert (moment_of(plan, None), moment_of(plan, 90.5), moment_of(plan, 110.0)) == (100_000, 90_500, 100_000)
 
 
+@pytest.mark.parametrize(
+    ("bounded", "ahead", "moment"), [(False, 7.5, 98_000), (False, -7.5, 90_500), (True, 7.5, 90_500)]
+)
+def test_it_speaks_by_tenables_clock_where_the_workers_is_behind_and_no_window_is_asked_for(bounded, ahead, moment):
+    assert moment_of({"window": {"until": 100, "bounded": bounded}, "clock_ahead": ahead}, 90.5) == moment
+
+
 def test_a_replay_compares_with_the_index_of_the_dag_that_it_repeats(run):
     assert index_root(run, {"replays": "other/run-1"}) == run.dag_root.parent / "other" / "finding_index"
     assert index_root(run, {}) == run.finding_index

@@ -83,7 +83,7 @@ class World:
         }
         keeps = change.pop("keeps", True)
         product = change.pop("product", "tenable/vulnerability-management")
-        give_up = change.pop("give_up_before", NOW - 7 * DAY)
+        give_up, as_of = change.pop("give_up_before", NOW - 7 * DAY), change.pop("as_of", 0)
         self.asked: list[str] = []
         self.writer = FindingsWriter(self.run, shard)
         self.transform = Transform(
@@ -97,6 +97,7 @@ class World:
             now=NOW,
             give_up_before=give_up,
             keeps=keeps,
+            as_of=as_of,
         )
 
     def put(self, kind, contents):
