@@ -77,6 +77,7 @@ def test_runs_deliver_what_they_deliver_from_a_disk(
         first.run_id,
         second.run_id,
         RunFolder.ASSET_INDEX,
+        RunFolder.FINDING_INDEX,
         RunFolder.DEPLOYMENT,
         # Records whose asset may still turn out to be an EC2 instance.
         RunFolder.PARKED,
