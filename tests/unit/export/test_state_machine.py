@@ -25,7 +25,7 @@ from airflow_provider_tenable.exceptions import (
     TenableAuthError,
 )
 from airflow_provider_tenable.export import chunks
-from airflow_provider_tenable.export.reattach import lost_job, marked, running_job, same_request
+from airflow_provider_tenable.export.reattach import lost_job, marked, running_job, same_request, without_mark
 from airflow_provider_tenable.export.state import ExportState, Finished, Part, Wait
 from airflow_provider_tenable.export.state_machine import ExportRun
 from airflow_provider_tenable.export.store import StagedExport, staged_parts
@@ -456,6 +456,19 @@ def test_an_asset_export_is_marked_and_found_by_its_mark():
         ("assets", {"filters": {"created_at": 5}}),
     )
     assert all(marked(kind, body, "owner") == body for kind, body in untouched)
+
+
+def test_only_the_mark_itself_is_left_out_of_a_comparison():
+    """A person's own filter stays, also one by the same field or of a similar number."""
+    mark = marked("assets", {"chunk_size": 1000}, "owner")["filters"]
+    theirs = [{"created_at": 1_700_000_000}, {"created_at": 999_999_999}, {"created_at": 1_200_000_000}]
+    theirs += [{"created_at": "1100000000"}, {"updated_at": 1_100_000_000}]
+    assert without_mark({**mark, "is_deleted": False}) == {"is_deleted": False}
+    assert without_mark({"created_at": 1_000_000_000}) == without_mark({"created_at": 1_199_999_999}) == {}
+    for filters in theirs:
+        assert without_mark(filters) == filters
+        assert not same_request({"chunk_size": 1000, "filters": filters}, {"chunk_size": 1000, "filters": {}})
+    assert same_request({"chunk_size": 1000, "filters": mark}, {"chunk_size": 1000})
 
 
 EXAMPLES = Path(__file__).parents[2] / "data"

@@ -211,6 +211,39 @@ def test_choice_does_not_need_what_it_was_made_of(tmp_path):
     assert shard_manifests(run) == manifests
 
 
+@pytest.mark.parametrize(("shards", "left_out"), [(([OPEN], [FIXED]), {DUPLICATE: 1}), (([OPEN], []), {})])
+def test_manifest_of_the_choice_accounts_for_what_was_set_aside_and_for_nothing_else(tmp_path, shards, left_out):
+    run, manifests = transformed(tmp_path, *shards)
+    choice = dict(manifests[-1])
+    (destination,) = choice.pop("destinations")
+    assert (destination["account"], destination["region"]) == (A, "eu-west-1")
+    assert [part["lines"] for part in destination["parts"]] == [1]
+    assert choice == {
+        "read": 0,
+        "skipped": left_out,
+        "skipped_accounts": [],
+        "parked": 0,
+        "findings": 1,
+        "from_pool": False,
+        "pool_parts": [],
+        "resolves": names(run.contested),
+        "shard": 2,
+        "parked_part": None,
+        "waiting_parts": [],
+        "rejected_part": None,
+        "contested_part": None,
+        "severities": {A: {"high": 1}},
+    }
+
+
+def test_choice_also_counts_where_a_shard_of_an_older_release_set_nothing_aside(tmp_path):
+    run, manifests = transformed(tmp_path, [record("alone")], [OPEN], [FIXED])
+    older = {name: value for name, value in manifests[0].items() if not name.startswith("contested")}
+    write_json(run.shard_manifest(0), older)
+    run.shard_manifest(3).unlink()
+    assert shard_manifests(run) == [older, *manifests[1:]]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -227,7 +260,9 @@ def test_place_that_was_changed_after_it_was_written_is_refused(tmp_path, change
     (name, *_) = names(run.contested)
     (line,) = read_lines(run.contested / name)
     write_whole(run.contested / name, compress(msgspec.json.encode({**msgspec.json.decode(line), **change}) + b"\n"))
-    with pytest.raises(StagingError, match="was changed after it was written"):
+    with pytest.raises(
+        StagingError, match=r"was changed after it was written: .+\. Clear the tasks of the transform\.$"
+    ):
         shard_manifests(run)
 
 
