@@ -9,6 +9,10 @@ from typing import Generic, TypeVar
 
 _Part = TypeVar("_Part")
 
+_CACHE_OF_32_MIB = "PRAGMA cache_size = -32768"
+_TABLE = "CREATE TABLE rows (key TEXT PRIMARY KEY, line BLOB) WITHOUT ROWID"
+_ROW = "SELECT line FROM rows WHERE key = ?"
+_ALL_ROWS = "SELECT line FROM rows ORDER BY key"
 #: If a key occurs twice, the later row wins ...
 _LATER = "INSERT OR REPLACE INTO rows VALUES (?, ?)"
 #: ... or the one that the caller prefers.
@@ -39,12 +43,12 @@ class KeyedRows(Generic[_Part]):
 
     def get(self, key: str) -> bytes | None:
         """The row of a key, or None."""
-        found = self._table().execute("SELECT line FROM rows WHERE key = ?", (key,)).fetchone()
+        found = self._table().execute(_ROW, (key,)).fetchone()
         return None if found is None else found[0]
 
     def rows(self) -> Iterator[bytes]:
         """All rows, by key."""
-        for (line,) in self._table().execute("SELECT line FROM rows ORDER BY key"):
+        for (line,) in self._table().execute(_ALL_ROWS):
             yield line
 
     def close(self) -> None:
@@ -70,10 +74,10 @@ class KeyedRows(Generic[_Part]):
         return self._database
 
     def _fill(self, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA cache_size = -32768")
-        database.execute("CREATE TABLE rows (key TEXT PRIMARY KEY, line BLOB) WITHOUT ROWID")
+        database.execute(_CACHE_OF_32_MIB)
+        database.execute(_TABLE)
         if self._prefer is not None:
-            database.create_function("prefer", 2, self._prefer, deterministic=True)
+            database.create_function("prefer", 2, self._prefer)
         insert = _LATER if self._prefer is None else _PREFERRED
         for part in self._parts:
             rows = self._read(part)

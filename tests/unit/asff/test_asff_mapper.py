@@ -113,3 +113,4 @@ def test_product_field_is_a_json_key_with_tenables_prefix():
         product_fields.piece({"output": "a", "state": None, "source": " "})
         == b"," + product_fields.key("output") + b'"a"'
     )
+    assert product_fields.piece({"output": None, "state": " "}) == product_fields.piece({}) == b""
