@@ -145,8 +145,16 @@ def test_what_is_no_address_is_left_out(address):
     assert details(addresses=texts([address])) is None
 
 
+def test_addresses_after_one_that_is_none_are_kept():
+    assert details(addresses=texts(["2001:db8::/32", "10.0.0.1", "host", "2001:db8::1"])) == {
+        "IpV4Addresses": ["10.0.0.1"],
+        "IpV6Addresses": ["2001:db8::1"],
+    }
+
+
 def test_zone_of_a_link_local_address_is_left_out():
     assert details(addresses=texts(["fe80::1%eth0", "fe80::1"])) == {"IpV6Addresses": ["fe80::1"]}
+    assert details(addresses=texts(["169.254.0.1%eth0"])) == {"IpV4Addresses": ["169.254.0.1"]}
 
 
 def test_tags_are_those_of_the_aws_resource():
@@ -220,12 +228,13 @@ def test_other_asset_stands_under_the_destinations_account_and_region():
 
 
 def test_other_asset_tells_name_and_addresses():
-    _, encoded = other(name="host.example", addresses=texts(["10.0.0.1", "10.0.0.2", "2001:db8::1"]), instance_id="i-x")
+    addresses = texts(["10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2"])
+    _, encoded = other(name="host.example", addresses=addresses, instance_id="i-x")
     assert encoded["Details"] == {
         "Other": {
             "Name": "host.example",
             "IpV4Addresses": "10.0.0.1, 10.0.0.2",
-            "IpV6Addresses": "2001:db8::1",
+            "IpV6Addresses": "2001:db8::1, 2001:db8::2",
             "InstanceId": "i-x",
         }
     }

@@ -275,3 +275,36 @@ def test_many_rows_come_back_one_by_one():
         "asset-999": 9.0,
         "asset-2999": 9.0,
     }
+
+
+#: Each names an asset, singly or in a list, in the order in which they count.
+NAMES = ["hostname", "hostnames", "fqdn", "fqdns", "netbios_name", "netbios_names", "agent_name", "agent_names", "name"]
+ADDRESSES = ["ipv4", "ipv4s", "ipv6", "ipv6s"]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("field", [*NAMES, *ADDRESSES])
+def test_asset_that_is_looked_up_is_named_by_whatever_it_has(field, listed):
+    value = f"from-{field}"
+    row = row_of_details({"id": "a", field: [value] if listed else value})
+    assert row == AssetRow(id="a", name=value, addresses=json.dumps([value] if field in ADDRESSES else []))
+
+
+def test_best_name_of_an_asset_that_is_looked_up_counts():
+    sources = [*NAMES, *ADDRESSES]
+    details = {"id": "a", **{field: f"from-{field}" for field in sources}}
+    for field in sources:
+        row = row_of_details(details)
+        assert row is not None
+        assert row.name == f"from-{field}"
+        del details[field]
+
+
+def test_tags_of_an_asset_that_is_looked_up_may_have_either_pair_of_names():
+    ours = [{"tag_key": "team", "tag_value": "red"}, {"tag_key": "", "tag_value": "x"}, {"tag_key": "k"}, 5]
+    plain = [{"key": "team", "value": "blue"}, {"key": "team", "value": ""}, None]
+    for tags, expected in ((ours, ["red"]), (plain, ["blue"]), ([*plain, *ours], ["red"])):
+        row = row_of_details({"id": "a", "tags": tags, "resource_tags": plain})
+        assert row is not None
+        assert json.loads(row.tags) == {"team": expected}
+        assert json.loads(row.resource_tags) == {"team": "blue"}
