@@ -340,6 +340,72 @@ def test_a_task_that_is_killed_keeps_the_receipts_of_all_that_were_under_way(run
     sent_once(hubs, targets)
 
 
+def test_task_that_is_killed_sends_nothing_for_a_target_that_is_still_being_checked(run, monkeypatch):
+    checking, ended = threading.Event(), threading.Event()
+
+    class Slow(Hook):
+        def preflight(self, product: str, *, enable_product: bool) -> None:
+            super().preflight(product, enable_product=enable_product)
+            checking.set()
+            ended.wait(20)
+
+    def killed(futures: list[Any]) -> None:
+        checking.wait(20)
+        # When everything was stopped: the pool waits for the check.
+        threading.Timer(0.2, ended.set).start()
+        raise KeyboardInterrupt
+
+    hubs = Hubs()
+    hubs.open = lambda target: Slow(hubs, target.account)
+    targets = [staged(run, number, 5) for number in range(3)]
+    monkeypatch.setattr(group_import, "wait", killed)
+    stopped = work(run, targets, hubs, together=1)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    assert hubs.held == {}
+    assert sum(hubs.preflights.values()) == 1
+    assert [str(progress.error) for progress in stopped.progress.values() if progress.error] == [
+        "The import was stopped."
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("findings", [1, 3])
+def test_target_that_is_finished_is_not_even_checked_again(run, count, findings):
+    hubs, targets = Hubs(), [staged(run, number, findings) for number in range(count)]
+    assert work(run, targets, hubs).run() is True
+    again = work(run, targets, hubs)
+    assert again.run() is True
+    assert all(progress.finished for progress in again.progress.values())
+    assert hubs.preflights == Counter({each.account: 1 for each in targets})
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_target_without_findings_is_checked_and_finished(run, count):
+    hubs = Hubs()
+    targets = [staged(run, number, 0) for number in range(count)]
+    each = work(run, targets, hubs)
+    assert each.run() is True
+    assert hubs.preflights == Counter({target.account: 1 for target in targets})
+    assert (each.findings, each.counts()) == (0, {"accepted": 0, "rejected": {}, "calls": 0})
+
+
+def test_errors_of_several_targets_are_one_sentence_each(run):
+    hubs = Hubs()
+    targets = [staged(run, number, 1) for number in range(3)]
+    # Our own words are complete, those of others are bounded and on one line.
+    hubs.trouble = {
+        targets[0].account: ConfigurationError("our " * 200 + "words."),
+        targets[2].account: RuntimeError("a bug\n" + "x" * 400),
+    }
+    with pytest.raises(TemporaryError) as failed:
+        work(run, targets, hubs).run()
+    assert str(failed.value) == (
+        "2 of 3 destinations failed, 1 were delivered. Failed: 000000000000/eu-west-1, 000000000002/eu-west-1. "
+        f"000000000000/eu-west-1: {'our ' * 200}words. 000000000002/eu-west-1: a bug {'x' * 293}…"
+    )
+
+
 DENIED = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "BatchImportFindings")
 WRONG_KEY = ClientError({"Error": {"Code": "InvalidSignatureException", "Message": "no"}}, "BatchImportFindings")
 
