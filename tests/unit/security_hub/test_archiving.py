@@ -209,10 +209,11 @@ def test_a_finding_that_was_sent_shortly_before_is_not_taken_for_gone(tmp_path: 
     assert outcome.gone == ["b"]
 
 
-def test_an_archived_finding_counts_with_the_hubs_time_and_is_not_sent(tmp_path: Path) -> None:
-    world = World(tmp_path, Hub("a", RecordState="ARCHIVED", UpdatedAt=timestamp_of(SENT + 5)))
+@pytest.mark.parametrize("later", [0, 1, 5])
+def test_an_archived_finding_counts_with_the_hubs_time_and_is_not_sent(tmp_path: Path, later: int) -> None:
+    world = World(tmp_path, Hub("a", RecordState="ARCHIVED", UpdatedAt=timestamp_of(SENT + later)))
     outcome = world.run(wanted_of("a"))
-    assert (outcome.archived, world.hub.sent) == ([("a", SENT + 5)], [])
+    assert (outcome.archived, world.hub.sent) == ([("a", SENT + later)], [])
 
 
 def test_an_archived_version_that_is_older_than_what_was_sent_since_does_not_count(tmp_path: Path) -> None:
@@ -232,6 +233,16 @@ def test_a_document_that_is_too_large_is_counted_and_the_others_are_archived(tmp
     assert finding_id == "b"
     assert "the limit is 240000" in message
     assert outcome.finished
+
+
+@pytest.mark.parametrize(("more", "archived"), [(0, True), (1, False)])
+def test_a_document_of_just_the_limit_is_archived(tmp_path: Path, more: int, archived: bool) -> None:
+    short = World(tmp_path / "short", Hub("a", Description=""))
+    short.run(wanted_of("a"))
+    missing = 240_000 - len(short.hub.sent[0][0])
+    outcome = World(tmp_path / "long", Hub("a", Description="x" * (missing + more))).run(wanted_of("a"))
+    assert outcome.archived == ([("a", PLANNED_MS)] if archived else [])
+    assert outcome.refused == ({} if archived else {TOO_LARGE: 1})
 
 
 @pytest.mark.parametrize("change", [{"UpdatedAt": "yesterday"}, {"UpdatedAt": None}, {"ProductFields": ["x"]}])

@@ -406,6 +406,56 @@ def test_errors_of_several_targets_are_one_sentence_each(run):
     )
 
 
+def test_error_that_quotes_all_failures_does_not_refer_to_the_log(run):
+    hubs = Hubs()
+    targets = [staged(run, number, 1) for number in range(5)]
+    hubs.trouble = {each.account: ConfigurationError(f"wrong {each.account}") for each in targets}
+    with pytest.raises(ConfigurationError, match=r"000000000004/eu-west-1: wrong 000000000004$"):
+        work(run, targets, hubs).run()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_rejected_findings_are_accounted_for_and_not_sent_again(run, count):
+    class Rejects(Hook):
+        def import_batch(self, lines: list[bytes]) -> dict[str, Any]:
+            answer = super().import_batch(lines)
+            failed = {"Id": json.loads(lines[0])["Id"], "ErrorCode": "InvalidInput", "ErrorMessage": "no"}
+            return {**answer, "FailedCount": 1, "SuccessCount": len(lines) - 1, "FailedFindings": [failed]}
+
+    hubs = Hubs()
+    hubs.open = lambda target: Rejects(hubs, target.account)
+    targets = [staged(run, number, 3) for number in range(count)]
+    for _ in range(2):
+        each = work(run, targets, hubs)
+        assert each.run() is True
+        assert each.counts() == {"accepted": 2 * count, "rejected": {"InvalidInput": count}, "calls": count}
+        assert hubs.preflights.total() == count
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    ("options", "enabled"),
+    [
+        ({}, False),
+        ({"enable_product": True}, True),
+        ({"dry_run": True}, False),
+        # A dry run changes nothing.
+        ({"enable_product": True, "dry_run": True}, False),
+    ],
+)
+def test_product_is_enabled_where_the_user_wants_it_and_the_run_sends(run, count, options, enabled):
+    asked: list[bool] = []
+
+    class Asking(Hook):
+        def preflight(self, product: str, *, enable_product: bool) -> None:
+            asked.append(enable_product)
+
+    hubs = Hubs()
+    hubs.open = lambda target: Asking(hubs, target.account)
+    assert work(run, [staged(run, number, 3) for number in range(count)], hubs, **options).run() is True
+    assert asked == [enabled] * count
+
+
 DENIED = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "BatchImportFindings")
 WRONG_KEY = ClientError({"Error": {"Code": "InvalidSignatureException", "Message": "no"}}, "BatchImportFindings")
 
