@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from airflow_provider_tenable import _compat
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.run import owner
 from airflow_provider_tenable.staging.files import read_json, write_json
@@ -197,3 +198,82 @@ def test_strange_content_is_quoted(run, monkeypatch, at):
         owner.claim(run)
     assert "\n" not in str(failure.value)
     assert len(str(failure.value)) < 1_200
+
+
+def test_words_about_another_deployment_are_complete(run, monkeypatch):
+    write_json(run.owner, {"owner": "theirs", "at": 1_790_000_000})
+    with Deployment(monkeypatch) as deployment:
+        deployment.values["dag__owner"] = "ours"
+        with pytest.raises(ConfigurationError) as failure:
+            owner.check_owner(run)
+    assert str(failure.value) == (
+        f"The staging folder {run.dag_root} belongs to another deployment: 'theirs', since 2026-09-21T14:13:20Z; this "
+        "one is 'ours' (Variable dag__owner). Two deployments on one staging path would continue and remove each "
+        "other's runs. Nothing was exported, imported or removed. Give this deployment a [tenable] staging_path of its "
+        "own. If this deployment replaces the other one, which no longer runs, or if its metadata database was reset, "
+        f"remove {run.owner}. Then clear the run."
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [({}, "1970-01-01T00:00:00Z"), ({"at": 10**30}, "1000000000000000000…"), ({"at": -(10**15)}, "-1000000000000000")],
+)
+def test_time_of_another_deployment_may_be_missing_or_impossible(run, monkeypatch, record, shown):
+    write_json(run.owner, {"owner": "theirs", **record})
+    with Deployment(monkeypatch), pytest.raises(ConfigurationError) as failure:
+        owner.check_owner(run)
+    assert f"'theirs', since {shown}; this one is unknown (Variable dag__owner)." in str(failure.value)
+
+
+def test_words_about_a_damaged_record_are_complete(run, monkeypatch):
+    write_json(run.owner, {"owner": 5})
+    with Deployment(monkeypatch), pytest.raises(ConfigurationError) as failure:
+        owner.check_owner(run)
+    assert str(failure.value) == (
+        f"{run.owner}, which records the deployment that owns this staging folder, is damaged (it does not name an "
+        "owner). Nothing was exported, imported or removed, because the folder may belong to another deployment. If "
+        "only this deployment uses it, remove this one file: the next run writes it again from Variable dag__owner. "
+        f"Keep all other files in {run.owner.parent}: they record which findings are outstanding. Then clear the run."
+    )
+    run.owner.write_bytes(b"{")
+    with Deployment(monkeypatch), pytest.raises(ConfigurationError, match=r"is damaged \([A-Za-z].*\)\. Nothing was"):
+        owner.check_owner(run)
+
+
+def test_pending_record_of_another_deployment_is_left_to_it(run, monkeypatch):
+    """Only the mark of this deployment's own claim is removed."""
+    write_json(run.owner, {"owner": "theirs", "at": 1, "pending": True})
+    with Deployment(monkeypatch) as deployment:
+        deployment.values["dag__owner"] = "ours"
+        with pytest.raises(ConfigurationError, match="belongs to another deployment: 'theirs'"):
+            owner.claim(run)
+    assert read_json(run.owner) == {"owner": "theirs", "at": 1, "pending": True}
+
+
+def test_own_record_that_is_not_pending_is_not_written_again(run, monkeypatch):
+    write_json(run.owner, {"owner": "ours", "at": 1})
+    with Deployment(monkeypatch) as deployment:
+        deployment.values["dag__owner"] = "ours"
+        owner.claim(run)
+    assert read_json(run.owner) == {"owner": "ours", "at": 1}
+
+
+@pytest.mark.parametrize(("stored", "read"), [("abc", "abc"), (5, "5"), ("", ""), (None, None)])
+def test_variables_are_airflows(monkeypatch, stored, read):
+    kept = {} if stored is None else {"dag__owner": stored}
+
+    class Variable:
+        # Airflow 2 and 3 name the default differently.
+        @staticmethod
+        def get(name, default, /):
+            return kept.get(name, default)
+
+        @staticmethod
+        def set(name, value, /):
+            kept[name] = value
+
+    monkeypatch.setattr(_compat, "Variable", Variable)
+    assert owner.read_variable("dag__owner") == read
+    owner.write_variable("other", "x")
+    assert kept["other"] == "x"
