@@ -8,7 +8,9 @@ import pytest
 
 from airflow_provider_tenable.exceptions import IncompleteRunError
 from airflow_provider_tenable.export.state import ExportState, Part
+from airflow_provider_tenable.run import report as report_module
 from airflow_provider_tenable.run.ledger import build_ledger
+from airflow_provider_tenable.run.places import note_owed
 from airflow_provider_tenable.run.report import report_of, report_run
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import write_json
@@ -136,6 +138,119 @@ def test_a_complete_run(run):
         ("Watermark before", "2026-11-22 00:00:00 UTC (1795305600)"),
         ("Watermark after", "2026-11-23 00:00:00 UTC (1795392000) (moves to 2026-11-23T00:00:00Z)"),
     ]
+
+
+def complete_with(run, more_of_the_plan=(), **more_of_the_ledger):
+    """The rows of a complete run without records, whose plan and ledger have more than the smallest one."""
+    value = {**plan(run), **dict(more_of_the_plan)}
+    write_json(run.plan, value)
+    exported(run, "vulnerabilities", [])
+    write_json(run.shards, {"count": 0})
+    ledger = build_ledger(run, value, exported=0)
+    ledger["watermark"] = {"before": None}
+    write_json(run.ledger, {**ledger, "complete": True, **more_of_the_ledger})
+    title, rows = lines(report_of(run))
+    assert title == "Tenable to Security Hub CSPM. Complete: every record is accounted for."
+    return rows
+
+
+def account(number):
+    return f"{number:012d}"
+
+
+def test_accounts_without_a_destination_are_listed_by_their_records(run):
+    few = {account(number): {"no_destination": 5} for number in range(22, 0, -1)}
+    rows = complete_with(
+        run, unserved={**few, account(30): {"excluded": 700, "no_destination": 400}, account(31): {"excluded": 50}}
+    )
+    assert [row for row in rows if "not delivered" in row[0]] == [
+        (f"  not delivered: {account(30)}", "1,100: excluded, no_destination"),
+        (f"  not delivered: {account(31)}", "50: excluded"),
+        *((f"  not delivered: {account(number)}", "5: no_destination") for number in range(1, 19)),
+        ("  not delivered: 4 more accounts", "20"),
+    ]
+    rows = complete_with(run, unserved=dict(list(few.items())[:20]))
+    assert len([row for row in rows if "not delivered" in row[0]]) == 20
+
+
+def test_accounts_and_regions_that_refused_are_listed_by_their_records_with_the_reason(run):
+    few = {f"{account(number)}/{REGION}": {"records": 5, "why": "the hub is off"} for number in range(22, 0, -1)}
+    most = {f"{account(30)}/{REGION}": {"records": 1_200, "why": "not\nallowed " + "x" * 300}}
+    rows = complete_with(run, refused={**few, **most})
+    assert [row for row in rows if "refused" in row[0]] == [
+        (f"  refused: {account(30)}/{REGION}", f"1,200: not allowed {'x' * 227}…"),
+        *((f"  refused: {account(number)}/{REGION}", "5: the hub is off") for number in range(1, 20)),
+        ("  refused: 3 more accounts and Regions", "15"),
+    ]
+
+
+def test_outstanding_findings_are_listed_by_their_age(run):
+    for number in range(22, 0, -1):
+        since = 1 if number == 3 else 1_795_392_000 - number
+        note_owed(run, f"{account(number)}/{REGION}", since=since, until=1_795_392_000, why="off", attempted=True)
+    rows = [row for row in complete_with(run) if row[0].startswith("Outstanding")]
+    assert rows[:3] == [
+        (f"Outstanding for {account(3)}/{REGION}", "everything since the beginning"),
+        (f"Outstanding for {account(22)}/{REGION}", "everything since 2026-11-22 23:59:38 UTC (1795391978)"),
+        (f"Outstanding for {account(21)}/{REGION}", "everything since 2026-11-22 23:59:39 UTC (1795391979)"),
+    ]
+    assert len(rows) == 21
+    assert rows[-1] == ("Outstanding for others", "2 more accounts and Regions")
+
+
+def test_records_that_wait_for_their_asset_are_part_of_the_skipped_ones(run, monkeypatch):
+    monkeypatch.setattr(report_module, "sums_of", lambda ledger: {})
+    rows = complete_with(
+        run, skipped={"no_aws_account": 1_040, "no_ec2_instance": 3}, waiting={"no_aws_account": 1_000}
+    )
+    assert rows[2:5] == [
+        ("  skipped: no_aws_account", "1,040"),
+        ("    of these kept until the asset is known", "1,000"),
+        ("  skipped: no_ec2_instance", "3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (1, f"for {account(0)}, which"),
+        (3, f"for {account(0)}, {account(1)}, {account(2)}, which"),
+        (4, f"for {account(0)}, {account(1)}, {account(2)} and 1 more, which"),
+        (9, f"for {account(0)}, {account(1)}, {account(2)} and 6 more, which"),
+    ],
+)
+def test_window_that_begins_earlier_says_for_whom(run, count, words):
+    rows = complete_with(run, {"recovers": [account(number) for number in range(count)]})
+    assert rows[1] == ("Window begins earlier", f"{words} refused findings before")
+
+
+def test_assets_are_all_or_what_changed_since(run):
+    exported(run, "assets", [1_000, 500])
+    every = {"assets": {"base": None, "why": "no index yet", "filters": {}}}
+    assert complete_with(run, every)[1] == ("Assets", "all 1,500 exported: no index yet")
+    base = {"records": 20_000, "full_from": 1_795_305_600, "changed": 3_000}
+    some = {"assets": {"base": base, "why": "", "filters": {"since": 1_795_392_000}}}
+    assert complete_with(run, some)[1:3] == [
+        ("Assets", "1,500 exported, changed since 2026-11-23 00:00:00 UTC (1795392000)"),
+        ("  from the asset index", "20,000 of 2026-11-22 00:00:00 UTC (1795305600), 3,000 changes since"),
+    ]
+    exported(run, "assets", [1_000], complete=False)
+    assert [row for row in complete_with(run, some) if "sset" in row[0]] == []
+
+
+def test_files_that_changed_since_the_run_completed_are_reported_by_their_new_counts(run):
+    value = plan(run)
+    exported(run, "vulnerabilities", [1_500, 500])
+    transformed(run)
+    sent(run, A, "a", accepted=1_500)
+    sent(run, B, "b", accepted=2)
+    ledger = {**build_ledger(run, value, exported=2_000), "watermark": {"before": None}}
+    write_json(run.ledger, {**ledger, "skipped": {"no_ec2_instance": 495}, "complete": True})
+    title, rows = lines(report_of(run))
+    assert title == (
+        "Tenable to Security Hub CSPM. NO LONGER COMPLETE: the run's files have changed since it completed."
+    )
+    assert ("  skipped: no_ec2_instance", "480") in rows
 
 
 def test_the_smallest_complete_run_as_it_stands_in_the_log(run):
