@@ -396,9 +396,14 @@ def test_report_fails_exactly_where_the_ledger_is_not_complete(run, monkeypatch,
     write_json(run.ledger, {**ledger, "watermark": watermark, "complete": complete})
     try:
         report_run(context_of(run, monkeypatch))
-    except IncompleteRunError:
+    except IncompleteRunError as error:
         assert not complete
+        assert str(error) == (
+            "Run run is not complete, so it failed: the table above shows how far it got. The watermark stays. Clear "
+            "the tasks that failed or were skipped, or wait for the next run, which covers the same window again."
+        )
         assert "NOT COMPLETE" in caplog.text
     else:
         assert complete
         assert "Complete: every record is accounted for" in caplog.text
+    assert [entry.getMessage() for entry in caplog.records if entry.name == "airflow.task"] == [report_of(run)]
