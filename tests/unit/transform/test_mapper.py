@@ -128,3 +128,28 @@ def test_the_memo_is_emptied_once_it_is_full(monkeypatch, limit, value):
     assert len(memo) == 0
     assert memo.get(msgspec.Raw(b"1")) == b"1"
     assert prepared == [b"1", b"22", b"1"]
+
+
+def test_the_memo_is_full_above_its_bytes_and_counts_from_nothing_again(monkeypatch):
+    monkeypatch.setattr(plugin_memo, "MAX_BYTES", 21)
+    memo = PluginMemo(lambda data: data, lambda _: 20)
+    for _ in range(2):
+        memo.get(msgspec.Raw(b"1"))
+        memo.forget_if_full()
+        assert len(memo) == 1
+        memo.get(msgspec.Raw(b"2"))
+        memo.forget_if_full()
+        assert len(memo) == 0
+
+
+def test_an_unreadable_plugin_weighs_its_bytes_alone(monkeypatch):
+    def fails(data: bytes) -> int:
+        raise ValueError("no plugin")
+
+    memo = PluginMemo(fails, lambda _: 20)
+    monkeypatch.setattr(plugin_memo, "MAX_BYTES", 2)
+    for data, remaining in ((b"{}", 1), (b"[]", 0)):
+        with pytest.raises(UnmappableError):
+            memo.get(msgspec.Raw(data))
+        memo.forget_if_full()
+        assert len(memo) == remaining
