@@ -29,7 +29,10 @@ def test_finding_is_mapped_with_the_options_and_the_product_of_the_mapper():
     one = decode(record())
     resource = made.ec2_resource(ROW)
     product = made.product(resource, region="us-east-1")
-    finding = json.loads(made.finding(one, made.plugin(bytes(one.plugin)), resource, product, 1))
+    line, row = made.finding(one, made.plugin(bytes(one.plugin)), resource, product, 1)
+    finding = json.loads(line)
+    # What a run compares with the previous one's belongs to it.
+    assert row
     assert finding["Id"] == f"{REGION}/{INSTANCE}/19506"
     assert finding["ProductArn"] == f"arn:aws:securityhub:us-east-1::product/{TENABLE_PRODUCT}"
     # The caller has already decided on the severity.
