@@ -136,11 +136,17 @@ def integration_old(session: nox.Session) -> None:
 @nox.session
 @each_cell
 def system(session: nox.Session, cell: str) -> None:
-    """The complete DAG under a real scheduler and triggerer, a worker that is stopped; with the newest Airflow also
-    `make demo`.
+    """The complete DAG under a real scheduler and triggerer, a scan with its own scanner, a worker that is stopped;
+    with the newest Airflow also `make demo`.
     """
     demo = ("tests/system/test_demo.py",) if cell == NEWEST else ()
-    _pytest(session, _cell(cell), "tests/system/test_scheduler.py", "tests/system/test_stopped_worker.py", *demo)
+    # First: it has an Airflow of its own, and the others share one that runs until the end.
+    files = (
+        "tests/system/test_scan_and_import.py",
+        "tests/system/test_scheduler.py",
+        "tests/system/test_stopped_worker.py",
+    )
+    _pytest(session, _cell(cell), *files, *demo)
 
 
 @nox.session

@@ -104,6 +104,8 @@ def get_provider_info() -> dict[str, Any]:
         "extra-links": [
             f"{_PACKAGE}.links.security_hub.SecurityHubFindingsLink",
             f"{_PACKAGE}.links.nessus_ec2.NessusInstanceLink",
+            f"{_PACKAGE}.links.tenable.TenableScanLink",
+            f"{_PACKAGE}.links.tenable.TenableScannersLink",
         ],
         "notifications": [
             f"{_PACKAGE}.notifications.rejected.RejectedFindingsNotifier",

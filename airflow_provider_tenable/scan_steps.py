@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from airflow_provider_tenable.run.scan import plan_scan, remove_old_scans
+from airflow_provider_tenable.run.scan import plan_scan, remove_old_scans, report_scan
 
-__all__ = ["plan_scan", "remove_old_scans"]
+__all__ = ["plan_scan", "remove_old_scans", "report_scan"]

@@ -11,7 +11,9 @@ import re
 import shlex
 import socket
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,6 +122,41 @@ class AwsServices(Child):
         assert arguments
         body = {"name": arguments[2], "key": arguments[1], **order}
         return bool(sandbox.tenable("scanners", body)["linked"])
+
+    @contextmanager
+    def starting(self, sandbox: Sandbox, folder: Path) -> Iterator[list[str]]:
+        """Meanwhile, start each machine that is launched. Yields a list that gets the names of their scanners."""
+        known, started, over = {each["InstanceId"] for each in self.all_instances()}, [], threading.Event()
+        failures: list[BaseException] = []
+
+        def start() -> None:
+            while not over.wait(0.3):
+                for each in self.all_instances():
+                    if each["InstanceId"] not in known:
+                        known.add(each["InstanceId"])
+                        assert self.boot(each["InstanceId"], sandbox, folder / each["InstanceId"])
+                        started.extend(tag["Value"] for tag in each["Tags"] if tag["Key"] == "tenable:scanner")
+
+        def run() -> None:
+            try:
+                start()
+            except BaseException as failure:
+                failures.append(failure)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield started
+        finally:
+            over.set()
+            thread.join()
+        assert failures == []
+
+    def all_instances(self) -> list[dict[str, Any]]:
+        """Every instance with the tag of a scanner, whatever its state."""
+        with self.client("ec2") as ec2:
+            answer = ec2.describe_instances(Filters=[{"Name": "tag-key", "Values": ["tenable:scanner"]}])
+        return [each for reservation in answer["Reservations"] for each in reservation["Instances"]]
 
 
 def respond(hook: Any, service: str, operation: str, parsed: dict[str, Any]) -> None:

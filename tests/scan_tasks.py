@@ -62,8 +62,16 @@ def quick(tenable: TenableThread, monkeypatch: pytest.MonkeyPatch) -> list[float
 
 def context_of(task: Any, *, max_tries: int = 2, map_index: int = -1, **more: Any) -> dict[str, Any]:
     """What an operator needs of Airflow's context."""
+    pushed: dict[str, Any] = {}
     ti = SimpleNamespace(
-        dag_id="dag", task_id=task.task_id, run_id="run", map_index=map_index, max_tries=max_tries, state="running"
+        dag_id="dag",
+        task_id=task.task_id,
+        run_id="run",
+        map_index=map_index,
+        max_tries=max_tries,
+        state="running",
+        pushed=pushed,
+        xcom_push=lambda key, value: pushed.update({key: value}),
     )
     return {"ti": ti, "dag_run": SimpleNamespace(dag_id="dag", run_id="run", start_date=None), "params": {}, **more}
 

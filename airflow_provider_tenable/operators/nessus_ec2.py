@@ -66,7 +66,7 @@ def link_host(url: str, given: str | None) -> tuple[str | None, int]:
 class NessusAwsTask(BaseOperator):
     """What the operators of this service have in common: the AWS connection.
 
-    :param aws_conn_id: AWS connection; None for the worker's own credentials (templated).
+    :param aws_conn_id: AWS connection; None or an empty text for the worker's own credentials (templated).
     :param region_name: the Region; default: that of the connection (templated).
     :param verify: whether and how TLS certificates are verified, as for boto3.
     :param botocore_config: configuration of botocore's clients.
@@ -95,8 +95,8 @@ class NessusAwsTask(BaseOperator):
         from airflow_provider_tenable.hooks.nessus_ec2 import NessusEc2Hook
 
         return NessusEc2Hook(
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
+            aws_conn_id=self.aws_conn_id or None,
+            region_name=self.region_name or None,
             verify=self.verify,
             config=self.botocore_config,
         )
@@ -534,8 +534,8 @@ class NessusCreateScannerOperator(NessusAwsTask):
     def _defer(self, instance_id: str, *, created: bool, deadline: float) -> None:
         self.defer(
             trigger=NessusInstanceTrigger(
-                aws_conn_id=self.aws_conn_id,
-                region_name=self.region_name,
+                aws_conn_id=self.aws_conn_id or None,
+                region_name=self.region_name or None,
                 verify=self.verify,
                 botocore_config=self.botocore_config,
                 instance_id=instance_id,

@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable._compat import conf, fail_fast, pause
+from airflow_provider_tenable._compat import AirflowSkipException, conf, fail_fast, pause
 from airflow_provider_tenable.exceptions import AwsRefusedError, ConfigurationError, ConflictError, TemporaryError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.hooks.tenable import TenableHook
@@ -41,6 +41,7 @@ class NessusTerminateScannerOperator(NessusAwsTask):
     :param force: do not ask for scans that it runs.
     :param cleanup: what else to remove: ``parameter``, ``security_group``, ``key_pair``, ``instance_profile``
         (templated).
+    :param optional: skip the task if neither scanner nor name is given, instead of failing.
     :param linking_key: where the linking key is stored, as of the task that created the scanner (templated).
     :param deferrable: wait in the triggerer, without a worker slot. Default ``[operators] default_deferrable``.
     :param tenable_conn_id: connection of type ``tenable`` (templated).
@@ -70,6 +71,7 @@ class NessusTerminateScannerOperator(NessusAwsTask):
         wait_for_scans: float = 3600,
         force: bool = False,
         cleanup: Sequence[str] = ("parameter", "security_group", "key_pair", "instance_profile"),
+        optional: bool = False,
         linking_key: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         tenable_conn_id: str = TenableHook.default_conn_name,
@@ -85,6 +87,7 @@ class NessusTerminateScannerOperator(NessusAwsTask):
         self.wait_for_scans = wait_for_scans
         self.force = force
         self.cleanup = cleanup
+        self.optional = optional
         self.linking_key = linking_key
         self.deferrable = deferrable
         self.tenable_conn_id = tenable_conn_id
@@ -124,6 +127,8 @@ class NessusTerminateScannerOperator(NessusAwsTask):
 
         reference = self.scanner if isinstance(self.scanner, dict) else {}
         name = self.name or reference.get("name")
+        if not name and self.optional:
+            raise AirflowSkipException("There is no scanner to remove.")
         if not name:
             raise ConfigurationError(
                 f"Task {self.task_id} does not know which scanner to remove: give scanner or name. If it is the result "

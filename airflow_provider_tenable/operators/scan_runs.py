@@ -105,7 +105,9 @@ class TenableRunScanOperator(RunsScan, BaseOperator):
             now=time.time,
         )
         if not self.wait_for_completion:
-            return machine.finish(self._launched(machine, scan)).result
+            launched = machine.finish(self._launched(machine, scan)).result
+            self._show_link(context, scan, str(launched["run_uuid"]))
+            return launched
         result = self._run_to_its_end(machine, scan, context)
         return machine.finish(result).result
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_tenable._compat import AirflowTaskTimeout, fail_fast, is_ended, pause
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.hooks.tenable import TenableHook
+from airflow_provider_tenable.links.tenable import SCAN_KEY, TenableScanLink, scan_url, show
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 class RunsScan:
     """What tasks that run a scan share: one run, launched once, and waited for."""
 
+    operator_extra_links = (TenableScanLink(),)
     #: Set by the constructors of those that inherit it.
     tenable_conn_id: str
     staging_path: str | None
@@ -43,6 +45,8 @@ class RunsScan:
     _is_stopped = False
     _machine: RunMachine | None = None
     _task_instance: Any = None
+    #: The run whose page this attempt has linked to.
+    _linked_run: str | None = None
 
     @cached_property
     def hook(self) -> TenableHook:
@@ -114,6 +118,7 @@ class RunsScan:
             if self._is_stopped:
                 machine.stop()
                 raise ScanFailedError("This task was ended during its run of a scan.", status="canceled")
+            self._show_link(context, scan, machine.state.run_uuid)
             if isinstance(outcome, Ended):
                 if machine.state.result is None:
                     self._count(machine, str(outcome.result["status"]), context)
@@ -123,6 +128,13 @@ class RunsScan:
             if self.deferrable and (outcome.run_uuid or outcome.seconds >= SHORTEST_POLL_INTERVAL):
                 self.defer(trigger=self._trigger(machine, scan, outcome), method_name="execute_complete")
             time.sleep(outcome.seconds)
+
+    def _show_link(self, context: Any, scan: Scan, run_uuid: str | None) -> None:
+        """Link to the run's page in Tenable as soon as the run is launched."""
+        if run_uuid and run_uuid != self._linked_run:
+            url = self.hook.connection_arguments["url"]
+            show(context, SCAN_KEY, scan_url(url, scan_id=scan.id, run_uuid=run_uuid))
+            self._linked_run = run_uuid
 
     def _trigger(self, machine: RunMachine, scan: Scan, wait: Waiting) -> BaseTrigger:
         seconds = max(wait.seconds, SHORTEST_POLL_INTERVAL)

@@ -1,4 +1,4 @@
-"""The steps of ``tenable_scan`` that no operator does: its params, and the removal of old files.
+"""The steps of ``tenable_scan`` that no operator does: its params, its report, and the removal of old files.
 
 DAG files import this module while Airflow parses them, so it must not import anything heavy.
 """
@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_tenable import config
-from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
+from airflow_provider_tenable.exceptions import ConfigurationError, IncompleteRunError, StagingError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.run.conf import check_conf
+from airflow_provider_tenable.run.ephemeral_scanner import EPHEMERAL_SCANNER, plan_ephemeral_scanner
 from airflow_provider_tenable.run.params import RunParam
 from airflow_provider_tenable.staging.files import names, remove
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -81,6 +82,7 @@ SCAN: Mapping[str, RunParam] = {
         help="Delete the scan, with its results in Tenable's scan view, once the results are exported. The "
         "vulnerabilities that it has found stay in Tenable.",
     ),
+    **EPHEMERAL_SCANNER,
 }
 
 
@@ -93,11 +95,42 @@ def plan_scan(context: Any) -> dict[str, Any]:
     check_conf(context, SCAN)
     params = {name: context["params"].get(name, param.default) for name, param in SCAN.items()}
     for name, value in params.items():
-        if not _is_valid(value, SCAN[name].schema):
+        if name not in EPHEMERAL_SCANNER and not _is_valid(value, SCAN[name].schema):
             raise ConfigurationError(f"{name} is {quoted(value, 200)}, which the form does not accept. Correct it.")
     if not params["targets"]:
         raise ConfigurationError("The scan has no targets. Give at least one address, network or host name.")
-    return {name: "" if value is None else value for name, value in params.items()}
+    planned = {name: "" if value is None else value for name, value in params.items()}
+    own = plan_ephemeral_scanner(params, context["dag_run"])
+    return {**planned, **own, "scanner": own["scanner_name"] or planned["scanner"]}
+
+
+def report_scan(context: Any, result: Mapping[str, Any] | None, exported: Mapping[str, Any] | None) -> None:
+    """Log what the scan has found and where its results are, and fail if the run is not complete: this task decides the
+    state of the run.
+
+    If a person marks a run as failed, its tasks are skipped, which Airflow treats as success if none of them failed.
+
+    :param result: of the task ``complete``; None: it has not succeeded.
+    :param exported: of the task that exports the results.
+    :raises IncompleteRunError: the run is not complete.
+    """
+    if result is None:
+        raise IncompleteRunError(
+            f"Run {safe(context['dag_run'].run_id)} is not complete, so it failed: its scan did not end as wanted, or "
+            "its results were not exported. The task that failed says why. Clear it, and the tasks after it; if the "
+            "run has an ephemeral scanner, clear with_scanner and all tasks after it, which creates another one."
+        )
+    severities = ", ".join(f"{count} {safe(name, 20)}" for name, count in (result.get("severities") or {}).items())
+    log.info(
+        "Scan %s: run %s is %s. %s hosts; %s.",
+        safe(result.get("name"), 200),
+        safe(result.get("run_uuid"), 80),
+        safe(result.get("status"), 40),
+        result.get("hosts"),
+        severities or "no results",
+    )
+    for file in (exported or {}).get("files", []):
+        log.info("%s: %s (%s bytes)", safe(file.get("format"), 20), safe(file.get("path")), file.get("bytes"))
 
 
 def _is_valid(value: Any, schema: Mapping[str, Any]) -> bool:

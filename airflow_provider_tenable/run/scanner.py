@@ -94,6 +94,9 @@ SCANNER: Mapping[str, RunParam] = {
     ),
 }
 
+#: The params that describe the machine; ``tenable_scan`` has them too, for an ephemeral scanner.
+MACHINE = ("region", "aws_conn_id", "instance_type", "subnet_id", "tags")
+
 
 def plan_scanner(context: Any) -> dict[str, Any]:
     """The run's params after validation: those of a trigger by another DAG or of the command line bypass the form.
@@ -113,20 +116,30 @@ def plan_scanner(context: Any) -> dict[str, Any]:
     for name in ("aws_scanner", "update_os"):
         if not isinstance(params[name], bool):
             raise ConfigurationError(f"{name} is {shown(params[name])}; it must be true or false.")
-    _matches("region", params["region"], REGION, optional=True)
-    _matches("instance_type", params["instance_type"], _TYPE)
     _matches("image", params["image"], re.compile(r"[\w:/.-]{5,1000}", re.ASCII))
-    _matches("subnet_id", params["subnet_id"], re.compile(r"subnet-[0-9a-f]{8,17}", re.ASCII), optional=True)
-    if params["aws_conn_id"] is not None and not is_connection_id(params["aws_conn_id"]):
-        raise ConfigurationError(f"aws_conn_id is {shown(params['aws_conn_id'])}, which is not a connection id.")
     ingress = rules(params["ingress"], allow_world=False)
     return {
         **params,
+        **check_machine(params),
         "name": check_name(params["name"]),
         "ingress": [{"port": port, "cidr": cidr} for port, cidr in ingress],
-        "tags": _tags(params["tags"]),
         "cleanup": list(check_kinds(list(params["cleanup"]))),
     }
+
+
+def check_machine(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The params :data:`MACHINE` after validation; an empty text for one that is not set, since Airflow 3.0 does not
+    accept null in an XCom.
+
+    :raises ConfigurationError: a value is invalid.
+    """
+    _matches("region", params["region"], REGION, optional=True)
+    _matches("instance_type", params["instance_type"], _TYPE)
+    _matches("subnet_id", params["subnet_id"], re.compile(r"subnet-[0-9a-f]{8,17}", re.ASCII), optional=True)
+    if params["aws_conn_id"] not in (None, "") and not is_connection_id(params["aws_conn_id"]):
+        raise ConfigurationError(f"aws_conn_id is {shown(params['aws_conn_id'])}, which is not a connection id.")
+    checked = {name: "" if params[name] is None else params[name] for name in MACHINE}
+    return {**checked, "tags": _tags(params["tags"])}
 
 
 def report_scanner(scanner: dict[str, Any], online: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +162,7 @@ def report_scanner(scanner: dict[str, Any], online: dict[str, Any]) -> dict[str,
 
 
 def _matches(name: str, value: object, pattern: re.Pattern[str], *, optional: bool = False) -> None:
-    if optional and value is None:
+    if optional and value in (None, ""):
         return
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise ConfigurationError(f"{name} is {shown(value)}, which cannot be one.")

@@ -22,6 +22,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryErr
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.identifiers import shown
 from airflow_provider_tenable.hooks.tenable import TenableHook
+from airflow_provider_tenable.links.tenable import SCANNERS_KEY, TenableScannersLink, scanners_url, show
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL
 from airflow_provider_tenable.triggers.tenable_scanners import TenableScannerTrigger
@@ -72,6 +73,7 @@ class TenableScannerSensor(BaseSensorOperator):
     )
     template_fields_renderers = {"scanner": "json"}
     ui_color = "#d5e8f7"
+    operator_extra_links = (TenableScannersLink(),)
 
     def __init__(
         self,
@@ -176,6 +178,7 @@ class TenableScannerSensor(BaseSensorOperator):
             return None
         if self._seen is None or self._seen[0] != step:
             self.log.info("Scanner %s: %s.", wanted.title, step.value)
+            show(context, SCANNERS_KEY, scanners_url(self.hook.connection_arguments["url"]))
         self._seen = step, scanner
         if step != Step.READY or scanner is None:
             return None
@@ -237,7 +240,7 @@ class TenableScannerSensor(BaseSensorOperator):
 
         region = self.region_name or reference.get("region")
         try:
-            with closing(NessusEc2Hook(aws_conn_id=self.aws_conn_id, region_name=region)) as hook:
+            with closing(NessusEc2Hook(aws_conn_id=self.aws_conn_id or None, region_name=region or None)) as hook:
                 instance = instances.describe(hook, instance_id)
                 lines = instances.console_lines(hook, instance_id, last=CONSOLE_LINES)
         except (ConfigurationError, TemporaryError) as error:

@@ -21,6 +21,7 @@ from airflow_provider_tenable._compat import (
 )
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.hooks.tenable import TenableHook
+from airflow_provider_tenable.links.tenable import SCAN_KEY, TenableScanLink, scan_url, show
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL
 from airflow_provider_tenable.triggers.tenable_scans import TenableScanTrigger
 
@@ -48,6 +49,7 @@ class TenableScanSensor(BaseSensorOperator):
     template_fields: Sequence[str] = ("scan", "run_uuid", "since", "tenable_conn_id")
     template_fields_renderers = {"scan": "json"}
     ui_color = "#d5e8f7"
+    operator_extra_links = (TenableScanLink(),)
 
     def __init__(
         self,
@@ -95,6 +97,8 @@ class TenableScanSensor(BaseSensorOperator):
             run = self._ended_run(scan, context)
             if run is None:
                 return PokeReturnValue(is_done=False)
+            url = self.hook.connection_arguments["url"]
+            show(context, SCAN_KEY, scan_url(url, scan_id=scan.id, run_uuid=run.uuid))
             return PokeReturnValue(is_done=True, xcom_value=self._result(scan, run))
 
     def _wait(self, context: Any, *, deadline: float) -> Any:

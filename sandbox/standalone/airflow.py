@@ -265,14 +265,18 @@ class Standalone(Child):
         runs: list[dict[str, Any]] = found["dag_runs"]
         return runs
 
-    def trigger(self, conf: dict[str, Any] | None = None) -> str:
+    def trigger(self, conf: dict[str, Any] | None = None, dag_id: str = DAG_ID) -> str:
         """Start a run by hand; its id."""
-        run = self.api("POST", f"/dags/{DAG_ID}/dagRuns", json=self._trigger_body(conf or {}))
+        run = self.api("POST", f"/dags/{dag_id}/dagRuns", json=self._trigger_body(conf or {}))
         return str(run["dag_run_id"])
 
     def _trigger_body(self, conf: dict[str, Any]) -> dict[str, Any]:
         # Airflow 3 wants the key, and takes null.
         return {"logical_date": None, "conf": conf}
+
+    def mark_failed(self, run_id: str, dag_id: str = DAG_ID) -> None:
+        """Mark a run as failed, as a person does in the UI."""
+        self.api("PATCH", f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}", json={"state": "failed"})
 
     def backfill(self, first_day: str, last_day: str) -> list[str]:
         """Start a backfill over some days (ISO dates, both inclusive); the ids of its runs."""
@@ -301,13 +305,20 @@ class Standalone(Child):
         self._wait(lambda: bool(self.runs()), 180, "The scheduler started no run")
         return str(self.runs()[0]["dag_run_id"])
 
-    def task_instances(self, run_id: str) -> list[dict[str, Any]]:
+    def task_instances(self, run_id: str, dag_id: str = DAG_ID) -> list[dict[str, Any]]:
         """The tasks of a run."""
-        found = self.api("GET", f"/dags/{DAG_ID}/dagRuns/{quote(run_id, safe='')}/taskInstances", params={"limit": 100})
+        found = self.api("GET", f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances", params={"limit": 100})
         instances: list[dict[str, Any]] = found["task_instances"]
         return instances
 
-    def wait_for(self, run_id: str, *, seconds: float = 900.0, progress: Callable[[str], None] | None = None) -> str:
+    def wait_for(
+        self,
+        run_id: str,
+        dag_id: str = DAG_ID,
+        *,
+        seconds: float = 900.0,
+        progress: Callable[[str], None] | None = None,
+    ) -> str:
         """Wait for the end of a run, including its teardowns, and return its state.
 
         :param progress: gets a line whenever the state of a task changes.
@@ -317,21 +328,21 @@ class Standalone(Child):
         while time.monotonic() < deadline:
             # The list of tasks costs Airflow much more than the state of the run.
             if progress:
-                self._report_changes(run_id, reported, progress)
-            run = self.api("GET", f"/dags/{DAG_ID}/dagRuns/{quote(run_id, safe='')}")
+                self._report_changes(run_id, dag_id, reported, progress)
+            run = self.api("GET", f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}")
             if run["state"] in ("success", "failed"):
                 return str(run["state"])
             if not self.alive():
                 raise RuntimeError(f"Airflow ended:\n{self.tail()}")
             time.sleep(1.0 if progress else 2.0)
-        states = {(each["task_id"], each["map_index"]): each["state"] for each in self.task_instances(run_id)}
+        states = {(each["task_id"], each["map_index"]): each["state"] for each in self.task_instances(run_id, dag_id)}
         raise RuntimeError(f"Run {run_id} did not end in {seconds:.0f} s: {sorted(states.items())}")
 
     def _report_changes(
-        self, run_id: str, reported: dict[tuple[str, int], str], progress: Callable[[str], None]
+        self, run_id: str, dag_id: str, reported: dict[tuple[str, int], str], progress: Callable[[str], None]
     ) -> None:
         """Report the tasks whose state has changed, and note it in ``reported``."""
-        for each in self.task_instances(run_id):
+        for each in self.task_instances(run_id, dag_id):
             key, state = (each["task_id"], each["map_index"]), each["state"] or ""
             if reported.get(key) != state and state in _REPORTED_STATES:
                 reported[key] = state

@@ -51,6 +51,8 @@ def test_airflow_discovers_provider_connection_type_and_options() -> None:
     assert sorted(found["links"]) == [
         "airflow_provider_tenable.links.nessus_ec2.NessusInstanceLink",
         "airflow_provider_tenable.links.security_hub.SecurityHubFindingsLink",
+        "airflow_provider_tenable.links.tenable.TenableScanLink",
+        "airflow_provider_tenable.links.tenable.TenableScannersLink",
     ]
 
 

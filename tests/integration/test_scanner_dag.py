@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -24,19 +22,9 @@ def test_a_scanner_is_created_adopted_and_removed_by_the_dag(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     connect(monkeypatch, "nessus_aws", aws_services.connection())
-    name, booted = new_name(), threading.Event()
+    name = new_name()
     # The sandbox's clock is behind that of EC2: without this, the sensor waits for a machine of today.
     sandbox.tenable("clock", {"advance_seconds": 3 * 86_400 - 60})
-
-    def bridge() -> None:
-        """Start the machine once EC2 has it, as EC2 would."""
-        deadline = time.monotonic() + 300
-        while not booted.is_set() and time.monotonic() < deadline:
-            for instance in aws_services.instances(name):
-                assert aws_services.boot(instance["InstanceId"], sandbox, tmp_path / "machine")
-                booted.set()
-            time.sleep(0.2)
-
     # The Tenable of the sandbox is not one of Tenable's hosts, so the host to link to would have to be given; the DAG
     # takes it from the connection.
     dag = tmp_path / "tenable_scanner_ec2.py"
@@ -46,14 +34,9 @@ def test_a_scanner_is_created_adopted_and_removed_by_the_dag(
     )
     runs = DagRuns(tmp_path, airflow_database, [dag])
     conf = {"name": name, "aws_conn_id": "nessus_aws"}
-    thread = threading.Thread(target=bridge)
-    thread.start()
-    try:
+    with aws_services.starting(sandbox, tmp_path / "machines"):
         orders = [conf, conf, {**conf, "action": "terminate"}, {**conf, "nmae": "x"}]
         created, adopted, removed, refused = runs.run(*((dag.stem, order) for order in orders), retries=0)
-    finally:
-        booted.set()
-        thread.join()
 
     assert [each.state for each in (created, adopted, removed)] == ["success"] * 3, created.errors
     assert refused.state in ("failed", "refused")

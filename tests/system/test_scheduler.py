@@ -13,7 +13,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import pytest
@@ -235,8 +234,7 @@ def test_run_that_is_marked_as_failed_ends_as_failed_and_calls_the_failure_callb
     exports = ("export_assets", "export_vulnerabilities")
     until(lambda: "deferred" in states(*exports), 180, "no export waits in the triggerer", 2)
     try:
-        path = f"/dags/tenable_to_security_hub/dagRuns/{quote(run, safe='')}"
-        airflow.api("PATCH", path, json={"state": "failed"})
+        airflow.mark_failed(run)
         assert airflow.wait_for(run) == "failed", airflow.tail()
     finally:
         httpx.post(options, json={"prepare_seconds": 0.2}, timeout=60).raise_for_status()

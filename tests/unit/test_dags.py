@@ -84,6 +84,40 @@ def test_the_report_alone_decides_the_state_of_a_run(report: str):
     assert {(each.task_id, each.state) for each in deciding} == {("report", report)}
 
 
+@pytest.mark.parametrize(
+    ("ended", "fails"),
+    [
+        # A person marks the run as failed.
+        ({"report": "failed", "remove_scanner": "success"}, True),
+        ({"report": "failed"}, True),
+        # An instance that was not removed costs money.
+        ({"report": "success", "remove_scanner": "failed"}, True),
+        ({"report": "success"}, False),
+    ],
+    ids=str,
+)
+def test_report_and_removal_decide_the_state_of_a_run_of_a_scan(ended: dict[str, str], fails: bool):
+    from airflow.models.dagrun import DagRun
+
+    dag = DAGS["tenable_scan"]
+    states = {task.task_id: "skipped" for task in dag.tasks} | ended
+    deciding = DagRun._tis_for_dagrun_state(None, dag=dag, tis=[Ended(*each) for each in states.items()])
+    assert {each.task_id for each in deciding} == {"report", "remove_scanner", "delete_scan", "remove_old_files"}
+    # Airflow fails the run if one of them has failed.
+    assert ("failed" in {each.state for each in deciding}) is fails
+
+
+def test_scanner_of_a_run_is_removed_whatever_happens_after_the_decision_to_create_it():
+    dag = DAGS["tenable_scan"]
+    removal = dag.get_task("remove_scanner")
+    assert removal.is_teardown
+    assert {task.task_id for task in dag.tasks if task.is_setup} == {"with_scanner"}
+    # Every task that creates something for it, or uses it, ends before.
+    assert {"prerequisites", "create_scanner", "wait_until_online", "create_scan", "run_scan"} <= set(
+        removal.get_flat_relative_ids(upstream=True)
+    )
+
+
 MAIN = next(path for path in FILES if path.stem == "tenable_to_security_hub")
 
 

@@ -202,7 +202,11 @@ class TestRun:
     def test_a_scan_runs_to_its_end(self, tenable, deferrable):
         config = tenable.add_scan()
         task = run(deferrable=deferrable, targets=["192.0.2.5"])
-        result, triggers = run_deferred(task, tenable)
+        context = context_of(task)
+        result, triggers = run_deferred(task, tenable, context)
+        assert (
+            context["ti"].pushed["tenable_scan_url"].endswith(f"/scan-details/{config.id}/{result['run_uuid']}/history")
+        )
         assert (result["run_uuid"], result["status"], result["hosts"]) == (config.runs[0].uuid, "completed", 1)
         assert config.runs[0].targets == ["192.0.2.5"]
         assert bool(triggers) is deferrable
@@ -237,7 +241,9 @@ class TestRun:
         )
         assert sensor.poke(context_of(sensor)).is_done is False
         tenable.advance(10)
-        assert sensor.poke(context_of(sensor)).xcom_value["status"] == "completed"
+        context = context_of(sensor)
+        assert sensor.poke(context).xcom_value["status"] == "completed"
+        assert result["run_uuid"] in context["ti"].pushed["tenable_scan_url"]
 
     def test_a_failed_run_keeps_the_retries_and_wrong_arguments_do_not(self, tenable):
         tenable.add_scan()

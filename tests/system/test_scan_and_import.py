@@ -1,0 +1,127 @@
+"""tenable_scan under a real scheduler, with a scanner on EC2 that exists for one run, and the import that follows the
+scan by its asset.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from sandbox.standalone import airflow_of_this_environment
+from sandbox.standalone.airflow import Standalone
+from sandbox.standalone.children import ROOT, SandboxProcess
+from sandbox.tenable.scanners import LINKING_KEY
+from tests.aws_services import AwsServices
+from tests.faults.universe import Sandbox, differences, expected
+from tests.polling import until
+
+pytestmark = pytest.mark.system
+
+SCAN, IMPORT = "tenable_scan", "tenable_to_security_hub"
+CONF = {"name": "DMZ", "targets": ["192.0.2.1"], "ephemeral_scanner": True, "aws_conn_id": "nessus_aws"}
+#: What Airflow's versions call a run that an asset has started.
+TRIGGERED = ("asset_triggered", "dataset_triggered")
+
+
+@pytest.fixture(scope="module")
+def tenable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    log = tmp_path_factory.mktemp("scans") / "sandbox.log"
+    with SandboxProcess("--estate", "small", "--prepare-seconds", "0.3", log=log) as process:
+        driver = Sandbox(process)
+        # Its clock is behind that of EC2: without this, the sensor waits for a machine of today.
+        driver.tenable("clock", {"advance_seconds": 3 * 86_400 - 60})
+        driver.tenable("options", {"scan_seconds": 15})
+        yield driver
+        driver.client.close()
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsServices]:
+    with AwsServices(tmp_path_factory.mktemp("ec2")) as services:
+        yield services
+
+
+@pytest.fixture(scope="module")
+def scheduler(tenable: Sandbox, aws: AwsServices, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    """An Airflow that imports whenever the scan is completed."""
+    dags = tmp_path_factory.mktemp("dags")
+    shutil.copy(ROOT / "dags" / f"{IMPORT}.py", dags)
+    # The Tenable of the sandbox is not one of Tenable's hosts, so the host to link to must be given.
+    source = (ROOT / "dags" / f"{SCAN}.py").read_text()
+    link = '        link_host="cloud.tenable.com",\n        prerequisites='
+    (dags / f"{SCAN}.py").write_text(source.replace("        prerequisites=", link))
+    settings = {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__TENABLE__SCHEDULE_HOURS": "0",
+        "AIRFLOW__TENABLE__IMPORT_AFTER_SCANS": "DMZ",
+        "AIRFLOW__TENABLE__SCAN_POLL_INTERVAL_SECONDS": "10",
+    }
+    home = tmp_path_factory.mktemp("airflow")
+    with airflow_of_this_environment(home, tenable.process, settings=settings) as airflow:
+        airflow.wait_until_healthy()
+        airflow.connect(tenable.process)
+        fields: dict[str, Any] = {**aws.connection(), "port": urlsplit(aws.url).port}
+        body = {"connection_id": "nessus_aws", **fields, "extra": json.dumps(fields["extra"])}
+        airflow.api("POST", "/connections", json=body)
+        airflow.unpause(SCAN)
+        airflow.unpause(IMPORT)
+        yield airflow
+
+
+def states(airflow: Standalone, run: str) -> dict[str, str]:
+    return {each["task_id"]: each["state"] for each in airflow.task_instances(run, SCAN)}
+
+
+def test_a_run_scans_with_its_own_scanner_and_the_import_follows(
+    scheduler: Standalone, tenable: Sandbox, aws: AwsServices, tmp_path: Path
+) -> None:
+    assert scheduler.runs(IMPORT) == []
+    with aws.starting(tenable, tmp_path) as started:
+        run = scheduler.trigger(CONF, SCAN)
+        assert scheduler.wait_for(run, SCAN) == "success", scheduler.tail()
+    ended = states(scheduler, run)
+    assert {state for task, state in ended.items() if task != "delete_scan"} == {"success"}, ended
+    [name] = started
+    assert aws.instances(name) == []
+    [scan] = tenable.tenable("scans")
+    assert [each["status"] for each in scan["runs"]] == ["completed"]
+    assert f"run {scan['runs'][0]['uuid']} is completed" in scheduler.log_of(run, "report", SCAN)
+    until(lambda: scheduler.runs(IMPORT), 180, "nothing was imported after the scan", 2)
+    [following] = scheduler.runs(IMPORT)
+    assert following["run_type"] in TRIGGERED
+    assert scheduler.wait_for(following["dag_run_id"]) == "success", scheduler.report_of(following["dag_run_id"])
+    accounts = tenable.process.facts["accounts"]
+    assert differences(tenable.held(), expected(tenable.truth(), accounts)) == {}
+
+
+def test_scanner_of_a_run_that_is_marked_as_failed_is_removed(
+    scheduler: Standalone, tenable: Sandbox, aws: AwsServices, tmp_path: Path
+) -> None:
+    tenable.fault({"on": "scan_run", "do": "stay", "how": "running"})
+    with aws.starting(tenable, tmp_path) as started:
+        run = scheduler.trigger(CONF, SCAN)
+        until(lambda: states(scheduler, run).get("run_scan") == "deferred", 600, "the scan does not run", 2)
+        [name] = started
+        assert len(aws.instances(name)) == 1
+        scheduler.mark_failed(run, SCAN)
+        assert scheduler.wait_for(run, SCAN) == "failed", scheduler.tail()
+    ended = states(scheduler, run)
+    assert (ended["remove_scanner"], ended["report"], ended["complete"]) == ("success", "failed", "skipped")
+    assert aws.instances(name) == []
+    # A failed run is not a completed scan.
+    assert len(scheduler.runs(IMPORT)) == 1
+
+
+def test_no_secret_is_in_anything_that_airflow_wrote(scheduler: Standalone, tenable: Sandbox, aws: AwsServices) -> None:
+    facts = tenable.process.facts
+    secrets = [facts["secret_key"], str(aws.connection()["password"]), LINKING_KEY]
+    for path in Path(scheduler.home).rglob("*"):
+        if path.is_file() and path.suffix not in (".db", ".db-wal", ".db-shm", ".db-journal"):
+            content = path.read_bytes()
+            assert [secret for secret in secrets if secret.encode() in content] == [], path
