@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import sys
 import types
@@ -58,3 +59,44 @@ def test_the_formats_and_chapters_are_those_of_the_code() -> None:
         FORMATS
     )
     assert all(f"`{chapter}`" in table for chapter in DEFAULT_CHAPTERS.split(";"))
+
+
+def test_a_custom_action_starts_a_rescan_of_the_finding_that_was_selected() -> None:
+    [transformer] = [json.loads(code) for code in blocks(PAGE, "json") if "InputPathsMap" in code]
+    # The finding of the mapping's page, as the code maps it.
+    page = ROOT / "docs" / "mapping.md"
+    [finding] = [json.loads(code) for code in blocks(page, "json") if '"GeneratorId": "50344"' in code]
+    event = {"detail": {"findings": [finding]}}
+    body = transformer["InputTemplate"]
+    for name, path in transformer["InputPathsMap"].items():
+        # EventBridge takes names and numbers only, so no key of ProductFields.
+        assert re.fullmatch(r"\$(\.\w+(\[\d+\])?)+", path)
+        value: Any = event
+        for key, index in re.findall(r"\.(\w+)(?:\[(\d+)\])?", path):
+            value = value[key][int(index)] if index else value[key]
+        body = body.replace(f"<{name}>", json.dumps(value))
+    order = json.loads(body)
+    assert order == {"logical_date": None, "conf": {"plugin_id": "50344", "target": "198.51.100.171"}}
+    dag = run(next(code for code in EXAMPLES if "def rescan(" in code))["rescan"]()
+    for name, value in order["conf"].items():
+        dag.params[name] = value
+        assert dag.params[name] == value
+    with pytest.raises(ValueError, match="Invalid input for param plugin_id"):
+        dag.params["plugin_id"] = "{{ 1 }}"
+
+
+def test_a_lambda_function_starts_it_on_mwaa(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[dict[str, Any]] = []
+    client = types.SimpleNamespace(invoke_rest_api=lambda **arguments: called.append(arguments))
+    code = next(code for code in EXAMPLES if "invoke_rest_api" in code)
+    module = run(code)
+    monkeypatch.setattr(module["boto3"], "client", lambda service: client)
+    module["handler"]({"conf": {"plugin_id": "50344"}}, None)
+    [arguments] = called
+    assert arguments["Path"] == "/dags/rescan/dagRuns"
+    # As botocore knows the call.
+    import botocore.session
+
+    operation = botocore.session.get_session().get_service_model("mwaa").operation_model("InvokeRestApi")
+    assert arguments.keys() <= operation.input_shape.members.keys()
+    assert set(operation.input_shape.required_members) <= arguments.keys()
