@@ -238,6 +238,34 @@ def test_assets_are_all_or_what_changed_since(run):
     assert [row for row in complete_with(run, some) if "sset" in row[0]] == []
 
 
+@pytest.mark.parametrize(("dry_run", "label"), [(False, "compared"), (True, "would be")])
+def test_what_was_compared_with_the_hub_is_shown_per_destination_and_in_all(run, monkeypatch, dry_run, label):
+    monkeypatch.setattr(report_module, "sums_of", lambda ledger: {})
+    compared = {"accepted": 3, "findings": 1_006, "calls": 1, "sent": {"new": 2, "changed": 0, "reopened": 1_000}}
+    left_alone = {"unchanged": 1_000, "superseded": 1, "never_imported": 2}
+    destinations = {
+        f"{A}/{REGION}": {**compared, **left_alone},
+        f"{B}/{REGION}": {**compared, "findings": 3, "sent": {"new": 0}},
+        f"{B}/eu-central-1": {"accepted": 5, "findings": 5, "calls": 2, **left_alone},
+    }
+    rows = complete_with(run, destinations=destinations, dry_run=dry_run, **{**left_alone, "superseded": 0})
+    assert rows[3:9] == [
+        (f"  to {A}/{REGION}", "3 of 1,006 in 1 call"),
+        (f"    {label}", "2 new, 1,000 reopened, 1,003 left alone"),
+        # Nothing was compared there.
+        (f"  to {B}/eu-central-1", "5 of 5 in 2 calls"),
+        (f"  to {B}/{REGION}", "3 of 3 in 1 call"),
+        ("  not sent: the hub has it", "1,000"),
+        ("  not sent: fixed before it was ever sent", "2"),
+    ]
+
+
+def test_full_run_says_why(run):
+    rows = complete_with(run, {"hubs": {"full": True, "full_why": "the index is gone"}})
+    assert ("Full run", "the index is gone") in rows
+    assert "Full run" not in dict(complete_with(run, {"hubs": {"full": False, "full_why": "x"}}))
+
+
 def test_files_that_changed_since_the_run_completed_are_reported_by_their_new_counts(run):
     value = plan(run)
     exported(run, "vulnerabilities", [1_500, 500])
