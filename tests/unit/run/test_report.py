@@ -411,6 +411,17 @@ def test_report_of_a_run_that_was_not_planned_fails(run, monkeypatch):
         report_run(context_of(run, monkeypatch))
 
 
+def test_run_whose_files_cannot_be_read_fails_with_the_reason(run, monkeypatch):
+    plan(run)
+    run.plan.write_bytes(b"{")
+    title, ((label, reason),) = lines(report_of(run))
+    assert title == "Tenable to Security Hub CSPM. NOT COMPLETE."
+    assert label == "The run's files cannot be read"
+    assert reason.startswith(f"The staged file {run.plan} is damaged (")
+    with pytest.raises(IncompleteRunError):
+        report_run(context_of(run, monkeypatch))
+
+
 def test_words_about_a_run_that_is_not_complete_are_complete(run, monkeypatch):
     plan(run)
     with pytest.raises(IncompleteRunError) as failure:
