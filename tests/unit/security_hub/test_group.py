@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from botocore.exceptions import ClientError
 from airflow_provider_tenable.exceptions import ConfigurationError, DestinationRefusedError, TemporaryError
 from airflow_provider_tenable.security_hub import group as group_import
 from airflow_provider_tenable.security_hub.assignment import Target, grouped
-from airflow_provider_tenable.security_hub.group import GroupImport
+from airflow_provider_tenable.security_hub.group import GroupImport, SendAll
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.security_hub.refusals import refusal_of_place
@@ -493,3 +494,91 @@ def test_outside_of_the_dag_a_refusal_fails_the_task(run):
     with pytest.raises(DestinationRefusedError):
         GroupImport(run, [target], open_hook=hubs.open, product="default").run()
     assert refusal_of_place(run, target.account, REGION) is None
+
+
+class EverySecond(SendAll):
+    """Sends the first finding of a target, the third one and so on; remembers how many were accepted."""
+
+    def __init__(self, run: RunFolder, target: Target) -> None:
+        super().__init__(run, target)
+        self.to_send = -(-target.findings // 2)
+        self.counts = {"unchanged": target.findings // 2, "new": self.to_send}
+        self.recorded: list[int] = []
+        self.wrong: Exception | None = None
+
+    def lines(self):
+        for name, lines in super().lines():
+            yield name, (b"" if number % 2 else line for number, line in enumerate(lines))
+
+    def record(self, receipts: Receipts) -> None:
+        if self.wrong:
+            raise self.wrong
+        self.recorded.append(receipts.accepted)
+
+
+def choosing(run: RunFolder, targets: list[Target], hubs: Hubs, **options: Any) -> tuple[GroupImport, dict[str, Any]]:
+    choices = {each.account: EverySecond(run, each) for each in targets}
+    return work(run, targets, hubs, choose=lambda target: choices[target.account], **options), choices
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_findings_that_are_chosen_are_sent_recorded_and_counted(run, count):
+    hubs, targets = Hubs(), [staged(run, number, 5) for number in range(count)]
+    group, choices = choosing(run, targets, hubs)
+    assert {name: progress.to_send for name, progress in group.progress.items()} == {str(each): 5 for each in targets}
+    assert group.run() is True
+    assert {account: sorted(held) for account, held in hubs.held.items()} == {
+        each.account: [f"{each.account}-{number}" for number in (0, 2, 4)] for each in targets
+    }
+    counts = {"accepted": 3 * count, "rejected": {}, "calls": count}
+    assert group.counts() == {**counts, "compared": {"new": 3 * count, "unchanged": 2 * count}}
+    assert list(group.counts()["compared"]) == ["new", "unchanged"]
+    assert all((progress.to_send, progress.finished) == (3, True) for progress in group.progress.values())
+    assert [choice.recorded for choice in choices.values()] == [[3]] * count
+    # A task that was killed before it recorded them does so now, and sends nothing.
+    again, choices = choosing(run, targets, hubs)
+    assert again.run() is True
+    assert [choice.recorded for choice in choices.values()] == [[3]] * count
+    assert hubs.preflights.total() == count
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_target_of_which_nothing_is_chosen_is_checked_recorded_and_finished(run, count):
+    hubs, targets = Hubs(), [staged(run, number, 5) for number in range(count)]
+    group, choices = choosing(run, targets, hubs)
+    for choice in choices.values():
+        choice.to_send = 0
+    assert group.run() is True
+    assert (hubs.held, hubs.preflights.total()) == ({}, count)
+    assert [choice.recorded for choice in choices.values()] == [[0]] * count
+    assert all(progress.finished for progress in group.progress.values())
+
+
+@pytest.mark.parametrize("wrong", [None, OSError("the disk is full")])
+def test_what_was_acknowledged_before_a_failure_is_recorded_and_the_failure_counts(run, caplog, wrong):
+    hubs, target = Hubs(), staged(run, 1, 6)
+
+    def fail_later(account: str) -> None:
+        if hubs.held:
+            hubs.refuse[account] = DENIED
+
+    hubs.on_call = fail_later
+    group, choices = choosing(run, [target], hubs, batch_size=1, in_flight=1)
+    choices[target.account].wrong = wrong
+    with caplog.at_level(logging.WARNING), pytest.raises(DestinationRefusedError):
+        group.run()
+    assert choices[target.account].recorded == ([] if wrong else [1])
+    assert group.counts()["accepted"] == 1
+    assert ("is not in the finding index yet: the disk is full" in caplog.text) is bool(wrong)
+
+
+def test_dry_run_says_what_would_become_of_the_findings(run, caplog):
+    hubs, target = Hubs(), staged(run, 1, 5)
+    group, choices = choosing(run, [target], hubs, dry_run=True)
+    with caplog.at_level(logging.INFO, logger="airflow_provider_tenable.security_hub.group"):
+        assert group.run() is True
+    assert caplog.messages == [
+        f"dry_run: 5 findings for {target} are staged and were not sent.",
+        f"{target}: against what the hub holds, these findings are: 2 unchanged, 3 new.",
+    ]
+    assert (hubs.held, choices[target.account].recorded) == ({}, [])
