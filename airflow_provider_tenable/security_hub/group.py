@@ -288,7 +288,7 @@ class GroupImport:
         self, target: Target, hook: Any, choice: Choice, receipts: Receipts, *, denied_seconds: float
     ) -> None:
         try:
-            finished = self._send(target, hook, choice, receipts, denied_seconds=denied_seconds)
+            finished = self._send(hook, choice, receipts, denied_seconds=denied_seconds)
         except BaseException:
             # The error counts, whatever becomes of this: the next run looks for receipts that were not recorded.
             try:
@@ -309,7 +309,7 @@ class GroupImport:
         arns = dict.fromkeys(product_of(first) for first in firsts if first is not None)
         return [arn or self._product for arn in arns] or [self._product]
 
-    def _send(self, target: Target, hook: Any, choice: Choice, receipts: Receipts, *, denied_seconds: float) -> bool:
+    def _send(self, hook: Any, choice: Choice, receipts: Receipts, *, denied_seconds: float) -> bool:
         # A resumed import does not know when the last call was made, so the bucket starts empty.
         bucket = TokenBucket(filled=0 if receipts.calls else None)
         work = FindingsImport(

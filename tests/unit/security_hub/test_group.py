@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -570,6 +571,21 @@ def test_what_was_acknowledged_before_a_failure_is_recorded_and_the_failure_coun
     assert choices[target.account].recorded == ([] if wrong else [1])
     assert group.counts()["accepted"] == 1
     assert ("is not in the finding index yet: the disk is full" in caplog.text) is bool(wrong)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_end_of_each_target_is_reported_with_its_counts_and_seconds(run, fails):
+    hubs, now, ended = Hubs(), [1_000.0], []
+    hubs.on_call = lambda account: now.__setitem__(0, now[0] + 7)
+    target = staged(run, 1, 5)
+    if fails:
+        hubs.refuse[target.account] = DENIED
+    group = work(run, [target], hubs, clock=lambda: now[0], on_finished=lambda *reported: ended.append(reported))
+    with pytest.raises(DestinationRefusedError) if fails else nullcontext():
+        group.run()
+    before = {"accepted": 0, "rejected": {}, "calls": 0}
+    after = before if fails else {"accepted": 5, "rejected": {}, "calls": 1}
+    assert ended == [(target, before, after, 7.0)]
 
 
 def test_dry_run_says_what_would_become_of_the_findings(run, caplog):
