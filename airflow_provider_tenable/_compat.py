@@ -24,6 +24,7 @@ from airflow_provider_tenable.exceptions import (
     IncompleteRunError,
     RefusedDestinationsError,
     RejectedFindingsError,
+    TooManyArchivedError,
     UnservedError,
 )
 
@@ -238,6 +239,7 @@ def fail_fast() -> Iterator[None]:
         IncompleteRunError,
         RefusedDestinationsError,
         RejectedFindingsError,
+        TooManyArchivedError,
         UnservedError,
     ) as error:
         raise AirflowFailException(str(error)) from error

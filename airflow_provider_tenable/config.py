@@ -104,6 +104,14 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
         maximum=40,
     ),
+    "max_archived_ratio": Option(
+        "float",
+        "0.1",
+        "If a full run sees nothing of more than this share of the active findings of an account and Region (and of "
+        "more than 50), it archives none of them, and the task check_archived fails. 0: not a single one. 1: never.",
+        minimum=0,
+        maximum=1,
+    ),
     "transform_shards": Option(
         "integer",
         "8",

@@ -5,6 +5,7 @@
 * :class:`UnservedError`: add destinations, set up Tenable's connector, or say that the rest is not meant to be served.
 * :class:`FewerAssetsError`: let the API user see the assets again, or confirm that they are gone.
 * :class:`RefusedDestinationsError`: make the accounts and Regions that it names accept findings, or leave them out.
+* :class:`TooManyArchivedError`: find out why Tenable reports so much less, or confirm that it is right.
 * :class:`RejectedFindingsError`: look at the rejected findings of the run, fix the cause, run again.
 * :class:`StagingError`: files of the run are missing or damaged; the message says which.
 """
@@ -180,6 +181,12 @@ class RefusedDestinationsError(TenableProviderError):
 
 class UnknownAssetsError(UnservedError):
     """Most records belong to assets that Tenable does not export. Nothing was sent, and the watermark stays."""
+
+
+class TooManyArchivedError(TenableProviderError):
+    """A full run saw nothing of more findings than ``max_archived_ratio`` allows, and archived none of them. Everything
+    else was delivered, and the watermark has moved.
+    """
 
 
 class RejectedFindingsError(TenableProviderError):

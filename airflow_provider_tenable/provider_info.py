@@ -57,6 +57,7 @@ def get_provider_info() -> dict[str, Any]:
                 "tenable",
                 "asff",
                 "security_hub",
+                "security_hub_archive",
                 "nessus_ec2",
                 "nessus_terminate",
                 "nessus_link",

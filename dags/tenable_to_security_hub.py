@@ -4,7 +4,8 @@ Imports the findings of Tenable Vulnerability Management into AWS Security Hub C
 fixed since the last run.
 
     plan_run -> export_assets, export_vulnerabilities -> plan_shards -> transform -> plan_imports -> import_findings
-             -> settle -> advance_watermark -> report, remove_old_runs
+             -> settle -> plan_archiving -> archive_findings -> advance_watermark -> check_archived
+             -> report, remove_old_runs
 
 * **A scheduled run, or one triggered without `since` and `until`,** continues from the watermark (Variable
   `tenable_to_security_hub__since`, unix seconds) and moves it once every finding has been acknowledged or recorded as
@@ -17,6 +18,9 @@ fixed since the last run.
   scans.
 * **Other DAGs** can wait for an import: the asset `tenable://security-hub/tenable_to_security_hub` is updated when a
   run is complete.
+* **A full run** (the first one, then one a week, or by the param `full`) also archives what the hubs show as active and
+  Tenable does not report any more. If that would be too many findings, it archives none of them, and `check_archived`
+  fails and says how to confirm it.
 * **After a failure** clear the failed tasks, or just wait for the next run, which covers the same window again.
   Delivering findings twice does not change anything.
 
@@ -42,6 +46,7 @@ from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.import_event import announce, imported_findings, scans_from_option
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.operators.security_hub_archive import SecurityHubArchiveFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
 from airflow_provider_tenable.params import import_params
 
@@ -74,7 +79,7 @@ def own_schedule() -> Any:
     doc_md=__doc__,
     tags=["tenable", "security-hub", "aws", "security"],
 )
-def tenable_to_security_hub() -> None:
+def tenable_to_security_hub() -> None:  # noqa: PLR0915 - a list of tasks
     """Build the DAG."""
 
     @task(multiple_outputs=True)
@@ -111,9 +116,18 @@ def tenable_to_security_hub() -> None:
         with fail_fast():
             return dict(pipeline.settle_run(context, vulnerabilities))
 
+    @task
+    def plan_archiving(vulnerabilities: Any, **context: Any) -> list[Any]:
+        """List what a full run archives because Tenable does not report it any more; nothing in other runs."""
+        from airflow_provider_tenable import pipeline
+
+        with fail_fast():
+            return [dict(entry) for entry in pipeline.plan_archiving(context, vulnerabilities)]
+
     # The success of this task updates the asset: by then everything is imported and recorded as complete.
     # One XCom instead of one per key: Airflow 3.0 does not accept null, and the first run has no earlier watermark.
-    @task(outlets=[IMPORTED_FINDINGS], multiple_outputs=False)
+    # In most runs nothing is archived, so that archive_findings is skipped.
+    @task(outlets=[IMPORTED_FINDINGS], multiple_outputs=False, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     def advance_watermark(vulnerabilities: Any, **context: Any) -> dict[str, Any]:
         """Move the watermark, as the last step and only if nothing was left out, and notify DAGs that wait for an
         import. Skipped at the end of a dry run.
@@ -124,6 +138,14 @@ def tenable_to_security_hub() -> None:
             advanced = pipeline.advance_watermark(context, vulnerabilities)
             announce(context, IMPORTED_FINDINGS)
         return dict(advanced)
+
+    @task
+    def check_archived(**context: Any) -> None:
+        """Fail if a full run saw nothing of so many active findings that it archived none of them."""
+        from airflow_provider_tenable import pipeline
+
+        with fail_fast():
+            pipeline.check_archived(context)
 
     @task
     def report(**context: Any) -> None:
@@ -177,13 +199,20 @@ def tenable_to_security_hub() -> None:
         "to Security Hub CSPM, at its own rate, and resumes after an interruption.",
     ).expand(assignment=imports)
     settled = settle(export_vulnerabilities.output)
+    archive_findings = SecurityHubArchiveFindingsOperator.partial(
+        task_id="archive_findings",
+        map_index_template="{{ task.title }}",
+        doc_md="Archives what Security Hub CSPM shows as active and Tenable does not report any more.",
+    ).expand(assignment=(archiving := plan_archiving(export_vulnerabilities.output)))
     advanced = advance_watermark(export_vulnerabilities.output)
+    checked = check_archived()
 
     transform >> imports
-    import_findings >> settled >> advanced
+    import_findings >> settled >> archiving
+    [settled, archive_findings] >> advanced >> checked
     # Teardowns run whatever happened before them. The report alone decides the run's state: the tasks of a run that a
     # person marks as failed are skipped, which Airflow would take for success.
-    advanced >> [report().as_teardown(on_failure_fail_dagrun=True), remove_old_runs().as_teardown()]
+    checked >> [report().as_teardown(on_failure_fail_dagrun=True), remove_old_runs().as_teardown()]
 
 
 dag = tenable_to_security_hub()

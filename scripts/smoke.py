@@ -30,6 +30,7 @@ EXPECTED_TASKS = {
     "transform",
     "import_findings",
     "settle",
+    "plan_archiving",
     "advance_watermark",
     "report",
 }

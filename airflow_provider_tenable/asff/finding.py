@@ -124,9 +124,10 @@ def finding_and_row(
 
     # Nearly all records have one of three states, and an unmodified severity.
     if record.state in _PLAIN_STATES and record.severity_modification_type in _UNMODIFIED and not record.recast_reason:
-        archived, modified = record.state == "FIXED", b""
+        archived, modified = record.state == "FIXED" or bool(resource.gone), b""
     else:
-        archived, modified = is_archived(record, options.accepted_risks), modification_product_fields(record)
+        archived = bool(resource.gone) or is_archived(record, options.accepted_risks)
+        modified = modification_product_fields(record)
     excerpt = (
         limits.text(record.output, limits.PRODUCT_FIELD_VALUE)
         if options.plugin_output and plugin.shows_output

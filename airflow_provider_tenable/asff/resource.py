@@ -33,6 +33,7 @@ class Resource(Struct):
     :ivar encoded: the JSON of ``Resources``.
     :ivar product_fields: entries of ``ProductFields`` that come from the asset.
     :ivar criticality: 0 to 100, or None.
+    :ivar gone: ``terminated`` or ``deleted``: its findings are archived, and say so. Else empty.
 
     The remaining fields are encoded pieces of its findings' lines, ``id_heads`` by id scheme, and of their rows
     (:mod:`airflow_provider_tenable.asff.row`), ``keys`` by id scheme. ``facts`` is what counts as content, in whatever
@@ -46,6 +47,7 @@ class Resource(Struct):
     product_fields: dict[str, str]
     criticality: int | None
     is_ec2: bool = True
+    gone: str = ""
     encoded_product_fields: bytes = b""
     id_heads: dict[str, bytes] = {}
     account_field: bytes = b""
@@ -55,6 +57,8 @@ class Resource(Struct):
     material: bytes = b""
 
     def __post_init__(self) -> None:
+        if self.gone:
+            self.product_fields = {**self.product_fields, "archived_because": f"asset_{self.gone}"}
         self.encoded_product_fields = product_fields.piece(self.product_fields)
         self.id_heads = {scheme: self._id_piece(scheme) for scheme in ID_SCHEMES}
         self.account_field = b',"AwsAccountId":' + msgspec.json.encode(self.account)
@@ -97,7 +101,16 @@ def ec2_resource(row: AssetRow) -> Resource:
         **({"Details": {"AwsEc2Instance": details}} if details else {}),
     }
     facts = _facts(row, {**resource, "Details": {**details, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}})
-    return Resource(account, region, instance, _encode(resource), _product_fields(row), _criticality(row), facts=facts)
+    return Resource(
+        account,
+        region,
+        instance,
+        _encode(resource),
+        _product_fields(row),
+        _criticality(row),
+        gone=row.gone,
+        facts=facts,
+    )
 
 
 def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
@@ -124,6 +137,7 @@ def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
         _product_fields(row),
         _criticality(row),
         is_ec2=False,
+        gone=row.gone,
         facts=_facts(row, {**resource, "Details": {**other, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}}),
     )
 

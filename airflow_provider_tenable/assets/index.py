@@ -112,6 +112,7 @@ def plan_assets(
     hours: float,
     lag: int,
     earlier: AssetPlan | None = None,
+    is_full: bool = False,
 ) -> AssetPlan:
     """Decide how a run gets its assets.
 
@@ -120,6 +121,7 @@ def plan_assets(
     :param hours: ``[tenable] asset_index_hours``: the maximum age of the index's full export; 0: no index.
     :param lag: ``[tenable] lag_seconds``.
     :param earlier: the decision of an earlier planning of the run; it is kept if it is still possible.
+    :param is_full: whether the run exports all findings, and so all assets.
     :return: ``{"filters", "why", "planned_at", "source", "release", "base"}``: the filters of the asset export, and the
         parts of the index that it goes over, if any:
         ``{"parts": [names], "records", "changed", "data_from", "full_from"}``.
@@ -127,7 +129,7 @@ def plan_assets(
     if earlier is not None and _still_holds(run, earlier, source, hours):
         return earlier
     plan: AssetPlan = {"filters": {}, "why": "", "planned_at": now, "source": source, "release": RELEASE, "base": None}
-    index, why = _usable(run, source=source, now=now, hours=hours)
+    index, why = (None, "this run is a full one") if is_full else _usable(run, source=source, now=now, hours=hours)
     broken = [part.name for part in index.parts if not files_of(run).is_intact(part.name)] if index else []
     if index is None or broken:
         why = f"the index is incomplete: {broken[0]} is missing or damaged" if broken else why

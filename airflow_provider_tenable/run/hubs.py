@@ -188,6 +188,8 @@ def record_all(run: RunFolder, plan: RunPlan) -> None:
         if head is not None and not is_recorded(run, target, receipts, head):
             choice_of(target).record(receipts)
         deltas[str(target)] = deltas_of(run, target.account, target.region)
+    for name in (read_json(run.archiving) or {}).get("destinations", ()):
+        deltas[name] = deltas_of(run, *name.split("/"))
     note_written(index_root(run, plan), f"{run.dag_id}/{run.run_id}", deltas)
 
 

@@ -22,7 +22,9 @@ from airflow_provider_tenable.security_hub.refusals import refusal_of_place
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.state.archive import outcome_of, read_archived
 from airflow_provider_tenable.state.decisions import read_head
+from airflow_provider_tenable.state.gone import read_gone
 from airflow_provider_tenable.state.verdicts import SENT
 from airflow_provider_tenable.transform import duplicates
 from airflow_provider_tenable.transform.manifest import GIVEN_UP, ShardManifest
@@ -97,6 +99,24 @@ class WatermarkEntry(TypedDict):
     why: NotRequired[str]
 
 
+class GoneCounts(TypedDict):
+    """What became of active findings of which a full run saw nothing.
+
+    ``archived``: reason -> findings; ``missing``: those that the hub did not have any more; ``not_archived``: code ->
+    findings; ``stopped``: ``account/region`` -> findings that were too many to be archived; ``left``: why others stay
+    active -> findings; ``left_destinations``: ``account/region`` that was not looked at -> why; ``why_not``: why the
+    run archives nothing at all.
+    """
+
+    archived: dict[str, int]
+    missing: int
+    not_archived: dict[str, int]
+    stopped: dict[str, int]
+    left: dict[str, int]
+    left_destinations: dict[str, str]
+    why_not: str
+
+
 class Ledger(TypedDict):
     """``ledger.json``. ``refused`` and ``destinations`` by ``account/region``; ``severities``: account -> severity ->
     findings.
@@ -122,6 +142,8 @@ class Ledger(TypedDict):
     never_imported: NotRequired[int]
     sent: NotRequired[dict[str, int]]
     full: NotRequired[bool]
+    # What was archived, or was to be, because Tenable does not report it any more.
+    gone: NotRequired[GoneCounts]
     severities: dict[str, dict[str, int]]
     destinations: dict[str, DestinationCounts]
     watermark: WatermarkEntry
@@ -304,7 +326,7 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
             **compared,
         }
         rejected.update(delivered["rejected"])
-    return {
+    ledger: Ledger = {
         "window": {"since": plan["window"]["since"], "until": plan["window"]["until"], "kind": plan["window"]["kind"]},
         "dry_run": plan["settings"]["dry_run"],
         "exported": exported,
@@ -332,6 +354,9 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
         "watermark": {"before": plan["window"]["watermark"]},
         "complete": False,
     }
+    if (gone := _gone(run)) is not None:
+        ledger["gone"] = gone
+    return ledger
 
 
 class _Refusals:
@@ -372,6 +397,38 @@ def _compared(run: RunFolder, entry: Delivery) -> _Compared:
         "superseded": head.not_sent["superseded"],
         "never_imported": head.not_sent["never_imported"],
         "sent": sent,
+    }
+
+
+def _gone(run: RunFolder) -> GoneCounts | None:
+    """What was archived of that of which the run saw nothing; None where the run archives nothing."""
+    planned = read_json(run.archiving)
+    if planned is None:
+        return None
+    archived: Counter[str] = Counter()
+    not_archived: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    stopped = {}
+    missing = 0
+    for name in planned["destinations"]:
+        folder = run.gone(*name.split("/"))
+        if (gone := read_gone(folder)) is None:
+            continue
+        done, of_hub, refused = outcome_of(gone, read_archived(folder))
+        archived.update(done)
+        not_archived.update(refused)
+        left.update(gone.left)
+        missing += of_hub
+        if gone.stopped:
+            stopped[name] = sum(gone.stopped.values())
+    return {
+        "archived": dict(sorted(archived.items())),
+        "missing": missing,
+        "not_archived": dict(sorted(not_archived.items())),
+        "stopped": stopped,
+        "left": dict(sorted(left.items())),
+        "left_destinations": planned["left"],
+        "why_not": planned["why_not"],
     }
 
 

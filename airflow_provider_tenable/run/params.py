@@ -188,6 +188,14 @@ IMPORT: Mapping[str, RunParam] = {
         "run fails if a full asset export has more than `[tenable] max_shrink_ratio` fewer assets than the last one, "
         "or none with an AWS account any more.",
     ),
+    "max_archived_ratio": RunParam(
+        default=None,
+        schema={"type": ["null", "number"], "minimum": 0, "maximum": 1},
+        title="Maximum share of archived findings",
+        help="Up to which share of the active findings of an account and Region a full run archives those of which "
+        "Tenable says nothing any more. Empty: `[tenable] max_archived_ratio`. `1` confirms that they are gone.",
+        more="See [state.md](state.md#the-brake).",
+    ),
     "dry_run": RunParam(
         default=False,
         schema=_BOOLEAN,
@@ -238,6 +246,7 @@ class Settings:
     max_rejected_ratio: float
     max_refused_destinations: int | None
     accept_fewer_assets: bool
+    max_archived_ratio: float | None
     dry_run: bool
 
 
@@ -297,6 +306,15 @@ def _rule(schema: Mapping[str, Any]) -> tuple[Callable[[Any], bool], str]:
         return (
             lambda value: value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= least),
             f"a whole number from {least:g} on, or empty",
+        )
+    if schema["type"] == ["null", "number"]:
+        least, most = schema["minimum"], schema["maximum"]
+        return (
+            lambda value: (
+                value is None
+                or (isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most)
+            ),
+            f"a number from {least:g} to {most:g}, or empty",
         )
     if "string" in schema["type"]:
         optional = "null" in schema["type"]

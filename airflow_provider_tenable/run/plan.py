@@ -75,14 +75,6 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     earlier = planned if continues else None
     defaults = _defaults_of(context)
     departing = departures(asked, defaults)
-    assets = index.plan_assets(
-        run,
-        source=source,
-        now=now,
-        hours=config.get("asset_index_hours"),
-        lag=config.get("lag_seconds"),
-        earlier=earlier.get("assets") if earlier else None,
-    )
     if departing:
         log.info("The watermark will not move: %s differ from the DAG's own defaults.", ", ".join(departing))
     held_back = not settings.dry_run and first_run.is_held_back(
@@ -106,6 +98,16 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     if hubs is not None and hubs.full and planned is None:
         window = full_window(window)
         log.info("This run is a full one: %s.", hubs.full_why)
+    assets = index.plan_assets(
+        run,
+        source=source,
+        now=now,
+        hours=config.get("asset_index_hours"),
+        lag=config.get("lag_seconds"),
+        earlier=earlier.get("assets") if earlier else None,
+        # What is absent from a full run's exports is archived: it looks at all assets.
+        is_full=hubs is not None and hubs.full,
+    )
     plan: RunPlan = {
         "asked": asked,
         "identity": identity,

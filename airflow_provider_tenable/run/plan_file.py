@@ -23,6 +23,7 @@ class SettingsEntry(TypedDict):
     max_rejected_ratio: float
     max_refused_destinations: NotRequired[int | None]
     accept_fewer_assets: NotRequired[bool]
+    max_archived_ratio: NotRequired[float | None]
     dry_run: bool
 
 

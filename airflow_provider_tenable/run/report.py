@@ -183,6 +183,7 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     yield "Rejected", sum(ledger["rejected"].values())
     for code, count in ledger["rejected"].items():
         yield f"  rejected: {code}", count
+    yield from _gone_rows(ledger)
     watermark = ledger["watermark"]
     yield "Watermark before", _moment(watermark["before"])
     if "after" in watermark:
@@ -207,6 +208,37 @@ def _compared(entry: DestinationCounts) -> str:
     """What was, or would be, done about the findings of an account and Region, against what its hub held."""
     counts = {**entry.get("sent", {}), "left alone": sum(int(entry.get(name, 0)) for name in _NOT_SENT)}  # type: ignore[call-overload]
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) if "sent" in entry else ""
+
+
+def _gone_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
+    """What was archived because Tenable does not report it any more, and what was not."""
+    gone = ledger.get("gone")
+    if gone is None:
+        return
+    if gone["why_not"]:
+        if ledger.get("full"):
+            yield "Nothing archived by absence", gone["why_not"]
+        return
+    if not ledger.get("full") and not (gone["archived"] or gone["not_archived"] or gone["missing"]):
+        return
+    yield ("Would be archived" if ledger["dry_run"] else "Archived, not in Tenable any more"), _archived(ledger)
+    for reason, count in gone["archived"].items():
+        yield f"  archived: {reason}", count
+    if gone["missing"]:
+        yield "  the hub did not have them any more", gone["missing"]
+    for code, count in gone["not_archived"].items():
+        yield f"  {'would be' if ledger['dry_run'] else 'not archived'}: {code}", count
+    for place, count in list(gone["stopped"].items())[:_MOST_UNSERVED]:
+        yield f"  too many to be archived: {place}", count
+    for why, count in gone["left"].items():
+        yield f"  left active: {why}", count
+    for place, why in list(gone["left_destinations"].items())[:_MOST_UNSERVED]:
+        yield f"  not looked at: {place}", why
+
+
+def _archived(ledger: Ledger) -> int:
+    gone = ledger["gone"]
+    return sum(gone["not_archived"].values()) if ledger["dry_run"] else sum(gone["archived"].values())
 
 
 def _unserved_rows(unserved: dict[str, dict[str, int]]) -> Iterator[tuple[str, object]]:

@@ -20,6 +20,7 @@ from airflow_provider_tenable.guards.identifiers import invalid_target, is_part_
 from airflow_provider_tenable.staging.files import read_json, write_json
 
 if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
     from airflow_provider_tenable.staging.layout import RunFolder
 
 
@@ -125,33 +126,38 @@ def name_of(group: list[Target]) -> str:
     return str(group[0]) if len(group) == 1 else f"{group[0]} and {len(group) - 1} more"
 
 
-def write_group(run: RunFolder, number: int, group: list[Target]) -> None:
-    """Store a group for its task."""
+def write_group(run: RunFolder, number: int, group: list[Target], *, archives: bool = False) -> None:
+    """Store a group for its task.
+
+    :param archives: whether the task archives what is gone, instead of importing.
+    """
     import msgspec
 
-    write_json(run.import_group(number), {"targets": msgspec.to_builtins(group)})
+    write_json(_path_of(run, number, archives=archives), {"targets": msgspec.to_builtins(group)})
 
 
-def read_group(run: RunFolder, number: int) -> list[Target]:
+def _path_of(run: RunFolder, number: int, *, archives: bool) -> ObjectStoragePath:
+    return run.archive_group(number) if archives else run.import_group(number)
+
+
+def read_group(run: RunFolder, number: int, *, archives: bool = False) -> list[Target]:
     """The targets of a group. :raises StagingError: it was not planned, or was changed since."""
     import msgspec
 
-    path = run.import_group(number)
+    path = _path_of(run, number, archives=archives)
+    what, done, advice = (
+        ("archiving was", "archived", "Clear the run's tasks from plan_archiving on.")
+        if archives
+        else ("imports were", "imported", "Clear the run's tasks from plan_imports on.")
+    )
     group = read_json(path)
     if group is None:
-        raise StagingError(
-            f"{path} is missing: the imports were not planned. Clear the run's tasks from plan_imports on."
-        )
+        raise StagingError(f"{path} is missing: the {what} not planned. {advice}")
     try:
         targets = msgspec.convert(group["targets"], list[Target])
     except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise StagingError(
-            f"{path} cannot be read ({safe(error)}). Clear the run's tasks from plan_imports on."
-        ) from error
+        raise StagingError(f"{path} cannot be read ({safe(error)}). {advice}") from error
     for target in targets:
         if fault := fault_of(target):
-            raise StagingError(
-                f"{path} was changed after it was planned: {fault}. Nothing was imported. Clear the run's tasks from "
-                "plan_imports on."
-            )
+            raise StagingError(f"{path} was changed after it was planned: {fault}. Nothing was {done}. {advice}")
     return targets

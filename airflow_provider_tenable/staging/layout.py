@@ -14,7 +14,9 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     rejected/part-*.jsonl.gz                 records that could not be mapped, and findings that were rejected
     rejected_before/                         the same from earlier attempts, if the run was cleared
     receipts/{account}/{region}.jsonl        what Security Hub acknowledged
-    archived/{account}/{region}/*.jsonl.gz   what became of the findings that the run archives
+    archiving.json                           the accounts and Regions in which the run archives what is gone
+    gone/{account}/{region}/                 what is archived there, why, and what became of it
+    archived/{account}/{region}/*.jsonl.gz   the receipts of that
     refusals/{account}/{region}.json         why an account and Region refused its findings for good
     ledger.json                              the counts, which must add up
     jobs/{task}.json  jobs/{task}/{n}.json   what a task has started elsewhere: a run of a scan, its exports
@@ -69,6 +71,7 @@ class RunFolder:
         self.plan = self.root / "run.json"
         self.shards = self.root / "shards.json"
         self.ledger = self.root / "ledger.json"
+        self.archiving = self.root / "archiving.json"
         self.fewer_assets = self.root / "fewer_assets.json"
         self.findings = self.root / "findings"
         self.contested = self.findings / "contested"
@@ -126,6 +129,10 @@ class RunFolder:
         """The folder with the receipts of what is archived in one account and region."""
         return self.root / "archived" / account / region
 
+    def gone(self, account: str, region: str) -> ObjectStoragePath:
+        """The folder of what is archived in one account and region because it is gone."""
+        return self.root / "gone" / account / region
+
     def refusal(self, account: str, region: str) -> ObjectStoragePath:
         """Why one account and region refused its findings."""
         return self.root / "refusals" / account / f"{region}.json"
@@ -143,6 +150,10 @@ class RunFolder:
     def import_group(self, number: int) -> ObjectStoragePath:
         """The destinations of an import task."""
         return self.root / "imports" / f"group-{number:05d}.json"
+
+    def archive_group(self, number: int) -> ObjectStoragePath:
+        """The destinations of an archiving task."""
+        return self.root / "archives" / f"group-{number:05d}.json"
 
     def shard_manifest(self, index: int) -> ObjectStoragePath:
         """The manifest of a transform task."""

@@ -56,22 +56,35 @@ def encode_table(table: pa.Table, **options: Any) -> bytes:
 
 
 def read_table(
-    part: ObjectStoragePath, columns: Sequence[str] | None = None, *, advice: str = _CLEAR_EXPORT
+    part: ObjectStoragePath,
+    columns: Sequence[str] | None = None,
+    *,
+    advice: str = _CLEAR_EXPORT,
+    may_be_missing: Sequence[str] = (),
 ) -> pa.Table:
     """A part as an Arrow table.
 
     :param columns: the columns to read, in this order; None: all.
     :param advice: the advice in the error.
+    :param may_be_missing: columns of text that parts of older releases lack: null then.
     :raises StagingError: the part is missing or damaged.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = None if columns is None else list(columns)
     try:
-        return pq.read_table(
-            pa.BufferReader(content_of(part)), columns=wanted, use_threads=False, page_checksum_verification=True
+        content = content_of(part)
+        wanted = missing = None
+        if columns is not None:
+            there = pq.read_schema(pa.BufferReader(content)).names if may_be_missing else columns
+            missing = [name for name in columns if name not in there and name in may_be_missing]
+            wanted = [name for name in columns if name not in missing]
+        table = pq.read_table(
+            pa.BufferReader(content), columns=wanted, use_threads=False, page_checksum_verification=True
         )
+        for name in missing or ():
+            table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
+        return table.select(list(columns)) if missing and columns else table
     except FileNotFoundError as error:
         raise StagingError(f"The staged part {part} is missing. {advice}") from error
     except (pa.ArrowException, OSError) as error:

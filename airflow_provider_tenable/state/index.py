@@ -129,12 +129,20 @@ class FindingIndex:
 
     def tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """The rows of each part, then those of each delta that is not merged. :raises LostIndexError: as above."""
+        yield from self.merged_tables(columns)
+        yield from self.delta_tables(columns)
+
+    def merged_tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of each part, in the order of their keys. :raises LostIndexError: as above."""
         manifest = self.manifest()
         for part in manifest.parts if manifest else []:
             with _lost_where_missing():
                 table = parts.decode(self._parts.content_of(part.name), columns)
             yield table
-        for name in self.waiting(manifest):
+
+    def delta_tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of each delta that is not merged. :raises LostIndexError: as above."""
+        for name in self.waiting(self.manifest()):
             with _lost_where_missing():
                 table = parts.decode(self._deltas.content_of(name), columns)
             yield table

@@ -11,6 +11,7 @@ from airflow_provider_tenable.security_hub.batches import identify
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.state import parts as index_parts
+from airflow_provider_tenable.state.archive import deltas_in
 from airflow_provider_tenable.state.index import ROWS_OF_DELTA
 from airflow_provider_tenable.state.staged import staged_rows
 from airflow_provider_tenable.state.verdicts import Verdict
@@ -107,7 +108,8 @@ def is_recorded(run: RunFolder, target: Target, receipts: Receipts, head: Head) 
 
 def deltas_of(run: RunFolder, account: str, region: str) -> list[str]:
     """The deltas that a run has added to the index of an account and Region."""
-    return list(_read(run.compared(account, region) / _RECORDED).get("deltas", []))
+    imported = _read(run.compared(account, region) / _RECORDED).get("deltas", [])
+    return [*imported, *deltas_in(run.gone(account, region))]
 
 
 def _read(path: ObjectStoragePath) -> dict[str, Any]:

@@ -7,7 +7,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_tenable.tenable_vm.records import Asset, AwsCloud, Cloud, Network, Ratings, Score, Tag
+from airflow_provider_tenable.tenable_vm import times
+from airflow_provider_tenable.tenable_vm.records import (
+    Asset,
+    AssetTimestamps,
+    AwsCloud,
+    Cloud,
+    Network,
+    Ratings,
+    Score,
+    Tag,
+)
 
 
 class AssetRow(Struct):
@@ -29,9 +39,18 @@ class AssetRow(Struct):
     addresses: str = "[]"
     tags: str = "{}"
     resource_tags: str = "{}"
+    terminated_at: str | None = None
+    deleted_at: str | None = None
     acr: float | None = None
 
+    @property
+    def gone(self) -> str:
+        """``terminated`` or ``deleted`` where the asset does not exist any more; else empty."""
+        return "deleted" if self.deleted_at else "terminated" if self.terminated_at else ""
 
+
+#: Columns that staged parts of release 0.1.0 lack.
+ADDED_COLUMNS = ("terminated_at", "deleted_at")
 COLUMNS = AssetRow.__struct_fields__
 
 
@@ -39,6 +58,7 @@ def row_of(asset: Asset) -> AssetRow:
     """The columns of an asset that the mapping needs."""
     aws = (asset.cloud and asset.cloud.aws) or AwsCloud()
     network = asset.network or Network()
+    stamps = asset.timestamps or AssetTimestamps()
     tags: dict[str, list[str]] = {}
     for tag in asset.tags or []:
         if tag.key and tag.value:
@@ -60,7 +80,14 @@ def row_of(asset: Asset) -> AssetRow:
         tags=_json(tags),
         resource_tags=_json({tag.key: tag.value for tag in asset.resource_tags or [] if tag.key and tag.value}),
         acr=_number(asset.ratings.acr.score if asset.ratings and asset.ratings.acr else None),
+        terminated_at=_moment(stamps.terminated_at),
+        deleted_at=_moment(stamps.deleted_at),
     )
+
+
+def _moment(value: str | None) -> str | None:
+    """A time as Tenable returned it. A text that is not a time does not say that an asset is gone."""
+    return value if value and times.parse(value) else None
 
 
 def _name_of(asset: Asset, network: Network, addresses: list[str]) -> str | None:
@@ -135,6 +162,7 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
             ratings=Ratings(Score(score)),
             tags=tags("tags", "tag_key", "tag_value") or tags("tags", "key", "value"),
             resource_tags=tags("resource_tags", "key", "value"),
+            timestamps=AssetTimestamps(first("deleted_at"), first("terminated_at")),
         )
     )
 

@@ -190,6 +190,13 @@ class Tag(Struct, gc=False):
     value: str | None = None
 
 
+class AssetTimestamps(Struct, gc=False):
+    """``timestamps`` of an asset: when it ceased to exist."""
+
+    deleted_at: str | None = None
+    terminated_at: str | None = None
+
+
 class Asset(Struct):
     """A record of an assets v2 export."""
 
@@ -202,6 +209,7 @@ class Asset(Struct):
     ratings: Ratings | None = None
     tags: list[Tag] | None = None
     resource_tags: list[Tag] | None = None
+    timestamps: AssetTimestamps | None = None
 
 
 def severity_id_of(record: Vulnerability) -> int | None:

@@ -26,8 +26,9 @@ from airflow_provider_tenable._compat import TaskDeferred, fail_fast
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.operators.security_hub_archive import SecurityHubArchiveFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.run import finish, owner, retention, watermark
+from airflow_provider_tenable.run import archiving, finish, owner, retention, watermark
 from airflow_provider_tenable.run import plan as plan_module
 from airflow_provider_tenable.run.params import DEFAULTS
 from airflow_provider_tenable.run.report import report_of
@@ -119,7 +120,12 @@ class Tasks:
                 task = SecurityHubImportFindingsOperator(task_id=name, assignment=assignment)
                 self.once(name, lambda task=task: task.execute(context))
             self.once("settle", lambda: finish.settle_run(context, found))
+            for entry in self.once("plan_archiving", lambda: archiving.plan_archiving(context, found)):
+                name = f"archive_findings_{entry['group']}"
+                archive = SecurityHubArchiveFindingsOperator(task_id=name, assignment=entry)
+                self.once(name, lambda archive=archive: archive.execute(context))
             self.once("advance_watermark", lambda: finish.advance_watermark(context, found))
+            self.once("check_archived", lambda: archiving.check_archived(context))
         finally:
             logging.getLogger("airflow.task").info("%s", report_of(RunFolder.of(context)))
         self.once("remove_old_runs", lambda: retention.remove_old_runs(context))

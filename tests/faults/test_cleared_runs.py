@@ -17,7 +17,17 @@ from tests.faults.test_state_faults import flip, rescan
 from tests.faults.universe import Sandbox, belongs, differences, expected
 
 #: The tasks behind the plan of the shards, by the beginnings of their names.
-FROM_SHARDS_ON = ["plan_shards", "transform", "plan_imports", "import", "settle", "advance"]
+FROM_SHARDS_ON = [
+    "plan_shards",
+    "transform",
+    "plan_imports",
+    "import",
+    "settle",
+    "plan_archiving",
+    "archive",
+    "advance",
+    "check",
+]
 
 
 def assert_delivered(pipeline: Pipeline, sandbox: Sandbox) -> None:

@@ -22,7 +22,7 @@ from airflow_provider_tenable.scan.crash_points import ScanCrashPoint
 from airflow_provider_tenable.staging.crash_points import CrashPoint
 from tests.faults.canary import leaks
 from tests.faults.pipeline import Pipeline, Zygote
-from tests.faults.universe import Sandbox, belongs, differences, expected, identity_of
+from tests.faults.universe import Findings, Sandbox, belongs, differences, expected, identity_of
 
 PACKAGE = Path(airflow_provider_tenable.__file__).parent
 
@@ -63,6 +63,8 @@ class History:
         self.refuse()
         self.hidden: str | None = None
         self.launch()
+        self.ended: Findings = {}
+        self.doomed = self.launch_doomed()
         self.pipeline.succeed("run-0", defaults=self.pipeline.defaults)
 
     def refuse(self) -> None:
@@ -100,6 +102,30 @@ class History:
                 (each["asset_id"] for each in truth["assets"] if each["is_hidden"] and each["asset_id"] in theirs), None
             )
 
+    def launch_doomed(self) -> str:
+        """A new host with findings, which will be terminated."""
+        while True:
+            before = {each["asset_id"] for each in self.sandbox.truth()["assets"]}
+            self.sandbox.change({"do": "launch", "vulnerabilities": 6})
+            truth = self.sandbox.truth()
+            [asset] = {each["asset_id"] for each in truth["assets"]} - before
+            if any(
+                each["asset_id"] == asset and belongs(each, self.sandbox.accounts) and place_of(each) != self.place
+                for each in truth["vulnerabilities"]
+            ):
+                return asset
+
+    def end(self, asset: str, before: Findings) -> None:
+        """A host is terminated, and no export has what it had: its findings are below the chosen severities now."""
+        for each in self.sandbox.truth()["vulnerabilities"]:
+            identity = identity_of(each)
+            if each["asset_id"] == asset and identity in before:
+                self.ended[identity] = before[identity]._replace(record_state="ARCHIVED")
+        self.sandbox.change(
+            {"do": "terminate", "asset_id": asset},
+            {"do": "recast", "asset_id": asset, "severity_id": 1, "silently": True},
+        )
+
     #: How old garbage must be, on a store where none can be made that is old.
     patches: ClassVar[dict[str, float]] = {}
 
@@ -122,6 +148,9 @@ class History:
         for asset in [*self.assets, self.refusing]:
             self.sandbox.change({"do": "rescan", "asset_id": asset})
         self.launch()
+        # Its findings are archived, although Tenable exports nothing of them.
+        self.end(self.doomed, before)
+        self.doomed = self.launch_doomed()
         self.leave_garbage()
         truth = self.sandbox.truth()
         wanted = expected(truth, self.sandbox.accounts)
@@ -148,6 +177,7 @@ class History:
             if identity in before:
                 wanted[identity] = before[identity]
         wanted = {identity: value for identity, value in wanted.items() if tuple(identity.split("/")[:2]) != self.place}
+        wanted |= self.ended
         self.sandbox.fault({"on": "job", "do": "fail_chunks", "chunks": [1], "kind": "vulns"})
         self.sandbox.hub_fault(
             {

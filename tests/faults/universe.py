@@ -74,12 +74,15 @@ def belongs(vulnerability: dict[str, Any], accounts: list[str], severities: tupl
 
 def expected(truth: dict[str, Any], accounts: list[str]) -> Findings:
     """What must be in the hubs when everything has been delivered: of an instance with several assets, what any of them
-    still has.
+    still has; of a host that is terminated or deleted, nothing that is active.
     """
     found: Findings = {}
+    gone = {each["asset_id"] for each in truth["assets"] if each["terminated_at"] or each["deleted_at"]}
     for each in truth["vulnerabilities"]:
         if belongs(each, accounts):
             identity, version = identity_of(each), version_of(each)
+            if each["asset_id"] in gone:
+                version = version._replace(record_state="ARCHIVED")
             found[identity] = max(found.get(identity, version), version, key=_precedence)
     return found
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.operators.security_hub_archive import SecurityHubArchiveFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.run import finish, owner, retention, watermark
+from airflow_provider_tenable.run import archiving, finish, owner, retention, watermark
 from airflow_provider_tenable.run import plan as plan_module
 from airflow_provider_tenable.run.params import DEFAULTS
 from airflow_provider_tenable.run.report import report_of
@@ -89,7 +90,11 @@ class Run:
         for number, assignment in enumerate(plan_module.plan_imports(self.context)):
             SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=assignment).execute(self.context)
         finish.settle_run(self.context, vulnerabilities)
+        for entry in archiving.plan_archiving(self.context, vulnerabilities):
+            task = SecurityHubArchiveFindingsOperator(task_id=f"archive_{entry['group']}", assignment=dict(entry))
+            task.execute(self.context)
         result = finish.advance_watermark(self.context, vulnerabilities)
+        archiving.check_archived(self.context)
         retention.remove_old_runs(self.context)
         return result
 

@@ -138,6 +138,7 @@ def test_completed_runs_are_removed_after_the_retention(
         failed.run_id,
         new.run_id,
         RunFolder.ASSET_INDEX,
+        RunFolder.FINDING_INDEX,
         RunFolder.DEPLOYMENT,
         # Records whose asset may still turn out to be an EC2 instance.
         RunFolder.PARKED,

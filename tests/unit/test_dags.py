@@ -148,5 +148,5 @@ def test_docs_know_how_many_tasks_a_run_has():
     scaling = (FILES[0].parents[1] / "docs" / "scaling.md").read_text()
     tasks = DAGS["tenable_to_security_hub"].tasks
     mapped = [task.task_id for task in tasks if hasattr(task, "partial_kwargs")]
-    assert mapped == ["transform", "import_findings"]
+    assert mapped == ["transform", "import_findings", "archive_findings"]
     assert f"| {len(tasks) - len(mapped)}, plus one per shard, plus one per destination" in scaling

@@ -30,6 +30,8 @@ DOORS = {
     "parts": {"read_blocks", "read_lines", "read_part"},
     "pipeline": {
         "advance_watermark",
+        "check_archived",
+        "plan_archiving",
         "plan_imports",
         "plan_run",
         "plan_shards",
@@ -62,6 +64,7 @@ IMPORTS = {
     "operators.nessus_ec2": {"NessusAwsPrerequisitesOperator", "NessusCreateScannerOperator"},
     "operators.nessus_terminate": {"NessusTerminateScannerOperator"},
     "operators.security_hub": {"SecurityHubImportFindingsOperator"},
+    "operators.security_hub_archive": {"SecurityHubArchiveFindingsOperator"},
     "operators.tenable": {"TenableExportOperator"},
     "operators.scan_exports": {"TenableExportScanOperator"},
     "operators.scan_runs": {"TenableRunScanOperator"},

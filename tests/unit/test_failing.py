@@ -19,6 +19,7 @@ AT_ONCE = [
     "TenablePermissionError",
     "TenableRequestError",
     "RejectedFindingsError",
+    "TooManyArchivedError",
     "UnservedError",
     "IncompleteRunError",
     "NotFoundError",

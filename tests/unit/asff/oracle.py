@@ -112,7 +112,7 @@ def expected_line(
             plugin.types,
             UNSET if resource.criticality is None else resource.criticality,
         ),
-        record_state="ARCHIVED" if _is_archived(record, options) else "ACTIVE",
+        record_state="ARCHIVED" if resource.gone or _is_archived(record, options) else "ACTIVE",
         source_url=plugin.source_url,
         remediation=plugin.remediation,
         product_fields=_product_fields(record, plugin, resource, options),

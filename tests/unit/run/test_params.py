@@ -12,7 +12,17 @@ from airflow_provider_tenable.run.params import DEFAULTS, IMPORT, Settings, depa
 
 def test_the_defaults_are_those_of_the_contract():
     assert parse_settings({}) == Settings(
-        100, ("high", "critical"), ("open", "reopened", "fixed"), "fixed", "archive", "skip", 0.01, None, False, False
+        100,
+        ("high", "critical"),
+        ("open", "reopened", "fixed"),
+        "fixed",
+        "archive",
+        "skip",
+        0.01,
+        None,
+        False,
+        None,
+        False,
     )
     assert (DEFAULTS["since"], DEFAULTS["until"]) == (None, None)
 
@@ -38,6 +48,7 @@ def test_params_that_are_not_ours_are_left_alone():
         ("non_ec2_assets", ["skip", "other"]),
         ("dry_run", [True, False]),
         ("accept_fewer_assets", [True, False]),
+        ("max_archived_ratio", [None, 0, 0.5, 1]),
     ],
 )
 def test_every_allowed_value_is_taken_as_it_is(name, good):
@@ -123,6 +134,7 @@ def test_every_param_that_shapes_what_is_delivered_says_what_covers_it():
         "max_rejected_ratio",
         "max_refused_destinations",
         "accept_fewer_assets",
+        "max_archived_ratio",
         "dry_run",
     }
 

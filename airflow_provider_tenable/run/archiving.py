@@ -1,0 +1,272 @@
+"""Archives, at the end of a run, what the hubs still show as active and Tenable does not report any more.
+
+Only a full run that leaves nothing out can conclude that from absence; and where it concludes it of too many findings,
+it archives none of them (the brake), delivers everything else, and fails at the end (:func:`check_archived`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from contextlib import closing
+from typing import Any, TypedDict
+
+import msgspec
+
+from airflow_provider_tenable import config
+from airflow_provider_tenable._compat import conf
+from airflow_provider_tenable.exceptions import StagingError, TooManyArchivedError
+from airflow_provider_tenable.export.result import ExportResult
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.run import owner
+from airflow_provider_tenable.run.absence import Absence, gone_assets
+from airflow_provider_tenable.run.handover import required
+from airflow_provider_tenable.run.hubs import as_of, hubs_of, index_root, record_all
+from airflow_provider_tenable.run.ledger import build_ledger, check_sums, shard_manifests, targets_of
+from airflow_provider_tenable.run.params import STATES
+from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
+from airflow_provider_tenable.run.watermark import INCREMENTAL
+from airflow_provider_tenable.security_hub.assignment import Target, grouped, name_of, write_group
+from airflow_provider_tenable.security_hub.refusals import refusal_of_place
+from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
+from airflow_provider_tenable.staging.files import read_json, write_json
+from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.state.absent import absent_rows
+from airflow_provider_tenable.state.choice import KNOWN, HubsPlan
+from airflow_provider_tenable.state.gone import BY_ABSENCE, Gone, GoneRows, read_gone, write_gone
+from airflow_provider_tenable.state.index import FindingIndex, LostIndexError
+from airflow_provider_tenable.state.registry import IndexState, note_lost, read_state
+from airflow_provider_tenable.state.staged import staged_rows
+from airflow_provider_tenable.transform.destinations import Destination
+from airflow_provider_tenable.transform.routing import Router
+
+log = logging.getLogger(__name__)
+
+#: Findings that may be archived whatever their share is, unless ``max_archived_ratio`` is 0: of a few findings, some
+#: are a large share.
+TOLERATED = 50
+#: Why the run archives nothing in an account and Region.
+UNREACHABLE, LOST = "unreachable", "index_lost"
+
+
+class ArchiveEntry(TypedDict):
+    """An entry of the XCom of ``plan_archiving``: the number and the name of a group of accounts and Regions."""
+
+    group: int
+    title: str
+
+
+class ArchivingPlan(TypedDict):
+    """``archiving.json``.
+
+    ``why_not``: why the run concludes nothing from absence; empty where it does. ``destinations``: ``account/region``
+    of each that was looked at. ``left``: those that were not -> why.
+    """
+
+    why_not: str
+    destinations: list[str]
+    left: dict[str, str]
+
+
+def plan_archiving(context: Any, vulnerabilities: ExportResult | None) -> list[ArchiveEntry]:
+    """List what is to be archived, for the mapped tasks that do it; nothing in most runs.
+
+    :param vulnerabilities: result of the vulnerability export.
+    :raises LedgerError: something that was exported is not accounted for.
+    :raises StagingError: staged files are missing or damaged.
+    """
+    exported = required(vulnerabilities, "export_vulnerabilities")
+    run = RunFolder.of(context)
+    owner.check_owner(run)
+    plan = plan_of(run)
+    check_sums(build_ledger(run, plan, exported=exported["records"]))
+    record_all(run, plan)
+    why_not, hubs = _why_not(plan), hubs_of(plan)
+    if why_not or hubs is None:
+        log.info("Nothing is archived because Tenable does not report it: %s.", why_not)
+        write_json(run.archiving, _plan_of(why_not))
+        return []
+    targets = _listed(run, plan, hubs)
+    entries: list[ArchiveEntry] = []
+    tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
+    for number, group in enumerate(grouped(targets, tasks)):
+        write_group(run, number, group, archives=True)
+        entries.append({"group": number, "title": name_of(group)})
+    return [] if plan["settings"]["dry_run"] else entries
+
+
+def _plan_of(why_not: str) -> ArchivingPlan:
+    return {"why_not": why_not, "destinations": [], "left": {}}
+
+
+def _why_not(plan: RunPlan) -> str:
+    """Why a run concludes nothing from absence; empty where it does."""
+    hubs = hubs_of(plan)
+    if hubs is None:
+        return "an older release has planned this run"
+    if plan["window"]["kind"] != INCREMENTAL:
+        return "this run covers a window"
+    if hubs.state != KNOWN:
+        return "what the hubs held before this run is not known"
+    if plan["narrowed"]:
+        return "the run's params are narrower than the DAG's own"
+    if hubs.full and (missing := [state for state in STATES if state not in plan["settings"]["states"]]):
+        return f"findings of state {' and '.join(missing)} are not imported"
+    return ""
+
+
+def _listed(run: RunFolder, plan: RunPlan, hubs: HubsPlan) -> list[Target]:
+    """The accounts and Regions in which something is to be archived; what, is on record then."""
+    settings = plan["settings"]
+    router = Router(msgspec.convert(plan["destinations"], list[Destination]), settings["region_routing"])
+    home = router.home() if settings["non_ec2_assets"] == "other" else None
+    staged = {str(target): target for target in targets_of(shard_manifests(run))}
+    state = read_state(index_root(run, plan), hubs.source)
+    known = {*(state.registry.destinations if state.registry else ()), *state.written}
+    record = _plan_of("")
+    targets = []
+    # A run that is not full archives only what belongs to assets that are terminated or deleted.
+    gone_now = None if hubs.full else gone_assets(run)
+    if gone_now is not None and not gone_now:
+        known = set()
+    with closing(Absence(run, plan, home, is_full=hubs.full)) as absence:
+        record["why_not"] = absence.blind
+        for name in sorted(known) if not absence.blind else ():
+            target = _target(run, plan, router, name)
+            if target is None:
+                record["left"][name] = UNREACHABLE
+                continue
+            try:
+                if gone_now is not None and not _has_rows_of(state.index(name), gone_now):
+                    continue
+                gone = _gone(run, plan, hubs, state, absence, name, staged.get(name))
+            except LostIndexError as error:
+                log.warning("%s: nothing is archived, because its index cannot be relied on: %s", name, safe(error))
+                note_lost(state.root, name, str(error))
+                record["left"][name] = LOST
+                continue
+            record["destinations"].append(name)
+            if gone.total:
+                targets.append(target)
+    if absence.blind:
+        log.warning("Nothing is archived because Tenable does not report it: %s.", absence.blind)
+    write_json(run.archiving, record)
+    reached(CrashPoint.ARCHIVING_PLANNED)
+    return targets
+
+
+def _target(run: RunFolder, plan: RunPlan, router: Router, name: str) -> Target | None:
+    """How the hub of an account and Region is reached; None where the run does not deliver to it."""
+    account, region = name.split("/")
+    route = router.route(account, region)
+    refuses = name in plan.get("refused", {}) or refusal_of_place(run, account, region) is not None
+    if isinstance(route, str) or route[1] != region or refuses:
+        return None
+    via = route[0]
+    return Target(account, region, via.aws_conn_id, via.role_name, [], via.external_id)
+
+
+def _gone(
+    run: RunFolder, plan: RunPlan, hubs: HubsPlan, state: IndexState, absence: Absence, name: str, staged: Target | None
+) -> Gone:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    account, region = name.split("/")
+    folder, parts = run.gone(account, region), staged.parts if staged else []
+    if (decided := read_gone(folder, parts)) is not None:
+        return decided
+    if name in state.lost:
+        raise LostIndexError("an earlier run found it missing or damaged.")
+    active = 0
+    left: Counter[str] = Counter()
+    arrays = (staged_rows(run, account, region, part, count) for part, count in parts)
+    findings = staged.findings if staged else 0
+    # What Tenable says of an asset needs no brake.
+    known, guessed = GoneRows(folder, "known"), GoneRows(folder, "absent")
+    for rows, absent in absent_rows(state.index(name), arrays, findings=findings, as_of=as_of(run, plan)):
+        active += rows.num_rows
+        table, others = absence.judge(rows, absent)
+        left.update(others)
+        by_absence = pc.is_in(table["reason"], value_set=pa.array(sorted(BY_ABSENCE)))
+        known.add(table.filter(pc.invert(by_absence)))
+        guessed.add(table.filter(by_absence))
+    known.close()
+    guessed.close()
+    files, reasons = [*known.files, *guessed.files], known.reasons + guessed.reasons
+    count, ratio = guessed.reasons.total(), _ratio(plan)
+    stopped: dict[str, int] = {}
+    if count > ratio * active and (count > TOLERATED or not ratio):
+        files, reasons, stopped = known.files, known.reasons, dict(sorted(guessed.reasons.items()))
+        log.warning(
+            "%s: none of the %d of %d active findings of which this run saw nothing is archived: more than "
+            "max_archived_ratio %g allows.",
+            name,
+            count,
+            active,
+            ratio,
+        )
+    gone = Gone(parts, files, dict(sorted(reasons.items())), active, stopped, dict(sorted(left.items())))
+    write_gone(folder, gone)
+    return gone
+
+
+def _has_rows_of(index: FindingIndex, assets: frozenset[bytes]) -> bool:
+    """Whether there are active rows of any of the assets. :raises LostIndexError: the index cannot be relied on."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.array(sorted(assets), pa.binary(16))
+    return any(
+        pc.any(pc.and_not(pc.is_in(table["asset"], value_set=wanted), table["archived"])).as_py()
+        for table in index.tables(["asset", "archived"])
+    )
+
+
+def _ratio(plan: RunPlan) -> float:
+    own = plan["settings"].get("max_archived_ratio")
+    return float(config.get("max_archived_ratio") if own is None else own)
+
+
+def archiving_of(run: RunFolder) -> tuple[ArchivingPlan | None, dict[str, Gone]]:
+    """What a run has decided to archive: as a whole, and by ``account/region``."""
+    record: ArchivingPlan | None = read_json(run.archiving)
+    found = {}
+    for name in record["destinations"] if record else ():
+        gone = read_gone(run.gone(*name.split("/")))
+        if gone is None:
+            raise StagingError(
+                f"The list of what is archived in {name} is missing or damaged. Clear the run's tasks from "
+                "plan_archiving on."
+            )
+        found[name] = gone
+    return record, found
+
+
+def check_archived(context: Any) -> None:
+    """Fail if the brake has kept findings from being archived: the last task, because all else is done by then.
+
+    :raises TooManyArchivedError: in how many accounts and Regions, how many findings, the usual causes, and the param
+        that confirms that they are gone.
+    """
+    run = RunFolder.of(context)
+    _, gone = archiving_of(run)
+    stopped = {name: each for name, each in gone.items() if each.stopped}
+    if not stopped:
+        return
+    ratio = _ratio(plan_of(run))
+    listed = ", ".join(
+        f"{name} ({sum(each.stopped.values()):,} of {each.active:,})" for name, each in list(stopped.items())[:5]
+    )
+    more = f" and {len(stopped) - 5} more" if len(stopped) > 5 else ""
+    raise TooManyArchivedError(
+        f"Tenable does not report {sum(sum(each.stopped.values()) for each in stopped.values()):,} findings any more "
+        f"that are active in {listed}{more}: more than max_archived_ratio {ratio:g} allows, so none of them was "
+        "archived. Everything else was delivered, and the watermark has moved. Usual causes: an export that was short, "
+        "an API user that sees fewer assets, narrower severities, a connector or scanner that was removed. Restore it "
+        "and trigger the DAG with full on. If they are gone on purpose, trigger it once with full on and "
+        "max_archived_ratio 1."
+    )
+
+
+__all__ = ["ArchiveEntry", "archiving_of", "check_archived", "plan_archiving"]
