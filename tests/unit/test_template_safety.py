@@ -16,6 +16,7 @@ import pytest
 
 from airflow_provider_tenable.aws import ACCOUNT, REGION
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.operators.security_hub_archive import SecurityHubArchiveFindingsOperator
 from airflow_provider_tenable.run import plan
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -25,7 +26,12 @@ DAGS = {path.stem: runpy.run_path(str(path))["dag"] for path in FILES}
 TASKS = [pytest.param(task, id=f"{name}.{task.task_id}") for name, dag in DAGS.items() for task in dag.tasks]
 #: Every argument that is mapped over, and the task whose result it is. Look at what such a result may hold before you
 #: add one.
-MAPPED = {("transform", "shard"): "plan_shards", ("import_findings", "assignment"): "plan_imports"}
+MAPPED = {
+    ("transform", "shard"): "plan_shards",
+    ("import_findings", "assignment"): "plan_imports",
+    # Numbers, and titles of accounts and Regions that were checked.
+    ("archive_findings", "assignment"): "plan_archiving",
+}
 #: Every template in a DAG file, by the field that holds it.
 TEMPLATES = {"map_index_template": {"{{ task.title }}", "shard {{ task.shard['index'] }}"}}
 
@@ -79,6 +85,7 @@ def test_a_dag_file_has_no_templates_but_those_that_are_known(task: Any):
 
 def test_an_assignment_is_in_no_templated_field():
     assert "assignment" not in SecurityHubImportFindingsOperator.template_fields
+    assert "assignment" not in SecurityHubArchiveFindingsOperator.template_fields
 
 
 @pytest.fixture
