@@ -41,6 +41,16 @@ class Estate:
         url = f"{self.process.tenable}/_sandbox/options"
         httpx.post(url, json={"prepare_seconds": 0.2}, timeout=60, trust_env=False).raise_for_status()
 
+    def scan_quickly(self) -> None:
+        """From now on a scan takes some seconds: long enough for its task to be deferred."""
+        url = f"{self.process.tenable}/_sandbox/options"
+        httpx.post(url, json={"scan_seconds": 8}, timeout=60, trust_env=False).raise_for_status()
+
+    def scans(self) -> list[dict[str, Any]]:
+        """The scans in Tenable, with their runs."""
+        answer = httpx.get(f"{self.process.tenable}/_sandbox/scans", timeout=60, trust_env=False)
+        return [dict(scan) for scan in answer.json()]
+
     def held(self) -> dict[str, tuple[str, str]]:
         """What the hubs hold, in the oracle's terms."""
         findings = httpx.get(f"{self.process.aws}/_sandbox/findings", timeout=60, trust_env=False).json()["findings"]
@@ -86,6 +96,7 @@ def airflow(estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1",
+        "AIRFLOW__TENABLE__SCAN_POLL_INTERVAL_SECONDS": "10",
         "AIRFLOW__TENABLE__DAG_PARAMS": json.dumps({**DAG_PARAMS, "destinations": destinations(estate.accounts)}),
         # Two of the estate's three accounts are left out on purpose.
         "AIRFLOW__TENABLE__MAX_UNSERVED_RATIO": "1",

@@ -29,6 +29,7 @@ pytestmark = [
 ]
 
 RUN_SECONDS = 600_000.0
+SCAN_DAG_ID = "tenable_scan"
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +180,33 @@ class TestTrigger:
             page.get_by_text(re.compile(r"Accepted by Security Hub\s*\|\s+" + f"{len(estate.held()):,} "))
         ).to_be_visible()
         picture(page, "report-2.11", height=900)
+
+
+class TestScan:
+    """A scan from the form of ``tenable_scan``."""
+
+    def test_a_scan_is_created_and_run_from_the_form(self, page: Page, airflow: WithLogin, estate: Estate) -> None:
+        estate.scan_quickly()
+        airflow.unpause(SCAN_DAG_ID)
+        page.goto(f"/dags/{SCAN_DAG_ID}/trigger")
+        page.locator("[name=element_name]").fill("Weekly: DMZ")
+        page.locator("[name=element_targets]").fill("192.0.2.1\n198.51.100.0/24\n")
+        page.locator("[name=element_targets]").press("Tab")
+        picture(page, "scan-form-2.11", height=1900)
+        page.get_by_role("button", name="Trigger", exact=True).click()
+        expect(page.get_by_text("it should start any moment now")).to_be_visible()
+        [run] = [str(run["dag_run_id"]) for run in airflow.runs(SCAN_DAG_ID)]
+        page.goto("about:blank")
+        assert airflow.wait_for(run, SCAN_DAG_ID) == "success", airflow.tail()
+        [scan] = estate.scans()
+        assert (scan["name"], [each["status"] for each in scan["runs"]]) == ("Weekly: DMZ", ["completed"])
+        assert scan["body"]["settings"]["text_targets"] == "192.0.2.1,198.51.100.0/24"
+
+    def test_link_opens_the_run_in_tenable(self, page: Page, airflow: WithLogin, estate: Estate) -> None:
+        [run] = [quote(run["dag_run_id"]) for run in airflow.runs(SCAN_DAG_ID)]
+        [scan] = estate.scans()
+        page.goto(f"/dags/{SCAN_DAG_ID}/grid?dag_run_id={run}&task_id=run_scan")
+        link = page.get_by_role("link", name="Scan in Tenable")
+        expect(link).to_be_visible()
+        assert f"/scan-details/{scan['id']}/{scan['runs'][0]['uuid']}/" in str(link.get_attribute("href"))
+        picture(page, "scan-run-2.11")

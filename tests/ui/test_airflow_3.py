@@ -25,6 +25,7 @@ from tests.ui.conftest import Estate
 pytestmark = pytest.mark.system
 
 RUN_SECONDS = 600_000.0
+SCAN_DAG_ID = "tenable_scan"
 
 
 @pytest.fixture(scope="module")
@@ -267,3 +268,42 @@ def _seen_on(vulnerability: dict[str, str | float], days: list[date]) -> bool:
     """
     moment = float(vulnerability["last_fixed"] if vulnerability["state"] == "FIXED" else vulnerability["last_found"])
     return datetime.fromtimestamp(moment, UTC).date() in days
+
+
+class TestScan:
+    """A scan from the form of ``tenable_scan``."""
+
+    def test_a_scan_is_created_and_run_from_the_form(self, page: Page, airflow: Standalone, estate: Estate) -> None:
+        estate.scan_quickly()
+        airflow.unpause(SCAN_DAG_ID)
+        page.goto(f"/dags/{SCAN_DAG_ID}")
+        page.get_by_role("button", name="Trigger").first.click()
+        dialog = page.get_by_role("dialog")
+        dialog.locator("[name=element_name]").fill("Weekly: DMZ")
+        # One per line; what a person leaves empty is not a target.
+        targets = dialog.locator("[name=element_targets]")
+        targets.fill("192.0.2.1\n198.51.100.0/24\n")
+        targets.press("Tab")
+        credentials = dialog.locator("[name=element_credentials]")
+        credentials.fill("x")
+        credentials.fill("")
+        credentials.press("Tab")
+        picture(dialog, "scan-form", height=1900)
+        dialog.get_by_role("button", name="Trigger", exact=True).click()
+        expect(dialog).to_have_count(0)
+        [run] = [str(run["dag_run_id"]) for run in airflow.runs(SCAN_DAG_ID)]
+        page.goto("about:blank")
+        assert airflow.wait_for(run, SCAN_DAG_ID) == "success", airflow.tail()
+        [scan] = estate.scans()
+        assert (scan["name"], [each["status"] for each in scan["runs"]]) == ("Weekly: DMZ", ["completed"])
+        assert scan["body"]["settings"]["text_targets"] == "192.0.2.1,198.51.100.0/24"
+
+    def test_link_opens_the_run_in_tenable(self, page: Page, airflow: Standalone, estate: Estate) -> None:
+        [run] = [quote(run["dag_run_id"]) for run in airflow.runs(SCAN_DAG_ID)]
+        [scan] = estate.scans()
+        page.goto(f"/dags/{SCAN_DAG_ID}/runs/{run}/tasks/run_scan")
+        link = page.get_by_role("link", name="Scan in Tenable")
+        expect(link).to_be_visible()
+        assert f"/scan-details/{scan['id']}/{scan['runs'][0]['uuid']}/" in str(link.get_attribute("href"))
+        expect(page.get_by_text("is completed").first).to_be_visible()
+        picture(page, "scan-run")
