@@ -22,7 +22,8 @@ from airflow_provider_tenable.staging.layout import RunFolder
 log = logging.getLogger(__name__)
 
 _FORMATS = ("nessus", "csv", "html", "pdf")
-_TEXTS: Mapping[str, Any] = {"type": "array", "items": {"type": "string", "minLength": 1}}
+#: One per line of the form. It also submits lines without text, which are ignored.
+_TEXTS: Mapping[str, Any] = {"type": "array", "items": {"type": "string"}}
 _OPTIONAL: Mapping[str, Any] = {"type": ["null", "string"]}
 
 #: Params of ``tenable_scan``, in the order of its form.
@@ -47,7 +48,7 @@ SCAN: Mapping[str, RunParam] = {
     ),
     "credentials": RunParam(
         default=[],
-        schema=_TEXTS,
+        schema={**_TEXTS, "type": ["null", "array"]},
         title="Credentials",
         help="Names of managed credentials in Tenable, one per line. Not the passwords themselves.",
     ),
@@ -93,13 +94,13 @@ def plan_scan(context: Any) -> dict[str, Any]:
     :raises ConfigurationError: a value is invalid, or there are no targets.
     """
     check_conf(context, SCAN)
-    params = {name: context["params"].get(name, param.default) for name, param in SCAN.items()}
+    params = {name: _given(context["params"].get(name, param.default)) for name, param in SCAN.items()}
     for name, value in params.items():
         if name not in EPHEMERAL_SCANNER and not _is_valid(value, SCAN[name].schema):
             raise ConfigurationError(f"{name} is {quoted(value, 200)}, which the form does not accept. Correct it.")
     if not params["targets"]:
         raise ConfigurationError("The scan has no targets. Give at least one address, network or host name.")
-    planned = {name: "" if value is None else value for name, value in params.items()}
+    planned = {name: _empty(SCAN[name].schema) if value is None else value for name, value in params.items()}
     own = plan_ephemeral_scanner(params, context["dag_run"])
     return {**planned, **own, "scanner": own["scanner_name"] or planned["scanner"]}
 
@@ -133,18 +134,30 @@ def report_scan(context: Any, result: Mapping[str, Any] | None, exported: Mappin
         log.info("%s: %s (%s bytes)", safe(file.get("format"), 20), safe(file.get("path")), file.get("bytes"))
 
 
+def _given(value: Any) -> Any:
+    """A value without the lines that contain no text."""
+    if not isinstance(value, list):
+        return value
+    lines = [line.strip() if isinstance(line, str) else line for line in value]
+    return [line for line in lines if line != ""]
+
+
+def _empty(schema: Mapping[str, Any]) -> Any:
+    return [] if "array" in schema["type"] else ""
+
+
 def _is_valid(value: Any, schema: Mapping[str, Any]) -> bool:
-    if schema["type"] == "array":
+    if value is None:
+        return "null" in schema["type"]
+    if "array" in schema["type"]:
         allowed = schema["items"].get("enum")
         return (
             isinstance(value, list)
             and len(value) >= schema.get("minItems", 0)
-            and all(isinstance(item, str) and item and (allowed is None or item in allowed) for item in value)
+            and all(isinstance(item, str) and (allowed is None or item in allowed) for item in value)
         )
     if schema["type"] == "boolean":
         return isinstance(value, bool)
-    if value is None:
-        return "null" in schema["type"]
     return isinstance(value, str) and schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 2_000)
 
 

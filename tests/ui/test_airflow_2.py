@@ -209,4 +209,4 @@ class TestScan:
         link = page.get_by_role("link", name="Scan in Tenable")
         expect(link).to_be_visible()
         assert f"/scan-details/{scan['id']}/{scan['runs'][0]['uuid']}/" in str(link.get_attribute("href"))
-        picture(page, "scan-run-2.11")
+        picture(page, "scan-link-2.11")

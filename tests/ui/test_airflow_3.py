@@ -301,9 +301,11 @@ class TestScan:
     def test_link_opens_the_run_in_tenable(self, page: Page, airflow: Standalone, estate: Estate) -> None:
         [run] = [quote(run["dag_run_id"]) for run in airflow.runs(SCAN_DAG_ID)]
         [scan] = estate.scans()
-        page.goto(f"/dags/{SCAN_DAG_ID}/runs/{run}/tasks/run_scan")
+        page.goto(f"/dags/{SCAN_DAG_ID}/runs/{run}/tasks/run_scan/details")
         link = page.get_by_role("link", name="Scan in Tenable")
         expect(link).to_be_visible()
         assert f"/scan-details/{scan['id']}/{scan['runs'][0]['uuid']}/" in str(link.get_attribute("href"))
+        picture(page, "scan-link")
+        page.goto(f"/dags/{SCAN_DAG_ID}/runs/{run}/tasks/report")
         expect(page.get_by_text("is completed").first).to_be_visible()
-        picture(page, "scan-run")
+        picture(page, "scan-report")

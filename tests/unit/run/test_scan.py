@@ -54,6 +54,26 @@ def test_the_params_are_handed_on() -> None:
     }
 
 
+def test_credentials_that_are_left_empty_are_none() -> None:
+    # Airflow 3's form gives null, if something was typed and removed.
+    assert plan_scan(context_of(targets=["192.0.2.1"], credentials=None))["credentials"] == []
+
+
+def test_lines_without_text_are_ignored() -> None:
+    planned = plan_scan(context_of(targets=["192.0.2.1 ", "", "  "], credentials=[""]))
+    assert (planned["targets"], planned["credentials"]) == (["192.0.2.1"], [])
+    with pytest.raises(ConfigurationError, match="The scan has no targets"):
+        plan_scan(context_of(targets=["", " "]))
+
+
+def test_the_form_requires_only_what_a_scan_needs() -> None:
+    # Airflow 2's form requires a text in each field whose type does not include null.
+    required = {
+        name for name, param in SCAN.items() if param.default in ("", [], None) and "null" not in param.schema["type"]
+    }
+    assert required == {"targets"}
+
+
 @pytest.mark.parametrize(
     ("params", "text"),
     [
@@ -67,6 +87,8 @@ def test_the_params_are_handed_on() -> None:
         ({"name": None}, "name is None"),
         ({"delete_after": "yes"}, "delete_after is 'yes'"),
         ({"scanner": 5}, "scanner is 5"),
+        ({"targets": None}, "targets is None"),
+        ({"credentials": "admin"}, "credentials is 'admin'"),
     ],
 )
 def test_params_that_bypassed_the_form_are_checked(params: dict[str, Any], text: str) -> None:
