@@ -288,7 +288,7 @@ class TestScan:
         credentials.fill("x")
         credentials.fill("")
         credentials.press("Tab")
-        picture(dialog, "scan-form", height=1900)
+        picture(dialog, "scan-form", height=2700)
         dialog.get_by_role("button", name="Trigger", exact=True).click()
         expect(dialog).to_have_count(0)
         [run] = [str(run["dag_run_id"]) for run in airflow.runs(SCAN_DAG_ID)]
