@@ -28,7 +28,21 @@ SCAN_HOST = "scan"
 _FROM_SCAN = ("scan", "run_uuid", "status", "started_at", "ended_at", "hosts", "severities")
 #: The entries of the ledger that an event's extra contains. The totals of each destination are omitted: there may be
 #: thousands.
-_FROM_LEDGER = ("window", "watermark", "exported", "unparked", "skipped", "parked", "findings", "accepted", "rejected")
+_FROM_LEDGER = (
+    "window",
+    "watermark",
+    "full",
+    "exported",
+    "unparked",
+    "skipped",
+    "parked",
+    "findings",
+    "accepted",
+    "rejected",
+    "unchanged",
+    "superseded",
+    "never_imported",
+)
 
 
 def imported_findings(dag_id: str = "tenable_to_security_hub") -> Asset:
@@ -77,15 +91,17 @@ def announce(context: Any, asset: Asset) -> None:
 
 
 def event_extra(run: RunFolder, ledger: Ledger) -> dict[str, Any]:
-    """The event's extra: ``{"dag_id", "run_id", "destinations", "ledger"}`` and, as in the ledger, ``window, watermark,
-    exported, unparked, skipped, parked, findings, accepted, rejected``. ``destinations`` is their number, ``ledger``
-    the file's URI. Size: a few hundred bytes.
+    """The event's extra: ``{"dag_id", "run_id", "archived", "destinations", "ledger"}`` and, as in the ledger,
+    ``window, watermark, full, exported, unparked, skipped, parked, findings, accepted, rejected, unchanged, superseded,
+    never_imported``. ``archived`` has the number of findings that were archived because they are gone, by reason,
+    ``destinations`` is their number, ``ledger`` the file's URI. Size: a few hundred bytes.
     """
     counts = {name: value for name, value in ledger.items() if name in _FROM_LEDGER}
     return {
         "dag_id": run.dag_id,
         "run_id": run.run_id,
         **counts,
+        "archived": dict(ledger["gone"]["archived"]) if "gone" in ledger else {},
         "destinations": len(ledger["destinations"]),
         "ledger": str(run.ledger),
     }

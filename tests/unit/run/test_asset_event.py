@@ -31,6 +31,11 @@ LEDGER: dict[str, Any] = {
     "findings": 10,
     "accepted": 9,
     "rejected": {"InvalidInput": 1},
+    "unchanged": 4,
+    "superseded": 0,
+    "never_imported": 2,
+    "full": True,
+    "gone": {"archived": {"not_reported": 3}, "not_archived": {}, "left": {}, "stopped": {}},
     "severities": {"111122223333": {"high": 10}},
     "destinations": {
         "111122223333/eu-west-1": {"findings": 10, "accepted": 9, "rejected": {"InvalidInput": 1}, "calls": 1}
@@ -89,8 +94,13 @@ def test_the_event_of_a_run_says_what_it_covered_and_where_its_records_ended(dag
                 "findings",
                 "accepted",
                 "rejected",
+                "unchanged",
+                "superseded",
+                "never_imported",
+                "full",
             )
         },
+        "archived": {"not_reported": 3},
         "dag_id": "tenable_to_security_hub",
         "run_id": "run-1",
         "destinations": 1,
