@@ -184,7 +184,7 @@ def _compared(
         planned=int(1000 * hubs.planned_at),
         as_of=as_of,
         refresh=int(86_400_000 * hubs.refresh_days),
-        full_as_of=hubs.full_as_of,
+        full_as_of=_last_full(hubs, state),
         known=not why,
         stamps=hubs.full,
         delivered_until=1000 * hubs.delivered_until,
@@ -202,6 +202,14 @@ def _compared(
         moments,
         index.most_delta_rows(),
     )
+
+
+def _last_full(hubs: HubsPlan, state: IndexState) -> int | None:
+    """Of which moment the last full run was; one that ended after this run was planned counts, too: what it did not see
+    must not come back.
+    """
+    moments = [hubs.full_as_of, state.registry.full_as_of if state.registry else None]
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def _as_far_as_readable(parts: Iterator[Columns], why: str) -> Iterator[Columns]:

@@ -91,7 +91,8 @@ def test_finding_that_is_fixed_on_one_asset_of_an_instance_stays_active_for_the_
     orders = {(chunks[one] > chunks[other]) is (one in fixed) for one, other in pairs if chunks[one] != chunks[other]}
     assert orders == {True, False}, "both orders of chunks and shards occur"
     held = small_sandbox.held()
-    assert differences(held, expected(small_sandbox.truth(), small_sandbox.accounts)) == {}
+    wanted = expected(small_sandbox.truth(), small_sandbox.accounts)
+    assert differences(held, wanted) == {}
     of_pairs = {
         identity_of(each)
         for each in small_sandbox.truth()["vulnerabilities"]
@@ -99,6 +100,8 @@ def test_finding_that_is_fixed_on_one_asset_of_an_instance_stays_active_for_the_
         and each["state"] != "FIXED"
         and each["severity_modification_type"] != "ACCEPTED"
         and belongs(each, small_sandbox.accounts)
+        # One of the hosts is terminated: what it had is archived, or was never imported.
+        and wanted[identity_of(each)].record_state == "ACTIVE"
     }
     assert len(of_pairs) > 20
     assert {held[identity].record_state for identity in of_pairs} == {"ACTIVE"}

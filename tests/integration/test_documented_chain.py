@@ -47,7 +47,9 @@ def test_documented_chain_delivers_the_critical_findings_of_its_account(
 
     truth = sandbox.tenable("truth")["vulnerabilities"]
     assert vulnerabilities["records"] == sum(1 for each in truth if each["severity_id"] == 4)
-    assert 0 < loaded["accepted"] == loaded["findings"] == transformed
+    assert loaded["findings"] == transformed
+    # What was fixed, or whose host is gone, before the hub had it, is not imported.
+    assert 0 < loaded["accepted"] == transformed - loaded["never_imported"]
     held = sandbox.documents()
     assert len(held) == loaded["accepted"]
     assert {finding["AwsAccountId"] for finding in held.values()} == {account}

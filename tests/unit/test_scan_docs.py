@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.exceptions import ParamValidationError
 
 from airflow_provider_tenable.scan.status import KNOWN
 from tests.docs_examples import blocks, executable
@@ -81,7 +82,7 @@ def test_a_custom_action_starts_a_rescan_of_the_finding_that_was_selected() -> N
     for name, value in order["conf"].items():
         dag.params[name] = value
         assert dag.params[name] == value
-    with pytest.raises(ValueError, match="Invalid input for param plugin_id"):
+    with pytest.raises(ParamValidationError, match="Invalid input for param plugin_id"):
         dag.params["plugin_id"] = "{{ 1 }}"
 
 
