@@ -28,7 +28,7 @@ def test_oracle_sees_what_is_lost_invented_and_changed(pipeline: Pipeline, sandb
     first, second, third, *_ = sorted(each for each in wanted if wanted[each].record_state == "ACTIVE")
     held["invented"] = held.pop(first)
     held[second] = held[second]._replace(record_state="OTHER")
-    held[third] = held[third]._replace(updated_at=1.0)
+    held[third] = held[third]._replace(severity="OTHER")
     found = differences(held, wanted)
     assert (found["lost"], found["invented"], sorted(found["other"])) == ([first], ["invented"], [second, third])
 

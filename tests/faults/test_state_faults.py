@@ -163,6 +163,11 @@ def test_run_that_ends_after_a_later_one_does_not_set_the_watermark_back(
     later = pipeline.watermark
     pipeline.succeed("run-a")
     assert pipeline.watermark == later
+    if point == "ledger_written":
+        # The run that was killed had delivered findings of a host that was terminated since, and had not yet reported
+        # which rows it had written. The next run sees them, and archives them.
+        sandbox.advance(HOUR)
+        pipeline.succeed("run-c")
     assert_delivered(pipeline, sandbox)
 
 

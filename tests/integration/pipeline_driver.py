@@ -18,8 +18,9 @@ from airflow_provider_tenable.run import archiving, finish, owner, retention, wa
 from airflow_provider_tenable.run import plan as plan_module
 from airflow_provider_tenable.run.params import DEFAULTS
 from airflow_provider_tenable.run.report import report_of
-from airflow_provider_tenable.staging.files import read_json
+from airflow_provider_tenable.staging.files import names, read_json
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.parts import read_lines
 
 DAG_ID = "tenable_to_security_hub"
 _numbers = itertools.count(1)
@@ -123,3 +124,9 @@ class Run:
     @property
     def report(self) -> str:
         return report_of(self.folder)
+
+
+def staged_lines(run: Run, destination: str) -> list[bytes]:
+    """The staged findings of ``account/region``."""
+    folder = run.folder.destination(*destination.split("/"))
+    return [line for name in names(folder) for line in read_lines(folder / name)]

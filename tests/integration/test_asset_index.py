@@ -186,7 +186,7 @@ def test_of_a_days_runs_one_exports_all_assets(estate: Estate, variables: Variab
     # A fifth of the hosts are scanned a day, and an hour of lag is asked for again.
     assert records[0] >= 59
     assert sum(records[1:4]) < records[0]
-    assert f"all {records[0]} exported: there is no index yet" in reports[0]
+    assert f"all {records[0]} exported: this run is a full one" in reports[0]
     assert f"{records[1]} exported, changed since" in reports[1]
     assert f"{records[0]} of " in reports[1]
 
@@ -247,7 +247,7 @@ def test_asset_that_is_published_after_the_lag_is_looked_up_singly(
 def test_another_user_of_tenable_has_an_index_of_its_own(
     estate: Estate, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exported_once(defaults)
+    Run(defaults=defaults).execute()
     tenable = {**connections(estate.sandbox.process)["tenable_default"]}
     connect(monkeypatch, "tenable_default", {**tenable, "login": f"noview-{tenable['login']}"})
     # It may not continue from the other one's watermark.
