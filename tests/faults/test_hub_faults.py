@@ -155,8 +155,8 @@ def test_throttling_without_end_fails_the_task_and_its_retry_resumes(pipeline: P
     result = pipeline.run(patches=QUICK, retry_seconds=IMPATIENT, defaults={"batch_size": 2})
     assert result.error == "TemporaryError", result
     assert pipeline.watermark is None
-    # By two calls; an account may have an odd number of findings.
-    assert sandbox.aws("summary")["imports"]["created"] in (3, 4)
+    # By two calls, each of at most two findings; an account and Region may have a single one to be sent.
+    assert sandbox.aws("summary")["imports"]["created"] in (2, 3, 4)
     sandbox.clear_faults()
     pipeline.succeed(defaults={"batch_size": 2})
     assert_delivered(pipeline, sandbox)

@@ -40,8 +40,10 @@ def test_backfill_next_to_a_scheduled_run_is_throttled_and_both_deliver_everythi
     sandbox.aws("options", {"throttle": True, "rate": 4, "burst": 1})
     for scheduled, backfill in zip(*tasks, strict=True):
         with ThreadPoolExecutor(2) as pool:
+            # Airflow 2 refuses what it wraps around `execute` in any thread but that of the task.
             both = [
-                pool.submit(task.execute, run.context) for task, run in zip((scheduled, backfill), runs, strict=True)
+                pool.submit(task.execute.__wrapped__, task, run.context)
+                for task, run in zip((scheduled, backfill), runs, strict=True)
             ]
         assert all(each.result() for each in both)
     assert sandbox.aws("stats")["throttled"] > 0
