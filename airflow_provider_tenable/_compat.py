@@ -142,24 +142,6 @@ def asset_alias(name: str) -> Any:
     return AssetAlias(name)
 
 
-class _HashableDict(dict[str, Any]):
-    """An object of numbers and texts that can be an element of a set. It must not be changed."""
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self.items()))
-
-
-def alias_extra(extra: dict[str, Any]) -> dict[str, Any]:
-    """The extra of an event that a task adds to an alias, as this Airflow accepts it.
-
-    Airflow 2 compares such events in a set, so a task whose extra contains an object failed there after it had
-    succeeded (``TypeError: unhashable type: 'dict'``).
-    """
-    if AIRFLOW_V_3_0_PLUS:
-        return extra
-    return {name: _HashableDict(value) if isinstance(value, dict) else value for name, value in extra.items()}
-
-
 def any_asset_or(timetable: Any, assets: list[Any]) -> Any:
     """A schedule: whenever one of the assets is updated, and by the timetable, if there is one."""
     if not AIRFLOW_V_3_0_PLUS:
@@ -372,7 +354,6 @@ __all__ = [
     "TriggerRule",
     "Variable",
     "XCom",
-    "alias_extra",
     "any_asset_or",
     "asset_alias",
     "asset_of",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_tenable import config
-from airflow_provider_tenable._compat import AirflowSkipException, Asset, alias_extra, asset_of
+from airflow_provider_tenable._compat import AirflowSkipException, Asset, asset_of
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -25,7 +25,7 @@ SCHEME = "tenable"
 HOST = "security-hub"
 SCAN_HOST = "scan"
 #: The entries of a scan's result that an event's extra contains.
-_FROM_SCAN = ("scan", "run_uuid", "status", "started_at", "ended_at", "hosts", "severities")
+_FROM_SCAN = ("scan", "run_uuid", "status", "started_at", "ended_at", "hosts")
 #: The entries of the ledger that an event's extra contains. The totals of each destination are omitted: there may be
 #: thousands.
 _FROM_LEDGER = (
@@ -70,7 +70,10 @@ def announce_scan(context: Any, alias: Any, result: Mapping[str, Any]) -> None:
     :param alias: an outlet of the task: the scan's name is known only now.
     :param result: of :class:`~airflow_provider_tenable.operators.scan_runs.TenableRunScanOperator`.
     """
-    extra = alias_extra({field: result.get(field) for field in _FROM_SCAN})
+    # Only numbers and texts: Airflow 2.11 and 3.0 put the extras of an alias into a set, so an object in one of them
+    # would fail the task after it has succeeded (``TypeError: unhashable type: 'dict'``).
+    extra = {field: result.get(field) for field in _FROM_SCAN}
+    extra.update({f"severity_{name}": count for name, count in (result.get("severities") or {}).items()})
     context["outlet_events"][alias].add(completed_scan(str(result["name"])), extra=extra)
 
 
