@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -75,19 +74,6 @@ class AwsCallsHook(AwsBaseHook):
         super().__init__(*args, **kwargs)
         self.role_name = role_name
         self.account = account
-
-    def _get_caller(self, target_function_name: str = "execute") -> str:
-        """The class of the operator or sensor that uses this hook, for the user agent of its clients.
-
-        The Amazon provider's own method finds the same, but looks up the source file of every caller for each client
-        that is created, which takes longer than everything else about the client.
-        """
-        frame = sys._getframe(1)
-        while frame.f_back is not None:
-            frame = frame.f_back
-            if frame.f_code.co_name in (target_function_name, "poke") and "self" in frame.f_locals:
-                return type(frame.f_locals["self"]).__name__
-        return "Unknown"
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """A call before the import, retried while it fails for a temporary reason.

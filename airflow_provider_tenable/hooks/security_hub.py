@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, Self
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,6 +25,19 @@ from airflow_provider_tenable.security_hub.page import keep_body, page_of
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.reader import PAGE_FINDINGS, Filters, FindingsReader, refused
 from airflow_provider_tenable.security_hub.responses import code_of
+
+
+class Access(Protocol):
+    """How the hub of an account is reached: the parameters of the same names."""
+
+    @property
+    def aws_conn_id(self) -> str | None: ...
+
+    @property
+    def role_name(self) -> str | None: ...
+
+    @property
+    def external_id(self) -> str | None: ...
 
 
 class SecurityHubHook(AwsSessionHook):
@@ -52,6 +65,21 @@ class SecurityHubHook(AwsSessionHook):
         kwargs["client_type"] = "securityhub"
         super().__init__(*args, role_name=role_name, account=account, external_id=external_id, **kwargs)
         self._body = threading.local()
+
+    @classmethod
+    def reaching(cls, access: Access, account: str, region: str) -> Self:
+        """The hook of the hub of an account and Region, with its connection looked up: an error of the look-up is
+        raised here, and in the thread of the task, before others use the hook.
+        """
+        hook = cls(
+            aws_conn_id=access.aws_conn_id,
+            region_name=region,
+            role_name=access.role_name,
+            account=account,
+            external_id=access.external_id,
+        )
+        _ = hook.conn_config
+        return hook
 
     def close(self) -> None:
         """Close the connections of the client."""

@@ -267,13 +267,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         if self.assignment is None and self.group is None:
             hook = self.hook
         else:
-            hook = SecurityHubHook(
-                aws_conn_id=target.aws_conn_id,
-                region_name=target.region,
-                role_name=target.role_name,
-                account=target.account,
-                external_id=target.external_id,
-            )
+            return SecurityHubHook.reaching(target, target.account, target.region)
         # Looked up in the task's own thread, before others use the hook.
         _ = hook.conn_config
         return hook

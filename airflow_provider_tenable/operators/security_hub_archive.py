@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable._compat import BaseOperator, fail_fast, pause
@@ -13,7 +12,6 @@ from airflow_provider_tenable.operators.security_hub import PAUSE_SECONDS
 from airflow_provider_tenable.staging.layout import RunFolder
 
 if TYPE_CHECKING:
-    from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
     from airflow_provider_tenable.observability.lineage import Data
     from airflow_provider_tenable.run.plan_file import RunPlan
     from airflow_provider_tenable.security_hub.assignment import Target
@@ -61,13 +59,6 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
         self.minutes = minutes
         self.staging_path = staging_path
 
-    @cached_property
-    def hook(self) -> SecurityHubHook:
-        """The hook of the connection's own account. Those of a group are reached as ``plan_archiving`` has staged."""
-        from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
-
-        return SecurityHubHook()
-
     @property
     def title(self) -> str:
         """Account and Region, or how many they are: for ``map_index_template``."""
@@ -76,9 +67,10 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """Archive what has no receipt yet."""
         from airflow_provider_tenable import config
-        from airflow_provider_tenable.exceptions import DestinationRefusedError, TemporaryError, TenableProviderError
+        from airflow_provider_tenable.exceptions import DestinationRefusedError, TenableProviderError
         from airflow_provider_tenable.run.plan_file import plan_of
         from airflow_provider_tenable.security_hub.assignment import read_group
+        from airflow_provider_tenable.security_hub.failures import kind_of, listed, words_of
         from airflow_provider_tenable.state.archive import REFUSED, note_why_not
 
         with fail_fast():
@@ -87,20 +79,22 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
             minutes = config.get("import_minutes") if self.minutes is None else self.minutes
             until = time.monotonic() + 60 * minutes if minutes else None
             targets = read_group(run, int(self.assignment["group"]), archives=True)
-            finished, failed = True, {}
+            finished, failed = True, dict[str, Exception]()
             for target in targets:
                 try:
                     finished &= self._archive(run, plan, target, until)
                 except DestinationRefusedError as error:
                     self.log.warning("%s refuses to archive findings: %s", target, error)
                     note_why_not(run.gone(target.account, target.region), REFUSED, str(error))
-                except TenableProviderError as error:
-                    self.log.error("%s: %s", target, error)
-                    failed[str(target)] = str(error)
+                except Exception as error:
+                    # Our own errors are complete without a traceback.
+                    own = isinstance(error, TenableProviderError)
+                    self.log.error("%s: %s", target, words_of(error), exc_info=None if own else error)
+                    failed[str(target)] = error
             if failed:
-                raise TemporaryError(
-                    f"Findings could not be archived in {len(failed)} of {len(targets)} accounts and Regions: "
-                    + "; ".join(f"{name}: {text}" for name, text in list(failed.items())[:5])
+                raise kind_of(failed)(
+                    f"Findings could not be archived in {len(failed)} of {len(targets)} accounts and Regions. "
+                    + listed(failed)
                 )
         if not finished:
             self.log.info(
@@ -133,14 +127,7 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
                 "plan_archiving on."
             )
         products = (self.product or config.get("product"), "tenable/vulnerability-management", DEFAULT_PRODUCT)
-        hook = SecurityHubHook(
-            aws_conn_id=target.aws_conn_id,
-            region_name=region,
-            role_name=target.role_name,
-            account=account,
-            external_id=target.external_id,
-        )
-        with closing(hook):
+        with closing(SecurityHubHook.reaching(target, account, region)) as hook:
             return archive_listed(
                 run,
                 account,

@@ -21,11 +21,11 @@ from airflow_provider_tenable.exceptions import (
     DestinationRefusedError,
     NotSubscribedError,
     StagingError,
-    TenableProviderError,
 )
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.run import places
 from airflow_provider_tenable.run.asset_locations import count_locations
+from airflow_provider_tenable.security_hub.failures import words_of
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.transform.routing import Destination, Router
@@ -173,24 +173,14 @@ def _check_one(checked: Checked, place: str, hook: Any) -> None:
 
 
 def _report_undetermined(place: str, error: Exception) -> None:
-    words = str(error) if isinstance(error, TenableProviderError) else safe(error)
-    log.warning("Cannot determine before the export whether %s accepts findings: %s", place, words)
+    log.warning("Cannot determine before the export whether %s accepts findings: %s", place, words_of(error))
 
 
 def _hook(place: str, destination: Destination) -> Any:
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 
     account, region = place.split("/")
-    hook = SecurityHubHook(
-        aws_conn_id=destination.aws_conn_id,
-        region_name=region,
-        role_name=destination.role_name,
-        account=account,
-        external_id=destination.external_id,
-    )
-    # Looked up in the task's own thread, before another uses the hook.
-    _ = hook.conn_config
-    return hook
+    return SecurityHubHook.reaching(destination, account, region)
 
 
 __all__ = ["Checked", "check_places"]

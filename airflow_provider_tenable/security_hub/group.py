@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from airflow_provider_tenable.exceptions import (
-    ConfigurationError,
     DestinationRefusedError,
     TemporaryError,
     TenableProviderError,
@@ -24,6 +23,7 @@ from airflow_provider_tenable.exceptions import (
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.batches import product_of
+from airflow_provider_tenable.security_hub.failures import kind_of, listed, words_of
 from airflow_provider_tenable.security_hub.importer import FindingsImport
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.receipts import Receipts
@@ -33,9 +33,6 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
 
 log = logging.getLogger(__name__)
-
-#: How many failures the task's final error quotes in full; the log has all of them.
-_MAX_LISTED = 5
 
 
 class Choice(Protocol):
@@ -218,7 +215,7 @@ class GroupImport:
         self.progress[str(target)].error = error
         # Our own errors are complete without a traceback.
         log.error(
-            "%s: %s", target, _words_of(error), exc_info=None if isinstance(error, TenableProviderError) else error
+            "%s: %s", target, words_of(error), exc_info=None if isinstance(error, TenableProviderError) else error
         )
 
     def _read_state(self, target: Target) -> tuple[Choice, Receipts]:
@@ -342,22 +339,9 @@ class GroupImport:
         if not failed:
             return
         finished = sum(progress.finished for progress in self.progress.values())
-        listed = " ".join(f"{name}: {_words_of(error)}" for name, error in list(failed.items())[:_MAX_LISTED])
-        more = (
-            ""
-            if len(failed) <= _MAX_LISTED
-            else f" The log has the errors of the other {len(failed) - _MAX_LISTED} too."
+        raise kind_of(failed)(
+            f"{len(failed)} of {len(self.targets)} destinations failed, {finished} were delivered. {listed(failed)}"
         )
-        text = (
-            f"{len(failed)} of {len(self.targets)} destinations failed, {finished} were delivered. Failed: "
-            f"{', '.join(failed)}. {listed}{more}"
-        )
-        permanent = all(isinstance(error, ConfigurationError) for error in failed.values())
-        raise (ConfigurationError if permanent else TemporaryError)(text)
-
-
-def _words_of(error: Exception) -> str:
-    return str(error) if isinstance(error, TenableProviderError) else safe(error)
 
 
 def _accounted_for(receipts: Receipts) -> int:

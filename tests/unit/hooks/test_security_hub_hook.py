@@ -4,10 +4,9 @@ answer.
 
 from __future__ import annotations
 
-import inspect
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -17,7 +16,6 @@ import botocore.session
 import httpx
 import pytest
 import uvicorn
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError, NoCredentialsError, UnauthorizedSSOTokenError
 
@@ -502,36 +500,6 @@ def test_a_product_is_looked_for_by_its_arn_too(aws: Aws, connect: Any) -> None:
             "arn:aws:securityhub:eu-west-1::product/tenable/vulnerability-management",
         ):
             member.preflight(f"arn:aws:securityhub:eu-west-1::product/{TENABLE}", enable_product=False)
-
-
-class Operator:
-    """What Airflow calls, or a subclass of it."""
-
-    def execute(self, call: Callable[[], str]) -> str:
-        return call()
-
-    def poke(self, call: Callable[[], str]) -> str:
-        return self.nested(call)
-
-    def nested(self, call: Callable[[], str]) -> str:
-        return call()
-
-
-class Sensor(Operator):
-    """A class of another name."""
-
-
-@pytest.mark.parametrize(("start", "name"), [(Operator().execute, "Operator"), (Sensor().poke, "Sensor")])
-def test_the_user_agent_names_the_operator_without_reading_source_files(
-    aws: Aws, connect: Any, monkeypatch: pytest.MonkeyPatch, start: Any, name: str
-) -> None:
-    connect()
-    with closing_hook() as member:
-        if name == "Operator":
-            assert start(partial(AwsBaseHook._get_caller, member)) == name
-        monkeypatch.setattr(inspect, "stack", None)
-        assert f" Caller/{name} " in start(lambda: member.client._client_config.user_agent_extra)
-        assert member._get_caller("unheard_of") == "Unknown"
 
 
 def test_a_hub_that_is_off_says_so_and_names_the_new_hub_where_only_that_is_on(aws: Aws, connect: Any) -> None:
