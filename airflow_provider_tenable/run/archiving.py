@@ -18,7 +18,6 @@ from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.exceptions import StagingError, TooManyArchivedError
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import safe
-from airflow_provider_tenable.guards.identifiers import is_place
 from airflow_provider_tenable.run import owner
 from airflow_provider_tenable.run.absence import Absence, gone_assets
 from airflow_provider_tenable.run.handover import required
@@ -124,8 +123,6 @@ def _listed(run: RunFolder, plan: RunPlan, hubs: HubsPlan) -> list[Target]:
     staged = {str(target): target for target in targets_of(shard_manifests(run))}
     state = read_state(index_root(run, plan), hubs.source)
     known = {*(state.registry.destinations if state.registry else ()), *state.written}
-    # They become parts of paths, and titles of tasks.
-    known = set(filter(is_place, known))
     record = _plan_of("")
     targets = []
     # A run that is not full archives only what belongs to assets that are terminated or deleted.

@@ -23,6 +23,7 @@ import msgspec
 
 from airflow_provider_tenable.exceptions import DamagedFileError
 from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.guards.identifiers import is_place
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import names, read_json, remove_file, write_json
 from airflow_provider_tenable.state.index import FindingIndex
@@ -116,6 +117,8 @@ def read_registry(folder: ObjectStoragePath, source: str) -> tuple[Registry | No
         return None, "the finding index is of another version of this package"
     if registry.source != source:
         return None, "the finding index is of another Tenable, or of another user of it"
+    if not all(map(is_place, registry.destinations)):
+        return None, "the finding index is damaged (its manifest names something that is not an account and Region)"
     return registry, ""
 
 
@@ -170,7 +173,8 @@ def _notes(folder: ObjectStoragePath) -> dict[str, dict[str, list[str]]]:
     for name in names(folder / WRITTEN):
         try:
             note = read_json(folder / WRITTEN / name, advice="")
-            found[name] = msgspec.convert(note["deltas"], dict[str, list[str]]) if note else {}
+            deltas = msgspec.convert(note["deltas"], dict[str, list[str]]) if note else {}
+            found[name] = {destination: each for destination, each in deltas.items() if is_place(destination)}
         except (DamagedFileError, msgspec.ValidationError, KeyError, TypeError) as error:
             log.warning("The note %s/%s of a run's deltas cannot be read: %s", WRITTEN, safe(name), safe(error))
     return found
@@ -178,7 +182,9 @@ def _notes(folder: ObjectStoragePath) -> dict[str, dict[str, list[str]]]:
 
 def lost_destinations(folder: ObjectStoragePath) -> list[str]:
     """``account/region`` of each whose index a run found lost."""
-    return [name.removesuffix(".json").replace("_", "/", 1) for name in names(folder / LOST)]
+    found = [name.removesuffix(".json").replace("_", "/", 1) for name in names(folder / LOST)]
+    # Other files, such as those of a network file system, are not notes. The names become parts of paths.
+    return [destination for destination in found if is_place(destination)]
 
 
 def note_lost(folder: ObjectStoragePath, destination: str, why: str) -> None:

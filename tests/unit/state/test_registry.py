@@ -53,6 +53,21 @@ def test_a_damaged_note_is_reported_and_left_out(root, caplog):
     assert "of a run's deltas cannot be read" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["../../other/eu-west-1", "111122223333", "", "111122223333/{{ 1 }}"])
+def test_what_is_not_an_account_and_region_becomes_no_path(root, name):
+    note_written(root, "dag/a", {ONE: ["x"], name: ["y"]})
+    note_lost(root, ONE, "damaged")
+    for other in (".nfs0001", "111122223333.json", "..json"):
+        (root / "lost" / other).write_bytes(b"")
+    state = read_state(root, SOURCE)
+    assert state.written == {ONE: frozenset("x")}
+    assert state.lost == {ONE}
+    write_registry(root, Registry(VERSION, SOURCE, 5, 6.0, [ONE, name]))
+    state = read_state(root, SOURCE)
+    assert state.registry is None
+    assert state.why.startswith("the finding index is damaged")
+
+
 @pytest.mark.parametrize("which", ["manifest.json", "written"])
 def test_a_store_that_does_not_answer_is_not_an_index_that_is_lost(root, monkeypatch, which):
     note_written(root, "dag/a", {ONE: ["x"]})
