@@ -57,7 +57,7 @@ def rejected_summary(run: RunFolder, threshold: int = 0) -> tuple[str, str] | No
 
     They contain accounts, Regions, counts, codes, Security Hub's messages and ids of findings, but no complete finding.
     """
-    from airflow_provider_tenable.run.ledger import BROKEN
+    from airflow_provider_tenable.run.ledger_checks import BROKEN
     from airflow_provider_tenable.staging.files import read_json
 
     ledger = read_json(run.ledger)

@@ -304,7 +304,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
 
 def staged_findings(run: RunFolder, account: str, region: str) -> list[tuple[str, int]]:
     """(name, findings) of the parts that the transform's manifests name for one account and hub Region."""
-    from airflow_provider_tenable.run.ledger import shard_manifests
+    from airflow_provider_tenable.run.manifests import shard_manifests
 
     return [
         (part["name"], part["lines"])

@@ -20,7 +20,7 @@ from airflow_provider_tenable.assets.index import staged_assets
 from airflow_provider_tenable.assets.parquet import read_table
 from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.aws import region_of
-from airflow_provider_tenable.run.ledger import shard_manifests
+from airflow_provider_tenable.run.manifests import shard_manifests
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines

@@ -22,7 +22,9 @@ from airflow_provider_tenable.run import owner
 from airflow_provider_tenable.run.absence import Absence, gone_assets
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.hubs import as_of, hubs_of, index_root, record_all
-from airflow_provider_tenable.run.ledger import build_ledger, check_sums, shard_manifests, targets_of
+from airflow_provider_tenable.run.ledger import build_ledger
+from airflow_provider_tenable.run.ledger_checks import check_sums
+from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
 from airflow_provider_tenable.run.params import STATES
 from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
 from airflow_provider_tenable.run.watermark import INCREMENTAL

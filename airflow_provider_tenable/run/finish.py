@@ -13,16 +13,9 @@ from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import first_run, owner, refusals, watermark
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.hubs import record_all, settle_index
-from airflow_provider_tenable.run.ledger import (
-    Ledger,
-    Sums,
-    WatermarkEntry,
-    build_ledger,
-    check_rejected,
-    check_sums,
-    shard_manifests,
-    sums_of,
-)
+from airflow_provider_tenable.run.ledger import Ledger, Sums, WatermarkEntry, build_ledger, sums_of
+from airflow_provider_tenable.run.ledger_checks import check_rejected, check_sums
+from airflow_provider_tenable.run.manifests import shard_manifests
 from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
 from airflow_provider_tenable.run.source import check_exports
 from airflow_provider_tenable.run.unknown_assets import check_assets

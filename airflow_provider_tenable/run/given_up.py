@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provider_tenable.assets import index
-from airflow_provider_tenable.run.ledger import rejected_lines
+from airflow_provider_tenable.run.ledger_checks import rejected_lines
 from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines, write_lines

@@ -17,7 +17,7 @@ import msgspec
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import safe
-from airflow_provider_tenable.run.ledger import shard_manifests, targets_of
+from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.run.watermark import EVERYTHING, INCREMENTAL, Window
 from airflow_provider_tenable.security_hub.receipts import Receipts

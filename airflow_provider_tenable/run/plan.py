@@ -24,7 +24,7 @@ from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.hubs import full_window, hubs_of, moment_of, plan_hubs, record_left_over
 from airflow_provider_tenable.run.identity import begin_again, difference, identity_of, run_type_of
-from airflow_provider_tenable.run.ledger import shard_manifests, targets_of
+from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
 from airflow_provider_tenable.run.params import DEFAULTS, Settings, departures, parse_settings
 from airflow_provider_tenable.run.plan_file import Identity, PublicPlan, RunPlan, plan_of, public
 from airflow_provider_tenable.run.shards import plan_transform

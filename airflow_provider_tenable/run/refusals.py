@@ -21,7 +21,8 @@ from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import places
 from airflow_provider_tenable.run.destination_checks import Checked
-from airflow_provider_tenable.run.ledger import Ledger, RefusedEntry, not_sent, shard_manifests
+from airflow_provider_tenable.run.ledger import Ledger, RefusedEntry, not_sent
+from airflow_provider_tenable.run.manifests import shard_manifests
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.run.watermark import BACKFILL, EVERYTHING, INCREMENTAL, Window
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached

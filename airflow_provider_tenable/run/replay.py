@@ -28,16 +28,9 @@ from airflow_provider_tenable.run.given_up import stage_given_up
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.hubs import as_of, hubs_of, record_all
 from airflow_provider_tenable.run.identity import begin_again
-from airflow_provider_tenable.run.ledger import (
-    Sums,
-    build_ledger,
-    check_rejected,
-    check_sums,
-    destinations_of,
-    rejected_lines,
-    shard_manifests,
-    sums_of,
-)
+from airflow_provider_tenable.run.ledger import Sums, build_ledger, sums_of
+from airflow_provider_tenable.run.ledger_checks import check_rejected, check_sums, rejected_lines
+from airflow_provider_tenable.run.manifests import destinations_of, shard_manifests
 from airflow_provider_tenable.run.params import REPLAY, checked
 from airflow_provider_tenable.run.plan_file import RunPlan, SettingsEntry, plan_of
 from airflow_provider_tenable.run.shards import plan_transform

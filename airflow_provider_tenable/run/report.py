@@ -11,7 +11,8 @@ from airflow_provider_tenable.exceptions import IncompleteRunError, TenableProvi
 from airflow_provider_tenable.export.store import MANIFEST
 from airflow_provider_tenable.guards.foreign_text import safe, visible
 from airflow_provider_tenable.run import places
-from airflow_provider_tenable.run.ledger import DestinationCounts, Ledger, build_ledger, check_sums, sums_of
+from airflow_provider_tenable.run.ledger import DestinationCounts, Ledger, build_ledger, sums_of
+from airflow_provider_tenable.run.ledger_checks import check_sums
 from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder

@@ -20,13 +20,9 @@ from typing import Any
 
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.run.ledger import (
-    build_ledger,
-    check_sums,
-    destinations_of,
-    rejected_lines,
-    shard_manifests,
-)
+from airflow_provider_tenable.run.ledger import build_ledger
+from airflow_provider_tenable.run.ledger_checks import check_sums, rejected_lines
+from airflow_provider_tenable.run.manifests import destinations_of, shard_manifests
 from airflow_provider_tenable.run.params import parse_settings
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import write_json

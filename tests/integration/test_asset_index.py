@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.run import plan as pipeline
-from airflow_provider_tenable.run.ledger import destinations_of, shard_manifests
+from airflow_provider_tenable.run.manifests import destinations_of, shard_manifests
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.parts import read_lines
 from sandbox.standalone.airflow import connections

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
-from airflow_provider_tenable.run.ledger import rejected_lines
+from airflow_provider_tenable.run.ledger_checks import rejected_lines
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.transform.destinations import parse_destinations

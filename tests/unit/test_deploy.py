@@ -251,7 +251,7 @@ def phrase(name: str) -> str:
 
 def test_filters_find_what_the_tasks_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_tenable.exceptions import RejectedFindingsError
-    from airflow_provider_tenable.run import ledger, watermark
+    from airflow_provider_tenable.run import ledger_checks, watermark
 
     window = watermark.Window(watermark.INCREMENTAL, 0, 1_800_000_000, False, None)
     moved, why = watermark.next_watermark(window, data_from=None, current=None, narrowed=False, dry_run=False)
@@ -263,11 +263,11 @@ def test_filters_find_what_the_tasks_log(caplog: pytest.LogCaptureFixture, monke
         assert phrase("WatermarkLines") not in f"The watermark {why}."
 
     counts = {"findings": 100, "rejected": {"InvalidInput": 1}, "skipped": {}}
-    ledger.check_rejected(counts, None, 0.01)  # type: ignore[arg-type]
+    ledger_checks.check_rejected(counts, None, 0.01)  # type: ignore[arg-type]
     assert phrase("RejectedLines") in caplog.text
-    monkeypatch.setattr(ledger, "rejected_lines", lambda _: [])
+    monkeypatch.setattr(ledger_checks, "rejected_lines", lambda _: [])
     with pytest.raises(RejectedFindingsError, match=phrase("RejectedLines")):
-        ledger.check_rejected(counts, SimpleNamespace(rejected="staging"), 0)  # type: ignore[arg-type]
+        ledger_checks.check_rejected(counts, SimpleNamespace(rejected="staging"), 0)  # type: ignore[arg-type]
 
 
 def test_filter_finds_what_is_logged_of_accounts_that_refuse(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

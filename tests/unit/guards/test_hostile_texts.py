@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_tenable.exceptions import RejectedFindingsError
 from airflow_provider_tenable.notifications.rejected import RejectedFindingsNotifier, rejected_summary
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.run.ledger import check_rejected
+from airflow_provider_tenable.run.ledger_checks import check_rejected
 from airflow_provider_tenable.run.report import report_of
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder

@@ -12,16 +12,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import LedgerError, RejectedFindingsError, StagingError
 from airflow_provider_tenable.run import places
-from airflow_provider_tenable.run.ledger import (
-    build_ledger,
-    check_rejected,
-    check_sums,
-    destinations_of,
-    rejected_lines,
-    shard_manifests,
-    sums_of,
-    targets_of,
-)
+from airflow_provider_tenable.run.ledger import build_ledger, sums_of
+from airflow_provider_tenable.run.ledger_checks import check_rejected, check_sums, rejected_lines
+from airflow_provider_tenable.run.manifests import destinations_of, shard_manifests, targets_of
 from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import write_json

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.run import finish, identity, plan, retention
-from airflow_provider_tenable.run.ledger import rejected_lines
+from airflow_provider_tenable.run.ledger_checks import rejected_lines
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import names, write_json, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_tenable.exceptions import UnservedError
 from airflow_provider_tenable.export.state import ExportState
 from airflow_provider_tenable.export.store import StagedExport
-from airflow_provider_tenable.run import ledger
+from airflow_provider_tenable.run import manifests
 from airflow_provider_tenable.run.unserved import check_served
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.transform.routing import NOT_CONFIGURED, NOT_REACHABLE
@@ -232,7 +232,7 @@ def test_ledger_sums_the_accounts_of_all_shards_also_of_an_older_release(run):
         {"unserved": {B: {NOT_REACHABLE: 3, NOT_CONFIGURED: 1}}},
         {},
     ]
-    assert ledger.unserved_by_account(shards) == {A: {NOT_CONFIGURED: 1}, B: {NOT_CONFIGURED: 1, NOT_REACHABLE: 5}}
+    assert manifests.unserved_by_account(shards) == {A: {NOT_CONFIGURED: 1}, B: {NOT_CONFIGURED: 1, NOT_REACHABLE: 5}}
 
 
 @pytest.mark.parametrize("reason", ["account_excluded", "region_excluded"])

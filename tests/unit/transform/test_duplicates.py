@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.run.ledger import destinations_of, shard_manifests
+from airflow_provider_tenable.run.manifests import destinations_of, shard_manifests
 from airflow_provider_tenable.staging.files import names, write_json, write_whole
 from airflow_provider_tenable.staging.parts import compress, read_lines
 from airflow_provider_tenable.tenable_vm.asset_row import row_of_details
