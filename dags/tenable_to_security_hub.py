@@ -66,6 +66,95 @@ def own_schedule() -> Any:
     return any_asset_or(intervals, scans) if scans else intervals
 
 
+@task(multiple_outputs=True)
+def plan_run(**context: Any) -> dict[str, Any]:
+    """Check params, connections and the watermark, and decide what the run covers."""
+    from airflow_provider_tenable import pipeline
+
+    with fail_fast():
+        return dict(pipeline.plan_run(context, tenable_conn_id=TENABLE_CONN_ID))
+
+
+@task
+def plan_shards(vulnerabilities: Any, assets: Any, **context: Any) -> list[Any]:
+    """Decide how many tasks the transform is split into, and update the asset index."""
+    from airflow_provider_tenable import pipeline
+
+    with fail_fast():
+        return pipeline.plan_shards(context, vulnerabilities, assets)
+
+
+# If nothing was transformed, there is nothing to import, but the other tasks must still run.
+@task
+def plan_imports(**context: Any) -> list[Any]:
+    """List the accounts and Regions that have findings."""
+    from airflow_provider_tenable import pipeline
+
+    with fail_fast():
+        return pipeline.plan_imports(context)
+
+
+# A run without findings maps over an empty list: its import is skipped, and the run continues.
+@task(trigger_rule=TriggerRule.NONE_FAILED)
+def settle(vulnerabilities: Any, **context: Any) -> dict[str, Any]:
+    """Make the ledger. Fails if it does not add up, or if too many findings were rejected."""
+    from airflow_provider_tenable import pipeline
+
+    with fail_fast():
+        return dict(pipeline.settle_run(context, vulnerabilities))
+
+
+@task
+def plan_archiving(vulnerabilities: Any, **context: Any) -> list[Any]:
+    """List what a full run archives because Tenable does not report it any more; nothing in other runs."""
+    from airflow_provider_tenable import pipeline
+
+    with fail_fast():
+        return [dict(entry) for entry in pipeline.plan_archiving(context, vulnerabilities)]
+
+
+# The success of this task updates the asset: by then everything is imported and recorded as complete.
+# One XCom instead of one per key: Airflow 3.0 does not accept null, and the first run has no earlier watermark.
+# In most runs nothing is archived, so that archive_findings is skipped.
+@task(outlets=[IMPORTED_FINDINGS], multiple_outputs=False, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+def advance_watermark(vulnerabilities: Any, **context: Any) -> dict[str, Any]:
+    """Move the watermark, as the last step and only if nothing was left out, and notify DAGs that wait for an
+    import. Skipped at the end of a dry run.
+    """
+    from airflow_provider_tenable import pipeline
+
+    with fail_fast():
+        advanced = pipeline.advance_watermark(context, vulnerabilities)
+        announce(context, IMPORTED_FINDINGS)
+    return dict(advanced)
+
+
+@task
+def check_archived(**context: Any) -> None:
+    """Fail if a full run saw nothing of so many active findings that it archived none of them."""
+    from airflow_provider_tenable import pipeline
+
+    with fail_fast():
+        pipeline.check_archived(context)
+
+
+@task
+def report(**context: Any) -> None:
+    """Always log what became of every record. Fails unless the run is complete, which decides the run's state."""
+    from airflow_provider_tenable.report import report_run
+
+    with fail_fast():
+        report_run(context)
+
+
+@task
+def remove_old_runs(**context: Any) -> list[str]:
+    """Cancel export jobs that nobody continues, and remove the staged files of earlier runs after the retention."""
+    from airflow_provider_tenable import pipeline
+
+    return pipeline.remove_old_runs(context, tenable_conn_id=TENABLE_CONN_ID)
+
+
 @dag(
     dag_id=DAG_ID,
     schedule=own_schedule(),
@@ -79,89 +168,8 @@ def own_schedule() -> Any:
     doc_md=__doc__,
     tags=["tenable", "security-hub", "aws", "security"],
 )
-def tenable_to_security_hub() -> None:  # noqa: PLR0915 - a list of tasks
+def tenable_to_security_hub() -> None:
     """Build the DAG."""
-
-    @task(multiple_outputs=True)
-    def plan_run(**context: Any) -> dict[str, Any]:
-        """Check params, connections and the watermark, and decide what the run covers."""
-        from airflow_provider_tenable import pipeline
-
-        with fail_fast():
-            return dict(pipeline.plan_run(context, tenable_conn_id=TENABLE_CONN_ID))
-
-    @task
-    def plan_shards(vulnerabilities: Any, assets: Any, **context: Any) -> list[Any]:
-        """Decide how many tasks the transform is split into, and update the asset index."""
-        from airflow_provider_tenable import pipeline
-
-        with fail_fast():
-            return pipeline.plan_shards(context, vulnerabilities, assets)
-
-    # If nothing was transformed, there is nothing to import, but the other tasks must still run.
-    @task
-    def plan_imports(**context: Any) -> list[Any]:
-        """List the accounts and Regions that have findings."""
-        from airflow_provider_tenable import pipeline
-
-        with fail_fast():
-            return pipeline.plan_imports(context)
-
-    # A run without findings maps over an empty list: its import is skipped, and the run continues.
-    @task(trigger_rule=TriggerRule.NONE_FAILED)
-    def settle(vulnerabilities: Any, **context: Any) -> dict[str, Any]:
-        """Make the ledger. Fails if it does not add up, or if too many findings were rejected."""
-        from airflow_provider_tenable import pipeline
-
-        with fail_fast():
-            return dict(pipeline.settle_run(context, vulnerabilities))
-
-    @task
-    def plan_archiving(vulnerabilities: Any, **context: Any) -> list[Any]:
-        """List what a full run archives because Tenable does not report it any more; nothing in other runs."""
-        from airflow_provider_tenable import pipeline
-
-        with fail_fast():
-            return [dict(entry) for entry in pipeline.plan_archiving(context, vulnerabilities)]
-
-    # The success of this task updates the asset: by then everything is imported and recorded as complete.
-    # One XCom instead of one per key: Airflow 3.0 does not accept null, and the first run has no earlier watermark.
-    # In most runs nothing is archived, so that archive_findings is skipped.
-    @task(outlets=[IMPORTED_FINDINGS], multiple_outputs=False, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    def advance_watermark(vulnerabilities: Any, **context: Any) -> dict[str, Any]:
-        """Move the watermark, as the last step and only if nothing was left out, and notify DAGs that wait for an
-        import. Skipped at the end of a dry run.
-        """
-        from airflow_provider_tenable import pipeline
-
-        with fail_fast():
-            advanced = pipeline.advance_watermark(context, vulnerabilities)
-            announce(context, IMPORTED_FINDINGS)
-        return dict(advanced)
-
-    @task
-    def check_archived(**context: Any) -> None:
-        """Fail if a full run saw nothing of so many active findings that it archived none of them."""
-        from airflow_provider_tenable import pipeline
-
-        with fail_fast():
-            pipeline.check_archived(context)
-
-    @task
-    def report(**context: Any) -> None:
-        """Always log what became of every record. Fails unless the run is complete, which decides the run's state."""
-        from airflow_provider_tenable.report import report_run
-
-        with fail_fast():
-            report_run(context)
-
-    @task
-    def remove_old_runs(**context: Any) -> list[str]:
-        """Cancel export jobs that nobody continues, and remove the staged files of earlier runs after the retention."""
-        from airflow_provider_tenable import pipeline
-
-        return pipeline.remove_old_runs(context, tenable_conn_id=TENABLE_CONN_ID)
-
     plan = plan_run()
     settings: Any = plan["settings"]
     export_assets = TenableExportOperator(

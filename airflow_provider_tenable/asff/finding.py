@@ -71,18 +71,6 @@ class MappingOptions(Struct, frozen=True):
     latest: datetime | None = None
 
 
-def finding_json(
-    record: Vulnerability,
-    plugin: PluginParts,
-    resource: Resource,
-    product_arn: str,
-    options: MappingOptions,
-    severity: int | None = None,
-) -> bytes:
-    """The line of :func:`finding_and_row` alone."""
-    return finding_and_row(record, plugin, resource, product_arn, options, severity)[0]
-
-
 def finding_and_row(
     record: Vulnerability,
     plugin: PluginParts,
@@ -233,4 +221,4 @@ def _encoded_arn(product_arn: str) -> tuple[bytes, bytes]:
     return encoded, row.digest(encoded)
 
 
-__all__ = ["MappingOptions", "UnmappableError", "finding_and_row", "finding_json"]
+__all__ = ["MappingOptions", "UnmappableError", "finding_and_row"]

@@ -44,7 +44,9 @@ log = logging.getLogger(__name__)
 WAITING, UNSETTLED_ASSET = "asset_has_waiting_records", "asset_not_settled"
 #: Another asset of the instance may still have the finding: only a full run knows.
 SHARED = "instance_has_another_asset"
-_ASSET = re.compile(r'"asset"\s*:\s*\{.{0,20000}?"uuid"\s*:\s*"([^"]{1,100})"', re.DOTALL)
+_ASSET, _UUID = re.compile(r'"asset"\s*:\s*\{'), re.compile(r'"uuid"\s*:\s*"([^"]{1,100})"')
+#: Characters of an asset's object within which its uuid is looked for.
+_ASSET_LENGTH = 20_000
 #: Bytes of a key that stand for the resource.
 _RESOURCE_BYTES = 4
 
@@ -226,8 +228,10 @@ def _assets_of_rejected(lines: Iterable[bytes]) -> Iterator[str]:
                 yield msgspec.json.decode(entry.record, type=_Record).asset.uuid
             except msgspec.DecodeError:
                 text = bytes(entry.record).decode("utf-8", "replace").replace('\\"', '"')
-                match = _ASSET.search(text)
-                yield match[1] if match else ""
+                # Two searches, since one pattern for both takes quadratic time for a hostile text.
+                begin = _ASSET.search(text)
+                found = _UUID.search(text, begin.end(), begin.end() + _ASSET_LENGTH) if begin else None
+                yield found[1] if found else ""
 
 
 __all__ = ["Absence", "gone_assets"]

@@ -59,8 +59,12 @@ class Demo:
 
     def left(self) -> list[str]:
         """Processes that run, and ports that are open."""
-        running = [each for each in self.processes if each.is_running()]
-        found = [f"{each.pid}: {' '.join(each.cmdline())}" for each in running if each.status() != psutil.STATUS_ZOMBIE]
+        found = []
+        for process in self.processes:
+            # A process may end between two questions about it: psutil raises, and it is not left behind.
+            with suppress(psutil.NoSuchProcess):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(f"{process.pid}: {' '.join(process.cmdline())}")
         for port in self.ports:
             with socket.socket() as caller:
                 if caller.connect_ex(("127.0.0.1", port)) == 0:

@@ -51,6 +51,12 @@ class Estate:
         answer = httpx.get(f"{self.process.tenable}/_sandbox/scans", timeout=60, trust_env=False)
         return [dict(scan) for scan in answer.json()]
 
+    def check_the_scan(self, name: str, targets: str) -> None:
+        """There is one scan; it has these targets and has run once, to its end."""
+        [scan] = self.scans()
+        assert (scan["name"], [each["status"] for each in scan["runs"]]) == (name, ["completed"])
+        assert scan["body"]["settings"]["text_targets"] == targets
+
     def held(self) -> dict[str, tuple[str, str]]:
         """What the hubs hold, in the oracle's terms."""
         findings = httpx.get(f"{self.process.aws}/_sandbox/findings", timeout=60, trust_env=False).json()["findings"]

@@ -198,9 +198,7 @@ class TestScan:
         [run] = [str(run["dag_run_id"]) for run in airflow.runs(SCAN_DAG_ID)]
         page.goto("about:blank")
         assert airflow.wait_for(run, SCAN_DAG_ID) == "success", airflow.tail()
-        [scan] = estate.scans()
-        assert (scan["name"], [each["status"] for each in scan["runs"]]) == ("Weekly: DMZ", ["completed"])
-        assert scan["body"]["settings"]["text_targets"] == "192.0.2.1,198.51.100.0/24"
+        estate.check_the_scan("Weekly: DMZ", "192.0.2.1,198.51.100.0/24")
 
     def test_link_opens_the_run_in_tenable(self, page: Page, airflow: WithLogin, estate: Estate) -> None:
         [run] = [quote(run["dag_run_id"]) for run in airflow.runs(SCAN_DAG_ID)]

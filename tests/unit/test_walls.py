@@ -71,7 +71,7 @@ CROSSINGS = [
     ("no-format", "export/chunks.py", "from airflow_provider_tenable import asff"),
     # By way of another room.
     ("no-format", "export/state.py", "from airflow_provider_tenable.operators import asff"),
-    ("no-format", "transform/shard.py", "from airflow_provider_tenable.asff.finding import finding_json"),
+    ("no-format", "transform/shard.py", "from airflow_provider_tenable.asff.finding import finding_and_row"),
     ("security-hub", "security_hub/batches.py", "from airflow_provider_tenable.tenable_vm import records"),
     ("security-hub", "security_hub/group.py", "from airflow_provider_tenable.asff.limits import problems"),
     (

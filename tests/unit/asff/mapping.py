@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError, finding_json
+from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError, finding_and_row
 from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import Resource, ec2_resource
 from airflow_provider_tenable.assets import table
@@ -96,12 +96,17 @@ def checked_line(
     record: Vulnerability, plugin: PluginParts, resource: Resource, arn: str, options: MappingOptions
 ) -> bytes:
     """What the package makes of a record, which must be what the oracle says, a refusal included."""
-    made, expected = (_outcome(make, record, plugin, resource, arn, options) for make in (finding_json, expected_line))
+    made, expected = (_outcome(make, record, plugin, resource, arn, options) for make in (_line, expected_line))
     if isinstance(made, UnmappableError):
         assert str(made) == str(expected)
         raise made
     assert made == expected
     return made
+
+
+def _line(*arguments: Any) -> bytes:
+    """The line of a record's finding, without its row."""
+    return finding_and_row(*arguments)[0]
 
 
 def _outcome(make: Callable[..., bytes], *arguments: Any) -> bytes | UnmappableError:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from mapping import ACCOUNT, INSTANCE, PREFIX, REGION, ROW, decode, finding_of, line_of, plugin_record, record
 
-from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError, finding_json
+from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError, finding_and_row
 from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import ec2_resource
 from airflow_provider_tenable.tenable_vm.records import AssetRef, Vulnerability, is_fixed, own_time, severity_id_of
@@ -473,7 +473,7 @@ def test_longest_texts_everywhere_stay_below_the_limit():
 def test_finding_that_no_cut_makes_fit_is_unmappable():
     one = decode(record())
     with pytest.raises(UnmappableError, match=r"it has 24\d{4} bytes; the limit is 240000"):
-        finding_json(
+        finding_and_row(
             one,
             plugin_parts(decode_plugin(bytes(one.plugin))),
             ec2_resource(ROW),

@@ -1394,7 +1394,7 @@ def test_whatever_happens_an_export_ends_whole_and_of_one_job_or_with_an_error(s
     else:
         return
     whole = world.tenable.truth[state.uuid]
-    assert whole is not None, "a partial, foreign or broken job was taken for whole"
+    assert whole is not None, "a partial, foreign or broken job counted as complete"
     assert {int(chunk) for chunk in state.parts} == whole
     for chunk, part in state.parts.items():
         assert world.store.files[part.name] == (state.uuid, int(chunk), content(state.uuid, int(chunk)))

@@ -164,6 +164,13 @@ def test_a_waiting_record_names_its_asset_on_record(world: Any) -> None:
     assert here.judge(finding(1)) == ({}, {WAITING: 1})
 
 
+def test_a_hostile_record_is_searched_in_linear_time(world: Any) -> None:
+    """One pattern for the object and its uuid looks at 20,000 characters for each of these 200,000 objects."""
+    here = world(asset(1))
+    here.rejects("unreadable_record", '{"asset":{' * 200_000)
+    assert "do not say of which assets" in here.blind
+
+
 def test_an_unreadable_record_without_an_asset_makes_the_run_blind(world: Any) -> None:
     here = world(asset(1))
     here.rejects("unreadable_record", "nonsense")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,8 +21,10 @@ from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import write_lines
+from airflow_provider_tenable.state.archive import Archived, ArchivedFile
 from airflow_provider_tenable.state.compare import DECISION
 from airflow_provider_tenable.state.decisions import write_decisions
+from airflow_provider_tenable.state.gone import Gone, write_gone
 from airflow_provider_tenable.state.verdicts import Verdict
 
 A, B, REGION = "111111111111", "222222222222", "eu-west-1"
@@ -613,3 +616,23 @@ def test_log_of_tolerated_rejections_has_the_five_most_frequent_reasons(run, cap
         "45 of 100 findings were rejected, as max_rejected_ratio 0.5 (or a count of up to 10) allows: 'a 10, b 9, c 8, "
         "d 7, e 6'. The report shows where they are."
     ]
+
+
+def test_what_was_archived_is_counted_from_its_records_and_a_damaged_list_is_named(run):
+    two_shards(run)
+    places = [f"{A}/{REGION}", f"{B}/{REGION}", f"{A}/us-east-1"]
+    write_json(run.archiving, {"why_not": "", "destinations": places, "left": {f"{B}/us-east-1": "unreachable"}})
+    done = Gone([], [("one", 5), ("two", 4)], {"not_reported": 9}, 90, left={"asset_not_settled": 2})
+    write_gone(run.gone(A, REGION), done)
+    files = {"one": ArchivedFile({"not_reported": 3}, 1, {"InvalidInput": 1})}
+    write_json(run.gone(A, REGION) / "archived.json", msgspec.to_builtins(Archived(files, ("not_allowed", "why"))))
+    write_gone(run.gone(B, REGION), Gone([], [], {}, 60, stopped={"not_reported": 55}))
+    assert build_ledger(run, PLAN, exported=30)["gone"] == {
+        "archived": {"not_reported": 3},
+        "missing": 1,
+        "not_archived": {"InvalidInput": 1, "not_allowed": 4},
+        "stopped": {f"{B}/{REGION}": 55},
+        "left": {"asset_not_settled": 2},
+        "left_destinations": {f"{A}/us-east-1": "list_damaged", f"{B}/us-east-1": "unreachable"},
+        "why_not": "",
+    }

@@ -1,4 +1,6 @@
-"""The finding index: rows are merged in whatever order they come; what is damaged or lost is never taken for whole."""
+"""The finding index: rows are merged in whatever order they come; what is damaged or lost never counts as
+complete.
+"""
 
 from __future__ import annotations
 
@@ -389,7 +391,7 @@ class IndexModel(RuleBasedStateMachine):
 
     def put(self, made: list[dict[str, Any]]) -> None:
         self.written.append(made)
-        # A delta that is written again is whole again.
+        # A delta that is written again is intact.
         if self.index.add(table(*made)) == self.damaged:
             self.lost = False
         for each in made:
