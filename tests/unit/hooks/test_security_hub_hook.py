@@ -11,13 +11,12 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
-import botocore.loaders
-import botocore.session
 import httpx
 import pytest
 import uvicorn
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError, NoCredentialsError, UnauthorizedSSOTokenError
+from botocore.loaders import JSONFileLoader
 
 from airflow_provider_tenable.exceptions import (
     ConfigurationError,
@@ -35,9 +34,6 @@ KEY = ("AKIASANDBOXHUB000001", "sandbox-aws-secret-000000000000000000001")
 ROLE = "TenableSecurityHubImport"
 TENABLE = "tenable/vulnerability-management"
 REGIONS = ["us-east-1", "eu-west-1", "eu-central-2"]
-
-
-_LOADER = botocore.loaders.create_loader()
 
 
 class Aws:
@@ -82,12 +78,6 @@ def running() -> Iterator[Aws]:
 def aws(running: Aws) -> Aws:
     running.http.post("/_sandbox/reset")
     return running
-
-
-@pytest.fixture(autouse=True)
-def one_loader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each session of botocore reads megabytes of JSON: here they share what was read."""
-    monkeypatch.setattr(botocore.session, "create_loader", lambda *_, **__: _LOADER)
 
 
 @pytest.fixture
@@ -562,3 +552,20 @@ def test_a_page_of_subscriptions_that_names_itself_as_the_next_one_is_an_error(a
     calls = aws.control("stats")["calls"]
     assert calls["ListEnabledProductsForImport"] == 2
     assert "EnableImportFindingsForProduct" not in calls
+
+
+def test_descriptions_of_the_services_are_read_once_however_many_accounts_there_are(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect()
+    read: list[str] = []
+    load = JSONFileLoader.load_file
+    monkeypatch.setattr(JSONFileLoader, "load_file", lambda self, path: read.append(path) or load(self, path))
+    paths = set()
+    for account in (OTHER, ACCOUNT, OTHER):
+        with closing(hook(account)) as one:
+            session = one.client.meta.events and one.get_session("eu-west-1")
+            paths.add(tuple(session._session.get_component("data_loader").search_paths))
+    assert len(read) == len(set(read))
+    # boto3 adds a folder to the loader of each of its sessions.
+    assert len(paths) == 1
