@@ -138,7 +138,7 @@ class TenableExportScanOperator(BaseOperator):
                     self.defer(trigger=pause(seconds), method_name="execute_complete")
                 time.sleep(self.poll_interval)
             files = machine.result()
-            self._report(scan, files, context)
+            self._note_lineage(scan, files)
             return {"scan": scan.id, "run_uuid": run.uuid, "files": files}
 
     def _request(self) -> ExportRequest:
@@ -190,6 +190,9 @@ class TenableExportScanOperator(BaseOperator):
             results=lambda: self.hook.scan_runs.results(scan, run),
             now=time.time,
             tenable_now=self.hook.scan_runs.latest_status(scan).at or time.time(),
+            downloaded=lambda kind, size: metrics.count(
+                "tenable.scan_export.bytes", size, dag_id=ti.dag_id, format=kind
+            ),
         )
 
     def _password(self) -> str | None:
@@ -210,13 +213,9 @@ class TenableExportScanOperator(BaseOperator):
             keep_secret(password)
         return password or None
 
-    def _report(self, scan: Scan, files: list[dict[str, Any]], context: Any) -> None:
+    def _note_lineage(self, scan: Scan, files: list[dict[str, Any]]) -> None:
         from airflow_provider_tenable.observability.lineage import staged_data, tenable_data
 
-        for file in files:
-            metrics.count(
-                "tenable.scan_export.bytes", file["bytes"], dag_id=context["ti"].dag_id, format=file["format"]
-            )
         url = self.hook.connection_arguments["url"]
         self._lineage = (
             [tenable_data(url, f"scans/{scan.schedule_uuid}")],

@@ -67,6 +67,7 @@ class FilesMachine:
     :param password: of a db; must be known to the masker.
     :param results: reads the run's results, for the host of a db.
     :param now: our clock; ``tenable_now`` is Tenable's.
+    :param downloaded: gets the format and the bytes of each file that was downloaded.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class FilesMachine:
         results: Callable[[], Results],
         now: Callable[[], float],
         tenable_now: float,
+        downloaded: Callable[[str, int], None],
     ) -> None:
         self._scan = scan
         self._run = run
@@ -97,6 +99,7 @@ class FilesMachine:
         self._results = results
         self._now = now
         self._tenable_now = tenable_now
+        self._downloaded = downloaded
         self.state = self._load()
 
     def begin(self) -> None:
@@ -221,6 +224,7 @@ class FilesMachine:
         self.state.pending = None
         self._save()
         reached(ScanCrashPoint.FILE_RECORDED)
+        self._downloaded(kind, got.bytes)
         log.info("Exported the %s of run %s to %s: %d bytes.", kind, self._run.uuid, path, got.bytes)
 
     def _check_size(self, kind: str, file_id: str, got: Downloaded, expected: int | None) -> None:
