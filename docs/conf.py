@@ -31,6 +31,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "docs/operating": "Operating",
         "docs/state": "What the hubs hold",
         "docs/scanners": "Scanners on EC2",
+        "docs/live-checklist": "Live checklist",
         "docs/coming-from-tvm2aws": "Coming from tvm2aws",
         "docs/troubleshooting": "Troubleshooting",
     },
