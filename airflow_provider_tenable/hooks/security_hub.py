@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol, Self
 
@@ -25,6 +26,9 @@ from airflow_provider_tenable.security_hub.page import keep_body, page_of
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
 from airflow_provider_tenable.security_hub.reader import PAGE_FINDINGS, Filters, FindingsReader, refused
 from airflow_provider_tenable.security_hub.responses import code_of
+
+#: A worker's clock may be behind AWS's.
+_CLOCK_SLACK = timedelta(hours=1)
 
 
 class Access(Protocol):
@@ -197,6 +201,21 @@ class SecurityHubHook(AwsSessionHook):
                 "Hub CSPM there, or set [tenable] enable_product = True."
             )
         return self._subscribe(arn)
+
+    def enabled_at(self) -> int:
+        """Since when Security Hub CSPM is on in this account and Region, unix milliseconds (DescribeHub). When it was
+        switched off and on again, it may have forgotten its findings.
+
+        :return: 0 if the hub does not answer (:meth:`preflight` finds out why), or gives no time that has passed.
+        """
+        try:
+            said = self._ask("describe the hub", self._call("describe_hub"), "HubArn").get("SubscribedAt")
+            moment = datetime.fromisoformat(said) if isinstance(said, str) else None
+        except (TenableProviderError, ValueError):
+            return 0
+        if moment is None or moment.tzinfo is None or moment > datetime.now(UTC) + _CLOCK_SLACK:
+            return 0
+        return max(int(1000 * moment.timestamp()), 0)
 
     def _check_hub(self) -> None:
         try:

@@ -208,7 +208,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         return self.execute(context)
 
     @staticmethod
-    def _choose(run: RunFolder) -> Callable[[Target], Choice] | None:
+    def _choose(run: RunFolder) -> Callable[[Target, Callable[[], int]], Choice] | None:
         """Which findings of a target are sent: what its plan says is compared with what the hub holds."""
         from airflow_provider_tenable.run.hubs import chooser
         from airflow_provider_tenable.staging.files import read_json

@@ -32,6 +32,7 @@ from airflow_provider_tenable.state.registry import (
     MANIFEST,
     IndexState,
     Registry,
+    forget_emptied,
     forget_lost,
     forget_written,
     note_lost,
@@ -83,7 +84,7 @@ def plan_hubs(
     if asked:
         full_why = "by the param full"
     elif may_move and window.kind == INCREMENTAL:
-        full_why = _why_full(window, registry, why, lost, full_run_days, planned_at)
+        full_why = _why_full(window, known, full_run_days, planned_at)
     if state == UNKNOWN or lost:
         said = why or f"the index of {', '.join(lost[:5])}{' and more' if len(lost) > 5 else ''} was lost"
         log.warning(
@@ -106,15 +107,16 @@ def plan_hubs(
     )
 
 
-def _why_full(
-    window: Window, registry: Registry | None, why: str, lost: list[str], days: float, planned_at: float
-) -> str:
+def _why_full(window: Window, known: IndexState, days: float, planned_at: float) -> str:
+    registry = known.registry
     if window.watermark is None:
         return "there is no watermark"
     if registry is None:
-        return why
-    if lost:
-        return f"the finding index of {len(lost)} accounts and Regions was lost"
+        return known.why
+    if known.lost:
+        return f"the finding index of {len(known.lost)} accounts and Regions was lost"
+    if known.emptied:
+        return f"Security Hub CSPM was enabled in {', '.join(sorted(known.emptied)[:5])} after findings were delivered"
     age = (planned_at - registry.full_at) / 86400
     if days and age >= days:
         return f"the last full run was {age:.1f} days ago, full_run_days is {days:g}"
@@ -159,8 +161,9 @@ def moment_of(plan: RunPlan, data_from: float | None) -> int:
     return int(1000 * (moment + behind))
 
 
-def chooser(run: RunFolder, plan: RunPlan) -> Callable[[Target], Choice] | None:
-    """Decides which findings of a target a run sends; None where it sends all.
+def chooser(run: RunFolder, plan: RunPlan) -> Callable[[Target, Callable[[], int]], Choice] | None:
+    """Decides which findings of a target a run sends; None where it sends all. The second argument gives since when the
+    hub is on, unix milliseconds, 0 if that is not known.
 
     :raises StorageUnavailableError: the staging area does not answer.
     """
@@ -170,8 +173,10 @@ def chooser(run: RunFolder, plan: RunPlan) -> Callable[[Target], Choice] | None:
     return partial(_choose, run, hubs, as_of(run, plan), read_state(index_root(run, plan), hubs.source))
 
 
-def _choose(run: RunFolder, hubs: HubsPlan, moment: int, state: IndexState, target: Target) -> Choice:
-    return choose(run, target, hubs, moment, state)
+def _choose(
+    run: RunFolder, hubs: HubsPlan, moment: int, state: IndexState, target: Target, enabled_at: Callable[[], int]
+) -> Choice:
+    return choose(run, target, hubs, moment, state, enabled_at)
 
 
 def record_all(run: RunFolder, plan: RunPlan) -> None:
@@ -186,7 +191,7 @@ def record_all(run: RunFolder, plan: RunPlan) -> None:
         receipts = Receipts(run, target.account, target.region, [name for name, _ in target.parts])
         head = read_head(run.compared(target.account, target.region), target.parts)
         if head is not None and not is_recorded(run, target, receipts, head):
-            choice_of(target).record(receipts)
+            choice_of(target, lambda: 0).record(receipts)
         deltas[str(target)] = deltas_of(run, target.account, target.region)
     for name in (read_json(run.archiving) or {}).get("destinations", ()):
         deltas[name] = deltas_of(run, *name.split("/"))
@@ -232,6 +237,7 @@ def settle_index(run: RunFolder, plan: RunPlan) -> None:
     full_at = hubs.planned_at if hubs.full or registry is None else registry.full_at
     known = registry.destinations if registry else []
     write_registry(folder, Registry(VERSION, hubs.source, full_as_of, full_at, sorted({*known, *merged})))
+    forget_emptied(folder, full_at)
     for name in rebuilt - still_lost:
         forget_lost(folder, name)
     _forget_merged(state, merged, given_up=rebuilt - still_lost)

@@ -99,7 +99,8 @@ class GroupImport:
     :param note_refusals: record a target that permanently refuses its findings (:mod:`~.refusals`) instead of failing:
         the task that settles the run decides about it.
     :param seconds: no batch is started after this many seconds; None: no limit.
-    :param choose: target -> which of its findings are sent; default: all.
+    :param choose: (target, since when its hub is on) -> which of its findings are sent; default: all. The latter is a
+        function that asks the hub, in unix milliseconds, 0 if it does not say.
     :param on_finished: called when the import of a target ends, even if it failed: with the target, its counts before
         and after, and the seconds between.
     """
@@ -118,7 +119,7 @@ class GroupImport:
         dry_run: bool = False,
         note_refusals: bool = False,
         seconds: float | None = None,
-        choose: Callable[[Target], Choice] | None = None,
+        choose: Callable[[Target, Callable[[], int]], Choice] | None = None,
         on_finished: Callable[
             [Target, dict[str, Any], dict[str, Any], float], None
         ] = lambda target, before, after, seconds: None,
@@ -136,7 +137,7 @@ class GroupImport:
         self._dry_run = dry_run
         self._note_refusals = note_refusals
         self._seconds = seconds
-        self._choose = choose or (lambda target: SendAll(run, target))
+        self._choose = choose or (lambda target, enabled_at: SendAll(run, target))
         self._on_finished = on_finished
         self._clock = clock
         self._until: float | None = None
@@ -176,7 +177,8 @@ class GroupImport:
         self._until = None if self._seconds is None else self._clock() + self._seconds
         if len(self.targets) == 1:
             (only,) = self.targets
-            return self._import(only, self._open_hook(only), *self._read_state(only))
+            hook = self._open_hook(only)
+            return self._import(only, hook, *self._read_state(only, hook))
         with ThreadPoolExecutor(max_workers=self._together, thread_name_prefix="securityhub-target") as pool:
             try:
                 wait([pool.submit(self._try, target, hook) for target, hook in self._hooks()])
@@ -203,7 +205,7 @@ class GroupImport:
 
     def _try(self, target: Target, hook: Any) -> None:
         try:
-            choice, receipts = self._read_state(target)
+            choice, receipts = self._read_state(target, hook)
             # Every piece sends something, so that the pieces come to an end.
             if self._stopped or (self._until is not None and self._sending and self._clock() >= self._until):
                 return
@@ -218,9 +220,9 @@ class GroupImport:
             "%s: %s", target, words_of(error), exc_info=None if isinstance(error, TenableProviderError) else error
         )
 
-    def _read_state(self, target: Target) -> tuple[Choice, Receipts]:
+    def _read_state(self, target: Target, hook: Any) -> tuple[Choice, Receipts]:
         """What is sent of a target, and its recorded receipts; updates its progress."""
-        choice = self._choose(target)
+        choice = self._choose(target, hook.enabled_at)
         receipts = Receipts(self.run_folder, target.account, target.region, [name for name, _ in target.parts])
         progress = self.progress[str(target)]
         progress.counts, progress.compared, progress.to_send = receipts.counts(), choice.counts, choice.to_send

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from airflow_provider_tenable.state.compare import compare
 from airflow_provider_tenable.state.decisions import Head, read_decisions, read_head, write_decisions
 from airflow_provider_tenable.state.index import FindingIndex, LostIndexError
 from airflow_provider_tenable.state.record import record_rows
-from airflow_provider_tenable.state.registry import IndexState, note_lost
+from airflow_provider_tenable.state.registry import IndexState, note_emptied, note_lost
 from airflow_provider_tenable.state.staged import staged_rows
 from airflow_provider_tenable.state.verdicts import Moments, Verdict
 from airflow_provider_tenable.tenable_vm import times
@@ -127,29 +127,38 @@ class Choice:
             reached(CrashPoint.ROWS_RECORDED)
 
 
-def choose(run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState) -> Choice:
+def choose(
+    run: RunFolder,
+    target: Target,
+    hubs: HubsPlan,
+    as_of: int,
+    state: IndexState,
+    enabled_at: Callable[[], int] = lambda: 0,
+) -> Choice:
     """What was decided about the findings of a target, or, the first time, is decided now.
 
     :param as_of: for which moment the run's export speaks, unix milliseconds.
+    :param enabled_at: since when the hub is on, unix milliseconds; 0 if that is not known. Called once at most.
     :raises StagingError: staged findings are missing or damaged, or the store does not answer.
     """
     index, folder = state.index(str(target)), run.compared(target.account, target.region)
     head = read_head(folder, target.parts)
     decisions = None if head is None else read_decisions(folder, head)
     if head is None or decisions is None:
-        decisions, why = _decided(run, target, hubs, as_of, state)
+        decisions, why = _decided(run, target, hubs, as_of, state, enabled_at)
         records = not why or hubs.full
         head = write_decisions(folder, target.parts, decisions, records=records, why=why)
     return Choice(run, target, hubs, index, head=head, decisions=decisions, as_of=as_of)
 
 
 def _decided(
-    run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState
+    run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState, enabled_at: Callable[[], int]
 ) -> tuple[np.ndarray[Any, Any], str]:
     """What becomes of each finding, and why it is not known what the hub holds; empty where it is."""
     began, why = time.monotonic(), _why_unknown(hubs, str(target), state)
+    since = enabled_at() if not why and state.is_registered(str(target)) else 0
     try:
-        decisions = _compared(run, target, hubs, as_of, state, why)
+        decisions = _compared(run, target, hubs, as_of, state, why, since)
     except LostIndexError as error:
         why = str(error)
         log.warning(
@@ -175,9 +184,10 @@ def _why_unknown(hubs: HubsPlan, destination: str, state: IndexState) -> str:
 
 
 def _compared(
-    run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState, why: str
+    run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState, why: str, enabled_at: int = 0
 ) -> np.ndarray[Any, Any]:
     index = state.index(str(target))
+    sent_before = [False]
     if not why and state.is_registered(str(target)) and index.manifest() is None:
         raise LostIndexError(f"There is no index in {index.folder} any more.")
     moments = Moments(
@@ -188,20 +198,37 @@ def _compared(
         known=not why,
         stamps=hubs.full,
         delivered_until=1000 * hubs.delivered_until,
+        enabled_at=enabled_at,
     )
 
     def rows(number: int) -> np.ndarray[Any, Any]:
         name, count = target.parts[number]
         return staged_rows(run, target.account, target.region, name, count)
 
-    return compare(
+    def looked_at(parts: Iterator[Columns]) -> Iterator[Columns]:
+        for part in _as_far_as_readable(parts, why):
+            sent_before[0] |= bool((part.values["sent_at"][~part.values["archived"]] < enabled_at).any())
+            yield part
+
+    decisions = compare(
         [count for _, count in target.parts],
         rows,
-        _as_far_as_readable(index.merged_columns(), why),
-        _as_far_as_readable(index.delta_columns(), why),
+        looked_at(index.merged_columns()),
+        looked_at(index.delta_columns()),
         moments,
         index.most_delta_rows(),
     )
+    # After a full run, older rows are those that it had to leave alone.
+    if sent_before[0] and (state.registry is None or enabled_at > 1000 * state.registry.full_at):
+        log.warning(
+            "%s: Security Hub CSPM was enabled there at %s, after findings had been delivered, and may have forgotten "
+            "them. The active findings of this run are sent again; %s.",
+            target,
+            times.utc(enabled_at / 1000),
+            "it is a full run" if hubs.full else "the next run that may move the watermark is a full one and sends all",
+        )
+        note_emptied(state.root, str(target), enabled_at)
+    return decisions
 
 
 def _last_full(hubs: HubsPlan, state: IndexState) -> int | None:

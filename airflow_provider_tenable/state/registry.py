@@ -3,7 +3,8 @@
 ``manifest.json`` names them, so that an index that was lost is not taken for that of a new account, and holds of which
 moment the last full run was. ``lost/`` has a note for each whose files a run found missing or damaged. ``written/`` has
 a file for each run that has added deltas, with their names, until they are merged: so a delta that disappears is
-noticed.
+noticed. ``emptied/`` has a note for each hub that was switched off and on again after findings were delivered, until
+a full run has sent them again.
 
 A run that finds the index *unknown* (none yet though the DAG has sent before, another Tenable, another version) or
 *lost* cannot know what the hubs hold. It sends everything, as a run without an index does, and adds no rows: what
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MANIFEST, LOST, WRITTEN = "manifest.json", "lost", "written"
+MANIFEST, LOST, WRITTEN, EMPTIED = "manifest.json", "lost", "written", "emptied"
 
 
 class Registry(msgspec.Struct, frozen=True):
@@ -62,6 +63,8 @@ class IndexState(msgspec.Struct, frozen=True):
     :ivar why: why there is none.
     :ivar lost: ``account/region`` of each index that a run found lost.
     :ivar written: ``account/region`` -> the deltas that runs have noted and that are not known to be merged.
+    :ivar emptied: ``account/region`` of each hub that was enabled after the last full run, and findings were delivered
+        to it before.
     """
 
     root: ObjectStoragePath
@@ -69,6 +72,7 @@ class IndexState(msgspec.Struct, frozen=True):
     why: str
     lost: frozenset[str]
     written: dict[str, frozenset[str]]
+    emptied: frozenset[str] = frozenset()
 
     def index(self, destination: str) -> FindingIndex:
         """The index of an account and Region."""
@@ -97,6 +101,11 @@ def read_state(folder: ObjectStoragePath, source: str) -> IndexState:
         why,
         frozenset(lost_destinations(folder)),
         {destination: frozenset(deltas) for destination, deltas in written.items()},
+        frozenset(
+            destination
+            for destination, enabled_at in _emptied(folder)
+            if registry is not None and (enabled_at is None or enabled_at > 1000 * registry.full_at)
+        ),
     )
 
 
@@ -182,20 +191,54 @@ def _notes(folder: ObjectStoragePath) -> dict[str, dict[str, list[str]]]:
 
 def lost_destinations(folder: ObjectStoragePath) -> list[str]:
     """``account/region`` of each whose index a run found lost."""
-    found = [name.removesuffix(".json").replace("_", "/", 1) for name in names(folder / LOST)]
-    # Other files, such as those of a network file system, are not notes. The names become parts of paths.
-    return [destination for destination in found if is_place(destination)]
+    return _noted(folder / LOST)
 
 
 def note_lost(folder: ObjectStoragePath, destination: str, why: str) -> None:
     """Note that an index is lost. May be repeated."""
-    write_json(_note(folder, destination), {"why": why})
+    write_json(_note(folder / LOST, destination), {"why": why})
 
 
 def forget_lost(folder: ObjectStoragePath, destination: str) -> None:
     """Remove the note: the index is true again."""
-    remove_file(_note(folder, destination))
+    remove_file(_note(folder / LOST, destination))
+
+
+def note_emptied(folder: ObjectStoragePath, destination: str, enabled_at: int) -> None:
+    """Note that a hub was enabled after findings were delivered to it. May be repeated.
+
+    :param enabled_at: unix milliseconds.
+    """
+    write_json(_note(folder / EMPTIED, destination), {"enabled_at": enabled_at})
+
+
+def forget_emptied(folder: ObjectStoragePath, full_at: float) -> None:
+    """Remove the notes of hubs that were enabled before a full run, and those that cannot be read.
+
+    :param full_at: when it was planned, unix seconds.
+    """
+    for destination, enabled_at in _emptied(folder):
+        if enabled_at is None or enabled_at <= 1000 * full_at:
+            remove_file(_note(folder / EMPTIED, destination))
+
+
+def _emptied(folder: ObjectStoragePath) -> Iterator[tuple[str, int | None]]:
+    """(``account/region``, since when its hub is on) of each note; None where the note cannot be read."""
+    for destination in _noted(folder / EMPTIED):
+        try:
+            note = read_json(_note(folder / EMPTIED, destination), advice="")
+            yield destination, int(note["enabled_at"])
+        except (DamagedFileError, KeyError, TypeError, ValueError) as error:
+            log.warning("The note %s/%s cannot be read: %s", EMPTIED, destination, safe(error))
+            yield destination, None
+
+
+def _noted(folder: ObjectStoragePath) -> list[str]:
+    """``account/region`` of each note in a folder."""
+    found = [name.removesuffix(".json").replace("_", "/", 1) for name in names(folder)]
+    # Other files, such as those of a network file system, are not notes. The names become parts of paths.
+    return [destination for destination in found if is_place(destination)]
 
 
 def _note(folder: ObjectStoragePath, destination: str) -> ObjectStoragePath:
-    return folder / LOST / f"{destination.replace('/', '_', 1)}.json"
+    return folder / f"{destination.replace('/', '_', 1)}.json"

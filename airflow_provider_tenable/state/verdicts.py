@@ -28,7 +28,8 @@ class Verdict(IntEnum):
     UPDATED = 2
     #: Sent: active in the hub, to be archived.
     ARCHIVED = 3
-    #: Sent, or Security Hub would delete it 90 days after its last update.
+    #: Sent, or Security Hub would delete it 90 days after its last update; or since the hub was switched off and on
+    #: again after it was sent.
     REFRESHED = 4
     #: From here on: not sent.
     UNCHANGED = 5
@@ -54,6 +55,7 @@ class Moments(Struct, frozen=True):
     :ivar full_as_of: of which moment the last full run of the DAG was; None where there was none.
     :ivar known: whether the index says what the hub holds.
     :ivar stamps: where it does not: whether everything is sent with ``planned``, so that Security Hub takes it.
+    :ivar enabled_at: since when the hub is on; 0 if that is not known. It may have forgotten what was sent before.
     :ivar delivered_until: where it does not: what was fixed before is archived in the hub, if it ever was there.
     """
 
@@ -64,6 +66,7 @@ class Moments(Struct, frozen=True):
     known: bool = True
     stamps: bool = False
     delivered_until: int = 0
+    enabled_at: int = 0
 
 
 class Held(Struct, frozen=True):
@@ -98,7 +101,7 @@ def decide(staged: Array, held: Held, moments: Moments) -> tuple[Array, Array]:
         return verdicts, np.maximum(planned, floor)
     same_state = held.found & (archived == held.archived)
     same = same_state & (staged["content"] == held.content) & (staged["content"] != row.UNKNOWN_CONTENT)
-    young = held.sent_at > planned - moments.refresh
+    young = (held.sent_at > planned - moments.refresh) & (held.sent_at >= moments.enabled_at)
     # Security Hub deletes what is archived anyway: it is not refreshed, and not brought back to change it.
     gone = same_state & archived & (held.sent_at < planned - _ARCHIVED_DAYS * _DAY)
     older = staged["as_of"] < (0 if moments.full_as_of is None else moments.full_as_of)

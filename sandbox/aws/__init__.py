@@ -9,7 +9,8 @@ In addition to the control endpoints of every server (`/_sandbox/health`, `fault
     GET  /_sandbox/findings?account=&region=&id=   {"findings": [...]}, complete documents
     GET  /_sandbox/summary      counts by account, region, severity and record state, and of all imports
     POST /_sandbox/options      see `sandbox.aws.options`; also GET
-    POST /_sandbox/hub          {"account", "region", "state": "subscribed" | "enabled" | "off"}; also GET
+    POST /_sandbox/hub          {"account", "region", "state": "subscribed" | "enabled" | "off" | "emptied"}; also GET.
+                                Emptied: it was off for so long that its findings are gone, and is subscribed again.
     POST /_sandbox/identities   {"access_key_id", "secret_access_key", "account", "arn", "may_assume", "deny"}; also GET
     POST /_sandbox/roles        {"arn", "external_id", "max_session_seconds", "deny", "may_assume"}
     POST /_sandbox/customer     {"account", "region", "id", "set": {"Workflow": {"Status": "SUPPRESSED"}, ...}}

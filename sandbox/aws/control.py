@@ -55,7 +55,11 @@ def control_routes(world: World) -> list[Route]:
     async def set_hub(request: Request) -> Response:
         try:
             body = await _object(request, "account", "region", "state")
-            world.hubs.set(body["account"], body["region"], body["state"])
+            account, region, state = body["account"], body["region"], body["state"]
+            if state == "emptied":
+                world.findings.remove(lambda row: (row.account, row.region) == (account, region))
+                state = "subscribed"
+            world.hubs.set(account, region, state)
         except ValueError as error:
             return bad_request(error)
         return JSONResponse({"hubs": world.hubs.as_json()})

@@ -8,6 +8,8 @@ from sandbox.aws.products import AWS_SERVICES, TENABLE, catalogue, subscription_
 from sandbox.aws.store import now
 
 STATES = ("subscribed", "enabled", "off", "not_opted_in")
+#: Since when the hubs are on that are on at the start.
+_LONG_AGO = "2024-01-01T00:00:00.000Z"
 
 
 @dataclass(slots=True)
@@ -50,6 +52,8 @@ class HubBook:
         self._not_opted_in.clear()
         for account, region, state in self._start:
             self.set(account, region, state)
+        for hub in self._hubs.values():
+            hub.subscribed_at = _LONG_AGO
 
     def get(self, account: str, region: str) -> Hub | None:
         """The hub, or None where it is off."""

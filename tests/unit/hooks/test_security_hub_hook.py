@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -569,3 +570,35 @@ def test_descriptions_of_the_services_are_read_once_however_many_accounts_there_
     assert len(read) == len(set(read))
     # boto3 adds a folder to the loader of each of its sessions.
     assert len(paths) == 1
+
+
+def test_since_when_a_hub_is_on_is_what_it_says(connect: Any, aws: Aws) -> None:
+    connect()
+    with closing(hook()) as member:
+        assert member.enabled_at() == 1_704_067_200_000
+        aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "emptied"})
+        assert abs(member.enabled_at() / 1000 - time.time()) < 60
+        aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "off"})
+        assert member.enabled_at() == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        5,
+        "",
+        "soon",
+        "2999-01-01T00:00:00Z",
+        "2024-01-01T00:00:00",
+        "0001-01-01T00:00:00+23:00",
+        ["x"],
+        "x" * 9999,
+    ],
+)
+def test_what_is_no_time_that_has_passed_does_not_count(connect: Any, aws: Aws, said: Any) -> None:
+    connect()
+    answer = {"HubArn": f"arn:aws:securityhub:eu-west-1:{OTHER}:hub/default", "SubscribedAt": said}
+    aws.fault(on="DescribeHub", do="body", body=json.dumps(answer), times=None)
+    with closing(hook()) as member:
+        assert member.enabled_at() == 0

@@ -10,7 +10,7 @@ from airflow_provider_tenable.run.watermark import BACKFILL, EVERYTHING, INCREME
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state.choice import FIRST, KNOWN, UNKNOWN
 from airflow_provider_tenable.state.parts import VERSION
-from airflow_provider_tenable.state.registry import Registry, note_lost, write_registry
+from airflow_provider_tenable.state.registry import Registry, note_emptied, note_lost, write_registry
 
 NOW, DAY, SOURCE = 1_790_000_000.0, 86_400, "tenable-1"
 
@@ -103,6 +103,17 @@ def test_an_index_that_was_lost_makes_the_next_run_full(run, caplog):
     assert (hubs.state, hubs.full) == (KNOWN, True)
     assert "1 accounts and Regions was lost" in hubs.full_why
     assert "the index of 111122223333/eu-west-1 was lost" in caplog.text
+
+
+@pytest.mark.parametrize(("ago", "full"), [(0.5, True), (1.5, False)])
+def test_a_hub_that_was_enabled_since_the_last_full_run_makes_the_next_one_full(run, ago, full):
+    register(run, days=1)
+    note_emptied(run.finding_index, "111122223333/eu-west-1", int(1000 * (NOW - ago * DAY)))
+    hubs = planned(run)
+    assert (hubs.state, hubs.full) == (KNOWN, full)
+    assert hubs.full_why == (
+        "Security Hub CSPM was enabled in 111122223333/eu-west-1 after findings were delivered" if full else ""
+    )
 
 
 def test_a_full_window_begins_with_everything_and_keeps_the_watermark():

@@ -53,6 +53,9 @@ class Hook:
     def __init__(self, hubs: Hubs, account: str) -> None:
         self.hubs, self.account = hubs, account
 
+    def enabled_at(self) -> int:
+        return 0
+
     def preflight(self, product: str, *, enable_product: bool) -> None:
         with self.hubs.lock:
             self.hubs.preflights[self.account] += 1
@@ -519,7 +522,7 @@ class EverySecond(SendAll):
 
 def choosing(run: RunFolder, targets: list[Target], hubs: Hubs, **options: Any) -> tuple[GroupImport, dict[str, Any]]:
     choices = {each.account: EverySecond(run, each) for each in targets}
-    return work(run, targets, hubs, choose=lambda target: choices[target.account], **options), choices
+    return work(run, targets, hubs, choose=lambda target, enabled_at: choices[target.account], **options), choices
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ from airflow_provider_tenable.state.parts import VERSION
 from airflow_provider_tenable.state.record import is_recorded
 from airflow_provider_tenable.state.registry import (
     Registry,
+    forget_emptied,
     forget_lost,
     index_of,
     lost_destinations,
+    note_emptied,
     read_registry,
     read_state,
     write_registry,
 )
+from airflow_provider_tenable.tenable_vm.times import rfc3339
 from airflow_provider_tenable.transform.output import FindingsWriter
 from airflow_provider_tenable.transform.routing import Destination
 from tests.unit.asff.test_row import made
@@ -52,6 +56,11 @@ class World:
         usual = {"version": VERSION, "source": SOURCE, "full_as_of": 0, "full_at": 0.0, "destinations": []}
         write_registry(self.root, Registry(**{**usual, **change}))
 
+    def merge(self, *, full_at: float) -> None:
+        """What the end of a full run does."""
+        index_of(self.root, A, REGION).merge(now=0)
+        self.register(destinations=[f"{A}/{REGION}"], full_at=full_at)
+
     def staged(self, *changes: dict[str, Any], rows: bool = True) -> tuple[RunFolder, Target]:
         """A run with a finding for each change."""
         self.number += 1
@@ -74,9 +83,10 @@ class World:
         found = [(part["name"], part["lines"]) for entry in manifest["destinations"] for part in entry["parts"]]
         return run, Target(A, REGION, "aws_default", None, found)
 
-    def choice(self, run: RunFolder, target: Target, *, as_of: int = AS_OF, **hubs: Any) -> Choice:
+    def choice(self, run: RunFolder, target: Target, *, as_of: int = AS_OF, enabled_at: int = 0, **hubs: Any) -> Choice:
         usual = {"state": KNOWN, "source": SOURCE, "planned_at": PLANNED, "refresh_days": 30.0}
-        return choose(run, target, HubsPlan(**{**usual, **hubs}), as_of, read_state(self.root, SOURCE))
+        state = read_state(self.root, SOURCE)
+        return choose(run, target, HubsPlan(**{**usual, **hubs}), as_of, state, lambda: enabled_at)
 
     def deliver(self, run: RunFolder, target: Target, choice: Choice, *, refuse: int | None = None) -> list[Any]:
         """What an import would do; the findings that were sent."""
@@ -301,6 +311,54 @@ def test_a_finding_is_refreshed_before_security_hub_deletes_it(world, monkeypatc
     assert {each["UpdatedAt"] for each in sent} == {"2024-03-03T15:08:20.000Z"}
     monkeypatch.setattr("time.time", lambda: later)
     assert len(world.run(*ALL, as_of=AS_OF + 62 * DAY * 1000, planned_at=later + 31 * DAY)[0]) == 3
+
+
+def test_what_was_sent_before_a_hub_was_switched_on_is_sent_again(world, caplog):
+    world.run(*ALL[:2], {**ALL[2], "state": "FIXED"})
+    fixed = world.run({**ALL[1], "state": "FIXED"}, as_of=AS_OF + 1)[1]
+    assert fixed == {"archived": 1}
+    world.merge(full_at=PLANNED)
+    enabled, later = int(1000 * PLANNED) + 5_000, PLANNED + DAY
+    staged = (ALL[0], {**ALL[1], "state": "FIXED"})
+
+    # On since before: nothing is forgotten.
+    assert world.run(*staged, as_of=AS_OF + 2, planned_at=later, enabled_at=enabled - 5_000)[1] == {"unchanged": 2}
+    assert read_state(world.root, SOURCE).emptied == frozenset()
+
+    sent, counts = world.run(*staged, as_of=AS_OF + 3, planned_at=later, enabled_at=enabled)
+    assert counts == {"refreshed": 1, "unchanged": 1}
+    # If the hub has it after all, it takes it: the time is later than the one before.
+    assert [each["UpdatedAt"] for each in sent] == [rfc3339(datetime.fromtimestamp(later, UTC))]
+    assert f"{A}/{REGION}: Security Hub CSPM was enabled there at 2024-02-01T" in caplog.text
+    assert "the next run that may move the watermark is a full one" in caplog.text
+    assert read_state(world.root, SOURCE).emptied == {f"{A}/{REGION}"}
+
+    # It was sent since, and a full run forgets the note.
+    again = world.run(*staged, as_of=AS_OF + 4, planned_at=later + DAY, enabled_at=enabled)[1]
+    assert again == {"unchanged": 2}
+    forget_emptied(world.root, PLANNED)
+    assert read_state(world.root, SOURCE).emptied == {f"{A}/{REGION}"}
+    forget_emptied(world.root, later)
+    world.merge(full_at=later)
+    assert read_state(world.root, SOURCE).emptied == frozenset()
+
+
+def test_rows_that_a_full_run_left_alone_lead_to_no_other_one(world, caplog):
+    world.run(ALL[0])
+    world.merge(full_at=PLANNED + 10)
+    world.run(ALL[1], as_of=AS_OF + 1, planned_at=PLANNED + DAY, enabled_at=int(1000 * PLANNED) + 5_000)
+    assert read_state(world.root, SOURCE).emptied == frozenset()
+    assert "was enabled there" not in caplog.text
+
+
+def test_a_note_that_cannot_be_read_leads_to_one_full_run(world, tmp_path):
+    note_emptied(world.root, f"{A}/{REGION}", 5)
+    (note,) = (tmp_path / "dag" / "finding_index" / "emptied").iterdir()
+    for damage in (b"{", b"[]", b'{"enabled_at": "x"}', b'{"enabled_at": null}'):
+        note.write_bytes(damage)
+        assert read_state(world.root, SOURCE).emptied == {f"{A}/{REGION}"}
+    forget_emptied(world.root, 0.0)
+    assert not note.exists()
 
 
 def test_a_stamp_replaces_the_time_and_nothing_else():
