@@ -20,6 +20,7 @@ from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.run import owner
 from airflow_provider_tenable.run.absence import Absence, gone_assets
+from airflow_provider_tenable.run.brake import applied, is_too_much, is_too_much_together, ratio_of
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.hubs import as_of, hubs_of, index_root, record_all
 from airflow_provider_tenable.run.ledger import build_ledger
@@ -35,7 +36,15 @@ from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state.absent import absent_rows
 from airflow_provider_tenable.state.choice import KNOWN, HubsPlan
-from airflow_provider_tenable.state.gone import BY_ABSENCE, Gone, GoneRows, read_gone, write_gone
+from airflow_provider_tenable.state.gone import (
+    ABSENT_ROWS,
+    BY_ABSENCE,
+    KNOWN_ROWS,
+    Gone,
+    GoneRows,
+    read_gone,
+    write_gone,
+)
 from airflow_provider_tenable.state.index import FindingIndex, LostIndexError
 from airflow_provider_tenable.state.registry import IndexState, note_lost, read_state
 from airflow_provider_tenable.state.staged import staged_rows
@@ -44,9 +53,6 @@ from airflow_provider_tenable.transform.routing import Router
 
 log = logging.getLogger(__name__)
 
-#: Findings that may be archived whatever their share is, unless ``max_archived_ratio`` is 0: of a few findings, some
-#: are a large share.
-TOLERATED = 50
 #: Why the run archives nothing in an account and Region.
 UNREACHABLE, LOST = "unreachable", "index_lost"
 
@@ -126,7 +132,8 @@ def _listed(run: RunFolder, plan: RunPlan, hubs: HubsPlan) -> list[Target]:
     state = read_state(index_root(run, plan), hubs.source)
     known = {*(state.registry.destinations if state.registry else ()), *state.written}
     record = _plan_of("")
-    targets = []
+    targets: dict[str, Target] = {}
+    decided: dict[str, Gone] = {}
     # A run that is not full archives only what belongs to assets that are terminated or deleted.
     gone_now = None if hubs.full else gone_assets(run)
     if gone_now is not None and not gone_now:
@@ -147,14 +154,24 @@ def _listed(run: RunFolder, plan: RunPlan, hubs: HubsPlan) -> list[Target]:
                 note_lost(state.root, name, str(error))
                 record["left"][name] = LOST
                 continue
-            record["destinations"].append(name)
-            if gone.total:
-                targets.append(target)
+            targets[name], decided[name] = target, gone
+    record["destinations"] = list(decided)
+    if is_too_much_together(decided.values(), ratio := ratio_of(plan)):
+        log.warning(
+            "Nothing is archived because this run saw nothing of it: that would be %d of %d active findings, more than "
+            "max_archived_ratio %g allows.",
+            sum(gone.by_absence for gone in decided.values() if not gone.alone),
+            sum(gone.active for gone in decided.values() if not gone.alone),
+            ratio,
+        )
+        for name, gone in decided.items():
+            decided[name] = applied(gone, alone=False)
+            write_gone(run.gone(*name.split("/")), decided[name])
     if absence.blind:
         log.warning("Nothing is archived because Tenable does not report it: %s.", absence.blind)
     write_json(run.archiving, record)
     reached(CrashPoint.ARCHIVING_PLANNED)
-    return targets
+    return [target for name, target in targets.items() if decided[name].total]
 
 
 def _target(run: RunFolder, plan: RunPlan, router: Router, name: str) -> Target | None:
@@ -185,7 +202,7 @@ def _gone(
     arrays = (staged_rows(run, account, region, part, count) for part, count in parts)
     findings = staged.findings if staged else 0
     # What Tenable says of an asset needs no brake.
-    known, guessed = GoneRows(folder, "known"), GoneRows(folder, "absent")
+    known, guessed = GoneRows(folder, KNOWN_ROWS), GoneRows(folder, ABSENT_ROWS)
     for rows, absent in absent_rows(state.index(name), arrays, findings=findings, as_of=as_of(run, plan)):
         active += rows.num_rows
         table, others = absence.judge(rows, absent)
@@ -196,10 +213,10 @@ def _gone(
     known.close()
     guessed.close()
     files, reasons = [*known.files, *guessed.files], known.reasons + guessed.reasons
-    count, ratio = guessed.reasons.total(), _ratio(plan)
-    stopped: dict[str, int] = {}
-    if count > ratio * active and (count > TOLERATED or not ratio):
-        files, reasons, stopped = known.files, known.reasons, dict(sorted(guessed.reasons.items()))
+    count, ratio = guessed.reasons.total(), ratio_of(plan)
+    gone = Gone(parts, files, dict(sorted(reasons.items())), active, {}, dict(sorted(left.items())))
+    if is_too_much(count, active, ratio):
+        gone = applied(gone, alone=True)
         log.warning(
             "%s: none of the %d of %d active findings of which this run saw nothing is archived: more than "
             "max_archived_ratio %g allows.",
@@ -208,7 +225,6 @@ def _gone(
             active,
             ratio,
         )
-    gone = Gone(parts, files, dict(sorted(reasons.items())), active, stopped, dict(sorted(left.items())))
     write_gone(folder, gone)
     return gone
 
@@ -223,11 +239,6 @@ def _has_rows_of(index: FindingIndex, assets: frozenset[bytes]) -> bool:
         pc.any(pc.and_not(pc.is_in(table["asset"], value_set=wanted), table["archived"])).as_py()
         for table in index.tables(["asset", "archived"])
     )
-
-
-def _ratio(plan: RunPlan) -> float:
-    own = plan["settings"].get("max_archived_ratio")
-    return float(config.get("max_archived_ratio") if own is None else own)
 
 
 def archiving_of(run: RunFolder) -> tuple[ArchivingPlan | None, dict[str, Gone]]:
@@ -256,7 +267,7 @@ def check_archived(context: Any) -> None:
     stopped = {name: each for name, each in gone.items() if each.stopped}
     if not stopped:
         return
-    ratio = _ratio(plan_of(run))
+    ratio = ratio_of(plan_of(run))
     listed = ", ".join(
         f"{name} ({sum(each.stopped.values()):,} of {each.active:,})" for name, each in list(stopped.items())[:5]
     )

@@ -28,6 +28,9 @@ TERMINATED, DELETED = "asset_terminated", "asset_deleted"
 #: Those that rest on nothing but a finding's absence from an export, which may be silently short.
 BY_ABSENCE = frozenset({NOT_REPORTED, OUT_OF_SCOPE, MOVED})
 
+#: What the names of the files begin with: what Tenable says of an asset, and what is only absent.
+KNOWN_ROWS, ABSENT_ROWS = "known", "absent"
+
 _HEAD = "gone.json"
 #: Rows of a file, and so archivals whose results are in memory at a time.
 _ROWS = 50_000
@@ -41,6 +44,7 @@ class Gone(msgspec.Struct, frozen=True):
     :ivar reasons: reason -> findings to be archived.
     :ivar active: how many active rows the index had.
     :ivar stopped: reason -> findings that would be archived if they were not too many.
+    :ivar alone: whether they are too many in this account and Region, and not only in all together.
     :ivar left: why findings of which the run saw nothing stay active -> how many.
     """
 
@@ -50,11 +54,23 @@ class Gone(msgspec.Struct, frozen=True):
     active: int
     stopped: dict[str, int] = {}
     left: dict[str, int] = {}
+    alone: bool = False
 
     @property
     def total(self) -> int:
         """How many findings are to be archived."""
         return sum(self.reasons.values())
+
+    @property
+    def by_absence(self) -> int:
+        """How many of them rest on nothing but absence, with those that are stopped."""
+        reasons = [*self.reasons.items(), *self.stopped.items()]
+        return sum(count for reason, count in reasons if reason in BY_ABSENCE)
+
+
+def is_by_absence(name: str) -> bool:
+    """Whether the rows of a file rest on nothing but absence."""
+    return name.startswith(f"{ABSENT_ROWS}-")
 
 
 def read_gone(folder: ObjectStoragePath, staged: list[tuple[str, int]] | None = None) -> Gone | None:
@@ -131,8 +147,10 @@ def rows_to_archive(folder: ObjectStoragePath, name: str, count: int) -> pa.Tabl
 
 
 __all__ = [
+    "ABSENT_ROWS",
     "BY_ABSENCE",
     "DELETED",
+    "KNOWN_ROWS",
     "MOVED",
     "NOT_REPORTED",
     "OUT_OF_SCOPE",

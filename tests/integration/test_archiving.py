@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from airflow_provider_tenable.exceptions import TooManyArchivedError
+from airflow_provider_tenable.run.brake import TOLERATED
 from tests.faults.set_oracle import active_by_tenable, active_in_hubs, wrong
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
@@ -118,6 +120,37 @@ def test_too_many_findings_are_not_archived_until_somebody_confirms_it(
     assert confirmed.ledger["gone"]["stopped"] == {}
     assert confirmed.ledger["gone"]["archived"]["not_reported"] > 50
     assert not [each for each, what in ghosts(sandbox).items() if what == "ghost" and account in each]
+
+
+def test_a_share_of_all_accounts_is_too_much_although_it_is_little_in_each(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any]
+) -> None:
+    Run(defaults=defaults).execute()
+    by_asset: Counter[tuple[str, str, str]] = Counter()
+    for finding in sandbox.documents().values():
+        if finding["RecordState"] == "ACTIVE":
+            asset = finding["ProductFields"]["tenable/vulnerability-management/asset_uuid"]
+            by_asset[finding["AwsAccountId"], finding["Region"], asset] += 1
+    lost: Counter[str] = Counter()
+    for (account, region, asset), count in by_asset.items():
+        if lost[f"{account}/{region}"] + count <= TOLERATED:
+            lost[f"{account}/{region}"] += count
+            sandbox.tenable("change", {"do": "age_out", "asset_id": asset})
+    assert len(lost) == 6
+    assert lost.total() > max(TOLERATED, 0.1 * by_asset.total())
+    held = sandbox.documents()
+    run = full(defaults, accept_fewer_assets=True)
+    with pytest.raises(TooManyArchivedError, match=rf"does not report {lost.total():,} findings any more"):
+        run.execute()
+    assert run.ledger["gone"]["stopped"] == dict(sorted(lost.items()))
+    assert run.ledger["gone"]["archived"] == {}
+    assert {each: finding["RecordState"] for each, finding in sandbox.documents().items()} == {
+        each: finding["RecordState"] for each, finding in held.items()
+    }
+    confirmed = full(defaults, max_archived_ratio=1)
+    confirmed.execute()
+    assert confirmed.ledger["gone"]["archived"] == {"not_reported": lost.total()}
+    assert ghosts(sandbox) == {}
 
 
 @pytest.mark.parametrize(("verb", "reason"), [("terminate", "asset_terminated"), ("delete", "asset_deleted")])
