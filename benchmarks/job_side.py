@@ -56,8 +56,9 @@ def main() -> None:
     from airflow_provider_tenable.security_hub import importer, rate_limit  # noqa: F401
     from airflow_provider_tenable.transform import shard as transform  # noqa: F401
 
-    owner.read_variable = {}.get
-    owner.write_variable = lambda name, value: None
+    variables: dict[str, str] = {}
+    owner.read_variable = variables.get
+    owner.write_variable = variables.__setitem__
     watermark.read_watermark = lambda dag_id: None
     watermark.write_watermark = lambda dag_id, value: None
     if quota == "off":

@@ -15,7 +15,7 @@ from benchmarks.__main__ import suites_of
 from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.render import PAGES, duration, render
-from benchmarks.suites import server
+from benchmarks.suites import once, our, server
 
 JOB = {
     "0 ms, quota off": {
@@ -53,6 +53,14 @@ def test_every_suite_has_its_place_in_the_docs() -> None:
     assert marked == {*suites_of(quick=True), "machine", "scaling"}
     for page in PAGES:
         assert page.read_text().count("<!-- bench ") == page.read_text().count("<!-- end -->")
+
+
+def test_the_job_of_the_benchmark_runs_to_its_end(tmp_path: Path) -> None:
+    with server("cheap_hub", "--latency-ms", 0) as hub, server("cheap_tenable", 1000) as tenable:
+        measured = once(our("job_side", tenable, hub, "off"), {"BENCHMARK_SCRATCH": str(tmp_path)})
+    # What is fixed is not imported by a first run.
+    assert 500 < measured["findings"] < 1000
+    assert set(measured["stages"]) == {"plan", "export", "transform", "import", "settle"}
 
 
 def test_durations_are_said_as_people_say_them() -> None:
