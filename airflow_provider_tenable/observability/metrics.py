@@ -51,6 +51,25 @@ METRICS: dict[str, Metric] = {
     "tenable.calls": Metric(
         COUNTER, ("dag_id", "account", "region"), "calls of BatchImportFindings that received a response"
     ),
+    "tenable.compared": Metric(
+        COUNTER,
+        ("dag_id", "verdict"),
+        "findings of complete runs, by what became of them: created, updated, archived, refreshed, unknown (sent); "
+        "unchanged, superseded, never_imported (not sent)",
+        by="verdict",
+    ),
+    "tenable.archived": Metric(
+        COUNTER,
+        ("dag_id", "reason"),
+        "findings that complete runs archived because Tenable does not report them any more",
+        by="reason",
+    ),
+    "tenable.archiving_stopped": Metric(
+        GAUGE,
+        ("dag_id",),
+        "findings that the last complete run did not archive because they were too many",
+        by="dag_id",
+    ),
     "tenable.watermark_lag": Metric(
         GAUGE, ("dag_id",), "seconds between the watermark and now, at the beginning and end of a run", by="dag_id"
     ),
@@ -133,6 +152,22 @@ def imported(before: Mapping[str, Any], after: Mapping[str, Any], seconds: float
             count("tenable.rejected", number - before["rejected"].get(code, 0), **tags, code=code)
     count("tenable.calls", max(0, after["calls"] - before["calls"]), **tags)
     timing("tenable.duration.import", seconds, **tags)
+
+
+def completed(ledger: Mapping[str, Any], dag_id: str) -> None:
+    """What became of the findings of a complete run.
+
+    :param ledger: as :mod:`airflow_provider_tenable.run.ledger` describes it.
+    """
+    not_sent = {verdict: ledger.get(verdict, 0) for verdict in ("unchanged", "superseded", "never_imported")}
+    for verdict, number in {**ledger.get("sent", {}), **not_sent}.items():
+        if number:
+            count("tenable.compared", number, dag_id=dag_id, verdict=verdict)
+    gone = ledger.get("gone")
+    if gone is not None:
+        for reason, number in gone["archived"].items():
+            count("tenable.archived", number, dag_id=dag_id, reason=reason)
+        gauge("tenable.archiving_stopped", sum(gone["stopped"].values()), dag_id=dag_id)
 
 
 def watermark_lag(dag_id: str, watermark: int | None, now: float) -> None:

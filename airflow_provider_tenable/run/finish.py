@@ -118,6 +118,8 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
     write_json(run.ledger, complete)
     reached(CrashPoint.RUN_COMPLETE)
     metrics.watermark_lag(dag_id, result["after"], time.time())
+    if not ledger["dry_run"]:
+        metrics.completed(ledger, dag_id)
     log.info("The watermark %s.", why)
     return result
 

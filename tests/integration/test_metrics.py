@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable import _compat
+from airflow_provider_tenable.exceptions import TooManyArchivedError
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.run import plan as pipeline
 from tests.integration.conftest import Sandbox
 from tests.integration.pipeline_driver import DAG_ID, Run, Variables
+from tests.integration.test_archiving import busiest_asset, full
 
 
 class Stats:
@@ -65,6 +67,12 @@ def test_metrics_of_a_run_agree_with_its_ledger(
             entry["calls"],
         )
     assert stats.by("tenable.rejected") == {}
+    not_sent = {name: ledger[name] for name in ("unchanged", "superseded", "never_imported") if ledger[name]}
+    assert not_sent
+    assert stats.by("tenable.compared") == {
+        **{name: number for name, number in ledger["sent"].items() if number},
+        **not_sent,
+    }
     # The watermark was not there before; now it is as old as the sandbox's clock is slow.
     assert 0 <= time.time() - int(variables.watermark or 0) - stats.gauges[f"tenable.watermark_lag.{DAG_ID}"] < 120
     assert (
@@ -98,6 +106,30 @@ def test_number_of_places_that_refuse_is_the_ledgers(
     sandbox.aws("account", {"account": gone, "state": "open"})
     Run(defaults=defaults).execute()
     assert stats.gauges[gauge] == 0
+
+
+def test_what_was_archived_and_what_was_too_much_is_what_the_ledger_says(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Run(defaults=defaults).execute()
+    stats = Stats()
+    monkeypatch.setattr(_compat, "Stats", stats)
+    stopped = f"tenable.archiving_stopped.{DAG_ID}"
+    sandbox.change({"do": "age_out", "asset_id": busiest_asset(sandbox)})
+    run = full(defaults)
+    run.execute()
+    assert stats.by("tenable.archived") == run.ledger["gone"]["archived"] != {}
+    assert stats.gauges[stopped] == 0
+    account = sandbox.accounts[0]
+    found = sandbox.truth()["vulnerabilities"]
+    gone = {each["asset_id"] for each in found if each["account"] == account}
+    sandbox.change(*({"do": "age_out", "asset_id": asset} for asset in gone))
+    stats.counters.clear()
+    braked = full(defaults, accept_fewer_assets=True)
+    with pytest.raises(TooManyArchivedError):
+        braked.execute()
+    assert stats.by("tenable.archived") == braked.ledger["gone"]["archived"]
+    assert stats.gauges[stopped] == sum(braked.ledger["gone"]["stopped"].values()) > 50
 
 
 def test_findings_are_counted_also_by_a_try_that_fails(
