@@ -64,10 +64,14 @@ WITHOUT_AIRFLOW = (
 #: other, without Airflow's scheduler, templates or database, and do not depend on its versions. `make matrix` runs them
 #: with each.
 SAME_ON_EVERY_AIRFLOW = (
+    "test_archiving.py",
     "test_asset_index.py",
     "test_backfill_costs.py",
+    "test_concurrent_runs.py",
+    "test_emptied_hub.py",
     "test_external_ids.py",
     "test_fewer_assets.py",
+    "test_first_steps.py",
     "test_get_conn.py",
     "test_nessus_crashes.py",
     "test_object_store.py",
