@@ -33,7 +33,7 @@ setup: .venv-nox/bin/nox ## Install Airflow and the provider into .venv
 setup-old: .venv-nox/bin/nox ## Install the oldest supported Airflow into an environment of its own
 	$(NOX) setup-old
 
-demo: setup ## Run the main DAG twice, on a real Airflow and simulated services
+demo: setup ## Run the main DAG on three days, on a real Airflow and simulated services
 	@$(PY) -m sandbox.standalone.demo
 
 ui: setup ## The same, left running on port 8080

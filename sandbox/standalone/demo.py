@@ -1,7 +1,9 @@
-"""`make demo`: the main job, twice, on a real Airflow. `make ui`: the same, left running for a person to click through.
+"""`make demo`: the main job on three days, on a real Airflow. `make ui`: the same Airflow, left running for a person to
+click through.
 
 The first run brings everything that Tenable has. Then the sandbox's clock is advanced by a day, in which hosts are
-scanned again, patched and terminated: the second run brings only what changed.
+scanned again, patched and terminated: the second run brings only what changed. On the third day everything is scanned
+again and little has changed: a full run sends that little, and archives what Tenable does not report any more.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pathlib import Path
 import httpx
 
 from sandbox import commands
-from sandbox.standalone import airflow_of_this_environment
+from sandbox.standalone import airflow_of_this_environment, third_day
 from sandbox.standalone.airflow import Standalone
 from sandbox.standalone.children import ROOT, SandboxProcess
 from sandbox.standalone.signals import ended_by_signals
@@ -70,8 +72,8 @@ def _say_if_anybody_listens(text: str) -> None:
         say(text)
 
 
-def run_twice(sandbox: SandboxProcess, airflow: Standalone) -> None:
-    """Two runs with a day between them. :raises SystemExit: a run failed, or its figures are wrong."""
+def run_three_days(sandbox: SandboxProcess, airflow: Standalone) -> None:
+    """Three runs. :raises SystemExit: a run failed, or its figures are wrong."""
 
     def progress(line: str) -> None:
         say(f"  {line}")
@@ -89,17 +91,41 @@ def run_twice(sandbox: SandboxProcess, airflow: Standalone) -> None:
     state = airflow.wait_for(second, progress=progress)
     _show(airflow, sandbox, second, state)
 
+    say("The third day: all hosts are scanned again; two are gone; a risk is accepted and another one recast.")
+    third_day.begin(sandbox.tenable, sandbox.aws)
+    say("Triggering a full run, as the DAG makes one every week: it sees what moved no time in Tenable, too.")
+    third = airflow.trigger({"full": True})
+    state = airflow.wait_for(third, progress=progress)
+    _show(airflow, sandbox, third, state)
+
     before, after = exported(airflow.report_of(first)), exported(airflow.report_of(second))
     if not 0 < after < before:
         raise SystemExit(
             f"The second run should have exported less than the first, but exported {after:,} after {before:,}."
         )
-    say(f"Done. The first run exported {before:,} vulnerabilities, the second only the {after:,} that changed.")
+    findings, sent, archived = (
+        figure(airflow.report_of(third), name)
+        for name in ("Findings", "Accepted by Security Hub", "Archived, not in Tenable any more")
+    )
+    if not sent < findings / 10 or not archived:
+        raise SystemExit(
+            f"The third run should have sent few of its {findings:,} findings and archived some, but sent {sent:,} and "
+            f"archived {archived:,}."
+        )
+    say(
+        f"Done. The first run exported {before:,} vulnerabilities, the second only the {after:,} that changed. The "
+        f"third looked at {findings:,} findings, sent {sent:,} of them, and archived {archived:,} that are gone."
+    )
 
 
 def exported(report: str) -> int:
     """The number of exported records in a report."""
-    match = re.search(r"Exported records\s*\|\s*([\d,]+)", report)
+    return figure(report, "Exported records")
+
+
+def figure(report: str, name: str) -> int:
+    """A number in a report; 0 where it is not there."""
+    match = re.search(rf"^\| {re.escape(name)}\s*\|\s*([\d,]+) \|", report, re.MULTILINE)
     return int(match[1].replace(",", "")) if match else 0
 
 
@@ -130,7 +156,7 @@ def main() -> None:
         if options.keep:
             _keep(sandbox, airflow)
         else:
-            run_twice(sandbox, airflow)
+            run_three_days(sandbox, airflow)
     if not options.keep:
         say(
             f"Nothing is left running; files and logs are in {options.home}. To click through the DAG yourself: make ui"
