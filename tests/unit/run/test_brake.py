@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_tenable.run.brake import TOLERATED, applied, is_too_much, is_too_much_together
+from airflow_provider_tenable.run.brake import TOLERATED, applied, is_too_much, is_too_much_together, ratio_of
 from airflow_provider_tenable.state.gone import Gone
 
 
@@ -62,3 +62,11 @@ def test_the_brake_leaves_what_tenable_says_of_an_asset():
     assert applied(braked, alone=True).alone
     assert applied(applied(braked, alone=True), alone=False).alone
     assert TOLERATED == 50
+
+
+@pytest.mark.parametrize(("param", "ratio"), [(None, 0.25), (0, 0.0), (1, 1.0), (0.5, 0.5)])
+def test_the_param_goes_before_the_option(monkeypatch, param, ratio):
+    monkeypatch.setenv("AIRFLOW__TENABLE__MAX_ARCHIVED_RATIO", "0.25")
+    assert ratio_of({"settings": {"max_archived_ratio": param}}) == ratio
+    # A run that an older release has planned has no such param.
+    assert ratio_of({"settings": {}}) == 0.25

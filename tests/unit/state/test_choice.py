@@ -61,11 +61,13 @@ class World:
         index_of(self.root, A, REGION).merge(now=0)
         self.register(destinations=[f"{A}/{REGION}"], full_at=full_at)
 
-    def staged(self, *changes: dict[str, Any], rows: bool = True) -> tuple[RunFolder, Target]:
-        """A run with a finding for each change."""
-        self.number += 1
-        run = RunFolder(self.base, "dag", f"run-{self.number}")
-        writer = FindingsWriter(run, 0)
+    def staged(
+        self, *changes: dict[str, Any], rows: bool = True, number: int = 0, run: RunFolder | None = None
+    ) -> tuple[RunFolder, Target]:
+        """A run with a finding for each change; or another shard of one."""
+        self.number += run is None
+        run = run or RunFolder(self.base, "dag", f"run-{self.number}")
+        writer = FindingsWriter(run, number)
         for change in changes:
             line, row = made_row(change)
             writer.write(A, REGION, line, "high", VIA, row if rows else b"")
@@ -341,6 +343,50 @@ def test_what_was_sent_before_a_hub_was_switched_on_is_sent_again(world, caplog)
     forget_emptied(world.root, later)
     world.merge(full_at=later)
     assert read_state(world.root, SOURCE).emptied == frozenset()
+
+
+def test_one_old_row_anywhere_is_noticed(world):
+    enabled = int(1000 * PLANNED) + 5_000
+    world.run(ALL[0], {**ALL[1], "state": "FIXED"})
+    world.merge(full_at=PLANNED)
+    # Merged rows are old, the one that a run has added since is not.
+    world.run(ALL[2], as_of=AS_OF + 1, planned_at=PLANNED + DAY, enabled_at=0)
+    world.run(ALL[2], as_of=AS_OF + 2, planned_at=PLANNED + 2 * DAY, enabled_at=enabled)
+    assert read_state(world.root, SOURCE).emptied == {f"{A}/{REGION}"}
+
+
+def test_an_archived_row_of_a_hub_that_has_forgotten_it_is_no_loss(world):
+    world.run(ALL[0])
+    world.run({**ALL[0], "state": "FIXED"}, as_of=AS_OF + 1)
+    world.merge(full_at=PLANNED)
+    enabled = int(1000 * PLANNED) + 5_000
+    world.run({**ALL[0], "state": "FIXED"}, as_of=AS_OF + 2, planned_at=PLANNED + DAY, enabled_at=enabled)
+    assert read_state(world.root, SOURCE).emptied == frozenset()
+
+
+def test_decisions_belong_to_their_part(world):
+    run, first = world.staged(*ALL)
+    other, second = world.staged({**ALL[0], "at": 8443}, {**ALL[0], "at": 9443}, number=1, run=run)
+    assert other == run
+    target = Target(A, REGION, "aws_default", None, [*first.parts, *second.parts])
+    world.deliver(run, target, world.choice(run, target))
+    run, first = world.staged(*ALL)
+    _, second = world.staged({**ALL[0], "at": 8443}, {**ALL[0], "at": 9443, "severity_id": 1}, number=1, run=run)
+    target = Target(A, REGION, "aws_default", None, [*first.parts, *second.parts])
+    choice = world.choice(run, target, as_of=AS_OF + 1)
+    assert choice.counts == {"unchanged": 4, "updated": 1}
+    (sent,) = world.deliver(run, target, choice)
+    assert "9443" in sent["Id"]
+
+
+def test_decisions_that_were_lost_count_as_sent_what_has_a_receipt_and_nothing_else(world):
+    world.run(*ALL)
+    run, target = world.staged(*({**each, "severity_id": 4} for each in ALL[:1]), *ALL[1:])
+    receipts = world.receipts(run, target)
+    receipts.accept(target.parts[0][0], 0)
+    receipts.flush()
+    world.run({**ALL[0], "severity_id": 4}, as_of=AS_OF + 1)
+    assert world.choice(run, target, as_of=AS_OF + 1).counts == {"unknown": 1, "unchanged": 2}
 
 
 def test_rows_that_a_full_run_left_alone_lead_to_no_other_one(world, caplog):
