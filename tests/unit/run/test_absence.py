@@ -189,3 +189,12 @@ def test_another_asset_of_an_instance_may_still_have_what_a_deleted_one_had(worl
     assert here.judge(finding(1), full=False) == ({}, {SHARED: 1})
     # A full run has seen what the other one has.
     assert here.judge(finding(1))[0] == {1: "asset_deleted"}
+
+
+def test_every_finding_that_is_left_counts_and_the_next_one_is_judged(world: Any) -> None:
+    here = world(asset(1), asset(2))
+    here.rejects("unreadable_record", f'{{"asset": {{"uuid": "{UUIDS[1]}"')
+    same = {"resource": finding(1)["resource"], "key": finding(1)["key"][:4] + b"x" * 12, "plugin": 5}
+    assert here.judge(finding(1), finding(1, **same), finding(3)) == ({3: "not_reported"}, {WAITING: 2})
+    unsettled = world(asset(1, aws={"region": None}))
+    assert unsettled.judge(finding(1), finding(1, **same), finding(3)) == ({3: "not_reported"}, {UNSETTLED_ASSET: 2})
