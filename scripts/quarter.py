@@ -7,7 +7,7 @@ Tenable knows:
 
 * *unexplained*: wrong although Tenable reported it, or although the day's run was full. Must be 0 on every day.
 * *waiting*: wrong because of something that Tenable reports in no incremental export; the next full run corrects it.
-  After a full run, those that its report says it left active, since records of a deleted asset wait for it.
+  Or active although Tenable does not know at present which account or instance its asset belongs to: these stay.
 
 The ingestion events are compared with those of two other ways to work: to send every open finding every day, and to
 send what was scanned again.
@@ -159,12 +159,9 @@ class Quarter:
         self.pipeline.succeed(run_id, clock=now - time.time(), seconds=600.0)
         full = number == 0 or self._was_full(run_id)
         found = wrong(active_in_hubs(self.sandbox.documents()), wanted)
-        unexplained = {each: what for each, what in found.items() if full or each not in self.life.silent}
         if full:
-            self.life.silent.clear()
-            for each in self._left(run_id, truth, unexplained):
-                del unexplained[each]
-                self.life.silent.add(each)
+            self.life.silent = self._unsettled(truth, found)
+        unexplained = {each: what for each, what in found.items() if each not in self.life.silent}
         events = {
             "ours": sum(self.sandbox.aws("stats")["ingestion_events"].values()),
             "everything": self.everything,
@@ -173,20 +170,18 @@ class Quarter:
         waiting = len(found) - len(unexplained)
         return Day(number, full, len(wanted), waiting, unexplained, events, time.monotonic() - began)
 
-    def _left(self, run_id: str, truth: dict[str, Any], found: dict[str, str]) -> list[str]:
-        """What the report of a full run says it left active: records of an asset that is deleted, and so in no export,
-        wait until they are given up.
+    def _unsettled(self, truth: dict[str, Any], found: dict[str, str]) -> set[str]:
+        """Findings that a full run leaves active, as its report says: Tenable has their asset, but at present not its
+        account, Region or instance.
         """
-        ledger = json.loads((self.pipeline.run_folder(run_id) / "ledger.json").read_text())
-        deleted = {each["asset_id"] for each in truth["assets"] if each["deleted_at"]}
+        unknown = {each["asset_id"] for each in truth["assets"] if not (each["account"] and each["instance_id"])}
         documents = self.sandbox.documents()
-        left = [
+        return {
             each
             for each, what in found.items()
             if what == "ghost"
-            and documents[each]["ProductFields"]["tenable/vulnerability-management/asset_uuid"] in deleted
-        ]
-        return left if len(left) == ledger["gone"]["left"].get("asset_has_waiting_records") else []
+            and documents[each]["ProductFields"]["tenable/vulnerability-management/asset_uuid"] in unknown
+        }
 
     def _was_full(self, run_id: str) -> bool:
         plan = json.loads((self.pipeline.run_folder(run_id) / "run.json").read_text())

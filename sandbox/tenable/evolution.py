@@ -25,7 +25,9 @@ def evolve(estate: Estate, begin: float, until: float) -> None:
         end = min(begin + DAY, until)
         rng = random.Random(f"{estate.seed}/slice/{estate.slices}")
         for host in list(estate.hosts.values()):
-            if estate.states[host.asset_id].terminated_at is None:
+            state = estate.states[host.asset_id]
+            # A scan of what was deleted would find a new asset.
+            if state.terminated_at is None and state.deleted_at is None:
                 _live(rng, estate, host, begin, end)
         for _ in range(int(len(estate.hosts) * LAUNCHED_A_DAY * (end - begin) / DAY + rng.random())):
             _launch(rng, estate, begin, end)
