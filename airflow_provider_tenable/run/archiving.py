@@ -199,11 +199,12 @@ def _gone(
         raise LostIndexError("an earlier run found it missing or damaged.")
     active = 0
     left: Counter[str] = Counter()
-    arrays = (staged_rows(run, account, region, part, count) for part, count in parts)
+    moment = as_of(run, plan)
+    arrays = (_of_this_export(staged_rows(run, account, region, part, count), moment) for part, count in parts)
     findings = staged.findings if staged else 0
     # What Tenable says of an asset needs no brake.
     known, guessed = GoneRows(folder, KNOWN_ROWS), GoneRows(folder, ABSENT_ROWS)
-    for rows, absent in absent_rows(state.index(name), arrays, findings=findings, as_of=as_of(run, plan)):
+    for rows, absent in absent_rows(state.index(name), arrays, findings=findings, as_of=moment):
         active += rows.num_rows
         table, others = absence.judge(rows, absent)
         left.update(others)
@@ -227,6 +228,13 @@ def _gone(
         )
     write_gone(folder, gone)
     return gone
+
+
+def _of_this_export(rows: Any, moment: int) -> Any:
+    """Without records that waited since an earlier export: only a record of its own tells a full run that Tenable still
+    reports a finding. Its own one may have been left out, as of a severity that is not imported any more.
+    """
+    return rows[(rows["as_of"] == 0) | (rows["as_of"] >= moment)]
 
 
 def _has_rows_of(index: FindingIndex, assets: frozenset[bytes]) -> bool:

@@ -135,3 +135,24 @@ def test_the_timeout_of_a_scanner_is_that_of_the_option_unless_the_task_has_its_
     monkeypatch.setenv("AIRFLOW__TENABLE__SCANNER_TIMEOUT_MINUTES", "7")
     assert TenableScannerSensor(task_id="wait", name="dmz").timeout == 420
     assert TenableScannerSensor(task_id="wait", name="dmz", timeout=60).timeout == 60
+
+
+def test_the_intervals_and_timeouts_of_scans_are_those_of_the_options_unless_the_task_has_its_own(
+    tenable: TenableThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__TENABLE__SCAN_POLL_INTERVAL_SECONDS", "45")
+    monkeypatch.setenv("AIRFLOW__TENABLE__SCAN_TIMEOUT_HOURS", "2")
+    monkeypatch.setenv("AIRFLOW__TENABLE__SCAN_EXPORT_TIMEOUT_MINUTES", "3")
+    run = TenableRunScanOperator(task_id="run_scan", scan="name:Weekly")
+    assert (run._poll_interval(), run._scan_timeout()) == (45, 7200)
+    own = TenableRunScanOperator(task_id="run_scan", scan="name:Weekly", poll_interval=60, scan_timeout=90)
+    assert (own._poll_interval(), own._scan_timeout()) == (60, 90)
+    tenable.launch(tenable.add_scan())
+    tenable.advance(5)
+    tenable.order("scan_file", "late", seconds=1e9)
+    real, slept = time.time, list[float]()
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "time", lambda: real() + sum(slept))
+    export = TenableExportScanOperator(task_id="export_scan", scan="name:Weekly", formats=["csv"], deferrable=False)
+    with pytest.raises(ExportFailedError, match=r"has not prepared the file .* within 3 min"):
+        export.execute(context_of(export))
