@@ -24,6 +24,9 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
 
 Next to the runs: ``parked/`` (records that wait for their assets), ``asset_index/``, ``finding_index/`` (what the hubs
 hold) and ``deployment/`` (what is known of the DAG, across its runs).
+
+Next to the folders of the DAGs: ``audits/`` (which AWS account an audit's results belong to,
+:mod:`airflow_provider_tenable.scan.audited_accounts`).
 """
 
 from __future__ import annotations
@@ -56,8 +59,9 @@ class RunFolder:
     ASSET_INDEX = "asset_index"
     FINDING_INDEX = "finding_index"
     DEPLOYMENT = "deployment"
-    #: Folders next to those of the runs.
-    RESERVED = frozenset({PARKED, ASSET_INDEX, FINDING_INDEX, DEPLOYMENT})
+    AUDITS = "audits"
+    #: Folders next to those of the runs, and of the DAGs.
+    RESERVED = frozenset({PARKED, ASSET_INDEX, FINDING_INDEX, DEPLOYMENT, AUDITS})
 
     def __init__(self, base: str, dag_id: str, run_id: str) -> None:
         for name in (dag_id, run_id):
