@@ -112,6 +112,13 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
         maximum=1,
     ),
+    "service_levels": Option(
+        "string",
+        "15, 30, 90, 180",
+        "Days within which critical, high, medium and low findings are to be fixed, counted from when they were first "
+        "observed. The report, the metrics and the status file say how many are older. 0: no service level.",
+        example="7, 30, 90, 0",
+    ),
     "transform_shards": Option(
         "integer",
         "8",

@@ -57,7 +57,7 @@ def main() -> None:
         index.delta_columns(),
         Moments(planned=NOW, as_of=NOW, refresh=30 * 86_400_000),
         index.most_delta_rows(),
-    )
+    ).decisions
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     others = found["verdict"][found["verdict"] != Verdict.UNCHANGED]
     assert not len(others), (len(others), others[:5])

@@ -47,6 +47,11 @@ _ACTIVE, _ARCHIVED = b',"RecordState":"ACTIVE",', b',"RecordState":"ARCHIVED",'
 #: Active and archived as pieces of a content.
 _STATE = (b"0", b"1")
 _PRODUCT_FIELDS = b',"ProductFields":{'
+#: Why a finding is archived, unless its asset's fields say so. Not part of the content, which has the state: what is
+#: archived already need not be sent again to give the reason.
+_BECAUSE = {
+    reason: product_fields.piece({"archived_because": reason}) for reason in (row.BECAUSE_FIXED, row.RISK_ACCEPTED)
+}
 _FINDING_ID = _PRODUCT_FIELDS + product_fields.key("finding_id")
 _OUTPUT = b"," + product_fields.key("output")
 #: JSON around an id in its first and last piece.
@@ -116,6 +121,7 @@ def finding_and_row(
     else:
         archived = bool(resource.gone) or is_archived(record, options.accepted_risks)
         modified = modification_product_fields(record)
+    because, flags = _state_of(record, resource, severity) if archived else (b"", severity)
     excerpt = (
         limits.text(record.output, limits.PRODUCT_FIELD_VALUE)
         if options.plugin_output and plugin.shows_output
@@ -156,8 +162,11 @@ def finding_and_row(
         opening, first = _FINDING_ID, own
     else:
         # Every entry begins with a comma, except the first entry of the object.
-        opening, first = _PRODUCT_FIELDS, b"".join((location, of_plugin, of_resource, modified, output_key, output))[1:]
-        location = of_plugin = of_resource = modified = output_key = output = b""
+        opening, first = (
+            _PRODUCT_FIELDS,
+            b"".join((location, of_plugin, of_resource, modified, because, output_key, output))[1:],
+        )
+        location = of_plugin = of_resource = modified = because = output_key = output = b""
     line = b"".join(
         (
             id_head,
@@ -177,6 +186,7 @@ def finding_and_row(
             of_plugin,
             of_resource,
             modified,
+            because,
             output_key,
             output,
             RESOURCES,
@@ -196,10 +206,17 @@ def finding_and_row(
         content,
         resource.asset_key,
         row.plugin_number(plugin.id),
-        row.flags(severity, archived=archived, fixed=archived and is_fixed(record)),
+        flags,
         times.updated_at,
         times.first_observed,
     )
+
+
+def _state_of(record: Vulnerability, resource: Resource, severity: int) -> tuple[bytes, int]:
+    """The entry of ``ProductFields`` that says why a finding is archived, and the flags of its row."""
+    fixed = is_fixed(record)
+    reason = f"asset_{resource.gone}" if resource.gone else row.BECAUSE_FIXED if fixed else row.RISK_ACCEPTED
+    return _BECAUSE.get(reason, b""), row.flags(severity, archived=True, fixed=fixed, because=reason)
 
 
 def _check_id(length: int) -> None:

@@ -24,9 +24,15 @@ UNKNOWN_CONTENT = 0
 
 #: Key, content, asset, plugin, flags, ``UpdatedAt``, first observed (both in unix milliseconds).
 LAYOUT = struct.Struct("<16sQ16sqBqq")
-#: Bits of the flags: the severity is in the lowest three. FIXED: archived because Tenable says so, not by a choice.
+#: Bits of the flags: the severity is in the lowest three. FIXED: Tenable says so, whatever else the asset is.
 ARCHIVED, FIXED = 8, 16
 SEVERITY = 7
+#: Why a finding is archived, as in ``ProductFields`` and in the ledger -> bit of the flags.
+BECAUSE_FIXED, RISK_ACCEPTED = "fixed", "risk_accepted"
+ASSET_TERMINATED, ASSET_DELETED = "asset_terminated", "asset_deleted"
+#: Of an archived finding that does not say why: an earlier release has staged it.
+OTHER_REASON = "other"
+BECAUSE = {RISK_ACCEPTED: 32, ASSET_TERMINATED: 64, ASSET_DELETED: 128}
 
 _VERSION = MATERIAL_VERSION << 56
 _LARGEST_PLUGIN = (1 << 63) - 1
@@ -82,9 +88,20 @@ def asset_key(asset_id: str) -> bytes:
     return uuid.bytes if str(uuid) == asset_id else blake2s(asset_id.encode(), digest_size=16).digest()
 
 
-def flags(severity: int, *, archived: bool, fixed: bool) -> int:
-    """Severity (0 to 4) and state in a byte."""
-    return severity | (ARCHIVED if archived else 0) | (FIXED if fixed else 0)
+def flags(severity: int, *, archived: bool, fixed: bool, because: str = "") -> int:
+    """Severity (0 to 4) and state in a byte.
+
+    :param because: a key of :data:`BECAUSE`, if that is why the finding is archived.
+    """
+    return severity | (ARCHIVED if archived else 0) | (FIXED if fixed else 0) | BECAUSE.get(because, 0)
+
+
+def because(flags: int) -> str:
+    """Why an archived finding is archived: the reason that its ``ProductFields`` have."""
+    for reason, bit in BECAUSE.items():
+        if flags & bit:
+            return reason
+    return BECAUSE_FIXED if flags & FIXED else OTHER_REASON
 
 
 def plugin_number(plugin: int) -> int:

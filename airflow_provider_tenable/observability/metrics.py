@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ METRICS: dict[str, Metric] = {
     "tenable.archived": Metric(
         COUNTER,
         ("dag_id", "reason"),
-        "findings that complete runs archived because Tenable does not report them any more",
+        "findings that complete runs archived, because Tenable says so (fixed, risk_accepted) or does not report them "
+        "any more",
         by="reason",
     ),
     "tenable.archiving_stopped": Metric(
@@ -69,6 +71,24 @@ METRICS: dict[str, Metric] = {
         ("dag_id",),
         "findings that the last complete run did not archive because they were too many",
         by="dag_id",
+    ),
+    "tenable.reopened": Metric(
+        COUNTER, ("dag_id",), "findings of complete runs that were archived in the hub and are active again"
+    ),
+    "tenable.active": Metric(
+        GAUGE,
+        ("dag_id", "account", "region", "severity"),
+        "findings that are active in a hub after a complete run, by the finding index",
+        by="severity",
+    ),
+    "tenable.overdue": Metric(
+        GAUGE,
+        ("dag_id", "account", "region", "severity"),
+        "those of them that are older than [tenable] service_levels",
+        by="severity",
+    ),
+    "tenable.oldest_age": Metric(
+        GAUGE, ("dag_id",), "days since the oldest active finding was first observed", by="dag_id"
     ),
     "tenable.watermark_lag": Metric(
         GAUGE, ("dag_id",), "seconds between the watermark and now, at the beginning and end of a run", by="dag_id"
@@ -163,11 +183,33 @@ def completed(ledger: Mapping[str, Any], dag_id: str) -> None:
     for verdict, number in {**ledger.get("sent", {}), **not_sent}.items():
         if number:
             count("tenable.compared", number, dag_id=dag_id, verdict=verdict)
+    if ledger.get("reopened"):
+        count("tenable.reopened", ledger["reopened"], dag_id=dag_id)
+    for reason, number in ledger.get("archived", {}).items():
+        count("tenable.archived", number, dag_id=dag_id, reason=reason)
     gone = ledger.get("gone")
     if gone is not None:
         for reason, number in gone["archived"].items():
             count("tenable.archived", number, dag_id=dag_id, reason=reason)
         gauge("tenable.archiving_stopped", sum(gone["stopped"].values()), dag_id=dag_id)
+
+
+def active(hubs: Mapping[str, Any] | None, dag_id: str) -> None:
+    """What the hubs hold after a run.
+
+    :param hubs: a :class:`~airflow_provider_tenable.run.ages.HubsEntry`; None where nothing is known.
+    """
+    if hubs is None:
+        return
+    for place, entry in hubs["places"].items():
+        account, region = place.split("/")
+        for severity in SEVERITIES:
+            # A gauge keeps its value until it is set again: what is gone must be set to 0.
+            where = {"dag_id": dag_id, "account": account, "region": region, "severity": severity}
+            gauge("tenable.active", entry["by_severity"].get(severity, 0), **where)
+            gauge("tenable.overdue", entry["overdue"].get(severity, 0), **where)
+    if hubs["total"]["oldest_days"] is not None:
+        gauge("tenable.oldest_age", hubs["total"]["oldest_days"], dag_id=dag_id)
 
 
 def watermark_lag(dag_id: str, watermark: int | None, now: float) -> None:

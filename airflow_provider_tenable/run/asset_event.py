@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import AirflowSkipException, Asset, asset_of
+from airflow_provider_tenable.run.status import archived_of
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -42,6 +43,8 @@ _FROM_LEDGER = (
     "unchanged",
     "superseded",
     "never_imported",
+    "reopened",
+    "active",
 )
 
 
@@ -96,15 +99,16 @@ def announce(context: Any, asset: Asset) -> None:
 def event_extra(run: RunFolder, ledger: Ledger) -> dict[str, Any]:
     """The event's extra: ``{"dag_id", "run_id", "archived", "destinations", "ledger"}`` and, as in the ledger,
     ``window, watermark, full, exported, unparked, skipped, parked, findings, accepted, rejected, unchanged, superseded,
-    never_imported``. ``archived`` has the number of findings that were archived because they are gone, by reason,
-    ``destinations`` is their number, ``ledger`` the file's URI. Size: a few hundred bytes.
+    never_imported, reopened, active``. ``archived`` has the number of findings that were archived, by reason,
+    ``active`` what all hubs hold now (severities, ages, overdue), ``destinations`` is their number, ``ledger`` the
+    file's URI. Size: less than a kilobyte.
     """
     counts = {name: value for name, value in ledger.items() if name in _FROM_LEDGER}
     return {
         "dag_id": run.dag_id,
         "run_id": run.run_id,
         **counts,
-        "archived": dict(ledger["gone"]["archived"]) if "gone" in ledger else {},
+        "archived": archived_of(ledger),
         "destinations": len(ledger["destinations"]),
         "ledger": str(run.ledger),
     }

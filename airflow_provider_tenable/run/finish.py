@@ -11,6 +11,7 @@ import msgspec
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import first_run, owner, refusals, watermark
+from airflow_provider_tenable.run.ages import hubs_now
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.hubs import record_all, settle_index
 from airflow_provider_tenable.run.ledger import Ledger, Sums, WatermarkEntry, build_ledger, sums_of
@@ -18,6 +19,7 @@ from airflow_provider_tenable.run.ledger_checks import check_rejected, check_sum
 from airflow_provider_tenable.run.manifests import shard_manifests
 from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
 from airflow_provider_tenable.run.source import check_exports
+from airflow_provider_tenable.run.status import write_status
 from airflow_provider_tenable.run.unknown_assets import check_assets
 from airflow_provider_tenable.run.unserved import check_served
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
@@ -115,11 +117,18 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
         "why": why,
     }
     complete: Ledger = {**ledger, "watermark": result, "complete": True}
+    now = time.time()
+    hubs = None if ledger["dry_run"] else hubs_now(run, plan, now=now)
+    if hubs is not None:
+        complete["active"] = hubs["total"]
+    if not ledger["dry_run"]:
+        write_status(run, plan, complete, hubs, now=now)
     write_json(run.ledger, complete)
     reached(CrashPoint.RUN_COMPLETE)
     metrics.watermark_lag(dag_id, result["after"], time.time())
     if not ledger["dry_run"]:
-        metrics.completed(ledger, dag_id)
+        metrics.completed(complete, dag_id)
+        metrics.active(hubs, dag_id)
     log.info("The watermark %s.", why)
     return result
 

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import NotRequired, TypedDict
 
 from airflow_provider_tenable.run import places
+from airflow_provider_tenable.run.ages import ActiveEntry
 from airflow_provider_tenable.run.manifests import Delivery, destinations_of, shard_manifests, unserved_by_account
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.security_hub.receipts import Receipts
@@ -17,6 +18,7 @@ from airflow_provider_tenable.security_hub.refusals import refusal_of_place
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state.archive import outcome_of, read_archived
+from airflow_provider_tenable.state.compare import REOPENED
 from airflow_provider_tenable.state.decisions import read_head
 from airflow_provider_tenable.state.gone import read_gone
 from airflow_provider_tenable.state.verdicts import SENT
@@ -121,9 +123,15 @@ class Ledger(TypedDict):
     superseded: NotRequired[int]
     never_imported: NotRequired[int]
     sent: NotRequired[dict[str, int]]
+    # Of those that were sent: reason -> findings that were active in the hub and are archived, and those that are
+    # active again.
+    archived: NotRequired[dict[str, int]]
+    reopened: NotRequired[int]
     full: NotRequired[bool]
     # What was archived, or was to be, because Tenable does not report it any more.
     gone: NotRequired[GoneCounts]
+    # What all hubs hold after the run; where it is complete and known.
+    active: NotRequired[ActiveEntry]
     severities: dict[str, dict[str, int]]
     destinations: dict[str, DestinationCounts]
     watermark: WatermarkEntry
@@ -176,12 +184,14 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
         for account, counts in manifest["severities"].items():
             severities.setdefault(account, Counter()).update(counts)
     destinations: dict[str, DestinationCounts] = {}
+    changed_states: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
     unserved = unserved_by_account(manifests)
     refusals = _Refusals(run, plan, manifests)
     for entry in destinations_of(manifests):
         delivered = Receipts(run, entry["account"], entry["region"], entry["parts"]).counts()
-        compared = _compared(run, entry)
+        compared, changed = _compared(run, entry)
+        changed_states.update(changed)
         left = entry["findings"] - delivered["accepted"] - sum(delivered["rejected"].values()) - not_sent(compared)
         if left and refusals.at_import(entry["account"], entry["region"], left):
             # The destination refused all of them, so they count as if the transform had left them out.
@@ -219,6 +229,8 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
         "sent": dict(
             sorted(sum((Counter(entry.get("sent", {})) for entry in destinations.values()), Counter()).items())
         ),
+        "reopened": changed_states.pop(REOPENED, 0),
+        "archived": dict(sorted(changed_states.items())),
         "full": bool(plan.get("hubs", {}).get("full", False)),
         "severities": {account: dict(sorted(counts.items())) for account, counts in sorted(severities.items())},
         "destinations": destinations,
@@ -256,19 +268,21 @@ class _Refusals:
         entry["records"] += records
 
 
-def _compared(run: RunFolder, entry: Delivery) -> _Compared:
-    """What was not sent, and why the rest was; nothing where an older release imports, or nothing was compared yet."""
+def _compared(run: RunFolder, entry: Delivery) -> tuple[_Compared, dict[str, int]]:
+    """What was not sent, and why the rest was; and whose states have changed. Nothing where an older release imports,
+    or nothing was compared yet.
+    """
     parts = list(zip(entry["parts"], entry["lines"], strict=True))
     head = read_head(run.compared(entry["account"], entry["region"]), parts)
     if head is None:
-        return {}
+        return {}, {}
     sent = {verdict.key: count for verdict in SENT if (count := head.counts.get(verdict.key, 0))}
     return {
         "unchanged": head.not_sent["unchanged"],
         "superseded": head.not_sent["superseded"],
         "never_imported": head.not_sent["never_imported"],
         "sent": sent,
-    }
+    }, head.changed_states
 
 
 def _gone(run: RunFolder) -> GoneCounts | None:

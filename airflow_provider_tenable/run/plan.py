@@ -20,6 +20,7 @@ from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import destination_checks, first_run, owner, places, refusals, shrunk, watermark
+from airflow_provider_tenable.run.ages import service_levels
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.hubs import full_window, hubs_of, moment_of, plan_hubs, record_left_over
@@ -121,6 +122,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         "held_back": held_back,
         "clock_ahead": 0.0 if server_now is None else round(server_now - worker_now, 3),
         "assets": assets,
+        "service_levels": service_levels(),
         "asset_filters": assets["filters"],
         "vulnerability_filters": {
             "state": _states(settings, hubs),

@@ -61,6 +61,7 @@ class RunPlan(PublicPlan):
     replay repeats, ``{dag_id}/{run_id}``. ``refused``: ``account/region`` -> why it refuses findings for good, as far
     as that was known before the export. ``recovers``: those that refused earlier runs, and for which the window begins
     earlier. ``hubs``: a :class:`~airflow_provider_tenable.state.choice.HubsPlan`; missing in plans of older releases.
+    ``service_levels``: severity -> days.
     """
 
     asked: dict[str, Any]
@@ -71,6 +72,7 @@ class RunPlan(PublicPlan):
     refused: NotRequired[dict[str, str]]
     recovers: NotRequired[list[str]]
     hubs: NotRequired[dict[str, Any]]
+    service_levels: NotRequired[dict[str, int]]
 
 
 #: Entries that are not put into XCom, because they may be large or are internal.

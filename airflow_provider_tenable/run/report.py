@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_tenable.exceptions import IncompleteRunError, TenableProviderError
+from airflow_provider_tenable.exceptions import IncompleteRunError, StagingError, TenableProviderError
 from airflow_provider_tenable.export.store import MANIFEST
 from airflow_provider_tenable.guards.foreign_text import safe, visible
 from airflow_provider_tenable.run import places
 from airflow_provider_tenable.run.ledger import DestinationCounts, Ledger, build_ledger, sums_of
 from airflow_provider_tenable.run.ledger_checks import check_sums
 from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry
+from airflow_provider_tenable.run.status import note_in_history
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -22,6 +23,7 @@ _MOST_UNSERVED = 20
 #: Characters of the reason for which an account and Region refuses; the log and the ledger have all of it.
 _LONGEST_REASON = 240
 _COMPLETE = "Complete: every record is accounted for"
+_TITLE = "Tenable to Security Hub CSPM. "
 _ORDER = ("critical", "high", "medium", "low", "info")
 #: Why a finding is not sent, in the ledger and for people.
 _NOT_SENT = {
@@ -40,6 +42,8 @@ def report_run(context: Any) -> None:
     """
     run = RunFolder.of(context)
     report, complete = _report(run)
+    title = report.partition("\n")[0].removeprefix(_TITLE)
+    note_in_history(run, *_on_record(run), title, complete=complete)
     logging.getLogger("airflow.task").info("%s", report)
     if not complete:
         raise IncompleteRunError(
@@ -47,6 +51,14 @@ def report_run(context: Any) -> None:
             "watermark stays. Clear the tasks that failed or were skipped, or wait for the next run, which covers the "
             "same window again."
         )
+
+
+def _on_record(run: RunFolder) -> tuple[RunPlan | None, Ledger | None]:
+    """The plan and the ledger of a run, as far as they can be read."""
+    try:
+        return read_json(run.plan), read_json(run.ledger)
+    except StagingError:
+        return None, None
 
 
 def report_of(run: RunFolder) -> str:
@@ -184,7 +196,9 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     yield "Rejected", sum(ledger["rejected"].values())
     for code, count in ledger["rejected"].items():
         yield f"  rejected: {code}", count
+    yield from _changed_rows(ledger)
     yield from _gone_rows(ledger)
+    yield from _active_rows(ledger)
     watermark = ledger["watermark"]
     yield "Watermark before", _moment(watermark["before"])
     if "after" in watermark:
@@ -209,6 +223,29 @@ def _compared(entry: DestinationCounts) -> str:
     """What was, or would be, done about the findings of an account and Region, against what its hub held."""
     counts = {**entry.get("sent", {}), "left alone": sum(int(entry.get(name, 0)) for name in _NOT_SENT)}  # type: ignore[call-overload]
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) if "sent" in entry else ""
+
+
+def _changed_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
+    """Findings whose records say that they are archived, or active again."""
+    for reason, count in ledger.get("archived", {}).items():
+        yield f"  {'would be' if ledger['dry_run'] else 'sent as'} archived: {reason}", count
+    if ledger.get("reopened"):
+        yield "  active again", ledger["reopened"]
+
+
+def _active_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
+    """What all hubs hold after the run, and since when."""
+    active = ledger.get("active")
+    if active is None:
+        return
+    yield "Active in the hubs", sum(active["by_severity"].values())
+    for severity in _ORDER:
+        if not (count := active["by_severity"].get(severity, 0)):
+            continue
+        overdue = active["overdue"].get(severity)
+        yield f"  active: {severity}", f"{count:,}, {overdue:,} of them overdue" if overdue else count
+    if active["oldest_days"] is not None:
+        yield "  age in days", f"median {active['median_days']:,}, oldest {active['oldest_days']:,}"
 
 
 def _gone_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
@@ -281,7 +318,7 @@ def _table(rows: list[tuple[str, object]], title: str) -> str:
     right = max(len(text) for _, text in texts)
     line = f"+-{'-' * left}-+-{'-' * right}-+"
     body = [f"| {label:<{left}} | {text:>{right}} |" for label, text in texts]
-    return "\n".join([f"Tenable to Security Hub CSPM. {visible(title)}.", line, *body, line])
+    return "\n".join([f"{_TITLE}{visible(title)}.", line, *body, line])
 
 
 def _cell(value: object) -> str:

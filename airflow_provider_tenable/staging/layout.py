@@ -88,6 +88,8 @@ class RunFolder:
         self.sends = self.dag_root / self.DEPLOYMENT / "sends.json"
         self.owner = self.dag_root / self.DEPLOYMENT / "owner.json"
         self.checks = self.dag_root / self.DEPLOYMENT / "checks.json"
+        self.status = self.dag_root / self.DEPLOYMENT / "status.json"
+        self.history = self.dag_root / self.DEPLOYMENT / "history.json"
         self.full_export = self.dag_root / self.DEPLOYMENT / "assets.json"
         self.reached_places = self.dag_root / self.DEPLOYMENT / "reached"
         self.owed_places = self.dag_root / self.DEPLOYMENT / "owed"

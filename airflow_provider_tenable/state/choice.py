@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.parts import read_lines
-from airflow_provider_tenable.state.compare import compare
+from airflow_provider_tenable.state.compare import Compared, compare
 from airflow_provider_tenable.state.decisions import Head, read_decisions, read_head, write_decisions
 from airflow_provider_tenable.state.index import FindingIndex, LostIndexError
 from airflow_provider_tenable.state.record import record_rows
@@ -145,20 +145,20 @@ def choose(
     head = read_head(folder, target.parts)
     decisions = None if head is None else read_decisions(folder, head)
     if head is None or decisions is None:
-        decisions, why = _decided(run, target, hubs, as_of, state, enabled_at)
+        (decisions, changed_states), why = _decided(run, target, hubs, as_of, state, enabled_at)
         records = not why or hubs.full
-        head = write_decisions(folder, target.parts, decisions, records=records, why=why)
+        head = write_decisions(folder, target.parts, decisions, records=records, why=why, changed_states=changed_states)
     return Choice(run, target, hubs, index, head=head, decisions=decisions, as_of=as_of)
 
 
 def _decided(
     run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState, enabled_at: Callable[[], int]
-) -> tuple[np.ndarray[Any, Any], str]:
+) -> tuple[Compared, str]:
     """What becomes of each finding, and why it is not known what the hub holds; empty where it is."""
     began, why = time.monotonic(), _why_unknown(hubs, str(target), state)
     since = enabled_at() if not why and state.is_registered(str(target)) else 0
     try:
-        decisions = _compared(run, target, hubs, as_of, state, why, since)
+        compared = _compared(run, target, hubs, as_of, state, why, since)
     except LostIndexError as error:
         why = str(error)
         log.warning(
@@ -168,10 +168,10 @@ def _decided(
             why,
         )
         note_lost(state.root, str(target), why)
-        decisions = _compared(run, target, hubs, as_of, state, why)
-    _count_what_was_sent(run, target, decisions)
-    log.info("%s: %d findings compared in %.1f s.", target, len(decisions), time.monotonic() - began)
-    return decisions, why
+        compared = _compared(run, target, hubs, as_of, state, why)
+    _count_what_was_sent(run, target, compared.decisions)
+    log.info("%s: %d findings compared in %.1f s.", target, len(compared.decisions), time.monotonic() - began)
+    return compared, why
 
 
 def _why_unknown(hubs: HubsPlan, destination: str, state: IndexState) -> str:
@@ -185,7 +185,7 @@ def _why_unknown(hubs: HubsPlan, destination: str, state: IndexState) -> str:
 
 def _compared(
     run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState, why: str, enabled_at: int = 0
-) -> np.ndarray[Any, Any]:
+) -> Compared:
     index = state.index(str(target))
     sent_before = [False]
     if not why and state.is_registered(str(target)) and index.manifest() is None:
@@ -210,7 +210,7 @@ def _compared(
             sent_before[0] |= bool((part.values["sent_at"][~part.values["archived"]] < enabled_at).any())
             yield part
 
-    decisions = compare(
+    compared = compare(
         [count for _, count in target.parts],
         rows,
         looked_at(index.merged_columns()),
@@ -228,7 +228,7 @@ def _compared(
             "it is a full run" if hubs.full else "the next run that may move the watermark is a full one and sends all",
         )
         note_emptied(state.root, str(target), enabled_at)
-    return decisions
+    return compared
 
 
 def _last_full(hubs: HubsPlan, state: IndexState) -> int | None:

@@ -5,10 +5,12 @@ Both sides are arrays in the order of their keys, so nothing is done per finding
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.state.buckets import ArrayBuckets, halves, needed
 from airflow_provider_tenable.state.lookup import ROW, Columns, LookedUp, PartStream
 from airflow_provider_tenable.state.verdicts import Held, Moments, Verdict, decide
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 AT_ONCE = 300_000
 #: What becomes of a finding, and the ``UpdatedAt`` that it is sent with (unix milliseconds; 0: its own).
 DECISION = [("verdict", "u1"), ("stamp", "<i8")]
+#: Among the reasons for which findings are archived: how many are active again.
+REOPENED = "reopened"
 #: What is compared of a staged finding: the halves of its key, and its place among all of them.
 _STAGED = [
     ("hi", "<u8"),
@@ -34,6 +38,18 @@ _STAGED = [
 ]
 
 
+class Compared(NamedTuple):
+    """What becomes of findings.
+
+    :ivar decisions: :data:`DECISION` of each, in their order.
+    :ivar changed_states: how many are archived, by reason (:func:`airflow_provider_tenable.asff.row.because`), and how
+        many are active again (:data:`REOPENED`).
+    """
+
+    decisions: Array
+    changed_states: Counter[str]
+
+
 def compare(
     counts: Sequence[int],
     staged: Callable[[int], Array],
@@ -41,8 +57,8 @@ def compare(
     deltas: Iterable[Columns],
     moments: Moments,
     delta_rows: int = 0,
-) -> Array:
-    """What becomes of each finding (:data:`DECISION`), in their order.
+) -> Compared:
+    """What becomes of each finding.
 
     Of several findings with one id, which an id scheme without ports makes, the latest counts: the others are
     superseded, or each run would send one after the other.
@@ -57,8 +73,9 @@ def compare(
 
     total = sum(counts)
     decisions = np.zeros(total, np.dtype(DECISION))
+    changed_states: Counter[str] = Counter()
     if not total:
-        return decisions
+        return Compared(decisions, changed_states)
     buckets = needed(max(total, delta_rows), AT_ONCE)
     with ExitStack() as files:
         rows, late = ArrayBuckets(np.dtype(_STAGED), buckets), ArrayBuckets(np.dtype(ROW), buckets)
@@ -73,8 +90,8 @@ def compare(
         stream = PartStream(parts)
         for some, changed in zip(rows.arrays(), late.arrays(), strict=True):
             if len(some):
-                _decide_some(some, changed, stream, moments, decisions)
-    return decisions
+                changed_states.update(_decide_some(some, changed, stream, moments, decisions))
+    return Compared(decisions, changed_states)
 
 
 def _numbered(rows: Array, begin: int, as_of: int) -> Array:
@@ -89,8 +106,11 @@ def _numbered(rows: Array, begin: int, as_of: int) -> Array:
     return numbered
 
 
-def _decide_some(rows: Array, changed: Array, stream: PartStream, moments: Moments, decisions: Array) -> None:
-    """Decide about some of the findings, and write that down at their numbers."""
+def _decide_some(rows: Array, changed: Array, stream: PartStream, moments: Moments, decisions: Array) -> Counter[str]:
+    """Decide about some of the findings, and write that down at their numbers.
+
+    :return: ``changed_states``, of these findings.
+    """
     import numpy as np
 
     rows = rows[sorted_by_key(rows["hi"], rows["lo"])]
@@ -107,9 +127,26 @@ def _decide_some(rows: Array, changed: Array, stream: PartStream, moments: Momen
     for part in stream.up_to(hi[-1]):
         held.add(part)
     held.add(Columns.latest_of(changed))
-    verdicts, stamps = decide(rows, Held(found=held.found, **held.values), moments)
+    known = Held(found=held.found, **held.values)
+    verdicts, stamps = decide(rows, known, moments)
     decisions["verdict"][rows["number"]] = verdicts
     decisions["stamp"][rows["number"]] = stamps
+    return _changed_states(rows, known, verdicts)
+
+
+def _changed_states(rows: Array, held: Held, verdicts: Array) -> Counter[str]:
+    """How many findings are archived, by reason, and how many are active again."""
+    import numpy as np
+
+    reasons, counts = np.unique(
+        rows["flags"][verdicts == Verdict.ARCHIVED] & ~np.uint8(row.SEVERITY), return_counts=True
+    )
+    changed: Counter[str] = Counter()
+    for flags, count in zip(reasons.tolist(), counts.tolist(), strict=True):
+        changed[row.because(flags)] += count
+    reopened = (verdicts == Verdict.UPDATED) & held.archived & (rows["flags"] & row.ARCHIVED == 0)
+    changed[REOPENED] = int(reopened.sum())
+    return +changed
 
 
 def sorted_by_key(hi: Array, lo: Array) -> Array:

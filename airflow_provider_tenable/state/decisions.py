@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,6 +36,7 @@ class Head(msgspec.Struct):
     :ivar file: where the decisions are.
     :ivar records: whether what is acknowledged goes into the finding index.
     :ivar why: why it is not known what the hub holds; empty where it is.
+    :ivar changed_states: how many findings are archived, by reason, and ``reopened``: are active again.
     """
 
     parts: list[tuple[str, int]]
@@ -41,6 +44,7 @@ class Head(msgspec.Struct):
     file: str
     records: bool = True
     why: str = ""
+    changed_states: dict[str, int] = {}
 
     @property
     def to_send(self) -> int:
@@ -80,6 +84,7 @@ def write_decisions(
     *,
     records: bool,
     why: str = "",
+    changed_states: Mapping[str, int] = MappingProxyType({}),
 ) -> Head:
     """Put decisions on record. May be repeated."""
     import numpy as np
@@ -88,7 +93,7 @@ def write_decisions(
     found, numbers = np.unique(decisions["verdict"], return_counts=True)
     counts = Counter({Verdict(int(code)).key: int(number) for code, number in zip(found, numbers, strict=True)})
     file = f"decisions-{hashlib.sha256(content).hexdigest()[:16]}.rows.zst"
-    head = Head(parts, dict(sorted(counts.items())), file, records, why)
+    head = Head(parts, dict(sorted(counts.items())), file, records, why, dict(sorted(changed_states.items())))
     write_whole(folder / file, content)
     write_json(folder / _HEAD, msgspec.to_builtins(head))
     reached(CrashPoint.FINDINGS_COMPARED)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.exceptions import DamagedFileError, StagingError
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import content_of, read_json, write_json, write_whole
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Reasons, as in ``ProductFields``, in the ledger and in the report.
 NOT_REPORTED, OUT_OF_SCOPE, MOVED = "not_reported", "out_of_scope", "moved"
-TERMINATED, DELETED = "asset_terminated", "asset_deleted"
+TERMINATED, DELETED = row.ASSET_TERMINATED, row.ASSET_DELETED
 #: Those that rest on nothing but a finding's absence from an export, which may be silently short.
 BY_ABSENCE = frozenset({NOT_REPORTED, OUT_OF_SCOPE, MOVED})
 

@@ -92,6 +92,7 @@ def row_of_line(line: bytes) -> bytes:
     finding = _decode(line)
     label = finding.finding_provider_fields.severity.label
     archived = finding.record_state == "ARCHIVED"
+    because = finding.product_fields.get(f"{_PREFIX}archived_because", "")
     generator = finding.generator_id
     return row.LAYOUT.pack(
         row.key_of(finding.id),
@@ -102,6 +103,7 @@ def row_of_line(line: bytes) -> bytes:
             _LABELS.index(label) if label in _LABELS else 0,
             archived=archived,
             fixed=archived and finding.product_fields.get(f"{_PREFIX}state") == "FIXED",
+            because=because if archived else "",
         ),
         _milliseconds(finding.updated_at),
         _milliseconds(finding.first_observed_at or finding.created_at),

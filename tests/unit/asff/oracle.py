@@ -176,6 +176,15 @@ def _is_archived(record: Vulnerability, options: MappingOptions) -> bool:
     return fixed or (accepted and options.accepted_risks == "archive")
 
 
+def _why_archived(record: Vulnerability, resource: Resource, options: MappingOptions) -> dict[str, str]:
+    if resource.gone:
+        # It is among the fields of the asset.
+        return {}
+    if (record.state or "").strip().upper() == "FIXED":
+        return {"archived_because": "fixed"}
+    return {"archived_because": "risk_accepted"} if _is_archived(record, options) else {}
+
+
 def _product_fields(
     record: Vulnerability, plugin: PluginParts, resource: Resource, options: MappingOptions
 ) -> dict[str, str]:
@@ -195,6 +204,7 @@ def _product_fields(
         "severity_modification": modification,
         "severity_default_id": None if default is None else str(default),
         "recast_reason": record.recast_reason,
+        **_why_archived(record, resource, options),
         "output": record.output if options.plugin_output and plugin.shows_output else None,
     }
     return {PREFIX + name: text for name, value in fields.items() if (text := limits.text(value, 2048))}

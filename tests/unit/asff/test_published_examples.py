@@ -80,8 +80,9 @@ def test_ec2_example_fixed_is_the_golden_finding_archived():
         "output": None,
     }
     golden = example("golden_finding_ec2.json")
-    fields = {**golden["ProductFields"], "tenable/vulnerability-management/state": "FIXED"}
-    del fields["tenable/vulnerability-management/output"]
+    prefix = "tenable/vulnerability-management"
+    fields = {**golden["ProductFields"], f"{prefix}/state": "FIXED", f"{prefix}/archived_because": "fixed"}
+    del fields[f"{prefix}/output"]
     expected = {**golden, "RecordState": "ARCHIVED", "UpdatedAt": "2025-01-01T00:05:00.000Z", "ProductFields": fields}
     assert finding_of(fixed, row_of_export(EC2)) == expected
 

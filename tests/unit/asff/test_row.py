@@ -68,7 +68,8 @@ def test_a_row_says_what_its_line_says():
     ("change", "flags"),
     [
         ({"state": "FIXED"}, 3 | row.ARCHIVED | row.FIXED),
-        ({"severity_modification_type": "ACCEPTED"}, 3 | row.ARCHIVED),
+        ({"severity_modification_type": "ACCEPTED"}, 3 | row.ARCHIVED | row.BECAUSE["risk_accepted"]),
+        ({"severity_modification_type": "ACCEPTED", "state": "FIXED"}, 3 | row.ARCHIVED | row.FIXED),
         ({"severity_id": 4, "severity": "critical"}, 4),
     ],
 )
@@ -269,3 +270,16 @@ def test_any_text_is_an_asset_and_an_id(text):
 @pytest.mark.parametrize("plugin", [0, -1, 2**63 - 1, 2**63, 10**400])
 def test_a_plugin_of_any_size_fits(plugin):
     assert 0 <= row.plugin_number(plugin) < 2**63
+
+
+@pytest.mark.parametrize(
+    ("asset", "flags"),
+    [
+        ({"terminated_at": "2026-01-01T00:00:00Z"}, 3 | row.ARCHIVED | 64),
+        ({"deleted_at": "2026-01-01T00:00:00Z"}, 3 | row.ARCHIVED | 128),
+    ],
+)
+def test_an_asset_that_is_gone_is_in_the_flags(asset, flags):
+    """The bits are in the staged rows of runs that another version of the package continues."""
+    assert made(asset=asset)[1][4] == flags
+    assert made({"state": "FIXED"}, asset=asset)[1][4] == flags | row.FIXED

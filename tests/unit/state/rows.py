@@ -55,10 +55,12 @@ def staged(*rows: dict[str, Any]) -> np.ndarray[Any, Any]:
         usual = {
             "key": row.key_of(finding_id(number)),
             "content": 100 + number,
-            "flags": row.flags(3, archived=archived, fixed=each.get("fixed", archived)),
+            "flags": row.flags(
+                3, archived=archived, fixed=each.get("fixed", archived), because=each.get("because", "")
+            ),
             "updated_at": NOW - DAY,
         }
         for name, value in {**usual, **each}.items():
-            if name not in ("number", "archived", "fixed"):
+            if name not in ("number", "archived", "fixed", "because"):
                 made[name][place] = value
     return made

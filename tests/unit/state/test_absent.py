@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.staging.location import open_path
-from airflow_provider_tenable.state import absent as module
+from airflow_provider_tenable.state import latest as module
 from airflow_provider_tenable.state.absent import absent_rows
 from airflow_provider_tenable.state.index import FindingIndex
 from tests.unit.state.rows import DAY, NOW, held, staged, table
@@ -68,13 +68,13 @@ def test_any_index_and_any_run(
     seen: list[int],
     at_once: int,
 ) -> None:
-    latest: dict[int, dict[str, Any]] = {}
+    newest: dict[int, dict[str, Any]] = {}
     for row in [*merged, *(row for delta in deltas for row in delta)]:
-        known = latest.get(row["plugin"])
+        known = newest.get(row["plugin"])
         if known is None or (row["as_of"], row["archived"]) > (known["as_of"], known["archived"]):
-            latest[row["plugin"]] = row
-    active = {number for number, row in latest.items() if not row["archived"]}
-    absent = {number for number in active if number not in seen and latest[number]["as_of"] <= AS_OF}
+            newest[row["plugin"]] = row
+    active = {number for number, row in newest.items() if not row["archived"]}
+    absent = {number for number in active if number not in seen and newest[number]["as_of"] <= AS_OF}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "AT_ONCE", at_once)
         assert found(tmp_path_factory.mktemp("index"), merged, deltas, seen) == (active, absent)

@@ -23,8 +23,12 @@ OLD = NOW - 31 * DAY
 
 def decided(finding: dict[str, Any], *rows: dict[str, Any], moments: Moments = MOMENTS) -> tuple[str, int]:
     index = [parts.compared(parts.encode(table(each))) for each in rows]
-    ((verdict, stamp),) = compare([1], lambda _: staged({"number": 1, **finding}), index, [], moments).tolist()
-    assert compare([1], lambda _: staged({"number": 1, **finding}), [], index, moments).tolist() == [(verdict, stamp)]
+    ((verdict, stamp),) = compare(
+        [1], lambda _: staged({"number": 1, **finding}), index, [], moments
+    ).decisions.tolist()
+    assert compare([1], lambda _: staged({"number": 1, **finding}), [], index, moments).decisions.tolist() == [
+        (verdict, stamp)
+    ]
     return Verdict(verdict).key, stamp
 
 
@@ -106,7 +110,7 @@ def test_of_several_findings_with_one_id_the_latest_is_sent_in_every_run():
     ]
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         rows = staged(*(findings[number] for number in order))
-        found = compare([3], lambda _, rows=rows: rows, [], [], MOMENTS)
+        found = compare([3], lambda _, rows=rows: rows, [], [], MOMENTS).decisions
         sent = [order[place] for place in np.flatnonzero(found["verdict"] == Verdict.CREATED)]
         assert sent == [1]
         assert (found["verdict"] == Verdict.SUPERSEDED).sum() == 2
@@ -117,7 +121,7 @@ def test_nothing_staged_is_nothing_to_decide_and_the_index_is_not_read():
         raise AssertionError
         yield
 
-    assert len(compare([], lambda _: staged(), unread(), unread(), MOMENTS)) == 0
+    assert len(compare([], lambda _: staged(), unread(), unread(), MOMENTS).decisions) == 0
 
 
 def test_keys_that_share_a_half_are_told_apart():
@@ -127,7 +131,7 @@ def test_keys_that_share_a_half_are_told_apart():
     keys = [b"\x07" * 8 + bytes([number]) * 8 for number in range(7)]
     found = compare(
         [7], lambda _: staged(*({"number": n, "key": keys[n]} for n in (4, 2, 6, 0, 1, 3, 5))), index, [], MOMENTS
-    )
+    ).decisions
     verdicts = [Verdict(code).key for code in found["verdict"].tolist()]
     assert verdicts == ["created", "unchanged", "created", "created", "unchanged", "unchanged", "unchanged"]
 
@@ -226,9 +230,38 @@ def test_any_findings_against_any_index_follow_the_table(findings, rows, at_once
             [parts.compared(parts.encode(each)) for each in data.draw(st.permutations(deltas))],
             moments,
             data.draw(st.integers(0, 20)),
-        )
+        ).decisions
     answers = [
         (Verdict(verdict).key, stamp or finding["updated_at"] if verdict < Verdict.UNCHANGED else 0)
         for (verdict, stamp), finding in zip(found.tolist(), findings, strict=True)
     ]
     assert answers == plain(findings, rows, moments)
+
+
+def test_whose_states_change_is_counted_by_reason():
+    """What is archived and was active, by the reason in the row; what was archived and is active."""
+    flagged = [
+        {"because": "fixed", "fixed": True},
+        {"because": "fixed", "fixed": True},
+        {"because": "risk_accepted", "fixed": False},
+        {"because": "asset_terminated", "fixed": False},
+        # Its asset is gone as well, and that is what the finding says.
+        {"because": "asset_deleted", "fixed": True},
+        # An earlier release has staged it.
+        {"because": "", "fixed": False},
+    ]
+    archived = [{"number": number, "archived": True, **each} for number, each in enumerate(flagged, 1)]
+    others = [{"number": 7}, {"number": 8}, {"number": 9, "archived": True}, {"number": 10}]
+    rows = [held(number) for number in range(1, 8)] + [held(8, archived=True), held(9, archived=True)]
+    # An unknown content: it was archived before it was ever sent, so that it is new to the hub.
+    rows.append(held(10, archived=True, content=0))
+    index = [parts.compared(parts.encode(parts.latest(table(*rows))))]
+    found = compare([10], lambda _: staged(*archived, *others), index, [], MOMENTS)
+    assert found.changed_states == {
+        "fixed": 2,
+        "risk_accepted": 1,
+        "asset_terminated": 1,
+        "asset_deleted": 1,
+        "other": 1,
+        "reopened": 1,
+    }

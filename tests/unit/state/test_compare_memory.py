@@ -50,7 +50,7 @@ def peak(parts: int, *, as_deltas: bool) -> int:
     try:
         found = compare(
             [_OF_A_PART] * parts, lambda part: staged(part, parts), merged, deltas, _MOMENTS, parts * _OF_A_PART
-        )
+        ).decisions
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
