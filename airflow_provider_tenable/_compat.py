@@ -48,11 +48,12 @@ if AIRFLOW_V_3_0_PLUS:
         Variable,
         dag,
         task,
+        task_group,
     )
     from airflow.sdk.execution_time.xcom import XCom
 else:
     from airflow.datasets import Dataset as Asset
-    from airflow.decorators import dag, task  # type: ignore[no-redef]
+    from airflow.decorators import dag, task, task_group  # type: ignore[no-redef]
     from airflow.io.path import ObjectStoragePath
     from airflow.models.baseoperator import BaseOperator
     from airflow.models.baseoperatorlink import BaseOperatorLink
@@ -159,6 +160,19 @@ def any_asset_or(timetable: Any, assets: list[Any]) -> Any:
     else:
         from airflow.timetables.assets import AssetOrTimeSchedule
     return AssetOrTimeSchedule(timetable=timetable, assets=AssetAny(*assets))
+
+
+def cron_timetable(expression: str, timezone: str) -> Any:
+    """A schedule by a cron expression whose runs have data intervals, in every version.
+
+    :raises Exception: the expression or the time zone is invalid; of which class depends on Airflow's version.
+    """
+    # Imported here, since few DAGs that are parsed need it.
+    from airflow.timetables.interval import CronDataIntervalTimetable
+
+    timetable = CronDataIntervalTimetable(expression, timezone=timezone)
+    timetable.validate()
+    return timetable
 
 
 def pause(seconds: float) -> BaseTrigger:
@@ -358,6 +372,7 @@ __all__ = [
     "asset_alias",
     "asset_of",
     "conf",
+    "cron_timetable",
     "dag",
     "defined_outside_database",
     "fail_fast",
@@ -367,4 +382,5 @@ __all__ = [
     "mask_secret",
     "pause",
     "task",
+    "task_group",
 ]

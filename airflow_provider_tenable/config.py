@@ -57,6 +57,18 @@ OPTIONS: dict[str, Option] = {
         maximum=_YEAR_HOURS,
         zero="no schedule",
     ),
+    "schedule": Option(
+        "string",
+        "",
+        "Cron expression by which tenable_to_security_hub runs, instead of schedule_hours.",
+        example="0 2 * * *",
+    ),
+    "schedule_timezone": Option(
+        "string",
+        "",
+        "Time zone of schedule. Empty: [core] default_timezone.",
+        example="Europe/Berlin",
+    ),
     "import_after_scans": Option(
         "string",
         "",

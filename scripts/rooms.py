@@ -13,6 +13,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_tenable"
 #: Room -> what it does, in the order of the picture.
 ROOMS = {
+    "dags": "dags<br>the DAGs, as functions",
     "operators": "operators<br>sensors, triggers, links,<br>notifications: Airflow's faces",
     "run": "run<br>plan, ledger, watermark,<br>report, replay",
     "hooks": "hooks<br>connections to Tenable and AWS",

@@ -51,7 +51,9 @@ class Checked:
     accepting: set[str] = field(default_factory=set)
 
 
-def check_places(run: RunFolder, router: Router, known_assets: Iterable[ObjectStoragePath]) -> Checked:
+def check_places(
+    run: RunFolder, router: Router, known_assets: Iterable[ObjectStoragePath], *, product: str | None = None
+) -> Checked:
     """Check whether the hubs of destinations for which the run may have findings accept them: those that lack findings,
     and those that no run has reached yet, in turns.
 
@@ -59,6 +61,7 @@ def check_places(run: RunFolder, router: Router, known_assets: Iterable[ObjectSt
 
     :param router: the router of the run's destinations.
     :param known_assets: the parts of the asset index, which name the destinations; empty without an index.
+    :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
     """
     outstanding: dict[str, Destination] = {}
     for place in places.owed(run):
@@ -76,7 +79,8 @@ def check_places(run: RunFolder, router: Router, known_assets: Iterable[ObjectSt
     last = _last_checked(run)
     turns = zip_longest(*(_after(last.get(name, ""), group) for name, group in groups.items()))
     order = [place for turn in turns for place in turn if place is not None]
-    checked, started = _check([(place, (outstanding | unreached)[place]) for place in order])
+    chosen = [(place, (outstanding | unreached)[place]) for place in order]
+    checked, started = _check(chosen, product or str(config.get("product")))
     if left := len(order) - started:
         log.info(
             "No time left to check %d of %d accounts and Regions before the export. The next run starts with them.",
@@ -129,7 +133,7 @@ def _note_last_checked(run: RunFolder, last: dict[str, str]) -> None:
         log.warning("Cannot record which accounts and Regions were checked: %s", safe(error))
 
 
-def _check(candidates: list[tuple[str, Destination]]) -> tuple[Checked, int]:
+def _check(candidates: list[tuple[str, Destination]], product: str) -> tuple[Checked, int]:
     """Check destinations in the given order until the time is up. :return: the results, and how many were checked."""
     checked, until = Checked(), time.monotonic() + _SECONDS
     running: set[Future[None]] = set()
@@ -147,18 +151,18 @@ def _check(candidates: list[tuple[str, Destination]]) -> tuple[Checked, int]:
             except Exception as error:  # noqa: BLE001 - one connection must not end the run of all others
                 _report_undetermined(place, error)
             else:
-                running.add(pool.submit(_check_one, checked, place, hook))
+                running.add(pool.submit(_check_one, checked, place, hook, product))
     checked.refused = dict(sorted(checked.refused.items()))
     for place, why in checked.refused.items():
         log.warning("%s refuses findings: %s", place, why)
     return checked, started
 
 
-def _check_one(checked: Checked, place: str, hook: Any) -> None:
+def _check_one(checked: Checked, place: str, hook: Any, product: str) -> None:
     try:
         with closing(hook):
             # Nothing is changed yet: the import subscribes the account, if allowed.
-            hook.preflight(config.get("product"), enable_product=False)
+            hook.preflight(product, enable_product=False)
     except NotSubscribedError as error:
         if config.get("enable_product"):
             checked.accepting.add(place)

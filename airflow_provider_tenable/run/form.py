@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import AirflowException, Param
@@ -17,28 +18,38 @@ from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 
 
-def import_params() -> dict[str, Param]:
+def import_params(own: Mapping[str, Any] | None = None, *, aws_conn_id: str | None = "aws_default") -> dict[str, Param]:
     """The params of ``tenable_to_security_hub``, with the defaults of ``[tenable] dag_params``.
 
-    :raises ConfigurationError: the option contains an unknown name or an invalid value. Airflow shows the message
-        among its DAG import errors.
+    :param own: defaults of one DAG, which override those of the option.
+    :param aws_conn_id: the connection of the default destination.
+    :raises ConfigurationError: the option, or ``own``, contains an unknown name or an invalid value. Airflow shows the
+        message among its DAG import errors.
     """
-    params = _form(IMPORT)
-    for name, default in config.dag_params().items():
-        if name not in params:
-            raise ConfigurationError(
-                f"Option [tenable] dag_params contains {quoted(name, 80)}, which is not a param of this DAG. Its "
-                f"params are {sorted(params)}."
-            )
-        params[name] = Param(default, description=params[name].description, **params[name].schema)
-        try:
-            params[name].resolve()
-        except AirflowException as error:
-            # Airflow itself would only report that a DAG with such params must not have a schedule.
-            raise ConfigurationError(
-                f"Option [tenable] dag_params contains an invalid {name}: {safe(str(error).splitlines()[0])}."
-            ) from error
+    params = _form(_of_connection(aws_conn_id))
+    for what, defaults in (("Option [tenable] dag_params", config.dag_params()), ("The DAG's params", own or {})):
+        for name, default in defaults.items():
+            if name not in params:
+                raise ConfigurationError(
+                    f"{what} contains {quoted(name, 80)}, which is not a param of this DAG. Its params are "
+                    f"{sorted(params)}."
+                )
+            params[name] = Param(default, description=params[name].description, **params[name].schema)
+            try:
+                params[name].resolve()
+            except AirflowException as error:
+                # Airflow itself would only report that a DAG with such params must not have a schedule.
+                raise ConfigurationError(
+                    f"{what} contains an invalid {name}: {safe(str(error).splitlines()[0])}."
+                ) from error
     return params
+
+
+def _of_connection(aws_conn_id: str | None) -> Mapping[str, RunParam]:
+    """The params whose default destination has a DAG's own connection."""
+    usual = IMPORT["destinations"]
+    default = [{**each, "aws_conn_id": aws_conn_id} for each in usual.default]
+    return {**IMPORT, "destinations": replace(usual, default=default)}
 
 
 def scanner_params() -> dict[str, Param]:
@@ -48,9 +59,12 @@ def scanner_params() -> dict[str, Param]:
     return _form({**SCANNER, "image": replace(image, default=f"product_code:{code}")})
 
 
-def replay_params() -> dict[str, Param]:
-    """The params of ``tenable_replay_rejected``."""
-    return _form(REPLAY)
+def replay_params(of_dag: str = "tenable_to_security_hub") -> dict[str, Param]:
+    """The params of ``tenable_replay_rejected``.
+
+    :param of_dag: the DAG whose rejected findings are sent again.
+    """
+    return _form({**REPLAY, "dag_id": replace(REPLAY["dag_id"], default=of_dag)})
 
 
 def scan_params() -> dict[str, Param]:

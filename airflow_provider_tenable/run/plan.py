@@ -26,6 +26,7 @@ from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.hubs import full_window, hubs_of, moment_of, plan_hubs, record_left_over
 from airflow_provider_tenable.run.identity import begin_again, difference, identity_of, run_type_of
 from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
+from airflow_provider_tenable.run.own_options import own_option
 from airflow_provider_tenable.run.params import DEFAULTS, Settings, departures, parse_settings
 from airflow_provider_tenable.run.plan_file import Identity, PublicPlan, RunPlan, plan_of, public
 from airflow_provider_tenable.run.shards import plan_transform
@@ -91,7 +92,9 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     destinations = resolve(destinations, _identify, settings.region_routing)
     places.learn_from_ledgers(run)
     known = index.known_assets(run, source=source)
-    checked = destination_checks.check_places(run, Router(destinations, settings.region_routing), known)
+    checked = destination_checks.check_places(
+        run, Router(destinations, settings.region_routing), known, product=own_option(context, "product")
+    )
     recovers: list[str] = list(planned.get("recovers", [])) if planned else []
     if not planned and not departing and not settings.dry_run:
         window, recovers = refusals.recovering(run, window, checked)

@@ -35,8 +35,7 @@ from airflow_provider_tenable.run.params import REPLAY, checked
 from airflow_provider_tenable.run.plan_file import RunPlan, SettingsEntry, plan_of
 from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.staging.files import names, read_json, write_json
-from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.staging.location import default_staging_uri
+from airflow_provider_tenable.staging.layout import RunFolder, staging_uri_of
 from airflow_provider_tenable.state.choice import KNOWN, UNKNOWN
 from airflow_provider_tenable.state.registry import read_registry
 from airflow_provider_tenable.state.staged import row_of_line, staged_rows
@@ -91,7 +90,7 @@ def plan_replay(context: Any) -> ReplayPlan:
     # Checked again: not every trigger comes through the form.
     params = {name: checked(name, context["params"], REPLAY) for name in REPLAY}
     owner.claim(run)
-    source = _source(params["dag_id"], params["run_id"])
+    source = _source(staging_uri_of(context), params["dag_id"], params["run_id"])
     owner.check_owner(source)
     plan: RunPlan | None = read_json(source.plan)
     if plan is None:
@@ -196,12 +195,15 @@ def settle_replay(context: Any) -> Sums:
     return sums
 
 
-def _source(dag_id: str, run_id: str | None) -> RunFolder:
-    """The run's folder; without an id, that of the latest run with rejected findings."""
+def _source(staging: str, dag_id: str, run_id: str | None) -> RunFolder:
+    """The run's folder; without an id, that of the latest run with rejected findings.
+
+    :param staging: URI of the staging area.
+    """
     if run_id:
-        return RunFolder(default_staging_uri(), dag_id, run_id)
-    root = RunFolder(default_staging_uri(), dag_id, "any").dag_root
-    runs = [RunFolder(default_staging_uri(), dag_id, name) for name in names(root) if name not in RunFolder.RESERVED]
+        return RunFolder(staging, dag_id, run_id)
+    root = RunFolder(staging, dag_id, "any").dag_root
+    runs = [RunFolder(staging, dag_id, name) for name in names(root) if name not in RunFolder.RESERVED]
     candidates = [run for run in runs if _has_rejected(run)]
     if not candidates:
         raise ConfigurationError(

@@ -96,9 +96,12 @@ class RunFolder:
 
     @classmethod
     def of(cls, context: Any, staging_path: str | None = None) -> RunFolder:
-        """The folder of a task's run. On a local disk, the DAG's folder is closed to other users."""
+        """The folder of a task's run. On a local disk, the DAG's folder is closed to other users.
+
+        :param staging_path: URI of the staging area; default: that of the DAG (:func:`staging_uri_of`).
+        """
         dag_run = context["dag_run"]
-        run = cls(staging_path or default_staging_uri(), dag_run.dag_id, dag_run.run_id)
+        run = cls(staging_path or staging_uri_of(context), dag_run.dag_id, dag_run.run_id)
         if is_local(run.dag_root):
             keep_private(run.dag_root.path)
         return run
@@ -164,6 +167,15 @@ class RunFolder:
     def shard_manifest(self, index: int) -> ObjectStoragePath:
         """The manifest of a transform task."""
         return self.findings / f"shard-{index:04d}.json"
+
+
+def staging_uri_of(context: Any) -> str:
+    """The URI of a DAG's staging area: ``staging_path`` in the DAG's ``default_args``, or the option of that name.
+
+    :param context: of one of the DAG's tasks.
+    """
+    own = (getattr(context.get("dag"), "default_args", None) or {}).get("staging_path")
+    return str(own) if own else default_staging_uri()
 
 
 def _name_of(task_id: str) -> str:

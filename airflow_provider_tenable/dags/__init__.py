@@ -1,0 +1,17 @@
+"""The provider's DAGs as functions: a DAG file of a few lines calls one, and needs no copy of its tasks.
+
+::
+
+    from airflow_provider_tenable.dags import tenable_to_security_hub
+
+    dag = tenable_to_security_hub("tenable_emea", tenable_conn_id="tenable_emea", schedule="0 2 * * *")
+
+DAG files import this package while Airflow parses them, so it must not import anything heavy.
+"""
+
+from __future__ import annotations
+
+from airflow_provider_tenable.dags.replay_rejected import tenable_replay_rejected
+from airflow_provider_tenable.dags.security_hub import tenable_to_security_hub
+
+__all__ = ["tenable_replay_rejected", "tenable_to_security_hub"]
