@@ -27,7 +27,10 @@ def import_params(own: Mapping[str, Any] | None = None, *, aws_conn_id: str | No
         message among its DAG import errors.
     """
     params = _form(_of_connection(aws_conn_id))
-    for what, defaults in (("Option [tenable] dag_params", config.dag_params()), ("The DAG's params", own or {})):
+    for what, defaults in (
+        ("Option [tenable] dag_params", config.dag_params()),
+        ("The argument params of the DAG file", own or {}),
+    ):
         for name, default in defaults.items():
             if name not in params:
                 raise ConfigurationError(

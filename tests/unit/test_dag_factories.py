@@ -123,8 +123,8 @@ def test_a_schedule_that_cannot_be_read_is_an_import_error_in_words(
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"severity": ["high"]}, "The DAG's params contains 'severity', which is not a param"),
-        ({"batch_size": 101}, "The DAG's params contains an invalid batch_size"),
+        ({"severity": ["high"]}, "The argument params of the DAG file contains 'severity', which is not a param"),
+        ({"batch_size": 101}, "The argument params of the DAG file contains an invalid batch_size"),
     ],
     ids=str,
 )

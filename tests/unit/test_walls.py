@@ -36,6 +36,8 @@ FACES = {
     "_compat",
     "config",
     "provider_info",
+    "dags",
+    "example_dags",
     "failing",
     "foreign_text",
     "import_event",
