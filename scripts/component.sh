@@ -3,6 +3,7 @@
 #
 #   scripts/component.sh init | api-server | scheduler | dag-processor | triggerer | worker | sandbox
 #   scripts/component.sh once [--conf JSON] [--seconds N]
+#   scripts/component.sh import [OPTIONS OF tenable-to-security-hub]
 #   scripts/component.sh check COMPONENT
 #   scripts/component.sh bash | python | airflow ARGUMENTS
 #
@@ -17,7 +18,7 @@ python="${PYTHON:-python}"
 entry_point="${AIRFLOW_ENTRY_POINT:-/entrypoint}"
 
 usage() {
-    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
 }
 
 # Airflow 3's own login reads its passwords from a file, which is made from the environment: no secret stands in an image or a volume.
@@ -71,6 +72,7 @@ case "$component" in
         exec "$python" "$here/open_sandbox.py" "$@"
         ;;
     once) exec "$python" "$here/run_once.py" "$@" ;;
+    import) exec "$python" -m airflow_provider_tenable.command "$@" ;;
     check) check "${1:?which component?}" ;;
     "")
         usage

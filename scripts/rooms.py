@@ -13,6 +13,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "airflow_provider_tenable"
 #: Room -> what it does, in the order of the picture.
 ROOMS = {
+    "command": "command<br>tenable-to-security-hub",
     "dags": "dags<br>the DAGs, as functions",
     "operators": "operators<br>sensors, triggers, links,<br>notifications: Airflow's faces",
     "run": "run<br>plan, ledger, watermark,<br>report, replay",

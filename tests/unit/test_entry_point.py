@@ -182,7 +182,13 @@ def test_all_else_is_airflows_in_its_image_and_refused_elsewhere(environment: di
 def test_nothing_asked_for_shows_what_can_be(around: dict[str, str]) -> None:
     done = started([], around)
     assert done.returncode == 64
-    for line in ("init | api-server", "once [--conf JSON]", "check COMPONENT", "bash | python | airflow"):
+    for line in (
+        "init | api-server",
+        "once [--conf JSON]",
+        "import [OPTIONS",
+        "check COMPONENT",
+        "bash | python | airflow",
+    ):
         assert line in done.stderr
 
 
@@ -195,6 +201,12 @@ def test_real_airflow_starts_by_the_charts_command(tmp_path: Path) -> None:
     done = started(["bash", "-c", "exec airflow version"], {**env, "AIRFLOW_ENTRY_POINT": "/nonexistent"})
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"\d+\.\d+\.\d+", done.stdout.split()[-1])
+
+
+def test_import_is_the_command_and_gets_its_options(around: dict[str, str]) -> None:
+    refused = started(["import", "--dry-run", "--home", "/nonexistent/home"], {**around, "PYTHONPATH": str(ROOT)})
+    assert refused.returncode == 2
+    assert "There are no keys for Tenable: --tio-access-key (TIO_ACCESS_KEY)" in refused.stderr
 
 
 def test_values_of_the_docs_for_the_chart_are_real() -> None:

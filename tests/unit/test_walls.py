@@ -38,6 +38,7 @@ FACES = {
     "provider_info",
     "dags",
     "example_dags",
+    "command",
     "failing",
     "foreign_text",
     "import_event",
