@@ -17,6 +17,7 @@ from pathlib import Path
 
 from airflow_provider_tenable.command.settings import dag_file
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.guards.foreign_text import safe
 
 _DAG = '''"""Made by tenable-to-security-hub, and written again by each run."""
 
@@ -43,7 +44,7 @@ def locked(home: Path) -> Iterator[int]:
         lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigurationError(
-            f"The folder {home} cannot be used: {error.strerror}. Choose another one with --home."
+            f"The folder {home} cannot be used: {safe(error.strerror)}. Choose another one with --home."
         ) from error
     try:
         try:

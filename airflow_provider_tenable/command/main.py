@@ -29,9 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TenableProviderError as error:
         print(f"Nothing was run: {error}", file=sys.stderr)
         return NOT_RUN
-    except StoppedError as error:
-        print(f"Stopped by {error}. The next run continues from the watermark.", file=sys.stderr)
-        return 128 + error.signum
+    except StoppedError as stopped:
+        print(f"Stopped by {stopped}. The next run continues from the watermark.", file=sys.stderr)
+        return 128 + stopped.signum
 
 
 def _run(options: Options) -> int:
@@ -52,9 +52,9 @@ def _run(options: Options) -> int:
             first = False
             try:
                 wait_until(began + hours * 3600)
-            except StoppedError as error:
+            except StoppedError as stopped:
                 # Nothing was interrupted.
-                print(f"Stopped by {error}, between two runs.", file=sys.stderr)
+                print(f"Stopped by {stopped}, between two runs.", file=sys.stderr)
                 return status
 
 

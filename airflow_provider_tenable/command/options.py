@@ -141,7 +141,9 @@ def _of_file(path: Path) -> dict[str, Any]:
     try:
         read = tomllib.loads(path.read_text())
     except OSError as error:
-        raise ConfigurationError(f"--config {quoted(str(path), 200)} cannot be read: {error.strerror}.") from error
+        raise ConfigurationError(
+            f"--config {quoted(str(path), 200)} cannot be read: {safe(error.strerror)}."
+        ) from error
     except ValueError as error:
         # The message of a decoder quotes no values.
         raise ConfigurationError(f"--config {quoted(str(path), 200)} is not TOML: {safe(error, 200)}.") from error
