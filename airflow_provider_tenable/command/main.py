@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Nothing was run: {error}", file=sys.stderr)
         return NOT_RUN
     except StoppedError as stopped:
-        print(f"Stopped by {stopped}. The next run continues from the watermark.", file=sys.stderr)
+        stopped.tell("The next run continues from the watermark.")
         return 128 + stopped.signum
 
 
@@ -54,7 +54,7 @@ def _run(options: Options) -> int:
                 wait_until(began + hours * 3600)
             except StoppedError as stopped:
                 # Nothing was interrupted.
-                print(f"Stopped by {stopped}, between two runs.", file=sys.stderr)
+                stopped.tell("No run was interrupted.")
                 return status
 
 

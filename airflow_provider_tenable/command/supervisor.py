@@ -39,6 +39,10 @@ class StoppedError(BaseException):
         super().__init__(signal.Signals(signum).name)
         self.signum = signum
 
+    def tell(self, what: str) -> None:
+        """Say on stderr that the command was stopped."""
+        print(f"Stopped by {signal.Signals(self.signum).name}. {what}", file=sys.stderr, flush=True)
+
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

@@ -64,7 +64,7 @@ def test_a_run_and_another_one_from_its_watermark(sandbox: Sandbox, started: Any
         output += line
     real.send_signal(signal.SIGTERM)
     _, errors = real.communicate(timeout=60)
-    assert (real.returncode, errors) == (0, "Stopped by SIGTERM, between two runs.\n")
+    assert (real.returncode, errors) == (0, "Stopped by SIGTERM. No run was interrupted.\n")
     assert "accepted, 0 rejected" in output
     imported = len(sandbox.documents())
     assert imported > 0

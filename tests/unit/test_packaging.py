@@ -80,7 +80,8 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert held == there
-    assert not [name for name in held if re.search(r"(^|/)(tests?|dags|sandbox|benchmarks|conftest)", name)]
+    assert not [name for name in held if re.search(r"(^|/)(tests?|sandbox|benchmarks|conftest)", name)]
+    assert not [name for name in wheel.namelist() if name.startswith("dags/")]
 
 
 def test_wheel_says_that_it_is_typed(wheel: zipfile.ZipFile) -> None:
@@ -93,6 +94,10 @@ def test_wheel_has_airflows_entry_point(wheel: zipfile.ZipFile) -> None:
         "provider_info",
         "=",
         f"{PACKAGE}.provider_info:get_provider_info",
+        "[console_scripts]",
+        "tenable-to-security-hub",
+        "=",
+        f"{PACKAGE}.command.main:main",
     ]
 
 

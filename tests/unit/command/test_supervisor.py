@@ -152,7 +152,7 @@ def test_between_two_runs_the_status_is_that_of_the_last(tmp_path: Path) -> None
     read_until(process, "The run is complete")
     process.send_signal(signal.SIGINT)
     status, _, errors = ended(process)
-    assert (status, errors) == (0, "Stopped by SIGINT, between two runs.\n")
+    assert (status, errors) == (0, "Stopped by SIGINT. No run was interrupted.\n")
 
 
 def test_two_commands_do_not_share_a_folder_even_if_one_was_killed(tmp_path: Path) -> None:
