@@ -13,7 +13,7 @@ PY = .venv/bin/python
 unexport MAKEFLAGS PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui sandbox test unit integration faults soak mutation known-bad bench system system-old test-ui \
+.PHONY: help setup demo ui sandbox test unit integration faults soak quarter mutation known-bad bench system system-old test-ui \
 	setup-old test-old test-celery mwaa mwaa-check mwaa-page matrix matrix-quick package sbom lint workflows \
 	pre-commit hooks format docs docs-links clean
 .DELETE_ON_ERROR:
@@ -75,6 +75,10 @@ test-ui: .venv-nox/bin/nox ## UI tests in a real browser; AIRFLOW=2.11.2 for the
 
 soak: setup ## Many runs in a row, to find leaks
 	$(NOX) soak
+
+# ARGS="--days 30 --estate tiny" for less.
+quarter: setup ## Live through 90 days of a deployment, and compare hubs and Tenable after each
+	@$(PY) scripts/quarter.py $(ARGS)
 
 # MUTATE="asff.finding asff.limits" for single modules. mutmut works on a copy, in mutants/.
 mutation: .venv-nox/bin/nox ## Mutation tests: change the code and count what no test notices (slow)

@@ -58,6 +58,7 @@ def get_provider_info() -> dict[str, Any]:
                 "asff",
                 "security_hub",
                 "security_hub_archive",
+                "security_hub_audit",
                 "nessus_ec2",
                 "nessus_terminate",
                 "nessus_link",

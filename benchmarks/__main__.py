@@ -1,7 +1,7 @@
 """`make bench`: measures the provider and Tenable's own tool on the same records and servers, prints tables, writes a
 JSON file.
 
-    python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts dag]
+    python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts days index dag]
     python -m benchmarks --render [--json FILE]
 
 The figures are ratios and medians of CPU time from interleaved runs: wall-clock times on a shared machine mean little.
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import suites
+from benchmarks import hub_state, suites
 from benchmarks.measure import PEER_PYTHON, ROOT
 from benchmarks.render import render, table
 
@@ -33,6 +33,10 @@ def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]
         "job": lambda: suites.job(*((20_000, 5_000, 1) if quick else (50_000, 50_000, 3))),
         "memory": lambda: suites.memory([50_000] if quick else [50_000, 200_000, 1_000_000]),
         "accounts": lambda: suites.accounts([1, 4, 16, 64], 12_000),
+        "days": lambda: hub_state.days(20_000 if quick else 100_000),
+        "index": lambda: hub_state.index(
+            [(50_000, 50_000)] if quick else [(50_000, 50_000), (1_000_000, 1_000_000), (10_000_000, 1_000_000)]
+        ),
         "dag": lambda: suites.dag(*((1, 2_000) if quick else (5, 20_000))),
     }
 

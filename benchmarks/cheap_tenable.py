@@ -1,6 +1,8 @@
 """A minimal Tenable whose exports are finished immediately, with any number of generated vulnerabilities.
 
 python -m benchmarks.cheap_tenable VULNERABILITIES      prints its port
+
+`POST /day` with `{"day": 1, "changed": 100}` lets all hosts be scanned again, and one finding of each hundred change.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from benchmarks.estate import Generated
+from benchmarks.estate import PER_HOST, Generated
 
 ACCOUNT = "111122223333"
 _CHUNK = re.compile(r"/chunks/(\d+)$")
@@ -45,8 +47,13 @@ class Handler(BaseHTTPRequestHandler):
             self._send({"username": "benchmark"})
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._send({"export_uuid": "0b8f5bd2-0000-4000-8000-00000000000" + ("a" if "/assets" in self.path else "b")})
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/day":
+            Handler.estate = Generated(Handler.estate.hosts * PER_HOST, accounts=(ACCOUNT,), **json.loads(body))
+            return self._send({})
+        return self._send(
+            {"export_uuid": f"0b8f5bd2-0000-4000-8000-00000000000{'a' if '/assets' in self.path else 'b'}"}
+        )
 
     def _send(self, content: bytes | dict[str, object]) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()

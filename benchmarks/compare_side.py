@@ -2,8 +2,9 @@
 
     nice python -m benchmarks.compare_side --staged 1000000 --index 10000000
 
-Prints one JSON line: CPU seconds, microseconds for each finding found unchanged, the most memory above that of Airflow,
-and bytes of the index for each row. The index is built first, and kept in --folder for the next call.
+Prints one JSON line: CPU seconds, microseconds for each finding, how many are to be sent, the most memory above that of
+Airflow, bytes of the index for each row, and what it takes to count the active findings by age. The index is built
+first, and kept in --folder for the next call.
 """
 
 from __future__ import annotations
@@ -34,17 +35,20 @@ def main() -> None:
     from airflow_provider_tenable.staging.files import names
     from airflow_provider_tenable.staging.location import open_path
     from airflow_provider_tenable.staging.rows import packed_rows
+    from airflow_provider_tenable.state.ages import active_by_age
     from airflow_provider_tenable.state.compare import compare
     from airflow_provider_tenable.state.index import FindingIndex
     from airflow_provider_tenable.state.verdicts import Moments, Verdict
 
     counts = [min(OF_PART, arguments.staged - begin) for begin in range(0, arguments.staged, OF_PART)]
-    staged = folder / f"staged-{arguments.index}-{arguments.staged}"
+    staged = folder / f"staged-{arguments.index}-{arguments.staged}-{arguments.changed}"
     if not staged.exists():
         staged.mkdir(parents=True)
         keys = _keys(arguments.index)[:: arguments.index // arguments.staged]
         for number, count in enumerate(counts):
             rows = _staged(keys[number * OF_PART :][:count])
+            if arguments.changed:
+                rows["content"][:: arguments.changed] ^= 1
             (staged / f"{number}.rows.zst").write_bytes(packed_rows(rows.tobytes(), rows.dtype.itemsize))
     if arguments.only_build:
         return
@@ -59,8 +63,12 @@ def main() -> None:
         index.most_delta_rows(),
     ).decisions
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    others = found["verdict"][found["verdict"] != Verdict.UNCHANGED]
-    assert not len(others), (len(others), others[:5])
+    sent = int((found["verdict"] == Verdict.UPDATED).sum())
+    assert sent == sum(-(-count // arguments.changed) for count in counts) if arguments.changed else not sent
+    assert (found["verdict"] == Verdict.UNCHANGED).sum() == arguments.staged - sent
+    ages = time.process_time()
+    assert active_by_age(index, now=NOW).total() == arguments.index
+    ages = time.process_time() - ages
     print(
         json.dumps(
             {
@@ -68,6 +76,8 @@ def main() -> None:
                 "index": arguments.index,
                 "cpu_s": round(cpu, 2),
                 "wall_s": round(wall, 2),
+                "sent": sent,
+                "ages_cpu_s": round(ages, 2),
                 "us_a_finding": round(1e6 * cpu / arguments.staged, 2),
                 "mb_above_airflow": round(_peak_mb() - before),
                 "index_bytes_a_row": round(
@@ -84,6 +94,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--staged", type=int, default=1_000_000)
     parser.add_argument("--index", type=int, default=10_000_000)
+    parser.add_argument("--changed", type=int, default=0, help="of each so many findings one differs; 0: none")
     parser.add_argument("--folder", default="/tmp/tenable-compare")
     parser.add_argument("--only-build", action="store_true")
     return parser.parse_args()

@@ -11,6 +11,7 @@ import random
 import re
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +26,10 @@ ASSETS_PER_CHUNK = 1000
 #: The moment at which the generated estate was scanned; fixed, so that every run measures the same bytes.
 NOW = 1_795_000_000.0
 
+#: Days by which a scan can be later than :data:`NOW`: times in the future are not those of a scan.
+LATEST_DAY = 5
+_SCANNED = re.compile(rb'("(?:last_found|indexed|indexed_at)": ")[^"]{10}')
+_OUTPUT = b'"output": "'
 _PLUGIN_ID = re.compile(rb'("plugin": \{.{1,6000}?"id": )(\d{5,6})(, )')
 
 
@@ -35,9 +40,22 @@ class Generated:
     :param accounts: the AWS accounts that the hosts are spread over.
     :param plugins: 1: the plugins repeat as the sandbox's do (some 120 in all). More: so many times as many plugins, of
         different ids.
+    :param day: days after :data:`NOW` on which all hosts were scanned again; 0: not again.
+    :param changed: a finding of each so many has another output since.
     """
 
-    def __init__(self, vulnerabilities: int, *, plugins: int = 1, accounts: tuple[str, ...] = ACCOUNTS) -> None:
+    def __init__(
+        self,
+        vulnerabilities: int,
+        *,
+        plugins: int = 1,
+        accounts: tuple[str, ...] = ACCOUNTS,
+        day: int = 0,
+        changed: int = 0,
+    ) -> None:
+        assert 0 <= day <= LATEST_DAY
+        self.day = day
+        self.changed = changed
         self.hosts = vulnerabilities // PER_HOST
         self.plugins = plugins
         self.accounts = accounts
@@ -77,6 +95,13 @@ class Generated:
                 _PLUGIN_ID.sub(lambda match: match[1] + b"%d" % (int(match[2]) + offset) + match[3], record, count=1)
                 for record in records
             ]
+        if self.day:
+            date = datetime.fromtimestamp(NOW + 86_400 * self.day, UTC).date().isoformat().encode()
+            records = [_SCANNED.sub(rb"\g<1>" + date, record) for record in records]
+        if self.changed:
+            first = -number * PER_HOST % self.changed
+            for each in range(first, len(records), self.changed):
+                records[each] = records[each].replace(_OUTPUT, _OUTPUT + b"Another. ", 1)
         return records
 
     @property

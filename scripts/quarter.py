@@ -6,8 +6,8 @@ deletes what is not updated for 90 days, or 30 days once archived. After each da
 Tenable knows:
 
 * *unexplained*: wrong although Tenable reported it, or although the day's run was full. Must be 0 on every day.
-* *waiting*: wrong because of something that Tenable reports in no incremental export; the next full run corrects it.
-  Or active although Tenable does not know at present which account or instance its asset belongs to: these stay.
+* *waiting*: wrong because of something that Tenable reports in no incremental export, so that the next full run
+  corrects it; or left active because Tenable does not know at present which account or instance its asset belongs to.
 
 The ingestion events are compared with those of two other ways to work: to send every open finding every day, and to
 send what was scanned again.

@@ -151,7 +151,7 @@ class AwsSessionHook(AwsCallsHook):
 
 def _share_models(session: Session) -> None:
     """Let a session use the descriptions of AWS's services that earlier sessions have read. A task has two sessions per
-    account, and reading the descriptions is nine tenths of the CPU that they cost.
+    account, and reading the descriptions is most of the CPU that they cost.
     """
     # boto3 has no public way to its botocore session. A session of boto3 appends to its loader's paths when it is made,
     # so that it must exist already.

@@ -209,7 +209,7 @@ class SecurityHubHook(AwsSessionHook):
         :return: 0 if the hub does not answer (:meth:`preflight` finds out why), or gives no time that has passed.
         """
         try:
-            said = self._ask("describe the hub", self._call("describe_hub"), "HubArn").get("SubscribedAt")
+            said = self._describe().get("SubscribedAt")
             moment = datetime.fromisoformat(said) if isinstance(said, str) else None
         except (TenableProviderError, ValueError):
             return 0
@@ -217,9 +217,12 @@ class SecurityHubHook(AwsSessionHook):
             return 0
         return max(int(1000 * moment.timestamp()), 0)
 
+    def _describe(self) -> dict[str, Any]:
+        return self._ask("describe the hub", self._call("describe_hub"), "HubArn")
+
     def _check_hub(self) -> None:
         try:
-            self._ask("describe the hub", self._call("describe_hub"), "HubArn")
+            self._describe()
         except HubOffError as error:
             if not self._has_only_the_new_hub():
                 raise

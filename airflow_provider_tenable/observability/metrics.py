@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,12 @@ METRICS: dict[str, Metric] = {
     ),
     "tenable.oldest_age": Metric(
         GAUGE, ("dag_id",), "days since the oldest active finding was first observed", by="dag_id"
+    ),
+    "tenable.audit": Metric(
+        GAUGE,
+        ("dag_id", "account", "region", "kind"),
+        "findings that the last audit of a hub found missing, ghost or stale",
+        by="kind",
     ),
     "tenable.watermark_lag": Metric(
         GAUGE, ("dag_id",), "seconds between the watermark and now, at the beginning and end of a run", by="dag_id"
@@ -210,6 +216,18 @@ def active(hubs: Mapping[str, Any] | None, dag_id: str) -> None:
             gauge("tenable.overdue", entry["overdue"].get(severity, 0), **where)
     if hubs["total"]["oldest_days"] is not None:
         gauge("tenable.oldest_age", hubs["total"]["oldest_days"], dag_id=dag_id)
+
+
+def audited(place: str, counts: Mapping[str, int], kinds: Collection[str], dag_id: str) -> None:
+    """How a hub differs from the finding index.
+
+    :param place: ``account/region``.
+    :param counts: kind -> findings.
+    :param kinds: all kinds: those without findings are set to 0.
+    """
+    account, region = place.split("/")
+    for kind in kinds:
+        gauge("tenable.audit", counts.get(kind, 0), dag_id=dag_id, account=account, region=region, kind=kind)
 
 
 def watermark_lag(dag_id: str, watermark: int | None, now: float) -> None:

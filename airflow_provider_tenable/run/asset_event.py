@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SCHEME = "tenable"
 HOST = "security-hub"
+AUDIT_HOST = "security-hub-audit"
 SCAN_HOST = "scan"
 #: The entries of a scan's result that an event's extra contains.
 _FROM_SCAN = ("scan", "run_uuid", "status", "started_at", "ended_at", "hosts")
@@ -54,6 +55,13 @@ def imported_findings(dag_id: str = "tenable_to_security_hub") -> Asset:
     """
     # The DAG's id is in the path, because a host is case-insensitive and an id is not.
     return asset_of(f"{SCHEME}://{HOST}/{quote(dag_id, safe='')}")
+
+
+def audited_hubs(dag_id: str = "tenable_to_security_hub") -> Asset:
+    """The asset of the audit of a DAG's hubs: updated when an audit is done. The event's extra has the counts of
+    :func:`~airflow_provider_tenable.run.hub_audit.finish_audit`.
+    """
+    return asset_of(f"{SCHEME}://{AUDIT_HOST}/{quote(dag_id, safe='')}")
 
 
 def completed_scan(name: str) -> Asset:

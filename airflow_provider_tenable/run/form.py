@@ -13,7 +13,7 @@ from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import AirflowException, Param
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
-from airflow_provider_tenable.run.params import IMPORT, REPLAY, RunParam
+from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, RunParam
 from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 
@@ -70,6 +70,14 @@ def replay_params(of_dag: str = "tenable_to_security_hub") -> dict[str, Param]:
     return _form({**REPLAY, "dag_id": replace(REPLAY["dag_id"], default=of_dag)})
 
 
+def audit_params(of_dag: str = "tenable_to_security_hub") -> dict[str, Param]:
+    """The params of ``tenable_audit_security_hub``.
+
+    :param of_dag: the DAG whose hubs are audited.
+    """
+    return _form({**AUDIT, "dag_id": replace(AUDIT["dag_id"], default=of_dag)})
+
+
 def scan_params() -> dict[str, Param]:
     """The params of ``tenable_scan``."""
     return _form(SCAN)
@@ -82,4 +90,4 @@ def _form(table: Mapping[str, RunParam]) -> dict[str, Param]:
     }
 
 
-__all__ = ["import_params", "replay_params", "scan_params", "scanner_params"]
+__all__ = ["audit_params", "import_params", "replay_params", "scan_params", "scanner_params"]

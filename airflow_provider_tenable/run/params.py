@@ -230,6 +230,37 @@ REPLAY: Mapping[str, RunParam] = {
     ),
 }
 
+#: Params of ``tenable_audit_security_hub``.
+AUDIT: Mapping[str, RunParam] = {
+    "dag_id": RunParam(
+        default="tenable_to_security_hub",
+        schema={"type": "string"},
+        title="DAG",
+        help="The DAG whose hubs are audited.",
+    ),
+    "sample": RunParam(
+        default=1.0,
+        schema={"type": "number", "minimum": 0.0625, "maximum": 1},
+        title="Share of the instances",
+        help="Which share of the EC2 instances is looked at, in sixteenths: by the beginning of their ids, another "
+        "part each day. `1`: everything.",
+    ),
+    "repair": RunParam(
+        default=False,
+        schema=_BOOLEAN,
+        title="Repair",
+        help="Let the finding index say what the hubs hold. The next full run then sends what is missing or stale, and "
+        "archives what Tenable does not report.",
+    ),
+    "rebuild": RunParam(
+        default=False,
+        schema=_BOOLEAN,
+        title="Rebuild the index",
+        help="Make a finding index that was lost again from what the hubs hold, so that full runs archive what "
+        "Tenable does not report any more. Everything is sent once more.",
+    ),
+}
+
 DEFAULTS: dict[str, Any] = {name: param.default for name, param in IMPORT.items()}
 
 
@@ -337,6 +368,7 @@ def rows(table: Mapping[str, RunParam]) -> list[str]:
 
 
 __all__ = [
+    "AUDIT",
     "DEFAULTS",
     "IMPORT",
     "REPLAY",

@@ -17,6 +17,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     archiving.json                           the accounts and Regions in which the run archives what is gone
     gone/{account}/{region}/                 what is archived there, why, and what became of it
     archived/{account}/{region}/*.jsonl.gz   the receipts of that
+    hub_audit/{account}/{region}/            what an audit has read from a hub, and how it differs from the index
     refusals/{account}/{region}.json         why an account and Region refused its findings for good
     ledger.json                              the counts, which must add up
     jobs/{task}.json  jobs/{task}/{n}.json   what a task has started elsewhere: a run of a scan, its exports
@@ -141,6 +142,10 @@ class RunFolder:
     def gone(self, account: str, region: str) -> ObjectStoragePath:
         """The folder of what is archived in one account and region because it is gone."""
         return self.root / "gone" / account / region
+
+    def hub_audit(self, account: str, region: str) -> ObjectStoragePath:
+        """The folder of what an audit has read from the hub of one account and region, and found."""
+        return self.root / "hub_audit" / account / region
 
     def refusal(self, account: str, region: str) -> ObjectStoragePath:
         """Why one account and region refused its findings."""

@@ -187,7 +187,7 @@ def _compared(
     run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState, why: str, enabled_at: int = 0
 ) -> Compared:
     index = state.index(str(target))
-    sent_before = [False]
+    sent_before = False
     if not why and state.is_registered(str(target)) and index.manifest() is None:
         raise LostIndexError(f"There is no index in {index.folder} any more.")
     moments = Moments(
@@ -206,8 +206,9 @@ def _compared(
         return staged_rows(run, target.account, target.region, name, count)
 
     def looked_at(parts: Iterator[Columns]) -> Iterator[Columns]:
+        nonlocal sent_before
         for part in _as_far_as_readable(parts, why):
-            sent_before[0] |= bool((part.values["sent_at"][~part.values["archived"]] < enabled_at).any())
+            sent_before |= bool((part.values["sent_at"][~part.values["archived"]] < enabled_at).any())
             yield part
 
     compared = compare(
@@ -219,7 +220,7 @@ def _compared(
         index.most_delta_rows(),
     )
     # After a full run, older rows are those that it had to leave alone.
-    if sent_before[0] and (state.registry is None or enabled_at > 1000 * state.registry.full_at):
+    if sent_before and (state.registry is None or enabled_at > 1000 * state.registry.full_at):
         log.warning(
             "%s: Security Hub CSPM was enabled there at %s, after findings had been delivered, and may have forgotten "
             "them. The active findings of this run are sent again; %s.",

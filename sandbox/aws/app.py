@@ -48,7 +48,7 @@ def build_aws_app(
     clock = SandboxClock(-days_behind * DAY)
     world = World(
         IdentityBook(accounts),
-        HubBook(accounts, regions, hub_state),
+        HubBook(accounts, regions, hub_state, clock),
         FindingStore(clock),
         HubFaultBook(operations),
         Quotas(),

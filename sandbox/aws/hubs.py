@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sandbox.aws.products import AWS_SERVICES, TENABLE, catalogue, subscription_arn
 from sandbox.aws.store import now
+from sandbox.clock import SandboxClock
 
 STATES = ("subscribed", "enabled", "off", "not_opted_in")
 #: Since when the hubs are on that are on at the start.
@@ -39,9 +40,13 @@ class HubBook:
     """The hubs of all accounts and Regions; where none was turned on, the hub is off.
 
     :param state: how each of the accounts and Regions begins, one of `STATES`
+    :param clock: Security Hub's, by which hubs that are turned on later say since when
     """
 
-    def __init__(self, accounts: Iterable[str], regions: Iterable[str], state: str) -> None:
+    def __init__(
+        self, accounts: Iterable[str], regions: Iterable[str], state: str, clock: SandboxClock | None = None
+    ) -> None:
+        self._clock = clock
         self._start = [(account, region, state) for account in accounts for region in regions]
         self._hubs: dict[tuple[str, str], Hub] = {}
         self._not_opted_in: set[tuple[str, str]] = set()
@@ -65,7 +70,7 @@ class HubBook:
 
     def enable(self, account: str, region: str) -> Hub:
         """Turn a hub on. AWS's own services are subscribed at once."""
-        hub = Hub(account, region, now(), [product.key for product in AWS_SERVICES])
+        hub = Hub(account, region, now(self._clock), [product.key for product in AWS_SERVICES])
         self._hubs[account, region] = hub
         return hub
 

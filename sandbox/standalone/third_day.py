@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-_ASSET = "ProductFields", "tenable/vulnerability-management/asset_uuid"
+_OF_TENABLE = "tenable/vulnerability-management/"
 #: Tenable's severity_id of a recast.
 _LOW = 1
 
@@ -20,13 +20,10 @@ def orders(truth: dict[str, Any], documents: list[dict[str, Any]]) -> list[dict[
     :param documents: the findings that the hubs hold.
     :return: changes, as ``/_sandbox/change`` takes them.
     """
-    active = Counter(each[_ASSET[0]][_ASSET[1]] for each in documents if each["RecordState"] == "ACTIVE")
-    terminated, deleted, ruled = [asset for asset, count in active.most_common() if count > 1][:3]
-    of_ruled = {
-        each["ProductFields"]["tenable/vulnerability-management/finding_id"]
-        for each in documents
-        if each["RecordState"] == "ACTIVE" and each[_ASSET[0]][_ASSET[1]] == ruled
-    }
+    active = [each["ProductFields"] for each in documents if each["RecordState"] == "ACTIVE"]
+    counts = Counter(fields[f"{_OF_TENABLE}asset_uuid"] for fields in active)
+    terminated, deleted, ruled = [asset for asset, count in counts.most_common() if count > 1][:3]
+    of_ruled = {fields[f"{_OF_TENABLE}finding_id"] for fields in active if fields[f"{_OF_TENABLE}asset_uuid"] == ruled}
     accepted, recast = sorted(of_ruled)[:2]
     hosts = {each["asset_id"] for each in truth["vulnerabilities"]} - {terminated, deleted}
     return [
@@ -45,7 +42,7 @@ def begin(tenable: str, aws: str) -> None:
         answer = httpx.get(url, timeout=60) if body is None else httpx.post(url, json=body, timeout=60)
         return answer.raise_for_status().json()
 
-    # Half a day: the estate's own life has no time to change much.
+    # An hour, in which the estate's own life changes little.
     ask(f"{tenable}/_sandbox/clock", {"advance_seconds": 3600})
     found = ask(f"{aws}/_sandbox/findings")["findings"]
     ask(f"{tenable}/_sandbox/change", orders(ask(f"{tenable}/_sandbox/truth"), found))

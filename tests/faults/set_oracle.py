@@ -12,13 +12,13 @@ State = dict[str, str]
 """Finding id -> severity label, of what is or has to be ACTIVE."""
 
 
-def active_by_tenable(truth: dict[str, Any], accounts: list[str]) -> State:
+def active_by_tenable(truth: dict[str, Any], accounts: list[str], severities: tuple[int, ...] = (3, 4)) -> State:
     """What has to be ACTIVE in the hubs; everything else has to be ARCHIVED, or not there."""
     gone = {each["asset_id"] for each in truth["assets"] if each["terminated_at"] or each["deleted_at"]}
     return {
         identity_of(each): LABELS[each["severity_id"]]
         for each in truth["vulnerabilities"]
-        if belongs(each, accounts)
+        if belongs(each, accounts, severities)
         and each["state"] != "FIXED"
         and each["severity_modification_type"] != "ACCEPTED"
         and each["asset_id"] not in gone

@@ -63,6 +63,23 @@ def test_the_job_of_the_benchmark_runs_to_its_end(tmp_path: Path) -> None:
     assert set(measured["stages"]) == {"plan", "export", "transform", "import", "settle"}
 
 
+def test_the_days_of_the_benchmark_are_what_their_names_say(tmp_path: Path) -> None:
+    with server("cheap_hub", "--latency-ms", 0) as hub, server("cheap_tenable", 1000) as tenable:
+        days = once(our("days_side", tenable, hub), {"BENCHMARK_SCRATCH": str(tmp_path)})["days"]
+    first, quiet, changed, full = days
+    assert [day["full"] for day in days] == [True, False, False, True]
+    assert first["sent"] > 500
+    assert (quiet["sent"], quiet["calls"], full["sent"]) == (0, 0, 0)
+    assert 0 < changed["sent"] <= 10
+    assert quiet["findings"] >= first["findings"]
+
+
+def test_the_index_of_the_benchmark_is_compared_whole(tmp_path: Path) -> None:
+    arguments = ("--index", 20_000, "--staged", 5_000, "--folder", tmp_path)
+    assert once(our("compare_side", *arguments))["sent"] == 0
+    assert once(our("compare_side", *arguments, "--changed", 100))["sent"] == 50
+
+
 def test_durations_are_said_as_people_say_them() -> None:
     assert [duration(seconds) for seconds in (10, 99, 100, 1000, 5999, 6000, 100_000)] == [
         "10 s",

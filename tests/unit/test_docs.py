@@ -20,7 +20,7 @@ from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 from airflow_provider_tenable.config import OPTIONS, dag_params
 from airflow_provider_tenable.provider_info import get_provider_info
 from airflow_provider_tenable.run.first_run import is_held_back
-from airflow_provider_tenable.run.params import IMPORT, REPLAY, rows
+from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, rows
 from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -134,6 +134,7 @@ def test_every_option_is_documented_with_its_default() -> None:
 
 TABLES = {
     "tenable_to_security_hub": IMPORT,
+    "tenable_audit_security_hub": AUDIT,
     "tenable_replay_rejected": REPLAY,
     "tenable_scan": SCAN,
     "tenable_scanner_ec2": SCANNER,

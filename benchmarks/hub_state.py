@@ -1,0 +1,87 @@
+"""The measurements of what the hubs hold: the days of a deployment, and the finding index by its size."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import PEER_PYTHON, PEER_SCRIPT
+from benchmarks.suites import Rows, aws_env, once, our, peer_config, server
+
+
+def days(vulnerabilities: int) -> tuple[Rows, Any]:
+    """7. First run, quiet day, one with 1 % of changes, full run; beside a peer that sends everything each time."""
+    rows: Rows = [("day", "who", "findings", "sent", "calls", "us of CPU per finding", "import alone", "bar")]
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        server("cheap_hub") as hub,
+        server("cheap_tenable", vulnerabilities) as tenable,
+    ):
+        found = once(our("days_side", tenable, hub), {"BENCHMARK_SCRATCH": scratch})["days"]
+        config = peer_config(Path(scratch), tenable)
+        peer = once([PEER_PYTHON, "-W", "ignore", PEER_SCRIPT, "job", config], aws_env(Path(scratch), hub))
+    for day in found:
+        quiet = "0 sent; <= 35 us, of which 5 for the import" if day is found[1] else ""
+        each = 1e6 / day["findings"]
+        rows.append(
+            (
+                day["day"],
+                "ours",
+                f"{day['findings']:,}",
+                f"{day['sent']:,}",
+                f"{day['calls']:,}",
+                f"{each * day['cpu']:.1f}",
+                f"{each * day['import_cpu']:.1f}",
+                quiet,
+            )
+        )
+    per_finding = 1e6 * peer["cpu"] / peer["findings"]
+    rows.append(("any", "peer", f"{peer['findings']:,}", f"{peer['findings']:,}", "", f"{per_finding:.1f}", "", ""))
+    return rows, {"days": found, "peer_us_per_finding": per_finding}
+
+
+def index(sizes: list[tuple[int, int]]) -> tuple[Rows, Any]:
+    """8. Comparing with an index of one account and Region, by its rows."""
+    rows: Rows = [
+        (
+            "rows of the index",
+            "findings compared",
+            "changed",
+            "sent",
+            "us of CPU per finding",
+            "s of CPU in all",
+            "peak",
+            "bytes a row",
+            "ages, s of CPU",
+        )
+    ]
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for held, staged in sizes:
+            for changed in (0, 100):
+                found = once(
+                    our(
+                        "compare_side",
+                        *("--index", held, "--staged", staged, "--changed", changed, "--folder", scratch),
+                    )
+                )
+                figures[f"{held}/{changed}"] = found
+                rows.append(
+                    (
+                        f"{held:,}",
+                        f"{staged:,}",
+                        "1 %" if changed else "none",
+                        f"{found['sent']:,}",
+                        f"{found['us_a_finding']:.1f}",
+                        f"{found['cpu_s']:.1f}",
+                        f"+{found['mb_above_airflow']:.0f} MB",
+                        f"{found['index_bytes_a_row']:.0f}",
+                        f"{found['ages_cpu_s']:.1f}",
+                    )
+                )
+    rows.append(("bar", "", "", "", "<= 5", "<= 10 for 1,000,000", "< 300 MB", "<= 60", ""))
+    return rows, figures
+
+
+__all__ = ["days", "index"]
