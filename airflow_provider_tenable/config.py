@@ -295,6 +295,12 @@ OPTIONS: dict[str, Option] = {
         "8fn69npzmbzcs4blc4583jd0y",
         "Product code in AWS Marketplace of the image that tenable_scanner_ec2 starts by default (Nessus, BYOL).",
     ),
+    "ui": Option(
+        "boolean",
+        "True",
+        "Whether Airflow's navigation has the page Tenable (Airflow 2.11: under Browse; not on Airflow 3.0). Read when "
+        "the web server starts.",
+    ),
     "enable_product": Option(
         "boolean", "False", "Whether an import may subscribe an account to the product if it is not subscribed yet."
     ),

@@ -16,6 +16,7 @@ ROOMS = {
     "command": "command<br>tenable-to-security-hub",
     "dags": "dags<br>the DAGs, as functions",
     "operators": "operators<br>sensors, triggers, links,<br>notifications: Airflow's faces",
+    "ui": "ui<br>the page in Airflow's<br>navigation",
     "run": "run<br>plan, ledger, watermark,<br>report, replay",
     "hooks": "hooks<br>connections to Tenable and AWS",
     "export": "export<br>stage 1: a job becomes<br>staged chunks",

@@ -1,0 +1,49 @@
+"""The page as HTML: Jinja templates in ``templates/``, which escape every text."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.ui.now import moment
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES = Path(__file__).parent / "templates"
+#: Texts on the page are at most this long; the export has the whole of most.
+_LONGEST = 600
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        # By type and not by the templates' names: there is no text without an escape.
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, moment=moment, safe_text=lambda value: safe(value, _LONGEST))
+    return environment
+
+
+def _number(value: float | None) -> str:
+    return "\u2013" if value is None else f"{value:,}"
+
+
+def render(template: str, nonce: str, **content: Any) -> bytes:
+    """A template as UTF-8.
+
+    :param template: its file name.
+    :param nonce: that of the response's Content-Security-Policy: without it, browsers ignore styles and scripts.
+    """
+    return _environment().get_template(template).render(nonce=nonce, **content).encode()
+
+
+__all__ = ["render"]
