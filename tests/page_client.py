@@ -69,9 +69,7 @@ def main() -> None:
     """Answer what is asked on the input."""
     requests = json.load(sys.stdin)
     answers = (_airflow_3 if AIRFLOW_V_3_0_PLUS else _airflow_2)(requests)
-    result = [
-        {"status": each.status_code, "headers": dict(each.headers), "text": each.text} for each in answers
-    ]
+    result = [{"status": each.status_code, "headers": dict(each.headers), "text": each.text} for each in answers]
     with open(os.environ["PAGE_ANSWERS"], "w") as file:
         json.dump(result, file)
 

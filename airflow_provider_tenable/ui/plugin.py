@@ -12,10 +12,6 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_provider_tenable import config
-from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
-from airflow_provider_tenable.exceptions import ConfigurationError
-
 log = logging.getLogger(__name__)
 
 #: Below the root of Airflow's web server.
@@ -34,14 +30,14 @@ class TenablePlugin(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:
         """The application; Airflow asks for it when its API server starts."""
-        if not (AIRFLOW_V_3_1_PLUS and is_on()):
+        if _face() != "airflow3":
             return []
         return [{"app": LazyApp(), "url_prefix": PREFIX, "name": NAME}]
 
     @cached_property
     def external_views(self) -> list[dict[str, Any]]:
         """The entry in the navigation, and the tab of a DAG. Their addresses are relative to Airflow's own root."""
-        if not (AIRFLOW_V_3_1_PLUS and is_on()):
+        if _face() != "airflow3":
             return []
         here = PREFIX.removeprefix("/") + "/"
         return [
@@ -52,7 +48,7 @@ class TenablePlugin(AirflowPlugin):
     @cached_property
     def appbuilder_views(self) -> list[dict[str, Any]]:
         """The view of Airflow 2; Airflow asks for it when its web server starts."""
-        if AIRFLOW_V_3_0_PLUS or not is_on():
+        if _face() != "airflow2":
             return []
         from airflow_provider_tenable.ui.airflow2 import TenableView
 
@@ -73,13 +69,25 @@ class LazyApp:
         await self._app(scope, receive, send)
 
 
-def is_on() -> bool:
-    """``[tenable] ui``. A value that cannot be read must not keep Airflow from starting: the page is missing then."""
+def _face() -> str:
+    """The module of this package that shows the page in this Airflow; empty where there is no page.
+
+    A value of ``[tenable] ui`` that cannot be read must not keep Airflow from starting: the page is missing then.
+    """
+    # Imported here and below, because tasks load plugins too, and do not need it.
+    from airflow_provider_tenable import config
+    from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
+    from airflow_provider_tenable.exceptions import ConfigurationError
+
     try:
-        return bool(config.get("ui"))
+        if not config.get("ui"):
+            return ""
     except ConfigurationError as error:
         log.error("The page of the Tenable provider is not shown. %s", error)
-        return False
+        return ""
+    if AIRFLOW_V_3_1_PLUS:
+        return "airflow3"
+    return "" if AIRFLOW_V_3_0_PLUS else "airflow2"
 
 
 __all__ = ["LazyApp", "TenablePlugin"]

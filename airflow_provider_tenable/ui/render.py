@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.guards.foreign_text import safe, visible
 from airflow_provider_tenable.ui.now import moment
 
 if TYPE_CHECKING:
@@ -26,11 +26,17 @@ def _environment() -> Environment:
         # By type and not by the templates' names: there is no text without an escape.
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(number=_number, moment=moment, safe_text=lambda value: safe(value, _LONGEST))
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Whatever a template shows: control characters and bidirectional overrides as escapes. Markup is our own."""
+    return visible(value) if type(value) is str else value
 
 
 def _number(value: float | None) -> str:

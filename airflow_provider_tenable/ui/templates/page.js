@@ -14,6 +14,7 @@
     if (theme) document.documentElement.setAttribute("data-theme", theme);
   }
   if (host) {
+    document.documentElement.classList.add("framed");
     follow();
     new MutationObserver(follow).observe(host.documentElement, { attributes: true, attributeFilter: ["class"] });
     // The frame may neither leave itself nor open a window, so Airflow's own document follows the link.
