@@ -12,6 +12,8 @@ from typing import Any
 
 DEFAULT_DAG = "tenable_to_security_hub"
 REPLAY_DAG = "tenable_replay_rejected"
+#: The provider's DAGs that do not import, although they may have the same tags.
+_OTHER_DAGS = (REPLAY_DAG, "tenable_scan", "tenable_scanner_ec2")
 #: The tags of the DAGs that import.
 _TAGS = ("tenable", "security-hub")
 _MOST_DAGS, _MOST_TASKS = 50, 10
@@ -57,7 +59,7 @@ def importing_dags() -> list[str]:
 
     tagged = (
         select(DagTag.dag_id)
-        .where(DagTag.name.in_(_TAGS), DagTag.dag_id != REPLAY_DAG)
+        .where(DagTag.name.in_(_TAGS), DagTag.dag_id.not_in(_OTHER_DAGS))
         .group_by(DagTag.dag_id)
         .having(func.count(DagTag.name) == len(_TAGS))
     )

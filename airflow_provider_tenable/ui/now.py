@@ -50,23 +50,35 @@ def _some(number: int, unit: str) -> str:
 
 
 def now_of(snapshot: Snapshot, facts: DagFacts | None, urls: Urls, now: float) -> dict[str, Any]:
-    last = facts.last_run if facts else None
-    entry = next((each for each in snapshot.history if last and each["run_id"] == last.run_id), None)
+    """The last run, the watermark and the next run."""
     watermark = watermark_of(snapshot)
     age = None if watermark is None else max(now - watermark, 0.0)
     interval = facts.interval if facts else None
     return {
-        "last": last,
-        "last_link": urls.run(snapshot.dag_id, last.run_id) if last else "",
-        "last_when": moment((last.ended or last.started) if last else None),
-        "outcome": entry["title"] if entry else "",
-        "watermark": watermark,
+        "last": _last_run(snapshot, facts, urls),
         "watermark_text": moment(watermark),
         "age": "" if age is None else span(age),
         "intervals": None if age is None or not interval else age / interval,
         "late": bool(age is not None and interval and age > _LATE * interval),
         "next": _next_run(facts, now),
         "schedule": facts.schedule if facts else "",
+    }
+
+
+def _last_run(snapshot: Snapshot, facts: DagFacts | None, urls: Urls) -> dict[str, str] | None:
+    """The last run for people: Airflow's, or the last one in the history where Airflow's database has been cleaned."""
+    last, history = facts.last_run if facts else None, snapshot.history
+    if last is None and not history:
+        return None
+    run_id = last.run_id if last else history[0]["run_id"]
+    entry = next((each for each in history if each["run_id"] == run_id), None)
+    at = (last.ended or last.started) if last else history[0]["at"]
+    return {
+        "run_id": run_id,
+        "state": last.state if last else ("complete" if history[0]["complete"] else "not complete"),
+        "link": urls.run(snapshot.dag_id, run_id),
+        "when": moment(at),
+        "outcome": entry["title"] if entry else "",
     }
 
 

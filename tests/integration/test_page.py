@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, airflow_database: Path) ->
     folder = tmp_path_factory.mktemp("page")
     other = folder / "others.py"
     other.write_text(OTHER_DAGS.format(staging=f"file://{folder / 'own_staging'}"))
-    files = [ROOT / "dags" / "tenable_to_security_hub.py", other]
+    files = [*(ROOT / "dags" / f"{name}.py" for name in (DAG_ID, "tenable_scan", "tenable_replay_rejected")), other]
     settings = {
         "AIRFLOW__TENABLE__STAGING_PATH": f"file://{folder / 'staging'}",
         "AIRFLOW__API_AUTH__JWT_SECRET": "0123456789abcdef" * 4,
@@ -119,6 +120,8 @@ def test_who_may_see_all_dags_may_choose(answers: dict[str, Found]) -> None:
     assert f'<h2 id="now-title">Now: {DAG_ID}</h2>' in found.text
     assert f'<a href="?dag_id={OWN_DAG}">{OWN_DAG}</a>' in found.text
     assert "scheduled__00000" in found.text
+    # Those that import, and no others.
+    assert set(re.findall(r'<a href="\?dag_id=([a-z_]+)"', found.text)) == {DAG_ID, OWN_DAG}
     # Known to Airflow, and paused from the start.
     assert "none: the DAG is paused" in found.text
 

@@ -58,15 +58,16 @@ def open_page(url: str, *, width: int = 1280, height: int = 900) -> Iterator[Pag
         browser.close()
 
 
-def picture(what: Page | Locator, name: str, *, height: int = 720) -> None:
+def picture(what: Page | Locator, name: str, *, width: int = 1280, height: int = 720) -> None:
     """Take a screenshot for the docs, if ``SCREENSHOTS`` is set: a test run leaves the working tree as it is.
 
+    :param width: of the window while it is taken.
     :param height: of the window while it is taken, for what is longer than usual.
     """
     if os.environ.get("SCREENSHOTS"):
         page = what if isinstance(what, Page) else what.page
         before = page.viewport_size
-        page.set_viewport_size({"width": 1280, "height": height})
+        page.set_viewport_size({"width": width, "height": height})
         page.mouse.move(0, 0)
         # Dialogues slide in, and grow with the window, whatever reduced motion says.
         page.wait_for_timeout(1_000)

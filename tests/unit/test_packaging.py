@@ -88,8 +88,12 @@ def test_wheel_says_that_it_is_typed(wheel: zipfile.ZipFile) -> None:
     assert f"{PACKAGE}/py.typed" in wheel.namelist()
 
 
-def test_wheel_has_airflows_entry_point(wheel: zipfile.ZipFile) -> None:
+def test_wheel_has_the_entry_points(wheel: zipfile.ZipFile) -> None:
     assert _read(wheel, "entry_points.txt").split() == [
+        "[airflow.plugins]",
+        "tenable",
+        "=",
+        f"{PACKAGE}.ui.plugin:TenablePlugin",
         "[apache_airflow_provider]",
         "provider_info",
         "=",
@@ -156,8 +160,8 @@ def test_dependencies_are_those_that_the_package_imports(metadata: email.message
         "botocore": "apache-airflow-providers-amazon",
     }
     # These come with pyTenable and Airflow themselves: the session that pyTenable is given, the old connection form,
-    # version comparison.
-    by_others = {"requests", "urllib3", "flask_appbuilder", "wtforms", "packaging"}
+    # version comparison, the web server of either Airflow, and its database.
+    by_others = {"requests", "urllib3", "flask_appbuilder", "wtforms", "packaging", "fastapi", "flask", "sqlalchemy"}
     # Optional: imported only where Airflow has them.
     optional = {"asgiref", "openlineage"}
     assert {distribution.get(name, name) for name in foreign - by_others - optional} <= required

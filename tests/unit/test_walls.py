@@ -31,6 +31,7 @@ FACES = {
     "triggers",
     "links",
     "notifications",
+    "ui",
     "run",
     "observability",
     "_compat",

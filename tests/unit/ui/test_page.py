@@ -144,6 +144,11 @@ def test_a_place_that_is_none_has_no_link(tmp_path: Path, snapshot: Snapshot) ->
     assert [each for each in Parsed(shown(snapshot)).of("a") if each.get("target")] == []
 
 
+def test_the_last_run_is_that_of_the_history_where_airflow_has_forgotten_it(snapshot: Snapshot) -> None:
+    text = Parsed(shown(snapshot, facts(last_run=None))).text
+    assert "Last run complete scheduled__00000 2026-11-27 00:00 UTC Complete: every record is accounted for" in text
+
+
 class TestAttention:
     """What waits for a person."""
 
