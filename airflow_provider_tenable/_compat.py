@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 _AIRFLOW = Version(Version(_airflow_version).base_version)
 AIRFLOW_V_3_0_PLUS = Version("3.0.0") <= _AIRFLOW
-AIRFLOW_V_3_1_PLUS = Version("3.1.0") <= _AIRFLOW
+AIRFLOW_V_3_1_1_PLUS = Version("3.1.1") <= _AIRFLOW
 AIRFLOW_V_3_2_PLUS = Version("3.2.0") <= _AIRFLOW
 
 if AIRFLOW_V_3_0_PLUS:
@@ -343,7 +343,7 @@ def has_unfinished_tasks(context: Any) -> bool | None:
 
 __all__ = [
     "AIRFLOW_V_3_0_PLUS",
-    "AIRFLOW_V_3_1_PLUS",
+    "AIRFLOW_V_3_1_1_PLUS",
     "AIRFLOW_V_3_2_PLUS",
     "DAG",
     "EXPONENTIAL_BACKOFF",

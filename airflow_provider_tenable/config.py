@@ -298,8 +298,8 @@ OPTIONS: dict[str, Option] = {
     "ui": Option(
         "boolean",
         "True",
-        "Whether Airflow's navigation has the page Tenable (Airflow 2.11: under Browse; not on Airflow 3.0). Read when "
-        "the web server starts.",
+        "Whether Airflow's navigation has the page Tenable (Airflow 2.11: under Browse; not on 3.0 and 3.1.0). Read "
+        "when the web server starts.",
     ),
     "enable_product": Option(
         "boolean", "False", "Whether an import may subscribe an account to the product if it is not subscribed yet."

@@ -20,9 +20,10 @@ NAME = "Tenable"
 
 
 class TenablePlugin(AirflowPlugin):
-    """The page: an ASGI application with external views on Airflow 3.1 and later, a Flask AppBuilder view on Airflow 2.
+    """The page: an application with external views on Airflow 3.1.1 and later, a Flask AppBuilder view on Airflow 2.
 
-    Airflow 3.0 has no navigation that a plugin could add a page to, so it gets none.
+    Airflow 3.0 has no navigation that a plugin could add a page to, and 3.1.0 does not recognise the user of a page in
+    a frame: they get none.
     """
 
     name = "tenable"
@@ -76,7 +77,7 @@ def _face() -> str:
     """
     # Imported here and below, because tasks load plugins too, and do not need it.
     from airflow_provider_tenable import config
-    from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
+    from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_1_PLUS
     from airflow_provider_tenable.exceptions import ConfigurationError
 
     try:
@@ -85,7 +86,7 @@ def _face() -> str:
     except ConfigurationError as error:
         log.error("The page of the Tenable provider is not shown. %s", error)
         return ""
-    if AIRFLOW_V_3_1_PLUS:
+    if AIRFLOW_V_3_1_1_PLUS:
         return "airflow3"
     return "" if AIRFLOW_V_3_0_PLUS else "airflow2"
 

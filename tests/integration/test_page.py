@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
+from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_1_PLUS
 from tests.integration.dag_runs import ROOT, DagRuns
 from tests.page_samples import DAG_ID, HOSTILE, write_rejected, write_samples
 
 pytestmark = pytest.mark.skipif(
-    AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_PLUS, reason="Airflow 3.0 has no page: see test_plugin"
+    AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_1_PLUS, reason="Airflow 3.0 and 3.1.0 have no page: see test_plugin"
 )
 
 OWN_DAG = "tenable_emea"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable import _compat
-from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
+from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_1_PLUS
 from airflow_provider_tenable.ui.plugin import TenablePlugin
 
 
@@ -34,12 +34,12 @@ def test_airflow_loads_it() -> None:
         warnings.simplefilter("ignore")
         info = {each["name"]: each for each in plugins_manager.get_plugin_info()}["tenable"]
     assert bool(info["appbuilder_views"]) is not AIRFLOW_V_3_0_PLUS
-    if AIRFLOW_V_3_1_PLUS:
+    if AIRFLOW_V_3_1_1_PLUS:
         assert [each["url_prefix"] for each in info["fastapi_apps"]] == ["/tenable"]
         assert [each["destination"] for each in info["external_views"]] == ["nav", "dag"]
 
 
-@pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="Airflow 2 and 3.0 have no external views")
+@pytest.mark.skipif(not AIRFLOW_V_3_1_1_PLUS, reason="Airflow 2 and 3.0 have no external views")
 def test_airflow_3_gets_an_application_and_two_views() -> None:
     found = faces()
     assert [(each["url_prefix"], each["name"]) for each in found["fastapi_apps"]] == [("/tenable", "Tenable")]
@@ -53,7 +53,7 @@ def test_airflow_3_gets_an_application_and_two_views() -> None:
 
 def test_airflow_3_0_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_compat, "AIRFLOW_V_3_0_PLUS", True)
-    monkeypatch.setattr(_compat, "AIRFLOW_V_3_1_PLUS", False)
+    monkeypatch.setattr(_compat, "AIRFLOW_V_3_1_1_PLUS", False)
     assert faces() == {"fastapi_apps": [], "external_views": [], "appbuilder_views": []}
 
 
