@@ -58,8 +58,9 @@ class PartWriter:
 
     :param folder: the folder for the closed part.
     :param stem: the part's name without its ending.
-    :param by_content: whether a digest of the lines becomes part of the name, so that different lines give a different
-        part.
+    :param by_content: whether a digest of the content becomes part of the name, so that different lines give a
+        different part. It is one of the compressed content: for the lines themselves it would cost as much as
+        compressing them.
     :param packed: compress with :mod:`airflow_provider_tenable.staging.zstd` instead of gzip, for the bulk of a run.
     """
 
@@ -68,7 +69,7 @@ class PartWriter:
         self.raw_bytes = 0
         self._folder = folder
         self._stem = stem
-        self._digest = hashlib.sha256() if by_content else None
+        self._by_content = by_content
         self._packed = packed
         self._packer: Packer | None = None
         self._buffer = io.BytesIO()
@@ -90,7 +91,7 @@ class PartWriter:
         self._waiting_bytes += size
         self.lines += 1
         self.raw_bytes += size
-        # Every call of the digest and the compressor has a fixed cost.
+        # Every call of the compressor has a fixed cost.
         if self._waiting_bytes < _TOGETHER_BYTES:
             return size
         before = self.held_bytes
@@ -113,20 +114,18 @@ class PartWriter:
         if self._packed and self._packer is None:
             self._packer = Packer()
         (self._packer or self._gzip).write(data)  # type: ignore[union-attr]
-        if self._digest:
-            self._digest.update(data)
 
     def close(self) -> str:
         """Write the part. :return: its file name."""
         self._compress()
-        stem = f"{self._stem}-{self._digest.hexdigest()[:16]}" if self._digest else self._stem
         if self._packed:
-            packer = self._packer or Packer()
-            name, content = f"{stem}.jsonl.zst", packer.close()
+            content, ending = (self._packer or Packer()).close(), "jsonl.zst"
         else:
             assert self._gzip
             self._gzip.close()
-            name, content = f"{stem}.jsonl.gz", self._buffer.getvalue()
+            content, ending = self._buffer.getvalue(), "jsonl.gz"
+        stem = f"{self._stem}-{hashlib.sha256(content).hexdigest()[:16]}" if self._by_content else self._stem
+        name = f"{stem}.{ending}"
         write_whole(self._folder / name, content)
         return name
 

@@ -85,7 +85,10 @@ class FindingsWriter:
             rows += as_of.to_bytes(8, "little")
             self._open_bytes += len(row) + 8
         self.findings += 1
-        self._severities.setdefault(account, Counter())[severity] += 1
+        counts = self._severities.get(account)
+        if counts is None:
+            counts = self._severities[account] = Counter()
+        counts[severity] += 1
         if part.lines >= FINDINGS_PER_PART:
             self._close(key)
         elif self._open_bytes >= OPEN_BYTES:
