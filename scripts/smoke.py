@@ -65,9 +65,12 @@ def main() -> None:
 
 
 def import_all() -> list[str]:
-    """Import every module of the package; their names."""
+    """Import every module of the package, of the page's faces only the one that this Airflow shows; their names."""
     package = importlib.import_module(PACKAGE)
+    faces = {f"{PACKAGE}.ui.{name}" for name in ("airflow2", "airflow3")}
     names = [PACKAGE, *(module.name for module in pkgutil.walk_packages(package.__path__, f"{PACKAGE}."))]
+    shown = importlib.import_module(f"{PACKAGE}.ui.plugin")._face()
+    names = [name for name in names if name not in faces or name == f"{PACKAGE}.ui.{shown}"]
     for name in names:
         importlib.import_module(name)
     return names

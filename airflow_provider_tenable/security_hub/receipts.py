@@ -1,8 +1,8 @@
 """Records what Security Hub acknowledged for one destination, so that a retry resumes after it.
 
 The receipts of a destination are one JSON-lines file, always written atomically: a line with the number of calls, then
-one line per part with the results for its findings. A part's name contains a digest of its content, so a receipt can only
-refer to the findings that were sent. A rejected finding is on disk before the receipt that counts it.
+one line per part with the results for its findings. A part's name contains a digest of its content, so a receipt can
+only refer to the findings that were sent. A rejected finding is on disk before the receipt that counts it.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ import airflow_provider_tenable
 from tests import botocore_models
 from tests.faults import run_tasks
 
-
 _PAGE = "airflow_provider_tenable.ui."
 
 
