@@ -33,6 +33,7 @@ class Credential:
     name: str
     category: str
     type: str
+    description: str = ""
 
 
 class CredentialsApi:
@@ -57,7 +58,13 @@ class CredentialsApi:
             )
             listed = objects_in(answer, "credentials", "managed credentials")
             found += [
-                Credential(item["uuid"], str(item.get("name")), _id(item.get("category")), _id(item.get("type")))
+                Credential(
+                    item["uuid"],
+                    str(item.get("name")),
+                    _id(item.get("category")),
+                    _id(item.get("type")),
+                    text(item.get("description"), 4_000),
+                )
                 for item in listed
                 if is_uuid(item.get("uuid"))
             ]
@@ -82,6 +89,16 @@ class CredentialsApi:
             raise ConfigurationError(f"Several managed credentials are named {safe(wanted, 100)!r}. Give the uuid.")
         return found[0]
 
+    def find(self, name: str) -> Credential | None:
+        """The credential of this exact name; None if the user sees none.
+
+        :raises ConfigurationError: several have this name.
+        """
+        found = [item for item in self.list() if item.name == name]
+        if len(found) > 1:
+            raise ConfigurationError(f"Several managed credentials are named {safe(name, 100)!r}. Rename all but one.")
+        return found[0] if found else None
+
     def put(
         self, *, name: str, type: str, settings: dict[str, str], secrets: tuple[str, ...], description: str = ""
     ) -> str:
@@ -91,19 +108,27 @@ class CredentialsApi:
 
         :param settings: all fields of the type, with the secrets.
         :param secrets: the names of the secret fields.
+        :param description: also replaced, unless it is empty.
         """
         redaction.remember(*(settings[field] for field in secrets), in_bodies=True)
-        existing = [item for item in self.list() if item.name == name]
+        existing = self.find(name)
         if existing:
-            if existing[0].type != type:
+            if existing.type != type:
                 raise ConfigurationError(
-                    f"The managed credential {safe(name, 100)!r} is of type {safe(existing[0].type, 60)!r}, not "
+                    f"The managed credential {safe(name, 100)!r} is of type {safe(existing.type, 60)!r}, not "
                     f"{safe(type, 60)!r}. Use another name."
                 )
             what = f"update the managed credential {safe(name, 100)!r}"
             body: dict[str, Any] = {"settings": settings}
-            self._calls.json(what, self._client.put, f"credentials/{existing[0].uuid}", json=body)
-            return existing[0].uuid
+            if description:
+                body["description"] = description
+            answer = object_in(
+                self._calls.json(what, self._client.put, f"credentials/{existing.uuid}", json=body),
+                "the updated credential",
+            )
+            if answer.get("updated") is not True:
+                raise TemporaryError(f"Tenable does not say that it has updated credential {safe(name, 100)!r}.")
+            return existing.uuid
         body = {"name": name, "description": description, "type": type, "settings": settings}
         what = f"create the managed credential {safe(name, 100)!r}"
         uuid = object_in(self._calls_once.json(what, self._once.post, "credentials", json=body), "a credential").get(

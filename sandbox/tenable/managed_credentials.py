@@ -1,4 +1,6 @@
-"""The endpoints of managed credentials (API docs: credentials). Secrets are stored as sent and shown as asterisks."""
+"""The endpoints of managed credentials (API docs: credentials). Secrets are stored as sent and shown as asterisks; the
+orders below /_sandbox/ show them, and let AWS know a key no more.
+"""
 
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -15,9 +17,10 @@ if TYPE_CHECKING:
     from sandbox.tenable.server import Tenable
 
 OPERATIONS = ("credentials", "credential", "credential_create", "credential_update", "credential_delete")
-#: Type -> category, fields, and which of them are secret (recorded in 2021).
+_AWS = frozenset({"access_key_id", "secret_key"})
+#: Type -> category, fields, and which of them are secret: those of the input type "password" (recorded in 2021).
 TYPES: dict[str, tuple[str, frozenset[str], frozenset[str]]] = {
-    "Amazon AWS": ("Cloud Services", frozenset({"access_key_id", "secret_key"}), frozenset({"secret_key"})),
+    "Amazon AWS": ("Cloud Services", _AWS, _AWS),
     "SSH": ("Host", frozenset({"username", "password", "auth_method"}), frozenset({"password"})),
 }
 
@@ -71,6 +74,9 @@ def credential_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]
         item.update(body)
         return JSONResponse({"updated": True})
 
+    async def show(_: Request) -> Response:
+        return JSONResponse(list(tenable.credentials.values()))
+
     async def delete(request: Request, user: User) -> Response:
         if not user.may_scan:
             return error(403, "Insufficient scope")
@@ -83,6 +89,7 @@ def credential_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]
         Route("/credentials/{uuid}", endpoint("credential", one), methods=["GET"]),
         Route("/credentials/{uuid}", endpoint("credential_update", update), methods=["PUT"]),
         Route("/credentials/{uuid}", endpoint("credential_delete", delete), methods=["DELETE"]),
+        Route("/_sandbox/credentials", show, methods=["GET"]),
     ]
 
 
@@ -111,9 +118,16 @@ def credentials_problem(tenable: "Tenable", credentials: Any) -> str | None:
 def _problem(body: Any) -> str | None:
     if not isinstance(body, dict) or body.get("type") not in TYPES or not body.get("name"):
         return "Invalid 'type' or 'name' field"
+    if unknown := body.keys() - {"uuid", "name", "type", "description", "ad_hoc", "settings", "permissions"}:
+        return f"Unknown: {', '.join(sorted(unknown))}"
+    if not all(isinstance(body.get(field, ""), str) for field in ("name", "description")):
+        return "Invalid 'name' or 'description' field"
     _, fields, _ = TYPES[body["type"]]
-    if not isinstance(body.get("settings"), dict) or set(body["settings"]) != fields:
+    settings = body.get("settings")
+    if not isinstance(settings, dict) or set(settings) != fields:
         return f"settings must have exactly {', '.join(sorted(fields))}"
+    if not all(isinstance(value, str) and value for value in settings.values()):
+        return "settings must be texts"
     return None
 
 

@@ -303,7 +303,13 @@ def test_a_file_is_uploaded_under_its_name(server, apis):
 
 def test_credentials_are_listed_without_secrets(server, apis):
     sample(server, "credential_list_official_example.json")
-    expected = Credential("a3820211-a59c-4fdd-b6f9-65583f61bf61", "Windows devices (Headquarters)", "Host", "Windows")
+    expected = Credential(
+        "a3820211-a59c-4fdd-b6f9-65583f61bf61",
+        "Windows devices (Headquarters)",
+        "Host",
+        "Windows",
+        "Use for scans of Windows devices located at headquarters.",
+    )
     assert apis.credentials.credential("Windows devices (Headquarters)") == expected
     assert apis.credentials.credential(expected.uuid) == expected
     with pytest.raises(NotFoundError, match=r"sees no managed credential 'x'\. It sees: Windows devices"):
@@ -321,6 +327,28 @@ def test_a_credential_is_replaced_with_both_fields_and_its_secret_is_in_no_error
     method, path, _, body = server.requests[1]
     assert (method, path) == ("PUT", "/credentials/a3820211-a59c-4fdd-b6f9-65583f61bf61")
     assert json.loads(body) == {"settings": settings}
+
+
+def test_a_credential_gets_its_description_with_its_settings_and_the_answer_must_say_so(server, apis):
+    listed = {"credentials": [{"uuid": "a3820211-a59c-4fdd-b6f9-65583f61bf61", "name": "audit", "type": {"id": "T"}}]}
+    found = (200, {}, json.dumps(listed).encode())
+    server.answers = [found, (200, {}, b'{"updated": true}'), found, (200, {}, b'{"ok": true}')]
+    arguments = {"name": "audit", "type": "T", "settings": {"a": "b" * 20}, "secrets": ("a",), "description": "key A"}
+    assert apis.credentials.put(**arguments) == "a3820211-a59c-4fdd-b6f9-65583f61bf61"
+    assert json.loads(server.requests[1][3]) == {"settings": {"a": "b" * 20}, "description": "key A"}
+    with pytest.raises(TemporaryError, match="does not say that it has updated credential 'audit'"):
+        apis.credentials.put(**arguments)
+
+
+def test_a_credential_is_found_by_its_exact_name(server, apis):
+    entry = {"uuid": "a3820211-a59c-4fdd-b6f9-65583f61bf61", "name": "audit", "type": {"id": "T"}}
+    one = json.dumps({"credentials": [entry, {**entry, "name": "Audit"}]}).encode()
+    two = json.dumps({"credentials": [entry, entry]}).encode()
+    server.answers = [(200, {}, one), (200, {}, one), (200, {}, two)]
+    assert apis.credentials.find("audit").name == "audit"
+    assert apis.credentials.find("AUDIT") is None
+    with pytest.raises(ConfigurationError, match="Several managed credentials are named 'audit'"):
+        apis.credentials.find("audit")
 
 
 HOSTILE = ["../users", "a/b", "template-1", "1%2F2", "26?x", "", None, True, -1, 0, "1 2", "x" * 400, "26#", "."]

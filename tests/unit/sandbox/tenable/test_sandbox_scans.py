@@ -198,7 +198,10 @@ def test_credentials_mask_their_secret_and_have_unique_names(running: Running) -
     body = {"name": "audit", "type": "Amazon AWS", "settings": AWS_KEYS}
     uuid = running.http.post("/credentials", json=body).json()["uuid"]
     assert running.http.post("/credentials", json=body).status_code == 409
-    assert running.http.get(f"/credentials/{uuid}").json()["settings"] == {**AWS_KEYS, "secret_key": "********"}
+    # Both inputs are of the type "password" (recorded in 2021).
+    assert running.http.get(f"/credentials/{uuid}").json()["settings"] == dict.fromkeys(AWS_KEYS, "********")
+    for bad in ({"unknown": 1}, {"description": 1}, {"settings": {**AWS_KEYS, "secret_key": ""}}):
+        assert running.http.put(f"/credentials/{uuid}", json=bad).status_code == 400
     assert running.http.put(f"/credentials/{uuid}", json={"settings": {"secret_key": "x"}}).status_code == 400
     masked = {**AWS_KEYS, "secret_key": "********"}
     assert running.http.put(f"/credentials/{uuid}", json={"settings": masked}).json() == {"updated": True}
