@@ -52,7 +52,7 @@ def get_provider_info() -> dict[str, Any]:
     modules = {
         layer: [f"{_PACKAGE}.{layer}.{service}" for service in services]
         for layer, services in {
-            "hooks": ["tenable", "security_hub", "nessus_ec2"],
+            "hooks": ["tenable", "security_hub", "nessus_ec2", "aws_audit"],
             "operators": [
                 "tenable",
                 "asff",
@@ -65,6 +65,9 @@ def get_provider_info() -> dict[str, Any]:
                 "tenable_scans",
                 "scan_runs",
                 "scan_exports",
+                "scan_debugging",
+                "aws_audit",
+                "aws_audit_scan",
                 "remediation_scans",
             ],
             "sensors": ["tenable_scanners", "tenable_scans"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import cached_property
@@ -124,7 +125,7 @@ class TenableAuditUserOperator(AwsAccountTask):
         group: str = DEFAULT_GROUP,
         user: str = DEFAULT_USER,
         security_audit: bool = False,
-        extra_policies: Sequence[str] | None = None,
+        extra_policies: list[str] | None = None,
         path: str = "/",
         tags: dict[str, str] | None = None,
         permissions_boundary: str | None = None,
@@ -229,7 +230,13 @@ class TenableRotateAuditKeyOperator(AwsAccountTask):
             self._check_target()
             self._check_account()
             wanted = self._rotation(context["ti"])
-            rotated = rotate(hook, tenable.credentials, wanted, hide=lambda secret: keep_secret(secret, in_bodies=True))
+            rotated = rotate(
+                hook,
+                tenable.credentials,
+                wanted,
+                hide=lambda secret: keep_secret(secret, in_bodies=True),
+                pause=time.sleep,
+            )
             return as_xcom(rotated, hook.identify(), wanted)
 
     def _rotation(self, ti: Any) -> Rotation:

@@ -109,7 +109,21 @@ class TenableRunScanOperator(RunsScan, BaseOperator):
             self._show_link(context, scan, str(launched["run_uuid"]))
             return launched
         result = self._run_to_its_end(machine, scan, context)
+        self._note_audited_assets(scan, result)
         return machine.finish(result).result
+
+    def _note_audited_assets(self, scan: Scan, result: dict[str, Any]) -> None:
+        """Of an AWS audit, record the assets of its results: Tenable's records of them name no account."""
+        from airflow_provider_tenable.scan.audited_accounts import add_assets, is_recorded
+        from airflow_provider_tenable.staging.location import default_staging_uri
+
+        staging = self.staging_path or default_staging_uri()
+        if not is_recorded(staging, scan.schedule_uuid):
+            return
+        runs = self.hook.scan_runs
+        hosts = runs.results(scan, runs.run(scan, str(result["run_uuid"]))).hosts
+        for collision in add_assets(staging, scan.schedule_uuid, [host.uuid for host in hosts if host.uuid]):
+            self.log.warning("%s", collision)
 
     def _launched(self, machine: RunMachine, scan: Scan) -> dict[str, Any]:
         """Step until the run is known."""

@@ -71,6 +71,8 @@ class TenableCreateScanOperator(BaseOperator):
         "schedule": "json",
     }
     ui_color = "#d5e8f7"
+    #: The request's part here, and patterns in the operator for AWS audits.
+    audits: Any
 
     def __init__(
         self,
@@ -120,29 +122,32 @@ class TenableCreateScanOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Create, update or keep the scan."""
+        with fail_fast(), closing(self.hook):
+            return self._create_or_update(context)
+
+    def _create_or_update(self, context: Any) -> dict[str, Any]:
         from airflow_provider_tenable.scan.crash_points import ScanCrashPoint
         from airflow_provider_tenable.staging.crash_points import reached
 
-        with fail_fast(), closing(self.hook):
-            self._check_arguments()
-            manager = f"{context['ti'].dag_id}.{context['ti'].task_id}"
-            body = self._definition().body(manager)
-            found = self._existing()
-            if found is None and not self._dry_run:
-                created = self.hook.scans.create(body)
-                reached(ScanCrashPoint.SCAN_CREATED)
-                self.log.info("Created scan %s (id %d).", created.label, created.id)
-                return self._result(created, created=True)
-            if found is None:
-                self.log.info("dry_run: would create scan %s.", quoted(self.name, 100))
-                return {
-                    "id": None,
-                    "schedule_uuid": None,
-                    "name": self.name,
-                    "template": self.template,
-                    "created": False,
-                }
-            return self._result(self._updated(found, body, manager), created=False)
+        self._check_arguments()
+        manager = f"{context['ti'].dag_id}.{context['ti'].task_id}"
+        body = self._definition().body(manager)
+        found = self._existing()
+        if found is None and not self._dry_run:
+            created = self.hook.scans.create(body)
+            reached(ScanCrashPoint.SCAN_CREATED)
+            self.log.info("Created scan %s (id %d).", created.label, created.id)
+            return self._result(created, created=True)
+        if found is None:
+            self.log.info("dry_run: would create scan %s.", quoted(self.name, 100))
+            return {
+                "id": None,
+                "schedule_uuid": None,
+                "name": self.name,
+                "template": self.template,
+                "created": False,
+            }
+        return self._result(self._updated(found, body, manager), created=False)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Lineage for the OpenLineage provider: a scan's configuration is not data."""

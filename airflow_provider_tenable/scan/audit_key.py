@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -131,12 +130,13 @@ def rotate(
     wanted: Rotation,
     *,
     hide: Callable[[str], None],
-    pause: Callable[[float], None] = lambda seconds: time.sleep(seconds),
+    pause: Callable[[float], None],
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Rotated:
     """Give Tenable a new key, or finish what an earlier attempt has begun.
 
     :param hide: masks the secret in all logs before anything else is done with it.
+    :param pause: waits for so many seconds.
     :raises ConfigurationError: a person must decide; nothing was changed.
     :raises TemporaryError: a retry continues.
     """
@@ -215,6 +215,12 @@ def _named(credential: Credential | None, wanted: Rotation, account: str) -> _Na
             "credential."
         )
     return _Named(account, found["key"], found["before"], found["run"])
+
+
+def account_in(description: str) -> str | None:
+    """The account whose key a credential has, if its description was written here."""
+    found = _DESCRIPTION.search(description)
+    return found["account"] if found else None
 
 
 def _find(keys: list[Key], suffix: str) -> Key | None:

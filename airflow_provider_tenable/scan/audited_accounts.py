@@ -100,15 +100,28 @@ def record(staging: str, schedule_uuid: str, audited: Audited) -> None:
     """
     path = _path(staging, schedule_uuid)
     before = _load(path)
-    if before is not None and before.account != audited.account:
-        raise ConfigurationError(
-            f"Scan {safe(before.name, 100)!r} audits account {before.account} ({path}), not {audited.account}. Results "
-            "of both accounts would be mixed up in Tenable. Use a name of its own for the scan of each account."
-        )
+    _check_account(path, before, audited.account)
     assets = tuple(dict.fromkeys([*(before.assets if before else ()), *audited.assets]))
     after = replace(audited, assets=assets)
     if after != before:
         write_json(path, {"version": VERSION, **asdict(after)})
+
+
+def check_account(staging: str, schedule_uuid: str, account: str) -> None:
+    """Before a scan is changed, make sure that it has not audited another account.
+
+    :raises ConfigurationError: it has.
+    """
+    path = _path(staging, schedule_uuid)
+    _check_account(path, _load(path), account)
+
+
+def _check_account(path: ObjectStoragePath, before: Audited | None, account: str) -> None:
+    if before is not None and before.account != account:
+        raise ConfigurationError(
+            f"Scan {safe(before.name, 100)!r} audits account {before.account} ({path}), not {account}. Results of both "
+            "accounts would be mixed up in Tenable. Use a name of its own for the scan of each account."
+        )
 
 
 def add_assets(staging: str, schedule_uuid: str, assets: Iterable[str]) -> list[Collision]:

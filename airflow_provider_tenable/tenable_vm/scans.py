@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_tenable.exceptions import ConfigurationError, NotFoundError, TemporaryError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.tenable_vm.calls import Caller, Special
-from airflow_provider_tenable.tenable_vm.json_fields import number, object_in, objects, objects_in, text
+from airflow_provider_tenable.tenable_vm.json_fields import number, object_in, objects_in, text
 from airflow_provider_tenable.tenable_vm.scan_ids import is_long_id, is_number, is_schedule_uuid, scan_path
 from airflow_provider_tenable.tenable_vm.scanners import ScannersApi
 
@@ -105,6 +106,12 @@ class ScansApi:
             raise NotFoundError(f"There is no scan template {safe(wanted, 100)!r}. Tenable has: {names}.")
         return found
 
+    def template_details(self, template: Template) -> dict[str, Any]:
+        """What a template offers: its settings, credentials and audit files."""
+        path = f"editor/scan/templates/{template.uuid}"
+        what = f"read the scan template {template.name}"
+        return object_in(self._calls.json(what, self._client.get, path), "a scan template")
+
     def folders(self) -> list[Folder]:
         """The API user's folders."""
         return self._list(None)[1]
@@ -186,15 +193,41 @@ class ScansApi:
         return text(session.get("username"))
 
     def description(self, scan: Scan) -> str:
-        """A scan's description, as its editor shows it (``GET /editor/scan/{id}``, which takes the number only)."""
-        what = f"read the settings of scan {scan.label}"
+        """A scan's description, as its editor shows it."""
+        return text(self.settings(scan)[1].get("description"), 4_000)
+
+    def settings(self, scan: Scan) -> tuple[str, dict[str, Any]]:
+        """The uuid of a scan's template, and its present settings as the editor shows them (``GET /editor/scan/{id}``,
+        which takes the number only).
+        """
         answer = object_in(
-            self._calls.json(what, self._client.get, f"editor/scan/{int(scan.id)}"), "the scan's settings"
+            self._calls.json(
+                f"read the settings of scan {scan.label}", self._client.get, f"editor/scan/{int(scan.id)}"
+            ),
+            "the scan's settings",
         )
-        settings = answer.get("settings")
-        basic = settings.get("basic") if isinstance(settings, dict) else None
-        inputs = objects(basic.get("inputs")) if isinstance(basic, dict) else []
-        return next((text(field.get("default"), 4_000) for field in inputs if field.get("id") == "description"), "")
+        found: dict[str, Any] = {}
+        rest = [answer.get("settings")]
+        while rest:
+            each = rest.pop()
+            if isinstance(each, dict):
+                if isinstance(each.get("id"), str) and each.get("default") is not None:
+                    found[each["id"]] = each["default"]
+                rest += each.values()
+            elif isinstance(each, list):
+                rest += each
+        return str(answer.get("uuid")), found
+
+    def change_settings(self, scan: Scan, settings: Mapping[str, str]) -> None:
+        """Change some settings, and leave all else as it is.
+
+        Whether settings that a request leaves out stay as they are is not documented, so the present ones are sent
+        with them. Credentials and audits are given as changes (``add``, ``edit``, ``delete``): without any, they stay.
+        """
+        uuid, present = self.settings(scan)
+        if not is_long_id(uuid):
+            raise TemporaryError(f"Tenable's response about the settings of scan {scan.label} contains no uuid.")
+        self.update(scan, {"uuid": uuid, "settings": {**present, **settings}})
 
     def create(self, body: dict[str, Any]) -> Scan:
         """Create a scan. Never repeated by the client: Tenable would create a second one of the same name.

@@ -3,7 +3,14 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-_SWITCHES = ("omits_gone_assets", "hides_deleted_assets", "launches_active_scans", "db_asset_by_number")
+_SWITCHES = (
+    "omits_gone_assets",
+    "hides_deleted_assets",
+    "launches_active_scans",
+    "db_asset_by_number",
+    "audits_need_targets",
+    "shares_audit_asset",
+)
 _AMOUNTS = (
     "max_running",
     "prepare_seconds",
@@ -40,6 +47,9 @@ class Options:
     :ivar launches_active_scans: a launch of a scan that runs starts a second run instead of answering 409; the API docs
         do not say
     :ivar db_asset_by_number: a db export names its asset by `host_id` instead of by `uuid`; the API docs do not say
+    :ivar audits_need_targets: an AWS audit without targets is refused; the API docs do not say
+    :ivar shares_audit_asset: all AWS audits have one asset 127.0.0.1, instead of one for each scan; the API docs do not
+        say
     """
 
     duplicate_mode: DuplicateMode = "409"
@@ -57,6 +67,8 @@ class Options:
     active_elsewhere: int = 0
     launches_active_scans: bool = False
     db_asset_by_number: bool = False
+    audits_need_targets: bool = False
+    shares_audit_asset: bool = False
 
     def changed(self, body: Any) -> "Options":
         """These options with some of them changed; ValueError says what is wrong."""

@@ -33,6 +33,8 @@ RUN_VERBS = {
     "history_late": Arguments.of("seconds"),
     # Its results report these plugins in addition to the usual one.
     "find": Arguments.of("plugins"),
+    # AWS does not accept the keys of an audit: it is completed, without results.
+    "wrong_keys": Arguments.of(),
     # None of its targets answers.
     "no_hosts": Arguments.of(),
     # It began so many seconds ago, and its results are archived after 35 days.
@@ -44,7 +46,11 @@ ENDED = frozenset({"completed", "canceled", "stopped", "aborted", "imported"})
 
 @dataclass(slots=True)
 class ScanRun:
-    """One run. :ivar started: on the sandbox's clock."""
+    """One run.
+
+    :ivar started: on the sandbox's clock.
+    :ivar audit_asset: uuid of the asset that an AWS audit has results for.
+    """
 
     uuid: str
     number: int
@@ -52,6 +58,7 @@ class ScanRun:
     seconds: float
     targets: list[str]
     fault: Fault | None = None
+    audit_asset: str | None = None
     stopped_at: float | None = None
     forced: str | None = None
 
@@ -95,8 +102,10 @@ class ScanRun:
     @property
     def hosts(self) -> list[dict[str, Any]]:
         """The hosts that answered, each with the uuid that Tenable would give its asset."""
-        if self._order("no_hosts"):
+        if self._order("no_hosts") or self._order("wrong_keys"):
             return []
+        if self.audit_asset:
+            return [{"asset_id": 2, "host_id": 2, "uuid": self.audit_asset, "hostname": "127.0.0.1", "info": 1}]
         return [
             {
                 "asset_id": number,
@@ -220,7 +229,15 @@ class ScanBook:
         """How many runs are active."""
         return sum(run.is_active(self._now()) for config in self.scans.values() for run in config.runs)
 
-    def launch(self, config: ScanConfig, seconds: float, targets: list[str] | None, fault: Fault | None) -> ScanRun:
+    def launch(
+        self,
+        config: ScanConfig,
+        seconds: float,
+        targets: list[str] | None,
+        fault: Fault | None,
+        *,
+        shares_audit_asset: bool = False,
+    ) -> ScanRun:
         """A new run."""
         started = self._now()
         if fault and fault.do == "late":
@@ -228,6 +245,9 @@ class ScanBook:
         if fault and fault.do == "old":
             started -= float(fault.get("seconds"))
         run = ScanRun(self._uuid(), self._next_run, started, seconds, targets or config.targets, fault)
+        if config.body["uuid"] == TEMPLATES["cloud_audit"][1]:
+            asset = "127.0.0.1" if shares_audit_asset else f"127.0.0.1/{config.uuid}"
+            run.audit_asset = str(uuid.uuid5(uuid.NAMESPACE_DNS, asset))
         self._next_run += 1
         config.runs.append(run)
         return run

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 from sandbox.clock import DAY
 from sandbox.tenable.access import Call, Endpoint, User
 from sandbox.tenable.answers import error, too_many
+from sandbox.tenable.audits import RESULTS
 from sandbox.tenable.scan_book import MOST_ACTIVE, ScanConfig, ScanRun
 from sandbox.tenable.scans import unknown
 from sandbox.web import read_json
@@ -56,7 +57,8 @@ def scan_run_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
         if tenable.scans.active() + tenable.options.active_elsewhere >= MOST_ACTIVE:
             return too_many(tenable.options)
         fault = tenable.faults.take("scan_run", {"scan": config.name})
-        run = tenable.scans.launch(config, tenable.options.scan_seconds, targets, fault)
+        shared = tenable.options.shares_audit_asset
+        run = tenable.scans.launch(config, tenable.options.scan_seconds, targets, fault, shares_audit_asset=shared)
         return JSONResponse({"scan_uuid": run.uuid})
 
     async def history(config: ScanConfig, request: Request, _: User) -> Response:
@@ -136,6 +138,12 @@ def scan_run_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
     ]
 
 
+def _compliance(run: ScanRun) -> list[dict[str, Any]]:
+    if run.audit_asset:
+        return RESULTS if run.hosts else []
+    return [{"plugin_id": "143e17d3", "count": 5, "severity": 3}]
+
+
 def _are_targets(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, str) and each for each in value)
 
@@ -162,7 +170,7 @@ def _results(config: ScanConfig, run: ScanRun | None, now: float) -> dict[str, A
         },
         "hosts": run.hosts if has_results else [],
         "vulnerabilities": [{"plugin_id": plugin, "count": 1} for plugin in run.plugins] if has_results else [],
-        "compliance": [{"plugin_id": "143e17d3", "count": 5, "severity": 3}] if has_results else [],
+        "compliance": _compliance(run) if has_results else [],
         "notes": run.notes,
         "history": [],
     }

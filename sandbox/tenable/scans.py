@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from sandbox.tenable import audits
 from sandbox.tenable.access import Endpoint, User
 from sandbox.tenable.answers import error
 from sandbox.tenable.managed_credentials import credentials_problem
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 OPERATIONS = (
     "scan_templates",
+    "scan_template",
     "scan_editor",
     "scans",
     "scan_create",
@@ -35,6 +37,15 @@ def scan_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
     async def templates(_: Request, __: User) -> Response:
         listed = [{"name": name, "title": title, "uuid": uuid} for name, (title, uuid) in TEMPLATES.items()]
         return JSONResponse({"templates": listed})
+
+    async def template(request: Request, _: User) -> Response:
+        wanted = request.path_params["uuid"]
+        found = next(((name, title) for name, (title, uuid) in TEMPLATES.items() if uuid == wanted), None)
+        if found is None:
+            return error(404, "Not found")
+        if found[0] == "cloud_audit":
+            return JSONResponse(audits.template(*found, wanted))
+        return JSONResponse({"name": found[0], "title": found[1], "uuid": wanted, "settings": {}})
 
     async def editor(request: Request, _: User) -> Response:
         if not request.path_params["id"].isdigit():
@@ -70,9 +81,11 @@ def scan_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
         body = await _body(request)
         if not user.may_scan:
             return error(403, "Insufficient scope")
-        if problem := _problem(tenable, body):
+        # Credentials, audits and plugins are given as changes, and stay where there are none; settings are replaced.
+        changed = {**{name: value for name, value in config.body.items() if name != "settings"}, **body}
+        if problem := _problem(tenable, changed, remediation=config.remediation):
             return error(400, problem)
-        config.body = body
+        config.body = changed
         return JSONResponse(_created(config))
 
     async def delete(request: Request, user: User) -> Response:
@@ -118,6 +131,7 @@ def scan_routes(tenable: "Tenable", endpoint: Endpoint) -> list[BaseRoute]:
 
     return [
         Route("/editor/scan/templates", endpoint("scan_templates", templates)),
+        Route("/editor/scan/templates/{uuid}", endpoint("scan_template", template)),
         Route("/editor/scan/{id}", endpoint("scan_editor", editor)),
         Route("/scans/remediation", endpoint("remediation_scans", remediation), methods=["GET"]),
         Route("/scans/remediation", endpoint("remediation_create", create_remediation), methods=["POST"]),
@@ -176,7 +190,12 @@ def _problem(tenable: "Tenable", body: dict[str, Any], *, remediation: bool = Fa
     # The code is not documented; the number of a scanner is not an id of it here.
     if str(settings.get("scanner_id", US_CLOUD_SCANNER)) not in scanners:
         return "Invalid 'scanner_id' field"
-    return credentials_problem(tenable, body.get("credentials"))
+    if problem := credentials_problem(tenable, body.get("credentials")):
+        return problem
+    if body["uuid"] == TEMPLATES["cloud_audit"][1]:
+        uploads, needs_targets = tenable.scans.uploads, tenable.options.audits_need_targets
+        return audits.problem_of(body, uploads=uploads, needs_targets=needs_targets)
+    return None
 
 
 def _created(config: ScanConfig) -> dict[str, Any]:
@@ -220,10 +239,16 @@ def _editor(config: ScanConfig) -> dict[str, Any]:
         {"type": "entry", "name": name.title(), "id": name, "default": config.settings.get(name)}
         for name in ("name", "description")
     ]
+    rest = [
+        {"type": "entry", "name": name, "id": name, "default": value}
+        for name, value in config.settings.items()
+        if name not in ("name", "description")
+    ]
+    groups = [{"title": "Further", "name": "further", "sections": [{"title": "All", "inputs": rest}]}]
     return {
         "uuid": config.body["uuid"],
         "owner": config.owner,
-        "settings": {"basic": {"title": "Basic", "inputs": inputs, "groups": [], "sections": []}},
+        "settings": {"basic": {"title": "Basic", "inputs": inputs, "groups": groups, "sections": []}},
     }
 
 

@@ -47,7 +47,7 @@ def aws(aws_services: AwsServices, sandbox: Sandbox, monkeypatch: pytest.MonkeyP
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Nothing here waits for IAM; what would, says for how long."""
     slept: list[float] = []
-    monkeypatch.setattr(audit_key.time, "sleep", slept.append)
+    monkeypatch.setattr("airflow_provider_tenable.operators.aws_audit.time.sleep", slept.append)
     return slept
 
 
