@@ -41,6 +41,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "docs/params": "Params and options",
         "docs/operators": "Operators and hooks",
         "docs/scans": "Scans",
+        "docs/audits": "AWS audits",
         "docs/mapping": "Mapping to ASFF",
     },
     "Inside": {
