@@ -13,7 +13,15 @@ from typing import Any
 DEFAULT_DAG = "tenable_to_security_hub"
 REPLAY_DAG = "tenable_replay_rejected"
 #: The provider's DAGs that do not import, although they may have the same tags.
-_OTHER_DAGS = (REPLAY_DAG, "tenable_scan", "tenable_scanner_ec2")
+_OTHER_DAGS = (
+    REPLAY_DAG,
+    "tenable_scan",
+    "tenable_scanner_ec2",
+    "tenable_audit_security_hub",
+    "tenable_aws_audit",
+    "tenable_requirements",
+    "tenable_take_over",
+)
 #: The tags of the DAGs that import.
 _TAGS = ("tenable", "security-hub")
 _MOST_DAGS, _MOST_TASKS = 50, 10
