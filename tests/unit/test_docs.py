@@ -19,10 +19,13 @@ import pytest
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 from airflow_provider_tenable.config import OPTIONS, dag_params
 from airflow_provider_tenable.provider_info import get_provider_info
+from airflow_provider_tenable.run.ages import HubsEntry
 from airflow_provider_tenable.run.first_run import is_held_back
+from airflow_provider_tenable.run.ledger import GoneCounts, Ledger
 from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, rows
 from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
+from airflow_provider_tenable.run.status import Status
 from airflow_provider_tenable.staging.layout import RunFolder
 from tests.docs_examples import blocks, executable
 
@@ -710,3 +713,18 @@ def test_messages_and_forms_say_security_hub_cspm_first(path: Path) -> None:
         if text not in NOT_FIRST and first_mention(text):
             found.append(first_mention(text))
     assert found == []
+
+
+def test_what_an_auditor_is_told_to_read_is_in_the_files() -> None:
+    section = (DOCS / "operating.md").read_text().split("## Questions of an auditor\n", 1)[1].split("\n## ", 1)[0]
+    known = {"STATUS": Status.__annotations__, "LEDGER": Ledger.__annotations__}
+    asked = re.findall(r"`jq '([^']+)' (STATUS|LEDGER)`", section)
+    assert len(asked) >= 8
+    for paths, file in asked:
+        for path in paths.split(","):
+            first, *rest = path.strip().removeprefix(".").split(".")
+            assert first in known[file], path
+            inner = {"hubs": HubsEntry.__annotations__, "gone": GoneCounts.__annotations__}.get(first, {})
+            assert set(rest) <= set(inner), path
+    for option in re.findall(r"\[tenable\] (\w+)|get-value tenable (\w+)", section):
+        assert next(filter(None, option)) in OPTIONS
