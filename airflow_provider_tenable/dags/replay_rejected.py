@@ -118,7 +118,7 @@ def _add_tasks(tenable_conn_id: str, own: Mapping[str, Any]) -> None:
         vulnerabilities=plan["vulnerabilities"],
         plan=plan["plan"],
         tenable_conn_id=tenable_conn_id,
-        map_index_template="shard {{ task.shard['index'] }}",
+        map_index_template="{{ task.outcome }}",
         id_scheme=own.get("id_scheme"),
         **to_hub,
         doc_md="Maps the run's staged chunks again. Skipped if the rejected findings are sent as recorded.",
@@ -126,7 +126,7 @@ def _add_tasks(tenable_conn_id: str, own: Mapping[str, Any]) -> None:
     imports = plan_imports()
     import_findings = SecurityHubImportFindingsOperator.partial(
         task_id="import_findings",
-        map_index_template="{{ task.title }}",
+        map_index_template="{{ task.outcome }}",
         **to_hub,
         doc_md="Sends the findings of one account and Region to Security Hub CSPM again, at its own rate, "
         "and resumes after an interruption.",

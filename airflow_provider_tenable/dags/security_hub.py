@@ -224,7 +224,7 @@ def _add_tasks(dag_id: str, tenable_conn_id: str, own: Mapping[str, Any]) -> Non
         vulnerabilities=vulnerabilities,
         plan={"window": plan["window"], "settings": plan["settings"], "destinations": plan["destinations"]},
         tenable_conn_id=tenable_conn_id,
-        map_index_template="shard {{ task.shard['index'] }}",
+        map_index_template="{{ task.outcome }}",
         id_scheme=own.get("id_scheme"),
         **to_hub,
         doc_md="Joins vulnerabilities and assets, and writes findings in AWS Security Finding Format.",
@@ -232,7 +232,7 @@ def _add_tasks(dag_id: str, tenable_conn_id: str, own: Mapping[str, Any]) -> Non
     imports = plan_imports()
     import_findings = SecurityHubImportFindingsOperator.partial(
         task_id="import_findings",
-        map_index_template="{{ task.title }}",
+        map_index_template="{{ task.outcome }}",
         **to_hub,
         doc_md="Sends the findings of one account and Region (or of several, if there are more of them than tasks) "
         "to Security Hub CSPM, at its own rate, and resumes after an interruption.",
@@ -240,7 +240,7 @@ def _add_tasks(dag_id: str, tenable_conn_id: str, own: Mapping[str, Any]) -> Non
     settled = settle(vulnerabilities)
     archive_findings = SecurityHubArchiveFindingsOperator.partial(
         task_id="archive_findings",
-        map_index_template="{{ task.title }}",
+        map_index_template="{{ task.outcome }}",
         **to_hub,
         doc_md="Archives what Security Hub CSPM shows as active and Tenable does not report any more.",
     ).expand(assignment=(archiving := plan_archiving(vulnerabilities)))

@@ -49,6 +49,8 @@ class TenableToAsffOperator(BaseOperator):
     template_fields: Sequence[str] = ("shard", "assets", "vulnerabilities", "plan", "tenable_conn_id", "staging_path")
     template_fields_renderers = {"shard": "json", "assets": "json", "vulnerabilities": "json", "plan": "json"}
     ui_color = "#e6e2f5"
+    #: The number of findings, once the task knows.
+    _findings: int | None = None
     #: What was read and written, once the task knows.
     _lineage: tuple[list[Data], list[Data]] = ([], [])
 
@@ -74,6 +76,14 @@ class TenableToAsffOperator(BaseOperator):
         self.product = product
         self.tenable_conn_id = tenable_conn_id
         self.staging_path = staging_path
+
+    @property
+    def outcome(self) -> str:
+        """The shard and, once it is transformed, the number of its findings: for ``map_index_template``, which Airflow
+        renders before and after the execution.
+        """
+        name = f"shard {(self.shard or {'index': 0})['index']}"
+        return name if self._findings is None else f"{name}: {self._findings:,} findings"
 
     @cached_property
     def hook(self) -> TenableHook:
@@ -106,6 +116,7 @@ class TenableToAsffOperator(BaseOperator):
                     parts = staged_parts(self.vulnerabilities["folder"], "vulnerabilities")
                     transform.transform_parts(parts[shard["index"] :: shard["count"]])
             manifest = writer.close(transform.counts(from_pool=bool(shard.get("parked")), pool_parts=pool_parts))
+        self._findings = manifest["findings"]
         metrics.transformed(manifest, time.monotonic() - began, run.dag_id)
         self._note_lineage(run, manifest)
         self.log.info(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,8 @@ class SecurityHubImportFindingsOperator(BaseOperator):
     )
     ui_color = "#f7e3cf"
     operator_extra_links = (SecurityHubFindingsLink(),)
+    #: What became of the findings, once the task knows.
+    _result = ""
     #: What was read and written, once the task knows.
     _lineage: tuple[list[Data], list[Data]] = ([], [])
 
@@ -137,6 +139,13 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         named = {**own, **(self.assignment or {})}
         place = f"{named['account']}/{named['region']}" if named["group"] is None else f"group {named['group']}"
         return str(named["title"] or place)
+
+    @property
+    def outcome(self) -> str:
+        """The title and, once the import has ended, what became of its findings: for ``map_index_template``, which
+        Airflow renders before and after the execution.
+        """
+        return f"{self.title}: {self._result}" if self._result else self.title
 
     @staticmethod
     def _settles(run: RunFolder) -> bool:
@@ -201,6 +210,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
             self.defer(trigger=pause(PAUSE_SECONDS), method_name="resume")
         which = {"account": only.account, "region": only.region} if only else {"destinations": len(targets)}
         refused = sum(progress.refused for progress in work.progress.values())
+        self._result = _result_of(work.findings, counts, refused=refused, dry_run=assigned.dry_run)
         return {**which, "findings": work.findings, **counts, **({"refused": refused} if refused else {})}
 
     def resume(self, context: Any, event: Any = None) -> dict[str, Any]:
@@ -300,6 +310,15 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         from airflow_provider_tenable.observability.lineage import operator_lineage
 
         return operator_lineage(*self._lineage)
+
+
+def _result_of(findings: int, counts: Mapping[str, Any], *, refused: int, dry_run: bool) -> str:
+    """The result of an import in a few words."""
+    if dry_run:
+        return f"dry run, {findings:,} findings"
+    if refused:
+        return f"{counts['accepted']:,} sent, refused by {refused:,}"
+    return f"{counts['accepted']:,} sent, {sum(counts['rejected'].values()):,} rejected"
 
 
 def staged_findings(run: RunFolder, account: str, region: str) -> list[tuple[str, int]]:

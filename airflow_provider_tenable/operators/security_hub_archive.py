@@ -41,6 +41,8 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("staging_path",)
     ui_color = "#f7e3cf"
+    #: The number of findings, once the task knows.
+    _archived: int | None = None
     #: What was read and written, once the task knows.
     _lineage: tuple[list[Data], list[Data]] = ([], [])
 
@@ -63,6 +65,13 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
     def title(self) -> str:
         """Account and Region, or how many they are: for ``map_index_template``."""
         return str(self.assignment["title"])
+
+    @property
+    def outcome(self) -> str:
+        """The title and, once the task has ended, what became of the findings: for ``map_index_template``, which
+        Airflow renders before and after the execution.
+        """
+        return self.title if self._archived is None else f"{self.title}: {self._archived:,} archived"
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Archive what has no receipt yet."""
@@ -102,6 +111,7 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
             )
             self.defer(trigger=pause(PAUSE_SECONDS), method_name="resume")
         result = self._result(run, targets)
+        self._archived = result["archived"]
         self._note_lineage(run, targets)
         return result
 

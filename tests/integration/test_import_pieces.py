@@ -128,6 +128,9 @@ def test_airflow_itself_maps_no_more_than_it_may_and_carries_an_import_through_i
     assert {each["state"] for each in imports} == {"success"}
     # Pieces use no retry up.
     assert {each["try_number"] for each in imports} == {1}
-    assert all(re.fullmatch(r"\d{12}/[a-z0-9-]+ and \d more", each["rendered_map_index"]) for each in imports), imports
+    assert all(
+        re.fullmatch(r"\d{12}/[a-z0-9-]+ and \d more: [\d,]+ sent, 0 rejected", each["rendered_map_index"])
+        for each in imports
+    ), imports
     assert run.output.count("The worker slot is released") >= 2
     assert delivered(sandbox.documents()) == expected(sandbox.tenable("truth"), accounts=sandbox.accounts)

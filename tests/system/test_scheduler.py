@@ -176,10 +176,12 @@ def test_backfill_covers_each_day_and_leaves_the_watermark(airflow: Standalone, 
 
 def test_mapped_imports_are_named_after_account_and_region(airflow: Standalone, sandbox: SandboxProcess) -> None:
     run = next(each["dag_run_id"] for each in airflow.runs() if each["run_type"] == "scheduled")
-    names = {each["rendered_map_index"] for each in airflow.task_instances(run) if each["task_id"] == "import_findings"}
-    assert names == {
+    names = [each["rendered_map_index"] for each in airflow.task_instances(run) if each["task_id"] == "import_findings"]
+    assert {name.split(": ")[0] for name in names} == {
         f"{account}/{region}" for account in sandbox.facts["accounts"] for region in sandbox.facts["regions"]
     }
+    # And after what became of their findings.
+    assert all(re.search(r": (dry run, [\d,]+ findings|[\d,]+ sent, \d+ rejected)$", name) for name in names)
 
 
 def test_form_refuses_a_batch_size_over_the_limit(airflow: Standalone) -> None:

@@ -89,7 +89,7 @@ def expect_link_to_findings(page: Page, destination: str) -> None:
     """The page shows the link to the findings of ``account/region`` in Security Hub's console."""
     link = page.get_by_role("link", name="Findings in Security Hub")
     expect(link).to_be_visible()
-    account, region = destination.split("/")
+    account, region = destination.split(": ", maxsplit=1)[0].split("/")
     href = str(link.get_attribute("href"))
     assert href.startswith(
         f"https://{region}.console.aws.amazon.com/securityhub/home?region={region}#/findings?search="

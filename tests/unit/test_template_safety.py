@@ -33,7 +33,7 @@ MAPPED = {
     ("archive_findings", "assignment"): "plan_archiving",
 }
 #: Every template in a DAG file, by the field that holds it.
-TEMPLATES = {"map_index_template": {"{{ task.title }}", "shard {{ task.shard['index'] }}"}}
+TEMPLATES = {"map_index_template": {"{{ task.outcome }}"}}
 
 TEMPLATE = "{{conn.tenable_default.password[::-1]}}"
 TITLE = re.compile(rf"{ACCOUNT.pattern}/{REGION.pattern}( and \d+ more)?")

@@ -262,3 +262,21 @@ def test_lineage_is_offered_and_empty_before_anything_was_done(operator):
     required = {name: {} for name, each in _parameters(operator).items() if each.default is inspect.Parameter.empty}
     lineage = operator(task_id="x", **required).get_openlineage_facets_on_complete(None)
     assert (lineage.inputs, lineage.outputs) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("refused", "dry_run", "named"),
+    [
+        (0, False, "111122223333/eu-west-1: 1,142 sent, 3 rejected"),
+        (2, False, "111122223333/eu-west-1: 1,142 sent, refused by 2"),
+        (0, True, "111122223333/eu-west-1: dry run, 1,145 findings"),
+    ],
+)
+def test_a_finished_import_is_called_by_what_became_of_its_findings(refused, dry_run, named):
+    from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator, _result_of
+
+    operator = SecurityHubImportFindingsOperator(task_id="x", account="111122223333", region="eu-west-1")
+    assert operator.outcome == "111122223333/eu-west-1"
+    counts = {"accepted": 1142, "rejected": {"InvalidInput": 2, "Other": 1}}
+    operator._result = _result_of(1145, counts, refused=refused, dry_run=dry_run)
+    assert operator.outcome == named
