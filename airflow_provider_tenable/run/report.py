@@ -11,6 +11,7 @@ from airflow_provider_tenable.exceptions import IncompleteRunError, StagingError
 from airflow_provider_tenable.export.store import MANIFEST
 from airflow_provider_tenable.guards.foreign_text import safe, visible
 from airflow_provider_tenable.run import places
+from airflow_provider_tenable.run.after_report import log_after_report
 from airflow_provider_tenable.run.ledger import DestinationCounts, Ledger, build_ledger, sums_of
 from airflow_provider_tenable.run.ledger_checks import check_sums
 from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry
@@ -43,8 +44,12 @@ def report_run(context: Any) -> None:
     run = RunFolder.of(context)
     report, complete = _report(run)
     title = report.partition("\n")[0].removeprefix(_TITLE)
-    note_in_history(run, *_on_record(run), title, complete=complete)
-    logging.getLogger("airflow.task").info("%s", report)
+    plan, ledger = _on_record(run)
+    note_in_history(run, plan, ledger, title, complete=complete)
+    # A warning, where a person must do something.
+    logging.getLogger("airflow.task").log(logging.INFO if complete else logging.WARNING, "%s", report)
+    if ledger is not None:
+        log_after_report(run, ledger)
     if not complete:
         raise IncompleteRunError(
             f"Run {safe(run.run_id)} is not complete, so it failed: the table above shows how far it got. The "

@@ -12,11 +12,11 @@ def read_variable(name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def write_variable(name: str, value: str) -> None:
-    """Set a Variable."""
+def write_variable(name: str, value: str, description: str | None = None) -> None:
+    """Set a Variable. :param description: shown in Airflow's list of Variables."""
     from airflow_provider_tenable._compat import Variable
 
-    Variable.set(name, value)
+    Variable.set(name, value, description)
 
 
 __all__ = ["read_variable", "write_variable"]

@@ -258,7 +258,11 @@ def write_watermark(dag_id: str, value: int) -> None:
     :raises ConfigurationError: reading it back gives another value.
     """
     name = variable_name(dag_id)
-    write_variable(name, str(value))
+    write_variable(
+        name,
+        str(value),
+        f"Watermark of DAG {dag_id}, unix seconds: its next run continues from here. Set or delete it as you like.",
+    )
     if read_watermark(dag_id) != str(value):
         raise ConfigurationError(
             f"Variable {name} was set to {value} but reads differently: the environment or a secrets backend also "

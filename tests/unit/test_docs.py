@@ -328,11 +328,15 @@ def test_readme_is_short_and_shows_every_connection_form() -> None:
 
 
 def test_example_reads_what_an_export_stages(tmp_path: Path) -> None:
-    import gzip
+    from airflow_provider_tenable.export.state import ExportState
+    from airflow_provider_tenable.export.store import StagedExport
+    from airflow_provider_tenable.staging.location import open_path
 
-    (tmp_path / "part-0001.json.gz").write_bytes(gzip.compress(b'[{"a": 1}, {"a": 2}]'))
-    (tmp_path / "export.json").write_text("{}")
-    assert list(_example("vulnerabilities")(f"file://{tmp_path}")) == [{"a": 1}, {"a": 2}]
+    store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
+    records = [("critical", "a"), ("high", "b"), ("critical", "c")]
+    part = store.put("0000", 0, json.dumps([{"severity": s, "asset": {"hostname": h}} for s, h in records]).encode())
+    store.save(ExportState("vulnerabilities", {}, 0.0, complete=True, parts={"0": part}))
+    assert _example("vulnerabilities")({"folder": f"file://{tmp_path}"}) == {"a", "c"}
 
 
 def test_example_reads_staged_assets_as_a_table(tmp_path: Path) -> None:

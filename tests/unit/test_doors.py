@@ -40,6 +40,7 @@ DOORS = {
     },
     "replay": {"plan_replay", "settle_replay"},
     "report": {"report_of", "report_run"},
+    "results": {"iter_findings", "iter_rejected", "iter_vulnerabilities"},
     "run_folder": {"RunFolder"},
     "scan_steps": {"plan_scan", "remove_old_scans", "report_scan"},
     "scanner": {"plan_scanner", "report_scanner"},

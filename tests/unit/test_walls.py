@@ -49,6 +49,7 @@ FACES = {
     "pipeline",
     "replay",
     "report",
+    "results",
     "run_folder",
     "scan_steps",
     "scanner",

@@ -270,7 +270,7 @@ def test_variables_are_airflows(monkeypatch, stored, read):
             return kept.get(name, default)
 
         @staticmethod
-        def set(name, value, /):
+        def set(name, value, description=None, /):
             kept[name] = value
 
     monkeypatch.setattr(_compat, "Variable", Variable)

@@ -408,8 +408,9 @@ class Variables:
     def get(self, name, default):
         return self.hides or self.values.get(name, default)
 
-    def set(self, name, value):
+    def set(self, name, value, description=None):
         self.values[name] = value
+        self.description = description
 
 
 def test_what_is_written_is_read_back_as_text(monkeypatch):
@@ -418,6 +419,7 @@ def test_what_is_written_is_read_back_as_text(monkeypatch):
     assert watermark.read_watermark("d") is None
     watermark.write_watermark("d", 1_790_000_000)
     assert variables.values == {"d__since": "1790000000"}
+    assert variables.description.startswith("Watermark of DAG d, unix seconds")
     assert watermark.read_watermark("d") == "1790000000"
 
 
