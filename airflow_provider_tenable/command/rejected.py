@@ -1,6 +1,7 @@
 """Shows what Security Hub CSPM rejected in a run, wherever the run's files are: one JSON object per line.
 
-``python -m airflow_provider_tenable.command.rejected RUN_ID``, in the environment of Airflow, whose connections it uses.
+``python -m airflow_provider_tenable.command.rejected RUN_ID``, in the environment of an Airflow, whose connections it
+uses.
 """
 
 from __future__ import annotations

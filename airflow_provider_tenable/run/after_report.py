@@ -12,7 +12,7 @@ from airflow_provider_tenable.run.ledger import Ledger
 from airflow_provider_tenable.run.ledger_checks import rejected_lines
 from airflow_provider_tenable.staging.layout import RunFolder
 
-log = logging.getLogger("airflow.task")
+log = logging.getLogger(__name__)
 
 #: Reasons and hubs that have a line, and rejections that are read for an example of each reason.
 _MOST_REASONS, _MOST_HUBS, _MOST_READ = 5, 20, 100_000

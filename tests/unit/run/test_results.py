@@ -76,7 +76,7 @@ def test_lines_below_the_report_name_reasons_examples_the_command_and_the_hubs(
         "rejected": {"InternalError": 1, "InvalidInput": 7},
         "destinations": {f"{ACCOUNT}/{REGION}": {}, "222233334444/cn-north-1": {}},
     }
-    with caplog.at_level(logging.INFO, "airflow.task"):
+    with caplog.at_level(logging.INFO):
         log_after_report(run, ledger)
     said = [(each.levelname, each.getMessage()) for each in caplog.records]
     assert [level for level, _ in said] == ["WARNING", "WARNING", "WARNING", "INFO", "INFO"]
@@ -91,6 +91,6 @@ def test_lines_below_the_report_name_reasons_examples_the_command_and_the_hubs(
 
 
 def test_a_run_without_rejections_says_nothing_of_them(run: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "airflow.task"):
+    with caplog.at_level(logging.INFO):
         log_after_report(run, {"rejected": {}, "destinations": {}})  # type: ignore[typeddict-item]
     assert caplog.records == []
