@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import quote
 
 ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 INSTANCE = re.compile(r"i-[0-9a-f]{8,17}", re.ASCII)
@@ -70,3 +71,26 @@ def product_arn(product: str, *, region: str, account: str) -> str:
     if product == DEFAULT_PRODUCT or (product == TENABLE_PRODUCT and partition != "aws"):
         return f"arn:{partition}:securityhub:{region}:{account}:product/{account}/default"
     return f"arn:{partition}:securityhub:{region}::product/{product}"
+
+
+#: Partition -> host of its console.
+_CONSOLES = {
+    "aws": "{region}.console.aws.amazon.com",
+    "aws-cn": "{region}.console.amazonaws.cn",
+    "aws-us-gov": "{region}.console.amazonaws-us-gov.com",
+}
+_EQUALS = "\\operator\\:EQUALS\\:"
+
+
+def console_url(*, account: str, region: str) -> str | None:
+    """The URL of Tenable's findings of one account in the console; None for a partition with an unknown console."""
+    host = _CONSOLES.get(partition_of(region))
+    if host is None:
+        return None
+    # The console encodes each value, and then the complete search again.
+    search = "&".join(
+        f"{name}={quote(_EQUALS + value, safe='')}"
+        for name, value in (("CompanyName", "Tenable"), ("AwsAccountId", account))
+    )
+    page = f"https://{host.format(region=region)}/securityhub/home?region={region}"
+    return f"{page}#/findings?search={quote(search, safe='')}"

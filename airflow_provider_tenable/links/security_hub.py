@@ -3,33 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 from airflow_provider_tenable._compat import BaseOperatorLink, XCom
-from airflow_provider_tenable.aws import partition_of
+from airflow_provider_tenable.aws import console_url
 
-#: Partition -> host of its console.
-_CONSOLES = {
-    "aws": "{region}.console.aws.amazon.com",
-    "aws-cn": "{region}.console.amazonaws.cn",
-    "aws-us-gov": "{region}.console.amazonaws-us-gov.com",
-}
-_EQUALS = "\\operator\\:EQUALS\\:"
 XCOM_KEY = "security_hub_findings_url"
-
-
-def console_url(*, account: str, region: str) -> str | None:
-    """The URL of Tenable's findings of one account in the console; None for a partition with an unknown console."""
-    host = _CONSOLES.get(partition_of(region))
-    if host is None:
-        return None
-    # The console encodes each value, and then the complete search again.
-    search = "&".join(
-        f"{name}={quote(_EQUALS + value, safe='')}"
-        for name, value in (("CompanyName", "Tenable"), ("AwsAccountId", account))
-    )
-    page = f"https://{host.format(region=region)}/securityhub/home?region={region}"
-    return f"{page}#/findings?search={quote(search, safe='')}"
 
 
 class SecurityHubFindingsLink(BaseOperatorLink):
@@ -40,3 +18,6 @@ class SecurityHubFindingsLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         return XCom.get_value(key=self.key, ti_key=ti_key) or ""
+
+
+__all__ = ["XCOM_KEY", "SecurityHubFindingsLink", "console_url"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 
+from airflow_provider_tenable.aws import console_url
 from airflow_provider_tenable.exceptions import TenableProviderError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, LONGEST_MESSAGE, safe
-from airflow_provider_tenable.links.security_hub import console_url
 from airflow_provider_tenable.run.ledger import Ledger
 from airflow_provider_tenable.run.ledger_checks import rejected_lines
 from airflow_provider_tenable.staging.layout import RunFolder
