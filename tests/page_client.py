@@ -2,7 +2,8 @@
 
 ``python -m tests.page_client`` reads requests as JSON from its input, ``[{"user": name or null, "path": ...}]``, and
 prints the answers, ``[{"status", "headers", "text"}]``. A user's name is the list of the DAGs that this user may see,
-separated by ``+``; ``admin`` sees all.
+separated by ``+``; ``admin`` sees all. The connection ``page_staging`` is made of what ``PAGE_CONNECTION`` holds, in
+Airflow's database, where the web server looks for it.
 """
 
 from __future__ import annotations
@@ -65,9 +66,20 @@ def _airflow_2(requests: list[dict[str, Any]]) -> list[Any]:
     return found
 
 
+def _connect(fields: dict[str, Any]) -> None:
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.add(Connection("page_staging", **{**fields, "extra": json.dumps(fields["extra"])}))
+
+
 def main() -> None:
     """Answer what is asked on the input."""
+    # As Airflow's own command does for its API server.
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
     requests = json.load(sys.stdin)
+    _connect(json.loads(os.environ["PAGE_CONNECTION"]))
     answers = (_airflow_3 if AIRFLOW_V_3_0_PLUS else _airflow_2)(requests)
     result = [{"status": each.status_code, "headers": dict(each.headers), "text": each.text} for each in answers]
     with open(os.environ["PAGE_ANSWERS"], "w") as file:

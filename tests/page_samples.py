@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_tenable.staging.files import write_json, write_whole
+from airflow_provider_tenable.staging.files import read_json, write_json, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import write_lines
 
@@ -72,14 +72,16 @@ def place(number: int) -> str:
 
 
 def write_samples(
-    staging: Path, *, runs: int = 45, places: int = 6, dag_id: str = DAG_ID, status: dict[str, Any] | None = None
+    staging: Path | str, *, runs: int = 45, places: int = 6, dag_id: str = DAG_ID, status: dict[str, Any] | None = None
 ) -> RunFolder:
-    """Write the status, the history, and the rejected findings of the latest run.
+    """Write the status and the history.
+
+    :param staging: folder or URI of the staging area.
 
     :return: the folder of the latest run.
     """
     entries = [history_entry(number) for number in reversed(range(runs))]
-    folder = RunFolder(f"file://{staging}", dag_id, entries[-1]["run_id"])
+    folder = RunFolder(staging if isinstance(staging, str) else f"file://{staging}", dag_id, entries[-1]["run_id"])
     hubs = {
         "total": {
             "by_severity": {name: count * places for name, count in active()["by_severity"].items()},
@@ -114,15 +116,18 @@ def write_samples(
     return folder
 
 
-def write_rejected(run: RunFolder, lines: list[dict[str, Any]], *, account: str, region: str) -> None:
-    """What an import writes of findings that were rejected: its receipts, the part, and the run's ledger."""
+def write_rejected(run: RunFolder, lines: list[dict[str, Any]], *, account: str, region: str, shard: int = 0) -> None:
+    """What an import writes of findings that were rejected: its receipts, the part, and the run's ledger.
+
+    :param shard: the transform task whose findings they are; one more for each account and Region.
+    """
     import msgspec
 
-    part = "part-0000-00000.jsonl.zst"
+    part = f"part-{shard:04d}-00000.jsonl.zst"
     write_json(
-        run.shard_manifest(0),
+        run.shard_manifest(shard),
         {
-            "shard": 0,
+            "shard": shard,
             "read": len(lines),
             "from_pool": False,
             "skipped": {},
@@ -145,10 +150,12 @@ def write_rejected(run: RunFolder, lines: list[dict[str, Any]], *, account: str,
             ],
         },
     )
-    write_json(run.shards, {"count": 1})
+    write_json(run.shards, {"count": shard + 1})
     name = f"part-{account}-{region}-00000.jsonl.gz"
     write_lines(run.rejected, name.removesuffix(".jsonl.gz"), [msgspec.json.encode({"part": part, **x}) for x in lines])
     head = {"calls": 1, "rejected_parts": 1}
     entry = {"part": part, "lines": [[0, len(lines) - 1]], "accepted": 0, "rejected": {"InvalidInput": len(lines)}}
     write_whole(run.receipts(account, region), b"\n".join(map(msgspec.json.encode, (head, entry))))
-    write_json(run.ledger, {"destinations": {f"{account}/{region}": {"rejected": {"InvalidInput": len(lines)}}}})
+    destinations = (read_json(run.ledger) or {"destinations": {}})["destinations"]
+    destinations[f"{account}/{region}"] = {"rejected": {"InvalidInput": len(lines)}}
+    write_json(run.ledger, {"destinations": destinations})

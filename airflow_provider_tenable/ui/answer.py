@@ -11,9 +11,10 @@ from urllib.parse import quote
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.location import default_staging_uri
 from airflow_provider_tenable.ui import export
-from airflow_provider_tenable.ui.facts import DEFAULT_DAG, dag_facts, importing_dags
-from airflow_provider_tenable.ui.page import build
+from airflow_provider_tenable.ui.facts import DEFAULT_DAG, dag_facts, importing_dags, last_runs
+from airflow_provider_tenable.ui.page import build, scans_of
 from airflow_provider_tenable.ui.render import render
+from airflow_provider_tenable.ui.scans import MOST_SCANS, SCAN_DAG, read_scans
 from airflow_provider_tenable.ui.snapshot import read_snapshot
 from airflow_provider_tenable.ui.urls import Urls
 
@@ -58,7 +59,8 @@ def answer(query: Mapping[str, str], may_see: Callable[[str], bool]) -> Answer:
             return _message("Not found", f"There is no table {safe(name, 40)!r}.", status=404)
         return _download(export.as_csv(snapshot, name), "text/csv; charset=utf-8", f"{chosen}-{name}.csv")
     page = build(snapshot, facts, Urls(), now=time.time())
-    return _page("page.html", page=page, dags=visible, tables=list(export.TABLES))
+    scans = read_scans(default_staging_uri(), last_runs(SCAN_DAG, MOST_SCANS)) if may_see(SCAN_DAG) else None
+    return _page("page.html", page=page, scans=scans_of(scans, Urls()), dags=visible, tables=list(export.TABLES))
 
 
 _NO_DAG = (

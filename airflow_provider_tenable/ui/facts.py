@@ -12,19 +12,20 @@ from typing import Any
 
 DEFAULT_DAG = "tenable_to_security_hub"
 REPLAY_DAG = "tenable_replay_rejected"
-#: The provider's DAGs that do not import, although they may have the same tags.
-_OTHER_DAGS = (
-    REPLAY_DAG,
-    "tenable_scan",
-    "tenable_scanner_ec2",
-    "tenable_audit_security_hub",
-    "tenable_aws_audit",
-    "tenable_requirements",
-    "tenable_take_over",
-)
 #: The tags of the DAGs that import.
 _TAGS = ("tenable", "security-hub")
+#: The task that only they have.
+_LAST_TASK = "advance_watermark"
 _MOST_DAGS, _MOST_TASKS = 50, 10
+
+
+@dataclass(frozen=True)
+class DagRunFacts:
+    """A run of a DAG; ``at``: when it ended or began, unix seconds."""
+
+    run_id: str
+    state: str
+    at: float | None
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,25 @@ class DagFacts:
 
 
 def importing_dags() -> list[str]:
-    """The ids of the DAGs that import into Security Hub CSPM: the usual one, and those with the tags of the factory."""
+    """The ids of the DAGs that import into Security Hub CSPM: the usual one, and those of the factory. Its tags say
+    which DAGs may be among them, their tasks which are.
+    """
     from airflow.models.dag import DagModel, DagTag
+    from airflow.models.serialized_dag import SerializedDagModel
     from airflow.utils.session import create_session
     from sqlalchemy import func, select
 
     tagged = (
         select(DagTag.dag_id)
-        .where(DagTag.name.in_(_TAGS), DagTag.dag_id.not_in(_OTHER_DAGS))
+        .where(DagTag.name.in_(_TAGS))
         .group_by(DagTag.dag_id)
         .having(func.count(DagTag.name) == len(_TAGS))
     )
     known = select(DagModel.dag_id).where((DagModel.dag_id == DEFAULT_DAG) | DagModel.dag_id.in_(tagged))
     with create_session() as session:
-        found = session.scalars(known.order_by(DagModel.dag_id).limit(_MOST_DAGS)).all()
-    return sorted(found, key=lambda dag_id: (dag_id != DEFAULT_DAG, dag_id))
+        found = session.scalars(known.order_by(DagModel.dag_id != DEFAULT_DAG, DagModel.dag_id).limit(_MOST_DAGS)).all()
+        rows = {dag_id: SerializedDagModel.get(dag_id, session=session) for dag_id in found}
+        return [dag_id for dag_id, row in rows.items() if _LAST_TASK in _tasks_of(row.data if row else None)]
 
 
 def dag_facts(dag_id: str) -> DagFacts | None:
@@ -99,6 +104,21 @@ def dag_facts(dag_id: str) -> DagFacts | None:
             last_run=_last_run(dag_id, session),
             has_replay=session.get(DagModel, REPLAY_DAG) is not None,
         )
+
+
+def last_runs(dag_id: str, most: int) -> list[DagRunFacts]:
+    """The last runs of a DAG, the latest first."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    columns = (DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date)
+    query = select(*columns).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(most)
+    with create_session() as session:
+        return [
+            DagRunFacts(str(run_id), str(getattr(state, "value", state)), _seconds(ended or started))
+            for run_id, state, started, ended in session.execute(query)
+        ]
 
 
 def _last_run(dag_id: str, session: Any) -> LastRun | None:
@@ -131,13 +151,31 @@ def _seconds(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
 
 
+def _tasks_of(data: Any) -> set[str]:
+    """The ids of a DAG's tasks, as Airflow serializes it."""
+    tasks = data.get("dag", {}).get("tasks") if isinstance(data, Mapping) else None
+    return {str(_plain(task).get("task_id")) for task in tasks or ()}
+
+
 def _staging_of(data: Any) -> str:
     """``staging_path`` in the DAG's ``default_args``, as Airflow serializes them."""
-    args = data.get("dag", {}).get("default_args") if isinstance(data, Mapping) else None
-    if isinstance(args, Mapping):
-        args = args.get("__var", args)
-    path = args.get("staging_path") if isinstance(args, Mapping) else None
+    path = _plain(data.get("dag", {}).get("default_args") if isinstance(data, Mapping) else None).get("staging_path")
     return path if isinstance(path, str) else ""
 
 
-__all__ = ["DEFAULT_DAG", "REPLAY_DAG", "DagFacts", "LastRun", "dag_facts", "importing_dags"]
+def _plain(value: Any) -> Mapping[str, Any]:
+    """A serialized object without the name of its type."""
+    value = value.get("__var", value) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+__all__ = [
+    "DEFAULT_DAG",
+    "REPLAY_DAG",
+    "DagFacts",
+    "DagRunFacts",
+    "LastRun",
+    "dag_facts",
+    "importing_dags",
+    "last_runs",
+]

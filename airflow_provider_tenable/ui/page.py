@@ -16,6 +16,7 @@ from airflow_provider_tenable.ui import charts
 from airflow_provider_tenable.ui.facts import REPLAY_DAG, DagFacts
 from airflow_provider_tenable.ui.now import attention_of, moment, now_of
 from airflow_provider_tenable.ui.reasons import explained
+from airflow_provider_tenable.ui.scans import SCAN_DAG, Scans
 from airflow_provider_tenable.ui.snapshot import Rejected, Snapshot
 from airflow_provider_tenable.ui.urls import Urls
 
@@ -222,10 +223,18 @@ def _largest(counts: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
+def scans_of(scans: Scans | None, urls: Urls) -> dict[str, Any]:
+    """The section about scans and audits; empty where there are none, or none that the user may see."""
+    if scans is None or not (scans.scans or scans.audits or scans.problems):
+        return {}
+    rows = [(scan, urls.task(SCAN_DAG, scan.run.run_id, "run_scan")) for scan in scans.scans]
+    return {"rows": rows, "audits": scans.audits, "more_audits": scans.more_audits, "problems": scans.problems}
+
+
 def _rejected_row(line: Rejected, dag_id: str, urls: Urls) -> RejectedRow:
     conf = msgspec.json.encode({"dag_id": dag_id, "run_id": line.run_id}).decode()
     command = f"airflow dags trigger {REPLAY_DAG} --conf {shlex.quote(conf)}"
     return RejectedRow(line, urls.task(dag_id, line.run_id, "settle"), conf, command)
 
 
-__all__ = ["SEVERITIES", "SHOWN_PLACES", "SHOWN_RUNS", "build"]
+__all__ = ["SEVERITIES", "SHOWN_PLACES", "SHOWN_RUNS", "build", "scans_of"]

@@ -16,8 +16,11 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("moto", reason="the store is moto's")
+
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_1_PLUS
 from tests.integration.dag_runs import ROOT, DagRuns
+from tests.object_store import BUCKET, ObjectStore
 from tests.page_samples import DAG_ID, HOSTILE, write_rejected, write_samples
 
 pytestmark = pytest.mark.skipif(
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 OWN_DAG = "tenable_emea"
-#: A DAG with its own staging area, and one that has nothing to do with the provider.
+#: A DAG with its own staging area, on S3, and one that has nothing to do with the provider.
 OTHER_DAGS = """
 from airflow_provider_tenable._compat import DAG
 from airflow_provider_tenable.dags import tenable_to_security_hub
@@ -63,15 +66,24 @@ class Found:
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory, airflow_database: Path) -> dict[str, Found]:
+def answers(
+    tmp_path_factory: pytest.TempPathFactory, airflow_database: Path, object_store: ObjectStore
+) -> dict[str, Found]:
     folder = tmp_path_factory.mktemp("page")
     other = folder / "others.py"
-    other.write_text(OTHER_DAGS.format(staging=f"file://{folder / 'own_staging'}"))
-    files = [*(ROOT / "dags" / f"{name}.py" for name in (DAG_ID, "tenable_scan", "tenable_replay_rejected")), other]
+    other.write_text(OTHER_DAGS.format(staging=f"s3://page_staging@{BUCKET}/page"))
+    files = [
+        *(
+            ROOT / "dags" / f"{name}.py"
+            for name in (DAG_ID, "tenable_scan", "tenable_replay_rejected", "tenable_audit_security_hub")
+        ),
+        other,
+    ]
     settings = {
         "AIRFLOW__TENABLE__STAGING_PATH": f"file://{folder / 'staging'}",
         "AIRFLOW__API_AUTH__JWT_SECRET": "0123456789abcdef" * 4,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "PAGE_CONNECTION": object_store.connection(),
         "PAGE_ANSWERS": str(folder / "answers.json"),
         "PYTHONPATH": str(ROOT),
         **({"AIRFLOW__CORE__AUTH_MANAGER": "tests.page_client.ByName"} if AIRFLOW_V_3_0_PLUS else {}),
@@ -79,7 +91,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory, airflow_database: Path) ->
     run = write_samples(folder / "staging")
     line = {"id": "x", "account": "111122223333", "region": "eu-west-1", "code": "InvalidInput", "message": HOSTILE}
     write_rejected(run, [{**line, "finding": {"Title": HOSTILE}}], account="111122223333", region="eu-west-1")
-    write_samples(folder / "own_staging", dag_id=OWN_DAG, places=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_PAGE_STAGING", object_store.connection())
+        write_samples(f"s3://page_staging@{BUCKET}/page", dag_id=OWN_DAG, places=2)
     airflow = DagRuns(folder / "home", airflow_database, files, settings)
     # Not from the repository: its own metadata beside the installed package's would name the plugin twice.
     for module, text in (("airflow dags reserialize", ""), ("tests.page_client", _asked())):

@@ -1,4 +1,4 @@
-"""The page lists the DAGs that import, and none of the provider's others."""
+"""The page lists the DAGs that import, and none of the provider's others: told by their tags and by their last task."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_tenable.dags import tenable_to_security_hub
 from airflow_provider_tenable.ui import facts
 
 DAGS = sorted((Path(__file__).resolve().parents[3] / "dags").glob("*.py"))
 
 
 @pytest.mark.parametrize("file", DAGS, ids=lambda file: file.stem)
-def test_a_dag_is_listed_if_it_imports(file: Path) -> None:
+def test_only_the_dag_that_imports_has_its_last_task(file: Path) -> None:
     dag = runpy.run_path(str(file))["dag"]
-    listed = bool(set(facts._TAGS) & set(dag.tags)) and dag.dag_id not in facts._OTHER_DAGS
-    assert listed == dag.has_task("advance_watermark")
+    assert dag.has_task(facts._LAST_TASK) == (dag.dag_id == facts.DEFAULT_DAG)
+
+
+def test_a_dag_of_the_factory_has_the_tags_and_the_task() -> None:
+    dag = tenable_to_security_hub("tenable_emea")
+    assert set(facts._TAGS) <= set(dag.tags)
+    assert dag.has_task(facts._LAST_TASK)

@@ -16,8 +16,9 @@ import pytest
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.ui.facts import DagFacts, LastRun
 from airflow_provider_tenable.ui.now import span
-from airflow_provider_tenable.ui.page import SHOWN_PLACES, SHOWN_RUNS, build
+from airflow_provider_tenable.ui.page import SHOWN_PLACES, SHOWN_RUNS, build, scans_of
 from airflow_provider_tenable.ui.render import render
+from airflow_provider_tenable.ui.scans import Scans
 from airflow_provider_tenable.ui.snapshot import Snapshot, read_snapshot
 from airflow_provider_tenable.ui.urls import Urls
 from tests.page_samples import DAG_ID, DAY, HOSTILE, NOW, counts, history_entry, write_rejected, write_samples
@@ -40,10 +41,19 @@ def facts(**change: Any) -> DagFacts:
     return DagFacts(**{**known, **change})
 
 
-def shown(snapshot: Snapshot, known: DagFacts | None = None, *, airflow_3: bool = True, now: float = NOW + 3600) -> str:
+def shown(
+    snapshot: Snapshot,
+    known: DagFacts | None = None,
+    *,
+    airflow_3: bool = True,
+    now: float = NOW + 3600,
+    scans: Scans | None = None,
+) -> str:
     """The page as text."""
     page = build(snapshot, facts() if known is None else known, Urls(airflow_3=airflow_3), now=now)
-    return render("page.html", "nonce", page=page, dags=[DAG_ID, "other"], tables=["runs"]).decode()
+    section = scans_of(scans, Urls(airflow_3=airflow_3))
+    content = {"page": page, "scans": section, "dags": [DAG_ID, "other"], "tables": ["runs"]}
+    return render("page.html", "nonce", **content).decode()
 
 
 class Parsed(HTMLParser):

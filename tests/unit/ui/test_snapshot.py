@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_tenable.staging import files
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.ui.snapshot import MOST_FILES, MOST_REJECTED, MOST_RUNS, read_snapshot
+from airflow_provider_tenable.ui.snapshot import MOST_FILES, MOST_PLACES, MOST_REJECTED, MOST_RUNS, read_snapshot
 from tests.page_samples import DAG_ID, HOSTILE, history_entry, place, write_rejected, write_samples
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
@@ -82,6 +82,17 @@ def test_rejected_findings_are_read_up_to_a_bound(tmp_path: Path, reads: Counter
     snapshot = read_snapshot(f"file://{tmp_path}", DAG_ID)
     assert [each.title for each in snapshot.rejected] == [f"Title {number}" for number in range(MOST_REJECTED)]
     assert sum(count for path, count in reads.items() if "/rejected/" in path) <= MOST_FILES
+
+
+def test_rejected_findings_of_many_places_are_those_of_a_few(tmp_path: Path, reads: Counter[str]) -> None:
+    folder = write_samples(tmp_path)
+    for number in range(MOST_PLACES + 4):
+        account, region = place(number).split("/")
+        write_rejected(folder, [line(number)], account=account, region=region, shard=number)
+    reads.clear()
+    snapshot = read_snapshot(f"file://{tmp_path}", DAG_ID)
+    assert [each.title for each in snapshot.rejected] == [f"Title {number}" for number in range(MOST_PLACES)]
+    assert sum(count for path, count in reads.items() if "/receipts/" in path) == MOST_PLACES
 
 
 def test_what_an_earlier_attempt_left_does_not_count(tmp_path: Path) -> None:
