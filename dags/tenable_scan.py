@@ -40,6 +40,8 @@ PARAMS: dict[str, Param] = scan_params()
 
 @dag(
     dag_id="tenable_scan",
+    dag_display_name="Tenable: run a scan",
+    description="Creates or reuses a scan in Tenable, runs it, and exports its results.",
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,

@@ -27,6 +27,8 @@ PARAMS: dict[str, Param] = scanner_params()
 
 @dag(
     dag_id="tenable_scanner_ec2",
+    dag_display_name="Tenable: a Nessus scanner on EC2",
+    description="Creates a Nessus scanner on EC2 that is linked to Tenable, or removes it.",
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,

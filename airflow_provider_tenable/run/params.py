@@ -82,6 +82,13 @@ _BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
 
 #: Params of ``tenable_to_security_hub``, in the order of its form.
 IMPORT: Mapping[str, RunParam] = {
+    "dry_run": RunParam(
+        default=False,
+        schema=_BOOLEAN,
+        title="Dry run",
+        help="Export, map and check the hubs, but send nothing. The watermark does not move.",
+        more="`advance_watermark` is skipped, so DAGs that wait for an import do not start.",
+    ),
     "severities": RunParam(
         default=["high", "critical"],
         schema=_choices(SEVERITIES),
@@ -103,15 +110,16 @@ IMPORT: Mapping[str, RunParam] = {
         schema=_MOMENT,
         title="Since",
         help="Start of the window: unix seconds (`1790000000`) or ISO 8601 (`2026-11-23T00:00:00Z`). Empty: continue "
-        "from the watermark. For several days, set it together with `until` in one run: a backfill of N days exports "
-        "about (N + 1) / 2 times as much.",
+        "from the watermark; in a backfill, the run's data interval. For several days, set it together with `until` in "
+        "one run: a backfill of N days exports about (N + 1) / 2 times as much.",
         more="A date without an offset is in UTC.",
     ),
     "until": RunParam(
         default=None,
         schema=_MOMENT,
         title="Until",
-        help="End of the window, exclusive: unix seconds or ISO 8601. Empty: now.",
+        help="End of the window, exclusive: unix seconds or ISO 8601. Empty: now; in a backfill without `since`, the end "
+        "of its data interval.",
     ),
     "full": RunParam(
         default=False,
@@ -195,13 +203,6 @@ IMPORT: Mapping[str, RunParam] = {
         help="Up to which share of the active findings of an account and Region a full run archives those of which "
         "Tenable says nothing any more. Empty: `[tenable] max_archived_ratio`. `1` confirms that they are gone.",
         more="See [state.md](state.md#the-brake).",
-    ),
-    "dry_run": RunParam(
-        default=False,
-        schema=_BOOLEAN,
-        title="Dry run",
-        help="Export, map and check the hubs, but send nothing. The watermark does not move.",
-        more="`advance_watermark` is skipped, so DAGs that wait for an import do not start.",
     ),
 }
 
