@@ -118,8 +118,8 @@ IMPORT: Mapping[str, RunParam] = {
         default=None,
         schema=_MOMENT,
         title="Until",
-        help="End of the window, exclusive: unix seconds or ISO 8601. Empty: now; in a backfill without `since`, the end "
-        "of its data interval.",
+        help="End of the window, exclusive: unix seconds or ISO 8601. Empty: now; in a backfill without `since`, the "
+        "end of its data interval.",
     ),
     "full": RunParam(
         default=False,
