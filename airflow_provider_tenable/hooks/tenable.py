@@ -24,7 +24,9 @@ from airflow_provider_tenable.tenable_vm.retry import REPEATS
 if TYPE_CHECKING:
     from tenable.io import TenableIO
 
+    from airflow_provider_tenable.tenable_vm.api_user import ApiUserApi
     from airflow_provider_tenable.tenable_vm.client import TenableApi
+    from airflow_provider_tenable.tenable_vm.connectors import ConnectorsApi
     from airflow_provider_tenable.tenable_vm.credentials import CredentialsApi
     from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
     from airflow_provider_tenable.tenable_vm.scan_exports import ScanExportsApi
@@ -147,6 +149,20 @@ class TenableHook(BaseHook):
         from airflow_provider_tenable.tenable_vm.credentials import CredentialsApi
 
         return CredentialsApi(self.get_conn(), once=self._client_once, name=f"connection {self.tenable_conn_id!r}")
+
+    @cached_property
+    def api_user(self) -> ApiUserApi:
+        """The user that the keys belong to: :class:`~airflow_provider_tenable.tenable_vm.api_user.ApiUserApi`."""
+        from airflow_provider_tenable.tenable_vm.api_user import ApiUserApi
+
+        return ApiUserApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}", repeats=self.retries)
+
+    @cached_property
+    def connectors(self) -> ConnectorsApi:
+        """Tenable's AWS connectors: :class:`~airflow_provider_tenable.tenable_vm.connectors.ConnectorsApi`."""
+        from airflow_provider_tenable.tenable_vm.connectors import ConnectorsApi
+
+        return ConnectorsApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}", repeats=self.retries)
 
     def close(self) -> None:
         """Close the client's connections."""
