@@ -6,6 +6,7 @@ one failed import would silently provide the classes of Airflow 2.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,8 @@ from airflow_provider_tenable.exceptions import (
 _log = logging.getLogger(__name__)
 
 _AIRFLOW = Version(Version(_airflow_version).base_version)
+#: The version, without suffixes.
+AIRFLOW_VERSION = _AIRFLOW
 AIRFLOW_V_3_0_PLUS = Version("3.0.0") <= _AIRFLOW
 AIRFLOW_V_3_1_1_PLUS = Version("3.1.1") <= _AIRFLOW
 AIRFLOW_V_3_2_PLUS = Version("3.2.0") <= _AIRFLOW
@@ -341,7 +344,47 @@ def has_unfinished_tasks(context: Any) -> bool | None:
     return any(_name_of(state) in _UNFINISHED for task, state in states.items() if task not in teardowns)
 
 
+def airflow_health(*, in_task: bool) -> Any:
+    """What Airflow says about its components (``{"triggerer": {"status": ...}, ...}``); None if it cannot be asked.
+
+    A task of Airflow 3 has no database. It asks the API server, whose health endpoint needs no sign-in.
+    """
+    if not (in_task and AIRFLOW_V_3_0_PLUS):
+        from airflow.api.common.airflow_health import get_airflow_health
+
+        return get_airflow_health()
+    import requests
+
+    base = conf.get("core", "execution_api_server_url", fallback="") or ""
+    base = base.rstrip("/").removesuffix("/execution") or conf.get("api", "base_url", fallback="") or ""
+    url = f"{(base or 'http://localhost:8080').rstrip('/')}/api/v2/monitor/health"
+    try:
+        with requests.get(url, timeout=5, stream=True, allow_redirects=False) as response:
+            body = response.raw.read(65_536, decode_content=True) if response.status_code == 200 else b""
+        return json.loads(body)
+    except (requests.RequestException, OSError, ValueError, RecursionError) as error:
+        _log.info("Cannot read Airflow's health from %s: %s", url, type(error).__name__)
+        return None
+
+
+def slots_of_pool(name: str) -> int | None:
+    """The slots of a pool, from Airflow's database; None if there is no such pool."""
+    from airflow.models.pool import Pool
+
+    pool = Pool.get_pool(name)
+    return None if pool is None else int(pool.slots)
+
+
+def max_active_runs_of(dag_id: str) -> int | None:
+    """The ``max_active_runs`` of a DAG, from Airflow's database; None if Airflow does not know the DAG."""
+    from airflow.models.dag import DagModel
+
+    found = DagModel.get_dagmodel(dag_id)
+    return None if found is None or found.max_active_runs is None else int(found.max_active_runs)
+
+
 __all__ = [
+    "AIRFLOW_VERSION",
     "AIRFLOW_V_3_0_PLUS",
     "AIRFLOW_V_3_1_1_PLUS",
     "AIRFLOW_V_3_2_PLUS",
@@ -370,6 +413,7 @@ __all__ = [
     "TriggerRule",
     "Variable",
     "XCom",
+    "airflow_health",
     "any_asset_or",
     "asset_alias",
     "asset_of",
@@ -382,7 +426,9 @@ __all__ = [
     "is_deferred",
     "is_ended",
     "mask_secret",
+    "max_active_runs_of",
     "pause",
+    "slots_of_pool",
     "task",
     "task_group",
 ]

@@ -69,6 +69,7 @@ def get_provider_info() -> dict[str, Any]:
                 "aws_audit",
                 "aws_audit_scan",
                 "remediation_scans",
+                "requirements",
             ],
             "sensors": ["tenable_scanners", "tenable_scans"],
             "triggers": ["tenable", "nessus_ec2", "tenable_scanners", "tenable_scans"],

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from airflow_provider_tenable.dags.audit_security_hub import tenable_audit_security_hub
 from airflow_provider_tenable.dags.replay_rejected import tenable_replay_rejected
+from airflow_provider_tenable.dags.requirements import tenable_requirements
 from airflow_provider_tenable.dags.security_hub import tenable_to_security_hub
 
-__all__ = ["tenable_audit_security_hub", "tenable_replay_rejected", "tenable_to_security_hub"]
+__all__ = ["tenable_audit_security_hub", "tenable_replay_rejected", "tenable_requirements", "tenable_to_security_hub"]

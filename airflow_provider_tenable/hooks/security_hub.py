@@ -24,7 +24,7 @@ from airflow_provider_tenable.hooks.aws_calls import NOT_FROM_AWS, UNREADABLE
 from airflow_provider_tenable.hooks.aws_session import ONE_ATTEMPT, AwsSessionHook
 from airflow_provider_tenable.security_hub.page import keep_body, page_of
 from airflow_provider_tenable.security_hub.rate_limit import TokenBucket
-from airflow_provider_tenable.security_hub.reader import PAGE_FINDINGS, Filters, FindingsReader, refused
+from airflow_provider_tenable.security_hub.reader import PAGE_FINDINGS, Filters, FindingsReader, equals, refused
 from airflow_provider_tenable.security_hub.responses import code_of
 
 #: A worker's clock may be behind AWS's.
@@ -186,13 +186,9 @@ class SecurityHubHook(AwsSessionHook):
                 f"{self.aws_conn_id!r} belong to account {caller.account}. "
                 "Nothing was imported. Use a connection to that account, or set a role_name to assume in it."
             )
-        arn = (
-            product
-            if product.startswith("arn:")
-            else product_arn(product, region=str(self.region_name), account=str(self.account))
-        )
-        self._check_hub()
-        if f"product/{self.account}/{DEFAULT_PRODUCT}" in arn or self._is_subscribed(arn):
+        arn = self._arn_of(product)
+        self.check_hub()
+        if self.takes_product(product):
             return False
         if not enable_product:
             raise NotSubscribedError(
@@ -220,7 +216,30 @@ class SecurityHubHook(AwsSessionHook):
     def _describe(self) -> dict[str, Any]:
         return self._ask("describe the hub", self._call("describe_hub"), "HubArn")
 
-    def _check_hub(self) -> None:
+    def takes_product(self, product: str) -> bool:
+        """Whether the account is subscribed to a product, or the product is its own default one. The errors, and how
+        often a call is made again, are those of :meth:`preflight`.
+        """
+        arn = self._arn_of(product)
+        return f"product/{self.account}/{DEFAULT_PRODUCT}" in arn or self._is_subscribed(arn)
+
+    def check_reading(self, account: str, region: str) -> None:
+        """Read one finding of the account and Region (GetFindings), to learn whether that is allowed. Errors as in
+        :meth:`preflight`.
+        """
+        filters = {"AwsAccountId": equals(account), "Region": equals(region)}
+        self._ask("read findings", self._call("get_findings", Filters=filters, MaxResults=1), "Findings")
+
+    def _arn_of(self, product: str) -> str:
+        if product.startswith("arn:"):
+            return product
+        return product_arn(product, region=str(self.region_name), account=str(self.account))
+
+    def check_hub(self) -> None:
+        """Check that Security Hub CSPM is on (DescribeHub). Errors as in :meth:`preflight`.
+
+        :raises HubOffError: it is off; the message says so if only the new AWS Security Hub is on.
+        """
         try:
             self._describe()
         except HubOffError as error:

@@ -86,7 +86,7 @@ class ConnectorsApi:
                 params={"limit": _PAGE, "offset": page * _PAGE},
             )
             listed = objects_in(answer, "connectors", "the connectors")
-            found += [connector_of(entry) for entry in listed if entry.get("type") in AWS_TYPES]
+            found += [connector_of(entry) for entry in listed if text(entry.get("type")) in AWS_TYPES]
             pages = object_in(answer, "the connectors").get("pagination")
             total = number(pages.get("total")) if isinstance(pages, dict) else None
             # The documented example has a total below the number of connectors in it.
@@ -97,8 +97,7 @@ class ConnectorsApi:
 
 def connector_of(entry: dict[str, Any]) -> Connector:
     """A connector of Tenable's list."""
-    params = entry.get("params") if isinstance(entry.get("params"), dict) else {}
-    schedule = entry.get("schedule") if isinstance(entry.get("schedule"), dict) else {}
+    params, schedule = (_object(entry.get(name)) for name in ("params", "schedule"))
     last_sync = entry.get("last_sync_time")
     moment = parse(last_sync) if isinstance(last_sync, str) else None
     return Connector(
@@ -114,11 +113,15 @@ def connector_of(entry: dict[str, Any]) -> Connector:
     )
 
 
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _accounts_in(params: dict[str, Any]) -> set[str]:
-    accounts, arns = set(), [*_trails(params)]
-    own = params.get("account")
-    for entry in [*objects(params.get("sub_accounts")), *([own] if isinstance(own, dict) else [])]:
-        accounts.add(entry.get("account_id"))
+    accounts: list[Any] = []
+    arns = _trails(params)
+    for entry in [*objects(params.get("sub_accounts")), _object(params.get("account"))]:
+        accounts.append(entry.get("account_id"))
         arns += [entry.get("role_arn"), *_trails(entry)]
     found = {account for account in accounts if isinstance(account, str) and ACCOUNT.fullmatch(account)}
     return found | {match[1] for arn in arns if isinstance(arn, str) and (match := _ACCOUNT_OF_ARN.match(arn))}

@@ -14,6 +14,8 @@ NO_EXPORT = "noexport-"
 NO_VIEW = "noview-"
 NO_MANAGE = "nomanage-"
 NO_SCAN = "noscan-"
+NO_ADMIN = "noadmin-"
+TAG_VIEW = "tagview-"
 _WINDOW = 60.0
 
 
@@ -26,6 +28,15 @@ class User:
     can_view: bool = True
     may_manage: bool = True
     may_scan: bool = True
+    is_administrator: bool = True
+    views: tuple[str, ...] = ("AllAssets",)
+
+    @property
+    def role(self) -> int:
+        """The number of its role: Administrator, Scan Manager or Basic."""
+        if not (self.may_export and self.can_view):
+            return 16
+        return 64 if self.is_administrator else 40
 
 
 Call = Callable[[Request, User], Awaitable[Response]]
@@ -38,7 +49,9 @@ class Keys:
     """The valid key pair, and users with fewer rights that share its secret key.
 
     `noexport-{access key}` may not export (403), `noview-{access key}` sees no assets, `nomanage-{access key}` is below
-    the role Scan Manager (403 for scanners), `noscan-{access key}` may not create and launch scans (403).
+    the role Scan Manager (403 for scanners), `noscan-{access key}` may not create and launch scans (403),
+    `noadmin-{access key}` is a Scan Manager (403 for connectors), and `tagview-{access key}` is one that has "Can View"
+    on the assets of a tag only (so says Tenable of it; its exports are complete).
     """
 
     def __init__(self, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY) -> None:
@@ -49,6 +62,8 @@ class Keys:
             NO_VIEW + access_key: User(NO_VIEW + access_key, can_view=False),
             NO_MANAGE + access_key: User(NO_MANAGE + access_key, may_manage=False),
             NO_SCAN + access_key: User(NO_SCAN + access_key, may_scan=False),
+            NO_ADMIN + access_key: User(NO_ADMIN + access_key, is_administrator=False),
+            TAG_VIEW + access_key: User(TAG_VIEW + access_key, is_administrator=False, views=("Tag",)),
         }
 
     def user_of(self, header: str | None) -> User | None:

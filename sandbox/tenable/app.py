@@ -12,6 +12,7 @@ from sandbox.tenable import exports
 from sandbox.tenable.access import User
 from sandbox.tenable.answers import error, too_many
 from sandbox.tenable.asset_records_v1 import asset_details
+from sandbox.tenable.connectors import connector_routes
 from sandbox.tenable.control import control_routes
 from sandbox.tenable.large_chunks import swollen
 from sandbox.tenable.managed_credentials import credential_routes
@@ -33,6 +34,7 @@ def build_tenable_app(tenable: Tenable) -> SandboxApp:
             *_export_routes(tenable),
             *scanner_routes(tenable, lambda operation, call: _endpoint(tenable, operation, call)),
             *_scan_routes(tenable),
+            *connector_routes(tenable, lambda operation, call: _endpoint(tenable, operation, call)),
             *control_routes(tenable),
         ],
         exception_handlers={HTTPException: _not_found_of(tenable)},
@@ -161,7 +163,7 @@ def _session_of(tenable: Tenable, user: User) -> dict[str, Any]:
         "email": f"{user.access_key[:8]}@example.com",
         "name": "Sandbox user",
         "type": "local",
-        "permissions": 64 if user.may_export and user.can_view else 16,
+        "permissions": user.role,
         "enabled": True,
         "lockout": 0,
         "container_uuid": tenable.container_uuid,

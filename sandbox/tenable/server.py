@@ -9,6 +9,8 @@ from typing import Any
 from sandbox.clock import DAY, SandboxClock
 from sandbox.faults import COMMON_VERBS, Arguments, FaultBook
 from sandbox.tenable.access import ACCESS_KEY, SECRET_KEY, Keys, RateLimit
+from sandbox.tenable.connectors import OPERATIONS as CONNECTOR_OPERATIONS
+from sandbox.tenable.connectors import first_connectors
 from sandbox.tenable.estate import Estate
 from sandbox.tenable.evolution import evolve
 from sandbox.tenable.jobs import JOB_LIFETIME, Job, Texts, plan_chunks
@@ -39,6 +41,7 @@ OPERATIONS = (
     *SCAN_RUN_OPERATIONS,
     *SCAN_EXPORT_OPERATIONS,
     *CREDENTIAL_OPERATIONS,
+    *CONNECTOR_OPERATIONS,
 )
 CHUNK_VERBS = {
     # Carry the call out, and repeat the chunk's records until it has so many bytes; gzip: compressed on the wire.
@@ -118,6 +121,7 @@ class Tenable:
         self.scanners = Scanners(self.clock.now)
         self.scans = ScanBook(self.clock.now)
         self.credentials: dict[str, dict[str, Any]] = {}
+        self.connectors = first_connectors(self.estate.accounts, self.clock.now())
         # Requested paths that the API docs do not have: the client builds URLs from values that it received.
         self.unknown_paths: list[str] = []
         self.rate_limit.clear()
