@@ -29,6 +29,7 @@ NAVIGATION: dict[str, dict[str, str]] = {
     },
     "Run it": {
         "docs/operating": "Operating",
+        "docs/requirements": "Requirements",
         "docs/page": "The page in Airflow",
         "docs/state": "What the hubs hold",
         "docs/scanners": "Scanners on EC2",

@@ -17,6 +17,7 @@ ROOMS = {
     "dags": "dags<br>the DAGs, as functions",
     "operators": "operators<br>sensors, triggers, links,<br>notifications: Airflow's faces",
     "ui": "ui<br>the page in Airflow's<br>navigation",
+    "requirements": "requirements<br>what must be so<br>before an import",
     "run": "run<br>plan, ledger, watermark,<br>report, replay",
     "hooks": "hooks<br>connections to Tenable and AWS",
     "export": "export<br>stage 1: a job becomes<br>staged chunks",

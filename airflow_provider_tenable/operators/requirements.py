@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable._compat import BaseOperator, fail_fast
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.requirements.catalogue import CHECKS, REQUIRED, chosen
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.hooks.tenable import TenableHook
 
 #: What a failed requirement does to the task.
 FAIL, WARN = "fail", "warn"
@@ -25,13 +29,13 @@ class TenableRequirementsOperator(BaseOperator):
     XCom: the table, as a list of ``{"check", "subject", "state", "required", "detail", "remedy"}``. ``state`` is
     ``ok``, ``failed`` or ``unchecked``.
 
-    :param tenable_conn_id: the connection to Tenable.
-    :param of_dag: the DAG that imports. Its asset index names the accounts and Regions.
+    :param tenable_conn_id: the connection to Tenable (templated).
+    :param of_dag: the DAG that imports. Its asset index names the accounts and Regions (templated).
     :param destinations: as the param of that DAG. Default: the param of this name of the task's own DAG, or that of
         ``[tenable] dag_params``.
     :param region_routing: as the param of that DAG, in the same order.
     :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
-    :param staging_path: URI of the staging area. Default ``[tenable] staging_path``.
+    :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
     :param checks: names of checks or groups (``tenable``, ``scanner``, ``connector``, ``aws``, ``staging``,
         ``airflow``) to carry out. Default: all.
     :param required: names of checks or groups whose failure fails the task. Default: all but those of connectors and a
@@ -73,6 +77,19 @@ class TenableRequirementsOperator(BaseOperator):
         self.max_places = max_places
         self.max_sync_age_hours = max_sync_age_hours
 
+    @cached_property
+    def hook(self) -> TenableHook:
+        """The hook for Tenable. It repeats a request once: a check that fails for now is unchecked."""
+        from airflow_provider_tenable.hooks.tenable import TenableHook
+
+        return TenableHook(self.tenable_conn_id, retries=1)
+
+    def get_openlineage_facets_on_complete(self, _: Any) -> Any:
+        """Nothing was read or written, for OpenLineage."""
+        from airflow_provider_tenable.observability.lineage import lineage
+
+        return lineage([], [])
+
     def execute(self, context: Any) -> list[dict[str, Any]]:
         """Carry out the checks.
 
@@ -85,7 +102,7 @@ class TenableRequirementsOperator(BaseOperator):
             if self.on_failure not in (FAIL, WARN):
                 raise ConfigurationError(f"on_failure is {safe(self.on_failure, 40)!r}; it must be {FAIL} or {WARN}.")
             required = chosen(self.required, what="required", default=REQUIRED)
-            lines, marker = check_all(self._scope(context))
+            lines, marker = check_all(self._scope(context), self.hook)
             if marker:
                 context["ti"].xcom_push(key=_MARKER, value=marker)
             result = [line.as_json(required) for line in lines]
@@ -118,7 +135,6 @@ class TenableRequirementsOperator(BaseOperator):
             destinations=destinations_of(params, self.destinations),
             region_routing=routing_of(params, self.region_routing),
             product=self.product or own_option(context, "product"),
-            tenable_conn_id=self.tenable_conn_id,
             dag_id=dag_id,
             pool=self.pool,
             max_places=self.max_places,

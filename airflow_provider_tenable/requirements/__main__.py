@@ -7,6 +7,7 @@ Run it where Airflow's own commands work, as the user that runs Airflow. The exi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -23,10 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
     try:
-        return _check(asked)
+        # Airflow's own log lines would be in the middle of the JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            shown, code = _check(asked)
     except TenableProviderError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    sys.stdout.write(f"{shown}\n")
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,9 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(asked: argparse.Namespace) -> int:
+def _check(asked: argparse.Namespace) -> tuple[str, int]:
+    """What is printed, and the exit code."""
     from airflow_provider_tenable import config
     from airflow_provider_tenable.exceptions import ConfigurationError
+    from airflow_provider_tenable.hooks.tenable import TenableHook
     from airflow_provider_tenable.requirements.catalogue import CHECKS, REQUIRED, chosen
     from airflow_provider_tenable.requirements.check import Scope, check_all
     from airflow_provider_tenable.requirements.lines import failures, table
@@ -68,14 +75,13 @@ def _check(asked: argparse.Namespace) -> int:
             destinations=destinations_of({}, given),
             region_routing=routing_of({}, asked.region_routing),
             product=config.get("product"),
-            tenable_conn_id=asked.tenable_conn_id,
             max_places=asked.max_places,
             max_sync_age_hours=asked.max_sync_age_hours,
-        )
+        ),
+        TenableHook(asked.tenable_conn_id, retries=1),
     )
     shown = json.dumps([line.as_json(required) for line in lines]) if asked.json else table(lines, required)
-    sys.stdout.write(f"{shown}\n")
-    return 1 if failures(lines, required) else 0
+    return shown, 1 if failures(lines, required) else 0
 
 
 if __name__ == "__main__":

@@ -50,7 +50,6 @@ class Scope:
     of_dag: str
     destinations: Any
     product: str
-    tenable_conn_id: str = "tenable_default"
     region_routing: str = "fixed"
     dag_id: str | None = None
     pool: str = "default_pool"
@@ -76,10 +75,10 @@ class Known:
         return {str(location.owner_id) for location in self.locations if not location.skip_reason}
 
 
-def check_all(scope: Scope) -> tuple[list[Line], dict[str, Any]]:
+def check_all(scope: Scope, hook: TenableHook) -> tuple[list[Line], dict[str, Any]]:
     """All lines, in the order of the catalogue, and the marker that was left in the staging area, if any."""
     staging, marker = _staging(scope)
-    lines = [*_services(scope), *staging, *_airflow(scope)]
+    lines = [*_services(scope, hook), *staging, *_airflow(scope)]
     return in_order(lines, scope.wanted), marker
 
 
@@ -113,11 +112,9 @@ def _airflow(scope: Scope) -> Iterator[Line]:
         )
 
 
-def _services(scope: Scope) -> Iterator[Line]:
+def _services(scope: Scope, hook: TenableHook) -> Iterator[Line]:
     """The lines of Tenable, its connectors, and AWS, which need each other's results."""
-    from airflow_provider_tenable.hooks.tenable import TenableHook
-
-    with closing(TenableHook(scope.tenable_conn_id, retries=1)) as hook:
+    with closing(hook):
         # Lambdas, because the connection is looked up when the property is read.
         user = _attempt(lambda: hook.api_user.me())  # noqa: PLW0108
         known = Known() if isinstance(user, Exception) else _known(scope, hook)

@@ -60,7 +60,7 @@ IMPORTS = {
         "task",
     },
     "config": {"dag_params", "get"},
-    "dags": {"tenable_replay_rejected", "tenable_to_security_hub"},
+    "dags": {"tenable_requirements", "tenable_replay_rejected", "tenable_to_security_hub"},
     "exceptions": {"ConfigurationError"},
     "operators.asff": {"TenableToAsffOperator"},
     "operators.nessus_ec2": {"NessusAwsPrerequisitesOperator", "NessusCreateScannerOperator"},

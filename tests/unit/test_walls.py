@@ -27,6 +27,7 @@ AIRFLOW_FREE = {
 FACES = {
     "hooks",
     "operators",
+    "requirements",
     "sensors",
     "triggers",
     "links",

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ACCOUNTS, DESTINATIONS, REGION, ROLE, Estate  # type: ignore[import-not-found]
+from checked_estate import ACCOUNTS, REGION, ROLE, Estate  # type: ignore[import-not-found]
 
 from airflow_provider_tenable import _compat
 from airflow_provider_tenable.requirements.catalogue import CHECKS
@@ -514,3 +514,18 @@ def test_text_of_services_cannot_forge_a_line_of_the_log(estate: Estate, caplog:
         estate.check()
     assert "\x1b" not in caplog.text
     assert not re.search(r"^ok  tenable\.keys", caplog.text, re.M)
+
+
+def test_the_page_shows_every_check_and_every_code_of_a_connector() -> None:
+    from pathlib import Path
+
+    from airflow_provider_tenable.requirements.of_connector import ERRORS
+
+    page = (Path(__file__).parents[3] / "docs" / "requirements.md").read_text()
+    rows = [
+        f"| `{name}` | {check.what} | {'yes' if check.required else 'no'} | {check.remedy} |"
+        for name, check in CHECKS.items()
+    ]
+    assert [line for line in page.split("## The checks")[1].splitlines() if line in rows] == rows
+    for code, (meaning, advice) in ERRORS.items():
+        assert f"| `{code}` | {meaning} | {advice}" in page
