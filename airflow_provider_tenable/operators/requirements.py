@@ -86,9 +86,9 @@ class TenableRequirementsOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, _: Any) -> Any:
         """Nothing was read or written, for OpenLineage."""
-        from airflow_provider_tenable.observability.lineage import lineage
+        from airflow_provider_tenable.observability.lineage import operator_lineage
 
-        return lineage([], [])
+        return operator_lineage([], [])
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
         """Carry out the checks.
