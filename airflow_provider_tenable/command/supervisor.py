@@ -136,11 +136,13 @@ def _printer(options: Options) -> Callable[[str], None]:
 def _show(event: dict[str, Any], say: Callable[[str], None]) -> None:
     if note := event.get("note"):
         say(str(note))
-    outcome, place = event.get("outcome"), event.get("place")
+    outcome = event.get("outcome")
+    # A mapped task that has ended is named after what became of its findings.
+    place, _, became = str(event.get("place") or "").partition(": ")
     name = f"{event.get('task')}{f' [{place}]' if place else ''}"
     seconds = f" ({event.get('seconds', 0):.0f} s)"
     if outcome == "success" and (event.get("text") or event.get("task") in _PLACES):
-        say(f"{name}: {event['text'] or 'done'}{seconds}")
+        say(f"{name}: {event['text'] or became or 'done'}{seconds}")
     elif outcome == "retry":
         say(f"{name}: WARNING, tried again in a minute: {event['text']}")
     elif outcome == "failed":

@@ -69,7 +69,13 @@ def test_a_run_is_shown_line_by_line_and_ends_with_its_report(tmp_path: Path) ->
     told = [
         {"task": "export_vulnerabilities", "place": "", "seconds": 3.2, "outcome": "success", "text": "16 records"},
         {"task": "import_findings", "place": "111122223333/eu-west-1", "seconds": 1, "outcome": "retry", "text": "502"},
-        {"task": "import_findings", "place": "111122223333/eu-west-1", "seconds": 1, "outcome": "success", "text": ""},
+        {
+            "task": "import_findings",
+            "place": "111122223333/eu-west-1: 5 sent, 0 rejected",
+            "seconds": 1,
+            "outcome": "success",
+            "text": "",
+        },
         {"task": "plan_shards", "place": "", "seconds": 1, "outcome": "success", "text": ""},
         "not JSON\n",
         DONE,
@@ -80,7 +86,7 @@ def test_a_run_is_shown_line_by_line_and_ends_with_its_report(tmp_path: Path) ->
     assert lines[2:5] == [
         "export_vulnerabilities: 16 records (3 s)",
         "import_findings [111122223333/eu-west-1]: WARNING, tried again in a minute: 502",
-        "import_findings [111122223333/eu-west-1]: done (1 s)",
+        "import_findings [111122223333/eu-west-1]: 5 sent, 0 rejected (1 s)",
     ]
     assert "\nThe table.\n" in output
     assert lines[-1] == f"The run is complete. The watermark is kept in {tmp_path / 'home'}."
