@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from airflow_provider_tenable.run.asset_event import (
     announce,
+    announce_audits,
     announce_scan,
+    completed_audits,
     completed_scan,
     event_extra,
     imported_findings,
@@ -14,7 +16,9 @@ from airflow_provider_tenable.run.asset_event import (
 
 __all__ = [
     "announce",
+    "announce_audits",
     "announce_scan",
+    "completed_audits",
     "completed_scan",
     "event_extra",
     "imported_findings",

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from airflow_provider_tenable.run.form import import_params, replay_params, scan_params, scanner_params
+from airflow_provider_tenable.run.form import (
+    aws_audit_params,
+    import_params,
+    replay_params,
+    scan_params,
+    scanner_params,
+)
 
-__all__ = ["import_params", "replay_params", "scan_params", "scanner_params"]
+__all__ = ["aws_audit_params", "import_params", "replay_params", "scan_params", "scanner_params"]

@@ -101,7 +101,7 @@ class TenableAuditUserOperator(AwsAccountTask):
 
     :param group: name of the group (templated).
     :param user: name of the user (templated).
-    :param security_audit: also give the group the policy SecurityAudit.
+    :param security_audit: also give the group the policy SecurityAudit (templated).
     :param extra_policies: names or ARNs of further managed policies of the group (templated).
     :param path: path of the group and the user in IAM.
     :param tags: further tags of the user (templated).
@@ -112,6 +112,7 @@ class TenableAuditUserOperator(AwsAccountTask):
     template_fields: Sequence[str] = (
         "group",
         "user",
+        "security_audit",
         "extra_policies",
         "tags",
         "permissions_boundary",
@@ -150,6 +151,8 @@ class TenableAuditUserOperator(AwsAccountTask):
         with fail_fast(), closing(self.hook) as hook:
             self._check_target()
             self._check_account()
+            if not isinstance(self.security_audit, bool):
+                raise ConfigurationError(f"security_audit is {shown(self.security_audit)}; it must be true or false.")
             dry = DryRun(hook) if self._dry_run else None
             wanted = WantedUser(
                 group=self.group or DEFAULT_GROUP,
@@ -188,14 +191,14 @@ class TenableRotateAuditKeyOperator(AwsAccountTask):
 
     :param user: name of the user (templated).
     :param credential: name of the managed credential. Default: ``AWS {account} audit`` (templated).
-    :param max_age_days: keep a key that is younger; 0: a new key in each run.
+    :param max_age_days: keep a key that is younger; 0: a new key in each run (templated).
     :param keep_old: what becomes of the key that was replaced: ``until_next`` (it stays active until the next rotation,
         so that a running audit can finish), ``deactivate`` or ``delete``.
     :param adopt: also replace a credential that this operator has not written.
     :param tenable_conn_id: connection of type ``tenable`` (templated).
     """
 
-    template_fields: Sequence[str] = ("user", "credential", "tenable_conn_id", *ACCOUNT_FIELDS)
+    template_fields: Sequence[str] = ("user", "credential", "max_age_days", "tenable_conn_id", *ACCOUNT_FIELDS)
 
     def __init__(
         self,

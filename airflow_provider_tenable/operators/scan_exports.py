@@ -8,7 +8,15 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable._compat import AirflowNotFoundException, BaseHook, BaseOperator, conf, fail_fast, pause
+from airflow_provider_tenable._compat import (
+    AirflowNotFoundException,
+    AirflowSkipException,
+    BaseHook,
+    BaseOperator,
+    conf,
+    fail_fast,
+    pause,
+)
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.observability import metrics
@@ -34,7 +42,7 @@ class TenableExportScanOperator(BaseOperator):
     :param scan: result of another operator, number, schedule uuid, or ``name:`` and the name (templated).
     :param run: result of :class:`~airflow_provider_tenable.operators.scan_runs.TenableRunScanOperator`, or the uuid of
         a run; default: the newest that is completed (templated).
-    :param formats: of ``nessus``, ``csv``, ``html``, ``pdf``, ``db`` (templated).
+    :param formats: of ``nessus``, ``csv``, ``html``, ``pdf``, ``db``; without any, the task is skipped (templated).
     :param chapters: of html and pdf, separated by semicolons (templated).
     :param filters: ``[{"filter", "quality", "value"}]`` (templated).
     :param filter_type: ``and`` or ``or``.
@@ -124,6 +132,8 @@ class TenableExportScanOperator(BaseOperator):
         return operator_lineage(*self._lineage)
 
     def _export(self, context: Any, *, begins: bool) -> dict[str, Any]:
+        if not self.formats:
+            raise AirflowSkipException("formats is empty: nothing is exported.")
         with fail_fast(), closing(self.hook):
             request = self._request()
             request.check()

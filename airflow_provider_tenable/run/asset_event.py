@@ -9,12 +9,13 @@ a run of the scan is completed, and the import can be scheduled on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import AirflowSkipException, Asset, asset_of
+from airflow_provider_tenable.exceptions import IncompleteRunError
 from airflow_provider_tenable.run.status import archived_of
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -26,6 +27,7 @@ SCHEME = "tenable"
 HOST = "security-hub"
 AUDIT_HOST = "security-hub-audit"
 SCAN_HOST = "scan"
+AUDITS_HOST = "aws-audits"
 #: The entries of a scan's result that an event's extra contains.
 _FROM_SCAN = ("scan", "run_uuid", "status", "started_at", "ended_at", "hosts")
 #: The entries of the ledger that an event's extra contains. The totals of each destination are omitted: there may be
@@ -86,6 +88,30 @@ def announce_scan(context: Any, alias: Any, result: Mapping[str, Any]) -> None:
     extra = {field: result.get(field) for field in _FROM_SCAN}
     extra.update({f"severity_{name}": count for name, count in (result.get("severities") or {}).items()})
     context["outlet_events"][alias].add(completed_scan(str(result["name"])), extra=extra)
+
+
+def completed_audits(dag_id: str = "tenable_aws_audit") -> Asset:
+    """The asset of a DAG's AWS audits: updated at the end of each run in which at least one account was audited."""
+    return asset_of(f"{SCHEME}://{AUDITS_HOST}/{quote(dag_id, safe='')}")
+
+
+def announce_audits(context: Any, alias: Any, asset: Asset, results: Iterable[Any] | None) -> dict[str, Any]:
+    """Have Airflow update the assets of AWS audits when the task succeeds.
+
+    :param alias: an outlet of the task, for the assets of the scans.
+    :param asset: an outlet of the task, for all audits.
+    :param results: of the accounts; those that are not complete are missing, or None.
+    :return: ``{"accounts": [{"account", "compliance"}]}``.
+    :raises IncompleteRunError: no account was audited.
+    """
+    # Airflow 3 passes the result of a single account as it is, and those of several as a sequence.
+    found = [results] if isinstance(results, Mapping) else [each for each in results or () if isinstance(each, Mapping)]
+    if not found:
+        raise IncompleteRunError("No account was audited. The tasks of each account say why.")
+    for result in found:
+        announce_scan(context, alias, result)
+    context["outlet_events"][asset].extra = {"accounts": ",".join(str(result["account"]) for result in found)}
+    return {"accounts": [{"account": each["account"], "compliance": dict(each["compliance"])} for each in found]}
 
 
 def announce(context: Any, asset: Asset) -> None:

@@ -13,6 +13,7 @@ from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import AirflowException, Param
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
+from airflow_provider_tenable.run.aws_audit import AWS_AUDIT
 from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, RunParam
 from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
@@ -83,6 +84,11 @@ def scan_params() -> dict[str, Param]:
     return _form(SCAN)
 
 
+def aws_audit_params() -> dict[str, Param]:
+    """The params of ``tenable_aws_audit``."""
+    return _form(AWS_AUDIT)
+
+
 def _form(table: Mapping[str, RunParam]) -> dict[str, Param]:
     return {
         name: Param(param.default, title=param.title, description=param.help.replace("`", ""), **param.schema)
@@ -90,4 +96,4 @@ def _form(table: Mapping[str, RunParam]) -> dict[str, Param]:
     }
 
 
-__all__ = ["audit_params", "import_params", "replay_params", "scan_params", "scanner_params"]
+__all__ = ["audit_params", "aws_audit_params", "import_params", "replay_params", "scan_params", "scanner_params"]

@@ -175,7 +175,10 @@ def remove_old_scans(context: Any) -> list[str]:
         try:
             old = run.beside(name)
             jobs = old.root / "jobs"
-            steps = [float((jobs / step).stat().st_mtime) for step in names(jobs) if step.endswith(".json")]
+            # Those of mapped tasks are in a folder each.
+            files = [jobs / step for step in names(jobs)]
+            files += [folder / step for folder in files if folder.suffix != ".json" for step in names(folder)]
+            steps = [float(file.stat().st_mtime) for file in files if file.suffix == ".json"]
             if steps and max(steps) < before:
                 remove(old.root)
                 removed.append(name)

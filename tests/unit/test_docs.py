@@ -20,6 +20,7 @@ from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 from airflow_provider_tenable.config import OPTIONS, dag_params
 from airflow_provider_tenable.provider_info import get_provider_info
 from airflow_provider_tenable.run.ages import HubsEntry
+from airflow_provider_tenable.run.aws_audit import AWS_AUDIT
 from airflow_provider_tenable.run.first_run import is_held_back
 from airflow_provider_tenable.run.ledger import GoneCounts, Ledger
 from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, rows
@@ -140,6 +141,7 @@ TABLES = {
     "tenable_audit_security_hub": AUDIT,
     "tenable_replay_rejected": REPLAY,
     "tenable_scan": SCAN,
+    "tenable_aws_audit": AWS_AUDIT,
     "tenable_scanner_ec2": SCANNER,
 }
 

@@ -14,11 +14,21 @@ PACKAGE = Path(__file__).resolve().parents[2] / "airflow_provider_tenable"
 
 #: What DAG files and docs of any release import from the root. Names may be added, never removed.
 DOORS = {
+    "aws_audit_steps": {
+        "announce_audits",
+        "check_results",
+        "plan_audit",
+        "remove_old_scans",
+        "report_audit",
+        "what_to_send",
+    },
     "failing": {"fail_fast"},
     "foreign_text": {"quoted", "safe"},
     "import_event": {
         "announce",
+        "announce_audits",
         "announce_scan",
+        "completed_audits",
         "completed_scan",
         "event_extra",
         "imported_findings",
@@ -26,7 +36,7 @@ DOORS = {
         "triggering_imports",
     },
     "lineage": {"convert_asset_to_openlineage", "sanitize_tenable_uri"},
-    "params": {"import_params", "replay_params", "scan_params", "scanner_params"},
+    "params": {"aws_audit_params", "import_params", "replay_params", "scan_params", "scanner_params"},
     "parts": {"read_blocks", "read_lines", "read_part"},
     "pipeline": {
         "advance_watermark",
@@ -68,6 +78,9 @@ IMPORTS = {
     "operators.security_hub": {"SecurityHubImportFindingsOperator"},
     "operators.security_hub_archive": {"SecurityHubArchiveFindingsOperator"},
     "operators.tenable": {"TenableExportOperator"},
+    "operators.aws_audit": {"TenableAuditUserOperator", "TenableRotateAuditKeyOperator"},
+    "operators.aws_audit_scan": {"TenableAwsAuditScanOperator"},
+    "operators.scan_debugging": {"TenableSetPluginDebuggingOperator"},
     "operators.scan_exports": {"TenableExportScanOperator"},
     "operators.scan_runs": {"TenableRunScanOperator"},
     "operators.tenable_scans": {"TenableCreateScanOperator", "TenableDeleteScanOperator"},
