@@ -39,6 +39,7 @@ FACES = {
     "config",
     "provider_info",
     "dags",
+    "aws_audit_steps",
     "example_dags",
     "command",
     "failing",

@@ -524,11 +524,15 @@ class TestExport:
         with pytest.raises(AirflowFailException, match=r"There is no connection with the id 'nope'\. Create it"):
             execute(export(formats=["db"], password_conn_id="nope"))
 
+    def test_without_a_format_the_task_is_skipped(self, tenable):
+        with pytest.raises(AirflowSkipException, match="formats is empty"):
+            execute(export(formats=[]))
+        assert tenable.calls("scan_export") == 0
+
     @pytest.mark.parametrize(
         ("arguments", "text"),
         [
             ({"formats": ["doc"]}, r"\['doc'\] cannot be exported\. The formats are nessus, csv"),
-            ({"formats": []}, "cannot be exported"),
             ({"filters": [{"filter": "x"}]}, "is not a filter"),
             ({"filter_type": "xor"}, "filter_type is 'xor'"),
             ({"run": {"x": 1}}, "names no run"),
