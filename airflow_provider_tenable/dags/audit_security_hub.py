@@ -78,7 +78,7 @@ def _add_tasks(of_dag: str, own: Mapping[str, Any]) -> None:
     # Without an account and Region there is nothing to audit, and the report says so.
     @task(outlets=[audited], multiple_outputs=False, trigger_rule=TriggerRule.NONE_FAILED)
     def report(**context: Any) -> dict[str, Any]:
-        """Log what was found."""
+        """Log what was found in each account and Region, with examples, and send the metrics."""
         from airflow_provider_tenable.run import hub_audit
 
         with fail_fast():
