@@ -88,7 +88,7 @@ def _add_tasks(of_dag: str, own: Mapping[str, Any]) -> None:
 
     audits = SecurityHubAuditOperator.partial(
         task_id="audit_hubs",
-        map_index_template="{{ task.title }}",
+        map_index_template="{{ task.outcome }}",
         **{name: own.get(name) for name in ("staging_path", "product")},
         doc_md="Reads the findings of one account and Region, and compares them with the finding index.",
     ).expand(assignment=plan_audit())

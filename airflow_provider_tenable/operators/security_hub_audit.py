@@ -39,6 +39,8 @@ class SecurityHubAuditOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("staging_path",)
     ui_color = "#f7e3cf"
+    #: How many findings differ, once the task knows.
+    _different: int | None = None
     #: What was read and written, once the task knows.
     _lineage: tuple[list[Data], list[Data]] = ([], [])
 
@@ -61,6 +63,13 @@ class SecurityHubAuditOperator(BaseOperator):
     def title(self) -> str:
         """Account and Region, or how many they are: for ``map_index_template``."""
         return str(self.assignment["title"])
+
+    @property
+    def outcome(self) -> str:
+        """The title and, once the task has ended, how many findings differ: for ``map_index_template``, which Airflow
+        renders before and after the execution.
+        """
+        return self.title if self._different is None else f"{self.title}: {self._different:,} differ"
 
     def execute(self, context: Any) -> dict[str, int]:
         """Audit what has no result yet."""
@@ -97,7 +106,9 @@ class SecurityHubAuditOperator(BaseOperator):
             self.log.info("%s: the worker slot is released; reading resumes in %g seconds.", self.title, PAUSE_SECONDS)
             self.defer(trigger=pause(PAUSE_SECONDS), method_name="resume")
         self._note_lineage(run, targets, results)
-        return _sums([result for result in results.values() if result])
+        sums = _sums([result for result in results.values() if result])
+        self._different = sum(sums.values()) - sums["read"]
+        return sums
 
     def resume(self, context: Any, event: Any = None) -> dict[str, int]:
         """Resume with the next piece."""

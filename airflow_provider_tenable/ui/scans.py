@@ -75,7 +75,7 @@ def read_scans(staging: str, runs: list[DagRunFacts]) -> Scans:
     except (StagingError, ConfigurationError, OSError, msgspec.MsgspecError) as error:
         return Scans(found.scans, found.audits, 0, [safe(error, 600)])
     except Exception as error:  # noqa: BLE001 - a file system, and the connection it uses, raise errors of their own.
-        return Scans(found.scans, found.audits, 0, [safe(f"The staging area cannot be read: {error}", 600)])
+        return Scans(found.scans, found.audits, 0, [f"The staging area cannot be read: {safe(error, 600)}"])
 
 
 def _scanned(staging: str, run: DagRunFacts) -> Scanned:

@@ -31,6 +31,7 @@ MAPPED = {
     ("import_findings", "assignment"): "plan_imports",
     # Numbers, and titles of accounts and Regions that were checked.
     ("archive_findings", "assignment"): "plan_archiving",
+    ("audit_hubs", "assignment"): "plan_audit",
 }
 #: Every template in a DAG file, by the field that holds it.
 TEMPLATES = {"map_index_template": {"{{ task.outcome }}"}}
