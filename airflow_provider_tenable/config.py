@@ -282,6 +282,14 @@ OPTIONS: dict[str, Option] = {
         "for default accounts or passwords. none: nothing, and Tenable is asked to omit the output from the export.",
         choices=(EXCERPT, NO_OUTPUT),
     ),
+    "audit_severity": Option(
+        "string",
+        "",
+        "JSON object: the severity in Security Hub CSPM (CRITICAL, HIGH, MEDIUM, LOW, INFORMATIONAL) of results of "
+        "audits that are failed, warning, passed or not_available. Empty, or for those left out: MEDIUM, LOW, "
+        "INFORMATIONAL and INFORMATIONAL.",
+        example='{"failed": "HIGH"}',
+    ),
     "scanner_timeout_minutes": Option(
         "float",
         "45",

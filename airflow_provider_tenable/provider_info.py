@@ -56,6 +56,7 @@ def get_provider_info() -> dict[str, Any]:
             "operators": [
                 "tenable",
                 "asff",
+                "compliance",
                 "security_hub",
                 "security_hub_archive",
                 "security_hub_audit",

@@ -140,7 +140,7 @@ def finding_and_row(
         else with_packages(plugin, record.software_vulns)
     )
     provider_fields, label_digest = provider_fields_memo.get(label) or encode_provider_fields(label)
-    arn, arn_digest = _encoded_arn(product_arn)
+    arn, arn_digest = encoded_arn(product_arn)
     content = row.content_of(
         b"\0".join(
             (
@@ -225,7 +225,7 @@ def _check_id(length: int) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _encoded_arn(product_arn: str) -> tuple[bytes, bytes]:
+def encoded_arn(product_arn: str) -> tuple[bytes, bytes]:
     """The product's ARN, followed by company and product for the default product, and the digest of both. Any
     integration can use that product, and only its findings may name them (ASFF: ``CompanyName``, ``ProductName``).
     """

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from airflow_provider_tenable import aws
-from airflow_provider_tenable.asff import plugin_output, resource
+from airflow_provider_tenable.asff import compliance, plugin_output, resource
 from airflow_provider_tenable.asff.finding import MappingOptions, finding_and_row
 from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import Resource
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
+from airflow_provider_tenable.tenable_vm.compliance import Compliance
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 
 
@@ -67,3 +68,18 @@ class AsffMapper:
         self, record: Vulnerability, plugin: PluginParts, resource: Resource, product: str, severity: int | None
     ) -> tuple[bytes, bytes]:
         return finding_and_row(record, plugin, resource, product, self._options, severity)
+
+
+class AsffComplianceMapper(AsffMapper):
+    """Maps compliance records (:class:`~airflow_provider_tenable.transform.compliance.ComplianceMapper`)."""
+
+    def __init__(self, options: compliance.AuditOptions, product: str) -> None:
+        super().__init__(MappingOptions(latest=options.latest), product)
+        self._audit_options = options
+        self._checks = compliance.Checks()
+
+    def account_resource(self, account: str, *, region: str, partition: str, asset: str, gone: str = "") -> Resource:
+        return resource.account_resource(account, region=region, partition=partition, asset=asset, gone=gone)
+
+    def compliance(self, record: Compliance, resource: Resource, product: str) -> tuple[bytes, bytes, int]:
+        return compliance.finding_and_row(record, self._checks, resource, product, self._audit_options)

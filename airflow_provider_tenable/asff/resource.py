@@ -142,6 +142,32 @@ def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
     )
 
 
+def account_resource(account: str, *, region: str, partition: str, asset: str, gone: str = "") -> Resource:
+    """The ``AwsAccount`` of an audit, as Security Hub's own controls name it.
+
+    :param region: the hub's Region.
+    :param asset: the uuid of the asset that stands for the account in Tenable.
+    :param gone: as in :class:`Resource`, of that asset.
+    """
+    resource: dict[str, Any] = {
+        "Type": "AwsAccount",
+        "Id": f"AWS::::Account:{account}",
+        **({"Partition": partition} if partition in ASFF_PARTITIONS else {}),
+        **({"Region": region} if len(region) <= limits.RESOURCE_REGION else {}),
+    }
+    return Resource(
+        account,
+        region,
+        "audit",
+        _encode(resource),
+        {"asset_uuid": asset},
+        None,
+        is_ec2=False,
+        gone=gone,
+        facts=msgspec.json.encode([resource, asset]),
+    )
+
+
 def _facts(row: AssetRow, resource: dict[str, Any]) -> bytes:
     """What counts as content of a resource. Tenable does not promise any order of addresses and tags, nor which of them
     come first where there are more than a finding may have.

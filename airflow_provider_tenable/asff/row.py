@@ -36,8 +36,9 @@ BECAUSE = {RISK_ACCEPTED: 32, ASSET_TERMINATED: 64, ASSET_DELETED: 128}
 
 _VERSION = MATERIAL_VERSION << 56
 _LARGEST_PLUGIN = (1 << 63) - 1
-#: Slashes of an id, and after how many of them the part of the resource ends, by scheme (``identity.id_head``).
-_RESOURCE_ENDS = {5: 3, 2: 2}
+#: Slashes of an id, and after how many of them the part of the resource ends: of a vulnerability by scheme
+#: (``identity.id_head``), of an audit of a host (5) and of an account (4: ``asff/compliance``).
+_RESOURCE_ENDS = {5: 3, 4: 3, 2: 2}
 
 
 def digest(*pieces: bytes) -> bytes:

@@ -25,57 +25,22 @@ if TYPE_CHECKING:
 _CLOCK_SKEW_SECONDS = 3600
 
 
-class TenableToAsffOperator(BaseOperator):
-    """Join vulnerabilities with their assets, map them to ASFF, and stage the findings per account and hub Region.
+class StagesFindingsOperator(BaseOperator):
+    """What operators that map staged records to findings have in common, whatever the records are."""
 
-    One task transforms one shard: every ``count``-th chunk, starting at ``index``. Findings are written serialised and
-    within Security Hub's limits. Records that do not become findings are counted under a reason; broken records are
-    stored in ``rejected/``; records whose asset is missing are parked for the following runs.
-
-    The result (XCom) is ``{"shard", "read", "findings", "parked", "skipped"}``.
-
-    :param shard: ``{"index": 0, "count": 8}``; with ``"parked": True`` the shard that retries parked records, with
-        ``"given_up": True`` the shard of a replay that retries records whose assets were missing (templated).
-    :param assets: result of the asset export (templated).
-    :param vulnerabilities: result of the vulnerability export (templated).
-    :param plan: the result of :func:`airflow_provider_tenable.pipeline.plan_run`: window, settings, destinations
-        (templated).
-    :param id_scheme: ``port`` or ``tvm2aws``. Default ``[tenable] id_scheme``.
-    :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
-    :param tenable_conn_id: connection for looking up assets that are missing from the export (templated).
-    :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
-    """
-
-    template_fields: Sequence[str] = ("shard", "assets", "vulnerabilities", "plan", "tenable_conn_id", "staging_path")
-    template_fields_renderers = {"shard": "json", "assets": "json", "vulnerabilities": "json", "plan": "json"}
     ui_color = "#e6e2f5"
     #: The number of findings, once the task knows.
     _findings: int | None = None
     #: What was read and written, once the task knows.
     _lineage: tuple[list[Data], list[Data]] = ([], [])
-
-    def __init__(
-        self,
-        *,
-        shard: ShardTask | None = None,
-        assets: ExportResult,
-        vulnerabilities: ExportResult,
-        plan: PublicPlan,
-        id_scheme: str | None = None,
-        product: str | None = None,
-        tenable_conn_id: str = TenableHook.default_conn_name,
-        staging_path: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.shard = shard
-        self.assets = assets
-        self.vulnerabilities = vulnerabilities
-        self.plan = plan
-        self.id_scheme = id_scheme
-        self.product = product
-        self.tenable_conn_id = tenable_conn_id
-        self.staging_path = staging_path
+    #: The kind of the records.
+    _kind = ""
+    shard: ShardTask | None
+    assets: ExportResult
+    plan: PublicPlan
+    product: str | None
+    tenable_conn_id: str
+    staging_path: str | None
 
     @property
     def outcome(self) -> str:
@@ -113,7 +78,7 @@ class TenableToAsffOperator(BaseOperator):
 
                     transform.transform_parked(read_given_up(run))
                 else:
-                    parts = staged_parts(self.vulnerabilities["folder"], "vulnerabilities")
+                    parts = staged_parts(self._exported["folder"], self._kind)
                     transform.transform_parts(parts[shard["index"] :: shard["count"]])
             manifest = writer.close(transform.counts(from_pool=bool(shard.get("parked")), pool_parts=pool_parts))
         self._findings = manifest["findings"]
@@ -137,6 +102,11 @@ class TenableToAsffOperator(BaseOperator):
         }
 
     @property
+    def _exported(self) -> ExportResult:
+        """The result of the export of the records."""
+        raise NotImplementedError
+
+    @property
     def _replays_given_up(self) -> bool:
         """Whether this is the shard of a replay that retries records whose assets were missing."""
         return self.shard is not None and bool(self.shard.get("given_up"))
@@ -150,7 +120,7 @@ class TenableToAsffOperator(BaseOperator):
             # These records have left the exports.
             return
         required(self.assets, "export_assets")
-        required(self.vulnerabilities, "export_vulnerabilities")
+        required(self._exported, f"export_{self._kind}")
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Lineage, for the OpenLineage provider: from the staged exports to the staged findings, with the numbers of
@@ -165,7 +135,7 @@ class TenableToAsffOperator(BaseOperator):
 
         of_replay = self._replays_given_up
         pool, assets = (run.parked, run.asset_index) if of_replay else (run.parked_pool, self.assets["folder"])
-        source = str(pool) if manifest["from_pool"] or of_replay else self.vulnerabilities["folder"]
+        source = str(pool) if manifest["from_pool"] or of_replay else self._exported["folder"]
         self._lineage = (
             [staged_data(source, manifest["read"]), staged_data(str(assets))],
             [staged_data(str(run.findings), manifest["findings"])],
@@ -182,53 +152,44 @@ class TenableToAsffOperator(BaseOperator):
         return staged_assets(self.assets["folder"])
 
     def _transform(self, writer: Any, asset_parts: Any, refused: dict[str, str], as_of: int) -> Any:
+        """The transform of the records."""
+        raise NotImplementedError
+
+    def _latest(self, now: int) -> datetime:
+        """Tenable's clock or this worker's, whichever is ahead, and somewhat later."""
+        return datetime.fromtimestamp(now + self.plan.get("clock_ahead", 0.0) + _CLOCK_SKEW_SECONDS, UTC)
+
+    def _common(self, writer: Any, asset_parts: Any, refused: dict[str, str], as_of: int, now: int) -> dict[str, Any]:
+        """What a transform needs, whatever its records are."""
         import msgspec
 
         from airflow_provider_tenable import config
-        from airflow_provider_tenable.asff.finding import MappingOptions
-        from airflow_provider_tenable.asff.identity import ID_SCHEMES
-        from airflow_provider_tenable.asff.mapper import AsffMapper
-        from airflow_provider_tenable.exceptions import ConfigurationError
         from airflow_provider_tenable.guards.uuids import is_uuid
         from airflow_provider_tenable.transform.routing import Destination
-        from airflow_provider_tenable.transform.shard import Transform, TransformSettings
+        from airflow_provider_tenable.transform.shard import TransformSettings
 
         settings, window = self.plan["settings"], self.plan["window"]
-        scheme = self.id_scheme or config.get("id_scheme")
-        if scheme not in ID_SCHEMES:
-            raise ConfigurationError(f"[tenable] id_scheme is {scheme!r}; it must be one of {', '.join(ID_SCHEMES)}.")
-        now = int(time.time())
-        return Transform(
-            settings=TransformSettings(
+        return {
+            "settings": TransformSettings(
                 severities=tuple(settings["severities"]),
                 states=tuple(settings["states"]),
                 until=window["until"] if window["bounded"] else None,
                 region_routing=settings["region_routing"],
                 non_ec2_assets=settings["non_ec2_assets"],
             ),
-            mapper=AsffMapper(
-                MappingOptions(
-                    accepted_risks=settings["accepted_risks"],
-                    id_scheme=scheme,
-                    plugin_output=config.get("plugin_output") == config.EXCERPT,
-                    # Tenable's clock, whichever of the two is ahead.
-                    latest=datetime.fromtimestamp(now + self.plan.get("clock_ahead", 0.0) + _CLOCK_SKEW_SECONDS, UTC),
-                ),
-                product=self.product or config.get("product"),
-            ),
-            destinations=msgspec.convert(self.plan["destinations"], list[Destination]),
-            asset_parts=asset_parts,
-            writer=writer,
-            refused=frozenset(refused),
-            as_of=as_of,
-            lookup=self._lookup,
-            can_look_up=is_uuid,
-            lookups=config.get("asset_lookups"),
-            now=now,
-            give_up_before=now - int(config.get("parked_days") * 86400),
+            "destinations": msgspec.convert(self.plan["destinations"], list[Destination]),
+            "asset_parts": asset_parts,
+            "writer": writer,
+            "refused": frozenset(refused),
+            "as_of": as_of,
+            "lookup": self._lookup,
+            "can_look_up": is_uuid,
+            "lookups": config.get("asset_lookups"),
+            "now": now,
+            "give_up_before": now - int(config.get("parked_days") * 86400),
             # Nobody takes what a replay keeps.
-            keeps=not settings["dry_run"] and not self._replays_given_up,
-        )
+            "keeps": not settings["dry_run"] and not self._replays_given_up,
+        }
 
     def _lookup(self, asset_id: str) -> Any:
         from airflow_provider_tenable.exceptions import TemporaryError
@@ -241,6 +202,85 @@ class TenableToAsffOperator(BaseOperator):
             self.log.warning("%s", error)
             return None
         return row_of_details(details) if details else None
+
+
+class TenableToAsffOperator(StagesFindingsOperator):
+    """Join vulnerabilities with their assets, map them to ASFF, and stage the findings per account and hub Region.
+
+    One task transforms one shard: every ``count``-th chunk, starting at ``index``. Findings are written serialised and
+    within Security Hub's limits. Records that do not become findings are counted under a reason; broken records are
+    stored in ``rejected/``; records whose asset is missing are parked for the following runs.
+
+    The result (XCom) is ``{"shard", "read", "findings", "parked", "skipped"}``.
+
+    :param shard: ``{"index": 0, "count": 8}``; with ``"parked": True`` the shard that retries parked records, with
+        ``"given_up": True`` the shard of a replay that retries records whose assets were missing (templated).
+    :param assets: result of the asset export (templated).
+    :param vulnerabilities: result of the vulnerability export (templated).
+    :param plan: the result of :func:`airflow_provider_tenable.pipeline.plan_run`: window, settings, destinations
+        (templated).
+    :param id_scheme: ``port`` or ``tvm2aws``. Default ``[tenable] id_scheme``.
+    :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
+    :param tenable_conn_id: connection for looking up assets that are missing from the export (templated).
+    :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("shard", "assets", "vulnerabilities", "plan", "tenable_conn_id", "staging_path")
+    template_fields_renderers = {"shard": "json", "assets": "json", "vulnerabilities": "json", "plan": "json"}
+    _kind = "vulnerabilities"
+
+    def __init__(
+        self,
+        *,
+        shard: ShardTask | None = None,
+        assets: ExportResult,
+        vulnerabilities: ExportResult,
+        plan: PublicPlan,
+        id_scheme: str | None = None,
+        product: str | None = None,
+        tenable_conn_id: str = TenableHook.default_conn_name,
+        staging_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+        self.assets = assets
+        self.vulnerabilities = vulnerabilities
+        self.plan = plan
+        self.id_scheme = id_scheme
+        self.product = product
+        self.tenable_conn_id = tenable_conn_id
+        self.staging_path = staging_path
+
+    @property
+    def _exported(self) -> ExportResult:
+        return self.vulnerabilities
+
+    def _transform(self, writer: Any, asset_parts: Any, refused: dict[str, str], as_of: int) -> Any:
+        from airflow_provider_tenable import config
+        from airflow_provider_tenable.asff.finding import MappingOptions
+        from airflow_provider_tenable.asff.identity import ID_SCHEMES
+        from airflow_provider_tenable.asff.mapper import AsffMapper
+        from airflow_provider_tenable.exceptions import ConfigurationError
+        from airflow_provider_tenable.transform.shard import Transform
+
+        settings = self.plan["settings"]
+        scheme = self.id_scheme or config.get("id_scheme")
+        if scheme not in ID_SCHEMES:
+            raise ConfigurationError(f"[tenable] id_scheme is {scheme!r}; it must be one of {', '.join(ID_SCHEMES)}.")
+        now = int(time.time())
+        return Transform(
+            mapper=AsffMapper(
+                MappingOptions(
+                    accepted_risks=settings["accepted_risks"],
+                    id_scheme=scheme,
+                    plugin_output=config.get("plugin_output") == config.EXCERPT,
+                    latest=self._latest(now),
+                ),
+                product=self.product or config.get("product"),
+            ),
+            **self._common(writer, asset_parts, refused, as_of, now),
+        )
 
 
 def _as_of(run: RunFolder) -> int:

@@ -21,11 +21,12 @@ from airflow_provider_tenable.assets.parquet import read_table
 from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.aws import region_of
 from airflow_provider_tenable.run.manifests import shard_manifests
-from airflow_provider_tenable.run.plan_file import RunPlan
+from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.state.gone import BY_ABSENCE, DELETED, MOVED, NOT_REPORTED, OUT_OF_SCOPE, TERMINATED
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 from airflow_provider_tenable.transform.duplicates import Instances
 from airflow_provider_tenable.transform.shard import UNMAPPABLE, UNREADABLE
@@ -45,6 +46,7 @@ WAITING, UNSETTLED_ASSET = "asset_has_waiting_records", "asset_not_settled"
 #: Another asset of the instance may still have the finding: only a full run knows.
 SHARED = "instance_has_another_asset"
 _ASSET, _UUID = re.compile(r'"asset"\s*:\s*\{'), re.compile(r'"uuid"\s*:\s*"([^"]{1,100})"')
+_ASSET_UUID = re.compile(r'"asset_uuid"\s*:\s*"([^"]{1,100})"')
 #: Characters of an asset's object within which its uuid is looked for.
 _ASSET_LENGTH = 20_000
 #: Bytes of a key that stand for the resource.
@@ -56,7 +58,14 @@ class _AssetRef(msgspec.Struct):
 
 
 class _Record(msgspec.Struct):
-    asset: _AssetRef = msgspec.field(default_factory=_AssetRef)
+    """A compliance record has ``asset_uuid``, and an ``asset`` without a uuid."""
+
+    asset: _AssetRef | None = None
+    asset_uuid: str | None = None
+
+    @property
+    def asset_id(self) -> str:
+        return self.asset_uuid or (self.asset.uuid if self.asset else "")
 
 
 class _Waiting(msgspec.Struct):
@@ -87,6 +96,7 @@ class Absence:
         self._table = AssetTable(staged_assets(str(run.export("assets"))))
         self._instances = Instances(self._table)
         self._is_full = is_full
+        self._is_of_audits = kind_of_plan(plan) == COMPLIANCE.name
         self._waiting, self.blind = _waiting_assets(run) if is_full else (frozenset(), "")
 
     def close(self) -> None:
@@ -154,6 +164,9 @@ class Absence:
                 return "", SHARED
             return DELETED if found.deleted_at else TERMINATED, ""
         heads = self._heads_of(found)
+        if self._is_of_audits and skip_reason(found) is not None:
+            # An AWS account has no instance. Records of a host that is not settled wait, which protects it.
+            return "", ""
         if heads is None:
             return "", UNSETTLED_ASSET
         return ("", "") if resource in heads else (MOVED, "")
@@ -215,7 +228,7 @@ def _assets_of_parked(lines: Iterable[bytes]) -> Iterator[str]:
     decode, record = msgspec.json.Decoder(_Waiting).decode, msgspec.json.Decoder(_Record).decode
     for line in lines:
         entry = decode(line)
-        yield entry.asset or record(entry.record).asset.uuid
+        yield entry.asset or record(entry.record).asset_id
 
 
 def _assets_of_rejected(lines: Iterable[bytes]) -> Iterator[str]:
@@ -225,10 +238,13 @@ def _assets_of_rejected(lines: Iterable[bytes]) -> Iterator[str]:
         entry = decode(line)
         if entry.code in (UNREADABLE, UNMAPPABLE):
             try:
-                yield msgspec.json.decode(entry.record, type=_Record).asset.uuid
+                yield msgspec.json.decode(entry.record, type=_Record).asset_id
             except msgspec.DecodeError:
                 text = bytes(entry.record).decode("utf-8", "replace").replace('\\"', '"')
                 # Two searches, since one pattern for both takes quadratic time for a hostile text.
+                if of_audit := _ASSET_UUID.search(text):
+                    yield of_audit[1]
+                    continue
                 begin = _ASSET.search(text)
                 found = _UUID.search(text, begin.end(), begin.end() + _ASSET_LENGTH) if begin else None
                 yield found[1] if found else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any, TypedDict
 
@@ -27,7 +28,8 @@ from airflow_provider_tenable.run.ledger import build_ledger
 from airflow_provider_tenable.run.ledger_checks import check_sums
 from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
 from airflow_provider_tenable.run.params import STATES
-from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
+from airflow_provider_tenable.run.plan_file import RunPlan, export_task, kind_of_plan, plan_of
+from airflow_provider_tenable.run.superseded import Audits, noting, superseded
 from airflow_provider_tenable.run.watermark import INCREMENTAL
 from airflow_provider_tenable.security_hub.assignment import Target, grouped, name_of, write_group
 from airflow_provider_tenable.security_hub.refusals import refusal_of_place
@@ -48,6 +50,7 @@ from airflow_provider_tenable.state.gone import (
 from airflow_provider_tenable.state.index import FindingIndex, LostIndexError
 from airflow_provider_tenable.state.registry import IndexState, note_lost, read_state
 from airflow_provider_tenable.state.staged import staged_rows
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.transform.destinations import Destination
 from airflow_provider_tenable.transform.routing import Router
 
@@ -83,10 +86,10 @@ def plan_archiving(context: Any, vulnerabilities: ExportResult | None) -> list[A
     :raises LedgerError: something that was exported is not accounted for.
     :raises StagingError: staged files are missing or damaged.
     """
-    exported = required(vulnerabilities, "export_vulnerabilities")
     run = RunFolder.of(context)
     owner.check_owner(run)
     plan = plan_of(run)
+    exported = required(vulnerabilities, export_task(plan))
     check_sums(build_ledger(run, plan, exported=exported["records"]))
     record_all(run, plan)
     why_not, hubs = _why_not(plan), hubs_of(plan)
@@ -200,14 +203,20 @@ def _gone(
     active = 0
     left: Counter[str] = Counter()
     moment = as_of(run, plan)
-    arrays = (_of_this_export(staged_rows(run, account, region, part, count), moment) for part, count in parts)
+    arrays: Iterable[Any] = (
+        _of_this_export(staged_rows(run, account, region, part, count), moment) for part, count in parts
+    )
     findings = staged.findings if staged else 0
     # What Tenable says of an asset needs no brake.
     known, guessed = GoneRows(folder, KNOWN_ROWS), GoneRows(folder, ABSENT_ROWS)
+    newer: Audits = set()
+    if kind_of_plan(plan) == COMPLIANCE.name:
+        arrays = noting(arrays, newer)
     for rows, absent in absent_rows(state.index(name), arrays, findings=findings, as_of=moment):
         active += rows.num_rows
         table, others = absence.judge(rows, absent)
         left.update(others)
+        table = superseded(table, newer) if newer else table
         by_absence = pc.is_in(table["reason"], value_set=pa.array(sorted(BY_ABSENCE)))
         known.add(table.filter(pc.invert(by_absence)))
         guessed.add(table.filter(by_absence))

@@ -17,7 +17,7 @@ from airflow_provider_tenable.run.hubs import record_all, settle_index
 from airflow_provider_tenable.run.ledger import Ledger, Sums, WatermarkEntry, build_ledger, sums_of
 from airflow_provider_tenable.run.ledger_checks import check_rejected, check_sums
 from airflow_provider_tenable.run.manifests import shard_manifests
-from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
+from airflow_provider_tenable.run.plan_file import RunPlan, export_task, plan_of
 from airflow_provider_tenable.run.source import check_exports
 from airflow_provider_tenable.run.status import write_status
 from airflow_provider_tenable.run.unknown_assets import check_assets
@@ -38,7 +38,8 @@ def settle_run(context: Any, vulnerabilities: ExportResult | None) -> Sums:
     :return: the totals, for the XCom.
     """
     run = RunFolder.of(context)
-    return sums_of(_settle(run, plan_of(run), required(vulnerabilities, "export_vulnerabilities")))
+    plan = plan_of(run)
+    return sums_of(_settle(run, plan, required(vulnerabilities, export_task(plan))))
 
 
 def _settle(run: RunFolder, plan: RunPlan, vulnerabilities: ExportResult) -> Ledger:
@@ -84,8 +85,9 @@ def advance_watermark(context: Any, vulnerabilities: ExportResult | None) -> Wat
     :return: ``{"before", "after", "why"}``
     :raises ConfigurationError: the vulnerability export has no result. Otherwise as :func:`settle_run`.
     """
-    run, exported = RunFolder.of(context), required(vulnerabilities, "export_vulnerabilities")
+    run = RunFolder.of(context)
     plan = plan_of(run)
+    exported = required(vulnerabilities, export_task(plan))
     ledger = _settle(run, plan, exported)
     record_all(run, plan)
     dag_id = context["dag_run"].dag_id

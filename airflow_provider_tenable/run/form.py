@@ -14,6 +14,7 @@ from airflow_provider_tenable._compat import AirflowException, Param
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.run.aws_audit import AWS_AUDIT
+from airflow_provider_tenable.run.compliance_params import COMPLIANCE
 from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, RunParam
 from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
@@ -27,9 +28,26 @@ def import_params(own: Mapping[str, Any] | None = None, *, aws_conn_id: str | No
     :raises ConfigurationError: the option, or ``own``, contains an unknown name or an invalid value. Airflow shows the
         message among its DAG import errors.
     """
-    params = _form(_of_connection(aws_conn_id))
+    return _with_defaults(_form(_of_connection(IMPORT, aws_conn_id)), config.dag_params(), own)
+
+
+def compliance_params(
+    own: Mapping[str, Any] | None = None, *, aws_conn_id: str | None = "aws_default"
+) -> dict[str, Param]:
+    """The params of ``tenable_compliance_to_security_hub``. Of ``[tenable] dag_params`` it takes what it has too.
+
+    The arguments are those of :func:`import_params`.
+    """
+    params = _form(_of_connection(COMPLIANCE, aws_conn_id))
+    shared = {name: value for name, value in config.dag_params().items() if name in params}
+    return _with_defaults(params, shared, own)
+
+
+def _with_defaults(
+    params: dict[str, Param], of_option: Mapping[str, Any], own: Mapping[str, Any] | None
+) -> dict[str, Param]:
     for what, defaults in (
-        ("Option [tenable] dag_params", config.dag_params()),
+        ("Option [tenable] dag_params", of_option),
         ("The argument params of the DAG file", own or {}),
     ):
         for name, default in defaults.items():
@@ -49,11 +67,11 @@ def import_params(own: Mapping[str, Any] | None = None, *, aws_conn_id: str | No
     return params
 
 
-def _of_connection(aws_conn_id: str | None) -> Mapping[str, RunParam]:
+def _of_connection(table: Mapping[str, RunParam], aws_conn_id: str | None) -> Mapping[str, RunParam]:
     """The params whose default destination has a DAG's own connection."""
     usual = IMPORT["destinations"]
     default = [{**each, "aws_conn_id": aws_conn_id} for each in usual.default]
-    return {**IMPORT, "destinations": replace(usual, default=default)}
+    return {**table, "destinations": replace(usual, default=default)}
 
 
 def scanner_params() -> dict[str, Param]:
@@ -96,4 +114,12 @@ def _form(table: Mapping[str, RunParam]) -> dict[str, Param]:
     }
 
 
-__all__ = ["audit_params", "aws_audit_params", "import_params", "replay_params", "scan_params", "scanner_params"]
+__all__ = [
+    "audit_params",
+    "aws_audit_params",
+    "compliance_params",
+    "import_params",
+    "replay_params",
+    "scan_params",
+    "scanner_params",
+]

@@ -18,7 +18,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
-from airflow_provider_tenable.run.plan_file import RunPlan
+from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
 from airflow_provider_tenable.run.watermark import EVERYTHING, INCREMENTAL, Window
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import names, read_json
@@ -145,7 +145,8 @@ def as_of(run: RunFolder, plan: RunPlan) -> int:
     staged = (read_json(run.shards) or {}).get("as_of")
     if staged is not None:
         return int(staged)
-    state = StagedExport(run.export("vulnerabilities"), "vulnerabilities").state()
+    kind = kind_of_plan(plan)
+    state = StagedExport(run.export(kind), kind).state()
     return moment_of(plan, state.data_from if state else None)
 
 

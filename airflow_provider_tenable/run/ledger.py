@@ -133,6 +133,8 @@ class Ledger(TypedDict):
     # What all hubs hold after the run; where it is complete and known.
     active: NotRequired[ActiveEntry]
     severities: dict[str, dict[str, int]]
+    # Of compliance records: account -> audit file -> result -> findings.
+    audits: NotRequired[dict[str, dict[str, dict[str, int]]]]
     destinations: dict[str, DestinationCounts]
     watermark: WatermarkEntry
     complete: bool
@@ -237,9 +239,23 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
         "watermark": {"before": plan["window"]["watermark"]},
         "complete": False,
     }
+    if audits := _audits(manifests):
+        ledger["audits"] = audits
     if (gone := _gone(run)) is not None:
         ledger["gone"] = gone
     return ledger
+
+
+def _audits(manifests: list[ShardManifest]) -> dict[str, dict[str, dict[str, int]]]:
+    found: dict[str, dict[str, Counter[str]]] = {}
+    for manifest in manifests:
+        for account, audits in manifest.get("audits", {}).items():
+            for audit, counts in audits.items():
+                found.setdefault(account, {}).setdefault(audit, Counter()).update(counts)
+    return {
+        account: {audit: dict(sorted(counts.items())) for audit, counts in sorted(audits.items())}
+        for account, audits in sorted(found.items())
+    }
 
 
 class _Refusals:

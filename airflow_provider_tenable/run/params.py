@@ -307,16 +307,19 @@ def checked(name: str, params: Mapping[str, Any], table: Mapping[str, RunParam])
     return value
 
 
-def departures(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+def departures(
+    asked: Mapping[str, Any], defaults: Mapping[str, Any], table: Mapping[str, RunParam] = IMPORT
+) -> list[str]:
     """The params with which a run may deliver less than the DAG's own defaults would, or deliver it differently. Such a
     run must not move the watermark.
 
     :param asked: the run's params.
     :param defaults: the defaults in the DAG itself.
+    :param table: the DAG's params.
     """
     return [
         name
-        for name, param in IMPORT.items()
+        for name, param in table.items()
         if param.covers is not None
         and not param.covers(asked.get(name, param.default), defaults.get(name, param.default))
     ]

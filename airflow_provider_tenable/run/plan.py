@@ -21,14 +21,15 @@ from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import destination_checks, first_run, owner, places, refusals, shrunk, watermark
 from airflow_provider_tenable.run.ages import service_levels
+from airflow_provider_tenable.run.compliance_params import OF_KIND, parse_audit_settings
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.hubs import full_window, hubs_of, moment_of, plan_hubs, record_left_over
 from airflow_provider_tenable.run.identity import begin_again, difference, identity_of, run_type_of
 from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
 from airflow_provider_tenable.run.own_options import own_option
-from airflow_provider_tenable.run.params import DEFAULTS, Settings, departures, parse_settings
-from airflow_provider_tenable.run.plan_file import Identity, PublicPlan, RunPlan, plan_of, public
+from airflow_provider_tenable.run.params import RunParam, Settings, departures, parse_settings
+from airflow_provider_tenable.run.plan_file import Identity, PublicPlan, RunPlan, export_task, plan_of, public
 from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.run.source import check_exports
 from airflow_provider_tenable.run.unknown_assets import check_assets
@@ -37,6 +38,7 @@ from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state.choice import FIRST, HubsPlan
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.transform.destinations import Destination, parse_destinations, resolve
 from airflow_provider_tenable.transform.manifest import ShardTask
 from airflow_provider_tenable.transform.routing import Router
@@ -45,23 +47,26 @@ from airflow_provider_tenable.transform.waiting_records import claim_pool
 log = logging.getLogger(__name__)
 
 
-def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> PublicPlan:
+def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: str = "vulnerabilities") -> PublicPlan:
     """Check all user input, and decide what the run covers. Nothing is exported or imported yet.
 
     A cleared run keeps its window, and continues with what it has staged if it was not complete. A scheduled run is a
     dry run as long as nobody has let the DAG send (:mod:`~airflow_provider_tenable.run.first_run`).
 
+    :param kind: of the records that the DAG imports: ``vulnerabilities`` or ``compliance``.
     :return: ``{"window", "settings", "destinations", "narrowed", "held_back", "asset_filters",
-        "vulnerability_filters"}``
+        "vulnerability_filters"}``; of compliance records also ``compliance_filters``, ``audit_statuses`` and
+        ``audit_accounts``.
     :raises ConfigurationError: a param, an option, a connection or the watermark is wrong.
     """
     run = RunFolder.of(context)
-    check_conf(context, DEFAULTS)
+    table = OF_KIND[kind]
+    check_conf(context, table)
     watermark.check_not_hidden(run.dag_id)
     owner.claim(run)
     params = dict(context["params"])
-    asked = _asked_of(params)
-    settings = parse_settings(params)
+    asked = _asked_of(params, table)
+    settings, audits = _settings_of(params, kind)
     destinations = parse_destinations(asked["destinations"])
     source, server_now = _tenable(tenable_conn_id)
     worker_now = time.time()
@@ -72,11 +77,11 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
     if mark is not None and _starts_at_watermark(context, asked):
         first_run.check_source(run, source)
     identity = identity_of(context, source)
-    planned, continues = _earlier_plan(run, asked, identity)
+    planned, continues = _earlier_plan(run, asked, identity, table)
     window = watermark.Window(**planned["window"]) if planned else _new_window(context, params, server_now)
     earlier = planned if continues else None
-    defaults = _defaults_of(context)
-    departing = departures(asked, defaults)
+    defaults = _asked_of(context["dag"].params, table)
+    departing = departures(asked, defaults, table)
     if departing:
         log.info("The watermark will not move: %s differ from the DAG's own defaults.", ", ".join(departing))
     held_back = not settings.dry_run and first_run.is_held_back(
@@ -84,7 +89,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
         run_type=identity["run_type"],
         mark=window.watermark,
         source=source,
-        before=before if before and _asked_of(before["asked"]) == asked else None,
+        before=before if before and _asked_of(before["asked"], table) == asked else None,
     )
     if held_back:
         settings = replace(settings, dry_run=True)
@@ -133,6 +138,9 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default") -> Publi
             **window.filter,
         },
     }
+    if kind == COMPLIANCE.name:
+        # Results of all states, since old ones have none.
+        plan.update(audits, kind=kind, compliance_filters=window.filter, vulnerability_filters={})  # type: ignore[call-arg]
     if hubs is not None:
         plan["hubs"] = msgspec.to_builtins(hubs)
     write_json(run.plan, plan)
@@ -188,7 +196,9 @@ def _states(settings: Settings, hubs: HubsPlan | None) -> list[str]:
     return [state for state in states if state != "FIXED"] or states if never_sent else states
 
 
-def _earlier_plan(run: RunFolder, asked: dict[str, Any], identity: Identity) -> tuple[RunPlan | None, bool]:
+def _earlier_plan(
+    run: RunFolder, asked: dict[str, Any], identity: Identity, table: Mapping[str, RunParam]
+) -> tuple[RunPlan | None, bool]:
     """The plan of an earlier attempt at this run whose window stays, and whether the run continues with what it has
     staged.
 
@@ -200,7 +210,7 @@ def _earlier_plan(run: RunFolder, asked: dict[str, Any], identity: Identity) -> 
     if earlier is None:
         return None, False
     reason = difference(earlier, identity)
-    asked_before = _asked_of(earlier["asked"])
+    asked_before = _asked_of(earlier["asked"], table)
     same_window = reason is None and all(asked_before[name] == asked[name] for name in ("since", "until"))
     if reason is None and asked_before != asked:
         reason = "planned with other params"
@@ -246,10 +256,10 @@ def plan_shards(
         than the run is planned for.
     :raises FewerAssetsError: far fewer assets than the last full export had.
     """
-    exported = required(vulnerabilities, "export_vulnerabilities")
     run = RunFolder.of(context)
     owner.check_owner(run)
     plan = plan_of(run)
+    exported = required(vulnerabilities, export_task(plan))
     check_exports(run, plan)
     if assets is not None:
         shrunk.check_assets(run, plan)
@@ -320,16 +330,19 @@ def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list
     return built
 
 
-def _defaults_of(context: Any) -> dict[str, Any]:
-    """The DAG's own params: the scope of a run that is not narrowed."""
-    return _asked_of(context["dag"].params)
+def _settings_of(params: dict[str, Any], kind: str) -> tuple[Settings, Any]:
+    """The settings of a run, and what only an import of compliance records has."""
+    if kind != COMPLIANCE.name:
+        return parse_settings(params), {}
+    settings, statuses, accounts = parse_audit_settings(params)
+    return settings, {"audit_statuses": list(statuses), "audit_accounts": accounts}
 
 
-def _asked_of(params: Mapping[str, Any]) -> dict[str, Any]:
+def _asked_of(params: Mapping[str, Any], table: Mapping[str, RunParam]) -> dict[str, Any]:
     """The values of all known params. One that is missing has its default: a plan of an older release lacks the params
     that were added since.
     """
-    return {name: params.get(name, default) for name, default in DEFAULTS.items()}
+    return {name: params.get(name, param.default) for name, param in table.items()}
 
 
 def _identify(conn_id: str | None, region: str | None) -> Caller:

@@ -43,6 +43,10 @@ class PublicPlan(TypedDict):
     clock_ahead: NotRequired[float]
     asset_filters: dict[str, Any]
     vulnerability_filters: dict[str, Any]
+    # Of an import of compliance records, which has no filter for vulnerabilities.
+    compliance_filters: NotRequired[dict[str, Any]]
+    audit_statuses: NotRequired[list[str]]
+    audit_accounts: NotRequired[dict[str, str]]
 
 
 class Identity(TypedDict):
@@ -61,7 +65,7 @@ class RunPlan(PublicPlan):
     replay repeats, ``{dag_id}/{run_id}``. ``refused``: ``account/region`` -> why it refuses findings for good, as far
     as that was known before the export. ``recovers``: those that refused earlier runs, and for which the window begins
     earlier. ``hubs``: a :class:`~airflow_provider_tenable.state.choice.HubsPlan`; missing in plans of older releases.
-    ``service_levels``: severity -> days.
+    ``service_levels``: severity -> days. ``kind``: of the records that the run imports; missing: vulnerabilities.
     """
 
     asked: dict[str, Any]
@@ -73,6 +77,17 @@ class RunPlan(PublicPlan):
     recovers: NotRequired[list[str]]
     hubs: NotRequired[dict[str, Any]]
     service_levels: NotRequired[dict[str, int]]
+    kind: NotRequired[str]
+
+
+def kind_of_plan(plan: RunPlan) -> str:
+    """The kind of records that a run imports."""
+    return plan.get("kind", "vulnerabilities")
+
+
+def export_task(plan: RunPlan) -> str:
+    """The id of the task that exports them."""
+    return f"export_{kind_of_plan(plan)}"
 
 
 #: Entries that are not put into XCom, because they may be large or are internal.
@@ -101,4 +116,15 @@ def public(plan: RunPlan) -> PublicPlan:
     return {name: value for name, value in plan.items() if name not in _INTERNAL}  # type: ignore[return-value]
 
 
-__all__ = ["Identity", "PublicPlan", "RunPlan", "SettingsEntry", "WindowEntry", "plan_of", "public", "refused_in_plan"]
+__all__ = [
+    "Identity",
+    "PublicPlan",
+    "RunPlan",
+    "SettingsEntry",
+    "WindowEntry",
+    "export_task",
+    "kind_of_plan",
+    "plan_of",
+    "public",
+    "refused_in_plan",
+]

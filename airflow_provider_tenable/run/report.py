@@ -14,7 +14,7 @@ from airflow_provider_tenable.run import places
 from airflow_provider_tenable.run.after_report import log_after_report
 from airflow_provider_tenable.run.ledger import DestinationCounts, Ledger, build_ledger, sums_of
 from airflow_provider_tenable.run.ledger_checks import check_sums
-from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry
+from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry, kind_of_plan
 from airflow_provider_tenable.run.status import note_in_history
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -25,6 +25,7 @@ _MOST_UNSERVED = 20
 _LONGEST_REASON = 240
 _COMPLETE = "Complete: every record is accounted for"
 _TITLE = "Tenable to Security Hub CSPM. "
+_RESULTS = ("failed", "warning", "passed", "not_available")
 _ORDER = ("critical", "high", "medium", "low", "info")
 #: Why a finding is not sent, in the ledger and for people.
 _NOT_SENT = {
@@ -107,7 +108,7 @@ def _ledger(run: RunFolder, plan: RunPlan) -> tuple[Ledger | None, str]:
     ledger: Ledger | None = read_json(run.ledger)
     if ledger and ledger["complete"]:
         return _complete(run, plan, ledger)
-    export = read_json(run.export("vulnerabilities") / MANIFEST)
+    export = read_json(run.export(kind_of_plan(plan)) / MANIFEST)
     if not export or not export["complete"]:
         return None, "NOT COMPLETE: the exports were not complete; nothing was imported, the watermark stays"
     try:
@@ -168,7 +169,7 @@ def _asset_rows(run: RunFolder, plan: RunPlan) -> Iterator[tuple[str, object]]:
 
 
 def _export_rows(run: RunFolder) -> Iterator[tuple[str, object]]:
-    for kind in ("assets", "vulnerabilities"):
+    for kind in ("assets", "vulnerabilities", "compliance"):
         state = read_json(run.export(kind) / MANIFEST)
         if state:
             records = sum(part["records"] for part in state["parts"].values())
@@ -196,6 +197,7 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
         for severity in _ORDER:
             if severity in counts:
                 yield f"  {account} {severity}", counts[severity]
+    yield from _audit_rows(ledger.get("audits", {}))
     yield from _destination_rows(ledger)
     yield "Accepted by Security Hub", "dry_run: none sent" if ledger["dry_run"] else ledger["accepted"]
     yield "Rejected", sum(ledger["rejected"].values())
@@ -208,6 +210,17 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     yield "Watermark before", _moment(watermark["before"])
     if "after" in watermark:
         yield "Watermark after", f"{_moment(watermark['after'])} ({watermark['why']})"
+
+
+def _audit_rows(audits: dict[str, dict[str, dict[str, int]]]) -> Iterator[tuple[str, object]]:
+    """Results by account and audit file, those with the most failed checks first."""
+    rows = [(account, audit, counts) for account, found in audits.items() for audit, counts in found.items()]
+    rows.sort(key=lambda row: (-row[2].get("failed", 0), row[0], row[1]))
+    for account, audit, counts in rows[:_MOST_UNSERVED]:
+        said = ", ".join(f"{counts[name]:,} {name}" for name in _RESULTS if counts.get(name))
+        yield f"  {account} {audit}", said
+    if len(rows) > _MOST_UNSERVED:
+        yield "  further audits", f"{len(rows) - _MOST_UNSERVED} in the ledger"
 
 
 def _destination_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:

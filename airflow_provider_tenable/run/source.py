@@ -14,15 +14,12 @@ from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.run import owner
-from airflow_provider_tenable.run.plan_file import RunPlan
+from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.hooks.tenable import TenableHook
-
-#: Exports that the later tasks of a run use.
-_KINDS = ("assets", "vulnerabilities")
 
 _CLEAR = "clear plan_run together with all tasks after it: the run then starts over with the connection's source."
 
@@ -77,7 +74,7 @@ def check_exports(run: RunFolder, plan: RunPlan) -> None:
     planned = source_of(plan)
     if planned is None:
         return
-    for kind in _KINDS:
+    for kind in ("assets", kind_of_plan(plan)):
         state = StagedExport(run.export(kind), kind).state()
         if state is not None and state.source not in (None, planned):
             raise ConfigurationError(

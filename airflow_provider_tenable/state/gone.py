@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Reasons, as in ``ProductFields``, in the ledger and in the report.
 NOT_REPORTED, OUT_OF_SCOPE, MOVED = "not_reported", "out_of_scope", "moved"
+#: Another version of the audit file has results of the same asset.
+SUPERSEDED_AUDIT = "superseded_audit"
 TERMINATED, DELETED = row.ASSET_TERMINATED, row.ASSET_DELETED
 #: Those that rest on nothing but a finding's absence from an export, which may be silently short.
 BY_ABSENCE = frozenset({NOT_REPORTED, OUT_OF_SCOPE, MOVED})

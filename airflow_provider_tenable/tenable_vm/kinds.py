@@ -21,7 +21,8 @@ from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow, row_of
 from airflow_provider_tenable.tenable_vm.asset_shapes import foreign_shape
-from airflow_provider_tenable.tenable_vm.decode import Anything, decode_chunk
+from airflow_provider_tenable.tenable_vm.compliance import Compliance
+from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Asset, Vulnerability
 
 RecordT = TypeVar("RecordT", bound=Struct)
@@ -164,8 +165,7 @@ COMPLIANCE = RecordKind(
     size_field="num_findings",
     echoed_size="num_findings",
     size=5_000,
-    # Staged and counted so far; no mapping reads them.
-    record=Anything,
+    record=Compliance,
 )
 
 #: All kinds, by name.

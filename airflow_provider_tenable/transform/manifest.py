@@ -30,6 +30,7 @@ class ShardCounts(TypedDict):
     ``missing_assets``: the number of assets that parked records belong to.
     ``pool_parts``: names of the parts of the pool of waiting records that the shard has read. ``contested``: findings
     of instances with several assets, which are set aside (:mod:`airflow_provider_tenable.transform.duplicates`).
+    ``audits``, of compliance records only: account -> audit file -> result -> findings.
     ``resolves``: in the manifest that chooses among them, the names of the parts that it has read.
     """
 
@@ -48,6 +49,7 @@ class ShardCounts(TypedDict):
     pool_parts: list[str]
     contested: NotRequired[int]
     resolves: NotRequired[list[str]]
+    audits: NotRequired[dict[str, dict[str, dict[str, int]]]]
 
 
 class PartEntry(TypedDict):

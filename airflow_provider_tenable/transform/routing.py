@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from airflow_provider_tenable.aws import partition_of
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.transform.destinations import Destination
+from airflow_provider_tenable.transform.destinations import FIXED, Destination
 
 NOT_CONFIGURED = "account_not_configured"
 NOT_REACHABLE = "account_not_reachable_without_role"
@@ -13,6 +14,8 @@ OTHER_PARTITION = "other_partition"
 ACCOUNT_EXCLUDED = "account_excluded"
 REGION_EXCLUDED = "region_excluded"
 DESTINATION_REFUSED = "destination_refused"
+#: A Region of each partition: what decides between destinations is the partition alone.
+_ANY_REGION = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
 #: Reasons chosen by the user: records skipped for them do not count as unserved.
 CHOSEN = (ACCOUNT_EXCLUDED, REGION_EXCLUDED)
 
@@ -51,6 +54,19 @@ class Router:
         if not region:
             return NOT_CONFIGURED
         return DESTINATION_REFUSED if f"{account}/{region}" in self.refused else (destination, region)
+
+    def route_account(self, account: str, regions: Collection[str], partition: str) -> tuple[Destination, str] | str:
+        """The same for what concerns a whole account, which has no Region: the hub of the destination's or the
+        connection's Region, else that of the first of ``regions`` that the destinations take.
+
+        :param partition: of the account; empty: unknown.
+        """
+        inside = next((region for region in regions if partition_of(region) == partition), _ANY_REGION.get(partition))
+        found = Router(self.destinations, FIXED, self.refused).route(account, inside or "")
+        if not isinstance(found, str) or found == DESTINATION_REFUSED or self.routing == FIXED:
+            return found
+        routes = (self.route(account, region) for region in regions)
+        return next((route for route in routes if not isinstance(route, str)), found)
 
     def place(self, account: str, resource_region: str) -> str | None:
         """The account and hub Region that findings of a resource belong to, whether it refuses them or not; None where

@@ -12,7 +12,7 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 from msgspec import Struct
@@ -116,6 +116,9 @@ class Transform(Generic[PluginT, ResourceT]):
     :param as_of: the moment for which the run's export speaks, unix milliseconds; 0: unknown.
     """
 
+    #: What is decoded of a record.
+    record: type[Struct] = VULNERABILITIES.record
+
     def __init__(
         self,
         *,
@@ -181,7 +184,7 @@ class Transform(Generic[PluginT, ResourceT]):
             # parsing it.
             gc.disable()
             try:
-                for records, unreadable in decode_blocks(read_blocks(part), VULNERABILITIES.record):
+                for records, unreadable in decode_blocks(read_blocks(part), self.record):
                     self.read += len(records) + len(unreadable)
                     for data, reason in unreadable:
                         self._reject(UNREADABLE, reason, self.mapper.without_output(data))
@@ -204,7 +207,7 @@ class Transform(Generic[PluginT, ResourceT]):
             self.read += 1
             # A parked record is as old as the export that it came from, not as the moment when it was parked.
             self._as_of = entry.as_of or max(1000 * (entry.parked_at - _LONGEST_EXPORT_SECONDS), 1)
-            records, unreadable = decode_chunk(b"[" + bytes(entry.record) + b"]", VULNERABILITIES.record)
+            records, unreadable = decode_chunk(b"[" + bytes(entry.record) + b"]", self.record)
             for data, reason in unreadable:
                 self._reject(UNREADABLE, reason, self.mapper.without_output(data))
             for record in records:
@@ -228,7 +231,7 @@ class Transform(Generic[PluginT, ResourceT]):
         if len(self._resources) > _MEMO_ENTRIES:
             self._resources.clear()
 
-    def _one(self, record: Vulnerability, parked_at: int) -> None:
+    def _one(self, record: Any, parked_at: int) -> None:
         severity = severity_id_of(record)
         if severity is not None and severity not in self._severities:
             self.skipped[SEVERITY] += 1
@@ -241,36 +244,31 @@ class Transform(Generic[PluginT, ResourceT]):
             # A tuple first: it is what nearly all are, and asking whether something is a Struct takes three times as
             # long.
             if isinstance(target, tuple):
-                resource, destination, region, product, is_shared = target
                 try:
-                    line, row = self._map(record, self._plugins.get(record.plugin), resource, product, severity)
+                    line, row = self._map(record, self._plugins.get(record.plugin), target[0], target[3], severity)
                 except UnmappableError as error:
                     self._reject(UNMAPPABLE, str(error), self._as_stored(record))
                     return
                 assert severity is not None
-                if not resource.is_ec2:
-                    self.not_ec2 += 1
-                if is_shared:
-                    self.contested += 1
-                    precedence = self.mapper.precedence(line)
-                    self.writer.contest(
-                        contested_line(
-                            resource.account,
-                            region,
-                            destination,
-                            SEVERITIES[severity],
-                            precedence,
-                            line,
-                            row,
-                            self._as_of,
-                        )
-                    )
-                else:
-                    self._write(resource.account, region, line, SEVERITIES[severity], destination, row, self._as_of)
+                self._deliver(target, line, row, SEVERITIES[severity])
             elif target is None:
-                self._park(record, parked_at)
+                self._park(record, record.asset.uuid, parked_at)
             else:
-                self._skip(record, target, parked_at)
+                self._skip(record, record.asset.uuid, target, parked_at)
+
+    def _deliver(self, target: Target[ResourceT], line: bytes, row: bytes, severity: str) -> None:
+        """Write a finding, or set it aside if other assets may have one with the same id."""
+        resource, destination, region, _, is_shared = target
+        if not resource.is_ec2:
+            self.not_ec2 += 1
+        if is_shared:
+            self.contested += 1
+            precedence = self.mapper.precedence(line)
+            self.writer.contest(
+                contested_line(resource.account, region, destination, severity, precedence, line, row, self._as_of)
+            )
+        else:
+            self._write(resource.account, region, line, severity, destination, row, self._as_of)
 
     @staticmethod
     def _in_window(record: Vulnerability, until: int) -> bool:
@@ -333,7 +331,7 @@ class Transform(Generic[PluginT, ResourceT]):
             self._looked_up[asset_id] = row
         return row
 
-    def _as_stored(self, record: Vulnerability) -> bytes:
+    def _as_stored(self, record: Any) -> bytes:
         """A record as it may lie in staging beyond this run: with its output only where a finding may have it too."""
         if record.output is not None and not self._shows_output(record):
             record.output = None
@@ -345,28 +343,28 @@ class Transform(Generic[PluginT, ResourceT]):
         except UnmappableError:
             return False
 
-    def _park(self, record: Vulnerability, parked_at: int) -> None:
+    def _park(self, record: Any, asset: str, parked_at: int) -> None:
         encoded = self._as_stored(record)
         if parked_at < self.give_up_before:
             self.skipped[GIVEN_UP] += 1
             since = times.parse(parked_at)
             self.writer.reject(
                 GIVEN_UP,
-                f"asset {record.asset.uuid} has been in no export since {times.rfc3339(since) if since else parked_at}",
+                f"asset {asset} has been in no export since {times.rfc3339(since) if since else parked_at}",
                 encoded,
                 as_of=self._as_of,
             )
             return
         self.parked += 1
         if len(self._missing_assets) < _MOST_COUNTED:
-            self._missing_assets.add(record.asset.uuid)
+            self._missing_assets.add(asset)
         self.writer.park(msgspec.json.encode(Parked(parked_at, msgspec.Raw(encoded), as_of=self._reported_as_of)))
 
     @property
     def _reported_as_of(self) -> int:
         return self._as_of or self._export_as_of
 
-    def _skip(self, record: Vulnerability, skipped: Skipped, parked_at: int) -> None:
+    def _skip(self, record: Any, asset: str, skipped: Skipped, parked_at: int) -> None:
         """Count a record that becomes no finding. Where its asset may still settle, keep it for as long as one whose
         asset is missing; it counts as skipped all the same, since most of these assets are not in AWS at all.
         """
@@ -376,9 +374,12 @@ class Transform(Generic[PluginT, ResourceT]):
         if skipped.place is not None:
             self.refused[skipped.place] += 1
         if skipped.reason in UNSETTLED and self.keeps and parked_at > self.give_up_before:
-            self.waiting[skipped.reason] += 1
-            stored = msgspec.Raw(self._as_stored(record))
-            self.keep(Parked(parked_at, stored, asset=record.asset.uuid, as_of=self._reported_as_of))
+            self._wait(record, asset, skipped.reason, parked_at)
+
+    def _wait(self, record: Any, asset: str, reason: str, parked_at: int) -> None:
+        self.waiting[reason] += 1
+        stored = msgspec.Raw(self._as_stored(record))
+        self.keep(Parked(parked_at, stored, asset=asset, as_of=self._reported_as_of))
 
     def _reject(self, reason: str, detail: str, record: bytes) -> None:
         self.skipped[reason] += 1

@@ -1,0 +1,163 @@
+"""The DAG that imports results of audits into Security Hub CSPM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_tenable._compat import DAG, task, task_group
+from airflow_provider_tenable.dags import security_hub as steps
+from airflow_provider_tenable.dags.own_settings import START_DATE, TAGS, own_args
+from airflow_provider_tenable.failing import fail_fast
+from airflow_provider_tenable.import_event import imported_findings
+from airflow_provider_tenable.operators.compliance import TenableComplianceToAsffOperator
+from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
+from airflow_provider_tenable.operators.security_hub_archive import SecurityHubArchiveFindingsOperator
+from airflow_provider_tenable.operators.tenable import TenableExportOperator
+from airflow_provider_tenable.params import compliance_params
+from airflow_provider_tenable.run.schedule import FROM_OPTIONS, schedule_of
+
+DOC = """# Tenable audits to Security Hub CSPM
+
+Imports the results of Tenable's audits, of hosts and of AWS accounts, into AWS Security Hub CSPM, as findings with
+`Compliance.Status`: everything that is new or changed since the last run.
+
+    plan_run -> export_assets, export_compliance -> plan_shards -> transform -> plan_imports -> import_findings
+             -> settle -> plan_archiving -> archive_findings -> advance_watermark -> check_archived
+             -> report, remove_old_runs
+
+* It works as `tenable_to_security_hub` does, with a watermark (Variable `{dag_id}__since`), a finding index and full
+  runs of its own. Its scheduled runs are dry runs until it has imported something.
+* **An audit of an AWS account** names no account in Tenable. It is known for audits that a DAG of this deployment made;
+  for others give the param `audit_accounts`. Results of unknown accounts are counted and kept.
+* **A new version of an audit file** has checks of its own. The next full run archives the findings of the old version
+  (`superseded_audit`).
+* **Other DAGs** can wait for an import: the asset `tenable://security-hub/{dag_id}` is updated when a run is complete.
+
+The task `report` shows failed, warning and passed checks by account and audit, and what became of every record. It
+fails unless the run is complete.
+"""
+
+
+@task(multiple_outputs=True)
+def plan_run(tenable_conn_id: str, **context: Any) -> dict[str, Any]:
+    """Check params, connections and the watermark, and decide what the run covers."""
+    from airflow_provider_tenable import pipeline
+
+    with fail_fast():
+        return dict(pipeline.plan_run(context, tenable_conn_id=tenable_conn_id, kind="compliance"))
+
+
+def tenable_compliance_to_security_hub(
+    dag_id: str = "tenable_compliance_to_security_hub",
+    *,
+    tenable_conn_id: str = "tenable_default",
+    aws_conn_id: str | None = "aws_default",
+    schedule: Any = FROM_OPTIONS,
+    params: Mapping[str, Any] | None = None,
+    staging_path: str | None = None,
+    product: str | None = None,
+    default_args: Mapping[str, Any] | None = None,
+    **dag_arguments: Any,
+) -> DAG:
+    """Make a DAG that imports the results of audits of one Tenable container.
+
+    :param dag_id: the DAG's id.
+    :param tenable_conn_id: the connection to Tenable.
+    :param aws_conn_id: the connection of the default destination; None for the worker's own credentials. Destinations
+        that ``params`` or ``[tenable] dag_params`` give name their own.
+    :param schedule: as of :func:`~airflow_provider_tenable.dags.security_hub.tenable_to_security_hub`.
+    :param params: defaults of the params that differ from those of ``[tenable] dag_params``.
+    :param staging_path: URI of the staging area. Default ``[tenable] staging_path``.
+    :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
+    :param default_args: as of any DAG, in addition to the provider's own.
+    :param dag_arguments: further arguments of Airflow's ``DAG``.
+    :raises ConfigurationError: a default of a param, or the schedule, is invalid.
+    """
+    own = own_args(default_args, staging_path=staging_path, product=product)
+    usual: dict[str, Any] = {
+        "dag_display_name": "Tenable audits to Security Hub CSPM"
+        if dag_id == "tenable_compliance_to_security_hub"
+        else dag_id,
+        "description": "Imports results of Tenable's audits of hosts and AWS accounts into AWS Security Hub CSPM.",
+        "start_date": START_DATE,
+        "catchup": False,
+        "max_active_runs": 1,
+        "doc_md": DOC.replace("{dag_id}", dag_id),
+        "tags": [*TAGS, "compliance"],
+    }
+    with DAG(
+        dag_id=dag_id,
+        schedule=schedule_of(schedule),
+        params=compliance_params(params, aws_conn_id=aws_conn_id),
+        default_args=own,
+        **{**usual, **dag_arguments},
+    ) as dag:
+        _add_tasks(dag_id, tenable_conn_id, own)
+    return dag
+
+
+def _add_tasks(dag_id: str, tenable_conn_id: str, own: Mapping[str, Any]) -> None:
+    plan: Any = plan_run(tenable_conn_id)
+    # Airflow passes default_args to a mapped task only when it is expanded, so they are stated for these.
+    to_hub = {name: own.get(name) for name in ("staging_path", "product")}
+
+    @task_group(group_id="export", prefix_group_id=False, tooltip="Exports from Tenable")
+    def exports() -> tuple[Any, Any]:
+        assets = TenableExportOperator(
+            task_id="export_assets",
+            export="assets",
+            filters=plan["asset_filters"],
+            tenable_conn_id=tenable_conn_id,
+            deferrable=True,
+            doc_md="Exports the assets: all of them once a day, otherwise those that changed since.",
+        )
+        compliance = TenableExportOperator(
+            task_id="export_compliance",
+            export="compliance",
+            filters=plan["compliance_filters"],
+            tenable_conn_id=tenable_conn_id,
+            deferrable=True,
+            doc_md="Exports the results of audits of the window.",
+        )
+        return assets.output, compliance.output
+
+    assets, compliance = exports()
+    settings = {name: plan[name] for name in ("window", "settings", "destinations", "audit_statuses", "audit_accounts")}
+    transform = TenableComplianceToAsffOperator.partial(
+        task_id="transform",
+        assets=assets,
+        compliance=compliance,
+        plan=settings,
+        tenable_conn_id=tenable_conn_id,
+        map_index_template="shard {{ task.shard['index'] }}",
+        **to_hub,
+        doc_md="Joins results and assets, and writes findings in AWS Security Finding Format.",
+    ).expand(shard=steps.plan_shards(compliance, assets))
+    imports = steps.plan_imports()
+    import_findings = SecurityHubImportFindingsOperator.partial(
+        task_id="import_findings",
+        map_index_template="{{ task.title }}",
+        **to_hub,
+        doc_md="Sends the findings of one account and Region (or of several) to Security Hub CSPM.",
+    ).expand(assignment=imports)
+    settled = steps.settle(compliance)
+    archive_findings = SecurityHubArchiveFindingsOperator.partial(
+        task_id="archive_findings",
+        map_index_template="{{ task.title }}",
+        **to_hub,
+        doc_md="Archives what Security Hub CSPM shows as active and Tenable does not report any more.",
+    ).expand(assignment=(archiving := steps.plan_archiving(compliance)))
+    advanced = steps.advance_watermark.override(outlets=[imported_findings(dag_id)])(compliance)
+    checked = steps.check_archived()
+    transform >> imports
+    import_findings >> settled >> archiving
+    [settled, archive_findings] >> advanced >> checked
+    # The report alone decides the run's state.
+    checked >> [
+        steps.report().as_teardown(on_failure_fail_dagrun=True),
+        steps.remove_old_runs(tenable_conn_id).as_teardown(),
+    ]
+
+
+__all__ = ["DOC", "tenable_compliance_to_security_hub"]
