@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class TenableComplianceToAsffOperator(StagesFindingsOperator):
     """Map results of audits to ASFF with ``Compliance.Status``, and stage the findings per account and hub Region.
 
-    Audits of hosts are joined with their assets, as :class:`~airflow_provider_tenable.operators.asff.TenableToAsffOperator` joins vulnerabilities. Audits of AWS
-    accounts become findings of the ``AwsAccount``; which one it is, the tasks of ``tenable_aws_audit`` have recorded in
-    the staging area. Where it is not known, records are counted as ``unknown_account`` and kept for the following runs.
+    Audits of hosts are joined with their assets, as vulnerabilities are. Audits of AWS accounts become findings of the
+    ``AwsAccount``; which one it is, the tasks that made the audit have recorded in the staging area. Where it is not
+    known, records are counted as ``unknown_account`` and kept for the following runs.
 
     The result (XCom) is that of :class:`~airflow_provider_tenable.operators.asff.TenableToAsffOperator`.
 

@@ -60,14 +60,11 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
     :raises ConfigurationError: a param, an option, a connection or the watermark is wrong.
     """
     run = RunFolder.of(context)
-    table = OF_KIND[kind]
-    check_conf(context, table)
+    check_conf(context, table := OF_KIND[kind])
     watermark.check_not_hidden(run.dag_id)
     owner.claim(run)
-    params = dict(context["params"])
-    asked = _asked_of(params, table)
-    settings, audits = _settings_of(params, kind)
-    destinations = parse_destinations(asked["destinations"])
+    asked = _asked_of(params := dict(context["params"]), table)
+    (settings, audits), destinations = _settings_of(params, kind), parse_destinations(asked["destinations"])
     source, server_now = _tenable(tenable_conn_id)
     worker_now = time.time()
     # The moment before the first export is asked for, by the earlier of the two clocks.
@@ -138,7 +135,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
             **window.filter,
         },
     }
-    if kind == COMPLIANCE.name:
+    if audits:
         # Results of all states, since old ones have none.
         plan.update(audits, kind=kind, compliance_filters=window.filter, vulnerability_filters={})  # type: ignore[call-arg]
     if hubs is not None:

@@ -76,13 +76,18 @@ def _export_routes(tenable: Tenable) -> list[BaseRoute]:
     async def create_assets(request: Request, user: User) -> Response:
         return await exports.create_assets(tenable, request, user) if user.may_export else _no_right()
 
+    async def create_compliance(request: Request, user: User) -> Response:
+        return await exports.create_compliance(tenable, request, user) if user.may_export else _no_right()
+
     create = _endpoint(tenable, "assets_export", create_assets)
+    compliance = _endpoint(tenable, "compliance_export", create_compliance)
     routes: list[BaseRoute] = [
         Route("/vulns/export", _endpoint(tenable, "vulns_export", create_vulns), methods=["POST"]),
+        Route("/compliance/export", compliance, methods=["POST"]),
         Route("/assets/export", create, methods=["POST"]),
         Route("/assets/v2/export", create, methods=["POST"]),
     ]
-    for kind in ("vulns", "assets"):
+    for kind in ("vulns", "assets", "compliance"):
         routes += _job_routes(tenable, kind)
     return routes
 
@@ -180,8 +185,6 @@ def _no_right() -> Response:
 def _not_found_of(tenable: Tenable) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def not_found(request: Request, problem: Exception) -> Response:
         status = problem.status_code if isinstance(problem, HTTPException) else 500
-        if request.url.path.startswith("/compliance/"):
-            return error(404, "The sandbox does not simulate compliance exports")
         tenable.unknown_paths.append(f"{request.method} {request.url.path}")
         return JSONResponse(
             {"statusCode": status, "error": "Not Found" if status == 404 else "Error", "message": request.url.path},

@@ -103,9 +103,9 @@ class Audits:
 
 
 def change(audits: Audits, order: dict[str, Any], now: float) -> int:
-    """`audit`: a run of an audit file with so many `checks` on an `asset_id`, of an AWS account where `aws` is set; every
-    third check fails, or all have `status`. `set_result`: the `status` or `state` of check `number`. `drop_audit`:
-    Tenable forgets the results of an asset, or of one `audit_file` of it.
+    """`audit`: a run of an audit file with so many `checks` on an `asset_id`, of an AWS account where `aws` is set;
+    every third check fails, or all have `status`. `set_result`: the `status` or `state` of check `number`.
+    `drop_audit`: Tenable forgets the results of an asset, or of one `audit_file` of it.
     """
     asset, audit = str(order.get("asset_id")), order.get("audit_file")
     if order["do"] == "drop_audit":
@@ -117,7 +117,7 @@ def change(audits: Audits, order: dict[str, Any], now: float) -> int:
         raise ValueError("Name an audit_file.")
     if order["do"] == "set_result":
         key = (asset, audit, int(order["number"]))
-        values = {name: str(order[name]) for name in ("status", "state") if name in order}
+        values: dict[str, Any] = {name: str(order[name]) for name in ("status", "state") if name in order}
         if key not in audits.results or values.get("status", "PASSED") not in STATUSES:
             raise ValueError(f"No result {key!r}, or no such status.")
         audits.results[key] = replace(audits.results[key], **values, last_seen=now - 600, indexed=now)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from sandbox.tenable import audit_results
 from sandbox.tenable.estate import Estate, quantized
 from sandbox.tenable.hosts import EC2_KINDS, Host, HostState, generate_host
 from sandbox.tenable.vulnerabilities import (
@@ -62,10 +63,14 @@ def change(estate: Estate, order: Any, now: float) -> int:
         return _connect(estate, order, now)
     if do == "rerate":
         return _rerate(estate, order, now)
+    if do in audit_results.VERBS:
+        return audit_results.change(estate.audits, order, now)
     if do == "inject":
         return _inject(estate, order)
     if do == "clear_injected":
-        count = len(estate.injected.vulnerabilities) + len(estate.injected.assets)
+        injected = estate.injected
+        count = len(injected.vulnerabilities) + len(injected.assets) + len(injected.compliance)
+        injected.compliance.clear()
         estate.injected.vulnerabilities.clear()
         estate.injected.assets.clear()
         return count
@@ -77,6 +82,7 @@ def change(estate: Estate, order: Any, now: float) -> int:
         "disconnect",
         "connect",
         "rerate",
+        *audit_results.VERBS,
         "inject",
         "clear_injected",
     )
@@ -278,10 +284,12 @@ def _connect(estate: Estate, order: dict[str, Any], now: float) -> int:
 
 
 def _inject(estate: Estate, order: dict[str, Any]) -> int:
-    given = [name for name in ("record", "raw", "asset", "raw_asset") if name in order]
+    names = ("record", "raw", "asset", "raw_asset", "compliance", "raw_compliance")
+    given = [name for name in names if name in order]
     if len(given) != 1:
-        raise ValueError("inject needs one of record, raw, asset and raw_asset.")
+        raise ValueError("inject needs one of record, raw, asset, raw_asset, compliance and raw_compliance.")
     name, value = given[0], order[given[0]]
-    into = estate.injected.assets if name in ("asset", "raw_asset") else estate.injected.vulnerabilities
+    into = estate.injected.compliance if "compliance" in name else estate.injected.vulnerabilities
+    into = estate.injected.assets if name in ("asset", "raw_asset") else into
     into.append(value if name.startswith("raw") else json.dumps(value))
     return 1

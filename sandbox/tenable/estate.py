@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from sandbox.clock import DAY
+from sandbox.tenable.audit_results import Audits
 from sandbox.tenable.hosts import Host, HostState, generate_host, kinds_of, known_account
 from sandbox.tenable.vulnerabilities import Vulnerability, generate_vulnerabilities
 
@@ -31,6 +32,7 @@ class Injected:
 
     vulnerabilities: list[str] = field(default_factory=list)
     assets: list[str] = field(default_factory=list)
+    compliance: list[str] = field(default_factory=list)
 
 
 class Estate:
@@ -64,6 +66,7 @@ class Estate:
         self.unconnected: dict[str, Host] = {}
         """Hosts that Tenable's AWS connector does not know, as it would describe them, by asset id."""
         self.injected = Injected()
+        self.audits = Audits()
         kinds = kinds_of(hosts)
         for number in range(hosts):
             share = (number + 1) * vulnerabilities // hosts - number * vulnerabilities // hosts
@@ -118,6 +121,7 @@ class Estate:
                 _truth_of(vulnerability) for found in self.vulnerabilities.values() for vulnerability in found
             ],
             "assets": [_truth_of_host(host, self.states[host.asset_id]) for host in self.hosts.values()],
+            "compliance": self.audits.truth(),
         }
 
     def _generate(self, number: int, kind: str, count: int, now: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from sandbox.tenable import asset_filters, vuln_filters
+from sandbox.tenable import asset_filters, audit_results, vuln_filters
 from sandbox.tenable.access import User
 from sandbox.tenable.answers import duplicate, error, too_many
 from sandbox.tenable.asset_records import asset_v2
@@ -45,6 +45,20 @@ async def create_vulns(tenable: Tenable, request: Request, user: User) -> Respon
     random.Random(tenable.estate.seed).shuffle(hosts)
     groups: list[Texts] = [_vulns_of(batch, wanted.options) for batch in _batches(hosts, wanted.num_assets)]
     return _created(tenable, "vulns", vuln_filters.echoed(wanted.filters), wanted.num_assets, groups)
+
+
+async def create_compliance(tenable: Tenable, request: Request, user: User) -> Response:
+    """POST /compliance/export"""
+    if not (await request.body()).strip():
+        return error(415, "Unsupported Media Type")
+    try:
+        wanted = audit_results.parse_request(await _body_of(request))
+    except RefusedError as refusal:
+        return error(400, str(refusal))
+    found = [result for result in tenable.estate.audits.results.values() if user.can_view and wanted.selects(result)]
+    random.Random(tenable.estate.seed).shuffle(found)
+    groups: list[Texts] = [_results_of(batch) for batch in _batches(found, wanted.num_findings)]
+    return _created(tenable, "compliance", wanted.filters, wanted.num_findings, groups)
 
 
 async def create_assets(tenable: Tenable, request: Request, user: User) -> Response:
@@ -114,7 +128,11 @@ async def list_jobs(tenable: Tenable, kind: str) -> Response:
 
 
 def _created(tenable: Tenable, kind: str, echo: dict[str, Any], size: int, groups: list[Texts]) -> Response:
-    injected = tenable.estate.injected.vulnerabilities if kind == "vulns" else tenable.estate.injected.assets
+    injected = {
+        "vulns": tenable.estate.injected.vulnerabilities,
+        "assets": tenable.estate.injected.assets,
+        "compliance": tenable.estate.injected.compliance,
+    }[kind]
     if injected:
         # Hostile records are in the first chunk, among the good ones.
         groups = [_with_injected(groups[0] if groups else tuple, list(injected)), *groups[1:]]
@@ -136,6 +154,10 @@ async def _body_of(request: Request) -> Any:
 
 def _vulns_of(hosts: list[list[Vulnerability]], options: RecordOptions) -> Texts:
     return lambda: itertools.chain.from_iterable(vulnerability_texts(found, options) for found in hosts)
+
+
+def _results_of(results: list[audit_results.Result]) -> Texts:
+    return lambda: (json.dumps(result.record()) for result in results)
 
 
 def _assets_of(assets: list[tuple[Host, HostState]], wanted: asset_filters.AssetsRequest) -> Texts:

@@ -22,7 +22,7 @@ def status_of(job: Job, now: float) -> dict[str, Any]:
         "chunks_cancelled": cancelled,
         **_counts(job, now),
         "filters": job.echo,
-        "num_assets_per_chunk": job.size,
+        "num_findings" if job.kind == "compliance" else "num_assets_per_chunk": job.size,
         "created": int(job.created * 1000),
     }
 
@@ -34,7 +34,7 @@ def line_of(job: Job, now: float) -> dict[str, Any]:
         "status": job.status(now),
         **_counts(job, now),
         "filters": json.dumps(job.echo) if job.kind == "assets" else job.echo,
-        "num_assets_per_chunk": job.size,
+        "num_findings" if job.kind == "compliance" else "num_assets_per_chunk": job.size,
         "created": int(job.created * 1000),
     }
 

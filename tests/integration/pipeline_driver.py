@@ -11,18 +11,19 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
+from airflow_provider_tenable.operators.compliance import TenableComplianceToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.security_hub_archive import SecurityHubArchiveFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
 from airflow_provider_tenable.run import archiving, finish, owner, retention, watermark
 from airflow_provider_tenable.run import plan as plan_module
-from airflow_provider_tenable.run.params import DEFAULTS
+from airflow_provider_tenable.run.compliance_params import OF_KIND
 from airflow_provider_tenable.run.report import report_of
 from airflow_provider_tenable.staging.files import names, read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
 
-DAG_ID = "tenable_to_security_hub"
+DAG_ID, COMPLIANCE_DAG_ID = "tenable_to_security_hub", "tenable_compliance_to_security_hub"
 _numbers = itertools.count(1)
 
 
@@ -67,13 +68,16 @@ class Run:
     run_type: str = "manual"
     interval: tuple[datetime | None, datetime | None] = (None, None)
     run_id: str = ""
+    kind: str = "vulnerabilities"
 
     def __post_init__(self) -> None:
         self.run_id = self.run_id or f"{self.run_type}__{next(_numbers)}"
-        defaults = {**DEFAULTS, **self.defaults}
+        usual = {name: param.default for name, param in OF_KIND[self.kind].items()}
+        defaults = {**usual, **self.defaults}
+        dag_id = DAG_ID if self.kind == "vulnerabilities" else COMPLIANCE_DAG_ID
         self.pushed: dict[str, Any] = {}
         self.context: dict[str, Any] = {
-            "dag_run": SimpleNamespace(dag_id=DAG_ID, run_id=self.run_id, run_type=self.run_type, conf=self.params),
+            "dag_run": SimpleNamespace(dag_id=dag_id, run_id=self.run_id, run_type=self.run_type, conf=self.params),
             "dag": SimpleNamespace(params=defaults),
             "params": {**defaults, **self.params},
             "ti": SimpleNamespace(xcom_push=lambda key, value: self.pushed.update({key: value})),
@@ -84,9 +88,10 @@ class Run:
 
     def execute(self) -> dict[str, Any]:
         """All steps; the watermark step's result. The first failure is raised, as it would fail the DAG run."""
-        plan = plan_module.plan_run(self.context)
+        plan = plan_module.plan_run(self.context, kind=self.kind)
         assets = self.export("assets", plan["asset_filters"])
-        vulnerabilities = self.export("vulnerabilities", plan["vulnerability_filters"])
+        filters = "vulnerability_filters" if self.kind == "vulnerabilities" else f"{self.kind}_filters"
+        vulnerabilities = self.export(self.kind, plan[filters])
         self.transform(plan, assets, vulnerabilities)
         for number, assignment in enumerate(plan_module.plan_imports(self.context)):
             SecurityHubImportFindingsOperator(task_id=f"import_{number}", assignment=assignment).execute(self.context)
@@ -107,12 +112,13 @@ class Run:
     def transform(self, plan: dict[str, Any], assets: dict[str, Any], vulnerabilities: dict[str, Any]) -> None:
         """All shards."""
         for shard in plan_module.plan_shards(self.context, vulnerabilities, assets):
-            operator = TenableToAsffOperator(
+            make: Any = TenableToAsffOperator if self.kind == "vulnerabilities" else TenableComplianceToAsffOperator
+            operator = make(
                 task_id=f"transform_{shard['index']}",
                 shard=shard,
                 assets=assets,
-                vulnerabilities=vulnerabilities,
                 plan=plan,
+                **{self.kind: vulnerabilities},
             )
             operator.execute(self.context)
 
