@@ -32,13 +32,14 @@ from airflow_provider_tenable.run.ledger import Sums, build_ledger, sums_of
 from airflow_provider_tenable.run.ledger_checks import check_rejected, check_sums, rejected_lines
 from airflow_provider_tenable.run.manifests import destinations_of, shard_manifests
 from airflow_provider_tenable.run.params import REPLAY, checked
-from airflow_provider_tenable.run.plan_file import RunPlan, SettingsEntry, plan_of
+from airflow_provider_tenable.run.plan_file import RunPlan, SettingsEntry, kind_of_plan, plan_of
 from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.staging.files import names, read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder, staging_uri_of
 from airflow_provider_tenable.state.choice import KNOWN, UNKNOWN
 from airflow_provider_tenable.state.registry import read_registry
 from airflow_provider_tenable.state.staged import row_of_line, staged_rows
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.transform.manifest import ShardManifest, ShardTask
 from airflow_provider_tenable.transform.output import FindingsWriter
 
@@ -98,9 +99,16 @@ def plan_replay(context: Any) -> ReplayPlan:
             f"There is no run {quoted(source.run_id)} in {source.dag_root}. Runs that can be repeated: "
             f"{quoted(names(source.dag_root)[-5:], 1_500)}."
         )
+    is_of_audits = kind_of_plan(plan) == COMPLIANCE.name
+    if is_of_audits and params["transform"]:
+        raise ConfigurationError(
+            f"Results of audits cannot be mapped again by a replay. Clear run {quoted(source.run_id)} of "
+            f"{params['dag_id']} from its transform on, or trigger that DAG with full on."
+        )
     # A replay that runs again starts over: delivering a finding twice does not change anything.
     begin_again(run)
-    given_up = stage_given_up(source, run)
+    # The next full run exports results of audits whose asset was missing again.
+    given_up = 0 if is_of_audits else stage_given_up(source, run)
     settings: SettingsEntry = {**plan["settings"], "max_rejected_ratio": params["max_rejected_ratio"], "dry_run": False}
     # Whether a place still refuses findings, the replay finds out.
     plan.pop("refused", None)
