@@ -43,7 +43,6 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "docs/operators": "Operators and hooks",
         "docs/scans": "Scans",
         "docs/audits": "AWS audits",
-        "docs/compliance": "Results of audits",
         "docs/mapping": "Mapping to ASFF",
     },
     "Inside": {

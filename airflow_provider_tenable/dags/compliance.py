@@ -14,7 +14,7 @@ from airflow_provider_tenable.operators.compliance import TenableComplianceToAsf
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.security_hub_archive import SecurityHubArchiveFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
-from airflow_provider_tenable.params import compliance_params
+from airflow_provider_tenable.run.form import compliance_params
 from airflow_provider_tenable.run.schedule import FROM_OPTIONS, schedule_of
 
 DOC = """# Tenable audits to Security Hub CSPM

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _CLOCK_SKEW_SECONDS = 3600
 
 
-class StagesFindingsOperator(BaseOperator):
+class _StagesFindings(BaseOperator):
     """What operators that map staged records to findings have in common, whatever the records are."""
 
     ui_color = "#e6e2f5"
@@ -204,7 +204,7 @@ class StagesFindingsOperator(BaseOperator):
         return row_of_details(details) if details else None
 
 
-class TenableToAsffOperator(StagesFindingsOperator):
+class TenableToAsffOperator(_StagesFindings):
     """Join vulnerabilities with their assets, map them to ASFF, and stage the findings per account and hub Region.
 
     One task transforms one shard: every ``count``-th chunk, starting at ``index``. Findings are written serialised and

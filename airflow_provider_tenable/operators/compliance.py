@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.hooks.tenable import TenableHook
-from airflow_provider_tenable.operators.asff import StagesFindingsOperator
+from airflow_provider_tenable.operators.asff import _StagesFindings
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.export.result import ExportResult
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_tenable.transform.manifest import ShardTask
 
 
-class TenableComplianceToAsffOperator(StagesFindingsOperator):
+class TenableComplianceToAsffOperator(_StagesFindings):
     """Map results of audits to ASFF with ``Compliance.Status``, and stage the findings per account and hub Region.
 
     Audits of hosts are joined with their assets, as vulnerabilities are. Audits of AWS accounts become findings of the

@@ -46,7 +46,7 @@ COMPLIANCE: Mapping[str, RunParam] = {
         title="Accounts of audits",
         help="The AWS accounts of audits that no DAG of this deployment made: uuid of the asset in Tenable -> 12 "
         "digits. They precede what is on record.",
-        more="See [compliance.md](compliance.md#which-account).",
+        more="See [audits.md](audits.md#which-account).",
         covers=lambda asked, usual: bool(asked == usual),
     ),
     **{name: param for name, param in IMPORT.items() if name not in ("severities", "states", "accepted_risks")},
