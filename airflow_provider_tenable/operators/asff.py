@@ -55,7 +55,7 @@ class _StagesFindings(BaseOperator):
         """The hook of this task's connection; used only for look-ups."""
         return TenableHook(self.tenable_conn_id)
 
-    def execute(self, context: Any) -> ShardResult:
+    def _stage(self, context: Any) -> ShardResult:
         """Transform the shard."""
         from airflow_provider_tenable.export.store import staged_parts
         from airflow_provider_tenable.run.plan_file import refused_in_plan
@@ -251,6 +251,10 @@ class TenableToAsffOperator(_StagesFindings):
         self.product = product
         self.tenable_conn_id = tenable_conn_id
         self.staging_path = staging_path
+
+    def execute(self, context: Any) -> ShardResult:
+        """Transform the shard."""
+        return self._stage(context)
 
     @property
     def _exported(self) -> ExportResult:

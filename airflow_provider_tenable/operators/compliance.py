@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_tenable.export.result import ExportResult
     from airflow_provider_tenable.run.plan_file import PublicPlan
     from airflow_provider_tenable.transform.compliance import AuditedAccount
-    from airflow_provider_tenable.transform.manifest import ShardTask
+    from airflow_provider_tenable.transform.manifest import ShardResult, ShardTask
 
 
 class TenableComplianceToAsffOperator(_StagesFindings):
@@ -64,6 +64,10 @@ class TenableComplianceToAsffOperator(_StagesFindings):
         self.product = product
         self.tenable_conn_id = tenable_conn_id
         self.staging_path = staging_path
+
+    def execute(self, context: Any) -> ShardResult:
+        """Transform the shard."""
+        return self._stage(context)
 
     @property
     def _exported(self) -> ExportResult:

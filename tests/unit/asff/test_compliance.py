@@ -77,7 +77,7 @@ def test_both_of_tenables_examples_become_findings() -> None:
     [
         (ACCOUNT, {}, "eu-west-1/111122223333/audit/{full}/CIS_CentOS_8_Server_L1_v1.0.0.audit"),
         (HOST, {}, "eu-west-1/111122223333/i-0123456789abcdef0/audit/{full}/CIS_CentOS_8_Server_L1_v1.0.0.audit"),
-        (ACCOUNT, {"compliance_full_id": None}, "eu-west-1/111122223333/audit/{check}/CIS_CentOS_8_Server_L1_v1.0.0.audit"),
+        (ACCOUNT, {"compliance_full_id": None, "audit_file": "a"}, "eu-west-1/111122223333/audit/{check}/a"),
         (ACCOUNT, {"audit_file": "a/b c.audit"}, "eu-west-1/111122223333/audit/{full}/a%2Fb%20c.audit"),
     ],
 )  # fmt: skip
