@@ -130,21 +130,21 @@ def _add_tasks(dag_id: str, tenable_conn_id: str, own: Mapping[str, Any]) -> Non
         compliance=compliance,
         plan=settings,
         tenable_conn_id=tenable_conn_id,
-        map_index_template="shard {{ task.shard['index'] }}",
+        map_index_template="{{ task.outcome }}",
         **to_hub,
         doc_md="Joins results and assets, and writes findings in AWS Security Finding Format.",
     ).expand(shard=steps.plan_shards(compliance, assets))
     imports = steps.plan_imports()
     import_findings = SecurityHubImportFindingsOperator.partial(
         task_id="import_findings",
-        map_index_template="{{ task.title }}",
+        map_index_template="{{ task.outcome }}",
         **to_hub,
         doc_md="Sends the findings of one account and Region (or of several) to Security Hub CSPM.",
     ).expand(assignment=imports)
     settled = steps.settle(compliance)
     archive_findings = SecurityHubArchiveFindingsOperator.partial(
         task_id="archive_findings",
-        map_index_template="{{ task.title }}",
+        map_index_template="{{ task.outcome }}",
         **to_hub,
         doc_md="Archives what Security Hub CSPM shows as active and Tenable does not report any more.",
     ).expand(assignment=(archiving := steps.plan_archiving(compliance)))

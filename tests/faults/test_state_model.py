@@ -344,7 +344,7 @@ def test_after_a_full_run_the_hubs_equal_tenable(zygote: Zygote, living_sandbox:
     run_state_machine_as_test(
         Deployment,
         settings=settings(
-            max_examples=60 if FULL else 3,
+            max_examples=60 if FULL else 2,
             stateful_step_count=30 if FULL else 14,
             # A run takes seconds.
             deadline=None,
