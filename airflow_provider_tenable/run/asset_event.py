@@ -16,7 +16,6 @@ from urllib.parse import quote
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import AirflowSkipException, Asset, asset_of
 from airflow_provider_tenable.exceptions import IncompleteRunError
-from airflow_provider_tenable.run.status import archived_of
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -137,6 +136,9 @@ def event_extra(run: RunFolder, ledger: Ledger) -> dict[str, Any]:
     ``active`` what all hubs hold now (severities, ages, overdue), ``destinations`` is their number, ``ledger`` the
     file's URI. Size: less than a kilobyte.
     """
+    # Imported here: DAG files import this module while Airflow parses them.
+    from airflow_provider_tenable.run.status import archived_of
+
     counts = {name: value for name, value in ledger.items() if name in _FROM_LEDGER}
     return {
         "dag_id": run.dag_id,

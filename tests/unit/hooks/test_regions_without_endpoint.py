@@ -117,7 +117,7 @@ def test_the_same_behind_a_proxy_that_finds_no_host(
 def test_before_the_export_the_place_is_one_that_refuses(connect: Any, caplog: pytest.LogCaptureFixture) -> None:
     destination = Destination("hub", (), None, connection_region=KNOWN, caller_account=ACCOUNT)
     places = [(f"{ACCOUNT}/{NOWHERE}", destination), (f"{ACCOUNT}/{KNOWN}", destination)]
-    checked, _ = destination_checks._check(places)
+    checked, _ = destination_checks._check(places, "tenable/vulnerability-management")
     assert (list(checked.refused), checked.accepting) == ([f"{ACCOUNT}/{NOWHERE}"], set())
     assert f"Cannot determine before the export whether {ACCOUNT}/{KNOWN} accepts findings" in caplog.text
 

@@ -401,7 +401,7 @@ def test_pasted_credentials_that_expire_before_the_connections_role_is_renewed_e
         monkeypatch.setattr(RefreshableCredentials, "_advisory_refresh_timeout", 86_400)
         aws.fault(on="AssumeRole", do="expire_credentials", times=None)
         before = aws.control("stats")["calls"]["AssumeRole"]
-        call = partial(member.import_batch, [finding()]) if step == "import" else member._check_hub
+        call = partial(member.import_batch, [finding()]) if step == "import" else member.check_hub
         with pytest.raises(ConfigurationError, match=r"expired, and Airflow cannot renew them\. Put new ones into the"):
             call()
     assert aws.control("stats")["calls"]["AssumeRole"] == before + 1

@@ -190,7 +190,11 @@ def test_names_fit_what_every_backend_takes():
 
 def test_the_table_is_that_of_the_code():
     used = set()
-    for path in (ROOT / "airflow_provider_tenable").rglob("*.py"):
+    package = ROOT / "airflow_provider_tenable"
+    for path in package.rglob("*.py"):
+        # What is checked there has names of that form, too.
+        if path.is_relative_to(package / "requirements"):
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)
