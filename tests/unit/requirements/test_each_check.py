@@ -251,7 +251,7 @@ FAILURES: dict[str, tuple[Break, str, str, str, str, str]] = {
         "Correct the destinations",
     ),
     "wrong AWS key": (
-        lambda estate: estate.connect_aws(("AKIAUNKNOWN000000000", "x" * 40)),
+        lambda estate: estate.connect_aws(("AKIAUNKNOWN000000000", "canary-aws-secret-7c41e09b52d8f6a3e1b0c9d4")),
         "aws.destinations",
         "'hub'",
         "failed",

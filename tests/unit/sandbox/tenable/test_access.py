@@ -67,9 +67,9 @@ def test_every_answer_has_the_date_of_the_sandboxes_clock(running: Running) -> N
         assert told == pytest.approx(running.control("clock")["now"], abs=3)
 
 
-def test_unknown_paths_and_compliance_are_404_in_json(running: Running) -> None:
+def test_unknown_paths_are_404_in_json(running: Running) -> None:
     assert running.http.get("/nowhere").json()["statusCode"] == 404
-    answer = running.http.post("/compliance/export", json={})
+    answer = running.http.post("/containers/export", json={})
     assert answer.status_code == 404
-    assert "compliance" in answer.json()["message"]
+    assert "containers" in answer.json()["message"]
     assert running.http.get("/vulns/export").status_code == 405
