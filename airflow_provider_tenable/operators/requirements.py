@@ -97,10 +97,14 @@ class TenableRequirementsOperator(BaseOperator):
         """
         from airflow_provider_tenable.requirements.check import check_all
         from airflow_provider_tenable.requirements.lines import failures, table
+        from airflow_provider_tenable.run.conf import check_conf
 
         with fail_fast():
             if self.on_failure not in (FAIL, WARN):
                 raise ConfigurationError(f"on_failure is {safe(self.on_failure, 40)!r}; it must be {FAIL} or {WARN}.")
+            if context.get("dag_run") is not None:
+                # Before anything is asked of anyone: what is given to the run would be ignored.
+                check_conf(context, ())
             required = chosen(self.required, what="required", default=REQUIRED)
             lines, marker = check_all(self._scope(context), self.hook)
             if marker:

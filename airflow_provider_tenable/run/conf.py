@@ -34,7 +34,7 @@ def check_conf(context: Any, known: Collection[str]) -> None:
     if unknown:
         raise ConfigurationError(
             f"The run was given {_listed(unknown, names)}, which DAG {dag_run.dag_id} does not have. Nothing was "
-            f"exported. Trigger it again with params that it has: {', '.join(names)}."
+            f"exported. Trigger it again with params that it has: {', '.join(names) or 'none'}."
         )
     ignored = [name for name in conf if name in names and (name not in params or params[name] != conf[name])]
     if ignored:
