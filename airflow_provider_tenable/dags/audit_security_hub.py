@@ -15,10 +15,10 @@ from airflow_provider_tenable.run.form import audit_params
 DOC = """# Audit the hubs
 
 Reads what AWS Security Hub CSPM really shows of the findings that `tenable_to_security_hub` has sent, and compares it
-with the finding index: what is missing, what nobody knows (ghosts), and what has another state or severity. It changes
-nothing in the hubs.
+with the finding index. It reports findings that are missing, findings that the index does not know (ghosts), and
+findings with another state or severity. It changes nothing in the hubs.
 
-    plan_audit -> audit_hubs -> report
+    plan_audit -> audit_hubs -> report -> remove_old_runs
 
 * **With `repair`** the finding index is corrected: the next full run then sends what is missing or stale, and archives
   what Tenable does not report any more.
@@ -35,6 +35,7 @@ def tenable_audit_security_hub(
     *,
     of_dag: str = "tenable_to_security_hub",
     staging_path: str | None = None,
+    id_scheme: str | None = None,
     product: str | None = None,
     default_args: Mapping[str, Any] | None = None,
     **dag_arguments: Any,
@@ -44,11 +45,12 @@ def tenable_audit_security_hub(
     :param dag_id: the DAG's id.
     :param of_dag: the default of the param ``dag_id``: whose hubs are audited.
     :param staging_path: URI of the staging area, as that DAG has it. Default ``[tenable] staging_path``.
+    :param id_scheme: ``port`` or ``tvm2aws``, as that DAG has it. Default ``[tenable] id_scheme``.
     :param product: ``company/product`` or ``default``, as that DAG has it. Default ``[tenable] product``.
     :param default_args: as of any DAG, in addition to the provider's own.
     :param dag_arguments: further arguments of Airflow's ``DAG``, such as a ``schedule``.
     """
-    own = own_args(default_args, staging_path=staging_path, product=product)
+    own = own_args(default_args, staging_path=staging_path, id_scheme=id_scheme, product=product)
     usual: dict[str, Any] = {
         "schedule": None,
         "dag_display_name": "Tenable: audit the hubs" if dag_id == "tenable_audit_security_hub" else dag_id,
@@ -86,13 +88,20 @@ def _add_tasks(of_dag: str, own: Mapping[str, Any]) -> None:
         context["outlet_events"][audited].extra = found
         return found
 
+    @task
+    def remove_old_runs(**context: Any) -> list[str]:
+        """Remove the staged files of earlier audits after the retention."""
+        from airflow_provider_tenable.run import hub_audit
+
+        return hub_audit.remove_old_audits(context)
+
     audits = SecurityHubAuditOperator.partial(
         task_id="audit_hubs",
         map_index_template="{{ task.outcome }}",
         **{name: own.get(name) for name in ("staging_path", "product")},
         doc_md="Reads the findings of one account and Region, and compares them with the finding index.",
     ).expand(assignment=plan_audit())
-    audits >> report()
+    audits >> report() >> remove_old_runs()
 
 
 __all__ = ["DOC", "tenable_audit_security_hub"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,13 +77,13 @@ METRICS: dict[str, Metric] = {
     ),
     "tenable.active": Metric(
         GAUGE,
-        ("dag_id", "account", "region", "severity"),
-        "findings that are active in a hub after a complete run, by the finding index",
+        ("dag_id", "severity"),
+        "findings that are active in all hubs after a complete run, according to the finding index",
         by="severity",
     ),
     "tenable.overdue": Metric(
         GAUGE,
-        ("dag_id", "account", "region", "severity"),
+        ("dag_id", "severity"),
         "those of them that are older than [tenable] service_levels",
         by="severity",
     ),
@@ -92,8 +92,8 @@ METRICS: dict[str, Metric] = {
     ),
     "tenable.audit": Metric(
         GAUGE,
-        ("dag_id", "account", "region", "kind"),
-        "findings that the last audit of a hub found missing, ghost or stale",
+        ("dag_id", "kind"),
+        "findings that the last audit of the hubs found missing, ghost or stale",
         by="kind",
     ),
     "tenable.watermark_lag": Metric(
@@ -207,27 +207,23 @@ def active(hubs: Mapping[str, Any] | None, dag_id: str) -> None:
     """
     if hubs is None:
         return
-    for place, entry in hubs["places"].items():
-        account, region = place.split("/")
-        for severity in SEVERITIES:
-            # A gauge keeps its value until it is set again: what is gone must be set to 0.
-            where = {"dag_id": dag_id, "account": account, "region": region, "severity": severity}
-            gauge("tenable.active", entry["by_severity"].get(severity, 0), **where)
-            gauge("tenable.overdue", entry["overdue"].get(severity, 0), **where)
-    if hubs["total"]["oldest_days"] is not None:
-        gauge("tenable.oldest_age", hubs["total"]["oldest_days"], dag_id=dag_id)
+    total = hubs["total"]
+    # In total only: without tags, the gauges of many accounts and Regions would overwrite each other.
+    for severity in SEVERITIES:
+        # A gauge keeps its value until it is set again, so those without findings are set to 0.
+        gauge("tenable.active", total["by_severity"].get(severity, 0), dag_id=dag_id, severity=severity)
+        gauge("tenable.overdue", total["overdue"].get(severity, 0), dag_id=dag_id, severity=severity)
+    if total["oldest_days"] is not None:
+        gauge("tenable.oldest_age", total["oldest_days"], dag_id=dag_id)
 
 
-def audited(place: str, counts: Mapping[str, int], kinds: Collection[str], dag_id: str) -> None:
-    """How a hub differs from the finding index.
+def audited(counts: Mapping[str, int], dag_id: str) -> None:
+    """How all audited hubs differ from the finding index.
 
-    :param place: ``account/region``.
-    :param counts: kind -> findings.
-    :param kinds: all kinds: those without findings are set to 0.
+    :param counts: kind -> findings, with all kinds: those without findings are set to 0.
     """
-    account, region = place.split("/")
-    for kind in kinds:
-        gauge("tenable.audit", counts.get(kind, 0), dag_id=dag_id, account=account, region=region, kind=kind)
+    for kind, number in counts.items():
+        gauge("tenable.audit", number, dag_id=dag_id, kind=kind)
 
 
 def watermark_lag(dag_id: str, watermark: int | None, now: float) -> None:

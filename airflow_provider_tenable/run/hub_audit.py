@@ -21,6 +21,8 @@ from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import owner
 from airflow_provider_tenable.run.conf import check_conf
+from airflow_provider_tenable.run.old_runs import remove_runs
+from airflow_provider_tenable.run.own_options import own_option
 from airflow_provider_tenable.run.params import AUDIT, checked
 from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
 from airflow_provider_tenable.run.status import read_status
@@ -121,7 +123,7 @@ def plan_audit(context: Any) -> list[AuditEntry]:
         "digits": _digits(params["sample"], time.time()),
         "repair": params["repair"],
         "rebuild": params["rebuild"],
-        "id_scheme": config.get("id_scheme"),
+        "id_scheme": own_option(context, "id_scheme"),
         "places": [str(target) for target in targets],
         "left": left,
     }
@@ -214,7 +216,7 @@ def finish_audit(context: Any) -> dict[str, Any]:
     totals: dict[str, Any] = {"dag_id": plan["dag_id"], "places": len(results), "read": 0}
     totals.update(dict.fromkeys(KINDS, 0), repaired=0)
     not_audited = len(plan["left"])
-    for place, result in results.items():
+    for result in results.values():
         if result is None or result.differences is None:
             not_audited += 1
             continue
@@ -222,10 +224,23 @@ def finish_audit(context: Any) -> dict[str, Any]:
         totals["repaired"] += result.repaired
         for kind in KINDS:
             totals[kind] += result.differences.counts.get(kind, 0)
-        metrics.audited(place, result.differences.counts, KINDS, plan["dag_id"])
     totals["not_audited"] = not_audited
+    metrics.audited({kind: totals[kind] for kind in KINDS}, plan["dag_id"])
     log.info("%s", "\n".join(_table(plan, results)))
     return totals
+
+
+def remove_old_audits(context: Any) -> list[str]:
+    """Remove the files of this DAG's earlier runs after ``[tenable] retention_days``.
+
+    :return: the ids of the runs whose files were removed.
+    """
+    return remove_runs(RunFolder.of(context), _planned_at)
+
+
+def _planned_at(run: RunFolder) -> float | None:
+    path = _plan_path(run)
+    return float(path.stat().st_mtime) if path.exists() else None
 
 
 def _results(run: RunFolder, plan: AuditPlan) -> Iterator[tuple[str, AuditResult | None]]:
@@ -283,5 +298,6 @@ __all__ = [
     "plan_audit",
     "prefixes",
     "read_plan",
+    "remove_old_audits",
     "scope_of",
 ]

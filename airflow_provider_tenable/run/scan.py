@@ -6,17 +6,16 @@ DAG files import this module while Airflow parses them, so it must not import an
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_tenable import config
-from airflow_provider_tenable.exceptions import ConfigurationError, IncompleteRunError, StagingError
+from airflow_provider_tenable.exceptions import ConfigurationError, IncompleteRunError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.ephemeral_scanner import EPHEMERAL_SCANNER, plan_ephemeral_scanner
+from airflow_provider_tenable.run.old_runs import remove_runs
 from airflow_provider_tenable.run.params import RunParam
-from airflow_provider_tenable.staging.files import names, remove
+from airflow_provider_tenable.staging.files import names
 from airflow_provider_tenable.staging.layout import RunFolder
 
 log = logging.getLogger(__name__)
@@ -166,23 +165,12 @@ def remove_old_scans(context: Any) -> list[str]:
 
     :return: the ids of the runs whose files were removed.
     """
-    run = RunFolder.of(context)
-    before = time.time() - config.get("retention_days") * 86_400
-    removed = []
-    for name in names(run.dag_root):
-        if name == run.run_id or name in RunFolder.RESERVED:
-            continue
-        try:
-            old = run.beside(name)
-            jobs = old.root / "jobs"
-            # Those of mapped tasks are in a folder each.
-            files = [jobs / step for step in names(jobs)]
-            files += [folder / step for folder in files if folder.suffix != ".json" for step in names(folder)]
-            steps = [float(file.stat().st_mtime) for file in files if file.suffix == ".json"]
-            if steps and max(steps) < before:
-                remove(old.root)
-                removed.append(name)
-        except (ConfigurationError, StagingError, OSError) as error:
-            # One run that cannot be read must not prevent the removal of the others.
-            log.warning("The clean-up skips run %s, which keeps its files: %s", safe(name), safe(error))
-    return removed
+    return remove_runs(RunFolder.of(context), _last_job)
+
+
+def _last_job(run: RunFolder) -> float | None:
+    jobs = run.root / "jobs"
+    # Those of mapped tasks are in a folder each.
+    files = [jobs / step for step in names(jobs)]
+    files += [folder / step for folder in files if folder.suffix != ".json" for step in names(folder)]
+    return max((float(file.stat().st_mtime) for file in files if file.suffix == ".json"), default=None)

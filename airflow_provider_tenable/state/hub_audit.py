@@ -11,7 +11,6 @@ import msgspec
 
 from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.state import hub_rows, latest, parts
-from airflow_provider_tenable.state.buckets import needed
 from airflow_provider_tenable.state.lookup import positions
 from airflow_provider_tenable.state.spill import TableBuckets
 
@@ -86,9 +85,8 @@ class HubAudit:
             for table in hub:
                 buckets.add(parts.latest(table))
             held = latest.latest_rows(self._index, rows=most) if self._index else None
-            for number, read in enumerate(buckets.tables()):
+            for read in buckets.tables():
                 known = next(held) if held is not None else parts.schema().empty_table()
-                assert number < needed(most, latest.AT_ONCE)
                 for kind, table in self._compared(parts.latest(read), known):
                     counts[kind] += table.num_rows
                     ids = zip(table["resource"].to_pylist(), table["place"].to_pylist(), strict=True)

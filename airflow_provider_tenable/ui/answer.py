@@ -14,7 +14,7 @@ from airflow_provider_tenable.ui import export
 from airflow_provider_tenable.ui.facts import DEFAULT_DAG, dag_facts, importing_dags, last_runs
 from airflow_provider_tenable.ui.page import build, scans_of
 from airflow_provider_tenable.ui.render import render
-from airflow_provider_tenable.ui.scans import MOST_SCANS, SCAN_DAG, read_scans
+from airflow_provider_tenable.ui.scans import AUDIT_DAG, MOST_SCANS, SCAN_DAG, read_scans
 from airflow_provider_tenable.ui.snapshot import read_snapshot
 from airflow_provider_tenable.ui.urls import Urls
 
@@ -59,7 +59,9 @@ def answer(query: Mapping[str, str], may_see: Callable[[str], bool]) -> Answer:
             return _message("Not found", f"There is no table {safe(name, 40)!r}.", status=404)
         return _download(export.as_csv(snapshot, name), "text/csv; charset=utf-8", f"{chosen}-{name}.csv")
     page = build(snapshot, facts, Urls(), now=time.time())
-    scans = read_scans(default_staging_uri(), last_runs(SCAN_DAG, MOST_SCANS)) if may_see(SCAN_DAG) else None
+    # Each part only for those who may see the DAG that it is about.
+    runs = last_runs(SCAN_DAG, MOST_SCANS) if may_see(SCAN_DAG) else []
+    scans = read_scans(default_staging_uri(), runs, audits=may_see(AUDIT_DAG))
     return _page("page.html", page=page, scans=scans_of(scans, Urls()), dags=visible, tables=list(export.TABLES))
 
 

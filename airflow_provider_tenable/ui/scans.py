@@ -15,7 +15,7 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.ui.facts import DagRunFacts
 
-SCAN_DAG = "tenable_scan"
+SCAN_DAG, AUDIT_DAG = "tenable_scan", "tenable_aws_audit"
 #: Runs, and audits, on the page: each is a file.
 MOST_SCANS, MOST_AUDITS = 5, 10
 _TASK = "run_scan"
@@ -58,17 +58,18 @@ class Scans:
     problems: list[str]
 
 
-def read_scans(staging: str, runs: list[DagRunFacts]) -> Scans:
+def read_scans(staging: str, runs: list[DagRunFacts], *, audits: bool) -> Scans:
     """Read the records of runs of :data:`SCAN_DAG`, and those of audits.
 
     :param staging: URI of the staging area.
     :param runs: the latest first.
+    :param audits: whether the user may see those of audits.
     """
     found = Scans([], [], 0, [])
     try:
         found.scans.extend(_scanned(staging, run) for run in runs[:MOST_SCANS])
         folder = open_path(staging) / RunFolder.AUDITS
-        files = names(folder)
+        files = names(folder) if audits else []
         for name in files[:MOST_AUDITS]:
             found.audits.append(_audit(read_json(folder / name, advice="")))
         return Scans(found.scans, found.audits, max(len(files) - MOST_AUDITS, 0), [])
@@ -105,4 +106,4 @@ def _audit(value: Any) -> Audit:
     )
 
 
-__all__ = ["MOST_AUDITS", "MOST_SCANS", "SCAN_DAG", "Audit", "Scanned", "Scans", "read_scans"]
+__all__ = ["AUDIT_DAG", "MOST_AUDITS", "MOST_SCANS", "SCAN_DAG", "Audit", "Scanned", "Scans", "read_scans"]

@@ -77,7 +77,7 @@ def read_snapshot(staging: str, dag_id: str) -> Snapshot:
     except (StagingError, ConfigurationError, OSError) as error:
         return Snapshot(dag_id, problems=[_words(error)])
     except Exception as error:  # noqa: BLE001 - a file system, and the connection it uses, raise errors of their own.
-        return Snapshot(dag_id, problems=[f"The staging area cannot be read: {safe(_words(error), 600)}"])
+        return Snapshot(dag_id, problems=[f"The staging area cannot be read: {safe(error, 600)}"])
     owed, rejected = snapshot.owed, snapshot.rejected
     try:
         owed.extend(_owed(folder))

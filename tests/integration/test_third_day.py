@@ -82,7 +82,12 @@ def check_what_the_run_says_of_the_hubs(sandbox: Sandbox, run: Run, stats: Stats
     assert abs(hubs["total"]["oldest_days"] - max(ages)) <= 1
     assert run.ledger["active"] == hubs["total"] == event_extra(folder, run.ledger)["active"]
     total = sum(places.values(), Counter())
-    assert {name: stats.gauges[f"tenable.active.{name}"] for name in total}.keys() == total.keys()
+    assert {name: stats.gauges[f"tenable.active.{name}"] for name in SEVERITIES.values()} == {
+        name: total[name] for name in SEVERITIES.values()
+    }
+    assert {name: stats.gauges[f"tenable.overdue.{name}"] for name in LEVELS} == {
+        name: overdue[name] for name in LEVELS
+    }
     report = report_of(folder)
     assert "Active in the hubs" in report
     for severity, count in total.items():

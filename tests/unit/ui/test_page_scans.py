@@ -47,7 +47,7 @@ def test_a_scan_is_shown_as_far_as_it_got(staging: str) -> None:
     record(staging, 4, {"run_uuid": "u", "result": audit})
     record(staging, 1, {"run_uuid": "u", "status": "running"})
     record(staging, 2, {"run_uuid": "u", "status": "running", "failure": "aborted"})
-    found = read_scans(staging, [run(number) for number in range(5)])
+    found = read_scans(staging, [run(number) for number in range(5)], audits=True)
     assert [(each.name, each.status) for each in found.scans] == [
         ("Weekly: DMZ", "completed"),
         ("", "running"),
@@ -66,14 +66,15 @@ def test_a_scan_is_shown_as_far_as_it_got(staging: str) -> None:
 def test_audits_are_shown_with_their_account(staging: str) -> None:
     audit = {"version": 1, "account": "111122223333", "name": "CIS", "audits": ["72426_CIS.audit"]}
     write_json(open_path(staging) / "audits" / "a.json", audit)
-    found = read_scans(staging, [])
+    assert read_scans(staging, [], audits=False).audits == []
+    found = read_scans(staging, [], audits=True)
     assert "111122223333 CIS 72426_CIS.audit" in Parsed(shown(Snapshot(DAG_ID), scans=found)).text
 
 
 def test_no_more_files_are_read_than_are_shown(staging: str) -> None:
     for number in range(MOST_AUDITS + 5):
         write_json(open_path(staging) / "audits" / f"{number:02d}.json", {"account": str(number)})
-    found = read_scans(staging, [run(number) for number in range(MOST_SCANS + 5)])
+    found = read_scans(staging, [run(number) for number in range(MOST_SCANS + 5)], audits=True)
     assert (len(found.scans), len(found.audits), found.more_audits) == (MOST_SCANS, MOST_AUDITS, 5)
     assert "and 5 more audits" in shown(Snapshot(DAG_ID), scans=found)
 
@@ -91,19 +92,19 @@ def test_no_more_files_are_read_than_are_shown(staging: str) -> None:
 def test_a_record_of_any_shape_is_no_error_page(staging: str, value: Any) -> None:
     write_json(RunFolder(staging, SCAN_DAG, "manual__0").job("run_scan"), value)
     write_json(open_path(staging) / "audits" / "a.json", value)
-    shown(Snapshot(DAG_ID), scans=read_scans(staging, [run()]))
+    shown(Snapshot(DAG_ID), scans=read_scans(staging, [run()], audits=True))
 
 
 def test_names_are_text(staging: str) -> None:
     record(staging, 0, {"run_uuid": "u", "result": {"name": HOSTILE, "status": HOSTILE}})
     write_json(open_path(staging) / "audits" / "a.json", {"account": HOSTILE, "name": HOSTILE, "audits": [HOSTILE]})
-    text = shown(Snapshot(DAG_ID), scans=read_scans(staging, [run(state=HOSTILE)]))
+    text = shown(Snapshot(DAG_ID), scans=read_scans(staging, [run(state=HOSTILE)], audits=True))
     assert len(Parsed(text).of("script")) == 1
     assert not Parsed(text).of("img")
     assert "\x1b" not in text
 
 
 def test_without_scans_there_is_no_section(staging: str) -> None:
-    assert scans_of(read_scans(staging, []), Urls()) == {}
+    assert scans_of(read_scans(staging, [], audits=True), Urls()) == {}
     assert scans_of(None, Urls()) == {}
     assert 'id="scans"' not in shown(Snapshot(DAG_ID))
