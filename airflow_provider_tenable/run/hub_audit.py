@@ -18,6 +18,7 @@ from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.exceptions import ConfigurationError, DamagedFileError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
+from airflow_provider_tenable.guards.identifiers import is_place
 from airflow_provider_tenable.observability import metrics
 from airflow_provider_tenable.run import owner
 from airflow_provider_tenable.run.conf import check_conf
@@ -157,7 +158,9 @@ def _source_of(audited: RunFolder) -> str:
 
 def _delivered(status: Any) -> list[str]:
     """The places that the last run knew, if the finding index does not name any."""
-    return list(status.get("hubs", {}).get("places", {})) + list(status.get("hubs", {}).get("unknown", []))
+    hubs = status.get("hubs", {})
+    # The names become parts of paths.
+    return [place for place in (*hubs.get("places", {}), *hubs.get("unknown", [])) if is_place(place)]
 
 
 def _targets(plan: RunPlan, places: list[str]) -> tuple[list[Target], dict[str, str]]:

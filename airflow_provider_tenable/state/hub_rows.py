@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_tenable.asff import row
+from airflow_provider_tenable.asff.product_fields import PREFIX
+from airflow_provider_tenable.asff.record_fields import SEVERITY_LABELS
 from airflow_provider_tenable.state import parts
 from airflow_provider_tenable.tenable_vm import times
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_PREFIX = "tenable/vulnerability-management/"
 #: In ``ProductFields`` of every finding that this package maps, whatever its product and its id scheme are. Findings of
 #: the old tool, of other tools that use the account's default product, and of other vendors have no such field.
-OURS = f"{_PREFIX}asset_uuid"
-_LABELS = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
+OURS = f"{PREFIX}asset_uuid"
 _NEW = "NEW"
 
 
@@ -104,7 +104,7 @@ def _row(document: _Document) -> tuple[Any, ...]:
         row.asset_key(document.ProductFields[OURS]),
         row.plugin_number(int(generator)) if generator.isascii() and generator.isdigit() and len(generator) < 20 else 0,
         document.RecordState == "ARCHIVED",
-        _LABELS.index(label) if label in _LABELS else 0,
+        SEVERITY_LABELS.index(label) if label in SEVERITY_LABELS else 0,
         row.UNKNOWN_CONTENT,
         times.milliseconds(updated),
         0,

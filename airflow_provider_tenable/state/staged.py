@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_tenable.asff import row
+from airflow_provider_tenable.asff.product_fields import PREFIX
+from airflow_provider_tenable.asff.record_fields import SEVERITY_LABELS
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.staging.rows import read_rows
@@ -31,8 +33,6 @@ FIELDS = [
     ("as_of", "<i8"),
 ]
 SIZE = row.LAYOUT.size + 8
-_PREFIX = "tenable/vulnerability-management/"
-_LABELS = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 
 
 class _Severity(msgspec.Struct, rename="pascal"):
@@ -92,17 +92,17 @@ def row_of_line(line: bytes) -> bytes:
     finding = _decode(line)
     label = finding.finding_provider_fields.severity.label
     archived = finding.record_state == "ARCHIVED"
-    because = finding.product_fields.get(f"{_PREFIX}archived_because", "")
+    because = finding.product_fields.get(f"{PREFIX}archived_because", "")
     generator = finding.generator_id
     return row.LAYOUT.pack(
         row.key_of(finding.id),
         row.UNKNOWN_CONTENT,
-        row.asset_key(finding.product_fields.get(f"{_PREFIX}asset_uuid", "")),
+        row.asset_key(finding.product_fields.get(f"{PREFIX}asset_uuid", "")),
         row.plugin_number(int(generator)) if generator.isascii() and generator.isdigit() else 0,
         row.flags(
-            _LABELS.index(label) if label in _LABELS else 0,
+            SEVERITY_LABELS.index(label) if label in SEVERITY_LABELS else 0,
             archived=archived,
-            fixed=archived and finding.product_fields.get(f"{_PREFIX}state") == "FIXED",
+            fixed=archived and finding.product_fields.get(f"{PREFIX}state") == "FIXED",
             because=because if archived else "",
         ),
         _milliseconds(finding.updated_at),
