@@ -153,7 +153,7 @@ def _of_file(path: Path) -> dict[str, Any]:
         name = _OF_TVM2AWS.get(key, key.replace("-", "_"))
         if name and name not in known:
             raise ConfigurationError(
-                f"--config {quoted(str(path), 200)} contains {quoted(key, 80)}, which is no option. Options: "
+                f"--config {quoted(str(path), 200)} contains {quoted(key, 80)}, which is not an option. Options: "
                 f"{', '.join(sorted(known))}."
             )
         if name in ("full", "dry_run"):

@@ -63,7 +63,7 @@ def _error(context: Any) -> str:
 
 
 def _text(context: Any) -> str:
-    """What a task has achieved, from the files of the run; empty for a task that is no stage."""
+    """What a task has achieved, from the files of the run; empty for a task that is not a stage."""
     from airflow_provider_tenable.exceptions import TenableProviderError
     from airflow_provider_tenable.staging.layout import RunFolder
 

@@ -44,11 +44,10 @@ def report_run(context: Any) -> None:
     """
     run = RunFolder.of(context)
     report, complete = _report(run)
-    title = report.partition("\n")[0].removeprefix(_TITLE)
-    plan, ledger = _on_record(run)
-    note_in_history(run, plan, ledger, title, complete=complete)
     # A warning, where a person must do something.
     logging.getLogger("airflow.task").log(logging.INFO if complete else logging.WARNING, "%s", report)
+    plan, ledger = _on_record(run)
+    note_in_history(run, plan, ledger, report.partition("\n")[0].removeprefix(_TITLE), complete=complete)
     if ledger is not None:
         log_after_report(run, ledger)
     if not complete:

@@ -181,7 +181,7 @@ def test_run_every_is_a_number_of_hours(hours: str) -> None:
     ("text", "message"),
     [
         ("a =", "is not TOML"),
-        ('typo = "x"', "'typo', which is no option"),
+        ('typo = "x"', "'typo', which is not an option"),
         ('dry_run = "yes"', "must be true or false"),
     ],
     ids=str,
