@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shlex
 
 from airflow_provider_tenable.aws import console_url
 from airflow_provider_tenable.exceptions import TenableProviderError
@@ -48,10 +49,11 @@ def _log_rejected(run: RunFolder, ledger: Ledger) -> None:
             "Rejected: %d x %s, such as %s", count, safe(code, LONGEST_CODE), examples.get(code, "none on record")
         )
     log.warning(
-        "All of them are in %s: python -m airflow_provider_tenable.command.rejected --dag-id %s '%s'",
+        "All of them are in %s: python -m airflow_provider_tenable.command.rejected --dag-id %s %s",
         run.rejected,
-        safe(run.dag_id, LONGEST_ID),
-        safe(run.run_id, LONGEST_ID),
+        # People copy this line into a shell.
+        shlex.quote(safe(run.dag_id, LONGEST_ID)),
+        shlex.quote(safe(run.run_id, LONGEST_ID)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,20 @@ def test_lines_below_the_report_name_reasons_examples_the_command_and_the_hubs(
     assert said[0][1] == "Rejected: 7 x InvalidInput, such as b: too long"
     assert said[1][1].startswith("Rejected: 1 x InternalError, such as c: ")
     assert "\x1b" not in said[1][1]
-    assert "command.rejected --dag-id tenable_to_security_hub 'run-1'" in said[2][1]
+    assert "command.rejected --dag-id tenable_to_security_hub run-1" in said[2][1]
     assert said[3][1].startswith(
         f"Findings of {ACCOUNT}/{REGION}: https://{REGION}.console.aws.amazon.com/securityhub/"
     )
     assert "console.amazonaws.cn" in said[4][1]
+
+
+def test_the_command_can_be_copied_into_a_shell_whatever_the_run_is_called(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "x'; touch y; echo '$(id)"
+    log_after_report(RunFolder(f"file://{tmp_path}", "dag", name), {"rejected": {"A": 1}, "destinations": {}})  # type: ignore[typeddict-item]
+    command = caplog.records[-1].getMessage().rpartition(": python ")[2]
+    assert shlex.split(command) == ["-m", "airflow_provider_tenable.command.rejected", "--dag-id", "dag", name]
 
 
 def test_a_run_without_rejections_says_nothing_of_them(run: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
