@@ -13,7 +13,7 @@ from sandbox.standalone.airflow import connections, destinations
 from sandbox.standalone.children import SandboxProcess
 from tests import botocore_models
 from tests.aws_services import AwsServices
-from tests.integration.dag_runs import make_database
+from tests.integration.dag_runs import AirflowProcess
 from tests.integration.pipeline_driver import Variables
 from tests.sandbox_driver import Sandbox
 
@@ -51,11 +51,13 @@ def aws_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsServic
 
 
 @pytest.fixture(scope="session")
-def airflow_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """An empty database of this Airflow, to be copied."""
+def airflow_process(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[AirflowProcess]:
+    """What runs DAG files."""
     base = tmp_path_factory.getbasetemp()
     # Each process of pytest-xdist has its own folder, below a common one.
-    return make_database(base if worker_id == "master" else base.parent)
+    process = AirflowProcess(tmp_path_factory.mktemp("airflow"), base if worker_id == "master" else base.parent)
+    yield process
+    process.stop()
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, name: str, fields: dict[str, Any]) -> None:

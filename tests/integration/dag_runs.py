@@ -1,4 +1,4 @@
-"""DAG files run by Airflow itself (``dag.test``), in a process, a home and a database of their own."""
+"""DAG files run by Airflow itself (``dag.test``), in processes and databases of their own."""
 
 from __future__ import annotations
 
@@ -18,45 +18,6 @@ from typing import Any
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_PLUS
 
 ROOT = Path(__file__).resolve().parents[2]
-
-#: Runs what it is ordered, one DAG run after the other, and says what became of each.
-_PROGRAM = """
-import json, runpy, sys, time, traceback
-from airflow_provider_tenable.operators import security_hub
-from tests import botocore_models
-
-botocore_models.share()
-security_hub.PAUSE_SECONDS = 0.5
-sleep = time.sleep
-
-
-def wait(seconds):
-    # dag.test waits a second each time that it finds no task to run, as after each that fails.
-    caller = sys._getframe(1).f_code
-    sleep(0.05 if (caller.co_name, caller.co_filename.rpartition("/")[2]) == ("test", "dag.py") else seconds)
-
-
-time.sleep = wait
-for number, order in enumerate(json.load(open(sys.argv[1]))):
-    print(f"BEGIN {number}", flush=True)
-    dag = runpy.run_path(order["file"])["dag"]
-    for task in dag.tasks if order["retries"] is not None else []:
-        if hasattr(task, "partial_kwargs"):
-            task.partial_kwargs["retries"] = order["retries"]
-        else:
-            task.retries = order["retries"]
-    try:
-        run = dag.test(run_conf=order["conf"])
-    except Exception:
-        traceback.print_exc(file=sys.stdout)
-        result = {"state": "refused"}
-    else:
-        names = ("task_id", "map_index", "state", "try_number", "rendered_map_index")
-        tasks = [{name: getattr(each, name) for name in names} for each in run.get_task_instances()]
-        result = {"state": run.state, "run_id": run.run_id, "tasks": tasks}
-    print("RESULT", json.dumps(result, default=lambda each: getattr(each, "value", str(each))), flush=True)
-"""
-
 
 @dataclass
 class Outcome:
@@ -83,34 +44,116 @@ class Outcome:
         )
 
 
+class AirflowProcess:
+    """An Airflow to fork from (see :mod:`tests.integration.airflow_zygote`). It starts when it is first needed.
+
+    :param folder: where its home is made.
+    :param shared: a folder that all processes of a test run see.
+    :ivar home: ``AIRFLOW_HOME`` of all that it runs.
+    """
+
+    def __init__(self, folder: Path, shared: Path) -> None:
+        self.home = folder / "airflow"
+        self._shared = shared
+        # Airflow reads where its database is when it is imported, so it is the same place for all children.
+        self._settings = {"AIRFLOW_HOME": str(self.home), **with_database(self.home / "airflow.db")}
+        self._log = folder / "airflow.log"
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def empty_database(self) -> Path:
+        """A migrated database: one for all processes of a test run, since making it takes longer than most of what is
+        done with it.
+        """
+        made = self._shared / "airflow-migrated.db"
+        with (self._shared / "airflow-migrated.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                unfinished = made.with_suffix(".new")
+                self.ask(unfinished, {}, arguments=["db", "migrate"])
+                unfinished.rename(made)
+        return made
+
+    def ask(self, database: Path, settings: dict[str, str], **order: Any) -> str:
+        """What a child prints that carries an order out.
+
+        :param database: the file that the child finds its database in, and leaves it in.
+        :param settings: environment variables next to those of this process.
+        """
+        process = self._process or self._start()
+        assert process.stdin
+        output, own = self._log.with_suffix(".out"), self.home / "airflow.db"
+        if database.exists():
+            shutil.copy(database, own)
+        env = {**os.environ, **self._settings, **settings}
+        process.stdin.write(json.dumps({"env": env, "output": str(output), **order}) + "\n")
+        process.stdin.flush()
+        answer, said = self._answer(), output.read_text(errors="replace")
+        # With what a child that was not closed has left in the write-ahead log.
+        with closing(sqlite3.connect(own)) as source, closing(sqlite3.connect(database)) as target:
+            source.backup(target)
+        for file in self.home.glob(f"{own.name}*"):
+            file.unlink()
+        assert answer == {"code": 0}, f"{answer}: {said[-6000:]}"
+        return said
+
+    def stop(self) -> None:
+        if self._process and self._process.stdin and self._process.stdout:
+            self._process.stdin.close()
+            self._process.wait(60)
+            self._process.stdout.close()
+
+    def _start(self) -> subprocess.Popen[str]:
+        self.home.mkdir(parents=True)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "tests.integration.airflow_zygote"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, **self._settings},
+                text=True,
+            )
+        assert self._answer() == {"ready": True}, self._log.read_text()[-6000:]
+        return self._process
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process
+        assert self._process.stdout
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline() or "{}")
+        return answer
+
+
 class DagRuns:
     """An Airflow without scheduler.
 
-    :param folder: where its home, DAGs and database are made.
-    :param database: an empty one, to be copied (see :func:`make_database`).
+    :param folder: where its DAGs and its database are made.
+    :param airflow: what runs it.
     :param files: its DAG files.
     :param settings: further environment variables.
     """
 
-    def __init__(self, folder: Path, database: Path, files: list[Path], settings: dict[str, str] | None = None) -> None:
-        self.home = folder / "airflow"
+    def __init__(
+        self, folder: Path, airflow: AirflowProcess, files: list[Path], settings: dict[str, str] | None = None
+    ) -> None:
         self.dags = folder / "dags"
         self.dags.mkdir(parents=True)
         for file in files:
             shutil.copy(file, self.dags)
         self.database = folder / "airflow.db"
-        shutil.copy(database, self.database)
+        shutil.copy(airflow.empty_database, self.database)
+        self.home = airflow.home
         self.env = {
-            **_environment(self.home, self.database),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
             **(settings or {}),
         }
-        self._orders = folder / "orders.json"
+        self._airflow = airflow
         # Airflow's DAG processor must have seen an asset before Airflow 3.0's dag.test considers it active, and an
         # alias before Airflow 2's can add an event to it.
         if not AIRFLOW_V_3_2_PLUS if AIRFLOW_V_3_0_PLUS else any("asset_alias" in file.read_text() for file in files):
-            self._python("-m", "airflow", "dags", "reserialize")
+            airflow.ask(self.database, self.env, arguments=["dags", "reserialize"])
 
     def run(self, *orders: tuple[str, dict[str, Any]], retries: int | None = None) -> list[Outcome]:
         """DAG runs, one after the other in one process.
@@ -118,12 +161,8 @@ class DagRuns:
         :param orders: name of the DAG file without its ending, and the run's conf.
         :param retries: of all tasks; None for those that the DAG gives them.
         """
-        self._orders.write_text(
-            json.dumps(
-                [{"file": str(self.dags / f"{name}.py"), "conf": conf, "retries": retries} for name, conf in orders]
-            )
-        )
-        pieces = self._python("-c", _PROGRAM, str(self._orders)).split("\nBEGIN ")[-len(orders) :]
+        runs = [{"file": str(self.dags / f"{name}.py"), "conf": conf, "retries": retries} for name, conf in orders]
+        pieces = ("\n" + self._airflow.ask(self.database, self.env, runs=runs)).split("\nBEGIN ")[-len(orders) :]
         outcomes = []
         for piece in pieces:
             output, _, result = piece.partition("\nRESULT ")
@@ -145,39 +184,6 @@ class DagRuns:
                     for column, value in values.items():
                         yield dag_id, f"{table}.{column}", value if isinstance(value, bytes) else str(value).encode()
 
-    def _python(self, *arguments: str) -> str:
-        return _python(self.env, *arguments)
 
-
-def make_database(shared: Path) -> Path:
-    """A migrated database: one for all processes of a test run, since making it takes longer than most of what is done
-    with it.
-
-    :param shared: a folder that all of them see.
-    """
-    made = shared / "airflow-migrated.db"
-    with (shared / "airflow-migrated.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            unfinished = made.with_suffix(".new")
-            _python(_environment(shared / "airflow-migrated", unfinished), "-m", "airflow", "db", "migrate")
-            unfinished.rename(made)
-    return made
-
-
-def _environment(home: Path, database: Path) -> dict[str, str]:
-    settings = {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
-    }
-    return {**os.environ, **settings}
-
-
-def _python(env: dict[str, str], *arguments: str) -> str:
-    command = [sys.executable, "-W", "ignore", *arguments]
-    done = subprocess.run(
-        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, check=False
-    )
-    assert done.returncode == 0, done.stdout[-6000:]
-    return "\n" + done.stdout
+def with_database(database: Path) -> dict[str, str]:
+    return {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}"}

@@ -10,7 +10,7 @@ from airflow_provider_tenable.scan.audited_accounts import read_all
 from tests.aws_services import AwsServices
 from tests.integration.audit_tasks import ACCOUNT, held
 from tests.integration.conftest import connect
-from tests.integration.dag_runs import ROOT, DagRuns
+from tests.integration.dag_runs import ROOT, AirflowProcess, DagRuns
 from tests.sandbox_driver import Sandbox
 
 OTHER = "333344445555"
@@ -20,7 +20,7 @@ PASSWORD = "canary-password-of-the-db-8812"
 def test_accounts_are_audited_and_one_that_fails_does_not_stop_the_others(
     aws_services: AwsServices,
     sandbox: Sandbox,
-    airflow_database: Path,
+    airflow_process: AirflowProcess,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -31,7 +31,7 @@ def test_accounts_are_audited_and_one_that_fails_does_not_stop_the_others(
     # A trigger waits 10 seconds at least, and other tests defer these operators.
     dag = tmp_path / "tenable_aws_audit.py"
     dag.write_text((ROOT / "dags" / dag.name).read_text().replace("deferrable=True", "deferrable=False"))
-    runs = DagRuns(tmp_path, airflow_database, [dag])
+    runs = DagRuns(tmp_path, airflow_process, [dag])
     one = {"account": ACCOUNT, "aws_conn_id": "audit_aws", "regions": ["eu-west-1"]}
     other = {"account": OTHER, "aws_conn_id": "audit_aws", "role_name": "TenableAuditAdmin", "regions": ["us-east-1"]}
     broken = {"account": "777788889999", "aws_conn_id": "nobody"}

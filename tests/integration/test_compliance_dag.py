@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
-from tests.integration.dag_runs import ROOT, DagRuns
+from tests.integration.dag_runs import ROOT, AirflowProcess, DagRuns
 from tests.integration.test_compliance import ASSETS, AUDIT, record
 from tests.sandbox_driver import Sandbox
 
@@ -16,14 +16,14 @@ DAG_ID = "tenable_compliance_to_security_hub"
 
 
 @pytest.fixture
-def runs(sandbox: Sandbox, airflow_database: Path, tmp_path: Path) -> DagRuns:
+def runs(sandbox: Sandbox, airflow_process: AirflowProcess, tmp_path: Path) -> DagRuns:
     sandbox.tenable("options", {"prepare_seconds": 0})
     settings = {
         "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1",
         "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "1",
         "AIRFLOW__TENABLE__MAX_UNSERVED_RATIO": "1",
     }
-    return DagRuns(tmp_path, airflow_database, [ROOT / "dags" / f"{DAG_ID}.py"], settings)
+    return DagRuns(tmp_path, airflow_process, [ROOT / "dags" / f"{DAG_ID}.py"], settings)
 
 
 def test_results_of_audits_reach_the_hub_and_the_next_run_sends_nothing(

@@ -9,7 +9,7 @@ import pytest
 from sandbox.tenable.scanners import LINKING_KEY
 from tests.aws_services import AwsServices
 from tests.integration.conftest import connect
-from tests.integration.dag_runs import ROOT, DagRuns
+from tests.integration.dag_runs import ROOT, AirflowProcess, DagRuns
 from tests.sandbox_driver import Sandbox
 
 SCANNER_TASKS = ("with_scanner", "prerequisites", "create_scanner", "wait_until_online")
@@ -18,7 +18,7 @@ SCANNER_TASKS = ("with_scanner", "prerequisites", "create_scanner", "wait_until_
 def test_a_scanner_is_created_for_a_run_and_removed_whether_or_not_the_scan_succeeds(
     aws_services: AwsServices,
     sandbox: Sandbox,
-    airflow_database: Path,
+    airflow_process: AirflowProcess,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -34,7 +34,7 @@ def test_a_scanner_is_created_for_a_run_and_removed_whether_or_not_the_scan_succ
     dag.write_text(
         source.replace("        prerequisites=", '        link_host="cloud.tenable.com",\n        prerequisites=')
     )
-    runs = DagRuns(tmp_path, airflow_database, [dag])
+    runs = DagRuns(tmp_path, airflow_process, [dag])
     conf = {"name": "DMZ", "targets": ["192.0.2.1"], "ephemeral_scanner": True, "aws_conn_id": "nessus_aws"}
     with aws_services.starting(sandbox, tmp_path / "machines") as started:
         aborted, completed = runs.run((dag.stem, conf), (dag.stem, conf), retries=0)

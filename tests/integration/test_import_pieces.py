@@ -18,7 +18,7 @@ from airflow_provider_tenable.operators.security_hub import PAUSE_SECONDS, Secur
 from airflow_provider_tenable.run import finish
 from airflow_provider_tenable.run import plan as plan_module
 from airflow_provider_tenable.security_hub.assignment import read_group
-from tests.integration.dag_runs import ROOT, DagRuns
+from tests.integration.dag_runs import ROOT, AirflowProcess, DagRuns
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables, staged_lines
 from tests.sandbox_driver import Sandbox
@@ -112,7 +112,7 @@ def test_task_that_0_1_0_planned_and_dag_file_of_0_1_0_import_as_before(
 
 
 def test_airflow_itself_maps_no_more_than_it_may_and_carries_an_import_through_its_pieces(
-    sandbox: Sandbox, defaults: dict[str, Any], airflow_database: Path, tmp_path: Path
+    sandbox: Sandbox, defaults: dict[str, Any], airflow_process: AirflowProcess, tmp_path: Path
 ) -> None:
     sandbox.tenable("options", {"prepare_seconds": 0})
     settings = {
@@ -120,7 +120,7 @@ def test_airflow_itself_maps_no_more_than_it_may_and_carries_an_import_through_i
         "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1",
         "AIRFLOW__TENABLE__IMPORT_MINUTES": "0.002",
     }
-    airflow = DagRuns(tmp_path, airflow_database, [ROOT / "dags" / "tenable_to_security_hub.py"], settings)
+    airflow = DagRuns(tmp_path, airflow_process, [ROOT / "dags" / "tenable_to_security_hub.py"], settings)
     [run] = airflow.run(("tenable_to_security_hub", {**defaults, "batch_size": 40}))
     assert run.state == "success", run.errors
     imports = run.of("import_findings")

@@ -17,7 +17,7 @@ from airflow_provider_tenable.operators.tenable import TenableExportOperator
 from airflow_provider_tenable.run import finish, plan
 from airflow_provider_tenable.transform.waiting_records import list_pool
 from tests.faults.universe import belongs
-from tests.integration.dag_runs import ROOT, DagRuns
+from tests.integration.dag_runs import ROOT, AirflowProcess, DagRuns
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
 
@@ -145,12 +145,12 @@ def test_export_whose_filters_come_from_a_task_without_a_result_asks_tenable_for
 
 
 def test_plan_that_is_marked_starts_no_export_under_airflow_itself(
-    sandbox: Sandbox, airflow_database: Path, tmp_path: Path
+    sandbox: Sandbox, airflow_process: AirflowProcess, tmp_path: Path
 ) -> None:
     text = (ROOT / "dags" / "tenable_to_security_hub.py").read_text()
     marked = 'dag.get_task("plan_run").python_callable = lambda *_, **__: None\n'
     (tmp_path / "marked.py").write_text(text + marked)
-    (outcome,) = DagRuns(tmp_path / "runs", airflow_database, [tmp_path / "marked.py"]).run(("marked", {}), retries=0)
+    (outcome,) = DagRuns(tmp_path / "runs", airflow_process, [tmp_path / "marked.py"]).run(("marked", {}), retries=0)
     assert "have no value" in outcome.output, outcome.errors
     assert sandbox.jobs()["created"] == sandbox.jobs("assets")["created"] == 0
     assert sandbox.documents() == {}

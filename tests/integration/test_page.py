@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("moto", reason="the store is moto's")
 
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_1_PLUS
-from tests.integration.dag_runs import ROOT, DagRuns
+from tests.integration.dag_runs import ROOT, AirflowProcess, DagRuns, with_database
 from tests.object_store import BUCKET, ObjectStore
 from tests.page_samples import DAG_ID, HOSTILE, write_rejected, write_samples
 
@@ -67,7 +67,7 @@ class Found:
 
 @pytest.fixture(scope="module")
 def answers(
-    tmp_path_factory: pytest.TempPathFactory, airflow_database: Path, object_store: ObjectStore
+    tmp_path_factory: pytest.TempPathFactory, airflow_process: AirflowProcess, object_store: ObjectStore
 ) -> dict[str, Found]:
     folder = tmp_path_factory.mktemp("page")
     other = folder / "others.py"
@@ -85,6 +85,7 @@ def answers(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
         "PAGE_CONNECTION": object_store.connection(),
         "PAGE_ANSWERS": str(folder / "answers.json"),
+        "AIRFLOW_HOME": str(folder / "airflow"),
         "PYTHONPATH": str(ROOT),
         **({"AIRFLOW__CORE__AUTH_MANAGER": "tests.page_client.ByName"} if AIRFLOW_V_3_0_PLUS else {}),
     }
@@ -94,14 +95,14 @@ def answers(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_PAGE_STAGING", object_store.connection())
         write_samples(f"s3://page_staging@{BUCKET}/page", dag_id=OWN_DAG, places=2)
-    airflow = DagRuns(folder / "home", airflow_database, files, settings)
+    airflow = DagRuns(folder / "home", airflow_process, files, settings)
     # Not from the repository: its own metadata beside the installed package's would name the plugin twice.
     for module, text in (("airflow dags reserialize", ""), ("tests.page_client", _asked())):
         command = [sys.executable, "-m", *module.split()]
         done = subprocess.run(
             command,
             input=text,
-            env={**os.environ, **airflow.env},
+            env={**os.environ, **airflow.env, **with_database(airflow.database)},
             cwd=folder,
             capture_output=True,
             text=True,

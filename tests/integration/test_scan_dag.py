@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.dag_runs import ROOT, DagRuns
+from tests.integration.dag_runs import ROOT, AirflowProcess, DagRuns
 from tests.sandbox_driver import Sandbox
 
 
 def test_a_scan_is_run_and_exported_and_its_asset_is_updated(
-    sandbox: Sandbox, airflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, airflow_process: AirflowProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__TENABLE__SCAN_POLL_INTERVAL_SECONDS", "10")
-    runs = DagRuns(tmp_path, airflow_database, [ROOT / "dags" / "tenable_scan.py"])
+    runs = DagRuns(tmp_path, airflow_process, [ROOT / "dags" / "tenable_scan.py"])
     conf = {"name": "Weekly: DMZ", "targets": ["192.0.2.1"], "formats": ["nessus", "csv"], "path": str(tmp_path / "r")}
     sandbox.tenable("options", {"scan_seconds": 1})
     # The response to the launch is lost: the run is found, and not launched again.

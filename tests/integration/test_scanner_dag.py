@@ -9,7 +9,7 @@ import pytest
 from sandbox.tenable.scanners import LINKING_KEY
 from tests.aws_services import AwsServices
 from tests.integration.conftest import connect
-from tests.integration.dag_runs import ROOT, DagRuns
+from tests.integration.dag_runs import ROOT, AirflowProcess, DagRuns
 from tests.integration.scanner_tasks import new_name
 from tests.sandbox_driver import Sandbox
 
@@ -17,7 +17,7 @@ from tests.sandbox_driver import Sandbox
 def test_a_scanner_is_created_adopted_and_removed_by_the_dag(
     aws_services: AwsServices,
     sandbox: Sandbox,
-    airflow_database: Path,
+    airflow_process: AirflowProcess,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -32,7 +32,7 @@ def test_a_scanner_is_created_adopted_and_removed_by_the_dag(
     dag.write_text(
         source.replace("        update_os=plan", '        link_host="cloud.tenable.com",\n        update_os=plan')
     )
-    runs = DagRuns(tmp_path, airflow_database, [dag])
+    runs = DagRuns(tmp_path, airflow_process, [dag])
     conf = {"name": name, "aws_conn_id": "nessus_aws"}
     with aws_services.starting(sandbox, tmp_path / "machines"):
         orders = [conf, conf, {**conf, "action": "terminate"}, {**conf, "nmae": "x"}]

@@ -24,7 +24,7 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.transform.destinations import parse_destinations
 from sandbox.standalone.airflow import connections
 from tests.faults.canary import forms_of, holds_secret
-from tests.integration.dag_runs import ROOT, DagRuns, Outcome
+from tests.integration.dag_runs import ROOT, AirflowProcess, DagRuns, Outcome
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
 
@@ -72,7 +72,7 @@ class Airflow:
 
 
 @pytest.fixture
-def airflow(sandbox: Sandbox, airflow_database: Path, tmp_path: Path) -> Airflow:
+def airflow(sandbox: Sandbox, airflow_process: AirflowProcess, tmp_path: Path) -> Airflow:
     sandbox.tenable("options", {"prepare_seconds": 0})
     settings = {
         "AIRFLOW_VAR_CANARY": VARIABLE,
@@ -84,7 +84,7 @@ def airflow(sandbox: Sandbox, airflow_database: Path, tmp_path: Path) -> Airflow
         # The same findings are sent again and again.
         "AIRFLOW__TENABLE__REFRESH_DAYS": "0",
     }
-    runs = DagRuns(tmp_path, airflow_database, [*FILES, ROOT / "tests" / "integration" / "rendering.py"], settings)
+    runs = DagRuns(tmp_path, airflow_process, [*FILES, ROOT / "tests" / "integration" / "rendering.py"], settings)
     return Airflow(runs, sandbox, tmp_path / "staging")
 
 

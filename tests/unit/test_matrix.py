@@ -91,7 +91,7 @@ REPORT = """<testsuites><testsuite><testcase name="a"/><testcase name="b"><skipp
 @pytest.mark.parametrize("name", matrix.SAME_ON_EVERY_AIRFLOW)
 def test_integration_tests_that_run_with_one_airflow_only_do_not_ask_for_its_version(name: str) -> None:
     text = (ROOT / "tests" / "integration" / name).read_text()
-    assert not re.search(r"\bdag_runs\b|\bairflow_database\b|\bAIRFLOW_V_|airflow\.(models|sdk|utils)", text)
+    assert not re.search(r"\bdag_runs\b|\bairflow_process\b|\bAIRFLOW_V_|airflow\.(models|sdk|utils)", text)
 
 
 def test_table_counts_what_a_report_says(tmp_path: Path) -> None:
