@@ -275,7 +275,9 @@ class FindingIndex:
         try:
             for table in tables:
                 buckets.add(table)
-            kept = (_without_expired(parts.latest(table), now) for table in buckets.tables())
+            # Buckets are counted by an estimate: most may be empty.
+            filled = (table for table in buckets.tables() if table.num_rows)
+            kept = (_without_expired(parts.latest(table), now) for table in filled)
             return [self._parts.put(parts.encode(table), table.num_rows) for table in kept if table.num_rows]
         finally:
             buckets.close()

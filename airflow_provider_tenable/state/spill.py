@@ -60,9 +60,10 @@ class TableBuckets:
             yield pa.concat_tables(self._held) if self._held else self._schema.empty_table()
             return
         self._files.close()
+        empty = self._schema.empty_table()
         for number in range(self._buckets):
             if number not in self._writers:
-                yield self._schema.empty_table()
+                yield empty
                 continue
             with pa.ipc.open_stream(pa.OSFile(str(Path(self._folder.name) / str(number)))) as stream:
                 yield stream.read_all()

@@ -19,6 +19,7 @@ from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_P
 
 ROOT = Path(__file__).resolve().parents[2]
 
+
 @dataclass
 class Outcome:
     """What became of a DAG run.
