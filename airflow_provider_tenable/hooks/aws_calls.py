@@ -75,6 +75,12 @@ class AwsCallsHook(AwsBaseHook):
         self.role_name = role_name
         self.account = account
 
+    def _get_caller(self, target_function_name: str = "execute") -> str:
+        """What the user agent calls ``Caller``. The Amazon provider searches the stack for the operator, twice for some
+        clients, which takes longer than the rest of making one, and finds none in a thread.
+        """
+        return type(self).__name__
+
     def _patiently(self, call: Callable[[], T]) -> T:
         """A call before the import, retried while it fails for a temporary reason.
 

@@ -4,6 +4,7 @@ answer.
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 import time
@@ -570,6 +571,14 @@ def test_descriptions_of_the_services_are_read_once_however_many_accounts_there_
     assert len(read) == len(set(read))
     # boto3 adds a folder to the loader of each of its sessions.
     assert len(paths) == 1
+
+
+def test_a_client_is_made_without_a_look_at_the_stack(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It takes longer than the rest, for each account and Region.
+    monkeypatch.setattr(inspect, "stack", lambda *_: pytest.fail("the stack is read"))
+    connect()
+    with closing(hook()) as one:
+        assert " Caller/SecurityHubHook " in one.client.meta.config.user_agent_extra
 
 
 def test_since_when_a_hub_is_on_is_what_it_says(connect: Any, aws: Aws) -> None:
