@@ -20,6 +20,11 @@ from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 
 
+#: The version of JSON Schema that the params keep to. Airflow checks the schema of each of a DAG's params many times for
+#: each task whenever it serialises the DAG. Checked by the metaschema of a later version, that takes three times as long.
+_DRAFT = "http://json-schema.org/draft-07/schema#"
+
+
 def import_params(own: Mapping[str, Any] | None = None, *, aws_conn_id: str | None = "aws_default") -> dict[str, Param]:
     """The params of ``tenable_to_security_hub``, with the defaults of ``[tenable] dag_params``.
 
@@ -109,7 +114,12 @@ def aws_audit_params() -> dict[str, Param]:
 
 def _form(table: Mapping[str, RunParam]) -> dict[str, Param]:
     return {
-        name: Param(param.default, title=param.title, description=param.help.replace("`", ""), **param.schema)
+        name: Param(
+            param.default,
+            title=param.title,
+            description=param.help.replace("`", ""),
+            **{"$schema": _DRAFT, **param.schema},
+        )
         for name, param in table.items()
     }
 

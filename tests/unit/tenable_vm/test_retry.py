@@ -46,7 +46,7 @@ def test_pytenable_repeats_exactly_what_the_table_says_and_then_its_error_is_rai
 
 
 def test_the_client_repeats_a_broken_answer_as_often_and_as_late_as_pytenable_one_that_never_came(server, naps):
-    server.answers = [(200, {"Content-Length": "9"}, b"[")]
+    server.answers = [(200, {"Content-Length": "9", "Connection": "close"}, b"[")]
     api = api_at(server, retry.REPEATS)
     with pytest.raises(TemporaryError):
         api.jobs("assets")
