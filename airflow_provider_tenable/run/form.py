@@ -19,7 +19,7 @@ from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, RunParam
 from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 
-#: The version of JSON Schema that the params keep to. Airflow checks the schema of each of a DAG's params many times for
+#: The version of JSON Schema that the params keep to. Airflow checks the schema of each param of a DAG many times for
 #: each task whenever it serialises the DAG. By the metaschema of a later version, that takes three times as long.
 _DRAFT = "http://json-schema.org/draft-07/schema#"
 
