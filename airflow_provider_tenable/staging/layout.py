@@ -48,6 +48,26 @@ if TYPE_CHECKING:
 LONGEST_TASK = 150
 
 
+class _Below:
+    """A path below one of a :class:`RunFolder`, joined when it is first asked for: a task uses few of them.
+
+    :param of: the attribute of the folder that it is below.
+    :param names: of its parts.
+    """
+
+    def __init__(self, of: str, *names: str) -> None:
+        self._of, self._names, self._own = of, names, ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._own = name
+
+    def __get__(self, folder: RunFolder, owner: type | None = None) -> ObjectStoragePath:
+        path: ObjectStoragePath = getattr(folder, self._of).joinpath(*self._names)
+        # The folder's own attribute comes before this one from now on.
+        folder.__dict__[self._own] = path
+        return path
+
+
 class RunFolder:
     """The paths of one run.
 
@@ -64,6 +84,28 @@ class RunFolder:
     #: Folders next to those of the runs, and of the DAGs.
     RESERVED = frozenset({PARKED, ASSET_INDEX, FINDING_INDEX, DEPLOYMENT, AUDITS})
 
+    plan = _Below("root", "run.json")
+    shards = _Below("root", "shards.json")
+    ledger = _Below("root", "ledger.json")
+    archiving = _Below("root", "archiving.json")
+    fewer_assets = _Below("root", "fewer_assets.json")
+    findings = _Below("root", "findings")
+    contested = _Below("findings", "contested")
+    rejected = _Below("root", "rejected")
+    rejected_before = _Below("root", "rejected_before")
+    parked = _Below("root", PARKED)
+    parked_pool = _Below("dag_root", PARKED)
+    asset_index = _Below("dag_root", ASSET_INDEX)
+    finding_index = _Below("dag_root", FINDING_INDEX)
+    sends = _Below("dag_root", DEPLOYMENT, "sends.json")
+    owner = _Below("dag_root", DEPLOYMENT, "owner.json")
+    checks = _Below("dag_root", DEPLOYMENT, "checks.json")
+    status = _Below("dag_root", DEPLOYMENT, "status.json")
+    history = _Below("dag_root", DEPLOYMENT, "history.json")
+    full_export = _Below("dag_root", DEPLOYMENT, "assets.json")
+    reached_places = _Below("dag_root", DEPLOYMENT, "reached")
+    owed_places = _Below("dag_root", DEPLOYMENT, "owed")
+
     def __init__(self, base: str, dag_id: str, run_id: str) -> None:
         for name in (dag_id, run_id):
             if name in ("", ".", "..", *self.RESERVED) or "/" in name or "\0" in name:
@@ -73,27 +115,6 @@ class RunFolder:
         self.root = self.dag_root / run_id
         self.dag_id = dag_id
         self.run_id = run_id
-        self.plan = self.root / "run.json"
-        self.shards = self.root / "shards.json"
-        self.ledger = self.root / "ledger.json"
-        self.archiving = self.root / "archiving.json"
-        self.fewer_assets = self.root / "fewer_assets.json"
-        self.findings = self.root / "findings"
-        self.contested = self.findings / "contested"
-        self.rejected = self.root / "rejected"
-        self.rejected_before = self.root / "rejected_before"
-        self.parked = self.root / self.PARKED
-        self.parked_pool = self.dag_root / self.PARKED
-        self.asset_index = self.dag_root / self.ASSET_INDEX
-        self.finding_index = self.dag_root / self.FINDING_INDEX
-        self.sends = self.dag_root / self.DEPLOYMENT / "sends.json"
-        self.owner = self.dag_root / self.DEPLOYMENT / "owner.json"
-        self.checks = self.dag_root / self.DEPLOYMENT / "checks.json"
-        self.status = self.dag_root / self.DEPLOYMENT / "status.json"
-        self.history = self.dag_root / self.DEPLOYMENT / "history.json"
-        self.full_export = self.dag_root / self.DEPLOYMENT / "assets.json"
-        self.reached_places = self.dag_root / self.DEPLOYMENT / "reached"
-        self.owed_places = self.dag_root / self.DEPLOYMENT / "owed"
 
     @classmethod
     def of(cls, context: Any, staging_path: str | None = None) -> RunFolder:
@@ -121,40 +142,40 @@ class RunFolder:
 
     def destination(self, account: str, region: str) -> ObjectStoragePath:
         """The folder of the findings of one account and region."""
-        return self.findings / account / region
+        return self.findings.joinpath(account, region)
 
     def rows(self, account: str, region: str, part: str) -> ObjectStoragePath:
         """The rows of the findings in a part."""
-        return self.root / "rows" / account / region / f"{part.removesuffix('.jsonl.zst')}.rows.zst"
+        return self.root.joinpath("rows", account, region, f"{part.removesuffix('.jsonl.zst')}.rows.zst")
 
     def compared(self, account: str, region: str) -> ObjectStoragePath:
         """The folder of what was decided about the findings of one account and region."""
-        return self.root / "compared" / account / region
+        return self.root.joinpath("compared", account, region)
 
     def receipts(self, account: str, region: str) -> ObjectStoragePath:
         """The receipts of one account and region."""
-        return self.root / "receipts" / account / f"{region}.jsonl"
+        return self.root.joinpath("receipts", account, f"{region}.jsonl")
 
     def archive_receipts(self, account: str, region: str) -> ObjectStoragePath:
         """The folder with the receipts of what is archived in one account and region."""
-        return self.root / "archived" / account / region
+        return self.root.joinpath("archived", account, region)
 
     def gone(self, account: str, region: str) -> ObjectStoragePath:
         """The folder of what is archived in one account and region because it is gone."""
-        return self.root / "gone" / account / region
+        return self.root.joinpath("gone", account, region)
 
     def hub_audit(self, account: str, region: str) -> ObjectStoragePath:
         """The folder of what an audit has read from the hub of one account and region, and found."""
-        return self.root / "hub_audit" / account / region
+        return self.root.joinpath("hub_audit", account, region)
 
     def refusal(self, account: str, region: str) -> ObjectStoragePath:
         """Why one account and region refused its findings."""
-        return self.root / "refusals" / account / f"{region}.json"
+        return self.root.joinpath("refusals", account, f"{region}.json")
 
     def job(self, task_id: str, map_index: int = -1) -> ObjectStoragePath:
         """What a task has started elsewhere and must find again. :param map_index: -1 for a task that is not mapped."""
         name = _name_of(task_id)
-        return self.root / "jobs" / (f"{name}.json" if map_index < 0 else f"{name}/{map_index}.json")
+        return self.root.joinpath("jobs", (f"{name}.json" if map_index < 0 else f"{name}/{map_index}.json"))
 
     def downloads(self, task_id: str, map_index: int = -1) -> ObjectStoragePath:
         """The folder of the files that a task downloads."""
@@ -163,11 +184,11 @@ class RunFolder:
 
     def import_group(self, number: int) -> ObjectStoragePath:
         """The destinations of an import task."""
-        return self.root / "imports" / f"group-{number:05d}.json"
+        return self.root.joinpath("imports", f"group-{number:05d}.json")
 
     def archive_group(self, number: int) -> ObjectStoragePath:
         """The destinations of an archiving task."""
-        return self.root / "archives" / f"group-{number:05d}.json"
+        return self.root.joinpath("archives", f"group-{number:05d}.json")
 
     def shard_manifest(self, index: int) -> ObjectStoragePath:
         """The manifest of a transform task."""
