@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_tenable._compat import DAG, task, task_group
-from airflow_provider_tenable.dags import security_hub as steps
-from airflow_provider_tenable.dags.own_settings import START_DATE, TAGS, own_args
+from airflow_provider_tenable._compat import DAG, task
+from airflow_provider_tenable.dags.import_dag import Import, import_dag
+from airflow_provider_tenable.dags.own_settings import own_args
 from airflow_provider_tenable.failing import fail_fast
-from airflow_provider_tenable.import_event import imported_findings
 from airflow_provider_tenable.operators.compliance import TenableComplianceToAsffOperator
-from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
-from airflow_provider_tenable.operators.security_hub_archive import SecurityHubArchiveFindingsOperator
-from airflow_provider_tenable.operators.tenable import TenableExportOperator
 from airflow_provider_tenable.run.form import compliance_params
-from airflow_provider_tenable.run.schedule import FROM_OPTIONS, schedule_of
+from airflow_provider_tenable.run.schedule import FROM_OPTIONS
 
 DOC = """# Tenable audits to Security Hub CSPM
 
@@ -48,6 +44,26 @@ def plan_run(tenable_conn_id: str, **context: Any) -> dict[str, Any]:
         return dict(pipeline.plan_run(context, tenable_conn_id=tenable_conn_id, kind="compliance"))
 
 
+KIND = Import(
+    dag_id="tenable_compliance_to_security_hub",
+    title="Tenable audits to Security Hub CSPM",
+    description="Imports results of Tenable's audits of hosts and AWS accounts into AWS Security Hub CSPM.",
+    doc=DOC,
+    tags=("compliance",),
+    records="compliance",
+    filters="compliance_filters",
+    plan_run=plan_run,
+    transform=TenableComplianceToAsffOperator,
+    planned=("window", "settings", "destinations", "audit_statuses", "audit_accounts"),
+    docs={
+        "export_assets": "Exports the assets: all of them once a day, otherwise those that changed since.",
+        "export_compliance": "Exports the results of audits of the window.",
+        "transform": "Joins results and assets, and writes findings in AWS Security Finding Format.",
+        "import_findings": "Sends the findings of one account and Region (or of several) to Security Hub CSPM.",
+    },
+)
+
+
 def tenable_compliance_to_security_hub(
     dag_id: str = "tenable_compliance_to_security_hub",
     *,
@@ -75,89 +91,15 @@ def tenable_compliance_to_security_hub(
     :raises ConfigurationError: a default of a param, or the schedule, is invalid.
     """
     own = own_args(default_args, staging_path=staging_path, product=product)
-    usual: dict[str, Any] = {
-        "dag_display_name": "Tenable audits to Security Hub CSPM"
-        if dag_id == "tenable_compliance_to_security_hub"
-        else dag_id,
-        "description": "Imports results of Tenable's audits of hosts and AWS accounts into AWS Security Hub CSPM.",
-        "start_date": START_DATE,
-        "catchup": False,
-        "max_active_runs": 1,
-        "doc_md": DOC.replace("{dag_id}", dag_id),
-        "tags": [*TAGS, "compliance"],
-    }
-    with DAG(
-        dag_id=dag_id,
-        schedule=schedule_of(schedule),
-        params=compliance_params(params, aws_conn_id=aws_conn_id),
-        default_args=own,
-        **{**usual, **dag_arguments},
-    ) as dag:
-        _add_tasks(dag_id, tenable_conn_id, own)
-    return dag
-
-
-def _add_tasks(dag_id: str, tenable_conn_id: str, own: Mapping[str, Any]) -> None:
-    plan: Any = plan_run(tenable_conn_id)
-    # Airflow passes default_args to a mapped task only when it is expanded, so they are stated for these.
-    to_hub = {name: own.get(name) for name in ("staging_path", "product")}
-
-    @task_group(group_id="export", prefix_group_id=False, tooltip="Exports from Tenable")
-    def exports() -> tuple[Any, Any]:
-        assets = TenableExportOperator(
-            task_id="export_assets",
-            export="assets",
-            filters=plan["asset_filters"],
-            tenable_conn_id=tenable_conn_id,
-            deferrable=True,
-            doc_md="Exports the assets: all of them once a day, otherwise those that changed since.",
-        )
-        compliance = TenableExportOperator(
-            task_id="export_compliance",
-            export="compliance",
-            filters=plan["compliance_filters"],
-            tenable_conn_id=tenable_conn_id,
-            deferrable=True,
-            doc_md="Exports the results of audits of the window.",
-        )
-        return assets.output, compliance.output
-
-    assets, compliance = exports()
-    settings = {name: plan[name] for name in ("window", "settings", "destinations", "audit_statuses", "audit_accounts")}
-    transform = TenableComplianceToAsffOperator.partial(
-        task_id="transform",
-        assets=assets,
-        compliance=compliance,
-        plan=settings,
+    return import_dag(
+        KIND,
+        dag_id,
         tenable_conn_id=tenable_conn_id,
-        map_index_template="{{ task.outcome }}",
-        **to_hub,
-        doc_md="Joins results and assets, and writes findings in AWS Security Finding Format.",
-    ).expand(shard=steps.plan_shards(compliance, assets))
-    imports = steps.plan_imports()
-    import_findings = SecurityHubImportFindingsOperator.partial(
-        task_id="import_findings",
-        map_index_template="{{ task.outcome }}",
-        **to_hub,
-        doc_md="Sends the findings of one account and Region (or of several) to Security Hub CSPM.",
-    ).expand(assignment=imports)
-    settled = steps.settle(compliance)
-    archive_findings = SecurityHubArchiveFindingsOperator.partial(
-        task_id="archive_findings",
-        map_index_template="{{ task.outcome }}",
-        **to_hub,
-        doc_md="Archives what Security Hub CSPM shows as active and Tenable does not report any more.",
-    ).expand(assignment=(archiving := steps.plan_archiving(compliance)))
-    advanced = steps.advance_watermark.override(outlets=[imported_findings(dag_id)])(compliance)
-    checked = steps.check_archived()
-    transform >> imports
-    import_findings >> settled >> archiving
-    [settled, archive_findings] >> advanced >> checked
-    # The report alone decides the run's state.
-    checked >> [
-        steps.report().as_teardown(on_failure_fail_dagrun=True),
-        steps.remove_old_runs(tenable_conn_id).as_teardown(),
-    ]
+        schedule=schedule,
+        params=compliance_params(params, aws_conn_id=aws_conn_id),
+        own=own,
+        dag_arguments=dag_arguments,
+    )
 
 
 __all__ = ["DOC", "tenable_compliance_to_security_hub"]
