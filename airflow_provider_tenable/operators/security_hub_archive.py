@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_tenable._compat import BaseOperator, fail_fast, pause
-from airflow_provider_tenable.operators.security_hub import PAUSE_SECONDS
+from airflow_provider_tenable._compat import fail_fast
+from airflow_provider_tenable.operators.hub_groups import _WorksOnHubs
 from airflow_provider_tenable.staging.layout import RunFolder
 
 if TYPE_CHECKING:
-    from airflow_provider_tenable.observability.lineage import Data
     from airflow_provider_tenable.run.plan_file import RunPlan
     from airflow_provider_tenable.security_hub.assignment import Target
 
 
-class SecurityHubArchiveFindingsOperator(BaseOperator):
+class SecurityHubArchiveFindingsOperator(_WorksOnHubs):
     """Archive what ``plan_archiving`` has listed for a group of accounts and Regions: read the complete findings
     (GetFindings, 3 calls a second), and send them back archived, resuming after the last receipt.
 
@@ -31,97 +28,40 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
     more, and code -> findings.
 
     .. seealso:: https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_GetFindings.html
-
-    :param assignment: an entry of the result of ``plan_archiving``, for ``.expand(assignment=...)``.
-    :param product: ``company/product`` or ``default``. Default ``[tenable] product``. Findings of other products are
-        left alone.
-    :param minutes: the duration of a piece; 0: unlimited. Default ``[tenable] import_minutes``.
-    :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
     """
-
-    template_fields: Sequence[str] = ("staging_path",)
-    ui_color = "#f7e3cf"
-    #: The number of findings, once the task knows.
-    _archived: int | None = None
-    #: What was read and written, once the task knows.
-    _lineage: tuple[list[Data], list[Data]] = ([], [])
-
-    def __init__(
-        self,
-        *,
-        assignment: dict[str, Any],
-        product: str | None = None,
-        minutes: float | None = None,
-        staging_path: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.assignment = assignment
-        self.product = product
-        self.minutes = minutes
-        self.staging_path = staging_path
-
-    @property
-    def title(self) -> str:
-        """Account and Region, or how many they are: for ``map_index_template``."""
-        return str(self.assignment["title"])
-
-    @property
-    def outcome(self) -> str:
-        """The title and, once the task has ended, what became of the findings: for ``map_index_template``, which
-        Airflow renders before and after the execution.
-        """
-        return self.title if self._archived is None else f"{self.title}: {self._archived:,} archived"
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Archive what has no receipt yet."""
-        from airflow_provider_tenable import config
-        from airflow_provider_tenable.exceptions import DestinationRefusedError, TenableProviderError
         from airflow_provider_tenable.run.plan_file import plan_of
-        from airflow_provider_tenable.security_hub.assignment import read_group
-        from airflow_provider_tenable.security_hub.failures import kind_of, listed, words_of
-        from airflow_provider_tenable.state.archive import REFUSED, note_why_not
 
         with fail_fast():
             run = RunFolder.of(context, self.staging_path)
-            plan = plan_of(run)
-            minutes = config.get("import_minutes") if self.minutes is None else self.minutes
-            until = time.monotonic() + 60 * minutes if minutes else None
-            targets = read_group(run, int(self.assignment["group"]), archives=True)
-            finished, failed = True, dict[str, Exception]()
-            for target in targets:
-                try:
-                    finished &= self._archive(run, plan, target, until)
-                except DestinationRefusedError as error:
-                    self.log.warning("%s refuses to archive findings: %s", target, error)
-                    note_why_not(run.gone(target.account, target.region), REFUSED, str(error))
-                except Exception as error:
-                    # Our own errors are complete without a traceback.
-                    own = isinstance(error, TenableProviderError)
-                    self.log.error("%s: %s", target, words_of(error), exc_info=None if own else error)
-                    failed[str(target)] = error
-            if failed:
-                raise kind_of(failed)(
-                    f"Findings could not be archived in {len(failed)} of {len(targets)} accounts and Regions. "
-                    + listed(failed)
-                )
-        if not finished:
-            self.log.info(
-                "%s: the worker slot is released; archiving resumes in %g seconds.", self.title, PAUSE_SECONDS
+            plan, until, targets = plan_of(run), self._until(), self._targets(run)
+            finished = self._each(
+                targets,
+                lambda target: self._archive(run, plan, target, until),
+                failure="Findings could not be archived in {}.",
             )
-            self.defer(trigger=pause(PAUSE_SECONDS), method_name="resume")
+        if not all(finished.values()):
+            self._release("archiving")
         result = self._result(run, targets)
-        self._archived = result["archived"]
+        self._counted = f"{result['archived']:,} archived"
         self._note_lineage(run, targets)
         return result
 
-    def resume(self, context: Any, event: Any = None) -> dict[str, Any]:
-        """Resume with the next piece."""
-        return self.execute(context)
-
     def _archive(self, run: RunFolder, plan: RunPlan, target: Target, until: float | None) -> bool:
-        from airflow_provider_tenable import config
-        from airflow_provider_tenable.aws import DEFAULT_PRODUCT, product_arn
+        """Whether everything is done that can be done. If the hub refuses, nothing can be."""
+        from airflow_provider_tenable.exceptions import DestinationRefusedError
+        from airflow_provider_tenable.state.archive import REFUSED, note_why_not
+
+        try:
+            return self._archive_listed(run, plan, target, until)
+        except DestinationRefusedError as error:
+            self.log.warning("%s refuses to archive findings: %s", target, error)
+            note_why_not(run.gone(target.account, target.region), REFUSED, str(error))
+            return True
+
+    def _archive_listed(self, run: RunFolder, plan: RunPlan, target: Target, until: float | None) -> bool:
         from airflow_provider_tenable.exceptions import StagingError
         from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
         from airflow_provider_tenable.run.hubs import as_of, hubs_of
@@ -136,7 +76,6 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
                 f"The list of what is archived in {target} is missing or damaged. Clear the run's tasks from "
                 "plan_archiving on."
             )
-        products = (self.product or config.get("product"), "tenable/vulnerability-management", DEFAULT_PRODUCT)
         with closing(SecurityHubHook.reaching(target, account, region)) as hook:
             return archive_listed(
                 run,
@@ -145,7 +84,7 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
                 gone,
                 sender=hook,
                 index=index_of(run.finding_index, account, region),
-                product_arns={product_arn(product, region=region, account=account) for product in products},
+                product_arns=set(self._product_arns(target)),
                 planned_at=hubs.planned_at,
                 as_of=as_of(run, plan),
                 until=until,
@@ -164,14 +103,6 @@ class SecurityHubArchiveFindingsOperator(BaseOperator):
                 read.append(staged_data(str(folder), gone.total))
                 written.append(security_hub_data(target.account, target.region, archived.total()))
         self._lineage = (read, written)
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Lineage, for the OpenLineage provider: from the lists of what is gone to each hub, with the number of
-        findings that it shows as archived.
-        """
-        from airflow_provider_tenable.observability.lineage import operator_lineage
-
-        return operator_lineage(*self._lineage)
 
     @staticmethod
     def _result(run: RunFolder, targets: list[Target]) -> dict[str, Any]:

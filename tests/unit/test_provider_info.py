@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -81,7 +82,7 @@ def test_every_module_of_a_layer_is_named():
         there = {
             f"airflow_provider_tenable.{layer}.{path.stem}"
             for path in (package / layer).glob("*.py")
-            if "class " in path.read_text() and marker in path.read_text()
+            if re.search(rf"^class [A-Z]\w*{marker}\b", path.read_text(), re.MULTILINE)
         }
         assert {module for entry in info[layer] for module in entry["python-modules"]} == there
 
