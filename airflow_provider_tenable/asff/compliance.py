@@ -21,7 +21,14 @@ from airflow_provider_tenable.asff import identity, limits, product_fields, row
 from airflow_provider_tenable.asff.check import CheckParts, check_parts, key_of
 from airflow_provider_tenable.asff.finding import encoded_arn
 from airflow_provider_tenable.asff.fitting import RESOURCES
-from airflow_provider_tenable.asff.record_fields import ID_CLOSING, SEVERITY_LABELS, encode_times, times_memo
+from airflow_provider_tenable.asff.record_fields import (
+    ID_CLOSING,
+    SEVERITY_LABELS,
+    encode_provider_fields,
+    encode_times,
+    provider_fields_memo,
+    times_memo,
+)
 from airflow_provider_tenable.asff.resource import ID_OPENING, Resource
 from airflow_provider_tenable.exceptions import UnmappableError
 from airflow_provider_tenable.tenable_vm.compliance import (
@@ -116,7 +123,9 @@ def finding_and_row(
     if len(finding_id) - len(ID_OPENING) > limits.ID:
         raise UnmappableError(identity.too_long(len(finding_id) - len(ID_OPENING)))
     severity = SEVERITY_LABELS.index(options.severity[status])
-    provider_fields = _provider_fields(record, severity, check, resource)
+    # Never without a word for the severity: the record has a status.
+    label = (severity, record.status, resource.criticality, check.types)
+    provider_fields, _ = provider_fields_memo.get(label) or encode_provider_fields(label)
     fixed = is_fixed(record)
     archived = fixed or bool(resource.gone)
     because = f"asset_{resource.gone}" if resource.gone else row.BECAUSE_FIXED if fixed else ""
@@ -180,17 +189,6 @@ def finding_and_row(
         ),
         severity,
     )
-
-
-def _provider_fields(record: Compliance, severity: int, check: CheckParts, resource: Resource) -> bytes:
-    original = limits.text(record.status, limits.SEVERITY_ORIGINAL)
-    fields: dict[str, Any] = {
-        "Severity": {"Label": SEVERITY_LABELS[severity], **({"Original": original} if original else {})},
-        "Types": check.types,
-    }
-    if resource.criticality is not None:
-        fields["Criticality"] = resource.criticality
-    return msgspec.json.encode(fields)
 
 
 def _reasons(record: Compliance, status: str) -> bytes:
