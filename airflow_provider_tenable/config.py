@@ -282,6 +282,16 @@ OPTIONS: dict[str, Option] = {
         "for default accounts or passwords. none: nothing, and Tenable is asked to omit the output from the export.",
         choices=(EXCERPT, NO_OUTPUT),
     ),
+    "audit_schedule_hours": Option(
+        "float",
+        "0",
+        "Hours between two scheduled runs of tenable_aws_audit, 0.25 to 8784. 0: no schedule. Scheduled runs audit the "
+        "accounts that the DAG file names.",
+        minimum=0.25,
+        maximum=_YEAR_HOURS,
+        zero="no schedule",
+        example="168",
+    ),
     "audit_severity": Option(
         "string",
         "",

@@ -12,6 +12,7 @@ DAG files import this package while Airflow parses them, so it must not import a
 from __future__ import annotations
 
 from airflow_provider_tenable.dags.audit_security_hub import tenable_audit_security_hub
+from airflow_provider_tenable.dags.aws_audit import tenable_aws_audit
 from airflow_provider_tenable.dags.compliance import tenable_compliance_to_security_hub
 from airflow_provider_tenable.dags.replay_rejected import tenable_replay_rejected
 from airflow_provider_tenable.dags.requirements import tenable_requirements
@@ -19,6 +20,7 @@ from airflow_provider_tenable.dags.security_hub import tenable_to_security_hub
 
 __all__ = [
     "tenable_audit_security_hub",
+    "tenable_aws_audit",
     "tenable_compliance_to_security_hub",
     "tenable_replay_rejected",
     "tenable_requirements",

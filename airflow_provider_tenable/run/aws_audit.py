@@ -128,7 +128,7 @@ def _entries(accounts: object) -> list[Mapping[str, Any]]:
     if not isinstance(accounts, list) or not accounts or not all(isinstance(each, Mapping) for each in accounts):
         raise ConfigurationError(
             f"accounts is {shown(accounts)}; it must be a list of objects, such as "
-            '[{"account": "111122223333", "aws_conn_id": "aws_default"}].'
+            '[{"account": "111122223333", "aws_conn_id": "aws_default"}]. Scheduled runs take those of the DAG file.'
         )
     return accounts
 
@@ -198,9 +198,15 @@ def check_results(scan: Mapping[str, Any], result: Mapping[str, Any]) -> dict[st
     return {**result, "account": scan.get("account")}
 
 
-def what_to_send(scan: Mapping[str, Any], result: Mapping[str, Any], exported: Mapping[str, Any], conn_id: str) -> None:
+def what_to_send(
+    scan: Mapping[str, Any],
+    result: Mapping[str, Any],
+    exported: Mapping[str, Any],
+    conn_id: str,
+    tenable_conn_id: str = "tenable_default",
+) -> None:
     """Log what Tenable's support asks for, and where the file is; never its password."""
-    scanner, plugins = _scanner_of(scan, result)
+    scanner, plugins = _scanner_of(scan, result, tenable_conn_id)
     for file in exported.get("files", []):
         log.info("Send %s (%s bytes) to Tenable's support.", safe(file.get("path")), file.get("bytes"))
     log.info("Send its password by another way. It is the password of connection %s.", safe(conn_id, 250))
@@ -217,12 +223,12 @@ def what_to_send(scan: Mapping[str, Any], result: Mapping[str, Any], exported: M
     )
 
 
-def _scanner_of(scan: Mapping[str, Any], result: Mapping[str, Any]) -> tuple[str, str]:
+def _scanner_of(scan: Mapping[str, Any], result: Mapping[str, Any], tenable_conn_id: str) -> tuple[str, str]:
     from airflow_provider_tenable.hooks.tenable import TenableHook
 
     scanner = plugins = "unknown"
     try:
-        with closing(TenableHook()) as hook:
+        with closing(TenableHook(tenable_conn_id)) as hook:
             found = hook.scans.scan(dict(scan))
             run = hook.scan_runs.run(found, str(result.get("run_uuid")))
             scanner = hook.scan_runs.results(found, run).scanner or scanner

@@ -106,9 +106,13 @@ def scan_params() -> dict[str, Param]:
     return _form(SCAN)
 
 
-def aws_audit_params() -> dict[str, Param]:
-    """The params of ``tenable_aws_audit``."""
-    return _form(AWS_AUDIT)
+def aws_audit_params(own: Mapping[str, Any] | None = None) -> dict[str, Param]:
+    """The params of ``tenable_aws_audit``.
+
+    :param own: defaults of one DAG.
+    :raises ConfigurationError: ``own`` contains an unknown name or an invalid value.
+    """
+    return _with_defaults(_form(AWS_AUDIT), {}, own)
 
 
 def _form(table: Mapping[str, RunParam]) -> dict[str, Param]:

@@ -1,4 +1,4 @@
-"""The schedule of a DAG that imports: from ``[tenable]``, or from its DAG file.
+"""The schedule of a DAG that imports or audits: from ``[tenable]``, or from its DAG file.
 
 Every schedule has data intervals. On Airflow 3 a cron text on its own has none ([scheduler]
 create_cron_data_intervals), so a backfill of such a DAG would not cover anything.
@@ -19,6 +19,8 @@ from airflow_provider_tenable.run.asset_event import scans_from_option
 
 #: The default of a factory's argument ``schedule``. None means no schedule.
 FROM_OPTIONS = "[tenable] schedule"
+#: The same for audits of AWS accounts.
+AUDIT_FROM_OPTION = "[tenable] audit_schedule_hours"
 
 
 def schedule_of(given: Any = FROM_OPTIONS) -> Any:
@@ -26,12 +28,15 @@ def schedule_of(given: Any = FROM_OPTIONS) -> Any:
 
     :param given: cron text, a timedelta, None, or whatever else Airflow accepts. Default: the options ``schedule`` (or
         ``schedule_hours``) and ``import_after_scans``; None without any of them: then nothing starts by itself, and
-        switching the DAG on does not start a run.
+        switching the DAG on does not start a run. :data:`AUDIT_FROM_OPTION`: the option ``audit_schedule_hours``.
     :raises ConfigurationError: the cron text or the time zone is invalid.
     """
     if given == FROM_OPTIONS:
         scans = scans_from_option()
         return any_asset_or(_from_options(), scans) if scans else _from_options()
+    if given == AUDIT_FROM_OPTION:
+        hours = config.get("audit_schedule_hours")
+        return DeltaDataIntervalTimetable(timedelta(hours=hours)) if hours else None
     if isinstance(given, str):
         return _cron(given, "The schedule of the DAG")
     return DeltaDataIntervalTimetable(given) if isinstance(given, timedelta) else given
@@ -62,4 +67,4 @@ def _airflows_zone() -> str:
     return "UTC" if zone.lower() in ("utc", "system") else zone
 
 
-__all__ = ["FROM_OPTIONS", "schedule_of"]
+__all__ = ["AUDIT_FROM_OPTION", "FROM_OPTIONS", "schedule_of"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -153,7 +154,8 @@ class DagRuns:
         self._airflow = airflow
         # Airflow's DAG processor must have seen an asset before Airflow 3.0's dag.test considers it active, and an
         # alias before Airflow 2's can add an event to it.
-        if not AIRFLOW_V_3_2_PLUS if AIRFLOW_V_3_0_PLUS else any("asset_alias" in file.read_text() for file in files):
+        with_alias = any(re.search("asset_alias|aws_audit", file.read_text()) for file in files)
+        if not AIRFLOW_V_3_2_PLUS if AIRFLOW_V_3_0_PLUS else with_alias:
             airflow.ask(self.database, self.env, arguments=["dags", "reserialize"])
 
     def run(self, *orders: tuple[str, dict[str, Any]], retries: int | None = None) -> list[Outcome]:

@@ -30,7 +30,8 @@ def test_accounts_are_audited_and_one_that_fails_does_not_stop_the_others(
     sandbox.tenable("options", {"scan_seconds": 1})
     # A trigger waits 10 seconds at least, and other tests defer these operators.
     dag = tmp_path / "tenable_aws_audit.py"
-    dag.write_text((ROOT / "dags" / dag.name).read_text().replace("deferrable=True", "deferrable=False"))
+    waiting = 'for name in ("run_scan", "export_db"):\n    dag.get_task(f"audit.{name}").deferrable = False\n'
+    dag.write_text((ROOT / "dags" / dag.name).read_text() + waiting)
     runs = DagRuns(tmp_path, airflow_process, [dag])
     one = {"account": ACCOUNT, "aws_conn_id": "audit_aws", "regions": ["eu-west-1"]}
     other = {"account": OTHER, "aws_conn_id": "audit_aws", "role_name": "TenableAuditAdmin", "regions": ["us-east-1"]}

@@ -46,7 +46,19 @@ def test_debugging_is_switched_back_whatever_happens() -> None:
 
 
 def test_every_example_is_looked_at() -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
+
+
+def test_a_scheduled_audit_names_its_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_tenable.run.aws_audit import plan_audit
+
+    monkeypatch.setenv("AIRFLOW__TENABLE__AUDIT_SCHEDULE_HOURS", "168")
+    names: dict[str, Any] = {}
+    exec(compile(EXAMPLES[1], "docs/audits.md", "exec"), names)
+    dag = names["dag"]
+    assert dag.timetable.can_be_scheduled
+    context = {"params": {name: dag.params[name] for name in dag.params}, "dag_run": types.SimpleNamespace(conf={})}
+    assert [each["account"] for each in plan_audit(context)] == ["111122223333"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable.dags import tenable_replay_rejected, tenable_to_security_hub
+from airflow_provider_tenable.dags import tenable_aws_audit, tenable_replay_rejected, tenable_to_security_hub
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.run.own_options import own_option
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -144,6 +144,34 @@ def test_a_replay_is_of_the_dag_that_it_is_told() -> None:
     assert made.params["dag_id"] == "emea"
     assert made.get_task("transform").partial_kwargs["tenable_conn_id"] == "tenable_emea"
     assert made.get_task("import_findings").partial_kwargs["staging_path"] == "file:///emea"
+
+
+def test_audits_of_a_dag_of_its_own_have_its_connection_accounts_and_assets() -> None:
+    accounts = [{"account": "111122223333"}]
+    made = tenable_aws_audit(
+        "emea", tenable_conn_id="tenable_emea", params={"accounts": accounts}, staging_path="file:///emea"
+    )
+    assert made.params["accounts"] == accounts
+    used = {task.task_id: getattr(task, "tenable_conn_id", None) for task in made.tasks}
+    assert {each for each in used.values() if each} == {"tenable_emea"}
+    assert made.get_task("audit.what_to_send").op_args[-1] == "tenable_emea"
+    assert made.get_task("audit.run_scan").staging_path == "file:///emea"
+    outlets = [getattr(each, "uri", None) or each.name for each in made.get_task("complete").outlets]
+    assert outlets == ["emea", "tenable://aws-audits/emea"]
+    assert "tenable://aws-audits/emea" in made.doc_md
+    with pytest.raises(ConfigurationError, match="The argument params of the DAG file contains an invalid accounts"):
+        tenable_aws_audit("d", params={"accounts": "111122223333"})
+
+
+def test_audits_have_a_schedule_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not tenable_aws_audit().timetable.can_be_scheduled
+    monkeypatch.setenv("AIRFLOW__TENABLE__AUDIT_SCHEDULE_HOURS", "168")
+    assert tenable_aws_audit().timetable._delta == timedelta(days=7)
+    assert tenable_to_security_hub("d").timetable._delta == timedelta(days=1)
+    assert not tenable_aws_audit(schedule=None).timetable.can_be_scheduled
+    monkeypatch.setenv("AIRFLOW__TENABLE__AUDIT_SCHEDULE_HOURS", "0.1")
+    with pytest.raises(ConfigurationError, match=r"audit_schedule_hours is 0\.1; the minimum is 0\.25, or 0 for no"):
+        tenable_aws_audit()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
