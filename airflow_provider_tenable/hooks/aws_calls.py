@@ -112,9 +112,7 @@ class AwsCallsHook(AwsBaseHook):
             if error.response.get("Error", {}).get("Code") in EXPIRED:
                 if self._nobody_renews(error):
                     raise self._expired(what) from None
-                # AWS's clock decides, while botocore, by our clock, may consider the session valid: the next call
-                # starts a new one.
-                self.__dict__.pop("client", None)
+                self._forget_session()
             raise
         except _NO_CREDENTIALS as error:
             raise self._without_credentials(what, error) from None
@@ -144,7 +142,7 @@ class AwsCallsHook(AwsBaseHook):
             if code_of(error) in EXPIRED:
                 if self._nobody_renews(error, session):
                     raise self._expired(what) from None
-                self.__dict__.pop("client", None)
+                self._forget_session()
             raise self._explained(what, error) from None
         except _UNREACHABLE as error:
             kind = _NotConnectedError if isinstance(error, _NOT_CONNECTED) else TemporaryError
@@ -158,6 +156,11 @@ class AwsCallsHook(AwsBaseHook):
         except UNREADABLE:
             # Some of their texts quote the response, which may contain new credentials.
             raise TemporaryError(f"{self._cannot(what)}: {NOT_FROM_AWS}.") from None
+
+    def _forget_session(self) -> None:
+        # AWS's clock decides, while botocore, by our clock, may consider the session valid: the next call starts a new
+        # one.
+        self.__dict__.pop("client", None)
 
     def _cannot(self, what: str) -> str:
         return f"Cannot {what} (account {self.account}, Region {self.region_name}, connection {self.aws_conn_id!r})"

@@ -34,13 +34,24 @@ class AwsSessionHook(AwsCallsHook):
     def __init__(self, *args: Any, external_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.external_id = external_id
+        self._sessions: dict[str | None, Session] = {}
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Session:
-        """The connection's session, or one with the assumed role.
+        """The connection's session, or one with the assumed role: the same one for all calls, until its credentials
+        turn out to have expired.
 
         The credentials with which its clients sign are remembered for masking: some of AWS's errors quote requests,
         including the session token.
         """
+        if region_name not in self._sessions:
+            self._sessions[region_name] = self._new_session(region_name, deferrable)
+        return self._sessions[region_name]
+
+    def _forget_session(self) -> None:
+        super()._forget_session()
+        self._sessions.clear()
+
+    def _new_session(self, region_name: str | None, deferrable: bool) -> Session:
         log_guard.install()
         remember(self.conn_config.aws_secret_access_key, self.conn_config.aws_session_token)
         base = super().get_session(region_name=region_name, deferrable=deferrable)

@@ -205,7 +205,7 @@ class SecurityHubHook(AwsSessionHook):
         :return: 0 if the hub does not answer (:meth:`preflight` finds out why), or gives no time that has passed.
         """
         try:
-            said = self._describe().get("SubscribedAt")
+            said = self._hub.get("SubscribedAt")
             moment = datetime.fromisoformat(said) if isinstance(said, str) else None
         except (TenableProviderError, ValueError):
             return 0
@@ -213,7 +213,9 @@ class SecurityHubHook(AwsSessionHook):
             return 0
         return max(int(1000 * moment.timestamp()), 0)
 
-    def _describe(self) -> dict[str, Any]:
+    @cached_property
+    def _hub(self) -> dict[str, Any]:
+        """What the hub says of itself. It is asked once, whatever is read from its answer."""
         return self._ask("describe the hub", self._call("describe_hub"), "HubArn")
 
     def takes_product(self, product: str) -> bool:
@@ -241,7 +243,7 @@ class SecurityHubHook(AwsSessionHook):
         :raises HubOffError: it is off; the message says so if only the new AWS Security Hub is on.
         """
         try:
-            self._describe()
+            _ = self._hub
         except HubOffError as error:
             if not self._has_only_the_new_hub():
                 raise

@@ -223,7 +223,8 @@ def test_sts_is_asked_in_the_hubs_region_so_that_its_sessions_are_valid_there(aw
     with closing_hook(region="eu-central-2") as member:
         member.preflight(TENABLE, enable_product=False)
         assert member.import_batch([finding(region="eu-central-2")])["SuccessCount"] == 1
-    assert aws.places("AssumeRole") == {f"{ACCOUNT}/eu-central-2": 1 + 1}
+    # Once, whatever is asked before the import.
+    assert aws.places("AssumeRole") == {f"{ACCOUNT}/eu-central-2": 1}
     assert set(aws.places("GetCallerIdentity")) == {f"{OTHER}/eu-central-2"}
 
 
@@ -402,7 +403,7 @@ def test_pasted_credentials_that_expire_before_the_connections_role_is_renewed_e
         monkeypatch.setattr(RefreshableCredentials, "_advisory_refresh_timeout", 86_400)
         aws.fault(on="AssumeRole", do="expire_credentials", times=None)
         before = aws.control("stats")["calls"]["AssumeRole"]
-        call = partial(member.import_batch, [finding()]) if step == "import" else member.check_hub
+        call = partial(member.import_batch, [finding()]) if step == "import" else partial(member.takes_product, TENABLE)
         with pytest.raises(ConfigurationError, match=r"expired, and Airflow cannot renew them\. Put new ones into the"):
             call()
     assert aws.control("stats")["calls"]["AssumeRole"] == before + 1
@@ -583,12 +584,29 @@ def test_a_client_is_made_without_a_look_at_the_stack(connect: Any, monkeypatch:
 
 def test_since_when_a_hub_is_on_is_what_it_says(connect: Any, aws: Aws) -> None:
     connect()
+
+    def enabled_at() -> int:
+        with closing(hook()) as member:
+            return member.enabled_at()
+
+    assert enabled_at() == 1_704_067_200_000
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "emptied"})
+    assert abs(enabled_at() / 1000 - time.time()) < 60
+    aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "off"})
+    assert enabled_at() == 0
+
+
+def test_what_a_hub_says_of_itself_is_asked_once_and_a_refusal_is_no_answer(connect: Any, aws: Aws) -> None:
+    connect()
     with closing(hook()) as member:
-        assert member.enabled_at() == 1_704_067_200_000
-        aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "emptied"})
-        assert abs(member.enabled_at() / 1000 - time.time()) < 60
         aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "off"})
         assert member.enabled_at() == 0
+        aws.control("hub", {"account": OTHER, "region": "eu-west-1", "state": "subscribed"})
+        before = aws.control("stats")["calls"]["DescribeHub"]
+        member.check_hub()
+        assert member.enabled_at() > 0
+        assert member.preflight(TENABLE, enable_product=False) is False
+    assert aws.control("stats")["calls"]["DescribeHub"] == before + 1
 
 
 @pytest.mark.parametrize(
