@@ -38,6 +38,9 @@ nox.options.sessions = ["setup"]
 # seconds instead of 1 for a start, and 2.5 times the CPU of the integration tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+#: Two workers. Tests of one `xdist_group` share what their module makes once, and go to the same one.
+_TWO_WITH_GROUPS = ("-n", "2", "--dist", "loadgroup")
+
 each_cell = nox.parametrize("cell", list(CELLS), ids=list(CELLS))
 both_lines = nox.parametrize("version", [NEWEST, OLDEST], ids=[NEWEST, OLDEST])
 
@@ -123,14 +126,14 @@ def unit(session: nox.Session, cell: str) -> None:
 @each_cell
 def integration(session: nox.Session, cell: str) -> None:
     """The operators and the complete job against the sandbox, without a scheduler."""
-    _pytest(session, _cell(cell), "-n", "2", "tests/integration")
+    _pytest(session, _cell(cell), *_TWO_WITH_GROUPS, "tests/integration")
 
 
 @nox.session(name="integration-old")
 def integration_old(session: nox.Session) -> None:
     """Those integration tests on the oldest Airflow that depend on it more than by the exceptions it raises."""
     without = [f"--ignore=tests/integration/{name}" for name in SAME_ON_EVERY_AIRFLOW]
-    _pytest(session, _cell(OLDEST), "-n", "2", "tests/integration", *without)
+    _pytest(session, _cell(OLDEST), *_TWO_WITH_GROUPS, "tests/integration", *without)
 
 
 @nox.session

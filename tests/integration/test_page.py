@@ -22,9 +22,12 @@ from tests.integration.dag_runs import ROOT, AirflowProcess, DagRuns, with_datab
 from tests.object_store import BUCKET, ObjectStore
 from tests.page_samples import DAG_ID, HOSTILE, write_rejected, write_samples
 
-pytestmark = pytest.mark.skipif(
-    AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_1_PLUS, reason="Airflow 3.0 and 3.1.0 have no page: see test_plugin"
-)
+pytestmark = [
+    pytest.mark.xdist_group("page"),
+    pytest.mark.skipif(
+        AIRFLOW_V_3_0_PLUS and not AIRFLOW_V_3_1_1_PLUS, reason="Airflow 3.0 and 3.1.0 have no page: see test_plugin"
+    ),
+]
 
 OWN_DAG = "tenable_emea"
 #: A DAG with its own staging area, on S3, and one that has nothing to do with the provider.

@@ -68,9 +68,9 @@ def pytest_arguments(session: FakeSession) -> list[str]:
 @pytest.mark.parametrize(
     ("posargs", "chosen"),
     [
-        ([], ["-n", "2", "tests/integration"]),
-        (["-x"], ["-n", "2", "tests/integration", "-x"]),
-        (["-k", "tests"], ["-n", "2", "tests/integration", "-k", "tests"]),
+        ([], ["-n", "2", "--dist", "loadgroup", "tests/integration"]),
+        (["-x"], ["-n", "2", "--dist", "loadgroup", "tests/integration", "-x"]),
+        (["-k", "tests"], ["-n", "2", "--dist", "loadgroup", "tests/integration", "-k", "tests"]),
         (["--ignore=tests/integration/test_first_steps.py"], None),
         (["tests/unit/asff", "-x"], ["tests/unit/asff", "-x"]),
         (["-x", "./tests/unit/test_dags.py::test_a[b::c]"], ["-x", "./tests/unit/test_dags.py::test_a[b::c]"]),
@@ -84,7 +84,7 @@ def test_options_keep_the_tests_of_a_session_and_paths_replace_them(
 ) -> None:
     session = FakeSession("integration(3.0.6)", posargs)
     noxfile.integration(session, "3.0.6")
-    assert pytest_arguments(session) == (chosen or ["-n", "2", "tests/integration", *posargs])
+    assert pytest_arguments(session) == (chosen or ["-n", "2", "--dist", "loadgroup", "tests/integration", *posargs])
 
 
 def test_unit_tests_that_cannot_depend_on_airflow_run_with_the_newest_one_only(noxfile: ModuleType) -> None:
