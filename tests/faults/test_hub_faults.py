@@ -458,9 +458,10 @@ def test_renewal_that_fails_for_a_while_is_waited_out(pipeline: Pipeline, sandbo
     """The sessions are over after a few calls, and STS is out of order for more attempts than a call before the import
     would get.
     """
+    # The second import call is the first one of the second place, after two sign-ins.
     sandbox.hub_fault(
         {"on": IMPORT, "do": "expire_credentials", "skip": 1},
-        {"on": "AssumeRole", "do": "status", "status": 503, "body": "", "skip": len(sandbox.accounts) + 1, "times": 12},
+        {"on": "AssumeRole", "do": "status", "status": 503, "body": "", "skip": 2, "times": 12},
     )
     pipeline.succeed(patches=QUICK, defaults={"batch_size": 2})
     assert_delivered(pipeline, sandbox)
