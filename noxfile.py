@@ -157,7 +157,7 @@ def faults(session: nox.Session) -> None:
     """Crash and fault tests. The system test waits most of its time, so it goes first."""
     # With all combinations and the large numbers, single tests take longer than others may.
     unlimited = ("--timeout=0",) if os.environ.get("FAULTS") == "full" else ()
-    chosen = ("-n", "2", "--maxschedchunk", "4", "tests/system/test_crashes.py", "tests/faults")
+    chosen = (*_TWO_WITH_GROUPS, "tests/system/test_crashes.py", "tests/faults")
     _pytest(session, _develop(), *unlimited, *chosen)
 
 

@@ -20,6 +20,9 @@ from tests.faults.test_crashes import History, attempt, begun_anew_after_a_failu
 from tests.faults.universe import Sandbox
 from tests.object_store import BUCKET, ObjectStore
 
+# A run on the store takes long, so all tests go on with one history.
+pytestmark = pytest.mark.xdist_group("object_store")
+
 #: An object store puts an object whole: there is nothing to rename.
 POINTS = [point for point in CrashPoint if point != CrashPoint.FILE_NOT_RENAMED]
 
