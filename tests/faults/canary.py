@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import functools
 import gzip
 import html
 import re
@@ -59,9 +60,7 @@ def repeats(text: str, *secrets: str) -> str | None:
     """What of a text repeats a secret, or sixteen characters of one, behind whatever encoding; None where nothing
     does.
     """
-    parts = {secret[start : start + 16].lower() for secret in secrets for start in range(len(secret) - 15)}
-    # Zeros in a row, or an account, prove nothing.
-    parts = {part for part in parts if len(set(part)) >= 7}
+    parts = _parts_of(secrets)
     views, seen = [text], {text}
     for view in views:
         lower = view.lower()
@@ -81,6 +80,13 @@ def repeats(text: str, *secrets: str) -> str | None:
             seen |= new
             views += sorted(new)
     return None
+
+
+@functools.cache
+def _parts_of(secrets: tuple[str, ...]) -> frozenset[str]:
+    parts = {secret[start : start + 16].lower() for secret in secrets for start in range(len(secret) - 15)}
+    # Zeros in a row, or an account, prove nothing.
+    return frozenset(part for part in parts if len(set(part)) >= 7)
 
 
 def _from_base64(text: str) -> list[str]:

@@ -14,6 +14,7 @@ from airflow_provider_tenable.staging.zstd import unpacked
 from sandbox.repeating import FORMS, PLACES
 from tests.faults.canary import ACCESS_KEY, AWS_SECRET_KEY, SECRET_KEY, repeats
 from tests.faults.pipeline import Pipeline, Result
+from tests.faults.test_hub_faults import QUICK
 from tests.faults.universe import Sandbox, differences, expected
 
 
@@ -112,7 +113,7 @@ def test_secrets_that_aws_repeats_stay_out_of_everything(
             for form in forms
         )
     )
-    result = pipeline.run()
+    result = pipeline.run(patches=QUICK)
     # What rejects a finding is quoted beside it; everything else in the log or the error.
     rejected = "".join(text for name, text in _texts(pipeline.run_folder()) if "rejected" in name)
     quoted = rejected if code == "InvalidInputException" else pipeline.log + result.message
@@ -123,7 +124,7 @@ def test_secrets_that_aws_repeats_stay_out_of_everything(
 def test_answer_of_sts_that_is_cut_off_is_not_quoted(pipeline: Pipeline, sandbox: Sandbox) -> None:
     """botocore's error would quote it, with credentials that nobody has read yet."""
     sandbox.hub_fault({"on": "AssumeRole", "do": "truncate", "keep_bytes": 700, "times": None})
-    result = pipeline.run()
+    result = pipeline.run(patches=QUICK)
     assert "Cannot assume the role" in result.message
     assert "the response is not from AWS" in result.message
     assert_clean(pipeline, result, *sandbox.aws("secrets"))
