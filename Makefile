@@ -58,7 +58,7 @@ faults: setup ## Crash and fault tests; FAULTS=full for all combinations
 	$(NOX) faults -- $(ARGS)
 
 test-old: setup-old ## Unit and integration tests that depend on Airflow, on Airflow 2.11
-	$(NOX) "unit($(OLD))"
+	$(NOX) unit-old
 	$(NOX) integration-old -- $(ARGS)
 
 # Without the five runs that `make matrix` adds: on SQLite, Airflow 2.11's scheduler runs one task at a time.

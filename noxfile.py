@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import nox
@@ -26,7 +27,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from environments import NEWEST, OLDEST, airflow_versions, environment, uv  # noqa: E402
 from import_closure import without_airflow  # noqa: E402
-from matrix import CELLS, SAME_ON_EVERY_AIRFLOW, WITHOUT_AIRFLOW, report_of  # noqa: E402
+from matrix import CELLS, ROOMS_WITHOUT_AIRFLOW, SAME_ON_EVERY_AIRFLOW, WITHOUT_AIRFLOW, report_of  # noqa: E402
 
 #: What else the tests need of MWAA's image: the connection form of Airflow 2.11 to 3.1 belongs to the FAB provider,
 #: which Airflow 2.11 installs itself.
@@ -117,8 +118,17 @@ def smoke(session: nox.Session, cell: str) -> None:
 @each_cell
 def unit(session: nox.Session, cell: str) -> None:
     """Unit tests; those that cannot depend on Airflow run with the newest one only."""
-    left_out = () if cell == NEWEST else sorted({*WITHOUT_AIRFLOW, *without_airflow()})
-    without = tuple(f"--ignore=tests/unit/{name}" for name in left_out)
+    _unit(session, cell, () if cell == NEWEST else {*WITHOUT_AIRFLOW, *without_airflow()})
+
+
+@nox.session(name="unit-old")
+def unit_old(session: nox.Session) -> None:
+    """Those unit tests on the oldest Airflow whose part of the package may import Airflow."""
+    _unit(session, OLDEST, {*WITHOUT_AIRFLOW, *without_airflow(), *ROOMS_WITHOUT_AIRFLOW})
+
+
+def _unit(session: nox.Session, cell: str, left_out: Iterable[str]) -> None:
+    without = (f"--ignore=tests/unit/{name}" for name in sorted(left_out))
     _pytest(session, _cell(cell), "-n", "2", "tests/unit", *without)
 
 

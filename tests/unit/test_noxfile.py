@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,6 +96,25 @@ def test_unit_tests_that_cannot_depend_on_airflow_run_with_the_newest_one_only(n
         assert ("--ignore=tests/unit/asff/test_limits.py" in arguments) is left_out
         assert ("--ignore=tests/unit/sandbox" in arguments) is left_out
         assert not [argument for argument in arguments if argument.startswith("--ignore=tests/unit/operators")]
+
+
+def test_the_oldest_airflow_skips_the_unit_tests_of_the_rooms_that_import_linter_keeps_it_out_of(
+    noxfile: ModuleType,
+) -> None:
+    session = FakeSession("unit-old", [])
+    noxfile.unit_old(session)
+    skipped = {each.partition("tests/unit/")[2] for each in pytest_arguments(session) if each.startswith("--ignore=")}
+    [contract] = [
+        contract
+        for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+        if contract["name"].startswith("Airflow stays with")
+    ]
+    kept_out = {module.partition(".")[2] for module in contract["source_modules"]}
+    assert "airflow" in contract["forbidden_modules"]
+    rooms = {name for name in skipped if (ROOT / "airflow_provider_tenable" / name).is_dir()}
+    # Only the paths of staging are Airflow's.
+    assert rooms == {name for name in kept_out if (ROOT / "tests" / "unit" / name).is_dir()} - {"staging"}
+    assert all(each.startswith("airflow_provider_tenable.staging.location ->") for each in contract["ignore_imports"])
 
 
 def test_integration_tests_that_the_oldest_airflow_skips_use_nothing_of_its_own(noxfile: ModuleType) -> None:
