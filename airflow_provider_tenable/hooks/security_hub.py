@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol, Self
@@ -166,6 +166,26 @@ class SecurityHubHook(AwsSessionHook):
                 yield findings
         except ClientError as error:
             raise refused(error) from None
+
+    def batch_update_findings(self, identifiers: Sequence[dict[str, str]], fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Set fields of the customer (BatchUpdateFindings); it needs ``securityhub:BatchUpdateFindings``. Errors are
+        those of :meth:`import_batch`.
+
+        :param identifiers: ``{"Id", "ProductArn"}`` of up to 100 distinct findings.
+        :param fields: what all of them are set to: ``Workflow``, ``Note``, ``UserDefinedFields``, ...
+        :return: ``ProcessedFindings``, ``UnprocessedFindings``: HTTP 200 does not mean that all were changed.
+        """
+        answer: dict[str, Any] = self._sent(
+            "update findings",
+            lambda: self.client.batch_update_findings(FindingIdentifiers=list(identifiers), **fields),
+        )
+        if not isinstance(answer.get("ProcessedFindings"), list) or not isinstance(
+            answer.get("UnprocessedFindings"), list
+        ):
+            raise TemporaryError(
+                f"Cannot update findings in {self.region_name}: the response has no lists; {NOT_FROM_AWS}."
+            )
+        return answer
 
     def preflight(self, product: str, *, enable_product: bool) -> bool:
         """Check, before the first call, that findings can be imported into the correct account. Calls are retried while
