@@ -145,13 +145,14 @@ class CustomerUpdates:
 
 
 def _key(identifier: Any, wanted: Mapping[tuple[str, str], Update]) -> tuple[str, str]:
-    key = (identifier.get("Id"), identifier.get("ProductArn")) if isinstance(identifier, dict) else None
-    if key is None or key not in wanted:
-        raise TemporaryError(
-            "BatchUpdateFindings answered with a finding that it was not asked to update: does something else answer "
-            "in place of AWS?"
-        )
-    return key
+    named = identifier if isinstance(identifier, dict) else {}
+    finding_id, arn = named.get("Id"), named.get("ProductArn")
+    if isinstance(finding_id, str) and isinstance(arn, str) and (finding_id, arn) in wanted:
+        return finding_id, arn
+    raise TemporaryError(
+        "BatchUpdateFindings answered with a finding that it was not asked to update: does something else answer in "
+        "place of AWS?"
+    )
 
 
 __all__ = ["NOT_ANSWERED", "CustomerUpdates", "Refused", "Update", "UpdateSource"]

@@ -126,10 +126,10 @@ class Estate:
 
     def _add_old(self, key: Vulnerability, finding: Finding, finding_id: str, arn: str) -> None:
         product_fields = finding.get("ProductFields") or {}
-        if isinstance(product_fields, dict) and product_fields.get(self._reason_field) in (TAKEN_OVER, NOT_IN_TENABLE):
-            if finding.get("RecordState") == "ARCHIVED":
-                self.done += 1
-                return
+        reason = product_fields.get(self._reason_field) if isinstance(product_fields, dict) else None
+        if reason in (TAKEN_OVER, NOT_IN_TENABLE) and finding.get("RecordState") == "ARCHIVED":
+            self.done += 1
+            return
         if not is_about(finding, key.instance):
             self.unreadable[finding_id] = "Resources"
             return
