@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ from tests.unit.security_hub.test_archiving import ACCOUNT, PLANNED, PLANNED_MS,
 
 V1_OWNED, V1 = sechubingest_arns(REGION)
 Key = tuple[str, str]
+
+
+def copy_of(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))
 
 
 def instance(number: int) -> str:
@@ -103,7 +107,7 @@ class Hub:
             found = [each for each in held if all(each[name] in wanted[name] for name in wanted)]
             begin = int(next_token or 0)
             page, end = found[begin : begin + max_results], begin + max_results
-            return self.page(copy.deepcopy(page)), str(end) if end < len(found) else None
+            return self.page(copy_of(page)), str(end) if end < len(found) else None
 
         return self._called("read", act)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from airflow_provider_tenable.security_hub.customer_decisions import UnreadableD
 from airflow_provider_tenable.security_hub.old_tool_ids import Vulnerability, of_old_id, of_our_id
 from airflow_provider_tenable.security_hub.take_over import NOT_CARRIED, StillWritingError
 from airflow_provider_tenable.security_hub.take_over_matching import CONFLICT, NOT_IN_TENABLE, TAKEN_OVER, UNMATCHED
-from tests.unit.security_hub.old_estate import V1, V1_OWNED, Hub, instance, old_id, our_id, run
+from tests.unit.security_hub.old_estate import V1, V1_OWNED, Hub, copy_of, instance, old_id, our_id, run
 from tests.unit.security_hub.test_archiving import ACCOUNT, PLANNED_MS, PRODUCT, REASON, REGION
 
 SUPPRESSED = {"Workflow": {"Status": "SUPPRESSED"}, "Note": {"Text": "accepted", "UpdatedBy": "jo"}}
@@ -76,21 +75,23 @@ def check(hub: Hub, before: Hub, size: int) -> None:
 
 def test_5000_findings_of_the_old_tools(tmp_path: Path) -> None:
     hub = estate(5000)
-    before = copy.deepcopy(hub)
+    before = estate(5000)
     result = run(hub, tmp_path, gone=is_gone)
     check(hub, before, 5000)
     assert result.counts == {TAKEN_OVER: 4091, NOT_IN_TENABLE: 500, UNMATCHED: 409}
     again = len(hub.calls)
     second = run(hub, tmp_path / "2", gone=is_gone)
     assert second.counts == {UNMATCHED: 409}
-    assert "update" not in hub.calls[again:] and "import" not in hub.calls[again:]
+    assert "update" not in hub.calls[again:]
+    assert "import" not in hub.calls[again:]
 
 
 def test_a_dry_run_counts_the_same_and_changes_nothing(tmp_path: Path) -> None:
     hub = estate(120)
-    before = copy.deepcopy(hub)
+    before = estate(120)
     dry = run(hub, tmp_path, gone=is_gone, dry_run=True)
-    assert hub.held == before.held and set(hub.calls) == {"read"}
+    assert hub.held == before.held
+    assert set(hub.calls) == {"read"}
     real = run(hub, tmp_path, gone=is_gone)
     assert (dry.counts, dry.updates, dry.decisions) == (real.counts, real.updates, real.decisions)
 
@@ -123,7 +124,7 @@ def test_a_decision_of_the_customer_on_ours_is_not_overwritten_and_both_stay(tmp
     hub.put(old_id(1), by_customer=SUPPRESSED)
     hub.put(our_id(1), by_customer={"Workflow": {"Status": "NOTIFIED"}})
     hub.put(our_id(1, port=80))
-    before = copy.deepcopy(hub.held)
+    before = copy_of(hub.held)
     result = run(hub, tmp_path)
     assert result.counts == {CONFLICT: 1}
     assert result.examples[CONFLICT] == [(old_id(1), "Workflow")]
@@ -136,7 +137,8 @@ def test_both_old_tools_with_different_decisions_are_a_conflict(tmp_path: Path) 
     hub.put(old_id(1), PRODUCT, by_customer=SUPPRESSED)
     hub.put(our_id(1))
     assert run(hub, tmp_path).counts == {CONFLICT: 2}
-    assert shown(hub, our_id(1)) == {} and hub.active(V1) == {old_id(1)}
+    assert shown(hub, our_id(1)) == {}
+    assert hub.active(V1) == {old_id(1)}
 
 
 def test_what_the_customer_takes_back_later_stays_so(tmp_path: Path) -> None:
@@ -156,7 +158,8 @@ def test_with_the_ids_of_tvm2aws_its_findings_are_ours(tmp_path: Path) -> None:
     hub.put(old_id(1), V1, by_customer=SUPPRESSED)
     assert run(hub, tmp_path, same_ids=True).counts == {TAKEN_OVER: 1}
     assert shown(hub, old_id(1)) == SUPPRESSED
-    assert hub.active(PRODUCT, V1) == {old_id(1)} and hub.active(PRODUCT) == {old_id(1)}
+    assert hub.active(PRODUCT, V1) == {old_id(1)}
+    assert hub.active(PRODUCT) == {old_id(1)}
 
 
 @pytest.mark.parametrize(("age_ms", "refused"), [(86_399_999, True), (86_400_000, False)])
@@ -186,7 +189,7 @@ def test_a_finding_that_was_not_asked_for_ends_it(tmp_path: Path, name: str) -> 
     hub = Hub()
     hub.put(old_id(1), by_customer=SUPPRESSED)
     hub.put(our_id(1))
-    before = copy.deepcopy(hub.held)
+    before = copy_of(hub.held)
     hub.page = lambda found: [{**each, name: 5} for each in found]
     with pytest.raises(TemporaryError, match=f"another {name} than"):
         run(hub, tmp_path)
@@ -216,7 +219,8 @@ def test_the_old_one_stays_where_one_of_ours_could_not_be_updated(tmp_path: Path
     result = run(hub, tmp_path)
     assert result.counts == {TAKEN_OVER: 1, NOT_CARRIED: 1}
     assert result.examples[NOT_CARRIED] == [(old_id(2), f"{our_id(2)}: {code}: no")]
-    assert old_id(2) in hub.active(PRODUCT) and old_id(1) not in hub.active(PRODUCT)
+    assert old_id(2) in hub.active(PRODUCT)
+    assert old_id(1) not in hub.active(PRODUCT)
     tries = {"FindingNotFound": 1, "InvalidInput": 1, "ConcurrentUpdateError": 6, "Unheard": 2}
     assert hub.calls.count("update") == tries[code]
 
@@ -252,7 +256,7 @@ def test_an_answer_about_other_findings_ends_it_before_anything_is_archived(
     [
         "", "/", "//", "a/b/c", f"{REGION}/{instance(1)}", f"{REGION}/{instance(1)}/", f"{REGION}/{instance(1)}/010",
         f"{REGION}/{instance(1)}/0", f"{REGION}/{instance(1)}/10/", f"{REGION}/{instance(1)}/10\n",
-        f"{REGION}/{instance(1)}/１０", f"{REGION}/{instance(1)}/{'9' * 40}", f"{REGION}/i-XYZ/10",
+        f"{REGION}/{instance(1)}/\uff11\uff10", f"{REGION}/{instance(1)}/{'9' * 40}", f"{REGION}/i-XYZ/10",
         f"../{instance(1)}/10",
         f"{REGION}/{instance(1).upper()}/10", f"\x1b[31m{REGION}/{instance(1)}/10", f"{REGION}/{instance(1)}/-10",
         f"{REGION}/{instance(1)}/1e1", f" {REGION}/{instance(1)}/10",
@@ -263,7 +267,7 @@ def test_ids_that_no_old_tool_writes_are_left_alone(tmp_path: Path, hostile: str
     hub = Hub()
     hub.put(hostile, V1, by_customer=SUPPRESSED)
     hub.put(our_id(1))
-    before = copy.deepcopy(hub.held)
+    before = copy_of(hub.held)
     assert run(hub, tmp_path, gone=lambda key: True).counts == {}
     assert hub.held == before
 
@@ -289,7 +293,7 @@ def test_what_cannot_be_read_is_listed_and_left(tmp_path: Path, own: dict[str, A
     key = hub.put(old_id(1))
     hub.put(our_id(1))
     hub.held[key].update(own)
-    before = copy.deepcopy(hub.held)
+    before = copy_of(hub.held)
     result = run(hub, tmp_path)
     assert result.counts == {"unreadable": 1}
     assert result.examples["unreadable"] == [(old_id(1), next(iter(own)))]
