@@ -47,7 +47,7 @@ def of_our_id(finding_id: str, account: str) -> Vulnerability | None:
 
 
 def is_about(finding: Finding, instance: str) -> bool:
-    """Whether a finding has the instance among its resources: as ``instance/i-...``, or as the old ``instance:i-...``."""
+    """Whether a finding has the instance among its resources: as ``instance/i-...``, or the old ``instance:i-...``."""
     resources = finding.get("Resources")
     return isinstance(resources, list) and any(
         isinstance(each, dict) and isinstance(each.get("Id"), str) and re.split("[:/]", each["Id"])[-1] == instance

@@ -1,4 +1,4 @@
-"""A Security Hub in memory, with the sandbox's rules for imports and updates, and findings of the old tools and of ours."""
+"""A Security Hub in memory, with the sandbox's rules, and findings of the old tools and of ours."""
 
 from __future__ import annotations
 
