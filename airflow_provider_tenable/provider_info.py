@@ -60,6 +60,7 @@ def get_provider_info() -> dict[str, Any]:
                 "security_hub",
                 "security_hub_archive",
                 "security_hub_audit",
+                "security_hub_take_over",
                 "nessus_ec2",
                 "nessus_terminate",
                 "nessus_link",

@@ -17,6 +17,7 @@ from airflow_provider_tenable.dags.compliance import tenable_compliance_to_secur
 from airflow_provider_tenable.dags.replay_rejected import tenable_replay_rejected
 from airflow_provider_tenable.dags.requirements import tenable_requirements
 from airflow_provider_tenable.dags.security_hub import tenable_to_security_hub
+from airflow_provider_tenable.dags.take_over import tenable_take_over
 
 __all__ = [
     "tenable_audit_security_hub",
@@ -24,5 +25,6 @@ __all__ = [
     "tenable_compliance_to_security_hub",
     "tenable_replay_rejected",
     "tenable_requirements",
+    "tenable_take_over",
     "tenable_to_security_hub",
 ]

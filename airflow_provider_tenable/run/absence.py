@@ -97,7 +97,7 @@ class Absence:
         self._instances = Instances(self._table)
         self._is_full = is_full
         self._is_of_audits = kind_of_plan(plan) == COMPLIANCE.name
-        self._waiting, self.blind = _waiting_assets(run) if is_full else (frozenset(), "")
+        self._waiting, self.blind = waiting_assets(run) if is_full else (frozenset(), "")
 
     def close(self) -> None:
         """Remove the temporary files."""
@@ -199,7 +199,7 @@ def gone_assets(run: RunFolder) -> frozenset[bytes]:
     return frozenset(map(finding_row.asset_key, found))
 
 
-def _waiting_assets(run: RunFolder) -> tuple[frozenset[bytes], str]:
+def waiting_assets(run: RunFolder) -> tuple[frozenset[bytes], str]:
     """The assets of records that wait, or that could not be read or mapped; and why absence means nothing, if such a
     record does not say of which asset it is.
     """
@@ -250,4 +250,4 @@ def _assets_of_rejected(lines: Iterable[bytes]) -> Iterator[str]:
                 yield found[1] if found else ""
 
 
-__all__ = ["Absence", "gone_assets"]
+__all__ = ["Absence", "gone_assets", "waiting_assets"]

@@ -15,7 +15,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.run.aws_audit import AWS_AUDIT
 from airflow_provider_tenable.run.compliance_params import COMPLIANCE
-from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, RunParam
+from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, TAKE_OVER, RunParam
 from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 
@@ -101,6 +101,14 @@ def audit_params(of_dag: str = "tenable_to_security_hub") -> dict[str, Param]:
     return _form({**AUDIT, "dag_id": replace(AUDIT["dag_id"], default=of_dag)})
 
 
+def take_over_params(of_dag: str = "tenable_to_security_hub") -> dict[str, Param]:
+    """The params of ``tenable_take_over``.
+
+    :param of_dag: the DAG whose findings take the place of those of the old tools.
+    """
+    return _form({**TAKE_OVER, "dag_id": replace(TAKE_OVER["dag_id"], default=of_dag)})
+
+
 def scan_params() -> dict[str, Param]:
     """The params of ``tenable_scan``."""
     return _form(SCAN)
@@ -135,4 +143,5 @@ __all__ = [
     "replay_params",
     "scan_params",
     "scanner_params",
+    "take_over_params",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypedDict
 
 import msgspec
@@ -112,10 +112,10 @@ def plan_audit(context: Any) -> list[AuditEntry]:
             "dag_id."
         )
     plan = plan_of(audited.beside(status["run_id"]))
-    source = (plan.get("hubs") or {}).get("source") or _source_of(audited)
+    source = (plan.get("hubs") or {}).get("source") or source_of(audited)
     state = read_state(audited.finding_index, source)
-    places = sorted({*(state.registry.destinations if state.registry else ()), *state.written, *_delivered(status)})
-    targets, left = _targets(plan, places)
+    places = sorted({*(state.registry.destinations if state.registry else ()), *state.written, *delivered(status)})
+    targets, left = targets_in(plan, places)
     record: AuditPlan = {
         "dag_id": params["dag_id"],
         "run_id": status["run_id"],
@@ -149,21 +149,23 @@ def read_plan(run: RunFolder) -> AuditPlan:
     return plan
 
 
-def _source_of(audited: RunFolder) -> str:
+def source_of(audited: RunFolder) -> str:
+    """Which Tenable the finding index is of; empty where that cannot be read."""
     try:
         return str((read_json(audited.finding_index / MANIFEST, advice="") or {}).get("source", ""))
     except (DamagedFileError, AttributeError):
         return ""
 
 
-def _delivered(status: Any) -> list[str]:
+def delivered(status: Any) -> list[str]:
     """The places that the last run knew, if the finding index does not name any."""
     hubs = status.get("hubs", {})
     # The names become parts of paths.
     return [place for place in (*hubs.get("places", {}), *hubs.get("unknown", [])) if is_place(place)]
 
 
-def _targets(plan: RunPlan, places: list[str]) -> tuple[list[Target], dict[str, str]]:
+def targets_in(plan: RunPlan, places: Iterable[str]) -> tuple[list[Target], dict[str, str]]:
+    """How the hubs of ``account/region`` are reached with the destinations of a run, and why others are not."""
     router = Router(msgspec.convert(plan["destinations"], list[Destination]), plan["settings"]["region_routing"])
     targets, left = [], {}
     for place in places:
@@ -296,6 +298,7 @@ __all__ = [
     "AuditEntry",
     "AuditPlan",
     "AuditResult",
+    "delivered",
     "finish_audit",
     "index_state",
     "plan_audit",
@@ -303,4 +306,6 @@ __all__ = [
     "read_plan",
     "remove_old_audits",
     "scope_of",
+    "source_of",
+    "targets_in",
 ]

@@ -262,6 +262,29 @@ AUDIT: Mapping[str, RunParam] = {
     ),
 }
 
+#: Params of ``tenable_take_over``.
+TAKE_OVER: Mapping[str, RunParam] = {
+    "dag_id": RunParam(
+        default="tenable_to_security_hub",
+        schema={"type": "string"},
+        title="DAG",
+        help="The DAG whose findings take the place of those of the old tools.",
+    ),
+    "dry_run": RunParam(
+        default=True,
+        schema=_BOOLEAN,
+        title="Dry run",
+        help="Read the hubs and log what would happen, and change nothing.",
+    ),
+    "old_tool_is_off": RunParam(
+        default=False,
+        schema=_BOOLEAN,
+        title="The old tool is off",
+        help="Go on although an old tool has written findings within a day. Confirm this only if it does not run any "
+        "more: it would make active again what is archived here.",
+    ),
+}
+
 DEFAULTS: dict[str, Any] = {name: param.default for name, param in IMPORT.items()}
 
 
@@ -377,6 +400,7 @@ __all__ = [
     "IMPORT",
     "REPLAY",
     "STATES",
+    "TAKE_OVER",
     "RunParam",
     "Settings",
     "checked",

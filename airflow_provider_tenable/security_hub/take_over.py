@@ -8,22 +8,22 @@ sent again, and a finding that was archived says in its ``ProductFields`` that i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from botocore.exceptions import ClientError
 
-from airflow_provider_tenable.exceptions import TenableProviderError
+from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.security_hub.archive_receipts import Archival
 from airflow_provider_tenable.security_hub.archiving import ArchiveOutcome
-from airflow_provider_tenable.security_hub.customer_updates import CustomerUpdates, Update
-from airflow_provider_tenable.security_hub.old_tool_ids import Vulnerability
+from airflow_provider_tenable.security_hub.customer_updates import Refused, Update
 from airflow_provider_tenable.security_hub.reader import FindingsReader, equals, refused
 from airflow_provider_tenable.security_hub.take_over_matching import (
     NOT_IN_TENABLE,
     TAKEN_OVER,
     Estate,
+    IsGone,
     Match,
     Seen,
 )
@@ -32,12 +32,22 @@ from airflow_provider_tenable.security_hub.take_over_matching import (
 STILL_WRITES_MS = 86_400_000
 #: Why a finding stays although all of it was matched: one of ours could not be updated.
 NOT_CARRIED = "not_carried"
+#: Outcomes whose findings are archived.
+DISPENSABLE = (TAKEN_OVER, NOT_IN_TENABLE)
+#: An outcome: its document has a form that AWS does not document.
+UNREADABLE = "unreadable"
 #: Findings that the report names of each outcome.
 EXAMPLES = 5
 
 
-class StillWritingError(TenableProviderError):
+class StillWritingError(ConfigurationError):
     """The old tool still writes: what was taken over would be active again with its next run."""
+
+
+class Updates(Protocol):
+    """Sets fields: :class:`~airflow_provider_tenable.security_hub.customer_updates.CustomerUpdates` is one."""
+
+    def run(self, updates: Iterable[Update]) -> Refused: ...
 
 
 class Archive(Protocol):
@@ -51,12 +61,14 @@ class TakenOver:
     """What became of the findings of the old tools, or would become of them.
 
     :ivar counts: outcome -> findings. ``examples``: outcome -> up to five (id, why).
+    :ivar left: (id, outcome, why) of each that stays as it is.
     :ivar updates: fields that are set on findings of ours. ``decisions``: findings of the old tools with any decision.
-    :ivar archived: findings that the hub shows as archived; None in a dry run.
+    :ivar archive: findings that the hub shows as archived; None in a dry run.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    left: list[tuple[str, str, str]] = field(default_factory=list)
     updates: int = 0
     decisions: int = 0
     archive: ArchiveOutcome | None = None
@@ -67,6 +79,8 @@ class TakenOver:
         examples = self.examples.setdefault(outcome, [])
         if len(examples) < EXAMPLES:
             examples.append((finding_id, why))
+        if outcome not in DISPENSABLE:
+            self.left.append((finding_id, outcome, why))
 
 
 def read_estate(reader: FindingsReader, estate: Estate, account: str, region: str, arns: list[str]) -> None:
@@ -84,13 +98,13 @@ def read_estate(reader: FindingsReader, estate: Estate, account: str, region: st
         raise refused(error) from None
 
 
-def check_idle(estate: Estate, now: int) -> None:
-    """Refuse while the old tool still writes. ``now``: unix milliseconds.
+def check_idle(last_written: int, now: int) -> None:
+    """Refuse while the old tool still writes. Both in unix milliseconds.
 
     :raises StillWritingError: it has written within a day.
     """
-    hours = (now - estate.last_written) / 3_600_000
-    if estate.last_written > now - STILL_WRITES_MS:
+    hours = (now - last_written) / 3_600_000
+    if last_written > now - STILL_WRITES_MS:
         raise StillWritingError(
             f"The old tool has written findings {max(hours, 0):.1f} hours ago: it seems to run still, and would make "
             "active again what is archived here. Nothing was changed. Switch it off and wait a day, or confirm that it "
@@ -101,20 +115,19 @@ def check_idle(estate: Estate, now: int) -> None:
 def take_over(
     estate: Estate,
     *,
-    is_gone: Callable[[Vulnerability], bool],
-    updates: CustomerUpdates,
+    is_gone: IsGone,
+    updates: Updates,
     archive: Archive,
     dry_run: bool,
 ) -> TakenOver:
     """Carry the decisions over, and archive the findings of the old tools that are then dispensable.
 
-    :param is_gone: whether Tenable is known not to have a vulnerability any more.
     :raises DestinationRefusedError: not allowed; the message names the permission.
     :raises TemporaryError: AWS cannot be reached, or something else answers in its place; run again.
     """
     result = TakenOver()
     for finding_id, why in estate.unreadable.items():
-        result.add("unreadable", finding_id, why)
+        result.add(UNREADABLE, finding_id, why)
     matches = list(estate.matches(is_gone))
     wanted = [Update(ours.id, ours.product_arn, fields) for match in matches for ours, fields in match.updates]
     result.updates = sum(len(update.fields) for update in wanted)
@@ -128,7 +141,7 @@ def take_over(
         for old in match.old:
             result.add(outcome, old.id, why)
             result.decisions += bool(old.decided)
-        if outcome in (TAKEN_OVER, NOT_IN_TENABLE):
+        if outcome in DISPENSABLE:
             archivals.extend(_archivals(match, outcome))
     if not dry_run:
         result.archive = archive.run(iter(archivals))
@@ -146,8 +159,10 @@ def _archivals(match: Match, reason: str) -> Iterator[Archival]:
 
 
 __all__ = [
+    "DISPENSABLE",
     "NOT_CARRIED",
     "STILL_WRITES_MS",
+    "UNREADABLE",
     "StillWritingError",
     "TakenOver",
     "check_idle",

@@ -26,12 +26,16 @@ from airflow_provider_tenable.security_hub.reader import Finding
 TAKEN_OVER, NOT_IN_TENABLE = "taken_over", "not_in_tenable"
 CONFLICT, UNMATCHED = "conflict", "unmatched"
 
+#: Whether Tenable is known not to have a vulnerability any more; with the severities of the old findings.
+IsGone = Callable[[Vulnerability, frozenset[str]], bool]
+
 
 class Seen(Struct, frozen=True):
     """A finding in the hub.
 
     :ivar updated_at: unix milliseconds.
     :ivar decided: field -> what the customer set it to; None where that cannot be read.
+    :ivar severity: the label that its tool gave it; empty where that cannot be read.
     """
 
     id: str
@@ -39,6 +43,7 @@ class Seen(Struct, frozen=True):
     updated_at: int
     is_archived: bool
     decided: dict[str, Any]
+    severity: str = ""
 
 
 class Match(Struct, frozen=True):
@@ -142,16 +147,17 @@ class Estate:
             self.last_written = max(self.last_written, seen.updated_at)
         self._old[key][arn, finding_id] = seen
 
-    def matches(self, is_gone: Callable[[Vulnerability], bool]) -> Iterator[Match]:
-        """What becomes of the findings of the old tools, in the order of their ids.
+    def unmatched(self) -> Iterator[Vulnerability]:
+        """What findings of the old tools stand for that none of ours stands for."""
+        return (key for key in self._old if not self._ours.get(key))
 
-        :param is_gone: whether Tenable is known not to have a vulnerability any more.
-        """
+    def matches(self, is_gone: IsGone) -> Iterator[Match]:
+        """What becomes of the findings of the old tools, in the order of their ids."""
         for key in sorted(self._old):
             old, ours = list(self._old[key].values()), list(self._ours.get(key, {}).values())
             if ours:
                 yield _matched(key, old, ours)
-            elif is_gone(key):
+            elif is_gone(key, frozenset(each.severity for each in old)):
                 yield Match(key, NOT_IN_TENABLE, old)
             else:
                 yield Match(key, UNMATCHED, old)
@@ -185,7 +191,17 @@ def _seen(finding: Finding, finding_id: str, arn: str) -> Seen:
     state = finding.get("RecordState", "ACTIVE")
     if state not in ("ACTIVE", "ARCHIVED"):
         raise UnreadableDecisionError("RecordState")
-    return Seen(finding_id, arn, updated_at, state == "ARCHIVED", decisions_of(finding))
+    return Seen(finding_id, arn, updated_at, state == "ARCHIVED", decisions_of(finding), _severity_of(finding))
+
+
+def _severity_of(finding: Finding) -> str:
+    provider = finding.get("FindingProviderFields")
+    for fields in (provider, finding):
+        severity = fields.get("Severity") if isinstance(fields, dict) else None
+        label = severity.get("Label") if isinstance(severity, dict) else None
+        if isinstance(label, str) and label:
+            return label
+    return ""
 
 
 def _unasked(what: str) -> TemporaryError:
@@ -195,4 +211,4 @@ def _unasked(what: str) -> TemporaryError:
     )
 
 
-__all__ = ["CONFLICT", "NOT_IN_TENABLE", "TAKEN_OVER", "UNMATCHED", "Estate", "Match", "Seen"]
+__all__ = ["CONFLICT", "NOT_IN_TENABLE", "TAKEN_OVER", "UNMATCHED", "Estate", "IsGone", "Match", "Seen"]

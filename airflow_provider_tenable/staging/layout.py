@@ -18,6 +18,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     gone/{account}/{region}/                 what is archived there, why, and what became of it
     archived/{account}/{region}/*.jsonl.gz   the receipts of that
     hub_audit/{account}/{region}/            what an audit has read from a hub, and how it differs from the index
+    take_over/{account}/{region}/            what a takeover has read from a hub, what it changed, and what it left
     refusals/{account}/{region}.json         why an account and Region refused its findings for good
     ledger.json                              the counts, which must add up
     jobs/{task}.json  jobs/{task}/{n}.json   what a task has started elsewhere: a run of a scan, its exports
@@ -167,6 +168,10 @@ class RunFolder:
     def hub_audit(self, account: str, region: str) -> ObjectStoragePath:
         """The folder of what an audit has read from the hub of one account and region, and found."""
         return self.root.joinpath("hub_audit", account, region)
+
+    def take_over(self, account: str, region: str) -> ObjectStoragePath:
+        """The folder of what a takeover has read from the hub of one account and region, and what became of it."""
+        return self.root.joinpath("take_over", account, region)
 
     def refusal(self, account: str, region: str) -> ObjectStoragePath:
         """Why one account and region refused its findings."""

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from sandbox.aws.errors import AwsError
 from sandbox.aws.finding_operations import work_on_finding
 from sandbox.aws.identities import Role
+from sandbox.aws.old_tools import preload
 from sandbox.aws.world import World
 from sandbox.web import bad_request, read_json
 
@@ -107,7 +108,20 @@ def control_routes(world: World) -> list[Route]:
             return bad_request(error)
         return JSONResponse({"changed": changed}, 200 if changed else 404)
 
+    async def preload_old_tool(request: Request) -> Response:
+        """Findings that an older tool has sent, with what the customer decided about them."""
+        try:
+            body = await _object(request, "account", "region", "tool")
+            findings = body.get("findings")
+            if not isinstance(findings, list) or not all(isinstance(each, dict) for each in findings):
+                raise ValueError('findings must be a list of objects, e.g. {"instance": "i-0...", "plugin": 10}.')
+            count = preload(world, body["account"], body["region"], body["tool"], findings)
+        except (ValueError, KeyError, TypeError) as error:
+            return bad_request(ValueError(f"{error}"))
+        return JSONResponse({"preloaded": count})
+
     return [
+        Route("/_sandbox/old-tools", preload_old_tool, methods=["POST"]),
         Route("/_sandbox/findings", show_findings),
         Route("/_sandbox/summary", show_summary),
         Route("/_sandbox/options", show_options, methods=["GET"]),

@@ -19,6 +19,7 @@ import pytest
 
 import airflow_provider_tenable
 from airflow_provider_tenable.scan.crash_points import ScanCrashPoint
+from airflow_provider_tenable.security_hub.take_over_pages import TakeOverCrashPoint
 from airflow_provider_tenable.staging.crash_points import CrashPoint
 from airflow_provider_tenable.state.hub_pages import AuditCrashPoint
 from tests.faults.canary import leaks
@@ -313,5 +314,6 @@ def test_every_boundary_in_the_code_is_a_registered_one_and_the_other_way_round(
         for name in re.findall(r"reached\(([^)]*)\)", file.read_text())
     }
     assert used == {
-        f"{type(point).__name__}.{point.name}" for point in (*CrashPoint, *ScanCrashPoint, *AuditCrashPoint)
+        f"{type(point).__name__}.{point.name}"
+        for point in (*CrashPoint, *ScanCrashPoint, *AuditCrashPoint, *TakeOverCrashPoint)
     }

@@ -24,7 +24,7 @@ from airflow_provider_tenable.run.aws_audit import AWS_AUDIT
 from airflow_provider_tenable.run.compliance_params import COMPLIANCE
 from airflow_provider_tenable.run.first_run import is_held_back
 from airflow_provider_tenable.run.ledger import GoneCounts, Ledger
-from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, rows
+from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, TAKE_OVER, rows
 from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 from airflow_provider_tenable.run.status import Status
@@ -140,6 +140,7 @@ def test_every_option_is_documented_with_its_default() -> None:
 TABLES = {
     "tenable_to_security_hub": IMPORT,
     "tenable_audit_security_hub": AUDIT,
+    "tenable_take_over": TAKE_OVER,
     "tenable_compliance_to_security_hub": COMPLIANCE,
     "tenable_replay_rejected": REPLAY,
     "tenable_scan": SCAN,

@@ -32,6 +32,8 @@ MAPPED = {
     # Numbers, and titles of accounts and Regions that were checked.
     ("archive_findings", "assignment"): "plan_archiving",
     ("audit_hubs", "assignment"): "plan_audit",
+    ("read_hubs", "assignment"): "plan_take_over",
+    ("take_over_hubs", "assignment"): "plan_take_over",
 }
 #: Every template in a DAG file, by the field that holds it.
 TEMPLATES = {"map_index_template": {"{{ task.outcome }}"}}

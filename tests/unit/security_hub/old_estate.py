@@ -17,6 +17,7 @@ from airflow_provider_tenable.security_hub.take_over import TakenOver, check_idl
 from airflow_provider_tenable.security_hub.take_over_matching import Estate
 from airflow_provider_tenable.staging.layout import RunFolder
 from sandbox.aws.lifecycle import created, updated, worked_on
+from sandbox.aws.old_tools import sent_by
 from sandbox.aws.products import ProductArn, parse_product_arn
 from tests.unit.security_hub.test_archiving import ACCOUNT, PLANNED, PLANNED_MS, PRODUCT, REASON, REGION, Time
 
@@ -55,20 +56,7 @@ class Hub:
     def put(
         self, finding_id: str, arn: str = PRODUCT, *, by_customer: Mapping[str, Any] | None = None, **own: Any
     ) -> Key:
-        sent = {
-            "SchemaVersion": "2018-10-08",
-            "Id": finding_id,
-            "ProductArn": arn,
-            "AwsAccountId": ACCOUNT,
-            "UpdatedAt": "2026-03-01T00:00:00.000Z",
-            "FindingProviderFields": {"Severity": {"Label": "HIGH"}, "Types": ["Software"]},
-            "Resources": [
-                {"Id": f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance:{part}"}
-                for part in finding_id.split("/")
-                if "i-" in part
-            ],
-            **own,
-        }
+        sent = sent_by(finding_id, arn, ACCOUNT, REGION, **own)
         key = (arn, finding_id)
         self.held[key] = created(sent, self._product(arn), REGION, sent["UpdatedAt"])
         self.changed[key] = frozenset()
@@ -155,7 +143,7 @@ def run(
     )
     read_estate(FindingsReader(hub, **fast), estate, ACCOUNT, REGION, [V1_OWNED, V1, PRODUCT])
     if not force:
-        check_idle(estate, now)
+        check_idle(estate.last_written, now)
     archive = FindingsArchive(
         sender=hub,
         receipts=ArchiveReceipts(RunFolder(f"file://{folder}", "dag", "run"), ACCOUNT, REGION),
@@ -165,4 +153,10 @@ def run(
         product_arns=[V1_OWNED, V1] if same_ids else [V1_OWNED, V1, PRODUCT],
         **fast,
     )
-    return take_over(estate, is_gone=gone, updates=CustomerUpdates(hub, **fast), archive=archive, dry_run=dry_run)
+    return take_over(
+        estate,
+        is_gone=lambda key, severities: gone(key),
+        updates=CustomerUpdates(hub, **fast),
+        archive=archive,
+        dry_run=dry_run,
+    )
