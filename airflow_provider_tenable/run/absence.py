@@ -68,6 +68,14 @@ class _Record(msgspec.Struct):
         return self.asset_uuid or (self.asset.uuid if self.asset else "")
 
 
+class _Plugin(msgspec.Struct):
+    id: int = 0
+
+
+class _OfPlugin(_Record):
+    plugin: _Plugin = msgspec.field(default_factory=_Plugin)
+
+
 class _Waiting(msgspec.Struct):
     """What is asked of a parked record: ``asset`` where that is on record, else what the record itself says."""
 
@@ -205,12 +213,7 @@ def waiting_assets(run: RunFolder) -> tuple[frozenset[bytes], str]:
     """
     found: set[str] = set()
     manifests = shard_manifests(run)
-    parked = [run.parked_pool / name for name in list_pool(run)]
-    for manifest in manifests:
-        names = [manifest["parked_part"], *manifest.get("waiting_parts", [])]
-        # A settled run has put them into the pool as well; a dry run has not.
-        parked += [run.parked / name for name in names if name]
-    for path in parked:
+    for path in _parked_parts(run, manifests):
         found.update(_assets_of_parked(read_lines(path)))
     blind = 0
     for manifest in manifests:
@@ -222,6 +225,25 @@ def waiting_assets(run: RunFolder) -> tuple[frozenset[bytes], str]:
     found.discard("")
     why = f"{blind} records cannot be read, and do not say of which assets they are" if blind else ""
     return frozenset(map(finding_row.asset_key, found)), why
+
+
+def _parked_parts(run: RunFolder, manifests: Iterable[Any]) -> list[Any]:
+    parked = [run.parked_pool / name for name in list_pool(run)]
+    for manifest in manifests:
+        names = [manifest["parked_part"], *manifest.get("waiting_parts", [])]
+        # A settled run has put them into the pool as well; a dry run has not.
+        parked += [run.parked / name for name in names if name]
+    return parked
+
+
+def waiting_plugins(run: RunFolder) -> Iterator[tuple[bytes, int]]:
+    """The asset, as in a key, and the plugin of each record that waits. Its plugin is 0 if it names none."""
+    decode, record = msgspec.json.Decoder(_Waiting).decode, msgspec.json.Decoder(_OfPlugin).decode
+    for path in _parked_parts(run, shard_manifests(run)):
+        for line in read_lines(path):
+            entry = decode(line)
+            found = record(entry.record)
+            yield finding_row.asset_key(entry.asset or found.asset_id), found.plugin.id
 
 
 def _assets_of_parked(lines: Iterable[bytes]) -> Iterator[str]:
@@ -250,4 +272,4 @@ def _assets_of_rejected(lines: Iterable[bytes]) -> Iterator[str]:
                 yield found[1] if found else ""
 
 
-__all__ = ["Absence", "gone_assets", "waiting_assets"]
+__all__ = ["Absence", "gone_assets", "waiting_assets", "waiting_plugins"]

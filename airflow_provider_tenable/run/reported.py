@@ -19,13 +19,13 @@ from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.aws import region_of
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
-from airflow_provider_tenable.run.absence import waiting_assets
+from airflow_provider_tenable.run.absence import waiting_assets, waiting_plugins
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.run.status import Status
 from airflow_provider_tenable.run.watermark import INCREMENTAL
 from airflow_provider_tenable.security_hub.old_tool_ids import Vulnerability, of_old_id, of_our_id
 from airflow_provider_tenable.security_hub.take_over_matching import IsGone
-from airflow_provider_tenable.staging.files import names
+from airflow_provider_tenable.staging.files import names, read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import PartWriter, read_lines
 from airflow_provider_tenable.state.index import LostIndexError
@@ -36,7 +36,8 @@ from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
 
-_INSTANCES = "instances"
+#: What is on record: instances, and the plugins of records whose assets Tenable has not exported.
+_INSTANCES, _PLUGINS = "instances", "waiting_plugins.json"
 #: Without these, a run does not see all that is open.
 _OPEN = ("open", "reopened")
 
@@ -69,9 +70,13 @@ def note_reported(folder: ObjectStoragePath, run: RunFolder, plan: RunPlan, stat
             return blind
         with closing(AssetTable(staged_assets(str(run.export("assets"))))) as table:
             unseen = _write(folder, table, waiting)
+        # Their instances are not known, but what was found on them is.
+        unknown = [each for each in waiting_plugins(run) if each[0] in unseen]
+        write_json(folder / _PLUGINS, sorted({plugin for _, plugin in unknown}))
+        unseen -= {asset for asset, plugin in unknown if plugin}
     except StagingError as error:
         return f"the staged files of the run are missing or damaged ({safe(error, 200)})"
-    return f"{unseen} records wait for assets that Tenable has not exported" if unseen else ""
+    return f"records of {len(unseen)} assets that Tenable has not exported cannot be read" if unseen else ""
 
 
 def _why_unknown(plan: RunPlan, status: Status) -> str:
@@ -84,8 +89,8 @@ def _why_unknown(plan: RunPlan, status: Status) -> str:
     return ""
 
 
-def _write(folder: ObjectStoragePath, table: AssetTable, waiting: frozenset[bytes]) -> int:
-    """:return: how many assets have waiting records and are not in the table."""
+def _write(folder: ObjectStoragePath, table: AssetTable, waiting: frozenset[bytes]) -> set[bytes]:
+    """:return: the assets that have waiting records and are not in the table."""
     part, unseen = PartWriter(folder, _INSTANCES), set(waiting)
     for each in table.rows():
         key = row.asset_key(each.id)
@@ -95,7 +100,7 @@ def _write(folder: ObjectStoragePath, table: AssetTable, waiting: frozenset[byte
             entry = _Instance(each.instance_id, each.owner_id or "", region, key in waiting, not each.gone)
             part.write(msgspec.json.encode(entry))
     part.close()
-    return len(unseen)
+    return unseen
 
 
 def never(vulnerability: Vulnerability, severities: frozenset[str]) -> bool:
@@ -142,12 +147,14 @@ def gone_of(
                 waits.add(each.instance)
             if each.live:
                 homes.setdefault(each.instance, set()).add((each.account, each.region))
+    waiting = frozenset(read_json(folder / _PLUGINS) or ())
     imported = {SEVERITY_LABELS[SEVERITIES.index(name)] for name in plan["settings"]["severities"]}
 
     def is_gone(key: Vulnerability, severities: frozenset[str]) -> bool:
         return (
             severities <= imported
             and key.instance not in waits
+            and key.plugin not in waiting
             # Where Tenable has the instance somewhere else, or does not say where, its findings are there.
             and homes.get(key.instance, set()) <= {(account, key.region)}
             and key not in active

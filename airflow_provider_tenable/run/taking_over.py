@@ -263,7 +263,7 @@ def _result(folder: Any, taken: TakenOver, estate: Estate, why_unknown: str) -> 
         why_unknown=why_unknown,
     )
     if taken.archive is not None:
-        result.archived = len(taken.archive.archived) + len(taken.archive.gone)
+        result.archived = taken.archived
         result.not_archived = dict(taken.archive.refused)
     if taken.left:
         lines = (msgspec.json.encode({"id": each, "outcome": outcome, "why": why}) for each, outcome, why in taken.left)

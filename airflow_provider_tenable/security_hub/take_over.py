@@ -63,7 +63,8 @@ class TakenOver:
     :ivar counts: outcome -> findings. ``examples``: outcome -> up to five (id, why).
     :ivar left: (id, outcome, why) of each that stays as it is.
     :ivar updates: fields that are set on findings of ours. ``decisions``: findings of the old tools with any decision.
-    :ivar archive: findings that the hub shows as archived; None in a dry run.
+    :ivar archived: findings of the old tools that the hub shows as archived, or does not have any more.
+    :ivar archive: what became of their ids, which both tools may have used; None in a dry run.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -71,6 +72,7 @@ class TakenOver:
     left: list[tuple[str, str, str]] = field(default_factory=list)
     updates: int = 0
     decisions: int = 0
+    archived: int = 0
     archive: ArchiveOutcome | None = None
 
     def add(self, outcome: str, finding_id: str, why: str = "") -> None:
@@ -133,6 +135,7 @@ def take_over(
     result.updates = sum(len(update.fields) for update in wanted)
     not_made = {} if dry_run else updates.run(wanted)
     archivals: list[Archival] = []
+    dispensable: list[str] = []
     for match in matches:
         outcome, why = match.outcome, ", ".join(match.fields)
         for ours, _ in match.updates:
@@ -143,8 +146,11 @@ def take_over(
             result.decisions += bool(old.decided)
         if outcome in DISPENSABLE:
             archivals.extend(_archivals(match, outcome))
+            dispensable.extend(old.id for old in match.old)
     if not dry_run:
         result.archive = archive.run(iter(archivals))
+        settled = {*(finding_id for finding_id, _ in result.archive.archived), *result.archive.gone}
+        result.archived = sum(finding_id in settled for finding_id in dispensable)
     return result
 
 

@@ -108,20 +108,7 @@ def control_routes(world: World) -> list[Route]:
             return bad_request(error)
         return JSONResponse({"changed": changed}, 200 if changed else 404)
 
-    async def preload_old_tool(request: Request) -> Response:
-        """Findings that an older tool has sent, with what the customer decided about them."""
-        try:
-            body = await _object(request, "account", "region", "tool")
-            findings = body.get("findings")
-            if not isinstance(findings, list) or not all(isinstance(each, dict) for each in findings):
-                raise ValueError('findings must be a list of objects, e.g. {"instance": "i-0...", "plugin": 10}.')
-            count = preload(world, body["account"], body["region"], body["tool"], findings)
-        except (ValueError, KeyError, TypeError) as error:
-            return bad_request(ValueError(f"{error}"))
-        return JSONResponse({"preloaded": count})
-
     return [
-        Route("/_sandbox/old-tools", preload_old_tool, methods=["POST"]),
         Route("/_sandbox/findings", show_findings),
         Route("/_sandbox/summary", show_summary),
         Route("/_sandbox/options", show_options, methods=["GET"]),
@@ -134,6 +121,7 @@ def control_routes(world: World) -> list[Route]:
         Route("/_sandbox/roles", add_role, methods=["POST"]),
         *_clock_routes(world),
         *_closing_routes(world),
+        *_old_tool_routes(world),
         Route("/_sandbox/customer", be_customer, methods=["POST"]),
     ]
 
@@ -198,6 +186,24 @@ def _closing_routes(world: World) -> list[Route]:
         Route("/_sandbox/roles/remove", remove_role, methods=["POST"]),
         Route("/_sandbox/account", set_account, methods=["POST"]),
     ]
+
+
+def _old_tool_routes(world: World) -> list[Route]:
+    """What tools have sent that were used before."""
+
+    async def preload_old_tool(request: Request) -> Response:
+        """Findings that an older tool has sent, with what the customer decided about them."""
+        try:
+            body = await _object(request, "account", "region", "tool")
+            findings = body.get("findings")
+            if not isinstance(findings, list) or not all(isinstance(each, dict) for each in findings):
+                raise ValueError('findings must be a list of objects, e.g. {"instance": "i-0...", "plugin": 10}.')
+            count = preload(world, body["account"], body["region"], body["tool"], findings)
+        except (ValueError, KeyError, TypeError) as error:
+            return bad_request(ValueError(f"{error}"))
+        return JSONResponse({"preloaded": count})
+
+    return [Route("/_sandbox/old-tools", preload_old_tool, methods=["POST"])]
 
 
 async def _documents(world: World, request: Request) -> AsyncIterator[bytes]:

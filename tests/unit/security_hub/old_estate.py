@@ -48,6 +48,7 @@ class Hub:
         self.held: dict[Key, dict[str, Any]] = {}
         self.changed: dict[Key, frozenset[str]] = {}
         self.calls: list[str] = []
+        self._found: list[Key] = []
         self.before: Callable[[int, str], None] = lambda number, name: None
         self.after: Callable[[int, str], None] = lambda number, name: None
         self.answer: Callable[[dict[str, Any]], dict[str, Any]] = lambda answer: answer
@@ -91,10 +92,12 @@ class Hub:
                 for arn in (PRODUCT, V1, V1_OWNED)
                 if (arn, each) in self.held
             ]
-            held = [self.held[key] for key in keys] if "Id" in wanted else self.held.values()
-            found = [each for each in held if all(each[name] in wanted[name] for name in wanted)]
-            begin = int(next_token or 0)
-            page, end = found[begin : begin + max_results], begin + max_results
+            if next_token is None:
+                # By key: what is on a page is looked up when it is read.
+                keys = keys if "Id" in wanted else list(self.held)
+                self._found = [key for key in keys if all(self.held[key][name] in wanted[name] for name in wanted)]
+            found, begin = self._found, int(next_token or 0)
+            page, end = [self.held[key] for key in found[begin : begin + max_results]], begin + max_results
             return self.page(copy_of(page)), str(end) if end < len(found) else None
 
         return self._called("read", act)
