@@ -108,10 +108,13 @@ class SecurityHubTakeOverOperator(BaseOperator):
                     self.log.error("%s: %s", target, words_of(error), exc_info=None if own else error)
                     failed[str(target)] = error
             if failed:
-                raise kind_of(failed)(
-                    f"{len(failed)} of {len(targets)} accounts and Regions could not be "
-                    f"{'read' if self.only_read else 'taken over'}. {listed(failed)}"
+                count = f"{len(failed)} of {len(targets)}"
+                what = (
+                    f"Nothing was changed: {count} accounts and Regions could not be read. "
+                    if self.only_read
+                    else f"{count} accounts and Regions could not be taken over. "
                 )
+                raise kind_of(failed)(what + listed(failed))
         if None in results.values():
             self.log.info("%s: the worker slot is released; it resumes in %g seconds.", self.title, PAUSE_SECONDS)
             self.defer(trigger=pause(PAUSE_SECONDS), method_name="resume")

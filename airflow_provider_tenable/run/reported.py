@@ -17,7 +17,7 @@ from airflow_provider_tenable.asff.record_fields import SEVERITY_LABELS
 from airflow_provider_tenable.assets.index import staged_assets
 from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.aws import region_of
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import StagingError, StorageUnavailableError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.run.absence import waiting_assets, waiting_plugins
 from airflow_provider_tenable.run.plan_file import RunPlan
@@ -140,13 +140,18 @@ def gone_of(
     waits: set[str] = set()
     homes: dict[str, set[tuple[str, str]]] = {}
     decode = msgspec.json.Decoder(_Instance).decode
-    for line in read_lines(folder / f"{_INSTANCES}.jsonl.gz"):
-        each = decode(line)
-        if each.instance in instances:
-            if each.waits:
-                waits.add(each.instance)
-            if each.live:
-                homes.setdefault(each.instance, set()).add((each.account, each.region))
+    path = folder / f"{_INSTANCES}.jsonl.gz"
+    try:
+        for each in map(decode, read_lines(path)):
+            if each.instance in instances:
+                if each.waits:
+                    waits.add(each.instance)
+                if each.live:
+                    homes.setdefault(each.instance, set()).add((each.account, each.region))
+    except StorageUnavailableError:
+        raise
+    except (StagingError, msgspec.DecodeError) as error:
+        raise StagingError(f"{path} is missing or damaged. Clear the run from plan_take_over on.") from error
     waiting = frozenset(read_json(folder / _PLUGINS) or ())
     imported = {SEVERITY_LABELS[SEVERITIES.index(name)] for name in plan["settings"]["severities"]}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_tenable.exceptions import DamagedFileError, StagingError
+from airflow_provider_tenable.exceptions import DamagedFileError, StagingError, StorageUnavailableError
 from airflow_provider_tenable.security_hub.customer_decisions import NOTE, PROVIDER_FIELDS, WORKFLOW
 from airflow_provider_tenable.security_hub.reader import Finding
 from airflow_provider_tenable.staging.crash_points import reached
@@ -117,7 +117,9 @@ class EstatePages:
                 for line in read_lines(self.folder / name):
                     yield decode(line)
                     found += 1
-            except (OSError, msgspec.DecodeError) as error:
+            except StorageUnavailableError:
+                raise
+            except (StagingError, OSError, msgspec.DecodeError) as error:
                 raise self._damaged(name) from error
             if found != count:
                 raise self._damaged(name)
