@@ -124,6 +124,13 @@ class Hub:
 
         return self._called("update", act)
 
+    def copy(self) -> Hub:
+        """Another one that holds the same."""
+        other = Hub()
+        other.held = copy_of(self.held)
+        other.changed = dict(self.changed)
+        return other
+
     def active(self, *arns: str) -> set[str]:
         return {key[1] for key, each in self.held.items() if each["RecordState"] == "ACTIVE" and key[0] in arns}
 

@@ -75,7 +75,7 @@ def check(hub: Hub, before: Hub, size: int) -> None:
 
 def test_5000_findings_of_the_old_tools(tmp_path: Path) -> None:
     hub = estate(5000)
-    before = estate(5000)
+    before = hub.copy()
     result = run(hub, tmp_path, gone=is_gone)
     check(hub, before, 5000)
     assert result.counts == {TAKEN_OVER: 4091, NOT_IN_TENABLE: 500, UNMATCHED: 409}
@@ -88,7 +88,7 @@ def test_5000_findings_of_the_old_tools(tmp_path: Path) -> None:
 
 def test_a_dry_run_counts_the_same_and_changes_nothing(tmp_path: Path) -> None:
     hub = estate(120)
-    before = estate(120)
+    before = hub.copy()
     dry = run(hub, tmp_path, gone=is_gone, dry_run=True)
     assert hub.held == before.held
     assert set(hub.calls) == {"read"}
