@@ -314,3 +314,11 @@ def test_one_of_ours_that_cannot_be_read_is_not_overwritten(tmp_path: Path) -> N
 def test_decisions_of_a_wrong_form(name: str, value: Any) -> None:
     with pytest.raises(UnreadableDecisionError, match=name):
         decisions_of({name: value, "FindingProviderFields": {}})
+
+
+def test_a_decision_that_is_on_ours_already_is_not_sent_again(tmp_path: Path) -> None:
+    hub = Hub()
+    hub.put(old_id(1), by_customer=SUPPRESSED)
+    hub.put(our_id(1), by_customer=SUPPRESSED)
+    assert run(hub, tmp_path).counts == {TAKEN_OVER: 1}
+    assert "update" not in hub.calls
