@@ -12,6 +12,7 @@ from airflow_provider_tenable.export.store import MANIFEST
 from airflow_provider_tenable.guards.foreign_text import safe, visible
 from airflow_provider_tenable.run import places
 from airflow_provider_tenable.run.after_report import log_after_report
+from airflow_provider_tenable.run.audit_counts import RESULTS, Audits, rows_of
 from airflow_provider_tenable.run.ledger import DestinationCounts, Ledger, build_ledger, sums_of
 from airflow_provider_tenable.run.ledger_checks import check_sums
 from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry, kind_of_plan
@@ -25,7 +26,6 @@ _MOST_UNSERVED = 20
 _LONGEST_REASON = 240
 _COMPLETE = "Complete: every record is accounted for"
 _TITLE = "Tenable to Security Hub CSPM. "
-_RESULTS = ("failed", "warning", "passed", "not_available")
 _ORDER = ("critical", "high", "medium", "low", "info")
 #: Why a finding is not sent, in the ledger and for people.
 _NOT_SENT = {
@@ -211,12 +211,11 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
         yield "Watermark after", f"{_moment(watermark['after'])} ({watermark['why']})"
 
 
-def _audit_rows(audits: dict[str, dict[str, dict[str, int]]]) -> Iterator[tuple[str, object]]:
+def _audit_rows(audits: Audits) -> Iterator[tuple[str, object]]:
     """Results by account and audit file, those with the most failed checks first."""
-    rows = [(account, audit, counts) for account, found in audits.items() for audit, counts in found.items()]
-    rows.sort(key=lambda row: (-row[2].get("failed", 0), row[0], row[1]))
+    rows = rows_of(audits)
     for account, audit, counts in rows[:_MOST_UNSERVED]:
-        said = ", ".join(f"{counts[name]:,} {name}" for name in _RESULTS if counts.get(name))
+        said = ", ".join(f"{counts[name]:,} {name}" for name in RESULTS if counts.get(name))
         yield f"  {account} {audit}", said
     if len(rows) > _MOST_UNSERVED:
         yield "  further audits", f"{len(rows) - _MOST_UNSERVED} in the ledger"

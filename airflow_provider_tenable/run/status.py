@@ -13,6 +13,7 @@ import msgspec
 from airflow_provider_tenable.exceptions import DamagedFileError, StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.run.ages import ActiveEntry, HubsEntry
+from airflow_provider_tenable.run.audit_counts import AuditsEntry, audits_now, is_valid
 from airflow_provider_tenable.run.ledger import Ledger
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.staging.files import read_json, write_json
@@ -52,7 +53,8 @@ class Status(TypedDict):
     ``stopped``: ``account/region`` -> findings that were too many to be archived. ``refused``: ``account/region`` ->
     why it refused its findings. ``unserved``: account without a destination -> reason -> records, for the accounts with
     the most records. ``hubs``: what the hubs hold; missing after a run that an older release has planned.
-    ``rejected_at``: the folder of what was rejected.
+    ``rejected_at``: the folder of what was rejected. ``audits``: results of audits by account and audit file, as the
+    last full run has seen them; only of a DAG that imports audits.
     """
 
     version: int
@@ -69,6 +71,7 @@ class Status(TypedDict):
     unserved_accounts: int
     rejected_at: str
     hubs: NotRequired[HubsEntry]
+    audits: NotRequired[AuditsEntry]
 
 
 class HistoryEntry(TypedDict):
@@ -143,6 +146,10 @@ def write_status(run: RunFolder, plan: RunPlan, ledger: Ledger, hubs: HubsEntry 
     }
     if hubs is not None:
         status["hubs"] = hubs
+    # An ordinary run does not see all results of audits.
+    before = None if status["full"] else (read_status(run) or {}).get("audits")
+    if (audits := audits_now(ledger, before, run_id=run.run_id, at=int(now))) is not None:
+        status["audits"] = audits
     write_json(run.status, status)
 
 
@@ -199,6 +206,8 @@ def read_status(run: RunFolder) -> Status | None:
         if value is None or value["version"] != VERSION:
             return None
         status: Status = msgspec.convert(value, Status)
+        if "audits" in status and not is_valid(status["audits"]):
+            raise DamagedFileError("its audits cannot be counts of checks by account")
     except (DamagedFileError, msgspec.ValidationError, KeyError, TypeError) as error:
         log.warning("The status of %s cannot be read: %s", safe(run.dag_id), safe(error))
         return None

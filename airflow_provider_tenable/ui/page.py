@@ -11,6 +11,7 @@ import msgspec
 from airflow_provider_tenable.aws import ACCOUNT, REGION
 from airflow_provider_tenable.links.security_hub import console_url
 from airflow_provider_tenable.run.ages import ActiveEntry
+from airflow_provider_tenable.run.audit_counts import rows_of
 from airflow_provider_tenable.run.status import HistoryEntry, RunCounts
 from airflow_provider_tenable.ui import charts
 from airflow_provider_tenable.ui.facts import REPLAY_DAG, DagFacts
@@ -92,6 +93,7 @@ def build(snapshot: Snapshot, facts: DagFacts | None, urls: Urls, *, now: float)
         "places": places[:SHOWN_PLACES],
         "more_places": max(len(places) - SHOWN_PLACES, 0),
         "coverage": _coverage(snapshot, urls),
+        "audits": _audits(snapshot),
         "rejected": [_rejected_row(line, snapshot.dag_id, urls) for line in snapshot.rejected],
         "replay": urls.dag(REPLAY_DAG) if facts and facts.has_replay else "",
     }
@@ -217,6 +219,15 @@ def _coverage(snapshot: Snapshot, urls: Urls) -> dict[str, Any]:
         ],
         "unserved_accounts": snapshot.status["unserved_accounts"] if snapshot.status else 0,
     }
+
+
+def _audits(snapshot: Snapshot) -> dict[str, Any]:
+    entry = snapshot.status.get("audits") if snapshot.status else None
+    if not entry:
+        return {}
+    rows = rows_of(entry["accounts"])
+    more = len(rows[SHOWN_ACCOUNTS:]) + entry["left_out"]
+    return {"rows": rows[:SHOWN_ACCOUNTS], "more": more, "at": entry["at"], "run_id": entry["run_id"]}
 
 
 def _largest(counts: dict[str, int]) -> list[tuple[str, int]]:

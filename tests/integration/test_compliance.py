@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from airflow_provider_tenable.run.status import read_status
 from airflow_provider_tenable.scan import audited_accounts
 from airflow_provider_tenable.scan.audited_accounts import Audited
 from tests.integration.pipeline_driver import Run, Variables
@@ -95,6 +96,9 @@ def test_every_check_of_every_account_and_host_with_its_status(
     assert made.ledger["skipped"]["unknown_account"] == made.ledger["waiting"]["unknown_account"] == 5
     assert made.ledger["audits"][second][AUDIT.format(6)] == {"failed": 24, "passed": 23, "warning": 23}
     assert "24 failed, 23 warning, 23 passed" in made.report
+    status = read_status(made.folder)
+    assert status
+    assert status["audits"]["accounts"] == made.ledger["audits"]
     assert "unknown_account" in made.report
     identity = f"us-east-1/{second}/audit/"
     found = next(each for each in sandbox.documents() if "/audit/" in each and second in each)

@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_tenable.exceptions import ConfigurationError, StorageUnavailableError
 from airflow_provider_tenable.run import status as module
 from airflow_provider_tenable.run.ages import service_levels
+from airflow_provider_tenable.run.audit_counts import MOST_AUDITS
 from airflow_provider_tenable.run.report import report_run
 from airflow_provider_tenable.run.status import (
     archived_of,
@@ -63,6 +64,56 @@ def test_the_status_is_that_of_the_last_complete_run(run: RunFolder) -> None:
     write_status(run.beside("later"), PLAN, ledger(), None, now=5)
     assert (read_status(run) or {})["run_id"] == "later"
     assert "hubs" not in (read_status(run) or {})
+
+
+AUDITS: Any = {"111122223333": {"CIS L1": {"failed": 2, "passed": 5}}, "222233334444": {"CIS L1": {"warning": 1}}}
+
+
+def test_audits_are_those_of_the_last_full_run(run: RunFolder) -> None:
+    write_status(run, PLAN, ledger(audits=AUDITS), None, now=5)
+    first = {"run_id": "run", "at": 5, "accounts": AUDITS, "left_out": 0}
+    assert (read_status(run) or {})["audits"] == first
+    changed = {"111122223333": {"CIS L1": {"failed": 1}}}
+    write_status(run.beside("later"), PLAN, ledger(audits=changed, full=False), None, now=6)
+    assert ((read_status(run) or {})["run_id"], (read_status(run) or {})["audits"]) == ("later", first)
+    write_status(run.beside("full"), PLAN, ledger(audits=changed), None, now=7)
+    assert (read_status(run) or {})["audits"] == {"run_id": "full", "at": 7, "accounts": changed, "left_out": 0}
+    # The DAG does not import audits, or there are none any more.
+    write_status(run, PLAN, ledger(), None, now=8)
+    assert "audits" not in (read_status(run) or {})
+    write_status(run, PLAN, ledger(audits=changed, full=False), None, now=9)
+    assert "audits" not in (read_status(run) or {})
+
+
+def test_audits_in_the_status_are_those_with_the_most_failed_checks(run: RunFolder) -> None:
+    many = {
+        f"{number:012d}": {"CIS\x1b[31m": {"failed": number}, "CIS\x1b[32m": {"failed": 1}} for number in range(400)
+    }
+    write_status(run, PLAN, ledger(audits=many), None, now=5)
+    found = (read_status(run) or {})["audits"]
+    assert found["left_out"] == 300
+    assert "000000000399" in found["accounts"]
+    assert "\x1b" not in str(found)
+    assert sum(len(audits) for audits in found["accounts"].values()) <= MOST_AUDITS
+
+
+@pytest.mark.parametrize(
+    "accounts",
+    [
+        {"111122223333/eu-west-1": {"CIS": {"failed": 1}}},
+        {"../../etc": {"CIS": {"failed": 1}}},
+        {"111122223333": {"CIS": {"failed": -1}}},
+        {"111122223333": {"CIS": {"failed": "1"}}},
+        {"111122223333": {"CIS": {"<b>": 1}}},
+        {"111122223333": ["CIS"]},
+    ],
+    ids=str,
+)
+def test_audits_that_cannot_be_counts_by_account_are_not_believed(run: RunFolder, accounts: Any) -> None:
+    write_status(run, PLAN, ledger(audits=AUDITS), None, now=5)
+    status = read_json(run.status)
+    write_json(run.status, {**status, "audits": {**status["audits"], "accounts": accounts}})
+    assert read_status(run) is None
 
 
 @pytest.mark.parametrize("value", [{"version": 2}, [], {"version": 1, "counts": 3}, {}], ids=str)

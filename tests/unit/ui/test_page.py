@@ -238,6 +238,21 @@ class TestEmpty:
         assert "Cannot read s3://bucket/x: AccessDenied. The web server must be able to read [tenable]" in text
 
 
+def test_audits_are_a_table_by_account_and_audit_file(tmp_path: Path) -> None:
+    accounts = {f"{number:012d}": {"CIS L1": {"failed": number, "passed": 7}} for number in range(120)}
+    audits = {"run_id": "full-1", "at": NOW, "accounts": accounts, "left_out": 3}
+    write_samples(tmp_path, status={"audits": audits})
+    text = Parsed(shown(read_snapshot(f"file://{tmp_path}", DAG_ID))).text
+    assert "full-1" in text
+    # The one with the most failed checks is the first one.
+    assert re.search(r"Passed 000000000119 CIS L1 119 0 7 000000000118", text)
+    assert "and 23 more audits." in text
+    write_samples(tmp_path / "none")
+    assert "audits" not in {
+        each.get("id") for each in Parsed(shown(_with_rejected(tmp_path / "x", "plain"))).of("section")
+    }
+
+
 def test_texts_from_outside_are_text(tmp_path: Path) -> None:
     place = {"by_severity": {"high": 1, HOSTILE: 2}, "median_days": 1, "oldest_days": 1, "overdue": {}}
     clean = Parsed(shown(_with_rejected(tmp_path / "clean", "plain")))
@@ -247,6 +262,12 @@ def test_texts_from_outside_are_text(tmp_path: Path) -> None:
             "stopped": {HOSTILE: 3},
             "refused": {HOSTILE: HOSTILE},
             "unserved": {HOSTILE: {HOSTILE: 4}},
+            "audits": {
+                "run_id": HOSTILE,
+                "at": 1,
+                "accounts": {"111122223333": {HOSTILE: {"failed": 1}}},
+                "left_out": 0,
+            },
             "hubs": {"total": place, "places": {HOSTILE: place}, "unknown": [HOSTILE]},
         },
     )
