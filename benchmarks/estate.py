@@ -80,14 +80,15 @@ class Generated:
             models.append((host.asset_id, host.instance_id or "", records, asset))
         return models
 
-    def _ids(self, number: int) -> tuple[bytes, bytes]:
+    def ids(self, number: int) -> tuple[bytes, bytes]:
+        """Asset id and instance id of one host."""
         rng = random.Random(number)
         return str(uuid.UUID(int=rng.getrandbits(128), version=4)).encode(), f"i-{rng.getrandbits(68):017x}".encode()
 
     def host_records(self, number: int) -> list[bytes]:
         """The records of one host."""
         asset_id, _, records, _ = self._models[number % MODEL_HOSTS]
-        mine = self._ids(number)[0]
+        mine = self.ids(number)[0]
         records = [record.replace(asset_id.encode(), mine) for record in records]
         if self.plugins > 1:
             offset = 1_000_000 + number % self.plugins * 1_000_000
@@ -121,7 +122,7 @@ class Generated:
     def asset(self, number: int) -> bytes:
         """One asset of the export (v2)."""
         asset_id, instance, _, asset = self._models[number % MODEL_HOSTS]
-        mine, my_instance = self._ids(number)
+        mine, my_instance = self.ids(number)
         asset = asset.replace(asset_id.encode(), mine)
         return asset.replace(instance.encode(), my_instance) if instance else asset
 
@@ -139,9 +140,9 @@ class Generated:
         """All of them, one after the other."""
         return map(self.asset_chunk, range(self.asset_chunk_count))
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, kinds: tuple[str, ...] = ("vulnerabilities", "assets")) -> None:
         """Write all chunks as files, as the transform's benchmark and the cheap Tenable read them."""
         folder.mkdir(parents=True, exist_ok=True)
-        for kind, chunks in (("vulnerabilities", self.chunks()), ("assets", self.asset_chunks())):
-            for number, chunk in enumerate(chunks):
+        for kind in kinds:
+            for number, chunk in enumerate(self.chunks() if kind == "vulnerabilities" else self.asset_chunks()):
                 (folder / f"{kind}-{number:06d}.json").write_bytes(chunk)

@@ -1,6 +1,6 @@
 """The provider under the same measurements as the peer; each mode is a process of its own, driven by lines on stdin.
 
-python -m benchmarks.our_side transform|floor|staged CHUNKS_DIR
+python -m benchmarks.our_side transform|floor|staged|audits CHUNKS_DIR
 """
 
 from __future__ import annotations
@@ -61,30 +61,53 @@ class CountingWriter:
 
 
 def transform_of(writer: Any, asset_parts: list[Any], *, routing: str = "resource") -> Any:
-    """A transform of everything, to one destination."""
+    """A transform of all vulnerabilities, to one destination."""
     from airflow_provider_tenable.asff.finding import MappingOptions
     from airflow_provider_tenable.asff.mapper import AsffMapper
+    from airflow_provider_tenable.transform.shard import Transform
+
+    mapper = AsffMapper(MappingOptions(), "tenable/vulnerability-management")
+    return Transform(mapper=mapper, **_everything(writer, asset_parts, routing))
+
+
+def audits_of(writer: Any, asset_parts: list[Any], *, routing: str = "resource") -> Any:
+    """A transform of all results of audits, to one destination."""
+    from airflow_provider_tenable.asff.compliance import AuditOptions
+    from airflow_provider_tenable.asff.mapper import AsffComplianceMapper
+    from airflow_provider_tenable.transform.compliance import ComplianceTransform
+
+    mapper = AsffComplianceMapper(AuditOptions(), "tenable/vulnerability-management")
+    return ComplianceTransform(
+        statuses=("passed", "failed", "warning"),
+        accounts={},
+        shared={},
+        mapper=mapper,
+        **_everything(writer, asset_parts, routing),
+    )
+
+
+def _everything(writer: Any, asset_parts: list[Any], routing: str) -> dict[str, Any]:
     from airflow_provider_tenable.tenable_vm.records import SEVERITIES
     from airflow_provider_tenable.transform.routing import Destination
-    from airflow_provider_tenable.transform.shard import Transform, TransformSettings
+    from airflow_provider_tenable.transform.shard import TransformSettings
 
-    return Transform(
-        settings=TransformSettings(
+    destination = Destination("aws_default", ACCOUNTS, "TenableSecurityHubImport", None, ACCOUNTS[0], "us-east-1")
+    return {
+        "settings": TransformSettings(
             severities=SEVERITIES,
             states=("open", "reopened", "fixed"),
             until=None,
             region_routing=routing,
             non_ec2_assets="skip",
         ),
-        mapper=AsffMapper(MappingOptions(), "tenable/vulnerability-management"),
-        destinations=[Destination("aws_default", ACCOUNTS, "TenableSecurityHubImport", None, ACCOUNTS[0], "us-east-1")],
-        asset_parts=asset_parts,
-        writer=writer,
-        lookup=lambda _: None,
-        lookups=0,
-        now=int(time.time()),
-        give_up_before=0,
-    )
+        "destinations": [destination],
+        "asset_parts": asset_parts,
+        "writer": writer,
+        "lookup": lambda _: None,
+        "lookups": 0,
+        "now": int(time.time()),
+        "give_up_before": 0,
+    }
 
 
 def chunks_of(folder: str, kind: str) -> list[bytes]:
@@ -100,18 +123,20 @@ def blocks_of(chunk: bytes) -> Iterator[memoryview]:
     return (whole[start : start + BLOCK_BYTES] for start in range(0, len(chunk), BLOCK_BYTES))
 
 
-def in_memory(folder: str) -> Callable[[list[bytes] | None], CountingWriter]:
+def in_memory(
+    folder: str, kind: str = "vulnerabilities", make: Callable[..., Any] = transform_of
+) -> Callable[[list[bytes] | None], CountingWriter]:
     """Transforms the raw chunks to lines, the way the operator does but without files."""
     from airflow_provider_tenable.tenable_vm import kinds
     from airflow_provider_tenable.transform import shard as transform
 
-    chunks = {f"{number}": chunk for number, chunk in enumerate(chunks_of(folder, "vulnerabilities"))}
+    chunks = {f"{number}": chunk for number, chunk in enumerate(chunks_of(folder, kind))}
     rows = AssetsInMemory((row.id, row) for chunk in chunks_of(folder, "assets") for row in kinds.ASSETS.rows(chunk))
     transform.read_blocks = lambda part: blocks_of(chunks[part])  # type: ignore[assignment, misc, index]
 
     def run(kept: list[bytes] | None = None) -> CountingWriter:
         writer = CountingWriter(kept)
-        job = transform_of(writer, [])
+        job = make(writer, [])
         job.assets = rows
         job.transform_parts(list(chunks))
         return writer
@@ -121,7 +146,15 @@ def in_memory(folder: str) -> Callable[[list[bytes] | None], CountingWriter]:
 
 def transform(folder: str) -> Iterator[dict[str, Any]]:
     """Raw chunk bytes to serialised findings."""
-    run = in_memory(folder)
+    yield from _measured(in_memory(folder))
+
+
+def audits(folder: str) -> Iterator[dict[str, Any]]:
+    """The same of results of audits."""
+    yield from _measured(in_memory(folder, "compliance", audits_of))
+
+
+def _measured(run: Callable[[list[bytes] | None], CountingWriter]) -> Iterator[dict[str, Any]]:
     while True:
         began = time.process_time()
         writer = run(None)
@@ -192,7 +225,7 @@ def staged(folder: str) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Answer each line of stdin with one measurement."""
     mode, folder = sys.argv[1:]
-    measurements = {"transform": transform, "floor": floor, "staged": staged}[mode](folder)
+    measurements = {"transform": transform, "floor": floor, "staged": staged, "audits": audits}[mode](folder)
     for _ in sys.stdin:
         print(json.dumps(next(measurements)), flush=True)
 

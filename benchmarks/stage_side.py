@@ -1,6 +1,7 @@
 """One stage of the job in its own process, as in an Airflow task, and its peak memory.
 
-python -m benchmarks.stage_side bare|generate|export|transform|import FOLDER VULNERABILITIES [PORT]
+python -m benchmarks.stage_side bare|generate|export|transform|import|generate_audits|transform_audits FOLDER RECORDS
+                                [PORT]
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.audits import GeneratedAudits
 from benchmarks.estate import Generated
 from benchmarks.import_side import ACCOUNT, REGION
-
-STAGES = ("export", "transform", "import")
 
 
 def store_of(folder: Path, kind: str) -> Any:
@@ -28,18 +29,26 @@ def store_of(folder: Path, kind: str) -> Any:
 
 def generate(folder: Path, vulnerabilities: int, port: int) -> int:
     """Stage generated chunks as the exports would, one at a time."""
+    estate = Generated(vulnerabilities, accounts=(ACCOUNT,))
+    _stage(folder, "assets", estate.asset_chunks())
+    _stage(folder, "vulnerabilities", estate.chunks())
+    return vulnerabilities
+
+
+def generate_audits(folder: Path, records: int, port: int) -> int:
+    """The same for results of audits of the same hosts, whose assets are staged already."""
+    _stage(folder, "compliance", GeneratedAudits(Generated(records, accounts=(ACCOUNT,))).chunks())
+    return records
+
+
+def _stage(folder: Path, kind: str, chunks: Iterator[bytes]) -> None:
     from airflow_provider_tenable.export.state import ExportState
 
-    estate = Generated(vulnerabilities, accounts=(ACCOUNT,))
-    for kind, chunks in (("assets", estate.asset_chunks()), ("vulnerabilities", estate.chunks())):
-        store, state = (
-            store_of(folder, kind),
-            ExportState(kind=kind, body={}, started_at=0.0, uuid="benchmark", complete=True),
-        )
-        for number, chunk in enumerate(chunks, 1):
-            state.parts[str(number)] = store.put("benchmark", number, chunk)
-        store.save(state)
-    return vulnerabilities
+    store = store_of(folder, kind)
+    state = ExportState(kind=kind, body={}, started_at=0.0, uuid="benchmark", complete=True)
+    for number, chunk in enumerate(chunks, 1):
+        state.parts[str(number)] = store.put("benchmark", number, chunk)
+    store.save(state)
 
 
 def export(folder: Path, vulnerabilities: int, port: int) -> int:
@@ -57,14 +66,27 @@ def export(folder: Path, vulnerabilities: int, port: int) -> int:
 
 def transform(folder: Path, vulnerabilities: int, port: int) -> int:
     """All chunks in one task."""
+    from benchmarks.our_side import transform_of
+
+    return _transform(folder, "vulnerabilities", transform_of)
+
+
+def transform_audits(folder: Path, records: int, port: int) -> int:
+    """All chunks of results of audits in one task."""
+    from benchmarks.our_side import audits_of
+
+    return _transform(folder, "compliance", audits_of)
+
+
+def _transform(folder: Path, kind: str, make: Callable[..., Any]) -> int:
     from airflow_provider_tenable.export.store import staged_parts
     from airflow_provider_tenable.staging.layout import RunFolder
     from airflow_provider_tenable.transform.output import FindingsWriter
-    from benchmarks.our_side import transform_of
 
-    writer = FindingsWriter(RunFolder(f"file://{folder}", "dag", "run"), 0)
-    job = transform_of(writer, staged_parts(f"file://{folder / 'assets'}", "assets"), routing="fixed")
-    job.transform_parts(staged_parts(f"file://{folder / 'vulnerabilities'}", "vulnerabilities"))
+    # A DAG and a run of its own: the findings of the other kind are imported afterwards.
+    writer = FindingsWriter(RunFolder(f"file://{folder}", "dag" if kind == "vulnerabilities" else kind, "run"), 0)
+    job = make(writer, staged_parts(f"file://{folder / 'assets'}", "assets"), routing="fixed")
+    job.transform_parts(staged_parts(f"file://{folder / kind}", kind))
     writer.close(job.counts())
     return writer.findings
 
@@ -93,7 +115,14 @@ def main() -> None:
 
     stage, folder, vulnerabilities, *port = sys.argv[1:]
     began = time.process_time()
-    work = {"generate": generate, "export": export, "transform": transform, "import": import_}.get(stage)
+    work = {
+        "generate": generate,
+        "export": export,
+        "transform": transform,
+        "import": import_,
+        "generate_audits": generate_audits,
+        "transform_audits": transform_audits,
+    }.get(stage)
     done = work(Path(folder), int(vulnerabilities), int(port[0]) if port else 0) if work else 0
     result = {
         "records": done,

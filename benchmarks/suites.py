@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.audits import GeneratedAudits
 from benchmarks.estate import Generated
 from benchmarks.measure import PEER_PYTHON, PEER_SCRIPT, ROOT, Measurement, interleaved, many, median, ours, peer
 from benchmarks.our_side import in_memory
 
 ACCOUNT = "111122223333"
 Rows = list[tuple[str, ...]]
+#: Those whose memory is measured.
+STAGES = ("export", "transform", "transform_audits", "import")
 
 
 @contextlib.contextmanager
@@ -84,7 +87,22 @@ def transform(rounds: int, records: int = 25_000) -> tuple[Rows, Any]:
         for name, value in seconds.items():
             bar = ">= 10 times the peer" if name == "ours" else ""
             rows.append((kind, name, f"{1 / value:,.0f}", f"{1e6 * value:.1f}", f"{seconds['peer'] / value:.1f}", bar))
-    return rows, figures
+    row, figures["results of audits"] = audits(rounds, records)
+    return [*rows, row], figures
+
+
+def audits(rounds: int, records: int) -> tuple[tuple[str, ...], Any]:
+    """The row of results of audits, which the peer does not know."""
+    with tempfile.TemporaryDirectory() as scratch:
+        estate = Generated(records)
+        estate.write(Path(scratch), kinds=("assets",))
+        for number, chunk in enumerate(GeneratedAudits(estate).chunks()):
+            (Path(scratch) / f"compliance-{number:06d}.json").write_bytes(chunk)
+        with many({"ours": ours("our_side", "audits", scratch)}) as children:
+            found = interleaved(children, rounds)["ours"]
+    each = median(found, "cpu") / found[0]["findings"]
+    figures = {"ours": each, "bytes_per_finding": found[0]["bytes"] / found[0]["findings"]}
+    return ("results of audits", "ours", f"{1 / each:,.0f}", f"{1e6 * each:.1f}", "", ""), figures
 
 
 def importing(rounds: int, findings: int = 5_000) -> tuple[Rows, Any]:
@@ -210,16 +228,17 @@ def memory(sizes: list[int]) -> tuple[Rows, Any]:
             server("cheap_tenable", size) as tenable,
         ):
             once(our("stage_side", "generate", scratch, size))
+            once(our("stage_side", "generate_audits", scratch, size))
             figures[str(size)] = {
                 stage: once(our("stage_side", stage, scratch, size, tenable if stage == "export" else hub))
-                for stage in ("export", "transform", "import")
+                for stage in STAGES
             }
             shutil.rmtree(scratch, ignore_errors=True)
             Path(scratch).mkdir()
-    for stage in ("export", "transform", "import"):
+    for stage in STAGES:
         rows.append(
             (
-                stage,
+                stage.replace("_", " of "),
                 *(f"+{figures[str(size)][stage]['peak_mb'] - bare:.0f} MB" for size in sizes),
                 "< 300 MB above Airflow's own",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 from airflow_provider_tenable.transform import shard
 from benchmarks import our_side
 from benchmarks.__main__ import suites_of
+from benchmarks.audits import EXAMPLE, GeneratedAudits
 from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.render import PAGES, duration, render
@@ -100,6 +102,28 @@ def test_the_benchmarks_hub_passes_the_check_before_an_import(monkeypatch: pytes
         connect(int(port))
         hook = SecurityHubHook(aws_conn_id="aws_default", region_name=REGION, account=ACCOUNT)
         assert hook.preflight("default", enable_product=False) is False
+
+
+def test_results_of_audits_are_of_the_samples_size_and_become_findings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estate = Generated(200)
+    estate.write(tmp_path, kinds=("assets",))
+    (chunk,) = GeneratedAudits(estate).chunks()
+    (tmp_path / "compliance-0.json").write_bytes(chunk)
+    made, example = json.loads(chunk), json.loads(EXAMPLE.read_text())[0]
+    assert len(made) == 200
+    assert made[0].keys() == example.keys()
+    size = len(json.dumps(example))
+    assert all(abs(len(json.dumps(record)) - size) < 30 for record in made)
+    monkeypatch.setattr(shard, "read_blocks", shard.read_blocks)
+    lines: list[bytes] = []
+    # All hosts of the estate but those outside AWS.
+    our_side.in_memory(str(tmp_path), "compliance", our_side.audits_of)(lines)
+    assert 50 <= len(lines) <= 200
+    findings = [json.loads(line) for line in lines]
+    assert len({finding["Id"] for finding in findings}) == len(findings)
+    assert {finding["Compliance"]["Status"] for finding in findings} == {"PASSED", "FAILED", "WARNING"}
 
 
 def test_every_side_of_the_transform_maps_the_same_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
