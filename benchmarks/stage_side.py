@@ -1,7 +1,8 @@
 """One stage of the job in its own process, as in an Airflow task, and its peak memory.
 
-python -m benchmarks.stage_side bare|generate|export|transform|import|generate_audits|transform_audits FOLDER RECORDS
-                                [PORT]
+python -m benchmarks.stage_side STAGE FOLDER RECORDS [PORT]
+
+The stages: bare, generate, generate_audits, export, transform, transform_audits, import.
 """
 
 from __future__ import annotations
