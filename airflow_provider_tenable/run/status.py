@@ -147,7 +147,8 @@ def write_status(run: RunFolder, plan: RunPlan, ledger: Ledger, hubs: HubsEntry 
     if hubs is not None:
         status["hubs"] = hubs
     # An ordinary run does not see all results of audits.
-    before = None if status["full"] else (read_status(run) or {}).get("audits")
+    known = None if status["full"] else read_status(run)
+    before = known.get("audits") if known else None
     if (audits := audits_now(ledger, before, run_id=run.run_id, at=int(now))) is not None:
         status["audits"] = audits
     write_json(run.status, status)
