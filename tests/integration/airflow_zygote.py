@@ -30,6 +30,7 @@ from jsonschema import validators
 
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_PLUS
 from airflow_provider_tenable.operators import security_hub
+from airflow_provider_tenable.run import hub_audit
 from tests import botocore_models
 
 _sleep, _sleep_async = time.sleep, asyncio.sleep
@@ -105,6 +106,8 @@ def _warm_up() -> None:
     _check_schemas_once()
     _read_dag_files_once()
     security_hub.PAUSE_SECONDS = 0.5
+    # The hubs of the sandbox show at once what was sent.
+    hub_audit.SETTLES_SECONDS = 0
     time.sleep, asyncio.sleep = _wait, _wait_in_trigger
     # No connection to the database may be shared.
     settings.engine.dispose()
