@@ -77,7 +77,7 @@ class AwsCallsHook(AwsBaseHook):
 
     def _get_caller(self, target_function_name: str = "execute") -> str:
         """What the user agent calls ``Caller``. The Amazon provider searches the stack for the operator, twice for some
-        clients, which takes longer than the rest of making one, and finds none in a thread.
+        clients, which takes as much CPU as the rest of making one, and finds none in a thread.
         """
         return type(self).__name__
 

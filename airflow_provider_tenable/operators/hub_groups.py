@@ -20,7 +20,8 @@ _R = TypeVar("_R")
 class _WorksOnHubs(BaseOperator):
     """An operator that is mapped over groups of accounts and Regions, and continues in pieces.
 
-    :param assignment: an entry of the result of ``plan_archiving`` or ``plan_audit``, for ``.expand(assignment=...)``.
+    :param assignment: an entry of the result of ``plan_archiving``, ``plan_audit`` or ``plan_take_over``, for
+        ``.expand(assignment=...)``.
     :param product: ``company/product`` or ``default``. Default ``[tenable] product``. Findings of other products are
         left alone.
     :param minutes: the duration of a piece; 0: unlimited. Default ``[tenable] import_minutes``.

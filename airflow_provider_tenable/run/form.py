@@ -20,7 +20,7 @@ from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 
 #: The version of JSON Schema that the params keep to. Airflow checks the schema of each param of a DAG many times for
-#: each task whenever it serialises the DAG. By the metaschema of a later version, that takes three times as long.
+#: each task whenever it serialises the DAG. The metaschema of a later version makes that several times slower.
 _DRAFT = "http://json-schema.org/draft-07/schema#"
 
 

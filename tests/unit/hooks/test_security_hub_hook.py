@@ -575,7 +575,7 @@ def test_descriptions_of_the_services_are_read_once_however_many_accounts_there_
 
 
 def test_a_client_is_made_without_a_look_at_the_stack(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # It takes longer than the rest, for each account and Region.
+    # It takes as much CPU as the rest, for each account and Region.
     monkeypatch.setattr(inspect, "stack", lambda *_: pytest.fail("the stack is read"))
     connect()
     with closing(hook()) as one:
