@@ -52,7 +52,7 @@ def main() -> None:
             (staged / f"{number}.rows.zst").write_bytes(packed_rows(rows.tobytes(), rows.dtype.itemsize))
     if arguments.only_build:
         return
-    index = FindingIndex(open_path(f"file://{built}"))
+    index = FindingIndex(open_path(f"file://{built}")).snapshot()
     before, cpu, wall = _peak_mb(), time.process_time(), time.perf_counter()
     found = compare(
         counts,
@@ -149,7 +149,7 @@ def _build(folder: Path, rows: int) -> None:
     from airflow_provider_tenable.staging.index_files import IndexFiles
     from airflow_provider_tenable.staging.location import open_path
     from airflow_provider_tenable.state import parts
-    from airflow_provider_tenable.state.index import Rows
+    from airflow_provider_tenable.state.snapshot import Rows
 
     files = IndexFiles(open_path(f"file://{folder}"), "findings")
     written = [files.put(parts.encode(table), table.num_rows) for table in _tables(rows)]

@@ -201,6 +201,10 @@ class ObjectStore(Child):
         }
         return json.dumps({"conn_type": "aws", "login": self.keys[0], "password": self.keys[1], "extra": extra})
 
+    def requests(self, text: str) -> list[str]:
+        """What it was asked, with its answers: the lines that hold a text."""
+        return [line for line in self.log.read_text().splitlines() if text in line]
+
     def objects(self, prefix: str = "", bucket: str = BUCKET) -> dict[str, bytes]:
         """Everything below a prefix."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)

@@ -15,8 +15,8 @@ from airflow_provider_tenable.run.hubs import hubs_of
 from airflow_provider_tenable.run.plan_file import RunPlan
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state.ages import ByAge, active_by_age, summary
-from airflow_provider_tenable.state.index import LostIndexError
 from airflow_provider_tenable.state.registry import read_state
+from airflow_provider_tenable.state.snapshot import LostIndexError
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def hubs_now(run: RunFolder, plan: RunPlan, *, now: float) -> HubsEntry | None:
         try:
             if name in state.lost:
                 raise LostIndexError("an earlier run found it missing or damaged.")
-            by_age = active_by_age(state.index(name), now=int(1000 * now))
+            by_age = active_by_age(state.index(name).snapshot(), now=int(1000 * now))
         except LostIndexError as error:
             log.warning("%s: it is not known which findings are active: %s", name, safe(error))
             unknown.append(name)

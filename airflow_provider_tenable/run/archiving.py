@@ -47,8 +47,8 @@ from airflow_provider_tenable.state.gone import (
     read_gone,
     write_gone,
 )
-from airflow_provider_tenable.state.index import FindingIndex, LostIndexError
 from airflow_provider_tenable.state.registry import IndexState, note_lost, read_state
+from airflow_provider_tenable.state.snapshot import LostIndexError, Snapshot
 from airflow_provider_tenable.state.staged import staged_rows
 from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.transform.destinations import Destination
@@ -149,7 +149,7 @@ def _listed(run: RunFolder, plan: RunPlan, hubs: HubsPlan) -> list[Target]:
                 record["left"][name] = UNREACHABLE
                 continue
             try:
-                if gone_now is not None and not _has_rows_of(state.index(name), gone_now):
+                if gone_now is not None and not _has_rows_of(state.index(name).snapshot(), gone_now):
                     continue
                 gone = _gone(run, plan, hubs, state, absence, name, staged.get(name))
             except LostIndexError as error:
@@ -212,7 +212,7 @@ def _gone(
     newer: Audits = set()
     if kind_of_plan(plan) == COMPLIANCE.name:
         arrays = noting(arrays, newer)
-    for rows, absent in absent_rows(state.index(name), arrays, findings=findings, as_of=moment):
+    for rows, absent in absent_rows(state.index(name).snapshot(), arrays, findings=findings, as_of=moment):
         active += rows.num_rows
         table, others = absence.judge(rows, absent)
         left.update(others)
@@ -246,7 +246,7 @@ def _of_this_export(rows: Any, moment: int) -> Any:
     return rows[(rows["as_of"] == 0) | (rows["as_of"] >= moment)]
 
 
-def _has_rows_of(index: FindingIndex, assets: frozenset[bytes]) -> bool:
+def _has_rows_of(index: Snapshot, assets: frozenset[bytes]) -> bool:
     """Whether there are active rows of any of the assets. :raises LostIndexError: the index cannot be relied on."""
     import pyarrow as pa
     import pyarrow.compute as pc

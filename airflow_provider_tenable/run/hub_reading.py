@@ -20,8 +20,9 @@ from airflow_provider_tenable.state import parts as index_parts
 from airflow_provider_tenable.state.hub_audit import HubAudit
 from airflow_provider_tenable.state.hub_pages import ROWS_OF_FILE, AuditCrashPoint, HubPages, Progress
 from airflow_provider_tenable.state.hub_rows import hub_rows
-from airflow_provider_tenable.state.index import ROWS_OF_DELTA, FindingIndex, LostIndexError
+from airflow_provider_tenable.state.index import FindingIndex
 from airflow_provider_tenable.state.registry import IndexState, note_written
+from airflow_provider_tenable.state.snapshot import ROWS_OF_DELTA, LostIndexError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -164,7 +165,7 @@ def _compared(plan: AuditPlan, pages: HubPages, progress: Progress, state: Index
         result.why_not = f"the finding index cannot be relied on: {why_not}"
         return compared
     result.index_changed = _made_of(index) != progress.index
-    audit = HubAudit(None if why_not else index, began=progress.began, in_scope=scope_of(progress.prefixes))
+    audit = HubAudit(None if why_not else index.snapshot(), began=progress.began, in_scope=scope_of(progress.prefixes))
     corrects = (plan["repair"] or (plan["rebuild"] and why_not)) and not result.index_changed
     waiting: list[pa.Table] = []
     try:

@@ -25,7 +25,6 @@ from airflow_provider_tenable.staging.files import names, read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state.choice import FIRST, KNOWN, UNKNOWN, Choice, HubsPlan, choose
 from airflow_provider_tenable.state.decisions import read_head
-from airflow_provider_tenable.state.index import LostIndexError
 from airflow_provider_tenable.state.parts import VERSION
 from airflow_provider_tenable.state.record import deltas_of, is_recorded
 from airflow_provider_tenable.state.registry import (
@@ -40,6 +39,7 @@ from airflow_provider_tenable.state.registry import (
     read_state,
     write_registry,
 )
+from airflow_provider_tenable.state.snapshot import LostIndexError
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -261,7 +261,7 @@ def _forget_merged(state: IndexState, destinations: Iterable[str], *, given_up: 
     merged: dict[str, Collection[str]] = {}
     for name in destinations:
         try:
-            manifest = state.index(name).manifest()
+            manifest = state.index(name).snapshot().manifest
         except LostIndexError:
             continue
         merged[name] = manifest.merged if manifest else ()

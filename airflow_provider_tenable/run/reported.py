@@ -28,9 +28,9 @@ from airflow_provider_tenable.security_hub.take_over_matching import IsGone
 from airflow_provider_tenable.staging.files import names, read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import PartWriter, read_lines
-from airflow_provider_tenable.state.index import LostIndexError
 from airflow_provider_tenable.state.latest import latest_rows
 from airflow_provider_tenable.state.registry import IndexState
+from airflow_provider_tenable.state.snapshot import LostIndexError
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def gone_of(
 
 def _active(state: IndexState, place: str, instances: set[str]) -> set[Vulnerability]:
     found = set()
-    for table in latest_rows(state.index(place), ("resource", "plugin")):
+    for table in latest_rows(state.index(place).snapshot(), ("resource", "plugin")):
         rows = zip(*(table[name].to_pylist() for name in ("resource", "plugin", "archived")), strict=True)
         for resource, plugin, archived in rows:
             region, *_, instance = resource.rstrip("/").split("/")

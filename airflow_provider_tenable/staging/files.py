@@ -7,6 +7,7 @@ single request. A file counts only once a manifest names it. On a local disk onl
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 import uuid
@@ -149,7 +150,17 @@ def content_of(path: ObjectStoragePath) -> bytes:
             raise _not_ours("read", path, error) from error
     # Opening it would use fsspec's cached listings: a file that another worker has written since would be missing, or
     # truncated to its earlier length.
-    return bytes(path.fs.cat_file(path.path))
+    return bytes(path.fs.cat_file(path.path, **_in_one_request(path.fs)))
+
+
+def _in_one_request(file_system: Any) -> dict[str, int]:
+    """What has a file system read a file with a single request.
+
+    s3fs otherwise asks for the length first, and if there is no such file also lists what begins with its name. Of a
+    large file it reads ranges side by side, which are of different versions if another worker replaces the file.
+    """
+    read = getattr(file_system, "_cat_file", None)
+    return {"max_concurrency": 1} if read and "max_concurrency" in inspect.signature(read).parameters else {}
 
 
 def read_whole(path: ObjectStoragePath) -> bytes:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_tenable.state import latest, parts
 from airflow_provider_tenable.state.buckets import ArrayBuckets, halves, needed
 from airflow_provider_tenable.state.compare import sorted_by_key
-from airflow_provider_tenable.state.index import FindingIndex
 from airflow_provider_tenable.state.lookup import positions
+from airflow_provider_tenable.state.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ _KEY = [("hi", "<u8"), ("lo", "<u8")]
 
 
 def absent_rows(
-    index: FindingIndex, staged: Iterable[Array], *, findings: int, as_of: int
+    index: Snapshot, staged: Iterable[Array], *, findings: int, as_of: int
 ) -> Iterator[tuple[pa.Table, Array]]:
     """The active rows of the index, and which of them are absent: nothing of them is staged, and no later run has
     written them. All rows of a resource are in the same table.

@@ -14,7 +14,7 @@ from airflow_provider_tenable.state.latest import latest_rows
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 
 if TYPE_CHECKING:
-    from airflow_provider_tenable.state.index import FindingIndex
+    from airflow_provider_tenable.state.snapshot import Snapshot
 
 DAY = 86_400_000
 #: Days of an age at most: a record may claim any time.
@@ -44,7 +44,7 @@ class Active(Struct, frozen=True):
         return sum(self.by_severity.values())
 
 
-def active_by_age(index: FindingIndex, *, now: int) -> ByAge:
+def active_by_age(index: Snapshot, *, now: int) -> ByAge:
     """The active findings of an index.
 
     :param now: unix milliseconds. An age is counted from when a finding was first observed.

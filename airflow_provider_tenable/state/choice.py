@@ -18,9 +18,10 @@ from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.state.compare import Compared, compare
 from airflow_provider_tenable.state.decisions import Head, read_decisions, read_head, write_decisions
-from airflow_provider_tenable.state.index import FindingIndex, LostIndexError
+from airflow_provider_tenable.state.index import FindingIndex
 from airflow_provider_tenable.state.record import record_rows
 from airflow_provider_tenable.state.registry import IndexState, note_emptied, note_lost
+from airflow_provider_tenable.state.snapshot import LostIndexError
 from airflow_provider_tenable.state.staged import staged_rows
 from airflow_provider_tenable.state.verdicts import Moments, Verdict
 from airflow_provider_tenable.tenable_vm import times
@@ -186,9 +187,9 @@ def _why_unknown(hubs: HubsPlan, destination: str, state: IndexState) -> str:
 def _compared(
     run: RunFolder, target: Target, hubs: HubsPlan, as_of: int, state: IndexState, why: str, enabled_at: int = 0
 ) -> Compared:
-    index = state.index(str(target))
+    index = state.index(str(target)).snapshot()
     sent_before = False
-    if not why and state.is_registered(str(target)) and index.manifest() is None:
+    if not why and state.is_registered(str(target)) and index.manifest is None:
         raise LostIndexError(f"There is no index in {index.folder} any more.")
     moments = Moments(
         planned=int(1000 * hubs.planned_at),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from airflow_provider_tenable.state.index import FindingIndex
+    from airflow_provider_tenable.state.snapshot import Snapshot
 
     Array = np.ndarray[Any, Any]
 
@@ -61,9 +61,7 @@ class HubAudit:
     :param in_scope: of resources (the part of an id that stands for it) -> whether they were read; None: all were.
     """
 
-    def __init__(
-        self, index: FindingIndex | None, *, began: int, in_scope: Callable[[str], bool] | None = None
-    ) -> None:
+    def __init__(self, index: Snapshot | None, *, began: int, in_scope: Callable[[str], bool] | None = None) -> None:
         self._index = index
         self._began = began
         self._in_scope = in_scope

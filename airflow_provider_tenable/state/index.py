@@ -20,15 +20,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_tenable.exceptions import DamagedFileError, MissingFileError, StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
-from airflow_provider_tenable.staging.files import names, remove_file
-from airflow_provider_tenable.staging.index_files import IndexFiles, IndexPart, Manifest
+from airflow_provider_tenable.staging.files import remove_file
+from airflow_provider_tenable.staging.index_files import IndexFiles, IndexPart
 from airflow_provider_tenable.state import parts
-from airflow_provider_tenable.state.lookup import Columns
+from airflow_provider_tenable.state.snapshot import (
+    DELTA_ROWS,
+    DELTAS,
+    ROWS_OF_DELTA,
+    LostIndexError,
+    Rows,
+    Snapshot,
+    lost_where_missing,
+)
 from airflow_provider_tenable.state.spill import TableBuckets
 
 if TYPE_CHECKING:
@@ -38,45 +45,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Deltas are merged once there are more than this many, or once they have more rows than this, or than this share of
-#: the merged rows.
-_DELTAS, _DELTA_ROWS, _DELTA_SHARE = 16, 500_000, 0.25
-#: Rows of a delta at most.
-ROWS_OF_DELTA = 100_000
+#: Deltas are also merged once they have more rows than this share of the merged rows.
+_DELTA_SHARE = 0.25
 #: How often a merge starts again because another one has finished meanwhile.
 _ATTEMPTS = 5
 #: Security Hub keeps archived findings for 30 days: rows of older ones say nothing about it any more.
 _ARCHIVED_DAYS = 90
 _DAY = 86_400_000
-
-
-class LostIndexError(StagingError):
-    """The index of an account and Region cannot be relied on; the text says why."""
-
-
-@contextmanager
-def _lost_where_missing() -> Iterator[None]:
-    try:
-        yield
-    except (MissingFileError, DamagedFileError) as error:
-        raise LostIndexError(str(error)) from error
-
-
-class Rows(Manifest, frozen=True, forbid_unknown_fields=True):
-    """The manifest.
-
-    :ivar version: :data:`airflow_provider_tenable.state.parts.VERSION` of the writer.
-    :ivar rows: the parts, in the order of their keys, none of which is in two of them.
-    :ivar merged: the deltas whose rows are in these parts, as far as their files still exist.
-    """
-
-    version: int = parts.VERSION
-    rows: list[IndexPart] = []
-    merged: list[str] = []
-
-    @property
-    def parts(self) -> list[IndexPart]:
-        return self.rows
 
 
 class FindingIndex:
@@ -97,83 +72,9 @@ class FindingIndex:
         latest = parts.latest(table)
         return self._deltas.put(parts.encode(latest), latest.num_rows).name
 
-    def manifest(self) -> Rows | None:
-        """What is merged, None where nothing is. :raises LostIndexError: the manifest cannot be relied on."""
-        with _lost_where_missing():
-            manifest = self._parts.read_manifest(Rows)
-        if manifest is not None and manifest.version != parts.VERSION:
-            raise LostIndexError(f"The index in {self.folder} is of another version of this package.")
-        return manifest
-
-    def merged_columns(self) -> Iterator[Columns]:
-        """What a comparison needs of the parts, in the order of their keys.
-
-        :raises LostIndexError: one of them is missing, damaged or of another version.
-        """
-        manifest = self.manifest()
-        before = None
-        for part in manifest.parts if manifest else []:
-            with _lost_where_missing():
-                found = parts.compared(self._parts.content_of(part.name))
-            if len(found) and before is not None and found.hi[0] < before:
-                raise LostIndexError(f"The parts of the index in {self.folder} are not in the order of their keys.")
-            before = found.hi[-1] if len(found) else before
-            yield found
-
-    def delta_columns(self) -> Iterator[Columns]:
-        """What a comparison needs of the deltas that are not merged. :raises LostIndexError: as above."""
-        for name in self.waiting(self.manifest()):
-            with _lost_where_missing():
-                found = parts.compared(self._deltas.content_of(name))
-            yield found
-
-    def tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """The rows of each part, then those of each delta that is not merged. :raises LostIndexError: as above."""
-        yield from self.merged_tables(columns)
-        yield from self.delta_tables(columns)
-
-    def merged_tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """The rows of each part, in the order of their keys. :raises LostIndexError: as above."""
-        manifest = self.manifest()
-        for part in manifest.parts if manifest else []:
-            with _lost_where_missing():
-                table = parts.decode(self._parts.content_of(part.name), columns)
-            yield table
-
-    def delta_tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """The rows of each delta that is not merged. :raises LostIndexError: as above."""
-        for name in self.waiting(self.manifest()):
-            with _lost_where_missing():
-                table = parts.decode(self._deltas.content_of(name), columns)
-            yield table
-
-    def merged_rows(self) -> int:
-        """How many rows the parts have."""
-        manifest = self._readable_manifest()
-        return sum(part.records for part in manifest.parts) if manifest else 0
-
-    def most_delta_rows(self) -> int:
-        """How many rows the deltas that are not merged have at most; 0 where they are few enough to be held."""
-        count = len(self._there(self._readable_manifest()))
-        return count * ROWS_OF_DELTA if count > _DELTAS + _DELTA_ROWS // ROWS_OF_DELTA else 0
-
-    def waiting(self, manifest: Rows | None) -> list[str]:
-        """The deltas that are not merged. :raises LostIndexError: a delta that a run has noted does not exist."""
-        there = self._there(manifest)
-        self._check(self._expected, there, manifest)
-        return there
-
-    def _there(self, manifest: Rows | None) -> list[str]:
-        merged = set(manifest.merged) if manifest else set()
-        return [name for name in names(self.folder) if self._deltas.is_part(name) and name not in merged]
-
-    def _check(self, expected: Collection[str], there: Iterable[str], manifest: Rows | None) -> None:
-        missing = set(expected) - set(there) - set(manifest.merged if manifest else ())
-        if missing:
-            raise LostIndexError(
-                f"{len(missing)} deltas of the index in {self.folder} that runs have written do not exist any more, "
-                f"such as {min(missing)}."
-            )
+    def snapshot(self) -> Snapshot:
+        """What it holds now."""
+        return Snapshot(self.folder, self._expected)
 
     def merge(self, *, now: int, rebuild: bool = False, own: Collection[str] = ()) -> None:
         """Merge deltas, where there are enough of them. May be repeated.
@@ -192,25 +93,27 @@ class FindingIndex:
 
     def _merge_once(self, now: int, *, rebuild: bool, own: Collection[str]) -> bool:
         """:return: whether that is done; if not, another task has replaced the manifest meanwhile."""
-        manifest = self._readable_manifest() if rebuild else self.manifest()
+        if rebuild:
+            self._remove_damaged_deltas(own)
+        before = self.snapshot()
+        manifest = before.readable_manifest if rebuild else before.manifest
         if rebuild:
             # What was merged before may be in a part that is damaged: every delta that still exists counts again.
-            self._remove_damaged_deltas(own)
-            waiting = self._there(None)
-            self._check(own, waiting, manifest)
+            before.check(set(own) - set(manifest.merged if manifest else ()))
+            waiting = sorted(before.deltas)
         else:
-            waiting = self.waiting(manifest)
+            waiting = before.waiting()
         merged = sum(part.records for part in manifest.parts) if manifest else 0
         fresh = len(waiting) * ROWS_OF_DELTA if rebuild else sum(map(self._count, waiting))
-        few = len(waiting) <= _DELTAS and fresh <= min(_DELTA_SHARE * merged, _DELTA_ROWS)
+        few = len(waiting) <= DELTAS and fresh <= min(_DELTA_SHARE * merged, DELTA_ROWS)
         if not rebuild and manifest is not None and few:
             return True
         written = self._written(self._tables(manifest, waiting, rebuild=rebuild, own=own), merged + fresh, now)
-        there = set(names(self.folder))
-        before = {name for name in manifest.merged if name in there} if manifest else set()
-        if (self._readable_manifest() if rebuild else self.manifest()) != manifest:
+        after = self.snapshot()
+        if (after.readable_manifest if rebuild else after.manifest) != manifest:
             return False
-        self._parts.publish(Rows(rows=written, merged=sorted({*before, *waiting})), merged=waiting)
+        merged_before = after.deltas.intersection(manifest.merged if manifest else ())
+        self._parts.publish(Rows(rows=written, merged=sorted({*merged_before, *waiting})), merged=waiting)
         log.info(
             "The finding index %s/%s holds %d findings in %d parts.",
             self.folder.parent.name,
@@ -225,8 +128,8 @@ class FindingIndex:
 
         :param own: these stay: without them the index remains lost.
         """
-        for name in self._there(None):
-            if name not in own and self._is_damaged(name) and self._is_damaged(name):
+        for name in sorted(self.snapshot().deltas.difference(own)):
+            if self._is_damaged(name) and self._is_damaged(name):
                 log.warning("The delta %s of the index in %s is damaged, and is removed.", name, self.folder)
                 remove_file(self.folder / name)
 
@@ -240,14 +143,8 @@ class FindingIndex:
         return False
 
     def _count(self, name: str) -> int:
-        with _lost_where_missing():
+        with lost_where_missing():
             return parts.decode(self._deltas.content_of(name), ["archived"]).num_rows
-
-    def _readable_manifest(self) -> Rows | None:
-        try:
-            return self.manifest()
-        except LostIndexError:
-            return None
 
     def _tables(
         self, manifest: Rows | None, waiting: list[str], *, rebuild: bool, own: Collection[str]
@@ -262,7 +159,7 @@ class FindingIndex:
     @staticmethod
     def _decoded(files: IndexFiles, name: str, *, leave_out: bool) -> pa.Table | None:
         try:
-            with _lost_where_missing():
+            with lost_where_missing():
                 return parts.decode(files.content_of(name))
         except LostIndexError as error:
             if not leave_out:
@@ -284,13 +181,11 @@ class FindingIndex:
 
     def remove_unneeded(self) -> None:
         """Remove what was retired, and parts of merges that died, long enough ago. What runs have noted stays."""
-        try:
-            manifest = self.manifest()
-        except LostIndexError:
-            return
+        now = self.snapshot()
+        manifest = now.readable_manifest
         if manifest is not None:
             self._parts.remove_unneeded({part.name for part in manifest.parts}, manifest.retired)
-            self._deltas.remove_unneeded({*self._there(manifest), *self._expected}, manifest.retired)
+            self._deltas.remove_unneeded({*now.deltas.difference(manifest.merged), *self._expected}, manifest.retired)
 
 
 def _without_expired(table: pa.Table, now: int) -> pa.Table:

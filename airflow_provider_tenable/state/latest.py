@@ -14,18 +14,18 @@ from airflow_provider_tenable.state.spill import TableBuckets
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_provider_tenable.state.index import FindingIndex
+    from airflow_provider_tenable.state.snapshot import Snapshot
 
 #: Rows that are in memory at a time.
 AT_ONCE = 300_000
 
 
-def most_rows(index: FindingIndex) -> int:
+def most_rows(index: Snapshot) -> int:
     """How many rows an index has at most."""
     return max(index.merged_rows(), index.most_delta_rows())
 
 
-def latest_rows(index: FindingIndex, columns: Iterable[str] = (), *, rows: int | None = None) -> Iterator[pa.Table]:
+def latest_rows(index: Snapshot, columns: Iterable[str] = (), *, rows: int | None = None) -> Iterator[pa.Table]:
     """The latest row of each finding, in a table for each bucket of keys (:func:`~airflow_provider_tenable.state.
     buckets.bucket_of`). All rows of a resource are in the same table.
 

@@ -12,7 +12,7 @@ from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.state import parts as index_parts
 from airflow_provider_tenable.state.archive import deltas_in
-from airflow_provider_tenable.state.index import ROWS_OF_DELTA
+from airflow_provider_tenable.state.snapshot import ROWS_OF_DELTA
 from airflow_provider_tenable.state.staged import staged_rows
 from airflow_provider_tenable.state.verdicts import Verdict
 

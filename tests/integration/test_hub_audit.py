@@ -229,7 +229,7 @@ def test_a_run_that_writes_meanwhile_prevents_a_repair(
     folder = Run(defaults=delivered).folder.finding_index / account / region
     # As a run does that adds rows: here, the same ones again.
     index = FindingIndex(folder)
-    index.add(next(index.merged_tables()).slice(0, 1))
+    index.add(next(index.snapshot().merged_tables()).slice(0, 1))
     (entry,) = (each for each in entries if each["title"] == f"{account}/{region}")
     found = SecurityHubAuditOperator(task_id="audit_hubs", assignment=dict(entry)).execute(audit.context)
     assert found["missing"] == 1

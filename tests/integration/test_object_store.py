@@ -161,6 +161,19 @@ def test_what_another_worker_stages_after_a_listing_is_read(object_store: Object
     assert read_json(run.shards) is None
 
 
+def test_reading_a_file_asks_once_whether_or_not_it_exists(object_store: ObjectStore, base: str) -> None:
+    folder = open_path(base)
+    write_json(folder / "one.json", {"number": 1})
+    assert read_json(folder / "one.json") == {"number": 1}
+    assert read_json(folder / "none.json") is None
+    wanted = [line.split() for line in object_store.requests(folder.path) if "SlowDown" not in line]
+    assert [(method, path.rpartition("/")[2]) for method, path, *_ in wanted] == [
+        ("PUT", "one.json"),
+        ("GET", "one.json"),
+        ("GET", "none.json"),
+    ]
+
+
 def test_a_file_is_created_by_one_of_several_writers(object_store: ObjectStore, base: str) -> None:
     path = open_path(base) / "owner.json"
     assert create_json(path, {"owner": "first"})

@@ -31,7 +31,7 @@ def found(folder: Any, merged: list[dict[str, Any]], deltas: list[list[dict[str,
     for delta in deltas:
         index.add(table(*delta))
     arrays = [staged(*({"number": number} for number in seen))] if seen else []
-    pairs = list(absent_rows(index, arrays, findings=len(seen), as_of=AS_OF))
+    pairs = list(absent_rows(index.snapshot(), arrays, findings=len(seen), as_of=AS_OF))
     active = [number for rows, _ in pairs for number in rows["plugin"].to_pylist()]
     absent = [number for rows, which in pairs for number in rows.filter(which)["plugin"].to_pylist()]
     assert len(active) == len(set(active))

@@ -60,7 +60,7 @@ def test_any_index(
     ages = [(row["severity"], min(max((NOW - row["first_observed"]) // DAY, 0), 36_500)) for row in active]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "AT_ONCE", at_once)
-        found = active_by_age(index_of(tmp_path_factory.mktemp("index"), merged, *deltas), now=NOW)
+        found = active_by_age(index_of(tmp_path_factory.mktemp("index"), merged, *deltas).snapshot(), now=NOW)
     assert found == Counter(ages)
     said = summary(found, LEVELS)
     days = [age for _, age in ages]
@@ -87,4 +87,4 @@ def test_an_index_that_is_lost_says_nothing(tmp_path: Any) -> None:
     for part in tmp_path.glob("findings-*"):
         part.unlink()
     with pytest.raises(LostIndexError):
-        active_by_age(FindingIndex(open_path(f"file://{tmp_path}")), now=NOW)
+        active_by_age(FindingIndex(open_path(f"file://{tmp_path}")).snapshot(), now=NOW)

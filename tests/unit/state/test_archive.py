@@ -78,7 +78,7 @@ def archive(run: RunFolder, gone: Gone, hub: Hub) -> bool:
 def index_rows(run: RunFolder) -> dict[int, tuple[bool, int, int]]:
     """Plugin -> (archived, content, updated_at) of the latest row."""
     latest: dict[int, Any] = {}
-    for part in index_of(run.finding_index, ACCOUNT, REGION).tables():
+    for part in index_of(run.finding_index, ACCOUNT, REGION).snapshot().tables():
         for row in part.to_pylist():
             known = latest.get(row["plugin"])
             if known is None or row["as_of"] > known["as_of"]:

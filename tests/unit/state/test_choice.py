@@ -115,7 +115,7 @@ class World:
 
     def index(self) -> list[dict[str, Any]]:
         index = index_of(self.root, A, REGION)
-        return [row for found in index.tables() for row in found.to_pylist()]
+        return [row for found in index.snapshot().tables() for row in found.to_pylist()]
 
 
 def made_row(change: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -94,7 +94,7 @@ def documents_of(hub: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
 def audited(index: FindingIndex | None, documents: list[dict[str, Any]], **options: Any) -> tuple[HubAudit, list[Any]]:
     rows, others, unreadable = hub_rows(documents, ACCOUNT)
     assert (others, unreadable) == (0, 0)
-    audit = HubAudit(index, began=BEGAN, **options)
+    audit = HubAudit(index and index.snapshot(), began=BEGAN, **options)
     # In two pages, one of which has what the other has.
     repairs = list(audit.repairs([rows.slice(0, 5), rows.slice(3)], rows=len(rows)))
     return audit, repairs

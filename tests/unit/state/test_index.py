@@ -22,7 +22,8 @@ from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.state import index as module
 from airflow_provider_tenable.state import parts
-from airflow_provider_tenable.state.index import FindingIndex, LostIndexError
+from airflow_provider_tenable.state.index import FindingIndex
+from airflow_provider_tenable.state.snapshot import LostIndexError
 from tests.unit.state.rows import DAY, NOW, finding_id, held, table
 
 
@@ -38,7 +39,8 @@ def files(index: FindingIndex, begin: str) -> list[Path]:
 def rows(index: FindingIndex) -> dict[bytes, tuple[Any, ...]]:
     """Of each key the row that counts, as a comparison sees it."""
     found: dict[bytes, tuple[Any, ...]] = {}
-    for part in (*index.merged_columns(), *index.delta_columns()):
+    snapshot = index.snapshot()
+    for part in (*snapshot.merged_columns(), *snapshot.delta_columns()):
         for hi, lo, content, archived, updated_at, as_of, sent_at in part.as_rows().tolist():
             key, rank = hi.to_bytes(8, "big") + lo.to_bytes(8, "big"), (as_of, updated_at, sent_at, archived, content)
             found[key] = max(found.get(key, rank), rank)
@@ -47,7 +49,7 @@ def rows(index: FindingIndex) -> dict[bytes, tuple[Any, ...]]:
 
 def test_an_index_that_nobody_wrote_is_empty(index):
     assert rows(index) == {}
-    assert index.manifest() is None
+    assert index.snapshot().manifest is None
 
 
 def test_a_merged_row_has_all_of_its_columns(index):
@@ -63,14 +65,14 @@ def test_a_merged_row_has_all_of_its_columns(index):
 def test_deltas_are_merged_once_there_are_enough_of_them(index):
     index.add(table(*map(held, range(100))))
     index.merge(now=NOW)
-    for number in range(module._DELTAS):
+    for number in range(module.DELTAS):
         index.add(table(held(number, content=7)))
         index.merge(now=NOW)
         assert len(files(index, "findings")) == 1
     index.add(table(held(50, content=7)))
     before = rows(index)
     index.merge(now=NOW)
-    assert index._there(index.manifest()) == []
+    assert index.snapshot().waiting() == []
     assert rows(index) == before
     assert len(before) == 100
 
@@ -80,7 +82,20 @@ def test_a_large_delta_is_merged_at_once(index):
     index.merge(now=NOW)
     index.add(table(held(1), held(7)))
     index.merge(now=NOW)
-    assert index._there(index.manifest()) == []
+    assert index.snapshot().waiting() == []
+
+
+def test_a_reader_sees_all_rows_whatever_is_merged_in_the_middle_of_it(index):
+    index.add(table(*map(held, range(4))))
+    index.merge(now=NOW)
+    index.add(table(held(1, content=7), held(9)))
+    snapshot = index.snapshot()
+    seen = {row["key"] for found in snapshot.merged_tables() for row in found.to_pylist()}
+    index.merge(now=NOW, rebuild=True)
+    assert index.snapshot().waiting() == []
+    index.remove_unneeded()
+    seen |= {row["key"] for found in snapshot.delta_tables() for row in found.to_pylist()}
+    assert seen == {held(number)["key"] for number in (0, 1, 2, 3, 9)}
 
 
 def test_rows_of_findings_that_were_archived_long_ago_are_dropped(index):
@@ -134,7 +149,7 @@ def test_a_part_or_delta_that_is_damaged_makes_the_index_lost(index, begin, spoi
     index.merge(now=NOW)
     index.add(table(held(2)))
     spoilt = files(index, begin)[0 if begin == "findings" else -1]
-    waiting = index._there(index.manifest())
+    waiting = index.snapshot().waiting()
     spoilt = Path(index.folder.path) / waiting[0] if begin == "delta" else spoilt
     spoil(spoilt)
     if begin == "delta" and not spoilt.exists():
@@ -234,7 +249,7 @@ def test_of_two_merges_at_a_time_the_later_one_starts_again(index, monkeypatch, 
     monkeypatch.setattr(FindingIndex, "_written", while_the_other_merges)
     slow.merge(now=NOW, rebuild=rebuild)
     assert others
-    assert set(others) <= set(slow.manifest().merged)
+    assert set(others) <= set(slow.snapshot().manifest.merged)
     assert len(rows(index)) == 11
 
 
@@ -294,11 +309,11 @@ def test_rebuilding_keeps_what_can_be_read(index):
     index.merge(now=NOW)
     for number in (3, 4):
         index.add(table(held(number, as_of=NOW)))
-    spoilt = Path(index.folder.path) / index._there(index.manifest())[0]
+    spoilt = Path(index.folder.path) / index.snapshot().waiting()[0]
     flip(spoilt)
     index.merge(now=NOW, rebuild=True)
     assert len(rows(index)) == 3
-    assert index._there(index.manifest()) == []
+    assert index.snapshot().waiting() == []
 
 
 def test_a_merger_that_dies_leaves_the_index_as_it_was(index, monkeypatch):
@@ -376,7 +391,7 @@ class IndexModel(RuleBasedStateMachine):
 
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(parts, "PART_ROWS", at_once)
-        self.patch.setattr(module, "_DELTAS", 2)
+        self.patch.setattr(module, "DELTAS", 2)
         self.folder = tempfile.TemporaryDirectory()
         self.index = FindingIndex(open_path(f"file://{self.folder.name}/index"))
 
@@ -434,11 +449,12 @@ class IndexModel(RuleBasedStateMachine):
     @rule(data=st.data(), kind=st.sampled_from(["flipped", "cut", "empty"]))
     def damage(self, data, kind):
         try:
-            manifest = self.index.manifest()
+            snapshot = self.index.snapshot()
+            manifest = snapshot.manifest
         except LostIndexError:
             return
         needed = [part.name for part in manifest.parts] if manifest else []
-        needed += self.index._there(manifest)
+        needed += snapshot.waiting()
         if not needed:
             return
         path = Path(self.index.folder.path) / data.draw(st.sampled_from(needed))
@@ -486,4 +502,4 @@ def test_the_manifest_is_read_by_its_version(index):
     value = read_json(index.folder / "manifest.json")
     write_json(index.folder / "manifest.json", {**value, "version": 2})
     with pytest.raises(LostIndexError, match="another version"):
-        index.manifest()
+        list(index.snapshot().merged_tables())
