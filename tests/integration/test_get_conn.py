@@ -28,10 +28,11 @@ def _swell(sandbox: Sandbox, megabytes: int, *, gzipped: bool) -> None:
     sandbox.fault({"on": "vulns_chunk", "do": "swell", "bytes": megabytes * 1_000_000, "gzip": gzipped})
 
 
+# The last one is above the limit of other answers (`LARGEST_JSON_BYTES`).
 @pytest.mark.parametrize(
     ("megabytes", "gzipped"),
-    [(5, False), (5, True), (25, False), (25, True), (300, True)],
-    ids=["5-plain", "5-gzip", "25-plain", "25-gzip", "300-gzip"],
+    [(5, False), (5, True), (25, False), (25, True), (210, True)],
+    ids=["5-plain", "5-gzip", "25-plain", "25-gzip", "210-gzip"],
 )
 def test_pytenables_iterator_brings_every_record_of_a_large_chunk(
     sandbox: Sandbox, megabytes: int, gzipped: bool
