@@ -14,12 +14,14 @@ from airflow_provider_tenable.params import replay_params
 
 DOC = """# Replay rejected findings
 
-Sends the findings again that Security Hub CSPM rejected in a run of `tenable_to_security_hub`, once the cause is fixed.
+Sends the findings again that Security Hub CSPM rejected in runs of `tenable_to_security_hub`, once the cause is fixed.
 
 * **Without `transform`** the rejected findings are sent as recorded: use it if the cause was in Security Hub. Records
   that were given up because their asset was missing are mapped with the assets that Tenable exports now.
 * **With `transform`** the run's staged chunks are mapped again with the current code and options, and everything is
   sent: use it if the cause was in the mapping.
+
+`run_id` names the run, and `run_ids` several; without both it is the latest that has rejected findings.
 
 A replay can be repeated: Security Hub ignores findings that it already has in the same version. It has its own receipts
 and ledger, and does not move a watermark. It fails if findings are rejected again; its log contains the reasons.
@@ -51,7 +53,7 @@ def tenable_replay_rejected(
     own = own_args(default_args, staging_path=staging_path, id_scheme=id_scheme, product=product)
     usual: dict[str, Any] = {
         "dag_display_name": "Tenable: replay rejected findings" if dag_id == "tenable_replay_rejected" else dag_id,
-        "description": "Sends the findings again that Security Hub CSPM rejected in a run.",
+        "description": "Sends the findings again that Security Hub CSPM rejected in one or several runs.",
         "start_date": START_DATE,
         "catchup": False,
         "max_active_runs": 1,

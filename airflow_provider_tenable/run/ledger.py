@@ -99,6 +99,20 @@ class GoneCounts(TypedDict):
     why_not: str
 
 
+class Repeated(TypedDict):
+    """What becomes of the rejections of one run. Their sum is what the run has in ``rejected/`` that counts.
+
+    ``again``: findings that are sent again. ``newer``: of a finding that is sent again in a newer version, from this or
+    another of the runs. ``mapped``: records whose assets were missing, which are mapped now. ``left``: records that
+    could not be mapped, and findings without a destination; these stay where they are.
+    """
+
+    again: int
+    newer: int
+    mapped: int
+    left: int
+
+
 class Ledger(TypedDict):
     """``ledger.json``. ``refused`` and ``destinations`` by ``account/region``; ``severities``: account -> severity ->
     findings.
@@ -136,6 +150,8 @@ class Ledger(TypedDict):
     # Of compliance records: account -> audit file -> result -> findings.
     audits: NotRequired[dict[str, dict[str, dict[str, int]]]]
     destinations: dict[str, DestinationCounts]
+    # Of a replay: run id -> what became of the rejections of that run.
+    replayed: NotRequired[dict[str, Repeated]]
     watermark: WatermarkEntry
     complete: bool
 

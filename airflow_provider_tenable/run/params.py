@@ -214,8 +214,17 @@ REPLAY: Mapping[str, RunParam] = {
         title="Run",
         help="Run whose rejected findings are sent again. Empty: the latest run that has any.",
     ),
+    "run_ids": RunParam(
+        default=None,
+        # With another type beside the list, the form would not show one line per run.
+        schema={"type": ["null", "array"], "items": {"type": "string"}},
+        title="Several runs",
+        help="Ids of several runs, one per line, instead of Run. Of a finding that several of them have, the newest "
+        "version is sent.",
+        more="Not with `transform`. The ledger says under `replayed` what became of each run's rejections.",
+    ),
     "dag_id": RunParam(
-        default="tenable_to_security_hub", schema={"type": "string"}, title="DAG", help="The DAG of that run."
+        default="tenable_to_security_hub", schema={"type": "string"}, title="DAG", help="The DAG of the run or runs."
     ),
     "transform": RunParam(
         default=False,
@@ -373,6 +382,13 @@ def _rule(schema: Mapping[str, Any]) -> tuple[Callable[[Any], bool], str]:
                 or (isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most)
             ),
             f"a number from {least:g} to {most:g}, or empty",
+        )
+    if schema["type"] == ["null", "array"]:
+        return (
+            lambda value: (
+                value is None or (isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value))
+            ),
+            "a list of strings, or empty",
         )
     if "string" in schema["type"]:
         optional = "null" in schema["type"]

@@ -62,10 +62,11 @@ class RunPlan(PublicPlan):
 
     ``asked``: the params as they were given. ``identity`` is missing in plans of older releases.
     ``usual_destinations``: the DAG's own destinations, where the run was given others. ``replays``: the run that a
-    replay repeats, ``{dag_id}/{run_id}``. ``refused``: ``account/region`` -> why it refuses findings for good, as far
-    as that was known before the export. ``recovers``: those that refused earlier runs, and for which the window begins
-    earlier. ``hubs``: a :class:`~airflow_provider_tenable.state.choice.HubsPlan`; missing in plans of older releases.
-    ``service_levels``: severity -> days. ``kind``: of the records that the run imports; missing: vulnerabilities.
+    replay repeats, ``{dag_id}/{run_id}``; of several the latest. ``refused``: ``account/region`` -> why it refuses
+    findings for good, as far as that was known before the export. ``recovers``: those that refused earlier runs, and
+    for which the window begins earlier. ``hubs``: a :class:`~airflow_provider_tenable.state.choice.HubsPlan`; missing
+    in plans of older releases. ``service_levels``: severity -> days. ``kind``: of the records that the run imports;
+    missing: vulnerabilities.
     """
 
     asked: dict[str, Any]

@@ -24,6 +24,7 @@ def run_replay(tasks: Any, params: dict[str, Any]) -> None:
         "params": {
             "dag_id": "tenable_to_security_hub",
             "run_id": None,
+            "run_ids": None,
             "transform": False,
             "max_rejected_ratio": 0.0,
             **params,

@@ -65,6 +65,27 @@ def test_replay_after_the_fix_brings_what_was_refused(
     assert f"{ledger['accepted']} accepted by Security Hub CSPM, 0 rejected again" in pipeline.log
 
 
+def test_replay_of_several_runs_brings_what_was_refused_in_each(
+    pipeline: Pipeline, sandbox: Sandbox, refused: list[str]
+) -> None:
+    sandbox.advance(3600)
+    for each in sandbox.truth()["assets"]:
+        sandbox.change({"do": "fix", "asset_id": each["asset_id"]})
+    pipeline.succeed("run-2", patches=QUICK, defaults=TOLERANT)
+    sandbox.clear_faults()
+    watermark = pipeline.watermark
+    pipeline.succeed("replay-1", replay={"run_ids": ["run-1", "run-2"]})
+    assert_delivered(pipeline, sandbox)
+    ledger = replay_ledger(pipeline, "replay-1")
+    replayed = ledger["replayed"]
+    assert isinstance(replayed, dict)
+    assert {run_id: sum(counts.values()) for run_id, counts in replayed.items()} == {
+        run_id: len(rejected(pipeline, run_id)) for run_id in ("run-1", "run-2")
+    }
+    assert ledger["findings"] == len(refused)
+    assert pipeline.watermark == watermark
+
+
 def test_replay_may_be_repeated(pipeline: Pipeline, sandbox: Sandbox, refused: list[str]) -> None:
     sandbox.clear_faults()
     pipeline.succeed("replay-1", replay={"run_id": "run-1"})

@@ -8,12 +8,16 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.run import owner
+from airflow_provider_tenable.run import form, owner
+from airflow_provider_tenable.run.given_up import read_given_up
+from airflow_provider_tenable.run.ledger_checks import rejected_lines
 from airflow_provider_tenable.run.replay import plan_replay
 from airflow_provider_tenable.security_hub.receipts import Receipts
-from airflow_provider_tenable.staging.files import names, write_json
+from airflow_provider_tenable.staging.files import names, read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.state.staged import staged_rows
+from airflow_provider_tenable.transform.manifest import GIVEN_UP
 from airflow_provider_tenable.transform.output import FindingsWriter
 
 DAG, ACCOUNT, REGION = "tenable_to_security_hub", "123456789012", "eu-west-1"
@@ -75,9 +79,9 @@ def refused_run(run, *, until):
     refuse(run, ("a", "2026-01-01"))
 
 
-def replay(run_id=None, **params):
+def replay(run_id=None, run_ids=None, **params):
     context = {
-        "params": {"dag_id": DAG, "run_id": run_id, **params},
+        "params": {"dag_id": DAG, "run_id": run_id, "run_ids": run_ids, **params},
         "dag_run": SimpleNamespace(dag_id="tenable_replay_rejected", run_id="replay"),
     }
     return plan_replay(context)["run_id"]
@@ -212,3 +216,128 @@ def test_what_was_refused_is_sent_again_with_no_more_output_than_findings_have_t
     assert sorted(sent) == ["unix", "web"]
     assert [name for name, fields in sent.items() if "tenable/vulnerability-management/output" in fields] == kept
     assert all(fields["tenable/vulnerability-management/state"] == "OPEN" for fields in sent.values())
+
+
+def given_up(run, *records):
+    """Records that the run gave up because their asset was missing, as (plugin, what it says)."""
+    plan = read_json(run.plan)
+    write_json(run.shards, {"count": 2, "exported": 0})
+    writer = FindingsWriter(run, 1)
+    for plugin, text in records:
+        record = {"asset": {"uuid": "u"}, "plugin": {"id": plugin}, "port": {"port": 0}, "output": text}
+        writer.reject(GIVEN_UP, "missing", msgspec.json.encode(record))
+    writer.close({**COUNTS, "read": len(records), "findings": 0, "skipped": {GIVEN_UP: len(records)}})
+    write_json(run.plan, plan)
+
+
+def accounted(base):
+    return read_json(RunFolder(base, "tenable_replay_rejected", "replay").shards)["replayed"]
+
+
+def test_the_rejections_of_several_runs_are_sent_once_each_and_accounted_for(run_of, base):
+    early, late = run_of("early"), run_of("late")
+    transform(early, ("a", "2026-01-01"), ("b", "2026-01-02"), ("c", "2026-01-01"), until=1)
+    refuse(early, ("a", "2026-01-01"), ("b", "2026-01-02"), ("c", "2026-01-01"))
+    transform(late, ("a", "2026-01-03"), ("b", "2026-01-01"), ("c", "2026-01-01"), until=2)
+    refuse(late, ("a", "2026-01-03"), ("b", "2026-01-01"), ("c", "2026-01-01"))
+    # In whatever order they are given, and however often: as lines of the form.
+    assert replay(run_ids=["early", " late ", "", "early"]) == "late"
+    assert sorted((each["Id"], each["UpdatedAt"]) for each in staged(base)) == [
+        ("a", "2026-01-03"),
+        ("b", "2026-01-02"),
+        ("c", "2026-01-01"),
+    ]
+    assert accounted(base) == {
+        # Of equal versions, that of the latest run.
+        "late": {"again": 2, "newer": 1, "mapped": 0, "left": 0},
+        "early": {"again": 1, "newer": 2, "mapped": 0, "left": 0},
+    }
+    for run in (early, late):
+        counts = accounted(base)[run.run_id]
+        assert sum(counts.values()) == sum(1 for _ in rejected_lines(run)) == 3
+    assert read_json(RunFolder(base, "tenable_replay_rejected", "replay").shards)["exported"] == 3
+
+
+def test_a_finding_of_an_earlier_run_is_as_old_as_the_export_of_that_run(run_of, base):
+    """Else the hub would take what Tenable said long ago for what it says now."""
+    transform(run_of("early"), ("a", "2026-01-01"), until=1_000)
+    refuse(run_of("early"), ("a", "2026-01-01"))
+    transform(run_of("late"), ("b", "2026-01-01"), until=2_000)
+    refuse(run_of("late"), ("b", "2026-01-01"))
+    replay(run_ids=["early", "late"])
+    run = RunFolder(base, "tenable_replay_rejected", "replay")
+    (part,) = names(run.destination(ACCOUNT, REGION))
+    findings = [msgspec.json.decode(line)["Id"] for line in read_lines(run.destination(ACCOUNT, REGION) / part)]
+    rows = staged_rows(run, ACCOUNT, REGION, part, 2)
+    assert dict(zip(findings, rows["as_of"].tolist(), strict=True)) == {"a": 1_000_000, "b": 2_000_000}
+
+
+def test_a_record_that_several_runs_gave_up_is_mapped_once_in_its_latest_version(run_of, base):
+    early, late = run_of("early"), run_of("late")
+    for run, until in ((early, 1), (late, 2)):
+        transform(run, until=until)
+    given_up(early, (1, "old"), (2, "only"))
+    given_up(late, (1, "new"))
+    assert replay(run_ids=["early", "late"]) == "late"
+    replayed = RunFolder(base, "tenable_replay_rejected", "replay")
+    assert sorted(msgspec.json.decode(each.record)["output"] for each in read_given_up(replayed)) == ["new", "only"]
+    assert accounted(base) == {
+        "late": {"again": 0, "newer": 0, "mapped": 1, "left": 0},
+        "early": {"again": 0, "newer": 1, "mapped": 1, "left": 0},
+    }
+
+
+def test_records_that_were_given_up_with_other_params_are_not_mapped_together(run_of):
+    for run_id, severities in (("early", ["high"]), ("late", ["critical"])):
+        transform(run_of(run_id), until=1)
+        write_json(run_of(run_id).plan, {**read_json(run_of(run_id).plan), "settings": {"severities": severities}})
+        given_up(run_of(run_id), (1, "x"))
+    with pytest.raises(ConfigurationError, match=r"'late', 'early'.* have different params.*one run at a time"):
+        replay(run_ids=["early", "late"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"run_ids": ["refused", "nobody", "neither"]}, r"There are no runs \['nobody', 'neither'\].*Nothing was sent"),
+        (
+            {"run_ids": ["refused", "foreign"]},
+            "There is no run 'foreign'.*For runs of another DAG, give the param dag_id",
+        ),
+        ({"run_ids": ["refused", "../elsewhere"]}, "cannot be the name of a staging folder"),
+        ({"run_id": "refused", "run_ids": ["refused"]}, "run_id and run_ids are both set"),
+        ({"run_ids": ["refused", "again"], "transform": True}, "only one run can be mapped again at a time"),
+        ({"run_ids": "refused"}, "run_ids is 'refused'; it must be a list of strings, or empty"),
+        ({"run_ids": [1]}, r"run_ids is \[1\]; it must be a list of strings"),
+        ({"run_ids": ["clean", "clean too"]}, r"The runs \['clean too', 'clean'\] have no findings"),
+    ],
+)
+def test_what_cannot_be_repeated_together_is_refused_before_anything_is_staged(run_of, base, asked, said):
+    refused_run(run_of("refused"), until=1)
+    refused_run(run_of("again"), until=2)
+    refused_run(RunFolder(base, "another_dag", "foreign"), until=3)
+    for run_id in ("clean", "clean too"):
+        transform(run_of(run_id), ("b", "2026-01-02"))
+        receipts_of(run_of(run_id)).flush()
+    with pytest.raises(ConfigurationError, match=said):
+        replay(**asked)
+    assert read_json(RunFolder(base, "tenable_replay_rejected", "replay").shards) is None
+
+
+@pytest.mark.parametrize("difference", [{"kind": "compliance"}, {"assets": {"source": "another"}}])
+def test_runs_of_other_kinds_or_sources_are_not_repeated_together(run_of, difference):
+    refused_run(run_of("one"), until=1)
+    refused_run(run_of("other"), until=2)
+    for run_id, entries in (("one", {"assets": {"source": "this"}}), ("other", difference)):
+        write_json(run_of(run_id).plan, {**read_json(run_of(run_id).plan), **entries})
+    with pytest.raises(ConfigurationError, match="not imported from the same source in Tenable"):
+        replay(run_ids=["one", "other"])
+
+
+def test_the_form_takes_one_run_per_line():
+    """Airflow's forms show such a field only for a list of strings, with nothing but null beside it."""
+    param = form.replay_params()["run_ids"]
+    assert param.resolve() is None
+    assert param.schema["type"] == ["null", "array"]
+    assert param.schema["items"] == {"type": "string"}
+    assert param.resolve(["a", "b"]) == ["a", "b"]
