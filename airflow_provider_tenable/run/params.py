@@ -74,9 +74,23 @@ def _same_places(asked: Any, usual: Any) -> bool:
     return parse_destinations(asked)[: len(wanted)] == wanted
 
 
+# What run/watermark.py (parse_moment) may read: nothing, unix seconds, or a date of ISO 8601 with or without a time. It
+# lets some impossible dates pass, which the parser then refuses with its own message. As for Python, any character may
+# stand between date and time. Blanks have one place each: otherwise a long text of blanks takes quadratic time.
+_CLOCK = r"\d{2}(:?\d{2}(:?\d{2}([.,]\d+)?)?)?"
+_MOMENT_PATTERN = (
+    r"^\s*((\d{1,12}(\.\d+)?"
+    rf"|\d{{4}}-?(\d{{2}}-?\d{{2}}|W\d{{2}}(-?\d)?)([\s\S]{_CLOCK}(Z|[+-]{_CLOCK})?)?)\s*)?$"
+)
 # `anyOf` instead of a list of types: for a list, Airflow 2.11's form shows a number field, which rejects dates, and
 # 3.3's form a text area of six lines.
-_MOMENT: Mapping[str, Any] = {"anyOf": [{"type": "null"}, {"type": "string"}, {"type": "integer"}]}
+_MOMENT: Mapping[str, Any] = {
+    "anyOf": [
+        {"type": "null"},
+        {"type": "string", "pattern": _MOMENT_PATTERN},
+        {"type": "number", "minimum": 0},
+    ]
+}
 _RATIO: Mapping[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
 _BOOLEAN: Mapping[str, Any] = {"type": "boolean"}
 
@@ -110,8 +124,9 @@ IMPORT: Mapping[str, RunParam] = {
         schema=_MOMENT,
         title="Since",
         help="Start of the window: unix seconds (`1790000000`) or ISO 8601 (`2026-11-23T00:00:00Z`). Empty: continue "
-        "from the watermark; in a backfill, the run's data interval. For several days, set it together with `until` in "
-        "one run: a backfill of N days exports about (N + 1) / 2 times as much.",
+        "from the watermark; in a backfill without `until`, the run's data interval. All runs of a backfill have the "
+        "same `since` and `until`. For several days, set both in one run: a backfill of N days exports about "
+        "(N + 1) / 2 times as much.",
         more="A date without an offset is in UTC.",
     ),
     "until": RunParam(
