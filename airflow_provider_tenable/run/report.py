@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_tenable.exceptions import IncompleteRunError, StagingError, TenableProviderError
@@ -19,6 +18,7 @@ from airflow_provider_tenable.run.plan_file import RunPlan, WindowEntry, kind_of
 from airflow_provider_tenable.run.status import note_in_history
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.tenable_vm.times import utc
 
 #: Accounts without a destination that the table names; the ledger has all of them.
 _MOST_UNSERVED = 20
@@ -344,6 +344,5 @@ def _cell(value: object) -> str:
 
 
 def _moment(seconds: float | None) -> str:
-    if seconds is None:
-        return "not set"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") + f" ({int(seconds)})"
+    """With the number, which the Variable of the watermark takes."""
+    return utc(seconds) if seconds is None else f"{utc(seconds)} ({int(seconds)})"

@@ -28,9 +28,10 @@ from airflow_provider_tenable.scan.run_settings import (
 )
 from airflow_provider_tenable.scan.run_state import Launching
 from airflow_provider_tenable.scan.status import ENDED, LOST, is_active
-from airflow_provider_tenable.scan.texts import duration, moment
+from airflow_provider_tenable.scan.texts import duration
 from airflow_provider_tenable.staging.crash_points import reached
 from airflow_provider_tenable.tenable_vm.scan_runs import MOST_ACTIVE
+from airflow_provider_tenable.tenable_vm.times import utc
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ class Launch:
     def _whose(self, status: str) -> str:
         newest = self._active_run()
         run = self._run.client.run(self._run.scan, newest) if newest else None
-        since = f", since {moment(run.started)}" if run and run.started else ""
+        since = f", since {utc(run.started)}" if run and run.started else ""
         return f"run {newest or 'not listed yet'}, {status}{since}, launched by somebody else"
 
     def _no_capacity(self, error: CapacityError) -> Waiting:

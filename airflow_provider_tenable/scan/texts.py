@@ -1,8 +1,6 @@
-"""Times in messages."""
+"""Spans of time in messages."""
 
 from __future__ import annotations
-
-from datetime import UTC, datetime
 
 
 def duration(seconds: float) -> str:
@@ -11,8 +9,3 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / {'days': 86_400, 'h': 3_600, 'min': 60}[unit]:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def moment(seconds: float) -> str:
-    """Unix seconds as ``2026-11-27 02:45 UTC``."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -78,10 +78,13 @@ def rfc3339(moment: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
-def utc(seconds: float) -> str:
-    """Unix seconds for a message: ``2026-11-23T14:02:03Z``. What is not a time, for example in a file that somebody
-    edited, is shown as it is.
+def utc(seconds: float | None) -> str:
+    """A moment for people, in messages, reports and on the page: unix seconds as ``2026-11-23T14:02:03Z``, which the
+    param ``since`` takes too; None as ``not set``. What is not a time, for example in a file that somebody edited, is
+    shown as it is.
     """
+    if seconds is None:
+        return "not set"
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (TypeError, ValueError, OverflowError, OSError):

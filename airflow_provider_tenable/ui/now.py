@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_tenable.tenable_vm.times import utc
 from airflow_provider_tenable.ui.facts import DagFacts
 from airflow_provider_tenable.ui.snapshot import Snapshot
 from airflow_provider_tenable.ui.urls import Urls
@@ -23,14 +23,6 @@ class Attention:
     advice: str
     link: str = ""
     label: str = ""
-
-
-def moment(seconds: float | None) -> str:
-    """A moment for people, in UTC."""
-    try:
-        return datetime.fromtimestamp(seconds or 0, UTC).strftime("%Y-%m-%d %H:%M UTC") if seconds else "not set"
-    except (ValueError, OverflowError, OSError):
-        return "not a time"
 
 
 def span(seconds: float) -> str:
@@ -56,7 +48,7 @@ def now_of(snapshot: Snapshot, facts: DagFacts | None, urls: Urls, now: float) -
     interval = facts.interval if facts else None
     return {
         "last": _last_run(snapshot, facts, urls),
-        "watermark_text": moment(watermark),
+        "watermark_text": utc(watermark),
         "age": "" if age is None else span(age),
         "intervals": None if age is None or not interval else age / interval,
         "late": bool(age is not None and interval and age > _LATE * interval),
@@ -77,7 +69,7 @@ def _last_run(snapshot: Snapshot, facts: DagFacts | None, urls: Urls) -> dict[st
         "run_id": run_id,
         "state": last.state if last else ("complete" if history[0]["complete"] else "not complete"),
         "link": urls.run(snapshot.dag_id, run_id),
-        "when": moment(at),
+        "when": utc(at or None),
         "outcome": entry["title"] if entry else "",
     }
 
@@ -94,7 +86,7 @@ def _next_run(facts: DagFacts | None, now: float) -> str:
         return "none: the DAG is paused"
     if facts.next_run is None:
         return "none: the DAG has no schedule"
-    return moment(facts.next_run) if facts.next_run > now else "due now"
+    return utc(facts.next_run) if facts.next_run > now else "due now"
 
 
 def attention_of(snapshot: Snapshot, facts: DagFacts | None, urls: Urls, now: float) -> list[Attention]:
@@ -133,4 +125,4 @@ def attention_of(snapshot: Snapshot, facts: DagFacts | None, urls: Urls, now: fl
     return found
 
 
-__all__ = ["Attention", "attention_of", "moment", "now_of", "span", "watermark_of"]
+__all__ = ["Attention", "attention_of", "now_of", "span", "watermark_of"]

@@ -13,9 +13,10 @@ from airflow_provider_tenable.links.security_hub import console_url
 from airflow_provider_tenable.run.ages import ActiveEntry
 from airflow_provider_tenable.run.audit_counts import rows_of
 from airflow_provider_tenable.run.status import HistoryEntry, RunCounts
+from airflow_provider_tenable.tenable_vm.times import utc
 from airflow_provider_tenable.ui import charts
 from airflow_provider_tenable.ui.facts import REPLAY_DAG, DagFacts
-from airflow_provider_tenable.ui.now import attention_of, moment, now_of
+from airflow_provider_tenable.ui.now import attention_of, now_of
 from airflow_provider_tenable.ui.reasons import explained
 from airflow_provider_tenable.ui.scans import SCAN_DAG, Scans
 from airflow_provider_tenable.ui.snapshot import Rejected, Snapshot
@@ -86,7 +87,7 @@ def build(snapshot: Snapshot, facts: DagFacts | None, urls: Urls, *, now: float)
         "attention": attention_of(snapshot, facts, urls, now),
         "runs": runs,
         "columns": charts.columns(
-            [(moment(run.at), _parts(run)) for run in reversed(runs) if run.counts and run.state != DRY]
+            [(utc(run.at or None), _parts(run)) for run in reversed(runs) if run.counts and run.state != DRY]
         ),
         "more_runs": max(len(snapshot.history) - SHOWN_RUNS, 0),
         "findings": _findings(snapshot, places),

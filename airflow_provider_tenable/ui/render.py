@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.guards.foreign_text import safe, visible
-from airflow_provider_tenable.ui.now import moment
+from airflow_provider_tenable.tenable_vm.times import utc
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,7 +30,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, moment=moment, safe_text=lambda value: safe(value, _LONGEST))
+    environment.filters.update(
+        number=_number, moment=lambda seconds: utc(seconds or None), safe_text=lambda value: safe(value, _LONGEST)
+    )
     return environment
 
 
@@ -41,6 +43,10 @@ def _shown(value: Any) -> Any:
 
 def _number(value: float | None) -> str:
     return "\u2013" if value is None else f"{value:,}"
+
+
+def _moment(seconds: float | None) -> str:
+    return utc(seconds or None)
 
 
 def render(template: str, nonce: str, **content: Any) -> bytes:

@@ -165,7 +165,7 @@ def test_backfill_covers_each_day_and_leaves_the_watermark(airflow: Standalone, 
     windows = []
     for run in runs:
         assert airflow.wait_for(run) == "success", airflow.report_of(run)
-        match = re.search(r"backfill: (\S+) 00:00:00 UTC .*? to (\S+) 00:00:00 UTC", airflow.report_of(run))
+        match = re.search(r"backfill: (\S+)T00:00:00Z .*? to (\S+)T00:00:00Z", airflow.report_of(run))
         assert match, airflow.report_of(run)
         windows.append(match.groups())
     assert sorted(windows) == [(day.isoformat(), (day + timedelta(days=1)).isoformat()) for day in days]

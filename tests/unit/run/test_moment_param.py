@@ -64,6 +64,7 @@ def _reads(value: Any) -> bool:
 @example("\u0661\u0662")
 @example("\u2003 2026-11-23 \x1f")
 @example("2026-11-23T10:00:00+01:00:30.5")
+@example("20261123T100000,5Z")
 def test_the_form_takes_every_text_that_a_run_reads(text: str) -> None:
     if _reads(text):
         assert _VALIDATOR.is_valid(text)

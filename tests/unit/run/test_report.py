@@ -119,7 +119,7 @@ def test_a_complete_run(run):
     title, rows = lines(report_of(run))
     assert title == "Tenable to Security Hub CSPM. Complete: every record is accounted for."
     assert rows == [
-        ("Window", "incremental: 2026-11-21 23:00:00 UTC (1795302000) to 2026-11-23 00:00:00 UTC (1795392000)"),
+        ("Window", "incremental: 2026-11-21T23:00:00Z (1795302000) to 2026-11-23T00:00:00Z (1795392000)"),
         ("Exported records", "2,000"),
         ("Parked before, retried", "2"),
         ("  skipped: no_ec2_instance", "480"),
@@ -135,8 +135,8 @@ def test_a_complete_run(run):
         ("Accepted by Security Hub", "1,501"),
         ("Rejected", "1"),
         ("  rejected: InvalidInput", "1"),
-        ("Watermark before", "2026-11-22 00:00:00 UTC (1795305600)"),
-        ("Watermark after", "2026-11-23 00:00:00 UTC (1795392000) (moves to 2026-11-23T00:00:00Z)"),
+        ("Watermark before", "2026-11-22T00:00:00Z (1795305600)"),
+        ("Watermark after", "2026-11-23T00:00:00Z (1795392000) (moves to 2026-11-23T00:00:00Z)"),
     ]
 
 
@@ -191,8 +191,8 @@ def test_outstanding_findings_are_listed_by_their_age(run):
     rows = [row for row in complete_with(run) if row[0].startswith("Outstanding")]
     assert rows[:3] == [
         (f"Outstanding for {account(3)}/{REGION}", "everything since the beginning"),
-        (f"Outstanding for {account(22)}/{REGION}", "everything since 2026-11-22 23:59:38 UTC (1795391978)"),
-        (f"Outstanding for {account(21)}/{REGION}", "everything since 2026-11-22 23:59:39 UTC (1795391979)"),
+        (f"Outstanding for {account(22)}/{REGION}", "everything since 2026-11-22T23:59:38Z (1795391978)"),
+        (f"Outstanding for {account(21)}/{REGION}", "everything since 2026-11-22T23:59:39Z (1795391979)"),
     ]
     assert len(rows) == 21
     assert rows[-1] == ("Outstanding for others", "2 more accounts and Regions")
@@ -231,8 +231,8 @@ def test_assets_are_all_or_what_changed_since(run):
     base = {"records": 20_000, "full_from": 1_795_305_600, "changed": 3_000}
     some = {"assets": {"base": base, "why": "", "filters": {"since": 1_795_392_000}}}
     assert complete_with(run, some)[1:3] == [
-        ("Assets", "1,500 exported, changed since 2026-11-23 00:00:00 UTC (1795392000)"),
-        ("  from the asset index", "20,000 of 2026-11-22 00:00:00 UTC (1795305600), 3,000 changes since"),
+        ("Assets", "1,500 exported, changed since 2026-11-23T00:00:00Z (1795392000)"),
+        ("  from the asset index", "20,000 of 2026-11-22T00:00:00Z (1795305600), 3,000 changes since"),
     ]
     exported(run, "assets", [1_000], complete=False)
     assert [row for row in complete_with(run, some) if "sset" in row[0]] == []
@@ -291,15 +291,15 @@ def test_the_smallest_complete_run_as_it_stands_in_the_log(run):
     assert report_of(run) == "\n".join(
         [
             "Tenable to Security Hub CSPM. Complete: every record is accounted for.",
-            "+--------------------------+--------------------------------------------------------------------+",
-            "| Window                   | incremental: the beginning to 2026-11-23 00:00:00 UTC (1795392000) |",
-            "| Exported records         |                                                                  0 |",
-            "| Findings                 |                                                                  0 |",
-            "| Accepted by Security Hub |                                                                  0 |",
-            "| Rejected                 |                                                                  0 |",
-            "| Watermark before         |                                                            not set |",
-            "| Watermark after          |                       2026-11-23 00:00:00 UTC (1795392000) (moves) |",
-            "+--------------------------+--------------------------------------------------------------------+",
+            "+--------------------------+-----------------------------------------------------------------+",
+            "| Window                   | incremental: the beginning to 2026-11-23T00:00:00Z (1795392000) |",
+            "| Exported records         |                                                               0 |",
+            "| Findings                 |                                                               0 |",
+            "| Accepted by Security Hub |                                                               0 |",
+            "| Rejected                 |                                                               0 |",
+            "| Watermark before         |                                                         not set |",
+            "| Watermark after          |                       2026-11-23T00:00:00Z (1795392000) (moves) |",
+            "+--------------------------+-----------------------------------------------------------------+",
         ]
     )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_tenable.run.watermark import parse_moment
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.times import parse, rfc3339, stamp, utc
 
@@ -143,8 +146,30 @@ def test_long_texts_are_no_stamps_and_are_not_kept_in_memory():
         (10**30, "1000000000000000000…"),
         (float("nan"), "nan"),
         ("a\nb", "a b"),
-        (None, "None"),
     ],
 )
 def test_message_shows_a_time_or_what_was_found_instead(seconds, text):
     assert utc(seconds) == text
+
+
+def test_no_moment_is_not_set() -> None:
+    assert utc(None) == "not set"
+
+
+@pytest.mark.parametrize("seconds", [0, 1_790_000_000, 253_402_300_799])
+def test_a_moment_that_people_read_can_be_given_as_since(seconds: int) -> None:
+    assert parse_moment(utc(seconds), "since") == seconds
+
+
+#: Files that write times for machines: names of files, requests, credentials.
+_OTHERS = {"tenable_vm/times.py", "command/supervisor.py", "hooks/aws_session.py"}
+
+
+def test_there_is_one_way_to_write_a_moment() -> None:
+    package = Path(times.__file__).parent.parent
+    writers = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if re.search(r"strftime\(|isoformat\(\s*(\)|timespec)|strftime_format", path.read_text())
+    }
+    assert writers == _OTHERS

@@ -97,9 +97,9 @@ def test_the_page_has_what_a_person_came_for(snapshot: Snapshot) -> None:
     text = Parsed(shown(snapshot)).text
     for words in (
         "success",
-        "2026-11-26 23:50 UTC",
+        "2026-11-26T23:50:00Z",
         "1 hour 10 minutes ago, 0.0 intervals of the schedule",
-        "2026-11-28 00:00 UTC",
+        "2026-11-28T00:00:00Z",
         "in 6 accounts and Regions",
         "What became of 1,210 records",
         "40 account_not_configured: add the account to a destination",
@@ -156,7 +156,7 @@ def test_a_place_that_is_none_has_no_link(tmp_path: Path, snapshot: Snapshot) ->
 
 def test_the_last_run_is_that_of_the_history_where_airflow_has_forgotten_it(snapshot: Snapshot) -> None:
     text = Parsed(shown(snapshot, facts(last_run=None))).text
-    assert "Last run complete scheduled__00000 2026-11-27 00:00 UTC Complete: every record is accounted for" in text
+    assert "Last run complete scheduled__00000 2026-11-27T00:00:00Z Complete: every record is accounted for" in text
 
 
 class TestAttention:
