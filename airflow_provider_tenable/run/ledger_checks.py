@@ -24,14 +24,13 @@ log = logging.getLogger(__name__)
 #: Number of rejected findings that is tolerated whatever max_rejected_ratio is, unless that is 0.
 TOLERATED = 10
 
-#: Reasons for a broken or lost record, as opposed to one that was left out on purpose: like rejected findings, they
-#: count for ``max_rejected_ratio``.
+#: Reasons for a broken or lost record, as opposed to one that was left out on purpose. They are counted and kept like
+#: rejected findings.
 BROKEN = frozenset({"unreadable_record", "unmappable_record", GIVEN_UP})
 
 _ADVICE_ON_GIVEN_UP = (
     f" {GIVEN_UP} means that no export contained the asset for [tenable] parked_days: give the API user 'Can View' on "
-    "these assets, or leave the records on record, and replay them with tenable_replay_rejected once Tenable exports "
-    "the assets."
+    "these assets, and replay the records with tenable_replay_rejected once Tenable exports the assets."
 )
 
 
@@ -68,18 +67,30 @@ def _accounted_for(counts: DestinationCounts | Ledger) -> tuple[int, int]:
     return counts["accepted"] + sum(counts["rejected"].values()), not_sent(counts)
 
 
-def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float) -> None:
+def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float, *, is_replay: bool = False) -> None:
     """Check the number of rejected findings.
 
     Up to :data:`TOLERATED` are accepted whatever their share, so that a finding that is always rejected does not stop a
-    DAG with small runs; with a ratio of 0 none are.
+    DAG with small runs; with a ratio of 0 none are. Records that are given up stop no run, however many they are: they
+    would be given up again by the next one, and that would not end. A replay was asked to send them, so there they
+    count.
 
     :raises RejectedFindingsError: too many were rejected; the message has the most frequent reasons, each with an
         example.
     """
     broken = {reason: count for reason, count in ledger["skipped"].items() if reason in BROKEN}
     reasons = Counter({**ledger["rejected"], **broken})
-    rejected, of = reasons.total(), ledger["findings"] + sum(broken.values())
+    of = ledger["findings"] + sum(broken.values())
+    if not is_replay and (given_up := reasons.pop(GIVEN_UP, 0)):
+        # Alarms look for "findings were rejected" here as well.
+        log.warning(
+            "%d of %d findings were rejected before they were sent: their assets are missing. They are in %s.%s",
+            given_up,
+            of,
+            run.rejected,
+            _ADVICE_ON_GIVEN_UP,
+        )
+    rejected = reasons.total()
     if not rejected:
         return
     # Divided, since 0.29 * 100 is less than 29.

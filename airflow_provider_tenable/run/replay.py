@@ -186,7 +186,7 @@ def settle_replay(context: Any) -> Sums:
         sum(ledger["rejected"].values()),
         quoted(ledger["rejected"], 1_000) if ledger["rejected"] else "",
     )
-    check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"])
+    check_rejected(ledger, run, plan["settings"]["max_rejected_ratio"], is_replay=True)
     sums = sums_of(ledger)
     # Nothing waits between replays.
     del sums["unparked"]

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable.exceptions import RejectedFindingsError
 from tests.integration.oracle import delivered, expected
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
@@ -285,8 +284,12 @@ def test_a_missing_asset_is_looked_up_singly(sandbox: Sandbox, variables: Variab
     assert delivered(sandbox.documents()) == expected(truth, accounts=sandbox.accounts)
 
 
-def test_a_parked_record_is_given_up_after_its_days(
-    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_a_parked_record_is_given_up_after_its_days_and_the_run_goes_on(
+    sandbox: Sandbox,
+    variables: Variables,
+    defaults: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     truth = sandbox.tenable("truth")
     asset = next(
@@ -299,15 +302,11 @@ def test_a_parked_record_is_given_up_after_its_days(
     first.execute()
     time.sleep(1.1)
     monkeypatch.setenv("AIRFLOW__TENABLE__PARKED_DAYS", "0")
-    mark = variables.watermark
-    with pytest.raises(RejectedFindingsError, match="asset_missing_given_up means that no export contained the asset"):
-        Run(defaults=defaults).execute()
-    assert variables.watermark == mark
-    # A person lets them go, once.
-    given_up = Run(params={"max_rejected_ratio": 1.0}, defaults=defaults)
+    given_up = Run(params={"max_rejected_ratio": 0.0}, defaults=defaults)
     assert given_up.execute()["why"].startswith("moves")
     assert given_up.ledger["skipped"]["asset_missing_given_up"] == first.ledger["parked"]
     assert given_up.ledger["parked"] == 0
+    assert "their assets are missing" in caplog.text
     monkeypatch.delenv("AIRFLOW__TENABLE__PARKED_DAYS")
     after = Run(defaults=defaults)
     after.execute()

@@ -414,7 +414,7 @@ def test_broken_records_count_and_chosen_ones_do_not(run):
         run,
         0,
     )
-    for reason in ("unreadable_record", "unmappable_record", "asset_missing_given_up"):
+    for reason in ("unreadable_record", "unmappable_record"):
         with pytest.raises(RejectedFindingsError, match=f"1 of 101 findings .*1 x {reason} .such as none on record"):
             check_rejected(ledger_of(100, {}, {reason: 1}), run, 0)
 
@@ -486,14 +486,26 @@ def test_findings_that_a_place_refused_at_the_import_are_left_out_and_counted_wi
     check_sums(ledger)
 
 
-def test_records_that_were_given_up_count_as_rejected_and_the_message_says_what_to_do(run):
+@pytest.mark.parametrize("ratio", [0, 0.1])
+def test_records_that_were_given_up_stop_no_run_and_the_message_says_what_to_do(run, caplog, ratio):
+    put(run)
+    check_rejected(ledger_of(29, {}, {"asset_missing_given_up": 11}), run, ratio)
+    assert "11 of 40 findings were rejected before they were sent: their assets are missing" in caplog.text
+    assert "give the API user 'Can View' on these assets" in caplog.text
+    assert "tenable_replay_rejected" in caplog.text
+    # Nor do they bring those that do over the limit, and they hide none.
+    with pytest.raises(RejectedFindingsError, match=r"11 of 51 findings were rejected"):
+        check_rejected(ledger_of(40, {"x": 11}, {"asset_missing_given_up": 11}), run, ratio)
+
+
+def test_a_replay_fails_for_records_whose_assets_are_still_missing(run):
     put(run)
     ledger = ledger_of(29, {}, {"asset_missing_given_up": 11})
     with pytest.raises(RejectedFindingsError, match=r"11 of 40 findings were rejected") as failure:
-        check_rejected(ledger, run, 0.1)
+        check_rejected(ledger, run, 0.1, is_replay=True)
     assert "give the API user 'Can View' on these assets" in str(failure.value)
     assert "tenable_replay_rejected" in str(failure.value)
-    check_rejected(ledger, run, 0.5)
+    check_rejected(ledger, run, 0.5, is_replay=True)
 
 
 def test_sums_for_xcom_are_those_of_the_ledger(run):
@@ -599,14 +611,14 @@ def test_message_of_too_many_rejections_is_complete(run):
     part = write_lines(run.rejected, "part-1", [json.dumps(each).encode() for each in (line, {**line, "id": "id-2"})])
     put(run, {**manifest(0, read=2), "rejected_part": part})
     with pytest.raises(RejectedFindingsError) as failure:
-        check_rejected(ledger_of(20, {"x": 11}, {"asset_missing_given_up": 1}), run, 0.25)
+        check_rejected(ledger_of(20, {"x": 11}, {"asset_missing_given_up": 1}), run, 0.25, is_replay=True)
     assert str(failure.value) == (
         "12 of 21 findings were rejected, more than max_rejected_ratio 0.25 allows: 11 x x (such as id-1: too long); 1 "
         "x asset_missing_given_up (such as none on record). The watermark stays. All of them are in "
         f"{run.rejected}. Fix the cause and run again, or raise max_rejected_ratio to leave them on record. "
         "asset_missing_given_up means that no export contained the asset for [tenable] parked_days: give the API user "
-        "'Can View' on these assets, or leave the records on record, and replay them with tenable_replay_rejected once "
-        "Tenable exports the assets."
+        "'Can View' on these assets, and replay the records with tenable_replay_rejected once Tenable exports the "
+        "assets."
     )
     with pytest.raises(RejectedFindingsError) as failure:
         check_rejected(ledger_of(20, {"x": 11}), run, 0.25)
