@@ -29,9 +29,10 @@ from airflow_provider_tenable.aws import ACCOUNT
 from airflow_provider_tenable.exceptions import StagingError, UnservedError
 from airflow_provider_tenable.run.asset_locations import count_locations
 from airflow_provider_tenable.run.ledger import Ledger
-from airflow_provider_tenable.run.plan_file import RunPlan
+from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
 from airflow_provider_tenable.run.watermark import EVERYTHING
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.transform.routing import (
     CHOSEN,
     DESTINATION_REFUSED,
@@ -84,12 +85,18 @@ def check_served(ledger: Ledger, run: RunFolder, plan: RunPlan) -> None:
 
 def _refuse_nothing(plan: RunPlan) -> None:
     settings = plan["settings"]
+    if kind_of_plan(plan) == COMPLIANCE.name:
+        what, chosen = "results of audits", f"statuses {', '.join(plan.get('audit_statuses', []))}"
+        nothing_yet = "no audit has run yet"
+    else:
+        what = "vulnerabilities"
+        chosen = f"severities {', '.join(settings['severities'])} and states {', '.join(settings['states'])}"
+        nothing_yet = "nothing was scanned yet"
     raise UnservedError(
-        "Tenable exported no vulnerabilities at all, although this run requested all of them with severities "
-        f"{', '.join(settings['severities'])} and states {', '.join(settings['states'])}. Usual causes: the API user "
-        "lacks 'Can View' on the assets, and Tenable omits what a user may not see; the connection's keys belong to "
-        "another container; nothing was scanned yet. Nothing was imported, and the watermark stays. If there really is "
-        "nothing to import, set [tenable] max_unserved_ratio = 1, or trigger the DAG with the param since."
+        f"Tenable exported no {what} at all, although this run requested all of them with {chosen}. Usual causes: the "
+        "API user lacks 'Can View' on the assets, and Tenable omits what a user may not see; the connection's keys "
+        f"belong to another container; {nothing_yet}. Nothing was imported, and the watermark stays. If there really "
+        "is nothing to import, set [tenable] max_unserved_ratio = 1, or trigger the DAG with the param since."
     )
 
 

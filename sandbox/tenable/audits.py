@@ -23,7 +23,7 @@ AUDITS: dict[str, dict[str, str]] = {
     "72426_AWS_Security_Best_Practices.audit": {},
 }
 #: What an audit finds: the results of its checks by severity (3 failed, 2 warning, 1 passed).
-RESULTS = [
+RESULTS: list[dict[str, Any]] = [
     {"count": 5, "plugin_id": "143e17d3", "plugin_family": "Amazon AWS Compliance Checks", "severity": 3},
     {"count": 2, "plugin_id": "0a1b2c3d", "plugin_family": "Amazon AWS Compliance Checks", "severity": 2},
     {"count": 40, "plugin_id": "99887766", "plugin_family": "Amazon AWS Compliance Checks", "severity": 1},

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from sandbox.tenable.audit_runs import settle
 from sandbox.tenable.changes import change
 from sandbox.tenable.server import Tenable
 from sandbox.web import bad_request, common_routes, read_json
@@ -40,6 +41,7 @@ def control_routes(tenable: Tenable) -> list[BaseRoute]:
         return JSONResponse({"changed": changed, "now": now})
 
     async def truth(_: Request) -> Response:
+        settle(tenable.scans, tenable.estate.audits, tenable.clock.now())
         return JSONResponse(tenable.estate.truth(tenable.clock.now()))
 
     async def change_job(request: Request) -> Response:

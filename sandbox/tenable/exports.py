@@ -17,6 +17,7 @@ from sandbox.tenable.access import User
 from sandbox.tenable.answers import duplicate, error, too_many
 from sandbox.tenable.asset_records import asset_v2
 from sandbox.tenable.asset_records_v1 import asset_v1
+from sandbox.tenable.audit_runs import settle
 from sandbox.tenable.hosts import Host, HostState
 from sandbox.tenable.jobs import Texts
 from sandbox.tenable.records import RecordOptions, vulnerability_texts
@@ -55,6 +56,7 @@ async def create_compliance(tenable: Tenable, request: Request, user: User) -> R
         wanted = audit_results.parse_request(await _body_of(request))
     except RefusedError as refusal:
         return error(400, str(refusal))
+    settle(tenable.scans, tenable.estate.audits, tenable.clock.now())
     found = [result for result in tenable.estate.audits.results.values() if user.can_view and wanted.selects(result)]
     random.Random(tenable.estate.seed).shuffle(found)
     groups: list[Texts] = [_results_of(batch) for batch in _batches(found, wanted.num_findings)]

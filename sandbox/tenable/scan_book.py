@@ -50,6 +50,7 @@ class ScanRun:
 
     :ivar started: on the sandbox's clock.
     :ivar audit_asset: uuid of the asset that an AWS audit has results for.
+    :ivar is_settled: whether these are among Tenable's results of audits.
     """
 
     uuid: str
@@ -59,6 +60,7 @@ class ScanRun:
     targets: list[str]
     fault: Fault | None = None
     audit_asset: str | None = None
+    is_settled: bool = False
     stopped_at: float | None = None
     forced: str | None = None
 

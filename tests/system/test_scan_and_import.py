@@ -1,5 +1,5 @@
 """tenable_scan under a real scheduler, with a scanner on EC2 that exists for one run, and the import that follows the
-scan by its asset.
+scan by its asset; tenable_aws_audit, and the import that follows the audits by theirs.
 """
 
 from __future__ import annotations
@@ -24,6 +24,14 @@ from tests.polling import until
 pytestmark = pytest.mark.system
 
 SCAN, IMPORT = "tenable_scan", "tenable_to_security_hub"
+AUDIT, COMPLIANCE = "tenable_aws_audit", "tenable_compliance_to_security_hub"
+#: As docs/audits.md says.
+AFTER_AUDITS = """
+from airflow_provider_tenable.dags import tenable_compliance_to_security_hub
+from airflow_provider_tenable.import_event import completed_audits
+
+dag = tenable_compliance_to_security_hub(schedule=[completed_audits()])
+"""
 CONF = {"name": "DMZ", "targets": ["192.0.2.1"], "ephemeral_scanner": True, "aws_conn_id": "nessus_aws"}
 #: What Airflow's versions call a run that an asset has started.
 TRIGGERED = ("asset_triggered", "dataset_triggered")
@@ -51,7 +59,9 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsServices]:
 def scheduler(tenable: Sandbox, aws: AwsServices, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     """An Airflow that imports whenever the scan is completed."""
     dags = tmp_path_factory.mktemp("dags")
-    shutil.copy(ROOT / "dags" / f"{IMPORT}.py", dags)
+    for dag_id in (IMPORT, AUDIT):
+        shutil.copy(ROOT / "dags" / f"{dag_id}.py", dags)
+    (dags / f"{COMPLIANCE}.py").write_text(AFTER_AUDITS)
     # The Tenable of the sandbox is not one of Tenable's hosts, so the host to link to must be given.
     source = (ROOT / "dags" / f"{SCAN}.py").read_text()
     link = '        link_host="cloud.tenable.com",\n        prerequisites='
@@ -69,13 +79,28 @@ def scheduler(tenable: Sandbox, aws: AwsServices, tmp_path_factory: pytest.TempP
         fields: dict[str, Any] = {**aws.connection(), "port": urlsplit(aws.url).port}
         body = {"connection_id": "nessus_aws", **fields, "extra": json.dumps(fields["extra"])}
         airflow.api("POST", "/connections", json=body)
-        airflow.unpause(SCAN)
-        airflow.unpause(IMPORT)
+        for dag_id in (SCAN, IMPORT, AUDIT, COMPLIANCE):
+            airflow.unpause(dag_id)
         yield airflow
 
 
 def states(airflow: Standalone, run: str) -> dict[str, str]:
     return {each["task_id"]: each["state"] for each in airflow.task_instances(run, SCAN)}
+
+
+def audited(tenable: Sandbox) -> set[tuple[str, str, str, str]]:
+    """(resource, audit file, check, status) of what the hubs show of audits."""
+    prefix = "tenable/vulnerability-management/"
+    return {
+        (
+            finding["Resources"][0]["Id"],
+            finding["ProductFields"][f"{prefix}audit_file"],
+            finding["ProductFields"][f"{prefix}check_id"],
+            finding["Compliance"]["Status"],
+        )
+        for finding in tenable.documents().values()
+        if "Compliance" in finding and finding["RecordState"] == "ACTIVE"
+    }
 
 
 def test_a_run_scans_with_its_own_scanner_and_the_import_follows(
@@ -116,6 +141,28 @@ def test_scanner_of_a_run_that_is_marked_as_failed_is_removed(
     assert aws.instances(name) == []
     # A failed run is not a completed scan.
     assert len(scheduler.runs(IMPORT)) == 1
+
+
+def test_accounts_are_audited_and_the_import_of_the_results_follows(scheduler: Standalone, tenable: Sandbox) -> None:
+    account = tenable.process.facts["accounts"][0]
+    tenable.tenable("options", {"scan_seconds": 1})
+    one = {"account": account, "aws_conn_id": "nessus_aws", "role_name": "TenableAuditAdmin", "regions": ["us-east-1"]}
+    broken = {"account": "777788889999", "aws_conn_id": "nobody"}
+    run = scheduler.trigger({"accounts": [one, broken]}, AUDIT)
+    # One account was audited, so the import follows although the run says that the other one was not.
+    assert scheduler.wait_for(run, AUDIT) == "failed", scheduler.tail()
+    assert "1 of 2 accounts were not audited: 777788889999" in scheduler.log_of(run, "report", AUDIT)
+    until(lambda: scheduler.runs(COMPLIANCE), 180, "nothing was imported after the audit", 2)
+    [following] = scheduler.runs(COMPLIANCE)
+    assert following["run_type"] in TRIGGERED
+    assert scheduler.wait_for(following["dag_run_id"], COMPLIANCE) == "success", scheduler.tail()
+    truth = {
+        (f"AWS::::Account:{account}", each["audit_file"], each["check"], each["status"])
+        for each in tenable.truth()["compliance"]
+        if each["is_aws"]
+    }
+    assert {status for *_, status in truth} >= {"PASSED", "FAILED"}
+    assert audited(tenable) == truth
 
 
 def test_no_secret_is_in_anything_that_airflow_wrote(scheduler: Standalone, tenable: Sandbox, aws: AwsServices) -> None:

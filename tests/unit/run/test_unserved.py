@@ -63,8 +63,10 @@ def check(
     own=False,
     exported=1,
     refused=(),
+    **planned,
 ):
     plan = {
+        **planned,
         "window": {"since": since},
         "destinations": list(destinations),
         "settings": {"region_routing": "fixed", "severities": ["high", "critical"], "states": ["open", "fixed"]},
@@ -253,6 +255,14 @@ def test_message_of_a_run_without_any_vulnerability_says_what_to_check(run):
         "what a user may not see; the connection's keys belong to another container; nothing was scanned yet. Nothing "
         "was imported, and the watermark stays. If there really is nothing to import, set [tenable] "
         "max_unserved_ratio = 1, or trigger the DAG with the param since."
+    )
+
+
+def test_message_of_a_run_without_any_result_of_an_audit_is_about_audits(run):
+    assert refusal(run, exported=0, kind="compliance", audit_statuses=["passed", "failed"]).startswith(
+        "Tenable exported no results of audits at all, although this run requested all of them with statuses passed, "
+        "failed. Usual causes: the API user lacks 'Can View' on the assets, and Tenable omits what a user may not see; "
+        "the connection's keys belong to another container; no audit has run yet. "
     )
 
 
