@@ -45,12 +45,22 @@ for _name in list(os.environ):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Airflow 2.11 warns of what Airflow 3 removed, in its own code; the class of that warning is gone in Airflow 3."""
+    if "MUTANT_UNDER_TEST" in os.environ:
+        _for_mutants()
     try:
         from airflow.exceptions import RemovedInAirflow3Warning  # noqa: F401
     except ImportError:
         return
     # By the module that is warned: one that our own code earns is an error.
     config.addinivalue_line("filterwarnings", r"ignore::airflow.exceptions.RemovedInAirflow3Warning:airflow(\..*)?$")
+
+
+def _for_mutants() -> None:
+    """mutmut only needs to know that a property fails, and the same each time: no shrinking, no randomness."""
+    from hypothesis import Phase, settings
+
+    settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], derandomize=True, database=None)
+    settings.load_profile("mutants")
 
 
 @pytest.fixture(scope="session")

@@ -70,9 +70,8 @@ class DocumentsById:
                 while pending:
                     yield pending.popleft().result()
             except BaseException:
-                # Otherwise leaving the pool would wait for their retries.
+                # Otherwise leaving the pool would wait for the retries of those that are under way.
                 self._reader.stop()
-                pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
     def _found(self, chunk: list[str]) -> dict[str, list[Finding]]:

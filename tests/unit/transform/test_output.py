@@ -1,5 +1,5 @@
-"""The writer of findings: however many destinations there are, and however they take turns, it holds no more than it
-may.
+"""The writer of findings: what it writes is what it was given, and the manifest says where. However many destinations
+there are, and however they take turns, it holds no more than it may.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable.staging import parts
+from airflow_provider_tenable.staging.files import names, read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.staging.rows import read_rows
 from airflow_provider_tenable.transform import output
 from airflow_provider_tenable.transform.output import FindingsWriter
 
@@ -86,3 +88,156 @@ def test_what_is_held_is_counted_and_bounded_and_no_finding_is_lost(run, monkeyp
     assert {account: len(ids) for account, ids in kept.items()} == sent
     assert sorted(number for ids in kept.values() for number in ids) == list(range(3000))
     assert max(len(each["parts"]) for each in manifest["destinations"]) > 1
+
+
+A, B = "111111111111", "222222222222"
+COUNTS: Any = {"read": 3, "findings": 2, "skipped": {"severity_not_chosen": 1}}
+
+
+def lines_of(folder: Any, name: str) -> list[Any]:
+    return [json.loads(line) for line in read_lines(folder / name)]
+
+
+def test_an_empty_shard_has_a_manifest_and_no_parts(run):
+    manifest = FindingsWriter(run, 3).close(COUNTS)
+    assert manifest == {
+        **COUNTS,
+        "shard": 3,
+        "parked_part": None,
+        "waiting_parts": [],
+        "rejected_part": None,
+        "contested_part": None,
+        "severities": {},
+        "destinations": [],
+    }
+    assert read_json(run.shard_manifest(3)) == manifest
+    assert names(run.findings) == ["shard-0003.json"]
+
+
+def test_manifest_says_where_the_findings_are_how_their_hub_is_reached_and_how_severe_they_are(run):
+    writer = FindingsWriter(run, 12)
+    role: Any = SimpleNamespace(aws_conn_id="aws", role_name="importer", external_id="secret-handshake")
+    writer.write(B, "eu-west-1", b'{"Id":1}', "low", role)
+    writer.write(A, "us-east-1", b'{"Id":2}', "high", VIA)
+    writer.write(B, "eu-west-1", b'{"Id":3}', "critical", role)
+    writer.write(A, "eu-west-1", b'{"Id":4}', "high", VIA)
+    assert writer.findings == 4
+    manifest = writer.close(COUNTS)
+    assert manifest["severities"] == {A: {"high": 2}, B: {"critical": 1, "low": 1}}
+    assert [list(counts) for counts in manifest["severities"].values()] == [["high"], ["critical", "low"]]
+    found = []
+    for entry in manifest["destinations"]:
+        (part,) = entry.pop("parts")
+        assert part["name"].startswith("part-0012-00000-")
+        lines = lines_of(run.destination(entry["account"], entry["region"]), part["name"])
+        assert part == {"name": part["name"], "lines": len(lines), "bytes": 9 * len(lines)}
+        found.append((entry, [line["Id"] for line in lines]))
+    own = {"aws_conn_id": None, "role_name": None}
+    other = {"aws_conn_id": "aws", "role_name": "importer", "external_id": "secret-handshake"}
+    assert found == [
+        ({"account": A, "region": "eu-west-1", **own}, [4]),
+        ({"account": A, "region": "us-east-1", **own}, [2]),
+        ({"account": B, "region": "eu-west-1", **other}, [1, 3]),
+    ]
+
+
+def test_parts_are_closed_once_they_are_full_and_a_retry_writes_the_same_ones(run, monkeypatch):
+    monkeypatch.setattr(output, "FINDINGS_PER_PART", 3)
+
+    def written(count: int) -> list[dict[str, Any]]:
+        writer = FindingsWriter(run, 1)
+        for number in range(count):
+            write(writer, A, b'{"Id":%d}' % number)
+        (entry,) = close(writer)["destinations"]
+        return entry["parts"]
+
+    found = written(7)
+    assert [part["lines"] for part in found] == [3, 3, 1]
+    assert [part["name"][:16] for part in found] == [f"part-0001-{number:05d}-" for number in range(3)]
+    folder = run.destination(A, "eu-west-1")
+    assert [line["Id"] for part in found for line in lines_of(folder, part["name"])] == list(range(7))
+    assert written(7) == found
+    assert len(names(folder)) == 3
+    # Another content has another name: receipts of the former do not count for it.
+    assert written(6)[-1] == found[1]
+    assert written(8)[2]["name"] not in {part["name"] for part in found}
+
+
+def test_the_part_that_holds_most_is_closed_first_and_rows_count(run, monkeypatch):
+    monkeypatch.setattr(output, "OPEN_BYTES", 1000)
+    writer = FindingsWriter(run, 0)
+    for account, size, row in ((A, 500, b""), (B, 200, b"r" * 292)):
+        writer.write(account, "eu-west-1", b"x" * (size - 1), "high", VIA, row)
+    # The bound is reached, and B holds a little less than A.
+    assert [key[0] for key in writer._open] == [B]
+    write(writer, A, b"x" * 299)
+    writer.write(B, "eu-west-1", b"x" * 149, "high", VIA, b"r" * 92)
+    assert [key[0] for key in writer._open] == [A]
+    assert writer._open_bytes == 300
+    assert [len(entry["parts"]) for entry in close(writer)["destinations"]] == [2, 1]
+
+
+def test_rows_are_written_next_to_the_part_with_the_moment_that_they_speak_for(run):
+    writer = FindingsWriter(run, 0)
+    for number in (1, 2):
+        writer.write(A, "eu-west-1", b"{}", "high", VIA, bytes([number] * 4), as_of=256 + number)
+    # Of some findings there is no row: the lines of this part must be read.
+    writer.write(B, "eu-west-1", b"{}", "high", VIA, b"rows")
+    for _ in range(4):
+        writer.write(B, "eu-west-1", b"{}", "high", VIA)
+    first, second = ([part["name"] for part in entry["parts"]] for entry in close(writer)["destinations"])
+    expected = b"".join(bytes([number] * 4) + bytes([number, 1, 0, 0, 0, 0, 0, 0]) for number in (1, 2))
+    assert read_rows(run.rows(A, "eu-west-1", *first), count=2, size=12) == expected
+    assert not run.rows(B, "eu-west-1", *second).exists()
+
+
+def test_a_row_speaks_for_the_export_of_the_run_unless_it_says_otherwise(run):
+    writer = FindingsWriter(run, 0)
+    writer.write(A, "eu-west-1", b"{}", "high", VIA, b"rows")
+    (entry,) = close(writer)["destinations"]
+    assert read_rows(run.rows(A, "eu-west-1", entry["parts"][0]["name"]), count=1, size=12) == b"rows" + bytes(8)
+
+
+def test_rejected_records_are_stored_with_the_reason_and_are_readable(run):
+    writer = FindingsWriter(run, 5)
+    writer.reject("unmappable_record", "d" * 2001, b'{"a": "\xc3\xa9"}')
+    writer.reject("unreadable_record", "why", b"\xff" + b"<" * 100_000, as_of=17)
+    writer.reject("unreadable_record", "deep", b"[" * 100_000)
+    manifest = close(writer)
+    assert manifest["rejected_part"] == "part-shard-0005.jsonl.gz"
+    common = {"id": None, "account": None, "region": None, "finding": None}
+    assert lines_of(run.rejected, manifest["rejected_part"]) == [
+        {**common, "code": "unmappable_record", "message": "d" * 2000, "record": {"a": "\u00e9"}},
+        {**common, "code": "unreadable_record", "message": "why", "record": "\ufffd" + "<" * 99_999, "as_of": 17},
+        {**common, "code": "unreadable_record", "message": "deep", "record": "[" * 100_000},
+    ]
+
+
+def test_parked_and_contested_records_have_parts_of_their_own(run):
+    writer = FindingsWriter(run, 4)
+    for line in (b'{"parked":1}', b'{"parked":2}'):
+        writer.park(line)
+    for line in (b'{"contested":1}', b'{"contested":2}'):
+        writer.contest(line)
+    manifest = close(writer)
+    assert manifest["parked_part"] == "part-shard-0004.jsonl.gz"
+    assert lines_of(run.parked, manifest["parked_part"]) == [{"parked": 1}, {"parked": 2}]
+    assert manifest["contested_part"].startswith("part-shard-0004-")
+    assert lines_of(run.contested, manifest["contested_part"]) == [{"contested": 1}, {"contested": 2}]
+    # What the selection among duplicates depends on has another name when it is another.
+    other = FindingsWriter(run, 4)
+    other.contest(b'{"contested":1}')
+    assert close(other)["contested_part"] != manifest["contested_part"]
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (3, [3]), (7, [3, 3, 1])])
+def test_records_that_are_kept_are_written_in_parts_that_fit_into_memory(run, monkeypatch, count, sizes):
+    monkeypatch.setattr(output, "KEPT_PER_PART", 3)
+    writer = FindingsWriter(run, 2)
+    for number in range(count):
+        writer.keep(b'{"kept":%d}' % number)
+    found = close(writer)["waiting_parts"]
+    assert found == [f"waiting-shard-0002-{number:05d}.jsonl.gz" for number in range(len(sizes))]
+    read = [lines_of(run.parked, name) for name in found]
+    assert [len(lines) for lines in read] == sizes
+    assert [line["kept"] for lines in read for line in lines] == list(range(count))
