@@ -33,6 +33,8 @@ from airflow_provider_tenable.asff.record_fields import (
     times_memo,
 )
 from airflow_provider_tenable.asff.resource import ID_OPENING, Resource
+from airflow_provider_tenable.asff.severity import TENABLE, shown_severity
+from airflow_provider_tenable.asff.title import text_fields
 from airflow_provider_tenable.asff.vulnerabilities import with_packages
 from airflow_provider_tenable.aws import DEFAULT_PRODUCT
 from airflow_provider_tenable.exceptions import UnmappableError
@@ -67,12 +69,17 @@ class MappingOptions(Struct, frozen=True):
     :ivar id_scheme: ``port`` or ``tvm2aws``.
     :ivar plugin_output: whether findings have an excerpt of the plugin's output (never for plugins that print
         credentials).
+    :ivar severity_source: where severities come from (:mod:`~airflow_provider_tenable.asff.severity`).
+    :ivar title_format: ``[tenable] title_format``, checked (:mod:`~airflow_provider_tenable.asff.title`); empty: the
+        plugin's name.
     :ivar latest: Tenable's clock, or somewhat later; times after it are ignored. None: unknown.
     """
 
     accepted_risks: str = "archive"
     id_scheme: str = "port"
     plugin_output: bool = True
+    severity_source: str = TENABLE
+    title_format: str = ""
     latest: datetime | None = None
 
 
@@ -87,13 +94,17 @@ def finding_and_row(
     """Map a record to the JSON of its finding, without newlines, and to its row
     (:mod:`~airflow_provider_tenable.asff.row`).
 
-    :param severity: the result of :func:`severity_id_of`, if the caller already has it.
+    :param severity: the result of :func:`severity_id_of`, if the caller already has it. By ``severity_source``, the
+        finding may show another one.
     :raises UnmappableError: the record cannot be mapped; the message contains the reason.
     """
     if severity is None:
         severity = severity_id_of(record)
     if severity is None:
         raise UnmappableError("it has no severity")
+    if options.severity_source != TENABLE:
+        severity = shown_severity(record, plugin, severity, options.severity_source)
+    title = text_fields(plugin, resource, options.title_format) if options.title_format else b""
     port, scheme = record.port or _NO_PORT, options.id_scheme
 
     key = (
@@ -154,6 +165,7 @@ def finding_and_row(
                 own,
                 modified,
                 output,
+                title,
                 _STATE[archived],
             )
         )
@@ -176,7 +188,7 @@ def finding_and_row(
             plugin.id_field,
             resource.account_field,
             times.encoded,
-            plugin.text_fields,
+            title or plugin.text_fields,
             provider_fields,
             _ARCHIVED if archived else _ACTIVE,
             plugin.link_fields,

@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, product_fields, row
 from airflow_provider_tenable.asff.plugin_output import shows_output
+from airflow_provider_tenable.asff.severity import severities_by_score
+from airflow_provider_tenable.asff.threat import DRIFTING, threat_product_fields
 from airflow_provider_tenable.asff.vulnerabilities import CveEntries, cve_entries, vulnerabilities_json
 from airflow_provider_tenable.tenable_vm.lenient import salvage
 from airflow_provider_tenable.tenable_vm.records import Plugin
@@ -20,9 +22,7 @@ from airflow_provider_tenable.tenable_vm.records import Plugin
 #: Families of passive plugins have ids from here on (Tenable's public plugin lists).
 _FIRST_PASSIVE_FAMILY = 1_000_000
 _TYPE = "Software and Configuration Checks/Vulnerabilities"
-#: Entries of ``ProductFields`` that move without anybody having to act, and where a band of VPR begins (Tenable's
-#: documentation: low, medium, high, critical).
-_RATINGS = frozenset({"vpr_score", "vpr_v2_score"})
+#: Where a band of VPR begins (Tenable's documentation: low, medium, high, critical).
 _VPR_BANDS = (0.0, 4.0, 7.0, 9.0)
 _decoder = msgspec.json.Decoder(Plugin)
 
@@ -31,6 +31,7 @@ class PluginParts(Struct):
     """What a plugin gives to each of its findings.
 
     :ivar encoded_vulnerabilities: the JSON of ``Vulnerabilities`` without packages; None where there is no CVE.
+    :ivar severities: the severity of each source that has a score (:mod:`~airflow_provider_tenable.asff.severity`).
     :ivar shows_output: whether the plugin's output may stand in a finding.
     :ivar material: a digest of what counts as content of its findings, but for the packages.
     :ivar facts: its advice, and its ratings in the steps in which they count as content.
@@ -49,6 +50,7 @@ class PluginParts(Struct):
     cve_entries: CveEntries
     encoded_vulnerabilities: msgspec.Raw | None
     product_fields: dict[str, str]
+    severities: dict[str, int] = {}
     shows_output: bool = True
     facts: bytes = b""
     encoded_product_fields: bytes = b""
@@ -71,7 +73,7 @@ class PluginParts(Struct):
             msgspec.json.encode(self.source_url),
             bytes(self.remediation),
         )
-        lasting = {name: text for name, text in self.product_fields.items() if name not in _RATINGS}
+        lasting = {name: text for name, text in self.product_fields.items() if name not in DRIFTING}
         self.material = row.digest(
             self.id_field,
             self.text_fields,
@@ -115,6 +117,7 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
         cve_entries=entries,
         encoded_vulnerabilities=vulnerabilities_json(entries.pieces([])),
         product_fields=_product_fields(plugin, len(entries.openings)),
+        severities=severities_by_score(plugin),
         shows_output=shows_output(plugin),
         facts=msgspec.json.encode(
             [
@@ -142,13 +145,10 @@ def _page(plugin: Plugin) -> str:
 
 
 def _product_fields(plugin: Plugin, cves: int) -> dict[str, str]:
-    vpr = plugin.vpr.score if plugin.vpr and plugin.vpr.score is not None else None
-    vpr_v2 = plugin.vpr_v2.score if plugin.vpr_v2 and plugin.vpr_v2.score is not None else None
     return {
+        **threat_product_fields(plugin),
         "plugin_family": plugin.family or "",
         "plugin_type": plugin.type or "",
-        "vpr_score": "" if vpr is None else f"{vpr:g}",
-        "vpr_v2_score": "" if vpr_v2 is None else f"{vpr_v2:g}",
         "cvss3_base_score": "" if plugin.cvss3_base_score is None else f"{plugin.cvss3_base_score:g}",
         "cve_count": str(cves) if cves else "",
     }

@@ -235,6 +235,7 @@ def _product_fields(row: AssetRow) -> dict[str, str]:
         "asset_uuid": row.id,
         "asset_name": row.instance_name or row.name or "",
         "instance_type": row.instance_type or "",
+        "operating_system": ", ".join(msgspec.json.decode(row.operating_systems or "[]", type=list[str])),
         "tags": ", ".join(f"{key}: {value}" for key, values in sorted(tags.items()) for value in values),
     }
 

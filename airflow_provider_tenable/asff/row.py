@@ -13,12 +13,18 @@ from __future__ import annotations
 
 import struct
 from hashlib import blake2b, blake2s
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
 #: Raise this when the mapping changes the digests of findings that did not change themselves, and say so in
-#: CHANGELOG.md: every finding of every deployment is sent once more. tests/unit/asff/test_row.py holds digests of
-#: version 1.
-MATERIAL_VERSION = 1
+#: CHANGELOG.md: every active finding of every deployment is sent once more. tests/unit/asff/test_row.py holds digests
+#: of this version. 2: threats, and the operating system.
+MATERIAL_VERSION = 2
 #: The content of a finding of which only the line is known. It equals no other, not even itself.
 UNKNOWN_CONTENT = 0
 
@@ -34,7 +40,8 @@ ASSET_TERMINATED, ASSET_DELETED = "asset_terminated", "asset_deleted"
 OTHER_REASON = "other"
 BECAUSE = {RISK_ACCEPTED: 32, ASSET_TERMINATED: 64, ASSET_DELETED: 128}
 
-_VERSION = MATERIAL_VERSION << 56
+_VERSION_BITS = 56
+_VERSION = MATERIAL_VERSION << _VERSION_BITS
 _LARGEST_PLUGIN = (1 << 63) - 1
 #: Slashes of an id, and after how many of them the part of the resource ends: of a vulnerability by scheme
 #: (``identity.id_head``), of an audit of a host (5) and of an account (4: ``asff/compliance``).
@@ -53,7 +60,13 @@ def content_of(pieces: bytes) -> int:
 
 def version_of(content: int) -> int:
     """The version of the mapping that a content is of; 0 for :data:`UNKNOWN_CONTENT`."""
-    return content >> 56
+    return content >> _VERSION_BITS
+
+
+def of_another_version(contents: Array) -> Array:
+    """Which of an array of contents a release with another mapping has made."""
+    versions = contents >> contents.dtype.type(_VERSION_BITS)
+    return (contents != UNKNOWN_CONTENT) & (versions != MATERIAL_VERSION)
 
 
 def split_id(finding_id: str) -> tuple[str, str]:

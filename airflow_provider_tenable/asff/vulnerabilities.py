@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, row
 from airflow_provider_tenable.asff.packages import Package, decode_software, packages_of
+from airflow_provider_tenable.asff.threat import is_exploit_available
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.records import Plugin, Vector
 
@@ -65,7 +66,8 @@ def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
         for cve in _SEPARATORS.split(text)
         if cve and limits.length(cve) <= limits.VULNERABILITY_ID
     ]
-    own_fix, cvss, vendor = _yes_no(plugin.has_patch), _cvss(plugin), _vendor(plugin, page)
+    own_fix, exploit = _yes_no(plugin.has_patch), _yes_no(is_exploit_available(plugin))
+    cvss, vendor = _cvss(plugin), _vendor(plugin, page)
 
     def details(reference_urls: list[str], fix: str | None) -> bytes:
         fields = {
@@ -73,7 +75,7 @@ def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
             "ReferenceUrls": reference_urls,
             "Vendor": vendor,
             "FixAvailable": fix,
-            "ExploitAvailable": _yes_no(plugin.exploit_available),
+            "ExploitAvailable": exploit,
             "EpssScore": _epss(plugin.epss_score),
         }
         return (
@@ -93,7 +95,7 @@ def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
                     sorted(set(urls)),
                     {name: text for name, text in vendor.items() if name != "VendorUpdatedAt"},
                     own_fix,
-                    _yes_no(plugin.exploit_available),
+                    exploit,
                     _epss_step(plugin.epss_score),
                 ]
             )

@@ -18,7 +18,7 @@ from airflow_provider_tenable.security_hub.refusals import refusal_of_place
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state.archive import outcome_of, read_archived
-from airflow_provider_tenable.state.compare import REOPENED
+from airflow_provider_tenable.state.compare import REMAPPED, REOPENED
 from airflow_provider_tenable.state.decisions import read_head
 from airflow_provider_tenable.state.gone import read_gone
 from airflow_provider_tenable.state.verdicts import SENT
@@ -137,10 +137,11 @@ class Ledger(TypedDict):
     superseded: NotRequired[int]
     never_imported: NotRequired[int]
     sent: NotRequired[dict[str, int]]
-    # Of those that were sent: reason -> findings that were active in the hub and are archived, and those that are
-    # active again.
+    # Of those that were sent: reason -> findings that were active in the hub and are archived; those that are active
+    # again; and those that an earlier release has mapped in another way.
     archived: NotRequired[dict[str, int]]
     reopened: NotRequired[int]
+    remapped: NotRequired[int]
     full: NotRequired[bool]
     # What was archived, or was to be, because Tenable does not report it any more.
     gone: NotRequired[GoneCounts]
@@ -248,6 +249,7 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
             sorted(sum((Counter(entry.get("sent", {})) for entry in destinations.values()), Counter()).items())
         ),
         "reopened": changed_states.pop(REOPENED, 0),
+        "remapped": changed_states.pop(REMAPPED, 0),
         "archived": dict(sorted(changed_states.items())),
         "full": bool(plan.get("hubs", {}).get("full", False)),
         "severities": {account: dict(sorted(counts.items())) for account, counts in sorted(severities.items())},

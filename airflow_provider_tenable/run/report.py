@@ -247,6 +247,8 @@ def _changed_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
         yield f"  {'would be' if ledger['dry_run'] else 'sent as'} archived: {reason}", count
     if ledger.get("reopened"):
         yield "  active again", ledger["reopened"]
+    if ledger.get("remapped"):
+        yield "  mapped anew by this release", ledger["remapped"]
 
 
 def _active_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:

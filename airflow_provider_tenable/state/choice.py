@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.parts import read_lines
-from airflow_provider_tenable.state.compare import Compared, compare
+from airflow_provider_tenable.state.compare import REMAPPED, Compared, compare
 from airflow_provider_tenable.state.decisions import Head, read_decisions, read_head, write_decisions
 from airflow_provider_tenable.state.index import FindingIndex
 from airflow_provider_tenable.state.record import record_rows
@@ -171,6 +171,13 @@ def _decided(
         note_lost(state.root, str(target), why)
         compared = _compared(run, target, hubs, as_of, state, why)
     _count_what_was_sent(run, target, compared.decisions)
+    if remapped := compared.changed_states[REMAPPED]:
+        log.warning(
+            "%s: %d findings were sent by an earlier release, which mapped them in another way. They are sent once "
+            "more. Those that no run has seen since are sent by the next full run.",
+            target,
+            remapped,
+        )
     log.info("%s: %d findings compared in %.1f s.", target, len(compared.decisions), time.monotonic() - began)
     return compared, why
 

@@ -26,6 +26,8 @@ AT_ONCE = 300_000
 DECISION = [("verdict", "u1"), ("stamp", "<i8")]
 #: Among the reasons for which findings are archived: how many are active again.
 REOPENED = "reopened"
+#: Beside them: how many have the state of before, and were mapped by a release with another mapping.
+REMAPPED = "remapped"
 #: What is compared of a staged finding: the halves of its key, and its place among all of them.
 _STAGED = [
     ("hi", "<u8"),
@@ -43,7 +45,7 @@ class Compared(NamedTuple):
 
     :ivar decisions: :data:`DECISION` of each, in their order.
     :ivar changed_states: how many are archived, by reason (:func:`airflow_provider_tenable.asff.row.because`), and how
-        many are active again (:data:`REOPENED`).
+        many are active again (:data:`REOPENED`), or mapped anew (:data:`REMAPPED`).
     """
 
     decisions: Array
@@ -135,7 +137,7 @@ def _decide_some(rows: Array, changed: Array, stream: PartStream, moments: Momen
 
 
 def _changed_states(rows: Array, held: Held, verdicts: Array) -> Counter[str]:
-    """How many findings are archived, by reason, and how many are active again."""
+    """How many findings are archived, by reason, and how many are active again, or mapped anew."""
     import numpy as np
 
     reasons, counts = np.unique(
@@ -146,6 +148,7 @@ def _changed_states(rows: Array, held: Held, verdicts: Array) -> Counter[str]:
         changed[row.because(flags)] += count
     reopened = (verdicts == Verdict.UPDATED) & held.archived & (rows["flags"] & row.ARCHIVED == 0)
     changed[REOPENED] = int(reopened.sum())
+    changed[REMAPPED] = int(((verdicts == Verdict.UPDATED) & ~reopened & row.of_another_version(held.content)).sum())
     return +changed
 
 

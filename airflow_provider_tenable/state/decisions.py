@@ -36,7 +36,8 @@ class Head(msgspec.Struct):
     :ivar file: where the decisions are.
     :ivar records: whether what is acknowledged goes into the finding index.
     :ivar why: why it is not known what the hub holds; empty where it is.
-    :ivar changed_states: how many findings are archived, by reason, and ``reopened``: are active again.
+    :ivar changed_states: how many findings are archived, by reason, and ``reopened``: are active again; ``remapped``:
+        were mapped by a release with another mapping.
     """
 
     parts: list[tuple[str, int]]

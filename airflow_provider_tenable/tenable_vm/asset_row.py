@@ -21,8 +21,8 @@ from airflow_provider_tenable.tenable_vm.records import (
 
 
 class AssetRow(Struct):
-    """An asset, down to the columns that the mapping needs. One row of the staged Parquet parts; addresses and tags as
-    JSON texts.
+    """An asset, down to the columns that the mapping needs. One row of the staged Parquet parts; addresses, tags and
+    operating systems as JSON texts.
     """
 
     id: str
@@ -41,6 +41,7 @@ class AssetRow(Struct):
     resource_tags: str = "{}"
     terminated_at: str | None = None
     deleted_at: str | None = None
+    operating_systems: str | None = None
     acr: float | None = None
 
     @property
@@ -50,7 +51,7 @@ class AssetRow(Struct):
 
 
 #: Columns that staged parts of release 0.1.0 lack.
-ADDED_COLUMNS = ("terminated_at", "deleted_at")
+ADDED_COLUMNS = ("terminated_at", "deleted_at", "operating_systems")
 COLUMNS = AssetRow.__struct_fields__
 
 
@@ -79,10 +80,17 @@ def row_of(asset: Asset) -> AssetRow:
         addresses=_json(addresses),
         tags=_json(tags),
         resource_tags=_json({tag.key: tag.value for tag in asset.resource_tags or [] if tag.key and tag.value}),
+        operating_systems=_operating_systems(asset),
         acr=_number(asset.ratings.acr.score if asset.ratings and asset.ratings.acr else None),
         terminated_at=_moment(stamps.terminated_at),
         deleted_at=_moment(stamps.deleted_at),
     )
+
+
+def _operating_systems(asset: Asset) -> str | None:
+    """In alphabetical order: Tenable does not promise any."""
+    names = sorted({name.strip() for name in asset.operating_systems or [] if name.strip()})
+    return _json(names) if names else None
 
 
 def _moment(value: str | None) -> str | None:
@@ -151,6 +159,7 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
             id=asset_id,
             cloud=Cloud(aws),
             name=first("name"),
+            operating_systems=texts("operating_system", "operating_systems"),
             agent_names=texts("agent_name", "agent_names"),
             network=Network(
                 ipv4s=texts("ipv4", "ipv4s"),

@@ -30,10 +30,50 @@ class Vector(Struct, gc=False):
     raw: str | None = None
 
 
-class Vpr(Struct, gc=False):
+class DayRange(Struct, gc=False):
+    """A range of days. The last one has no upper bound, or 0."""
+
+    lower_bound: Integer | None = None
+    upper_bound: Integer | None = None
+
+
+class VprDrivers(Struct):
+    """What a Vulnerability Priority Rating was made of."""
+
+    age_of_vuln: DayRange | None = None
+    exploit_code_maturity: str | None = None
+    cvss3_impact_score: Number | None = None
+    threat_intensity_last28: str | None = None
+    threat_sources_last28: list[str] | None = None
+    product_coverage: str | None = None
+    threat_recency: DayRange | None = None
+
+
+class Vpr(Struct):
     """Tenable's Vulnerability Priority Rating."""
 
     score: Number | None = None
+    drivers: VprDrivers | None = None
+
+
+class VprV2(Struct, gc=False):
+    """The second version of the rating, where Tenable serves it."""
+
+    score: Number | None = None
+    # 0 to 100.
+    vpr_percentile: Number | None = None
+    vpr_severity: str | None = None
+    exploit_code_maturity: str | None = None
+    on_cisa_kev: bool | None = None
+    in_the_news_recency: str | None = None
+    malware_observations_recency: str | None = None
+
+
+class Xref(Struct, gc=False):
+    """A cross-reference of a plugin: a catalogue, and the id in it."""
+
+    type: str | None = None
+    id: str | Integer | None = None
 
 
 class Plugin(Struct):
@@ -60,9 +100,19 @@ class Plugin(Struct):
     # A percentage, 0 to 100.
     epss_score: Number | None = None
     vpr: Vpr | None = None
-    vpr_v2: Vpr | None = None
+    vpr_v2: VprV2 | None = None
     risk_factor: str | None = None
     exploit_available: bool | None = None
+    exploit_framework_canvas: bool | None = None
+    exploit_framework_core: bool | None = None
+    exploit_framework_d2_elliot: bool | None = None
+    exploit_framework_exploithub: bool | None = None
+    exploit_framework_metasploit: bool | None = None
+    exploited_by_malware: bool | None = None
+    exploited_by_nessus: bool | None = None
+    in_the_news: bool | None = None
+    # A list of Xref, of which few are of use: decoded only where one of these occurs.
+    xrefs: msgspec.Raw = NULL
     # A text or a number counts as yes unless it says no, so these are read too.
     checks_for_default_account: bool | str | Number | None = None
     has_patch: bool | None = None
@@ -202,6 +252,7 @@ class Asset(Struct):
 
     id: str
     types: list[str] | None = None
+    operating_systems: list[str] | None = None
     agent_names: list[str] | None = None
     name: str | None = None
     cloud: Cloud | None = None

@@ -13,7 +13,16 @@ import pytest
 
 from airflow_provider_tenable import aws, config
 from airflow_provider_tenable.asff import finding as findings
-from airflow_provider_tenable.asff import fitting, identity, limits, plugin_output, record_fields
+from airflow_provider_tenable.asff import (
+    fitting,
+    identity,
+    limits,
+    plugin_output,
+    record_fields,
+    severity,
+    threat,
+    title,
+)
 from airflow_provider_tenable.asff import plugin as plugins
 from airflow_provider_tenable.asff import resource as resources
 from airflow_provider_tenable.asff.finding import MappingOptions
@@ -52,7 +61,11 @@ def table(title: str) -> list[list[str]]:
 
 
 def names(title: str) -> list[str]:
-    return [re.findall(r"`([^`]+)`", row[0])[0] for row in table(title)]
+    return [names_of(row)[0] for row in table(title)]
+
+
+def names_of(row: list[str]) -> list[str]:
+    return re.findall(r"`([^`]+)`", row[0])
 
 
 def finding_of(record, asset, options=None):
@@ -75,10 +88,35 @@ def everything():
     """
     ec2 = {
         **ASSETS[2],
+        "operating_systems": ["Linux"],
         "ratings": {"acr": {"score": 9}},
         "network": {"ipv4s": ["10.0.0.1"], "ipv6s": ["2001:db8::1"], "hostnames": ["h"]},
     }
     record = {**RECORDS[0], "severity_modification_type": "RECASTED", "recast_reason": "because"}
+    threats = {
+        "xrefs": [{"type": threat.KNOWN_EXPLOITED, "id": "2024/06/18"}],
+        "exploited_by_malware": True,
+        "exploit_framework_core": True,
+        "in_the_news": True,
+        "vpr": {
+            "score": 9.1,
+            "drivers": {
+                "exploit_code_maturity": "HIGH",
+                "threat_intensity_last28": "HIGH",
+                "threat_sources_last28": ["Blogs"],
+                "product_coverage": "LOW",
+                "cvss3_impact_score": 5.9,
+                "age_of_vuln": {"lower_bound": 731},
+                "threat_recency": {"lower_bound": 0, "upper_bound": 7},
+            },
+        },
+        "vpr_v2": {
+            **record["plugin"]["vpr_v2"],
+            "in_the_news_recency": "0_7_DAYS",
+            "malware_observations_recency": "0_7_DAYS",
+        },
+    }
+    record["plugin"] = {**record["plugin"], **threats}
     record["software_vulns"] = [{**record["software_vulns"][0], "vulnerabilities": None}]
     other = {
         **ASSETS[1],
@@ -191,7 +229,7 @@ def test_severity_labels_and_words_are_those_of_the_code():
 def keys_in_code() -> set[str]:
     """The keys that stand in the functions that make ProductFields, and in the module that joins them."""
     keys: set[str] = set()
-    for module in (record_fields, plugins, resources, fitting):
+    for module in (record_fields, plugins, threat, resources, fitting):
         tree = ast.parse(Path(module.__file__).read_text())
         functions = [
             node
@@ -207,9 +245,39 @@ def keys_in_code() -> set[str]:
 def test_product_fields_are_those_of_the_code():
     emitted = {key.removeprefix(PRODUCT_FIELD_PREFIX) for finding in everything() for key in finding["ProductFields"]}
     assert set(names("ProductFields")) == keys_in_code() == emitted
-    # ASFF takes 50 of them.
-    assert len(names("ProductFields")) == len(emitted) <= 50
+    # ASFF takes 50 of them, and there is one more that says why a finding is archived.
+    assert len(names("ProductFields")) == len(emitted) < 50
     assert f"`{PRODUCT_FIELD_PREFIX}`" in section("ProductFields")
+
+
+def test_marked_are_the_product_fields_that_drift():
+    assert {names_of(row)[0] for row in table("ProductFields") if "†" in row[0]} == threat.DRIFTING
+
+
+def test_fields_of_threats_are_in_the_order_of_the_code():
+    documented = names("ProductFields")
+    emitted = [key.removeprefix(PRODUCT_FIELD_PREFIX) for key in everything()[0]["ProductFields"]]
+    assert [name for name in emitted if name in documented] == [name for name in documented if name in emitted]
+
+
+def test_bands_of_severities_are_those_of_the_code():
+    bands = re.findall(
+        r"^\| (\d+\.\d)(?: to (\d+\.\d))? \| `(\w+)` \|$", section("Severity by a score"), flags=re.MULTILINE
+    )
+    assert [label for _, _, label in bands] == list(record_fields.SEVERITY_LABELS)
+    assert tuple(float(first) for first, _, _ in bands[1:]) == severity.BANDS
+    assert [float(last) for _, last, _ in bands[1:]] == [3.9, 6.9, 8.9, 10.0]
+    sources = re.findall(
+        r"^\| `(\w+)`(?: \(default\))? \| (?:Tenable's|the band)", section("Severity by a score"), flags=re.MULTILINE
+    )
+    assert tuple(sources) == severity.SEVERITY_SOURCES
+    assert sources[0] == MappingOptions().severity_source
+
+
+def test_fields_of_titles_are_those_of_the_code():
+    described = section("Titles")
+    assert list(dict.fromkeys(re.findall(r"\{(\w+)\}", described.split("Fields are")[1]))) == list(title.FIELDS)
+    assert f"up to {title.LONGEST_FORMAT} other characters" in described
 
 
 def test_families_whose_output_is_credentials_are_those_of_the_code():

@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_tenable.asff import vulnerabilities
 from airflow_provider_tenable.asff.packages import decode_software
 from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
+from airflow_provider_tenable.asff.threat import threat_product_fields
 from airflow_provider_tenable.asff.vulnerabilities import with_packages
 from airflow_provider_tenable.tenable_vm.records import Fix, Plugin, SoftwareVuln
 
@@ -204,6 +205,7 @@ def test_product_fields_of_a_plugin():
         cvss3_base_score=8.8,
         cve=["CVE-1", "CVE-2"],
     ).product_fields == {
+        **threat_product_fields(Plugin(id=1)),
         "plugin_family": "Windows",
         "plugin_type": "local",
         "vpr_score": "6.7",

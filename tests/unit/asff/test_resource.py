@@ -194,12 +194,18 @@ def test_criticality_is_ten_times_the_rating(acr, criticality):
 
 def test_product_fields_of_an_asset():
     fields = ec2_resource(
-        row(name="host.example", tags=texts({"b": ["2", "1"], "a": ["x"]}), instance_type="t2.micro")
+        row(
+            name="host.example",
+            tags=texts({"b": ["2", "1"], "a": ["x"]}),
+            instance_type="t2.micro",
+            operating_systems=texts(["Linux Kernel 5.10", "Oracle Linux 8.4"]),
+        )
     ).product_fields
     assert fields == {
         "asset_uuid": "asset-1",
         "asset_name": "host.example",
         "instance_type": "t2.micro",
+        "operating_system": "Linux Kernel 5.10, Oracle Linux 8.4",
         "tags": "a: x, b: 2, b: 1",
     }
     assert ec2_resource(row(name="host.example", instance_name="web-1")).product_fields["asset_name"] == "web-1"
@@ -207,6 +213,7 @@ def test_product_fields_of_an_asset():
         "asset_uuid": "asset-1",
         "asset_name": "",
         "instance_type": "",
+        "operating_system": "",
         "tags": "",
     }
 

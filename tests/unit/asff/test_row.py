@@ -30,8 +30,8 @@ PLUGIN = {
     "exploit_available": False,
 }
 UUID = "11111111-2222-4333-8444-555555555555"
-#: Contents of version 1.
-FROZEN = ["0x16b5791c564db62", "0x151c62fff7bc927", "0x188c63e7b266268"]
+#: Contents of this version.
+FROZEN = ["0x2f6e701f449caf8", "0x2a5f39d0f2f2573", "0x23489d063e5b432"]
 SOFTWARE = [{"product": "openssl", "version": "3.0.1", "path": "/opt"}]
 
 
@@ -57,7 +57,7 @@ def test_a_row_says_what_its_line_says():
     line, (key, found, asset, plugin, flags, updated_at, first_observed) = made()
     finding = json.loads(line)
     assert key == row.key_of(finding["Id"])
-    assert row.version_of(found) == row.MATERIAL_VERSION == 1
+    assert row.version_of(found) == row.MATERIAL_VERSION == 2
     assert asset.hex() == UUID.replace("-", "")
     assert (plugin, flags) == (19506, 3)
     assert updated_at == 1_706_746_200_000
@@ -102,6 +102,12 @@ def test_a_row_made_of_a_line_has_all_but_the_content(scheme):
         {"plugin": {"modification_date": "2024-03-01T00:00:00Z"}},
         {"plugin": {"epss_score": 49.9}},
         {"plugin": {"vpr": {"score": 6.9}, "vpr_v2": {"score": 4.0}}},
+        {"plugin": {"vpr": {"score": 6.1, "drivers": {"threat_intensity_last28": "HIGH", "product_coverage": "LOW"}}}},
+        {"plugin": {"vpr": {"score": 6.1, "drivers": {"threat_recency": {"lower_bound": 7}}}}},
+        {"plugin": {"vpr": {"score": 6.1, "drivers": {"threat_sources_last28": ["Blogs"], "cvss3_impact_score": 5}}}},
+        {"plugin": {"vpr": {"score": 6.1, "drivers": {"age_of_vuln": {"lower_bound": 731}}}}},
+        {"plugin": {"vpr_v2": {"score": 6.1, "vpr_percentile": 70.1, "in_the_news_recency": "0_7_DAYS"}}},
+        {"plugin": {"vpr_v2": {"score": 6.1, "malware_observations_recency": "0_7_DAYS"}}},
         {"software_vulns": [{**SOFTWARE[0], "last_seen": 7}]},
     ],
     ids=str,
@@ -132,6 +138,13 @@ def test_what_moves_daily_without_anybody_having_to_act_is_not_material(change):
         {"plugin": {"vpr": {"score": 7.0}}},
         {"plugin": {"vpr_v2": {"score": 9.0}}},
         {"plugin": {"exploit_available": True}},
+        {"plugin": {"xrefs": [{"type": "CISA-KNOWN-EXPLOITED", "id": "2024/06/18"}]}},
+        {"plugin": {"vpr_v2": {"score": 6.1, "on_cisa_kev": True}}},
+        {"plugin": {"vpr_v2": {"score": 6.1, "vpr_severity": "HIGH"}}},
+        {"plugin": {"vpr": {"score": 6.1, "drivers": {"exploit_code_maturity": "HIGH"}}}},
+        {"plugin": {"exploited_by_malware": True}},
+        {"plugin": {"exploit_framework_core": True}},
+        {"plugin": {"in_the_news": True}},
         {"plugin": {"cvss3_base_score": 9.8}},
         {"plugin": {"has_patch": True}},
         {"software_vulns": [{**SOFTWARE[0], "version": "3.0.2"}]},
@@ -148,6 +161,7 @@ def test_everything_else_is_material(change):
     [
         {"asset": {"tags": '{"Owner":["me"]}'}},
         {"asset": {"acr": 7.0}},
+        {"asset": {"operating_systems": '["Linux"]'}},
         {"asset": {"addresses": '["10.0.0.1"]'}},
         {"asset": {"instance_name": "db"}},
         {"product": "default"},
