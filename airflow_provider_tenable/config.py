@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
+from airflow_provider_tenable.tenable_vm.severities import SEVERITY_SOURCES, TENABLE
 
 SECTION = "tenable"
 
@@ -281,6 +282,21 @@ OPTIONS: dict[str, Option] = {
         "How much plugin output findings contain. excerpt: the first 2048 characters, except from plugins that check "
         "for default accounts or passwords. none: nothing, and Tenable is asked to omit the output from the export.",
         choices=(EXCERPT, NO_OUTPUT),
+    ),
+    "severity_source": Option(
+        "string",
+        TENABLE,
+        "Default of the param severity_source. tenable: findings have Tenable's severity, after recast. vpr, cvss3: "
+        "that of the band in which this score lies, from 0.1 low, from 4 medium, from 7 high, from 9 critical. A run "
+        "after a change is a full one.",
+        choices=SEVERITY_SOURCES,
+    ),
+    "title_format": Option(
+        "string",
+        "",
+        "Titles of findings: text with the fields title (the plugin's name), asset_name, resource, account and region, "
+        "each in braces. Empty: the plugin's name. A run after a change is a full one.",
+        example="{title} on {asset_name}",
     ),
     "audit_schedule_hours": Option(
         "float",

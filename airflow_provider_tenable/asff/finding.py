@@ -33,12 +33,13 @@ from airflow_provider_tenable.asff.record_fields import (
     times_memo,
 )
 from airflow_provider_tenable.asff.resource import ID_OPENING, Resource
-from airflow_provider_tenable.asff.severity import TENABLE, shown_severity
+from airflow_provider_tenable.asff.severity import shown_severity
 from airflow_provider_tenable.asff.title import text_fields
 from airflow_provider_tenable.asff.vulnerabilities import with_packages
 from airflow_provider_tenable.aws import DEFAULT_PRODUCT
 from airflow_provider_tenable.exceptions import UnmappableError
 from airflow_provider_tenable.tenable_vm.records import NULL, Port, Vulnerability, is_fixed, severity_id_of
+from airflow_provider_tenable.tenable_vm.severities import TENABLE
 
 _encode = msgspec.json.Encoder().encode
 _NO_PORT = Port()

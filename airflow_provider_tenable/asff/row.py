@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 #: Raise this when the mapping changes the digests of findings that did not change themselves, and say so in
-#: CHANGELOG.md: every active finding of every deployment is sent once more. tests/unit/asff/test_row.py holds digests
+#: CHANGELOG.md: every finding of every deployment is sent once more. tests/unit/asff/test_row.py holds digests
 #: of this version. 2: threats, and the operating system.
 MATERIAL_VERSION = 2
 #: The content of a finding of which only the line is known. It equals no other, not even itself.

@@ -6,12 +6,11 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from airflow_provider_tenable.tenable_vm.records import Plugin, Vulnerability
+from airflow_provider_tenable.tenable_vm.severities import CVSS3, VPR
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.asff.plugin import PluginParts
 
-#: Values of ``severity_source``.
-TENABLE, VPR, CVSS3 = SEVERITY_SOURCES = ("tenable", "vpr", "cvss3")
 #: From which score on a severity (1 to 4) applies: the bands of VPR (Tenable's documentation) and those of CVSS v3
 #: (specification, section 5) are the same. A score of 0 is severity 0.
 BANDS = (0.1, 4.0, 7.0, 9.0)

@@ -266,6 +266,8 @@ class TenableToAsffOperator(_StagesFindings):
         from airflow_provider_tenable.asff.identity import ID_SCHEMES
         from airflow_provider_tenable.asff.mapper import AsffMapper
         from airflow_provider_tenable.exceptions import ConfigurationError
+        from airflow_provider_tenable.run.scope import title_format
+        from airflow_provider_tenable.tenable_vm.severities import TENABLE
         from airflow_provider_tenable.transform.shard import Transform
 
         settings = self.plan["settings"]
@@ -279,6 +281,8 @@ class TenableToAsffOperator(_StagesFindings):
                     accepted_risks=settings["accepted_risks"],
                     id_scheme=scheme,
                     plugin_output=config.get("plugin_output") == config.EXCERPT,
+                    severity_source=settings.get("severity_source", TENABLE),
+                    title_format=title_format(),
                     latest=self._latest(now),
                 ),
                 product=self.product or config.get("product"),

@@ -27,7 +27,7 @@ from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.state.gone import BY_ABSENCE, DELETED, MOVED, NOT_REPORTED, OUT_OF_SCOPE, TERMINATED
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
-from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
+from airflow_provider_tenable.tenable_vm.severities import SEVERITIES, TENABLE
 from airflow_provider_tenable.transform.duplicates import Instances
 from airflow_provider_tenable.transform.shard import UNMAPPABLE, UNREADABLE
 from airflow_provider_tenable.transform.waiting_records import list_pool
@@ -99,7 +99,11 @@ class Absence:
 
     def __init__(self, run: RunFolder, plan: RunPlan, home: tuple[str, str] | None, *, is_full: bool) -> None:
         self._run = run
-        self._severities = frozenset(SEVERITIES.index(name) for name in plan["settings"]["severities"])
+        settings = plan["settings"]
+        by_score = settings.get("severity_source", TENABLE) != TENABLE
+        # A severity of a score does not say whether the finding was exported: that goes by Tenable's.
+        exported = SEVERITIES if by_score else settings["severities"]
+        self._severities = frozenset(map(SEVERITIES.index, exported))
         self._home = home
         self._table = AssetTable(staged_assets(str(run.export("assets"))))
         self._instances = Instances(self._table)

@@ -23,6 +23,7 @@ from airflow_provider_tenable.run.params import (
 )
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 
+_OF_VULNERABILITIES = frozenset({"severities", "states", "accepted_risks", "severity_source"})
 _RESULTS = ("passed", "failed", "warning", "not_available")
 
 #: Params of ``tenable_compliance_to_security_hub``, in the order of its form.
@@ -49,7 +50,7 @@ COMPLIANCE: Mapping[str, RunParam] = {
         more="See [audits.md](audits.md#which-account).",
         covers=lambda asked, usual: bool(asked == usual),
     ),
-    **{name: param for name, param in IMPORT.items() if name not in ("severities", "states", "accepted_risks")},
+    **{name: param for name, param in IMPORT.items() if name not in _OF_VULNERABILITIES},
 }
 
 #: The params of an import, by the kind of its records.

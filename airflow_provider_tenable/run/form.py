@@ -32,7 +32,9 @@ def import_params(own: Mapping[str, Any] | None = None, *, aws_conn_id: str | No
     :raises ConfigurationError: the option, or ``own``, contains an unknown name or an invalid value. Airflow shows the
         message among its DAG import errors.
     """
-    return _with_defaults(_form(_of_connection(IMPORT, aws_conn_id)), config.dag_params(), own)
+    table = dict(_of_connection(IMPORT, aws_conn_id))
+    table["severity_source"] = replace(IMPORT["severity_source"], default=config.get("severity_source"))
+    return _with_defaults(_form(table), config.dag_params(), own)
 
 
 def compliance_params(

@@ -1,15 +1,17 @@
 """What a run knows of the hubs, and what it adds to that: the finding index of all accounts and Regions.
 
 A run that may move the watermark is *full* (it asks for all that is open, and for everything fixed) where there is no
-watermark, where the finding index is unknown or lost, ``[tenable] full_run_days`` after the last one, and by the param
-``full``. A full run reaches what changed although none of Tenable's times moved, and makes a lost index true again.
+watermark, where the finding index is unknown or lost, where the DAG's scope has changed, ``[tenable] full_run_days``
+after the last one, and by the param ``full``. A full run reaches what changed although none of Tenable's times moved,
+and makes a lost index true again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +21,7 @@ from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
 from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
+from airflow_provider_tenable.run.scope import changes
 from airflow_provider_tenable.run.watermark import EVERYTHING, INCREMENTAL, Window
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import names, read_json
@@ -60,6 +63,7 @@ def plan_hubs(
     lag: int,
     sent_before: bool,
     planned_at: float,
+    scope: Mapping[str, str] = MappingProxyType({}),
 ) -> HubsPlan:
     """Decide how a run comes to know what the hubs hold, and whether it is full.
 
@@ -70,6 +74,7 @@ def plan_hubs(
     :param lag: ``[tenable] lag_seconds``.
     :param sent_before: whether a run of this DAG has sent something before.
     :param planned_at: unix seconds, by the earlier of our clock and Tenable's.
+    :param scope: of the DAG (:mod:`airflow_provider_tenable.run.scope`).
     :raises ConfigurationError: the run is to be full, and to cover a window.
     """
     if asked and window.kind != INCREMENTAL:
@@ -84,7 +89,7 @@ def plan_hubs(
     if asked:
         full_why = "by the param full"
     elif may_move and window.kind == INCREMENTAL:
-        full_why = _why_full(window, known, full_run_days, planned_at)
+        full_why = _why_full(window, known, full_run_days, planned_at, scope)
     if state == UNKNOWN or lost:
         said = why or f"the index of {', '.join(lost[:5])}{' and more' if len(lost) > 5 else ''} was lost"
         log.warning(
@@ -104,10 +109,11 @@ def plan_hubs(
         delivered_until=max((window.watermark or 0) - lag, 0),
         why=why if state == UNKNOWN else "",
         full_why=full_why,
+        scope=dict(scope),
     )
 
 
-def _why_full(window: Window, known: IndexState, days: float, planned_at: float) -> str:
+def _why_full(window: Window, known: IndexState, days: float, planned_at: float, scope: Mapping[str, str]) -> str:
     registry = known.registry
     if window.watermark is None:
         return "there is no watermark"
@@ -117,6 +123,8 @@ def _why_full(window: Window, known: IndexState, days: float, planned_at: float)
         return f"the finding index of {len(known.lost)} accounts and Regions was lost"
     if known.emptied:
         return f"Security Hub CSPM was enabled in {', '.join(sorted(known.emptied)[:5])} after findings were delivered"
+    if changed := changes(registry.scope, scope):
+        return f"{', '.join(changed)} changed since the last full run"
     age = (planned_at - registry.full_at) / 86400
     if days and age >= days:
         return f"the last full run was {age:.1f} days ago, full_run_days is {days:g}"
@@ -237,7 +245,8 @@ def settle_index(run: RunFolder, plan: RunPlan) -> None:
     full_as_of = as_of(run, plan) if hubs.full or registry is None else registry.full_as_of
     full_at = hubs.planned_at if hubs.full or registry is None else registry.full_at
     known = registry.destinations if registry else []
-    write_registry(folder, Registry(VERSION, hubs.source, full_as_of, full_at, sorted({*known, *merged})))
+    scope = hubs.scope if hubs.full or registry is None else registry.scope
+    write_registry(folder, Registry(VERSION, hubs.source, full_as_of, full_at, sorted({*known, *merged}), scope))
     forget_emptied(folder, full_at)
     for name in rebuilt - still_lost:
         forget_lost(folder, name)

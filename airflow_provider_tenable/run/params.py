@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, quoted
-from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
+from airflow_provider_tenable.tenable_vm.severities import SEVERITIES, SEVERITY_SOURCES, TENABLE
 
 STATES = ("open", "reopened", "fixed")
 
@@ -177,6 +177,15 @@ IMPORT: Mapping[str, RunParam] = {
         help="`archive`: findings whose risk was accepted in Tenable are archived. `import`: they stay active.",
         covers=_same,
     ),
+    "severity_source": RunParam(
+        default=TENABLE,
+        schema=_choice(*SEVERITY_SOURCES),
+        title="Severities of findings",
+        help="`tenable`: findings have Tenable's severity, after recast. `vpr`, `cvss3`: that of the band in which "
+        "this score lies. `severities` goes by Tenable's in any case.",
+        more="The default is that of `[tenable] severity_source`. See [mapping.md](mapping.md#severity-by-a-score).",
+        covers=_same,
+    ),
     "non_ec2_assets": RunParam(
         default="skip",
         schema=_choice("skip", "other"),
@@ -321,6 +330,7 @@ class Settings:
     states: tuple[str, ...]
     region_routing: str
     accepted_risks: str
+    severity_source: str
     non_ec2_assets: str
     max_rejected_ratio: float
     max_refused_destinations: int | None

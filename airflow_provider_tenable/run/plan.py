@@ -30,6 +30,7 @@ from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
 from airflow_provider_tenable.run.own_options import own_option
 from airflow_provider_tenable.run.params import RunParam, Settings, departures, parse_settings
 from airflow_provider_tenable.run.plan_file import Identity, PublicPlan, RunPlan, export_task, plan_of, public
+from airflow_provider_tenable.run.scope import scope_of
 from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.run.source import check_exports
 from airflow_provider_tenable.run.unknown_assets import check_assets
@@ -100,7 +101,16 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
     recovers: list[str] = list(planned.get("recovers", [])) if planned else []
     if not planned and not departing and not settings.dry_run:
         window, recovers = refusals.recovering(run, window, checked)
-    hubs = _hubs(run, earlier, source, window, asked=asked, narrowed=bool(departing), now=now)
+    hubs = _hubs(
+        run,
+        earlier,
+        source,
+        window,
+        asked=asked,
+        narrowed=bool(departing),
+        now=now,
+        scope=scope_of(defaults, table, kind),
+    )
     if hubs is not None and hubs.full and planned is None:
         window = full_window(window)
         log.info("This run is a full one: %s.", hubs.full_why)
@@ -167,6 +177,7 @@ def _hubs(
     asked: dict[str, Any],
     narrowed: bool,
     now: float,
+    scope: dict[str, str],
 ) -> HubsPlan | None:
     """How the run comes to know what the hubs hold; as it was planned before, where the run continues."""
     if earlier is not None:
@@ -183,6 +194,7 @@ def _hubs(
         lag=config.get("lag_seconds"),
         sent_before=window.watermark is not None or first_run.has_sent(run),
         planned_at=now,
+        scope=scope,
     )
 
 

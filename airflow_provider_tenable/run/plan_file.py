@@ -19,6 +19,7 @@ class SettingsEntry(TypedDict):
     states: list[str]
     region_routing: str
     accepted_risks: str
+    severity_source: NotRequired[str]
     non_ec2_assets: str
     max_rejected_ratio: float
     max_refused_destinations: NotRequired[int | None]

@@ -55,6 +55,7 @@ class HubsPlan(Struct, frozen=True):
     :ivar delivered_until: up to when everything had been delivered before this run, unix seconds.
     :ivar why: why it is not known what the hubs hold.
     :ivar full_why: why the run is full.
+    :ivar scope: of the DAG (:mod:`airflow_provider_tenable.run.scope`).
     """
 
     state: str
@@ -66,6 +67,7 @@ class HubsPlan(Struct, frozen=True):
     delivered_until: int = 0
     why: str = ""
     full_why: str = ""
+    scope: dict[str, str] = {}
 
 
 class Choice:

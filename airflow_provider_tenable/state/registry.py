@@ -46,6 +46,7 @@ class Registry(msgspec.Struct, frozen=True):
     :ivar full_as_of: of which moment the last full run was, unix milliseconds.
     :ivar full_at: when it was planned, unix seconds.
     :ivar destinations: ``account/region`` of each that has an index.
+    :ivar scope: what the last full run imported (:mod:`airflow_provider_tenable.run.scope`); empty of an older release.
     """
 
     version: int
@@ -53,6 +54,7 @@ class Registry(msgspec.Struct, frozen=True):
     full_as_of: int
     full_at: float
     destinations: list[str] = []
+    scope: dict[str, str] = {}
 
 
 class IndexState(msgspec.Struct, frozen=True):

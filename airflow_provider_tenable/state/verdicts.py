@@ -104,8 +104,6 @@ def decide(staged: Array, held: Held, moments: Moments) -> tuple[Array, Array]:
     young = (held.sent_at > planned - moments.refresh) & (held.sent_at >= moments.enabled_at)
     # Security Hub deletes what is archived anyway: it is not refreshed, and not brought back to change it.
     gone = same_state & archived & (held.sent_at < planned - _ARCHIVED_DAYS * _DAY)
-    # Nor is it sent again because another release has mapped it.
-    gone |= same_state & archived & row.of_another_version(held.content)
     older = staged["as_of"] < (0 if moments.full_as_of is None else moments.full_as_of)
     superseded = np.where(held.found, held.as_of > staged["as_of"], older)
     # Archived in Tenable before it was ever sent: its row says from when on, and that the hub does not have it.

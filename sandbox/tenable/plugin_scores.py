@@ -5,6 +5,10 @@ from typing import Any
 
 from sandbox.tenable.plugins import Plugin
 
+_SOURCES = (["No recorded events"], ["Mainstream News", "Dark Web"], ["Security Research"])
+_RECENCIES = ({"lower_bound": 366, "upper_bound": 0}, {"lower_bound": 7, "upper_bound": 30}, {"lower_bound": 121})
+_EVENTS = ("0_7_DAYS", "14_30_DAYS", *("NO_RECORDED_EVENTS",) * 5)
+
 
 def scores_of(plugin: Plugin) -> dict[str, Any]:
     level = ("None", "None", "Partial", "Complete", "Complete")[plugin.severity_id]
@@ -85,9 +89,10 @@ def ratings_of(plugin: Plugin, rng: random.Random) -> dict[str, Any]:
                 "exploit_code_maturity": maturity,
                 "cvss_impact_score_predicted": False,
                 "cvss3_impact_score": 5.9,
-                "threat_intensity_last28": "VERY_LOW",
-                "threat_sources_last28": ["No recorded events"],
+                "threat_intensity_last28": ("VERY_LOW", "Low", "HIGH")[plugin.number % 3],
+                "threat_sources_last28": _SOURCES[plugin.number % 3],
                 "product_coverage": "LOW",
+                "threat_recency": _RECENCIES[plugin.number % 3],
             },
             "updated": "2024-02-04T06:03:56Z",
         }
@@ -95,15 +100,19 @@ def ratings_of(plugin: Plugin, rng: random.Random) -> dict[str, Any]:
         ratings["vpr_v2"] = {
             "score": plugin.vpr_v2,
             "vpr_percentile": round(plugin.vpr_v2 * 9.7, 2),
-            "vpr_severity": "MEDIUM",
+            "vpr_severity": _vpr_severity(plugin.vpr_v2),
             "exploit_probability": 0.001,
             "cve_id": plugin.cves[0],
             "exploit_code_maturity": maturity,
             "on_cisa_kev": plugin.severity_id == 4 and plugin.number % 3 == 0,
             "in_the_news_intensity_last30": "VERY_LOW",
-            "in_the_news_recency": "NO_RECORDED_EVENTS",
+            "in_the_news_recency": _EVENTS[plugin.number % 5],
             "malware_observations_intensity_last30": "VERY_LOW",
-            "malware_observations_recency": "NO_RECORDED_EVENTS",
+            "malware_observations_recency": _EVENTS[plugin.number % 7],
         }
     ratings["epss_score"] = plugin.epss
     return ratings
+
+
+def _vpr_severity(score: float) -> str:
+    return next(name for name, first in (("CRITICAL", 9), ("HIGH", 7), ("MEDIUM", 4), ("LOW", 0)) if score >= first)

@@ -47,6 +47,8 @@ def record(number: int, plugin: int) -> Record:
     made: Record = json.loads(_example())
     made["asset"]["uuid"] = asset_id(number // PER_ASSET)
     made["plugin"]["id"] = plugin
+    made["plugin"]["xrefs"].append({"type": "CISA-KNOWN-EXPLOITED", "id": "2024/06/18"})
+    made["plugin"]["vpr"]["drivers"]["threat_recency"] = {"lower_bound": 7, "upper_bound": 30}
     made["port"] = {"port": 443, "protocol": "TCP"}
     made["severity"], made["severity_id"], made["state"] = "high", 3, "OPEN"
     made["first_found"], made["last_found"], made["indexed"] = ("2026-01-02T03:04:05.000Z",) * 3

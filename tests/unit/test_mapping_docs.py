@@ -31,6 +31,7 @@ from airflow_provider_tenable.assets import account
 from airflow_provider_tenable.assets import table as table_module
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
+from airflow_provider_tenable.tenable_vm.severities import SEVERITY_SOURCES
 from airflow_provider_tenable.transform import duplicates, routing, shard
 from tests.unit.asff.mapping import checked_line
 from tests.unit.asff.oracle import Finding, FindingProviderFields
@@ -270,7 +271,7 @@ def test_bands_of_severities_are_those_of_the_code():
     sources = re.findall(
         r"^\| `(\w+)`(?: \(default\))? \| (?:Tenable's|the band)", section("Severity by a score"), flags=re.MULTILINE
     )
-    assert tuple(sources) == severity.SEVERITY_SOURCES
+    assert tuple(sources) == SEVERITY_SOURCES
     assert sources[0] == MappingOptions().severity_source
 
 

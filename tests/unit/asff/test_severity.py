@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.asff.finding import MappingOptions
-from airflow_provider_tenable.asff.severity import SEVERITY_SOURCES
+from airflow_provider_tenable.tenable_vm.severities import SEVERITY_SOURCES
 from tests.unit.asff.mapping import finding_of, record
 
 LABELS = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")

@@ -76,6 +76,25 @@ def test_a_run_is_full_so_many_days_after_the_last_full_one(run, days, every, fu
     assert (hubs.state, hubs.full, hubs.full_as_of) == (KNOWN, full, 5)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "why"),
+    [
+        ({"severities": "1"}, {"severities": "1"}, ""),
+        ({"severities": "1"}, {"severities": "2"}, "severities changed since the last full run"),
+        ({"a": "1", "b": "1"}, {"b": "2", "a": "2"}, "a, b changed since the last full run"),
+        # What the release of before did not have, or this one has no more, has not changed.
+        ({"a": "1", "old": "1"}, {"a": "1", "new": "1"}, ""),
+        ({}, {"severities": "2"}, ""),
+    ],
+)
+def test_another_scope_makes_the_next_run_full_that_may_move_the_watermark(run, before, now, why):
+    register(run, scope=before)
+    hubs = planned(run, scope=now)
+    assert (hubs.full, hubs.full_why, hubs.scope) == (bool(why), why, now)
+    assert not planned(run, scope=now, may_move=False).full
+    assert not planned(run, scope=now, window=window(WINDOW)).full
+
+
 def test_the_param_makes_any_run_full(run):
     register(run)
     hubs = planned(run, asked=True, may_move=False)

@@ -133,6 +133,7 @@ def test_a_ledger_counts_what_is_on_record(run):
         "sent": {},
         "archived": {},
         "reopened": 0,
+        "remapped": 0,
         "full": False,
         "severities": {A: {"critical": 1, "high": 19}, B: {"critical": 3}},
         "destinations": {
@@ -155,13 +156,14 @@ def test_what_needs_no_sending_adds_up_with_the_rest(run):
     decisions = np.zeros(sum(count for _, count in parts), np.dtype(DECISION))
     decisions["verdict"] = Verdict.CREATED
     decisions["verdict"][:3] = [Verdict.UNCHANGED, Verdict.SUPERSEDED, Verdict.NEVER_IMPORTED]
-    changed = {"fixed": 2, "risk_accepted": 1, "reopened": 4}
+    changed = {"fixed": 2, "risk_accepted": 1, "reopened": 4, "remapped": 5}
     write_decisions(run.compared(A, region), parts, decisions, records=True, changed_states=changed)
     ledger = build_ledger(run, PLAN, exported=29)
     counts = ledger["destinations"][name]
     assert (counts["unchanged"], counts["superseded"], counts["never_imported"]) == (1, 1, 1)
     assert ledger["sent"] == counts["sent"] == {"created": len(decisions) - 3}
     assert (ledger["archived"], ledger["reopened"]) == ({"fixed": 2, "risk_accepted": 1}, 4)
+    assert ledger["remapped"] == 5
     assert sums_of(ledger)["never_imported"] == 1
     # All of them were accepted or rejected, so three are too many.
     with pytest.raises(LedgerError, match=r"and 3 that need no sending"):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.state import compare as module
 from airflow_provider_tenable.state import parts
 from airflow_provider_tenable.state.compare import compare
@@ -265,3 +266,34 @@ def test_whose_states_change_is_counted_by_reason():
         "other": 1,
         "reopened": 1,
     }
+
+
+def test_what_an_earlier_release_has_mapped_in_another_way_is_sent_and_counted():
+    now, before = row.content_of(b"now"), 1 << 56 | 7
+    index = [
+        parts.compared(
+            parts.encode(
+                parts.latest(
+                    table(
+                        held(1, content=before),
+                        held(2, content=before),
+                        # Not because of the mapping: changed since, active again, fixed, unknown, superseded.
+                        held(3, content=row.content_of(b"before")),
+                        held(4, content=before, archived=True),
+                        held(5, content=before),
+                        held(6, content=row.UNKNOWN_CONTENT),
+                        held(7, content=before, as_of=NOW),
+                    )
+                )
+            )
+        )
+    ]
+    findings = [{"number": number, "content": now, "archived": number == 5} for number in range(1, 8)]
+    found = compare([7], lambda _: staged(*findings), index, [], MOMENTS)
+    assert found.changed_states == {"remapped": 2, "reopened": 1, "fixed": 1}
+    assert [Verdict(code).key for code in found.decisions["verdict"]] == [
+        *["updated"] * 4,
+        "archived",
+        "updated",
+        "superseded",
+    ]

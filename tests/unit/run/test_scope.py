@@ -1,0 +1,78 @@
+"""The scope of a DAG, by which a run notices that it must be full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_tenable import config
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.run.compliance_params import COMPLIANCE, OF_KIND
+from airflow_provider_tenable.run.params import IMPORT
+from airflow_provider_tenable.run.scope import changes, scope_of, title_format
+
+#: Another value than the default of each.
+OTHERS: dict[str, Any] = {
+    "severities": ["critical"],
+    "states": ["open"],
+    "accepted_risks": "import",
+    "severity_source": "vpr",
+    "non_ec2_assets": "other",
+    "audit_statuses": ["failed"],
+    "audit_accounts": {"11111111-2222-4333-8444-555555555555": "111122223333"},
+}
+
+
+def scope(kind: str = "vulnerabilities", **changed: Any) -> dict[str, str]:
+    table = OF_KIND[kind]
+    return scope_of({**{name: param.default for name, param in table.items()}, **changed}, table, kind)
+
+
+@pytest.fixture
+def options(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Options with values of their own."""
+    own: dict[str, Any] = {}
+    usual = config.get
+    monkeypatch.setattr(config, "get", lambda name: own.get(name) or usual(name))
+    return own
+
+
+@pytest.mark.parametrize(("kind", "table"), [("vulnerabilities", IMPORT), ("compliance", COMPLIANCE)])
+def test_every_param_that_says_what_is_delivered_is_part_of_the_scope(kind, table, options):
+    usual = scope(kind)
+    assert changes(usual, scope(kind)) == []
+    places = {"destinations", "region_routing"}
+    of_table = {name for name, param in table.items() if param.covers is not None} - places
+    for name in of_table:
+        assert changes(usual, scope(kind, **{name: OTHERS[name]})) == [name]
+    option = "audit_severity" if kind == "compliance" else "title_format"
+    options[option] = "{title} on {resource}"
+    assert changes(usual, scope(kind)) == [option]
+    assert set(usual) == of_table | {option}
+
+
+def test_what_does_not_say_what_is_delivered_is_not():
+    others = {"dry_run": True, "batch_size": 7, "full": True, "max_rejected_ratio": 1, "region_routing": "resource"}
+    assert scope(**others) == scope()
+
+
+def test_the_order_of_choices_means_nothing():
+    assert scope(severities=["critical", "high"]) == scope(severities=("high", "critical"))
+
+
+def test_after_an_upgrade_only_that_counts_which_had_a_known_value_before(options):
+    assert changes({}, scope(severities=["low"], states=["open"])) == []
+    assert changes({}, scope(severity_source="cvss3")) == ["severity_source"]
+    options["title_format"] = "{title} ({region})"
+    assert changes({}, scope()) == ["title_format"]
+
+
+def test_a_title_format_that_cannot_be_used_is_a_mistake_of_the_deployment(options):
+    assert title_format() == ""
+    options["title_format"] = "{title} on {host}"
+    with pytest.raises(ConfigurationError, match=r"title_format is '\{title} on \{host}': its fields are") as error:
+        scope()
+    assert "AIRFLOW__TENABLE__TITLE_FORMAT" in str(error.value)
+    # Results of audits have their own titles.
+    assert "title_format" not in scope("compliance")
