@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
-from airflow_provider_tenable.tenable_vm.severities import SEVERITY_SOURCES, TENABLE
 
 SECTION = "tenable"
 
+#: Values of ``severity_source``, the default first.
+SEVERITY_SOURCES = ("tenable", "vpr", "cvss3")
 #: Values of ``plugin_output``.
 EXCERPT, NO_OUTPUT = "excerpt", "none"
 
@@ -285,7 +286,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "severity_source": Option(
         "string",
-        TENABLE,
+        SEVERITY_SOURCES[0],
         "Default of the param severity_source. tenable: findings have Tenable's severity, after recast. vpr, cvss3: "
         "that of the band in which this score lies, from 0.1 low, from 4 medium, from 7 high, from 9 critical. A run "
         "after a change is a full one.",
