@@ -55,6 +55,7 @@ if AIRFLOW_V_3_0_PLUS:
         task_group,
     )
     from airflow.sdk.execution_time.xcom import XCom
+    from airflow.triggers.base import BaseEventTrigger
 else:
     from airflow.datasets import Dataset as Asset
     from airflow.decorators import dag, task, task_group  # type: ignore[no-redef]
@@ -67,6 +68,10 @@ else:
     from airflow.models.xcom import XCom
     from airflow.notifications.basenotifier import BaseNotifier
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
+
+    # Airflow 2 has no assets that a trigger updates. The name is there, so that the module of such a trigger can be
+    # imported everywhere.
+    BaseEventTrigger = BaseTrigger
 
 if AIRFLOW_V_3_2_PLUS:
     from airflow.sdk import BaseHook, TriggerRule
@@ -134,6 +139,23 @@ def asset_of(uri: str) -> Asset:
     for field in ("name", "uri"):
         if hasattr(asset, field):
             object.__setattr__(asset, field, uri)
+    return asset
+
+
+def watched(asset: Asset, name: str, trigger: BaseTrigger) -> Asset:
+    """An asset that Airflow updates whenever a trigger fires, which runs in the triggerer all the time.
+
+    :param name: of the watcher.
+    :raises ConfigurationError: this is Airflow 2, which has no asset watchers.
+    """
+    if not AIRFLOW_V_3_0_PLUS:
+        raise ConfigurationError(
+            f"Asset watchers need Airflow 3.0 or later, and this is Airflow {_AIRFLOW}. Use TenableScanSensor in a "
+            "scheduled DAG instead."
+        )
+    from airflow.sdk import AssetWatcher
+
+    object.__setattr__(asset, "watchers", [AssetWatcher(name=name, trigger=trigger)])
     return asset
 
 
@@ -397,6 +419,7 @@ __all__ = [
     "AirflowSkipException",
     "AirflowTaskTimeout",
     "Asset",
+    "BaseEventTrigger",
     "BaseHook",
     "BaseNotifier",
     "BaseOperator",
@@ -431,4 +454,5 @@ __all__ = [
     "slots_of_pool",
     "task",
     "task_group",
+    "watched",
 ]

@@ -73,8 +73,8 @@ def get_provider_info() -> dict[str, Any]:
                 "remediation_scans",
                 "requirements",
             ],
-            "sensors": ["tenable_scanners", "tenable_scans"],
-            "triggers": ["tenable", "nessus_ec2", "tenable_scanners", "tenable_scans"],
+            "sensors": ["tenable_exports", "tenable_scanners", "tenable_scans"],
+            "triggers": ["tenable", "nessus_ec2", "tenable_scan_events", "tenable_scanners", "tenable_scans"],
         }.items()
     }
     asset_uris = [

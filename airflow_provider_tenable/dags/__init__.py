@@ -16,6 +16,7 @@ from airflow_provider_tenable.dags.aws_audit import tenable_aws_audit
 from airflow_provider_tenable.dags.compliance import tenable_compliance_to_security_hub
 from airflow_provider_tenable.dags.replay_rejected import tenable_replay_rejected
 from airflow_provider_tenable.dags.requirements import tenable_requirements
+from airflow_provider_tenable.dags.scan_watcher import watched_scan
 from airflow_provider_tenable.dags.security_hub import tenable_to_security_hub
 from airflow_provider_tenable.dags.take_over import tenable_take_over
 
@@ -27,4 +28,5 @@ __all__ = [
     "tenable_requirements",
     "tenable_take_over",
     "tenable_to_security_hub",
+    "watched_scan",
 ]

@@ -16,7 +16,7 @@ from airflow_provider_tenable.staging.layout import RunFolder
 log = logging.getLogger(__name__)
 
 #: Reasons and hubs that have a line, and rejections that are read for an example of each reason.
-_MOST_REASONS, _MOST_HUBS, _MOST_READ = 5, 20, 100_000
+_MOST_REASONS, _MOST_HUBS, _MOST_READ = 5, 200, 100_000
 
 
 def log_after_report(run: RunFolder, ledger: Ledger) -> None:
@@ -25,10 +25,13 @@ def log_after_report(run: RunFolder, ledger: Ledger) -> None:
     """
     if ledger["rejected"]:
         _log_rejected(run, ledger)
-    for place in list(ledger["destinations"])[:_MOST_HUBS]:
+    places = list(ledger["destinations"])
+    for place in places[:_MOST_HUBS]:
         account, _, region = place.partition("/")
         if url := console_url(account=account, region=region):
             log.info("Findings of %s: %s", safe(place), url)
+    if len(places) > _MOST_HUBS:
+        log.info("The ledger has %d more accounts and Regions: %s", len(places) - _MOST_HUBS, run.ledger)
 
 
 def _log_rejected(run: RunFolder, ledger: Ledger) -> None:

@@ -319,6 +319,18 @@ def test_export_example_is_a_dag_with_a_deferrable_export() -> None:
     assert made.get_task("look").upstream_task_ids == {"export"}
 
 
+def test_example_of_waiting_hands_the_export_on() -> None:
+    made = _example("second_reader")()
+    assert made.get_task("wait_for_export").deferrable
+    assert made.get_task("count").upstream_task_ids == {"wait_for_export"}
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 has no asset watchers")
+def test_example_of_watching_a_scan_is_a_dag_that_its_asset_starts() -> None:
+    [code] = [code for code in blocks(DOCS / "scans.md", "python") if "watched_scan" in code]
+    assert "tenable://scan/Nightly" in str(_run(code)["after_nightly"]().timetable.asset_condition)
+
+
 def test_readmes_example_is_a_dag_with_a_deferrable_export() -> None:
     made = _example("critical_vulnerabilities")()
     assert made.get_task("export").deferrable

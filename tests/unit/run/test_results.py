@@ -91,6 +91,16 @@ def test_lines_below_the_report_name_reasons_examples_the_command_and_the_hubs(
     assert "console.amazonaws.cn" in said[4][1]
 
 
+def test_every_hub_has_a_link_and_what_is_left_out_is_said(run: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
+    places = [f"{number:012d}/{REGION}" for number in range(1, 203)]
+    counts: dict[str, Any] = {place: {} for place in places}
+    with caplog.at_level(logging.INFO):
+        log_after_report(run, {"rejected": {}, "destinations": counts})  # type: ignore[typeddict-item]
+    said = [each.getMessage() for each in caplog.records]
+    assert [line.split(": ")[0] for line in said[:-1]] == [f"Findings of {place}" for place in places[:200]]
+    assert said[-1] == f"The ledger has 2 more accounts and Regions: {run.ledger}"
+
+
 def test_the_command_can_be_copied_into_a_shell_whatever_the_run_is_called(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
