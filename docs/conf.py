@@ -20,29 +20,33 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Section -> page -> title in the navigation, in the order in which people need them. `self` is the start page.
 #: A page that is missing here fails the build and `tests/unit/test_site.py`.
 NAVIGATION: dict[str, dict[str, str]] = {
-    "Try it": {"self": "Without accounts", "docs/in-pictures": "In pictures"},
+    "Try it": {
+        "self": "Without accounts",
+        "docs/in-pictures": "In pictures",
+        "docs/questions": "Before you decide",
+    },
     "A first dry run with your accounts": {
         "docs/mwaa": "Amazon MWAA",
         "docs/standalone": "pip, on one machine",
         "docs/docker": "Docker",
         "docs/celery-kubernetes": "Celery and Kubernetes",
     },
-    "Run it": {
-        "docs/operating": "Operating",
+    "Switch it on": {
         "docs/requirements": "Requirements",
-        "docs/page": "The page in Airflow",
-        "docs/state": "What the hubs hold",
-        "docs/scanners": "Scanners on EC2",
         "docs/live-checklist": "Live checklist",
         "docs/coming-from-tvm2aws": "Coming from tvm2aws",
+    },
+    "Watch it, fix it": {
+        "docs/operating": "Operating",
+        "docs/page": "The page in Airflow",
+        "docs/state": "What the hubs hold",
         "docs/troubleshooting": "Troubleshooting",
     },
+    "Scan": {"docs/scans": "Scans", "docs/scanners": "Scanners on EC2", "docs/audits": "AWS audits"},
     "Reference": {
         "docs/connections": "Connections",
         "docs/params": "Params and options",
         "docs/operators": "Operators and hooks",
-        "docs/scans": "Scans",
-        "docs/audits": "AWS audits",
         "docs/mapping": "Mapping to ASFF",
     },
     "Inside": {

@@ -27,7 +27,15 @@ def test_every_page_is_in_the_navigation_once() -> None:
 
 def test_navigation_starts_with_what_newcomers_need() -> None:
     first = [next(iter(pages)) for pages in CONF["NAVIGATION"].values()]
-    assert first == ["self", "docs/mwaa", "docs/operating", "docs/connections", "docs/reliability"]
+    assert first == [
+        "self",
+        "docs/mwaa",
+        "docs/requirements",
+        "docs/operating",
+        "docs/scans",
+        "docs/connections",
+        "docs/reliability",
+    ]
 
 
 def test_site_shows_the_version_of_the_package() -> None:
