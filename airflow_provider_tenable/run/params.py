@@ -74,11 +74,11 @@ def _same_places(asked: Any, usual: Any) -> bool:
     return parse_destinations(asked)[: len(wanted)] == wanted
 
 
-# What run/watermark.py (parse_moment) may read: nothing, unix seconds, or a date of ISO 8601 with or without a time. It
-# lets some impossible dates pass, which the parser then refuses with its own message. As for Python, any character may
-# stand between date and time. Blanks have one place each: otherwise a long text of blanks takes quadratic time.
 _CLOCK = r"\d{2}(:?\d{2}(:?\d{2}([.,]\d+)?)?)?"
-_MOMENT_PATTERN = (
+#: A moment as text, in the form and in a run (run/watermark.py): nothing, unix seconds, or a date of ISO 8601 with or
+#: without a time. Impossible dates match too; the run refuses them. As for Python, any character may stand between date
+#: and time. Blanks have one place each: otherwise a long text of blanks takes quadratic time.
+MOMENT_PATTERN = (
     r"^\s*((\d{1,12}(\.\d+)?"
     rf"|\d{{4}}-?(\d{{2}}-?\d{{2}}|W\d{{2}}(-?\d)?)([\s\S]{_CLOCK}(Z|[+-]{_CLOCK})?)?)\s*)?$"
 )
@@ -87,7 +87,7 @@ _MOMENT_PATTERN = (
 _MOMENT: Mapping[str, Any] = {
     "anyOf": [
         {"type": "null"},
-        {"type": "string", "pattern": _MOMENT_PATTERN},
+        {"type": "string", "pattern": MOMENT_PATTERN},
         {"type": "number", "minimum": 0},
     ]
 }
@@ -439,6 +439,7 @@ __all__ = [
     "AUDIT",
     "DEFAULTS",
     "IMPORT",
+    "MOMENT_PATTERN",
     "REPLAY",
     "STATES",
     "TAKE_OVER",

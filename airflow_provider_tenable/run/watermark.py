@@ -25,6 +25,7 @@ from typing import Any, TypedDict
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted
+from airflow_provider_tenable.run.params import MOMENT_PATTERN
 from airflow_provider_tenable.run.variables import read_variable, write_variable
 from airflow_provider_tenable.tenable_vm.times import utc
 
@@ -100,6 +101,9 @@ def parse_moment(value: Any, name: str) -> int | None:
     else:
         text = str(value).strip()
         try:
+            if not re.search(MOMENT_PATTERN, text):
+                # Python reads more than ISO 8601, such as 19700110000000Z, and something else than was meant.
+                raise ValueError(text)
             # Eight digits are a date (20261123), not a time in 1970.
             if re.fullmatch(r"\d{1,12}(\.\d+)?", text) and not re.fullmatch(r"\d{8}", text):
                 seconds = float(text)

@@ -82,6 +82,7 @@ def test_the_form_takes_every_number_that_a_run_reads(value: object) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "19700110000000Z",
         "yesterday",
         "now",
         "-1",
