@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks import hub_state, suites
 from benchmarks.measure import PEER_PYTHON, ROOT
 from benchmarks.render import render, table
+from benchmarks.worse import worse
 
 
 def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]]:
@@ -46,7 +47,7 @@ def main() -> int:
     known = suites_of(quick=False)
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="smaller and fewer: some minutes instead of 25")
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results.json")
+    parser.add_argument("--json", type=Path, help="default benchmarks/results.json, or results-quick.json")
     parser.add_argument("suite", nargs="*", help=", ".join(known))
     parser.add_argument(
         "--render",
@@ -54,6 +55,7 @@ def main() -> int:
         help="measure nothing: put the results into docs/performance.md and docs/scaling.md",
     )
     options = parser.parse_args()
+    options.json = options.json or ROOT / "benchmarks" / f"results{'-quick' if options.quick else ''}.json"
     if options.render:
         missing = render(json.loads(options.json.read_text()))
         print(f"Not measured, and therefore left unchanged: {', '.join(missing) or 'nothing'}.")
@@ -75,6 +77,7 @@ def main() -> int:
             began = time.monotonic()
             rows, figures = measure()
             seconds = time.monotonic() - began
+            before = results.get(name, {})
             results[name] = {
                 "rows": rows,
                 "figures": figures,
@@ -83,6 +86,9 @@ def main() -> int:
                 "load": os.getloadavg(),
             }
             print(f"\n{name} ({seconds:.0f} s)\n\n{table(rows)}", flush=True)
+            if before.get("quick") == options.quick:
+                lines = worse(before["figures"], figures) or ["nothing"]
+                print("\nWorse than the results on file:\n  " + "\n  ".join(lines), flush=True)
             options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 

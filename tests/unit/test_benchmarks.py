@@ -18,6 +18,7 @@ from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.render import PAGES, duration, render
 from benchmarks.suites import once, our, server
+from benchmarks.worse import worse
 
 JOB = {
     "0 ms, quota off": {
@@ -48,6 +49,25 @@ def test_tables_stand_between_their_markers_and_what_was_not_measured_stays(tmp_
     # Again gives the same.
     render(RESULTS, (page,))
     assert page.read_text() == text
+
+
+def test_what_became_worse_is_said_and_noise_is_not() -> None:
+    before = {
+        "plugins repeat": {"ours": 25.0, "times_peer": 7.5, "bytes_per_finding": {"ours": 400}},
+        "days": [{"day": "quiet", "findings": 1_000, "sent": 0, "cpu": 1.0, "wall": 9.0}],
+    }
+    assert worse(before, before) == []
+    after = {
+        "plugins repeat": {"ours": 27.0, "times_peer": 6.0, "bytes_per_finding": {"ours": 390}},
+        "days": [{"day": "quiet", "findings": 2_000, "sent": 3, "cpu": 1.5, "wall": 90.0}],
+        "another": {"cpu": 5.0},
+    }
+    assert worse(before, after) == [
+        "days/0/sent: 0 -> 3 (100 % worse)",
+        "days/0/cpu: 1 -> 1.5 (50 % worse)",
+        "plugins repeat/times_peer: 7.5 -> 6 (25 % worse)",
+    ]
+    assert worse(after, before) == []
 
 
 def test_every_suite_has_its_place_in_the_docs() -> None:
