@@ -8,8 +8,10 @@ import json
 import re
 from pathlib import Path
 
+import botocore.session
 import msgspec
 import pytest
+from botocore.validate import ParamValidator
 
 from airflow_provider_tenable import aws, config
 from airflow_provider_tenable.asff import finding as findings
@@ -249,6 +251,19 @@ def test_product_fields_are_those_of_the_code():
     # ASFF takes 50 of them, and there is one more that says why a finding is archived.
     assert len(names("ProductFields")) == len(emitted) < 50
     assert f"`{PRODUCT_FIELD_PREFIX}`" in section("ProductFields")
+
+
+def test_filters_are_those_of_the_api_and_name_product_fields():
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section("ProductFields"), re.DOTALL)]
+    of_api, of_event = blocks
+    model = botocore.session.get_session().get_service_model("securityhub")
+    request = model.operation_model("GetFindings").input_shape
+    assert not ParamValidator().validate({"Filters": of_api}, request).has_errors()
+    (condition,) = of_api["ProductFields"]
+    (named,) = of_event["detail"]["findings"]["ProductFields"].items()
+    finding, _, _ = everything()
+    assert finding["ProductFields"][condition["Key"]] == condition["Value"]
+    assert [finding["ProductFields"][named[0]]] == named[1]
 
 
 def test_marked_are_the_product_fields_that_drift():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import msgspec
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_provider_tenable.asff.resource import ec2_resource
 from airflow_provider_tenable.assets.table import find
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.tenable_vm.asset_row import COLUMNS, AssetRow, row_of, row_of_details
+from airflow_provider_tenable.tenable_vm.asset_row import ADDED_COLUMNS, COLUMNS, AssetRow, row_of, row_of_details
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Asset
 from tests.unit.assets.parts import to_parquet
@@ -47,6 +48,7 @@ FULL = {
         {"key": "k", "value": None},
     ],
     "resource_tags": [{"key": "Name", "value": "web"}, {"key": "Empty", "value": ""}],
+    "operating_systems": ["Red Hat 9", "Linux Kernel 5.14", " ", "Red Hat 9 "],
 }
 ROW = AssetRow(
     id="a",
@@ -63,6 +65,7 @@ ROW = AssetRow(
     addresses='["10.0.0.1","2001:db8::1"]',
     tags='{"team":["red","blue"]}',
     resource_tags='{"Name":"web"}',
+    operating_systems='["Linux Kernel 5.14","Red Hat 9"]',
     acr=7.0,
 )
 
@@ -91,6 +94,17 @@ def test_row_holds_what_the_mapping_needs():
 
 def test_row_of_a_bare_asset_is_empty():
     assert row_from({"id": "a"}) == AssetRow(id="a")
+
+
+def test_a_part_of_a_release_without_a_column_has_none_of_its_values():
+    whole = pd.read_parquet(part_of(FULL), engine="pyarrow")
+    for column in ADDED_COLUMNS:
+        buffer = io.BytesIO()
+        whole.drop(columns=column).to_parquet(buffer, engine="pyarrow", index=False)
+        found = find([Part(buffer.getvalue())], {"a"})["a"]
+        assert found == msgspec.structs.replace(ROW, **{column: None})
+        assert ec2_resource(found).account == ROW.owner_id
+    assert "operating_systems" in ADDED_COLUMNS
 
 
 def test_name_is_the_first_hostname_else_the_first_fqdn():
@@ -216,6 +230,7 @@ DETAILS = {
     "fqdn": ["web-1.example.com"],
     "hostname": ["web-1"],
     "acr_score": 7,
+    "operating_system": ["Red Hat 9", "Linux Kernel 5.14"],
     "tags": [{"tag_key": "team", "tag_value": "red"}, {"tag_key": "team", "tag_value": "blue"}],
     "resource_tags": [{"key": "Name", "value": "web"}],
 }
@@ -227,7 +242,7 @@ def test_asset_looked_up_singly_gives_the_row_of_the_export():
 
 def test_details_as_texts_give_the_same_row_as_in_lists():
     flat = {
-        name: value[0] if isinstance(value, list) and isinstance(value[0], str) else value
+        name: value[0] if isinstance(value, list) and isinstance(value[0], str) and len(value) == 1 else value
         for name, value in DETAILS.items()
     }
     assert row_of_details({**flat, "acr_score": "7.0"}) == ROW

@@ -238,6 +238,12 @@ def test_assets_are_all_or_what_changed_since(run):
     assert [row for row in complete_with(run, some) if "sset" in row[0]] == []
 
 
+def test_what_an_earlier_release_has_mapped_in_another_way_is_in_the_report(run, monkeypatch):
+    monkeypatch.setattr(report_module, "sums_of", lambda ledger: {})
+    assert ("  mapped anew by this release", "1,200") in complete_with(run, remapped=1_200)
+    assert "mapped anew" not in str(complete_with(run, remapped=0))
+
+
 @pytest.mark.parametrize(("dry_run", "label"), [(False, "compared"), (True, "would be")])
 def test_what_was_compared_with_the_hub_is_shown_per_destination_and_in_all(run, monkeypatch, dry_run, label):
     monkeypatch.setattr(report_module, "sums_of", lambda ledger: {})

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from airflow_provider_tenable.asff import row as asff_row
 from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.staging.files import names
@@ -430,3 +431,24 @@ def test_the_staged_lines_stay_as_they_are(world):
 def test_the_plan_of_the_hubs_reads_back_as_it_was_written():
     hubs = HubsPlan(state=KNOWN, source=SOURCE, planned_at=PLANNED, refresh_days=30.0)
     assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(hubs)), HubsPlan) == hubs
+
+
+def test_a_release_that_maps_in_another_way_sends_what_is_there_once_more_and_says_so(world, caplog, monkeypatch):
+    monkeypatch.setattr(asff_row, "MATERIAL_VERSION", 1)
+    monkeypatch.setattr(asff_row, "_VERSION", 1 << 56)
+    run, target = world.staged({}, {"at": PORTS[1]})
+    assert len(world.deliver(run, target, world.choice(run, target))) == 2
+    world.merge(full_at=0.0)
+    assert "mapped them" not in caplog.text
+    monkeypatch.undo()
+    run, target = world.staged({}, {"at": PORTS[1]}, {"at": PORTS[2]})
+    choice = world.choice(run, target)
+    assert choice.counts == {"created": 1, "updated": 2}
+    assert choice.head.changed_states == {"remapped": 2}
+    assert f"{A}/{REGION}: 2 findings were sent by an earlier release, which mapped them in another way" in caplog.text
+    assert len(world.deliver(run, target, choice)) == 3
+    # Once: they are of this release now.
+    caplog.clear()
+    run, target = world.staged({}, {"at": PORTS[1]}, {"at": PORTS[2]})
+    assert world.choice(run, target).counts == {"unchanged": 3}
+    assert "mapped them" not in caplog.text
