@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import pytest
@@ -52,6 +53,26 @@ def test_the_latest_row_counts(tmp_path: Any) -> None:
 
 def test_an_empty_index_has_nothing(tmp_path: Any) -> None:
     assert found(tmp_path, [], [], [1, 2]) == (set(), set())
+
+
+def test_a_run_with_more_findings_than_the_index_is_compared_in_as_many_pieces(tmp_path: Any) -> None:
+    """All rows of a key are in the same piece, whichever of both has more; and nothing is left on the disk."""
+    (tmp_path / "temporary").mkdir()
+    index = FindingIndex(open_path(f"file://{tmp_path}/index"))
+    index.add(table(*map(held, range(8))))
+    index.merge(now=NOW)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "AT_ONCE", 4)
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+        for seen, pieces in ((range(6), 2), (range(6, 42), 9)):
+            arrays = [staged(*({"number": number} for number in seen if number % 2 == odd)) for odd in (0, 1)]
+            pairs = list(absent_rows(index.snapshot(), iter(arrays), findings=len(seen), as_of=AS_OF))
+            absent = [number for rows, which in pairs for number in rows.filter(which)["plugin"].to_pylist()]
+            assert (len(pairs), sorted(absent)) == (pieces, sorted(set(range(8)) - set(seen)))
+        left = absent_rows(index.snapshot(), [staged({"number": 1})], findings=40, as_of=AS_OF)
+        next(left)
+        left.close()  # type: ignore[attr-defined]
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @settings(max_examples=60, deadline=None)

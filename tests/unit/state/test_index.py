@@ -5,6 +5,7 @@ complete.
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_provider_tenable.asff import row
-from airflow_provider_tenable.exceptions import StagingError, StorageUnavailableError
+from airflow_provider_tenable.exceptions import (
+    DamagedFileError,
+    MissingFileError,
+    StagingError,
+    StorageUnavailableError,
+)
 from airflow_provider_tenable.staging import files as files_module
 from airflow_provider_tenable.staging import index_files as index_files_module
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.state import index as module
 from airflow_provider_tenable.state import parts
+from airflow_provider_tenable.state import snapshot as snapshot_module
 from airflow_provider_tenable.state.index import FindingIndex
 from airflow_provider_tenable.state.snapshot import LostIndexError
 from tests.unit.state.rows import DAY, NOW, finding_id, held, table
@@ -334,6 +341,212 @@ def test_a_merger_that_dies_leaves_the_index_as_it_was(index, monkeypatch):
     assert rows(index) == before
 
 
+def merged_numbers(index: FindingIndex) -> list[int]:
+    manifest = index.snapshot().manifest
+    assert manifest
+    names = [part.name for part in manifest.parts]
+    return [each["plugin"] for name in names for each in parts.decode(index._parts.content_of(name)).to_pylist()]
+
+
+def test_a_row_that_is_written_twice_in_a_delta_counts_once_and_the_delta_has_the_name_of_its_content(index):
+    name = index.add(table(held(1), held(2), held(1, as_of=NOW)))
+    assert [file.name for file in files(index, "delta")] == [name]
+    assert index.add(table(held(2), held(1, as_of=NOW), held(1))) == name
+    assert parts.decode(index._deltas.content_of(name)).num_rows == 2
+
+
+@pytest.mark.parametrize(("added", "merges"), [(1, False), (10, False), (11, True)])
+def test_deltas_are_merged_by_their_share_of_the_merged_rows(index, added, merges):
+    index.add(table(*map(held, range(40))))
+    index.merge(now=NOW)
+    # A quarter, in two deltas.
+    index.add(table(held(100)))
+    if added > 1:
+        index.add(table(*map(held, range(101, 100 + added))))
+    index.merge(now=NOW)
+    assert (index.snapshot().waiting() == []) == merges
+
+
+@pytest.mark.parametrize(("added", "merges"), [(3, False), (4, True)])
+def test_deltas_are_merged_at_a_number_of_rows_however_small_their_share_is(index, monkeypatch, added, merges):
+    monkeypatch.setattr(module, "DELTA_ROWS", 3)
+    index.add(table(*map(held, range(40))))
+    index.merge(now=NOW)
+    index.add(table(*map(held, range(100, 100 + added))))
+    index.merge(now=NOW)
+    assert (index.snapshot().waiting() == []) == merges
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_parts_are_in_the_order_of_their_keys_and_of_about_the_same_size(index, monkeypatch, tmp_path, rebuild):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(parts, "PART_ROWS", 20)
+    for number in range(0, 60, 20):
+        index.add(table(*map(held, range(number, number + 20))))
+    index.merge(now=NOW, rebuild=rebuild)
+    manifest = index.snapshot().manifest
+    assert [part.records for part in manifest.parts] == [
+        parts.decode(index._parts.content_of(part.name)).num_rows for part in manifest.parts
+    ]
+    # Where the number of rows is only estimated, parts are smaller; empty ones are left out.
+    assert 3 <= len(manifest.parts) <= 60 if rebuild else len(manifest.parts) == 3
+    assert min(part.records for part in manifest.parts) > 0
+    assert merged_numbers(index) == sorted(range(60), key=lambda number: row.key_of(finding_id(number)))
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_the_manifest_names_what_was_merged_as_long_as_its_files_exist(index):
+    first = index.add(table(held(1)))
+    index.merge(now=NOW)
+    second = index.add(table(held(2)))
+    index.merge(now=NOW)
+    assert index.snapshot().manifest.merged == sorted([first, second])
+    (Path(index.folder.path) / first).unlink()
+    third = index.add(table(held(3)))
+    index.merge(now=NOW)
+    assert index.snapshot().manifest.merged == sorted([second, third])
+    assert set(index.snapshot().manifest.retired) >= {second, third}
+    assert len(rows(index)) == 3
+
+
+@pytest.mark.parametrize(("archived", "days", "kept"), [(True, 90, True), (True, 90.001, False), (False, 400, True)])
+def test_only_archived_rows_of_more_than_ninety_days_are_dropped(index, archived, days, kept):
+    index.add(table(held(1, archived=archived, sent_at=int(NOW - days * DAY))))
+    index.merge(now=NOW)
+    manifest = index.snapshot().manifest
+    # Without rows there is no part, and the delta does not count any more.
+    assert [part.records for part in manifest.parts] == ([1] if kept else [])
+    assert index.snapshot().waiting() == []
+
+
+def test_rebuilding_removes_damaged_deltas_and_says_what_is_left_out(index, caplog):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    (part,) = files(index, "findings")
+    flip(part)
+    good, damaged = index.add(table(held(2))), index.add(table(held(3)))
+    flip(Path(index.folder.path) / damaged)
+    index.merge(now=NOW, rebuild=True)
+    assert not (Path(index.folder.path) / damaged).exists()
+    assert f"The delta {damaged} of the index" in caplog.text
+    assert f"{part.name} of the index is damaged" in caplog.text
+    assert "It is left out." in caplog.text
+    # What was merged before is in a delta that still exists.
+    assert sorted(merged_numbers(index)) == [1, 2]
+    assert index.snapshot().manifest.merged == sorted({good, *index.snapshot().deltas})
+
+
+def test_a_delta_that_is_damaged_in_one_read_only_is_kept(index, monkeypatch):
+    """A store may return something else once."""
+    name, other = index.add(table(held(1))), index.add(table(held(2)))
+    real, reads = index._deltas.content_of, []
+
+    def once(asked: str) -> bytes:
+        reads.append(asked)
+        if reads == [asked]:
+            raise DamagedFileError("damaged")
+        return real(asked)
+
+    monkeypatch.setattr(index._deltas, "content_of", once)
+    index._remove_damaged_deltas([other])
+    assert reads == [name, name]
+    assert len(files(index, "delta")) == 2
+
+    def missing(asked: str) -> bytes:
+        raise MissingFileError("missing")
+
+    # One that the store does not return is not damaged.
+    monkeypatch.setattr(index._deltas, "content_of", missing)
+    index._remove_damaged_deltas([])
+    assert len(files(index, "delta")) == 2
+
+
+def test_a_run_that_rebuilds_does_not_lose_its_own_delta_and_one_that_is_merged_may_be_gone(index):
+    own = index.add(table(held(1)))
+    index.merge(now=NOW, rebuild=True, own=[own])
+    (Path(index.folder.path) / own).unlink()
+    # It is in a part.
+    index.merge(now=NOW, rebuild=True, own=[own])
+    assert merged_numbers(index) == [1]
+
+
+def test_a_merge_starts_again_five_times(index, monkeypatch):
+    attempts = []
+    monkeypatch.setattr(
+        FindingIndex, "_merge_once", lambda self, *args, **kwargs: bool(attempts.append((args, kwargs)))
+    )
+    with pytest.raises(StagingError, match=f"The index in {index.folder} is merged by other tasks"):
+        index.merge(now=NOW, own=["x"])
+    assert attempts == [((NOW,), {"rebuild": False, "own": ["x"]})] * 5
+
+
+def test_parts_of_merges_that_died_are_removed_after_a_day_and_what_counts_stays(index, monkeypatch):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    counts = {file.name for file in files(index, "findings")}
+    orphan = index._parts.put(parts.encode(parts.latest(table(held(9)))), 1).name
+    index.remove_unneeded()
+    assert {file.name for file in files(index, "findings")} == {*counts, orphan}
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 90_000)
+    manifest = Path(index.folder.path) / "manifest.json"
+    content = manifest.read_bytes()
+    # Of a manifest that cannot be read it is not known what counts; nor where there is none.
+    for nothing in (lambda: manifest.write_bytes(b"{"), manifest.unlink):
+        nothing()
+        index.remove_unneeded()
+        assert {file.name for file in files(index, "findings")} == {*counts, orphan}
+    manifest.write_bytes(content)
+    index.remove_unneeded()
+    assert {file.name for file in files(index, "findings")} == counts
+
+
+def test_parts_that_are_not_in_the_order_of_their_keys_make_the_index_lost(index, monkeypatch):
+    monkeypatch.setattr(parts, "PART_ROWS", 5)
+    index.add(table(*map(held, range(20))))
+    index.merge(now=NOW)
+    value = read_json(index.folder / "manifest.json")
+    before = [len(found) for found in index.snapshot().merged_columns()]
+    assert sum(before) == 20
+    write_json(index.folder / "manifest.json", {**value, "rows": value["rows"][::-1]})
+    with pytest.raises(LostIndexError, match="not in the order of their keys"):
+        list(index.snapshot().merged_columns())
+
+
+def test_tables_have_the_rows_of_the_parts_and_of_what_waits_and_only_the_columns_asked_for(index):
+    index.add(table(*map(held, range(8))))
+    index.merge(now=NOW)
+    index.add(table(held(20)))
+    merged, waiting = index.snapshot().tables(["plugin"])
+    assert (merged.column_names, waiting.column_names) == (["plugin"], ["plugin"])
+    assert (sorted(merged["plugin"].to_pylist()), waiting["plugin"].to_pylist()) == (list(range(8)), [20])
+    assert [found.column_names for found in index.snapshot().tables()] == [parts.schema().names] * 2
+
+
+@pytest.mark.parametrize(("deltas", "rows"), [(0, 0), (3, 0), (4, 400)])
+def test_rows_of_deltas_are_estimated_once_they_may_be_too_many_to_be_held(index, monkeypatch, deltas, rows):
+    for name, value in (("DELTAS", 2), ("DELTA_ROWS", 199), ("ROWS_OF_DELTA", 100)):
+        monkeypatch.setattr(snapshot_module, name, value)
+    assert index.snapshot().merged_rows() == 0
+    index.add(table(held(1), held(2)))
+    index.merge(now=NOW)
+    for number in range(deltas):
+        index.add(table(held(10 + number)))
+    assert (index.snapshot().merged_rows(), index.snapshot().most_delta_rows()) == (2, rows)
+    # All of them count where it is not known which are merged.
+    (Path(index.folder.path) / "manifest.json").write_bytes(b"{")
+    assert index.snapshot().merged_rows() == 0
+    assert index.snapshot().most_delta_rows() == (0 if deltas < 3 else (deltas + 1) * 100)
+
+
+def test_missing_deltas_are_counted_and_one_is_named(index):
+    missing = [f"delta-{digit * 64}.parquet" for digit in "ba"]
+    noted = index.add(table(held(1)))
+    with pytest.raises(LostIndexError, match=rf"^2 deltas of the index in \S+ that .* such as {missing[1]}\."):
+        FindingIndex(index.folder, {noted, *missing}).snapshot().waiting()
+
+
 def test_a_row_takes_at_most_sixty_bytes(index):
     import random
 
@@ -387,7 +600,6 @@ class IndexModel(RuleBasedStateMachine):
 
     @initialize(at_once=st.sampled_from([1, 2, 200]))
     def begin(self, at_once):
-        import tempfile
 
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(parts, "PART_ROWS", at_once)
