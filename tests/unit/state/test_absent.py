@@ -40,8 +40,8 @@ def found(folder: Any, merged: list[dict[str, Any]], deltas: list[list[dict[str,
 
 
 def test_active_rows_that_are_not_staged_are_absent(tmp_path: Any) -> None:
-    rows = [held(1), held(2), held(3, archived=True), held(4, as_of=AS_OF + 1)]
-    assert found(tmp_path, rows, [], [1]) == ({1, 2, 4}, {2})
+    rows = [held(1), held(2), held(3, archived=True), held(4, as_of=AS_OF + 1), held(5, as_of=AS_OF)]
+    assert found(tmp_path, rows, [], [1]) == ({1, 2, 4, 5}, {2, 5})
 
 
 def test_the_latest_row_counts(tmp_path: Any) -> None:
