@@ -97,6 +97,7 @@ def build(snapshot: Snapshot, facts: DagFacts | None, urls: Urls, *, now: float)
         "audits": _audits(snapshot),
         "rejected": [_rejected_row(line, snapshot.dag_id, urls) for line in snapshot.rejected],
         "replay": urls.dag(REPLAY_DAG) if facts and facts.has_replay else "",
+        "replay_all": _replay_of_all(snapshot),
     }
 
 
@@ -244,9 +245,19 @@ def scans_of(scans: Scans | None, urls: Urls) -> dict[str, Any]:
 
 
 def _rejected_row(line: Rejected, dag_id: str, urls: Urls) -> RejectedRow:
-    conf = msgspec.json.encode({"dag_id": dag_id, "run_id": line.run_id}).decode()
-    command = f"airflow dags trigger {REPLAY_DAG} --conf {shlex.quote(conf)}"
+    conf, command = _replay({"dag_id": dag_id, "run_id": line.run_id})
     return RejectedRow(line, urls.task(dag_id, line.run_id, "settle"), conf, command)
+
+
+def _replay_of_all(snapshot: Snapshot) -> tuple[str, str] | None:
+    """Configuration and command of one replay of all runs that the section shows; None where there is only one."""
+    run_ids = list(dict.fromkeys(line.run_id for line in snapshot.rejected))
+    return _replay({"dag_id": snapshot.dag_id, "run_ids": run_ids}) if len(run_ids) > 1 else None
+
+
+def _replay(params: dict[str, Any]) -> tuple[str, str]:
+    conf = msgspec.json.encode(params).decode()
+    return conf, f"airflow dags trigger {REPLAY_DAG} --conf {shlex.quote(conf)}"
 
 
 __all__ = ["SEVERITIES", "SHOWN_PLACES", "SHOWN_RUNS", "build", "scans_of"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_tenable.run.form import replay_params
 from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.ui.facts import DagFacts, LastRun
 from airflow_provider_tenable.ui.now import span
@@ -307,6 +308,28 @@ def test_a_rejected_finding_has_its_command_and_configuration(tmp_path: Path) ->
     conf = '{"dag_id":"tenable_to_security_hub","run_id":"scheduled__00000"}'
     assert copied == {conf, f"airflow dags trigger tenable_replay_rejected --conf '{conf}'"}
     assert "../dags/tenable_replay_rejected" in {each.get("href") for each in found.of("a")}
+
+
+def test_rejected_findings_of_several_runs_have_one_command_for_all(tmp_path: Path) -> None:
+    run_ids = ["early", "late"]
+    run = write_samples(tmp_path)
+    write_json(run.history, {"version": 1, "runs": [history_entry(0, run_id=run_id) for run_id in run_ids]})
+    line = {"id": "x", "account": "1", "region": "r", "code": "c", "message": "m", "finding": {}}
+    for run_id in run_ids:
+        write_rejected(run.beside(run_id), [line], account="111122223333", region="eu-west-1")
+    copied = {
+        str(each["data-copy"]) for each in Parsed(shown(read_snapshot(f"file://{tmp_path}", DAG_ID))).of("button")
+    }
+    confs = [json.loads(each) for each in copied if each.startswith("{")]
+    confs = [{**conf, "run_ids": sorted(conf["run_ids"])} if "run_ids" in conf else conf for conf in confs]
+    assert {"dag_id": DAG_ID, "run_ids": run_ids} in confs
+    assert len(confs) == 3
+    commands = [json.loads(shlex.split(each)[-1]) for each in copied if each.startswith("airflow ")]
+    assert run_ids in [sorted(each.get("run_ids", ())) for each in commands]
+    # The replay takes what the page gives.
+    for conf in confs:
+        for name, value in conf.items():
+            replay_params()[name].resolve(value)
 
 
 def test_the_command_is_safe_in_a_shell(tmp_path: Path) -> None:
