@@ -111,6 +111,8 @@ def tenable_aws_audit(
     :raises ConfigurationError: a default of a param, or the schedule, is invalid.
     """
     usual: dict[str, Any] = {
+        "dag_display_name": "Tenable: audit AWS accounts" if dag_id == "tenable_aws_audit" else dag_id,
+        "description": "Creates, keeps and runs a scan in Tenable that audits each of the AWS accounts.",
         "start_date": START_DATE,
         "catchup": False,
         "max_active_runs": 1,

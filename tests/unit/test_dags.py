@@ -25,6 +25,9 @@ def test_a_dag_is_named_as_its_file_and_documented(name):
     assert dag.dag_id == name
     assert dag.doc_md.startswith("#")
     assert {"tenable", "security-hub"} <= set(dag.tags)
+    # What Airflow's list of DAGs shows.
+    assert dag.dag_display_name.startswith("Tenable")
+    assert dag.description.endswith(".")
 
 
 @pytest.mark.parametrize("task", TASKS)
