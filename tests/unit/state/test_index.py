@@ -437,6 +437,35 @@ def test_rebuilding_removes_damaged_deltas_and_says_what_is_left_out(index, capl
     assert index.snapshot().manifest.merged == sorted({good, *index.snapshot().deltas})
 
 
+def test_rebuilding_replaces_a_damaged_manifest_and_an_ordinary_merge_does_not(index):
+    index.add(table(held(1)))
+    index.merge(now=NOW)
+    index.add(table(held(2)))
+    (Path(index.folder.path) / "manifest.json").write_bytes(b"{")
+    with pytest.raises(LostIndexError):
+        index.merge(now=NOW)
+    index.merge(now=NOW, rebuild=True)
+    assert sorted(merged_numbers(index)) == [1, 2]
+
+
+def test_rebuilding_leaves_out_a_delta_that_disappears_unless_it_is_its_own(index, monkeypatch):
+    gone, stays = index.add(table(held(1))), index.add(table(held(2)))
+    real = index._deltas.content_of
+
+    def content_of(name: str) -> bytes:
+        if name == gone:
+            raise MissingFileError("missing")
+        return real(name)
+
+    monkeypatch.setattr(index._deltas, "content_of", content_of)
+    with pytest.raises(LostIndexError):
+        index.merge(now=NOW, rebuild=True, own=[gone])
+    with pytest.raises(LostIndexError):
+        index.merge(now=NOW)
+    index.merge(now=NOW, rebuild=True, own=[stays])
+    assert merged_numbers(index) == [2]
+
+
 def test_a_delta_that_is_damaged_in_one_read_only_is_kept(index, monkeypatch):
     """A store may return something else once."""
     name, other = index.add(table(held(1))), index.add(table(held(2)))
