@@ -105,7 +105,8 @@ OPTIONS: dict[str, Option] = {
         "float",
         "7",
         "Days after which a run of tenable_to_security_hub is a full one: it exports everything, and sends what "
-        "differs from what the hubs hold. 0: only by the param full, without a watermark, and without a finding index.",
+        "differs from what the hubs hold. 0: only by the param full, when the DAG's scope has changed, without a "
+        "watermark, and without a finding index.",
         minimum=0.04,
         maximum=_CENTURY_DAYS,
         zero="only by hand",
