@@ -9,31 +9,22 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypedDict
 
 import msgspec
 
-from airflow_provider_tenable import config
-from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.exceptions import ConfigurationError, DamagedFileError
-from airflow_provider_tenable.guards.foreign_text import quoted, safe
-from airflow_provider_tenable.guards.identifiers import is_place
+from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.observability import metrics
-from airflow_provider_tenable.run import owner
-from airflow_provider_tenable.run.conf import check_conf
+from airflow_provider_tenable.run.last_import import begin, groups_of, last_import, targets_in
 from airflow_provider_tenable.run.old_runs import remove_runs
 from airflow_provider_tenable.run.own_options import own_option
-from airflow_provider_tenable.run.params import AUDIT, checked
-from airflow_provider_tenable.run.plan_file import RunPlan, plan_of
-from airflow_provider_tenable.run.status import read_status
-from airflow_provider_tenable.security_hub.assignment import Target, grouped, name_of, write_group
+from airflow_provider_tenable.run.params import AUDIT
 from airflow_provider_tenable.staging.files import read_json, write_json
-from airflow_provider_tenable.staging.layout import RunFolder, staging_uri_of
+from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state.hub_audit import KINDS, Differences
-from airflow_provider_tenable.state.registry import MANIFEST, IndexState, read_state
-from airflow_provider_tenable.transform.destinations import Destination
-from airflow_provider_tenable.transform.routing import Router
+from airflow_provider_tenable.state.registry import IndexState, read_state
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +34,6 @@ SETTLES_SECONDS = 300
 _PARTS = "0123456789abcdef"
 #: What an audit found, per account and Region.
 RESULT = "result.json"
-UNREACHABLE = "unreachable"
 
 
 class AuditEntry(TypedDict):
@@ -98,29 +88,14 @@ def plan_audit(context: Any) -> list[AuditEntry]:
     :return: ``{"group", "title"}`` of each mapped task.
     :raises ConfigurationError: a param is wrong, or no complete run of the DAG is on record.
     """
-    check_conf(context, AUDIT)
-    params = {name: checked(name, context["params"], AUDIT) for name in AUDIT}
-    run = RunFolder.of(context)
-    owner.claim(run)
-    audited = RunFolder(staging_uri_of(context), params["dag_id"], "any")
-    owner.check_owner(audited)
-    status = read_status(audited)
-    if status is None:
-        raise ConfigurationError(
-            f"No complete run of {quoted(params['dag_id'], 80)} is on record in {audited.dag_root}, so there is "
-            "nothing to compare its hubs with. Let the DAG complete a run that is not a dry run, or correct the param "
-            "dag_id."
-        )
-    plan = plan_of(audited.beside(status["run_id"]))
-    source = (plan.get("hubs") or {}).get("source") or source_of(audited)
-    state = read_state(audited.finding_index, source)
-    places = sorted({*(state.registry.destinations if state.registry else ()), *state.written, *delivered(status)})
-    targets, left = targets_in(plan, places)
+    run, params = begin(context, AUDIT)
+    last = last_import(context, params["dag_id"], so_there="is nothing to compare its hubs with")
+    targets, left = targets_in(last.plan, sorted(last.places))
     record: AuditPlan = {
         "dag_id": params["dag_id"],
-        "run_id": status["run_id"],
-        "source": source,
-        "not_before": status["at"] + SETTLES_SECONDS,
+        "run_id": last.run.run_id,
+        "source": last.source,
+        "not_before": last.status["at"] + SETTLES_SECONDS,
         "digits": _digits(params["sample"], time.time()),
         "repair": params["repair"],
         "rebuild": params["rebuild"],
@@ -129,12 +104,7 @@ def plan_audit(context: Any) -> list[AuditEntry]:
         "left": left,
     }
     write_json(_plan_path(run), record)
-    tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
-    entries: list[AuditEntry] = []
-    for number, group in enumerate(grouped(targets, tasks)):
-        write_group(run, number, group, archives=True)
-        entries.append({"group": number, "title": name_of(group)})
-    return entries
+    return [{"group": number, "title": title} for number, title in groups_of(run, targets)]
 
 
 def _plan_path(run: RunFolder) -> Any:
@@ -147,36 +117,6 @@ def read_plan(run: RunFolder) -> AuditPlan:
     if plan is None:
         raise ConfigurationError(f"{_plan_path(run)} is missing: clear the run from plan_audit on.")
     return plan
-
-
-def source_of(audited: RunFolder) -> str:
-    """Which Tenable the finding index is of; empty where that cannot be read."""
-    try:
-        return str((read_json(audited.finding_index / MANIFEST, advice="") or {}).get("source", ""))
-    except (DamagedFileError, AttributeError):
-        return ""
-
-
-def delivered(status: Any) -> list[str]:
-    """The places that the last run knew, if the finding index does not name any."""
-    hubs = status.get("hubs", {})
-    # The names become parts of paths.
-    return [place for place in (*hubs.get("places", {}), *hubs.get("unknown", [])) if is_place(place)]
-
-
-def targets_in(plan: RunPlan, places: Iterable[str]) -> tuple[list[Target], dict[str, str]]:
-    """How the hubs of ``account/region`` are reached with the destinations of a run, and why others are not."""
-    router = Router(msgspec.convert(plan["destinations"], list[Destination]), plan["settings"]["region_routing"])
-    targets, left = [], {}
-    for place in places:
-        account, region = place.split("/")
-        route = router.route(account, region)
-        if isinstance(route, str) or route[1] != region:
-            left[place] = UNREACHABLE
-            continue
-        via = route[0]
-        targets.append(Target(account, region, via.aws_conn_id, via.role_name, [], via.external_id))
-    return targets, left
 
 
 def _digits(sample: float, now: float) -> str:
@@ -298,7 +238,6 @@ __all__ = [
     "AuditEntry",
     "AuditPlan",
     "AuditResult",
-    "delivered",
     "finish_audit",
     "index_state",
     "plan_audit",
@@ -306,6 +245,4 @@ __all__ = [
     "read_plan",
     "remove_old_audits",
     "scope_of",
-    "source_of",
-    "targets_in",
 ]

@@ -15,29 +15,22 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from airflow_provider_tenable import config
-from airflow_provider_tenable._compat import conf
 from airflow_provider_tenable.assets.index import staged_assets
 from airflow_provider_tenable.aws import ACCOUNT
 from airflow_provider_tenable.exceptions import ConfigurationError, DamagedFileError, StagingError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.guards.identifiers import is_place
-from airflow_provider_tenable.run import hub_audit, owner
+from airflow_provider_tenable.run import hub_audit
 from airflow_provider_tenable.run.asset_locations import count_locations
-from airflow_provider_tenable.run.conf import check_conf
+from airflow_provider_tenable.run.last_import import begin, groups_of, last_import, router_of, targets_in
 from airflow_provider_tenable.run.old_runs import remove_runs
 from airflow_provider_tenable.run.own_options import own_option
-from airflow_provider_tenable.run.params import TAKE_OVER, checked
-from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan, plan_of
+from airflow_provider_tenable.run.params import TAKE_OVER
+from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
 from airflow_provider_tenable.run.reported import note_reported
-from airflow_provider_tenable.run.status import read_status
-from airflow_provider_tenable.security_hub.assignment import grouped, name_of, write_group
 from airflow_provider_tenable.security_hub.take_over import check_idle
 from airflow_provider_tenable.staging.files import read_json, write_json
-from airflow_provider_tenable.staging.layout import RunFolder, staging_uri_of
-from airflow_provider_tenable.state.registry import read_state
-from airflow_provider_tenable.transform.destinations import Destination
-from airflow_provider_tenable.transform.routing import Router
+from airflow_provider_tenable.staging.layout import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -115,35 +108,22 @@ def plan_take_over(context: Any) -> list[TakeOverEntry]:
     :return: ``{"group", "title"}`` of each mapped task.
     :raises ConfigurationError: a param is wrong, or no complete run of the DAG is on record.
     """
-    check_conf(context, TAKE_OVER)
-    params = {name: checked(name, context["params"], TAKE_OVER) for name in TAKE_OVER}
-    run = RunFolder.of(context)
-    owner.claim(run)
-    succeeding = RunFolder(staging_uri_of(context), params["dag_id"], "any")
-    owner.check_owner(succeeding)
-    status = read_status(succeeding)
-    if status is None:
-        raise ConfigurationError(
-            f"No complete run of {quoted(params['dag_id'], 80)} is on record in {succeeding.dag_root}, so there are no "
-            "findings that decisions could be carried over to. Let the DAG complete a run that is not a dry run, or "
-            "correct the param dag_id."
-        )
-    last = succeeding.beside(status["run_id"])
-    plan = plan_of(last)
+    run, params = begin(context, TAKE_OVER)
+    nothing = "are no findings that decisions could be carried over to"
+    last = last_import(context, params["dag_id"], so_there=nothing)
+    plan, status = last.plan, last.status
     if kind_of_plan(plan) != "vulnerabilities":
         raise ConfigurationError(
             f"{quoted(params['dag_id'], 80)} imports {safe(kind_of_plan(plan))}, and the old tools wrote only "
             "vulnerabilities: name a DAG of tenable_to_security_hub in the param dag_id."
         )
-    source = (plan.get("hubs") or {}).get("source") or hub_audit.source_of(succeeding)
-    state = read_state(succeeding.finding_index, source)
-    known = {*(state.registry.destinations if state.registry else ()), *state.written, *hub_audit.delivered(status)}
-    targets, left = hub_audit.targets_in(plan, sorted({*known, *_places_of_assets(last, plan)}))
-    why = note_reported(_plan_path(run).parent, last, plan, status)
+    elsewhere = {*_places_of_assets(last.run, plan), *_places_of_destinations(plan)}
+    targets, left = targets_in(plan, sorted(last.places | elsewhere))
+    why = note_reported(_plan_path(run).parent, last.run, plan, status)
     record: TakeOverPlan = {
         "dag_id": params["dag_id"],
         "run_id": status["run_id"],
-        "source": source,
+        "source": last.source,
         "not_before": status["at"] + hub_audit.SETTLES_SECONDS,
         "planned_at": time.time(),
         "dry_run": params["dry_run"],
@@ -154,17 +134,12 @@ def plan_take_over(context: Any) -> list[TakeOverEntry]:
         "left": {**left, **dict.fromkeys(status["refused"], "it refused the findings of the last run")},
     }
     write_json(_plan_path(run), record)
-    tasks = min(config.get("import_tasks"), conf.getint("core", "max_map_length"))
-    entries: list[TakeOverEntry] = []
-    for number, group in enumerate(grouped(targets, tasks)):
-        write_group(run, number, group, archives=True)
-        entries.append({"group": number, "title": name_of(group)})
-    return entries
+    return [{"group": number, "title": title} for number, title in groups_of(run, targets)]
 
 
 def _places_of_assets(run: RunFolder, plan: RunPlan) -> Iterator[str]:
     """Where assets are or were: the old tools' findings may be in hubs that have none of ours."""
-    router = Router(msgspec.convert(plan["destinations"], list[Destination]), plan["settings"]["region_routing"])
+    router = router_of(plan)
     try:
         for location in count_locations(staged_assets(str(run.export("assets")))):
             if ACCOUNT.fullmatch(location.owner_id or "") and location.resource_region:
@@ -173,6 +148,14 @@ def _places_of_assets(run: RunFolder, plan: RunPlan) -> Iterator[str]:
                     yield place
     except StagingError as error:
         log.warning("Only hubs are looked at that have findings of ours: %s", error)
+
+
+def _places_of_destinations(plan: RunPlan) -> Iterator[str]:
+    """The hubs that destinations name: Tenable may not have a single asset of their accounts any more."""
+    for each in router_of(plan).destinations:
+        regions = [each.region] if each.region else each.regions or [each.connection_region]
+        for account in each.accounts:
+            yield from (place for region in regions if is_place(place := f"{account}/{region}"))
 
 
 def _plan_path(run: RunFolder) -> Any:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from airflow_provider_tenable.aws import TENABLE_PRODUCT, product_arn
 from airflow_provider_tenable.exceptions import AwsRefusedError, DamagedFileError, StagingError
-from airflow_provider_tenable.run.hub_audit import source_of
+from airflow_provider_tenable.run.last_import import source_of
 from airflow_provider_tenable.run.plan_file import plan_of
 from airflow_provider_tenable.run.reported import gone_of, never
 from airflow_provider_tenable.run.take_over import (
