@@ -335,7 +335,9 @@ def _table(rows: list[tuple[str, object]], title: str) -> str:
     left = max(len(label) for label, _ in texts)
     right = max(len(text) for _, text in texts)
     line = f"+-{'-' * left}-+-{'-' * right}-+"
-    body = [f"| {label:<{left}} | {text:>{right}} |" for label, text in texts]
+    # Values begin beside their labels: Airflow's UI shows some 90 characters of a line, and one long value would push
+    # all others out of sight.
+    body = [f"| {label:<{left}} | {text:<{right}} |" for label, text in texts]
     return "\n".join([f"{_TITLE}{visible(title)}.", line, *body, line])
 
 

@@ -125,7 +125,7 @@ def exported(report: str) -> int:
 
 def figure(report: str, name: str) -> int:
     """A number in a report; 0 where it is not there."""
-    match = re.search(rf"^\| {re.escape(name)}\s*\|\s*([\d,]+) \|", report, re.MULTILINE)
+    match = re.search(rf"^\| {re.escape(name)}\s*\|\s*([\d,]+)\s+\|", report, re.MULTILINE)
     return int(match[1].replace(",", "")) if match else 0
 
 

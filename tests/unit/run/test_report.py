@@ -299,12 +299,12 @@ def test_the_smallest_complete_run_as_it_stands_in_the_log(run):
             "Tenable to Security Hub CSPM. Complete: every record is accounted for.",
             "+--------------------------+-----------------------------------------------------------------+",
             "| Window                   | incremental: the beginning to 2026-11-23T00:00:00Z (1795392000) |",
-            "| Exported records         |                                                               0 |",
-            "| Findings                 |                                                               0 |",
-            "| Accepted by Security Hub |                                                               0 |",
-            "| Rejected                 |                                                               0 |",
-            "| Watermark before         |                                                         not set |",
-            "| Watermark after          |                       2026-11-23T00:00:00Z (1795392000) (moves) |",
+            "| Exported records         | 0                                                               |",
+            "| Findings                 | 0                                                               |",
+            "| Accepted by Security Hub | 0                                                               |",
+            "| Rejected                 | 0                                                               |",
+            "| Watermark before         | not set                                                         |",
+            "| Watermark after          | 2026-11-23T00:00:00Z (1795392000) (moves)                       |",
             "+--------------------------+-----------------------------------------------------------------+",
         ]
     )

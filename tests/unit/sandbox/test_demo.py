@@ -11,11 +11,11 @@ import pytest
 
 from sandbox.standalone import demo
 
-REPORT = "Tenable to Security Hub CSPM.\n| Exported records                  | {} |"
+REPORT = "Tenable to Security Hub CSPM.\n| Exported records                  | {}     |"
 THIRD = """
-| Findings                          | {} |
-| Accepted by Security Hub          | {} |
-| Archived, not in Tenable any more | {} |
+| Findings                          | {}    |
+| Accepted by Security Hub          | {}       |
+| Archived, not in Tenable any more | {}       |
 """
 SUCCESS = ("success",) * 3
 
