@@ -62,6 +62,7 @@ def get_provider_info() -> dict[str, Any]:
                 "security_hub_audit",
                 "security_hub_take_over",
                 "nessus_ec2",
+                "nessus_prerequisites",
                 "nessus_terminate",
                 "nessus_link",
                 "tenable_scans",

@@ -14,7 +14,7 @@ from airflow_provider_tenable._compat import fail_fast
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.identifiers import is_external_id, is_role_name, shown
 from airflow_provider_tenable.hooks.tenable import TenableHook
-from airflow_provider_tenable.operators.nessus_ec2 import AWS_FIELDS, NessusAwsTask
+from airflow_provider_tenable.operators.nessus_aws import AWS_FIELDS, NessusAwsTask
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.hooks.aws_audit import AuditUserHook

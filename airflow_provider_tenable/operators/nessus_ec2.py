@@ -1,4 +1,4 @@
-"""A Nessus scanner on EC2: what it needs in AWS, and the instance that links itself to Tenable."""
+"""A Nessus scanner on EC2: the instance that links itself to Tenable."""
 
 from __future__ import annotations
 
@@ -7,224 +7,20 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from airflow_provider_tenable._compat import BaseOperator, conf, fail_fast
+from airflow_provider_tenable._compat import conf, fail_fast
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.identifiers import shown
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.links.nessus_ec2 import XCOM_KEY, NessusInstanceLink, instance_url
+from airflow_provider_tenable.operators.nessus_aws import AWS_FIELDS, NessusAwsTask, key_source, link_host
+from airflow_provider_tenable.operators.nessus_prerequisites import NessusAwsPrerequisitesOperator
 from airflow_provider_tenable.triggers.nessus_ec2 import NessusInstanceTrigger
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL
 
 if TYPE_CHECKING:
-    from airflow_provider_tenable.hooks.nessus_ec2 import NessusEc2Hook
     from airflow_provider_tenable.scan.instances import Instance, Launch
-    from airflow_provider_tenable.scan.secret_source import SecretSource
-
-#: Where a scanner's linking key is stored, unless the task says otherwise.
-KEY_PARAMETER = "parameter:/tenable/linking-key/{name}"
-#: The templated arguments that all tasks with an AWS connection have.
-AWS_FIELDS = ("aws_conn_id", "region_name")
-
-
-def key_source(given: str | None, name: str) -> SecretSource:
-    """Where a scanner's linking key is stored.
-
-    :param given: as the user gave it; ``{name}`` becomes the scanner's name, without blanks.
-    :raises ConfigurationError: AWS does not allow the name.
-    """
-    from airflow_provider_tenable.scan.bootstrap import check_name
-    from airflow_provider_tenable.scan.secret_source import SecretSource
-
-    return SecretSource.parse((given or KEY_PARAMETER).replace("{name}", check_name(name).replace(" ", "-")))
-
-
-def link_host(url: str, given: str | None) -> tuple[str | None, int]:
-    """Host and port that a scanner links to; None for ``--cloud``.
-
-    :param url: that of the Tenable connection.
-    :param given: ``host`` or ``host:port``, as the user gave it.
-    :raises ConfigurationError: the connection's host is not one of Tenable's, and none was given.
-    """
-    from airflow_provider_tenable.scan.bootstrap import LINK_HOSTS
-
-    if given:
-        host, mark, port = given.partition(":")
-        return host, int(port) if port.isdecimal() else 443 if not mark else 0
-    host = urlsplit(url).hostname or ""
-    if host not in LINK_HOSTS:
-        raise ConfigurationError(
-            f"The Tenable connection goes to {safe(host, 100)}, which says nothing about where scanners link to. Give "
-            "link_host, such as 'sensor.cloud.tenable.com:443'."
-        )
-    found = LINK_HOSTS[host]
-    return found if found else (None, 443)
-
-
-class NessusAwsTask(BaseOperator):
-    """What the operators of this service have in common: the AWS connection.
-
-    :param aws_conn_id: AWS connection; None or an empty text for the worker's own credentials (templated).
-    :param region_name: the Region; default: that of the connection (templated).
-    :param verify: whether and how TLS certificates are verified, as for boto3.
-    :param botocore_config: configuration of botocore's clients.
-    """
-
-    ui_color = "#d5e8f7"
-
-    def __init__(
-        self,
-        *,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        botocore_config: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
-        self.botocore_config = botocore_config
-
-    @cached_property
-    def hook(self) -> NessusEc2Hook:
-        """The hook of this task's AWS connection."""
-        from airflow_provider_tenable.hooks.nessus_ec2 import NessusEc2Hook
-
-        return NessusEc2Hook(
-            aws_conn_id=self.aws_conn_id or None,
-            region_name=self.region_name or None,
-            verify=self.verify,
-            config=self.botocore_config,
-        )
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Lineage for the OpenLineage provider: scanners are not data."""
-        from airflow_provider_tenable.observability.lineage import operator_lineage
-
-        return operator_lineage([], [])
-
-
-class NessusAwsPrerequisitesOperator(NessusAwsTask):
-    """Create what a scanner needs in AWS, as far as it is missing: instance role and profile, security group, and on
-    request a key pair.
-
-    What is there under these names is adopted if it carries the scanner's tag. What differs from the arguments is
-    reported, and changed with ``update=True``; ingress rules of others are never removed. The result (XCom) is
-    ``{"role", "instance_profile", "security_group_id", "key_name", "created", "differences", "region"}``, which
-    :class:`NessusCreateScannerOperator` accepts as ``prerequisites``.
-
-    :param name: the scanner's name (templated).
-    :param role_policies: names or ARNs of the role's managed policies. Default: AmazonEC2ReadOnlyAccess (templated).
-    :param linking_key: where the machine reads the linking key: ``parameter:/path`` or ``secret:name`` (templated).
-    :param further_secrets: what else it may read, such as a proxy's password (templated).
-    :param subnet_id: the instance's subnet, which decides on the VPC (templated).
-    :param vpc_id: the VPC; default: that of the subnet, or the default VPC (templated).
-    :param ingress: ``[{"port": 8834, "cidr": "10.0.0.0/8"}]``; a linked scanner needs none (templated).
-    :param allow_world: accept ingress from everywhere.
-    :param key_pair: name of a key pair to use, or to create (templated).
-    :param key_pair_secret: where the private part of a new key pair is stored: ``secret:name`` or ``parameter:/path``
-        (templated).
-    :param public_key: your own public key, imported as ``key_pair`` instead (templated).
-    :param tags: further tags (templated).
-    :param update: add what is missing to what is there already.
-    :param dry_run: only log what would be created.
-    """
-
-    template_fields: Sequence[str] = (
-        "name",
-        "role_policies",
-        "linking_key",
-        "further_secrets",
-        "subnet_id",
-        "vpc_id",
-        "ingress",
-        "key_pair",
-        "key_pair_secret",
-        "public_key",
-        "tags",
-        *AWS_FIELDS,
-    )
-    template_fields_renderers = {"tags": "json"}
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        role_policies: Sequence[str] | None = None,
-        linking_key: str | None = None,
-        further_secrets: Sequence[str] = (),
-        subnet_id: str | None = None,
-        vpc_id: str | None = None,
-        ingress: Sequence[dict[str, Any]] | None = None,
-        allow_world: bool = False,
-        key_pair: str | None = None,
-        key_pair_secret: str | None = None,
-        public_key: str | None = None,
-        tags: dict[str, str] | None = None,
-        update: bool = False,
-        dry_run: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.name = name
-        self.role_policies = role_policies
-        self.linking_key = linking_key
-        self.further_secrets = further_secrets
-        self.subnet_id = subnet_id
-        self.vpc_id = vpc_id
-        self.ingress = ingress
-        self.allow_world = allow_world
-        self.key_pair = key_pair
-        self.key_pair_secret = key_pair_secret
-        self.public_key = public_key
-        self.tags = tags
-        self.update = update
-        self.dry_run = dry_run
-
-    def execute(self, context: Any) -> dict[str, Any]:
-        """Create what is missing."""
-        from airflow_provider_tenable.scan import prerequisites
-        from airflow_provider_tenable.scan.aws_calls import Aws, DryRun
-        from airflow_provider_tenable.scan.secret_source import SecretSource
-
-        with fail_fast(), closing(self.hook) as hook:
-            further = [SecretSource.parse(text) for text in self.further_secrets or ()]
-            policies = prerequisites.USUAL_POLICIES if self.role_policies is None else self.role_policies
-            wanted = prerequisites.Wanted(
-                name=self.name,
-                secrets=[key_source(self.linking_key, self.name), *further],
-                role_policies=policies,
-                vpc_id=self.vpc_id or None,
-                subnet_id=self.subnet_id or None,
-                ingress=self.ingress or (),
-                allow_world=self.allow_world,
-                key_pair=self.key_pair or None,
-                key_pair_secret=SecretSource.parse(self.key_pair_secret) if self.key_pair_secret else None,
-                public_key=self.public_key or None,
-                tags=self.tags or {},
-                update=self.update,
-            )
-            hook.check_connection_exists()
-            aws: Aws = DryRun(hook) if self.dry_run else hook
-            made = prerequisites.ensure(aws, wanted)
-            for noted in aws.noted if isinstance(aws, DryRun) else ():
-                self.log.info("Dry run: would %s.", noted)
-            for difference in made.differences:
-                self.log.warning("%s. update=True adds what is missing.", difference)
-            self.log.info("Created: %s.", ", ".join(made.created) or "nothing, everything was there")
-            return {
-                "role": made.role,
-                "instance_profile": made.instance_profile,
-                "security_group_id": made.security_group_id,
-                "key_name": made.key_name,
-                "created": [] if self.dry_run else made.created,
-                "differences": made.differences,
-                "region": hook.region,
-            }
 
 
 class NessusCreateScannerOperator(NessusAwsTask):
@@ -574,3 +370,6 @@ def _flag(value: object, name: str) -> bool:
     if found is None:
         raise ConfigurationError(f"{name} is {shown(value)}; it must be true or false.")
     return found
+
+
+__all__ = ["NessusAwsPrerequisitesOperator", "NessusCreateScannerOperator"]

@@ -13,7 +13,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryErr
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.identifiers import shown
 from airflow_provider_tenable.hooks.tenable import TenableHook
-from airflow_provider_tenable.operators.nessus_ec2 import AWS_FIELDS, NessusAwsTask, key_source, link_host
+from airflow_provider_tenable.operators.nessus_aws import AWS_FIELDS, NessusAwsTask, key_source, link_host
 
 #: Seconds between two looks at a command.
 PAUSE_SECONDS = 10.0

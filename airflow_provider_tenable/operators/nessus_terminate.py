@@ -12,7 +12,7 @@ from airflow_provider_tenable._compat import AirflowSkipException, conf, fail_fa
 from airflow_provider_tenable.exceptions import AwsRefusedError, ConfigurationError, ConflictError, TemporaryError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.hooks.tenable import TenableHook
-from airflow_provider_tenable.operators.nessus_ec2 import AWS_FIELDS, NessusAwsTask, key_source
+from airflow_provider_tenable.operators.nessus_aws import AWS_FIELDS, NessusAwsTask, key_source
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.scan.instances import Instance
