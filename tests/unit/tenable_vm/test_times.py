@@ -161,8 +161,8 @@ def test_a_moment_that_people_read_can_be_given_as_since(seconds: int) -> None:
     assert parse_moment(utc(seconds), "since") == seconds
 
 
-#: Files that write times for machines: names of files, requests, credentials.
-_OTHERS = {"tenable_vm/times.py", "command/supervisor.py", "hooks/aws_session.py"}
+#: Files that write times for machines (names of files, requests, credentials), or dates without a time.
+_OTHERS = {"tenable_vm/times.py", "command/supervisor.py", "hooks/aws_session.py", "asff/threat.py"}
 
 
 def test_there_is_one_way_to_write_a_moment() -> None:
