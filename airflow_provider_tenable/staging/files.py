@@ -239,9 +239,14 @@ def read_json(path: ObjectStoragePath, *, advice: str = _BEGIN_AGAIN) -> Any:
         raise _unreadable(path, error) from error
     try:
         value = msgspec.json.decode(data)
-        # A flipped digit would still be valid JSON, but change the window or the number of records.
-        if isinstance(value, dict) and value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
-            raise ValueError("its checksum does not match")
+        # A flipped digit would still be valid JSON, but change the window or the number of records. Whoever writes this
+        # format writes a checksum, too: where that is missing, its key has changed.
+        if isinstance(value, dict):
+            checksum = value.pop(_CHECKSUM, None)
+            if checksum is None and value.get(_FORMAT) == FORMAT:
+                raise ValueError("it has no checksum")
+            if checksum not in (None, _checksum(value)):
+                raise ValueError("its checksum does not match")
     # msgspec's own error is a ValueError only in its newer releases.
     except (ValueError, msgspec.DecodeError) as error:
         raise DamagedFileError(f"The staged file {path} is damaged ({safe(error)}).{advice}") from error
