@@ -35,13 +35,12 @@ def worse(before: Any, after: Any) -> list[str]:
 
 def _change(name: str, before: float | None, after: float) -> float:
     """By which share a figure became worse; negative where it became better."""
-    words = name.rpartition("/")[2].split("_")
-    last = name.rpartition("/")[2]
+    figure = name.rpartition("/")[2]
     if before is None:
         return 0.0
-    if last in _MORE_IS_BETTER:
-        return before / after - 1 if after else 0.0
-    if last in _LESS_IS_BETTER or any(word in _LESS_IS_BETTER for word in words):
+    if figure in _MORE_IS_BETTER:
+        return before / after - 1 if after else float(before > 0)
+    if not {figure, *figure.split("_")}.isdisjoint(_LESS_IS_BETTER):
         return after / before - 1 if before else float(after > 0)
     return 0.0
 

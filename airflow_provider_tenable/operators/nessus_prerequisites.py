@@ -1,16 +1,13 @@
-"""What a Nessus scanner on EC2 needs in AWS: a role with an instance profile, and a security group."""
+"""What a Nessus scanner on EC2 needs in AWS: a role with an instance profile, a security group, perhaps a key pair."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_tenable._compat import fail_fast
 from airflow_provider_tenable.operators.nessus_aws import AWS_FIELDS, NessusAwsTask, key_source
-
-if TYPE_CHECKING:
-    pass
 
 
 class NessusAwsPrerequisitesOperator(NessusAwsTask):
@@ -20,7 +17,7 @@ class NessusAwsPrerequisitesOperator(NessusAwsTask):
     What is there under these names is adopted if it carries the scanner's tag. What differs from the arguments is
     reported, and changed with ``update=True``; ingress rules of others are never removed. The result (XCom) is
     ``{"role", "instance_profile", "security_group_id", "key_name", "created", "differences", "region"}``, which
-    :class:`NessusCreateScannerOperator` accepts as ``prerequisites``.
+    :class:`~airflow_provider_tenable.operators.nessus_ec2.NessusCreateScannerOperator` accepts as ``prerequisites``.
 
     :param name: the scanner's name (templated).
     :param role_policies: names or ARNs of the role's managed policies. Default: AmazonEC2ReadOnlyAccess (templated).

@@ -71,9 +71,8 @@ def check_rejected(ledger: Ledger, run: RunFolder, max_ratio: float, *, is_repla
     """Check the number of rejected findings.
 
     Up to :data:`TOLERATED` are accepted whatever their share, so that a finding that is always rejected does not stop a
-    DAG with small runs; with a ratio of 0 none are. Records that are given up stop no run, however many they are: they
-    would be given up again by the next one, and that would not end. A replay was asked to send them, so there they
-    count.
+    DAG with small runs; with a ratio of 0 none are. Records that were given up never fail an import: the next
+    run would give them up again, and fail as well. They count in a replay, which was asked to send them.
 
     :raises RejectedFindingsError: too many were rejected; the message has the most frequent reasons, each with an
         example.

@@ -5,22 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable._compat import (
     AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
     PokeReturnValue,
-    conf,
     fail_fast,
     pause,
 )
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
-from airflow_provider_tenable.hooks.tenable import TenableHook
+from airflow_provider_tenable.sensors.deferring import _WaitsForTenable
 from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL, TenableExportTrigger
 
 if TYPE_CHECKING:
@@ -30,7 +24,7 @@ if TYPE_CHECKING:
 _ALL_CHUNKS = 10**9
 
 
-class TenableExportSensor(BaseSensorOperator):
+class TenableExportSensor(_WaitsForTenable):
     """Wait until an export has ended: a job of Tenable by its uuid, or the staged export of a DAG run of ours.
 
     With ``job_uuid`` the result (XCom) is ``{"export", "uuid", "status", "chunks"}``, where ``chunks`` is the number of
@@ -59,7 +53,6 @@ class TenableExportSensor(BaseSensorOperator):
         "tenable_conn_id",
         "staging_path",
     )
-    ui_color = "#d5e8f7"
 
     def __init__(
         self,
@@ -68,9 +61,7 @@ class TenableExportSensor(BaseSensorOperator):
         job_uuid: str | None = None,
         external_dag_id: str | None = None,
         external_run_id: str | None = None,
-        tenable_conn_id: str = TenableHook.default_conn_name,
         staging_path: str | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -78,29 +69,7 @@ class TenableExportSensor(BaseSensorOperator):
         self.job_uuid = job_uuid
         self.external_dag_id = external_dag_id
         self.external_run_id = external_run_id
-        self.tenable_conn_id = tenable_conn_id
         self.staging_path = staging_path
-        self.deferrable = deferrable
-
-    @cached_property
-    def hook(self) -> TenableHook:
-        """The hook of this task's connection."""
-        return TenableHook(self.tenable_conn_id)
-
-    def execute(self, context: Any) -> Any:
-        """Wait, in the triggerer if the sensor is deferrable."""
-        if not self.deferrable:
-            return super().execute(context)
-        return self._wait(context, deadline=time.time() + self.timeout)
-
-    def execute_complete(self, context: Any, event: Any = None, deadline: float = 0.0) -> Any:
-        """Look again after the trigger has fired. Its event is only a wake-up call.
-
-        :param deadline: unix seconds, from the first attempt.
-        """
-        if isinstance(event, dict) and event.get("message"):
-            self.log.warning("The triggerer reports: %s", safe(event["message"], 1_000))
-        return self._wait(context, deadline=deadline)
 
     def poke(self, context: Any) -> PokeReturnValue:
         """Look for the end of the export once."""
@@ -109,29 +78,19 @@ class TenableExportSensor(BaseSensorOperator):
             result = self._ended_job() if self.job_uuid else self._staged(context)
         return PokeReturnValue(is_done=result is not None, xcom_value=result)
 
-    def _wait(self, context: Any, *, deadline: float) -> Any:
-        looked = self.poke(context)
-        if looked.is_done:
-            return looked.xcom_value
-        if time.time() >= deadline:
-            text = f"{self._name()} has not ended within {self.timeout:.0f} s."
-            raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
-        return self.defer(
-            trigger=self._trigger(deadline), method_name="execute_complete", kwargs={"deadline": deadline}
-        )
+    def _what_is_late(self) -> str:
+        return f"{self._name()} has not ended"
 
-    def _trigger(self, deadline: float) -> BaseTrigger:
-        given: Any = self.poke_interval
-        interval = max(given.total_seconds() if isinstance(given, timedelta) else float(given), SHORTEST_POLL_INTERVAL)
+    def _trigger(self, context: Any, deadline: float) -> BaseTrigger:
         if not self.job_uuid:
             # The staging may be on S3, whose connection only a task should read.
-            return pause(max(min(interval, deadline - time.time()), SHORTEST_POLL_INTERVAL))
+            return pause(max(min(self._interval(), deadline - time.time()), SHORTEST_POLL_INTERVAL))
         return TenableExportTrigger(
             tenable_conn_id=self.tenable_conn_id,
             export=self.export,
             job_uuid=self.job_uuid,
             chunks_staged=_ALL_CHUNKS,
-            poll_interval=interval,
+            poll_interval=self._interval(),
             deadline=deadline,
             cancels=False,
         )

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
-from functools import cached_property
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable._compat import (
     AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
     PokeReturnValue,
-    conf,
     fail_fast,
 )
-from airflow_provider_tenable.guards.foreign_text import quoted, safe
-from airflow_provider_tenable.hooks.tenable import TenableHook
+from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.links.tenable import SCAN_KEY, TenableScanLink, scan_url, show
-from airflow_provider_tenable.triggers.tenable import SHORTEST_POLL_INTERVAL
+from airflow_provider_tenable.sensors.deferring import _WaitsForTenable
 from airflow_provider_tenable.triggers.tenable_scans import TenableScanTrigger
 
 if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import BaseTrigger
     from airflow_provider_tenable.tenable_vm.scan_runs import Run
     from airflow_provider_tenable.tenable_vm.scans import Scan
 
 
-class TenableScanSensor(BaseSensorOperator):
+class TenableScanSensor(_WaitsForTenable):
     """Wait until a run of a scan has ended: a given run, or the first seen that began after a time.
 
     The result (XCom) is ``{"scan", "schedule_uuid", "name", "run_uuid", "history_id", "status", "started_at",
@@ -48,7 +42,6 @@ class TenableScanSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("scan", "run_uuid", "since", "tenable_conn_id")
     template_fields_renderers = {"scan": "json"}
-    ui_color = "#d5e8f7"
     operator_extra_links = (TenableScanLink(),)
 
     def __init__(
@@ -58,8 +51,6 @@ class TenableScanSensor(BaseSensorOperator):
         run_uuid: str | None = None,
         since: float | str | None = None,
         accept: Sequence[str] = ("completed",),
-        tenable_conn_id: str = TenableHook.default_conn_name,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -67,28 +58,6 @@ class TenableScanSensor(BaseSensorOperator):
         self.run_uuid = run_uuid
         self.since = since
         self.accept = accept
-        self.tenable_conn_id = tenable_conn_id
-        self.deferrable = deferrable
-
-    @cached_property
-    def hook(self) -> TenableHook:
-        """The hook of this task's connection."""
-        return TenableHook(self.tenable_conn_id)
-
-    def execute(self, context: Any) -> Any:
-        """Wait, in the triggerer if the sensor is deferrable."""
-        if not self.deferrable:
-            return super().execute(context)
-        return self._wait(context, deadline=time.time() + self.timeout)
-
-    def execute_complete(self, context: Any, event: Any = None, deadline: float = 0.0) -> Any:
-        """Look again after the trigger has fired.
-
-        :param deadline: unix seconds, from the first attempt.
-        """
-        if isinstance(event, dict) and event.get("message"):
-            self.log.warning("The triggerer reports: %s", safe(event["message"], 1_000))
-        return self._wait(context, deadline=deadline)
 
     def poke(self, context: Any) -> PokeReturnValue:
         """Look for the run once."""
@@ -101,39 +70,27 @@ class TenableScanSensor(BaseSensorOperator):
             show(context, SCAN_KEY, scan_url(url, scan_id=scan.id, run_uuid=run.uuid))
             return PokeReturnValue(is_done=True, xcom_value=self._result(scan, run))
 
-    def _wait(self, context: Any, *, deadline: float) -> Any:
-        looked = self.poke(context)
-        if looked.is_done:
-            return looked.xcom_value
-        if time.time() >= deadline:
-            text = f"No run of {quoted(self.scan, 100)} ended within {self.timeout:.0f} s."
-            raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
+    def _what_is_late(self) -> str:
+        return f"No run of {quoted(self.scan, 100)} ended"
+
+    def _trigger(self, context: Any, deadline: float) -> BaseTrigger:
         with fail_fast(), closing(self.hook):
             scan = self.hook.scans.scan(self.scan)
             status = self._status(scan)
-        return self.defer(
-            trigger=TenableScanTrigger(
-                tenable_conn_id=self.tenable_conn_id,
-                scan={"id": scan.id, "schedule_uuid": scan.schedule_uuid, "name": scan.name},
-                run_uuid=self.run_uuid,
-                status=status,
-                poll_interval=max(self._interval(), SHORTEST_POLL_INTERVAL),
-                deadline=deadline,
-                since=None if self.run_uuid else self._since(context),
-            ),
-            method_name="execute_complete",
-            kwargs={"deadline": deadline},
+        return TenableScanTrigger(
+            tenable_conn_id=self.tenable_conn_id,
+            scan={"id": scan.id, "schedule_uuid": scan.schedule_uuid, "name": scan.name},
+            run_uuid=self.run_uuid,
+            status=status,
+            poll_interval=self._interval(),
+            deadline=deadline,
+            since=None if self.run_uuid else self._since(context),
         )
 
     def _status(self, scan: Scan) -> str | None:
         from airflow_provider_tenable.scan.run_context import status_now
 
         return status_now(self.hook.scan_runs, scan, self.run_uuid) if self.run_uuid else None
-
-    def _interval(self) -> float:
-        # A timedelta in some of Airflow's versions.
-        given: Any = self.poke_interval
-        return given.total_seconds() if isinstance(given, timedelta) else float(given)
 
     def _ended_run(self, scan: Scan, context: Any) -> Run | None:
         from airflow_provider_tenable.scan.scheduled import newest_since

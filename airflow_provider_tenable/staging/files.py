@@ -154,10 +154,11 @@ def content_of(path: ObjectStoragePath) -> bytes:
 
 
 def _in_one_request(file_system: Any) -> dict[str, int]:
-    """What has a file system read a file with a single request.
+    """The arguments with which a file system reads a file in a single request.
 
-    s3fs otherwise asks for the length first, and if there is no such file also lists what begins with its name. Of a
-    large file it reads ranges side by side, which are of different versions if another worker replaces the file.
+    Without them, s3fs first asks for the length, and lists what begins with the name if there is no such file. It reads
+    ranges of a large file side by side, and these belong to different versions if another worker replaces the file
+    meanwhile.
     """
     read = getattr(file_system, "_cat_file", None)
     return {"max_concurrency": 1} if read and "max_concurrency" in inspect.signature(read).parameters else {}

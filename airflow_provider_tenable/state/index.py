@@ -74,7 +74,7 @@ class FindingIndex:
 
     def snapshot(self) -> Snapshot:
         """What it holds now."""
-        return Snapshot(self.folder, self._expected)
+        return Snapshot(self._parts, self._deltas, self._expected)
 
     def merge(self, *, now: int, rebuild: bool = False, own: Collection[str] = ()) -> None:
         """Merge deltas, where there are enough of them. May be repeated.

@@ -20,7 +20,6 @@ from airflow_provider_tenable.state.lookup import Columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from airflow_provider_tenable._compat import ObjectStoragePath
 
 #: Deltas are merged once there are more than this many, or once they have more rows than this.
 DELTAS, DELTA_ROWS = 16, 500_000
@@ -34,6 +33,7 @@ class LostIndexError(StagingError):
 
 @contextmanager
 def lost_where_missing() -> Iterator[None]:
+    """Turns the error of a part that is missing or damaged into that of a lost index."""
     try:
         yield
     except (MissingFileError, DamagedFileError) as error:
@@ -60,15 +60,16 @@ class Rows(Manifest, frozen=True, forbid_unknown_fields=True):
 class Snapshot:
     """One state of the index.
 
-    :param folder: where it is.
+    :param parts: the files of what is merged.
+    :param deltas: those of what is not, in the same folder.
     :param expected: the deltas that runs have noted and that are not known to be merged.
     """
 
-    def __init__(self, folder: ObjectStoragePath, expected: Collection[str] = ()) -> None:
-        self.folder = folder
-        self._expected = frozenset(expected)
-        self._parts = IndexFiles(folder, "findings")
-        self._deltas = IndexFiles(folder, "delta")
+    def __init__(self, parts: IndexFiles, deltas: IndexFiles, expected: frozenset[str]) -> None:
+        self.folder = parts.folder
+        self._expected = expected
+        self._parts = parts
+        self._deltas = deltas
 
     @cached_property
     def manifest(self) -> Rows | None:
@@ -143,8 +144,8 @@ class Snapshot:
 
     def most_delta_rows(self) -> int:
         """How many rows the deltas that are not merged have at most; 0 where they are few enough to be held."""
-        merged = self.readable_manifest
-        count = len(self.deltas - set(merged.merged if merged else ()))
+        manifest = self.readable_manifest
+        count = len(self.deltas - set(manifest.merged if manifest else ()))
         return count * ROWS_OF_DELTA if count > DELTAS + DELTA_ROWS // ROWS_OF_DELTA else 0
 
     def waiting(self) -> list[str]:

@@ -30,9 +30,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        number=_number, moment=lambda seconds: utc(seconds or None), safe_text=lambda value: safe(value, _LONGEST)
-    )
+    environment.filters.update(number=_number, moment=_moment, safe_text=lambda value: safe(value, _LONGEST))
     return environment
 
 

@@ -62,7 +62,7 @@ def held(sandbox: Sandbox) -> set[tuple[str, str, str, str]]:
             finding["Compliance"]["Status"],
         )
         for finding in sandbox.documents().values()
-        if finding["RecordState"] == "ACTIVE"
+        if "Compliance" in finding and finding["RecordState"] == "ACTIVE"
     }
 
 

@@ -19,6 +19,7 @@ from sandbox.standalone.children import ROOT, SandboxProcess
 from sandbox.tenable.scanners import LINKING_KEY
 from tests.aws_services import AwsServices
 from tests.faults.universe import Sandbox, differences, expected
+from tests.integration.test_compliance import held
 from tests.polling import until
 
 pytestmark = pytest.mark.system
@@ -88,21 +89,6 @@ def states(airflow: Standalone, run: str) -> dict[str, str]:
     return {each["task_id"]: each["state"] for each in airflow.task_instances(run, SCAN)}
 
 
-def audited(tenable: Sandbox) -> set[tuple[str, str, str, str]]:
-    """(resource, audit file, check, status) of what the hubs show of audits."""
-    prefix = "tenable/vulnerability-management/"
-    return {
-        (
-            finding["Resources"][0]["Id"],
-            finding["ProductFields"][f"{prefix}audit_file"],
-            finding["ProductFields"][f"{prefix}check_id"],
-            finding["Compliance"]["Status"],
-        )
-        for finding in tenable.documents().values()
-        if "Compliance" in finding and finding["RecordState"] == "ACTIVE"
-    }
-
-
 def test_a_run_scans_with_its_own_scanner_and_the_import_follows(
     scheduler: Standalone, tenable: Sandbox, aws: AwsServices, tmp_path: Path
 ) -> None:
@@ -162,7 +148,7 @@ def test_accounts_are_audited_and_the_import_of_the_results_follows(scheduler: S
         if each["is_aws"]
     }
     assert {status for *_, status in truth} >= {"PASSED", "FAILED"}
-    assert audited(tenable) == truth
+    assert held(tenable) == truth
 
 
 def test_no_secret_is_in_anything_that_airflow_wrote(scheduler: Standalone, tenable: Sandbox, aws: AwsServices) -> None:

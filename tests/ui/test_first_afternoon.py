@@ -91,16 +91,20 @@ def test_requirements_are_a_table_with_remedies(page: Page, airflow: Standalone,
 def test_the_dry_run_of_a_takeover_says_what_would_happen(page: Page, airflow: Standalone, imported: None) -> None:
     show(page, airflow, "tenable_take_over", "report")
     expect(page.get_by_text("Dry run: nothing was changed").first).to_be_visible()
+    expect(page.get_by_text("taken_over").first).to_be_visible()
     picture(page, "take-over-dry-run", height=800)
 
 
 def test_the_takeover_says_what_it_did(page: Page, airflow: Standalone, imported: None) -> None:
     show(page, airflow, "tenable_take_over", "report", {"dry_run": False})
+    expect(page.get_by_text("taken_over").first).to_be_visible()
+    expect(page.get_by_text("Dry run: nothing was changed")).to_have_count(0)
     picture(page, "take-over", height=800)
 
 
 def test_the_audit_of_the_hubs_finds_nothing_wrong(page: Page, airflow: Standalone, imported: None) -> None:
     show(page, airflow, "tenable_audit_security_hub", "report")
+    expect(page.get_by_text("0 missing, 0 ghost, 0 stale")).to_have_count(2)
     picture(page, "hub-audit", height=800)
 
 
