@@ -66,8 +66,7 @@ class _WaitsForTenable(BaseSensorOperator):
         if looked.is_done:
             return looked.xcom_value
         if time.time() >= deadline:
-            text = f"{self._what_is_late()} within {self.timeout:.0f} s."
-            raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
+            raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(self._too_late())
         return self.defer(
             trigger=self._trigger(context, deadline), method_name="execute_complete", kwargs={"deadline": deadline}
         )
@@ -79,8 +78,8 @@ class _WaitsForTenable(BaseSensorOperator):
         seconds = given.total_seconds() if isinstance(given, timedelta) else float(given)
         return max(seconds, SHORTEST_POLL_INTERVAL)
 
-    def _what_is_late(self) -> str:
-        """What has not happened in time, such as ``No run of 'Nightly' ended``."""
+    def _too_late(self) -> str:
+        """The message of the time-out: what has not happened within how many seconds."""
         raise NotImplementedError
 
     def _trigger(self, context: Any, deadline: float) -> BaseTrigger:

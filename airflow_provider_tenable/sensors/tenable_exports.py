@@ -78,8 +78,8 @@ class TenableExportSensor(_WaitsForTenable):
             result = self._ended_job() if self.job_uuid else self._staged(context)
         return PokeReturnValue(is_done=result is not None, xcom_value=result)
 
-    def _what_is_late(self) -> str:
-        return f"{self._name()} has not ended"
+    def _too_late(self) -> str:
+        return f"{self._name()} has not ended within {self.timeout:.0f} s."
 
     def _trigger(self, context: Any, deadline: float) -> BaseTrigger:
         if not self.job_uuid:

@@ -70,8 +70,8 @@ class TenableScanSensor(_WaitsForTenable):
             show(context, SCAN_KEY, scan_url(url, scan_id=scan.id, run_uuid=run.uuid))
             return PokeReturnValue(is_done=True, xcom_value=self._result(scan, run))
 
-    def _what_is_late(self) -> str:
-        return f"No run of {quoted(self.scan, 100)} ended"
+    def _too_late(self) -> str:
+        return f"No run of {quoted(self.scan, 100)} ended within {self.timeout:.0f} s."
 
     def _trigger(self, context: Any, deadline: float) -> BaseTrigger:
         with fail_fast(), closing(self.hook):
