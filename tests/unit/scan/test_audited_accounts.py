@@ -11,7 +11,9 @@ import pytest
 
 from airflow_provider_tenable.exceptions import ConfigurationError, StagingError
 from airflow_provider_tenable.scan.audited_accounts import Audited, add_assets, is_recorded, read_all, record
+from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
+from airflow_provider_tenable.staging.location import open_path
 
 
 def schedule() -> str:
@@ -123,8 +125,9 @@ def test_a_file_that_is_not_what_it_should_be_is_not_used(
     record(staging, scan, audit())
     path = tmp_path / "audits" / f"{scan}.json"
     value = {**json.loads(path.read_text()), **change}
-    del value["checksum"]
-    path.write_text(json.dumps(value))
+    # With a checksum of its own: what is wrong is what the file says.
+    del value["checksum"], value["format"]
+    write_json(open_path(f"file://{path}"), value)
     with pytest.raises(StagingError, match=rf"{problem}.*Remove it, and run the DAG that audits the account again"):
         read_all(staging)
     for text in ("[]", "null x", ""):
