@@ -10,35 +10,45 @@ from benchmarks.measure import PEER_PYTHON, PEER_SCRIPT
 from benchmarks.suites import Rows, aws_env, once, our, peer_config, server
 
 
-def days(vulnerabilities: int) -> tuple[Rows, Any]:
-    """7. First run, quiet day, one with 1 % of changes, full run; beside a peer that sends everything each time."""
-    rows: Rows = [("day", "who", "findings", "sent", "calls", "us of CPU per finding", "import alone", "bar")]
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        server("cheap_hub") as hub,
-        server("cheap_tenable", vulnerabilities) as tenable,
-    ):
-        found = once(our("days_side", tenable, hub), {"BENCHMARK_SCRATCH": scratch})["days"]
-        config = peer_config(Path(scratch), tenable)
-        peer = once([PEER_PYTHON, "-W", "ignore", PEER_SCRIPT, "job", config], aws_env(Path(scratch), hub))
-    for day in found:
-        quiet = "0 sent; <= 35 us, of which 5 for the import" if day is found[1] else ""
-        each = 1e6 / day["findings"]
-        rows.append(
-            (
-                day["day"],
-                "ours",
-                f"{day['findings']:,}",
-                f"{day['sent']:,}",
-                f"{day['calls']:,}",
-                f"{each * day['cpu']:.1f}",
-                f"{each * day['import_cpu']:.1f}",
-                quiet,
-            )
-        )
+def days(sizes: list[int]) -> tuple[Rows, Any]:
+    """7. First run, quiet day, one with 1 % of changes, full run; beside a peer that sends everything each time.
+
+    :param sizes: numbers of vulnerabilities in Tenable; the peer runs with the first.
+    """
+    rows: Rows = [("day", "who", "findings", "sent", "calls", "us of CPU per finding", "import alone", "peak", "bar")]
+    found: dict[str, Any] = {}
+    peer: dict[str, Any] = {}
+    for vulnerabilities in sizes:
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            server("cheap_hub") as hub,
+            server("cheap_tenable", vulnerabilities) as tenable,
+        ):
+            found[f"{vulnerabilities:,}"] = lived = once(
+                our("days_side", tenable, hub), {"BENCHMARK_SCRATCH": scratch}
+            )["days"]
+            rows.extend(_row_of(day, quiet=day is lived[1]) for day in lived)
+            if not peer:
+                config = peer_config(Path(scratch), tenable)
+                peer = once([PEER_PYTHON, "-W", "ignore", PEER_SCRIPT, "job", config], aws_env(Path(scratch), hub))
     per_finding = 1e6 * peer["cpu"] / peer["findings"]
-    rows.append(("any", "peer", f"{peer['findings']:,}", f"{peer['findings']:,}", "", f"{per_finding:.1f}", "", ""))
+    rows.append(("any", "peer", f"{peer['findings']:,}", f"{peer['findings']:,}", "", f"{per_finding:.1f}", "", "", ""))
     return rows, {"days": found, "peer_us_per_finding": per_finding}
+
+
+def _row_of(day: dict[str, Any], *, quiet: bool) -> tuple[str, ...]:
+    each = 1e6 / day["findings"]
+    return (
+        day["day"],
+        "ours",
+        f"{day['findings']:,}",
+        f"{day['sent']:,}",
+        f"{day['calls']:,}",
+        f"{each * day['cpu']:.1f}",
+        f"{each * day['import_cpu']:.1f}",
+        f"{day['peak_mb']:.0f} MB",
+        "0 sent; <= 35 us, of which 5 for the import" if quiet else "",
+    )
 
 
 def index(sizes: list[tuple[int, int]]) -> tuple[Rows, Any]:

@@ -33,7 +33,7 @@ def render(results: dict[str, Any], pages: tuple[Path, ...] = PAGES) -> list[str
     made = {name: result["rows"] for name, result in results.items() if "rows" in result}
     made["machine"] = machine(results["machine"])
     if "job" in results:
-        made["scaling"] = scaling(results["job"]["figures"])
+        made["scaling"] = scaling(results["job"]["figures"], results.get("days", {}).get("figures"))
     missing: list[str] = []
 
     def fill(match: re.Match[str]) -> str:
@@ -55,8 +55,11 @@ def machine(facts: dict[str, Any]) -> Rows:
     ]
 
 
-def scaling(figures: dict[str, Any]) -> Rows:
-    """Time and space for many findings, by the costs of the complete job with hub latency 0 and no quota."""
+def scaling(figures: dict[str, Any], days: dict[str, Any] | None = None) -> Rows:
+    """Time and space for many findings, by the costs of the complete job with hub latency 0 and no quota.
+
+    :param days: figures of the days of a deployment, if they were measured.
+    """
     ours = figures["0 ms, quota off"]["ours"]
     stages, staged = ours["stages_us"], ours["staged_bytes_per_finding"]
 
@@ -86,7 +89,21 @@ def scaling(figures: dict[str, Any]) -> Rows:
             lambda size: f"{size * staged / 1e9:.1f} / {size * 2000 / 1e9:.0f} GB",
         ),
         row("chunks at 100 assets of 50 findings", lambda size: f"{size // 5000:,}"),
+        *(_of_day(day) for day in _largest(days)),
+        row("audit of one destination (3 calls of 100 a second)", lambda size: duration(size / 300)),
     ]
+
+
+def _largest(days: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The days of the largest estate that was measured."""
+    lived: list[list[dict[str, Any]]] = [*days["days"].values()] if days else []
+    return max(lived, key=lambda days_of_one: days_of_one[0]["findings"], default=[])
+
+
+def _of_day(day: dict[str, Any]) -> tuple[str, ...]:
+    """The CPU of a complete run on a day of a deployment, with one process for each stage."""
+    each = day["cpu"] / day["findings"]
+    return (f"CPU of a run, {day['day']} ({1e6 * each:.0f} us)", *(duration(size * each) for size in SIZES))
 
 
 def duration(seconds: float) -> str:

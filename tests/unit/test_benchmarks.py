@@ -16,6 +16,7 @@ from benchmarks.__main__ import suites_of
 from benchmarks.audits import EXAMPLE, GeneratedAudits
 from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
 from benchmarks.import_side import ACCOUNT, REGION, connect
+from benchmarks.measure import ROOT
 from benchmarks.render import PAGES, duration, render
 from benchmarks.suites import once, our, server
 from benchmarks.worse import worse
@@ -68,6 +69,17 @@ def test_what_became_worse_is_said_and_noise_is_not() -> None:
         "plugins repeat/times_peer: 7.5 -> 6 (25 % worse)",
     ]
     assert worse(after, before) == []
+
+
+def test_the_tables_of_the_docs_are_those_of_the_committed_results(tmp_path: Path) -> None:
+    file = ROOT / "benchmarks" / "results.json"
+    assert file.exists(), "run `make bench`, then `make bench BENCH=--render`, and commit both"
+    pages = tuple(tmp_path / page.name for page in PAGES)
+    for page, copy in zip(PAGES, pages, strict=True):
+        copy.write_text(page.read_text())
+    render(json.loads(file.read_text()), pages)
+    for page, copy in zip(PAGES, pages, strict=True):
+        assert copy.read_text() == page.read_text(), f"run `make bench BENCH=--render`: {page.name} is older"
 
 
 def test_every_suite_has_its_place_in_the_docs() -> None:
