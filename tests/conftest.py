@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -53,6 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     # By the module that is warned: one that our own code earns is an error.
     config.addinivalue_line("filterwarnings", r"ignore::airflow.exceptions.RemovedInAirflow3Warning:airflow(\..*)?$")
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(_HOME, ignore_errors=True)
 
 
 def _for_mutants() -> None:

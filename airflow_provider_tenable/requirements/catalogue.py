@@ -60,6 +60,17 @@ CHECKS: dict[str, Check] = {
         "Link a scanner, or start it: docs/scanners.md. Ignore this line if agents or Tenable's cloud scanners scan.",
         required=False,
     ),
+    "audit.scans": Check(
+        "The scan of each audit of an AWS account that is on record exists in Tenable, and its newest run was "
+        "completed, with results.",
+        "Run the DAG tenable_aws_audit for this account.",
+        required=False,
+    ),
+    "audit.assets": Check(
+        "No asset in Tenable stands for several audited AWS accounts, whose results would overwrite each other.",
+        "Put each account's scan on a scanner in a network of its own.",
+        required=False,
+    ),
     "connector.status": Check(
         "Tenable has an AWS connector, and the last import of each ended without an error. Needs an administrator.",
         "Correct the connector in Tenable under Settings, Cloud Connectors.",

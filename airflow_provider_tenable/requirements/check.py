@@ -16,6 +16,7 @@ from airflow_provider_tenable.exceptions import TenableProviderError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.requirements.lines import Line, in_order, line_of, unchecked
 from airflow_provider_tenable.requirements.of_airflow import check_airflow
+from airflow_provider_tenable.requirements.of_audits import check_audits
 from airflow_provider_tenable.requirements.of_aws import Places, accounts_of, check_destinations, check_places
 from airflow_provider_tenable.requirements.of_connector import check_connectors
 from airflow_provider_tenable.requirements.of_staging import check_staging
@@ -120,6 +121,8 @@ def _services(scope: Scope, hook: TenableHook) -> Iterator[Line]:
         known = Known() if isinstance(user, Exception) else _known(scope, hook)
         if _any(scope, "tenable", "scanner"):
             yield from check_tenable(hook, user, known.deleted)
+        if _any(scope, "audit"):
+            yield from check_audits(hook, user, scope.staging, most=scope.max_places)
         if not _any(scope, "aws", "connector"):
             return
         destinations, lines = check_destinations(scope.destinations, scope.region_routing)

@@ -151,20 +151,40 @@ def read_all(staging: str) -> AuditedAccounts:
     :param staging: URI of the staging area.
     :raises StagingError: a file cannot be read, or is not one of these.
     """
+    audits = audits_on_record(staging)
+    collisions = collisions_in(audits)
+    shared = {each.asset for each in collisions}
+    by_asset: dict[str, Audited] = {}
+    for audited in audits.values():
+        for asset in audited.assets:
+            if asset not in shared:
+                by_asset.setdefault(asset, audited)
+    return AuditedAccounts(by_asset, tuple(collisions))
+
+
+def audits_on_record(staging: str) -> dict[str, Audited]:
+    """Schedule uuid -> audit, in the order of the uuids.
+
+    :raises StagingError: a file cannot be read, or is not one of these.
+    """
     folder = open_path(staging) / RunFolder.AUDITS
-    scans: dict[str, dict[str, Audited]] = {}
-    for name in names(folder):
+    found: dict[str, Audited] = {}
+    for name in sorted(names(folder)):
         schedule, dot, ending = name.rpartition(".")
-        if not dot or ending != "json" or not is_schedule_uuid(schedule):
-            continue
-        audited = _load(folder / name)
-        for asset in audited.assets if audited else ():
-            scans.setdefault(asset, {})[schedule] = audited  # type: ignore[assignment]
-    shared = {asset: audits for asset, audits in scans.items() if len({each.account for each in audits.values()}) > 1}
-    return AuditedAccounts(
-        {asset: next(iter(audits.values())) for asset, audits in scans.items() if asset not in shared},
-        tuple(Collision(asset, audits) for asset, audits in shared.items()),
-    )
+        if dot and ending == "json" and is_schedule_uuid(schedule) and (audited := _load(folder / name)) is not None:
+            found[schedule] = audited
+    return found
+
+
+def collisions_in(audits: Mapping[str, Audited]) -> list[Collision]:
+    """The assets that stand for several accounts. :param audits: schedule uuid -> audit."""
+    scans: dict[str, dict[str, Audited]] = {}
+    for schedule, audited in audits.items():
+        for asset in audited.assets:
+            scans.setdefault(asset, {})[schedule] = audited
+    return [
+        Collision(asset, found) for asset, found in scans.items() if len({each.account for each in found.values()}) > 1
+    ]
 
 
 def _path(staging: str, schedule_uuid: str) -> ObjectStoragePath:

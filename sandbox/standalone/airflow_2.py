@@ -60,6 +60,7 @@ class Standalone2(Standalone):
             "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": settings[
                 "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL"
             ],
+            "AIRFLOW__CORE__DAG_FILE_PROCESSOR_TIMEOUT": settings["AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT"],
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(self.port),
             "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
             "AIRFLOW__WEBSERVER__BASE_URL": self.url,

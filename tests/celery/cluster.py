@@ -23,10 +23,12 @@ from urllib.parse import quote
 import httpx
 import psutil
 
+from sandbox.standalone.airflow import PARSED_ONCE
 from sandbox.standalone.children import Child, free_port
 from tests.celery.servers import Postgres, Redis, listening, wait_until
 from tests.compose import ROOT, SCRIPT, services, write_env
 from tests.object_store import ObjectStore
+from tests.preloading import preload
 
 DAG_ID = "tenable_to_security_hub"
 IMAGE_SCRIPT = "/opt/provider/scripts/component.sh"
@@ -39,8 +41,10 @@ TIMES = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
     "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "3",
     "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "10",
-    # Parsing the DAG file takes seconds of CPU, every 30 of them by default.
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "90",
+    **PARSED_ONCE,
+    # A busy machine may take longer to parse a file than Airflow's 30 and 50 seconds, and nothing parses it again.
+    "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "240",
 }
 #: Kind of the job that a component enters into the database when it is up.
 JOBS = {"dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
@@ -123,6 +127,7 @@ class Cluster:
             "SANDBOX_AWS_PORT": str(self.ports["sandbox:8742"]),
         }
         if "AIRFLOW__CORE__EXECUTOR" in stated:
+            preload(home)
             container |= {
                 "AIRFLOW_HOME": str(home),
                 "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),

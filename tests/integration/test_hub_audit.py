@@ -6,6 +6,7 @@ import shutil
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -113,9 +114,15 @@ def test_what_differs_is_found_exactly_and_the_next_full_run_mends_it(
     sandbox: Sandbox, delivered: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     ids = active_ids(sandbox)
-    lost, archived, recast, invented = ids[:3], ids[3:5], ids[5:6], ids[6].rsplit("/", 1)[0] + "/65000"
-    template = ids[6]
-    as_another_would(sandbox, template, Id=invented)
+    # A hub that has lost a tenth, shows 5 % too many, and 3 % wrongly.
+    shares = [round(len(ids) * share) for share in (0.10, 0.05, 0.03)]
+    assert min(shares) >= 2, "too few findings to take these shares of"
+    rest = iter(ids)
+    lost, templates, stale = (list(islice(rest, share)) for share in shares)
+    invented = [identity.rsplit("/", 1)[0] + "/65000" for identity in templates]
+    archived, recast = stale[::2], stale[1::2]
+    for template, identity in zip(templates, invented, strict=True):
+        as_another_would(sandbox, template, Id=identity)
     for identity in archived:
         as_another_would(sandbox, identity, RecordState="ARCHIVED", UpdatedAt=later(sandbox, identity))
     for identity in recast:
@@ -126,17 +133,20 @@ def test_what_differs_is_found_exactly_and_the_next_full_run_mends_it(
         as_another_would(sandbox, identity, FindingProviderFields=fields, UpdatedAt=later(sandbox, identity))
     for identity in lost:
         forget(sandbox, identity)
-    region, account, *_ = ids[7].split("/")
+    suppressed = next(rest)
+    region, account, *_ = suppressed.split("/")
     sandbox.aws(
-        "customer", {"account": account, "region": region, "id": ids[7], "set": {"Workflow": {"Status": "SUPPRESSED"}}}
+        "customer",
+        {"account": account, "region": region, "id": suppressed, "set": {"Workflow": {"Status": "SUPPRESSED"}}},
     )
     before = sandbox.documents()
 
     found = Audit("looks").execute()
-    assert counts(found) == (3, 1, 3)
+    wanted = (len(lost), len(invented), len(stale))
+    assert counts(found) == wanted
     assert found["repaired"] == 0
     assert sandbox.documents() == before, "an audit changes nothing in a hub"
-    for identity in (lost[0], invented, recast[0]):
+    for identity in (lost[0], invented[0], stale[0]):
         assert identity in caplog.text
     assert "1 worked on by the customer" in caplog.text
     # Nothing was repaired: a full run leaves it as it is.
@@ -144,16 +154,17 @@ def test_what_differs_is_found_exactly_and_the_next_full_run_mends_it(
     assert differing(sandbox)
 
     found = Audit("repairs", repair=True).execute()
-    assert counts(found) == (3, 1, 3)
-    assert found["repaired"] == 7
+    assert counts(found) == wanted
+    assert found["repaired"] == sum(wanted)
     # The index says what the hub holds, so that there is no difference any more.
     assert counts(Audit("again").execute()) == (0, 0, 0)
     run = Run(defaults=delivered, params={"full": True})
     run.execute()
     assert differing(sandbox) == {}
-    assert (run.ledger["accepted"], run.ledger["gone"]["archived"]) == (6, {"not_reported": 1})
+    assert run.ledger["accepted"] == len(lost) + len(stale)
+    assert run.ledger["gone"]["archived"] == {"not_reported": len(invented)}
     assert counts(Audit("last").execute()) == (0, 0, 0)
-    assert sandbox.documents()[ids[7]]["Workflow"]["Status"] == "SUPPRESSED"
+    assert sandbox.documents()[suppressed]["Workflow"]["Status"] == "SUPPRESSED"
 
 
 def test_a_lost_index_is_made_again_so_that_ghosts_are_archived(sandbox: Sandbox, delivered: dict[str, Any]) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from sandbox.standalone import airflow_of_this_environment
-from sandbox.standalone.airflow import Standalone
+from sandbox.standalone.airflow import PARSED_ONCE, Standalone
 from sandbox.standalone.children import ROOT, SandboxProcess
 from tests.docs_examples import blocks, executable
+from tests.preloading import preload
 
 #: A DAG of a single export, which waits for Tenable in its task instead of the triggerer.
 ONE_EXPORT = """
@@ -79,6 +80,7 @@ def airflow(
         "METRICS_ALLOW_LIST": "tenable",
     }
     settings = {
+        **PARSED_ONCE,
         **{f"AIRFLOW__METRICS__{name}": value for name, value in metrics.items()},
         # As a new deployment has it, unlike the demo's.
         "AIRFLOW__TENABLE__FIRST_SCHEDULED_RUN": "dry",
@@ -89,8 +91,7 @@ def airflow(
     # A home of its own, because the tests search for the keys in all that Airflow writes.
     home = tmp_path_factory.mktemp("airflow")
     [policy] = [code for code in blocks(ROOT / "docs" / "operators.md", "python") if "def dag_policy(" in code]
-    (home / "config").mkdir()
-    (home / "config" / "airflow_local_settings.py").write_text(f"{TO_SECURITY_TEAM}\n\n{policy}")
+    preload(home, f"{TO_SECURITY_TEAM}\n\n{policy}")
     with airflow_of_this_environment(home, sandbox, settings=settings) as process:
         process.wait_until_healthy()
         process.connect(sandbox)

@@ -21,10 +21,11 @@ from tests.polling import until
 
 pytest.importorskip("airflow.sdk", reason="airflow standalone of Airflow 2 has another REST API")
 
-from sandbox.standalone.airflow import Standalone
+from sandbox.standalone.airflow import PARSED_ONCE, Standalone
 from sandbox.standalone.children import Child, SandboxProcess
 from tests.faults.canary import ACCESS_KEY, SECRET_KEY, leaks
 from tests.faults.universe import Sandbox, differences, expected
+from tests.preloading import preload
 
 pytestmark = pytest.mark.system
 
@@ -41,10 +42,13 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     settings = {
+        **PARSED_ONCE,
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     }
-    with Standalone(tmp_path_factory.mktemp("airflow"), sandbox.process, settings=settings) as process:
+    home = tmp_path_factory.mktemp("airflow")
+    preload(home)
+    with Standalone(home, sandbox.process, settings=settings) as process:
         process.wait_until_healthy()
         process.connect(sandbox.process)
         yield process

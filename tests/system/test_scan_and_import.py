@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from sandbox.standalone import airflow_of_this_environment
-from sandbox.standalone.airflow import Standalone
+from sandbox.standalone.airflow import PARSED_ONCE, Standalone
 from sandbox.standalone.children import ROOT, SandboxProcess
 from sandbox.tenable.scanners import LINKING_KEY
 from tests.aws_services import AwsServices
 from tests.faults.universe import Sandbox, differences, expected
 from tests.integration.test_compliance import held
 from tests.polling import until
+from tests.preloading import preload
 
 pytestmark = pytest.mark.system
 
@@ -68,12 +69,14 @@ def scheduler(tenable: Sandbox, aws: AwsServices, tmp_path_factory: pytest.TempP
     link = '        link_host="cloud.tenable.com",\n        prerequisites='
     (dags / f"{SCAN}.py").write_text(source.replace("        prerequisites=", link))
     settings = {
+        **PARSED_ONCE,
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__TENABLE__SCHEDULE_HOURS": "0",
         "AIRFLOW__TENABLE__IMPORT_AFTER_SCANS": "DMZ",
         "AIRFLOW__TENABLE__SCAN_POLL_INTERVAL_SECONDS": "10",
     }
     home = tmp_path_factory.mktemp("airflow")
+    preload(home)
     with airflow_of_this_environment(home, tenable.process, settings=settings) as airflow:
         airflow.wait_until_healthy()
         airflow.connect(tenable.process)

@@ -11,10 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.standalone.airflow import DAG_PARAMS, Standalone, destinations
+from sandbox.standalone.airflow import DAG_PARAMS, PARSED_ONCE, Standalone, destinations
 from sandbox.standalone.airflow_2 import Standalone2
 from sandbox.standalone.children import SandboxProcess, free_port
 from tests.integration.oracle import delivered
+from tests.preloading import preload
 
 #: The tests start every run themselves: without this, switching the DAG on would start one more.
 NO_SCHEDULE = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
@@ -99,6 +100,7 @@ class WithLogin(Standalone2):
 @pytest.fixture(scope="session")
 def airflow(estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     settings = NO_SCHEDULE | {
+        **PARSED_ONCE,
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1",
@@ -108,7 +110,9 @@ def airflow(estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "AIRFLOW__TENABLE__MAX_UNSERVED_RATIO": "1",
     }
     kind = WithLogin if version("apache-airflow").startswith("2.") else Standalone
-    with kind(tmp_path_factory.mktemp("airflow"), estate.process, settings=settings) as process:
+    home = tmp_path_factory.mktemp("airflow")
+    preload(home)
+    with kind(home, estate.process, settings=settings) as process:
         process.wait_until_healthy()
         process.connect(estate.process)
         yield process

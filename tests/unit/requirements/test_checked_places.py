@@ -126,7 +126,7 @@ def test_wrong_arguments_are_explained(estate: Estate, arguments: dict[str, Any]
 
 
 def test_groups_stand_for_their_checks() -> None:
-    assert GROUPS == ("tenable", "scanner", "connector", "aws", "staging", "airflow")
+    assert GROUPS == ("tenable", "scanner", "audit", "connector", "aws", "staging", "airflow")
     assert chosen(["scanner", "staging.space"], what="x", default=()) == {"scanner.online", "staging.space"}
     assert chosen(None, what="x", default=REQUIRED) == REQUIRED < set(CHECKS)
     assert not [name for name in REQUIRED if name.startswith("connector")]

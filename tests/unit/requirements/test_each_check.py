@@ -17,6 +17,7 @@ from checked_estate import ACCOUNTS, REGION, ROLE, Estate  # type: ignore[import
 from airflow_provider_tenable import _compat
 from airflow_provider_tenable.requirements.catalogue import CHECKS
 from airflow_provider_tenable.run import places
+from airflow_provider_tenable.scan.audited_accounts import Audited, record
 from airflow_provider_tenable.staging.layout import RunFolder
 from sandbox.aws.identities import Role
 from sandbox.tenable.access import ACCESS_KEY, NO_ADMIN, NO_EXPORT, NO_VIEW, TAG_VIEW
@@ -91,6 +92,28 @@ def in_database(name: str, answer: Any) -> Break:
     return change
 
 
+ASSET = "0b5e8a2c-6f3d-4c1e-9a7b-2d4f6a8c0e1f"
+
+
+def audits(*accounts: str) -> Break:
+    """Audits of these accounts are on record, with one asset between them; Tenable has none of their scans."""
+
+    def change(estate: Estate) -> None:
+        for number, account in enumerate(accounts):
+            audit = Audited(
+                account=account,
+                partition="aws",
+                regions=(REGION,),
+                audits=("cis.audit",),
+                credential=ASSET,
+                name="audit",
+                assets=(ASSET,),
+            )
+            record(f"file://{estate.folder}/staging", f"template-{number}{ASSET[1:]}{'0' * 20}", audit)
+
+    return change
+
+
 def clock(estate: Estate) -> None:
     from airflow_provider_tenable.requirements import of_tenable
 
@@ -153,6 +176,22 @@ FAILURES: dict[str, tuple[Break, str, str, str, str, str]] = {
         "failed",
         "None of 0 linked",
         "Link a scanner",
+    ),
+    "audit whose scan is gone": (
+        audits(ACCOUNTS[0]),
+        "audit.scans",
+        f"{ACCOUNTS[0]}: audit",
+        "failed",
+        "404",
+        "Run the DAG tenable_aws_audit",
+    ),
+    "audits of two accounts that share an asset": (
+        audits(*ACCOUNTS),
+        "audit.assets",
+        ASSET,
+        "failed",
+        "Audits of 2 accounts share asset",
+        "network of its own",
     ),
     "no connector": (
         lambda estate: estate.tenable.connectors.clear(),
