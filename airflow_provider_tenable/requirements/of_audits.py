@@ -49,14 +49,14 @@ def check_audits(hook: TenableHook, user: ApiUser | Exception, staging: str, *, 
             lambda schedule_uuid=schedule_uuid, audited=audited: _scan(hook, schedule_uuid, audited),  # type: ignore[misc]
         )
     if len(audits) > most:
-        yield Line(
-            _SCANS, "", UNCHECKED, f"{len(audits) - most} of {len(audits)} audits were not looked at.", "Raise max_places."
-        )
+        beyond = f"{len(audits) - most} of {len(audits)} audits were not looked at."
+        yield Line(_SCANS, "", UNCHECKED, beyond, "Raise max_places.")
     collisions = collisions_in(audits)
     for collision in collisions:
         yield Line(_ASSETS, collision.asset, FAILED, str(collision))
     if not collisions:
-        yield Line(_ASSETS, "", OK, f"No asset stands for several of {len({a.account for a in audits.values()})} accounts.")
+        accounts = len({audited.account for audited in audits.values()})
+        yield Line(_ASSETS, "", OK, f"No asset stands for several of {accounts} accounts.")
 
 
 def _scan(hook: TenableHook, schedule_uuid: str, audited: Audited) -> Line | str:

@@ -64,8 +64,7 @@ def connections(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
     }
 
 
-#: Settings for an Airflow whose DAG files do not change while it runs: parsing all of them again and again takes a fifth
-#: of a processor core.
+#: Settings for an Airflow whose DAG files do not change while it runs: it need not parse them again and again.
 PARSED_ONCE = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "36000",
     # Airflow 2's name.
@@ -197,8 +196,8 @@ class Standalone(Child):
             "AIRFLOW__CORE__FERNET_KEY": "",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "5",
-            # Parsing the DAG files takes seconds of CPU, every 30 of them by default. On a busy machine it may also take
-            # longer than Airflow's 30 and 50 seconds; the next try would be too late.
+            # Parsing the DAG files takes seconds of CPU, every 30 of them by default. On a busy machine it may take
+            # longer than Airflow's limits of 30 and 50 seconds; the next try would be too late.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "90",
             "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "240",
