@@ -65,8 +65,10 @@ class Router:
         found = Router(self.destinations, FIXED, self.refused).route(account, inside or "")
         if not isinstance(found, str) or found == DESTINATION_REFUSED or self.routing == FIXED:
             return found
-        routes = (self.route(account, region) for region in regions)
-        return next((route for route in routes if not isinstance(route, str)), found)
+        routes = [self.route(account, region) for region in regions]
+        # Where the only hubs refuse, what they are owed is to be on record.
+        refused = DESTINATION_REFUSED if DESTINATION_REFUSED in routes else found
+        return next((route for route in routes if not isinstance(route, str)), refused)
 
     def place(self, account: str, resource_region: str) -> str | None:
         """The account and hub Region that findings of a resource belong to, whether it refuses them or not; None where
