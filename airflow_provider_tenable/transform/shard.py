@@ -303,9 +303,8 @@ class Transform(Generic[PluginT, ResourceT]):
             return Skipped(reason, (row.owner_id or "") if reason == NO_REGION else None)
         route = self.router.route(resource.account, resource.region)
         if isinstance(route, str):
-            refused = route == DESTINATION_REFUSED
-            place = self.router.place(resource.account, resource.region) if refused else None
-            return Skipped(route, resource.account, place)
+            # None but for a hub that refuses: only what would be served has a place.
+            return Skipped(route, resource.account, self.router.place(resource.account, resource.region))
         destination, hub = route
         # Another shard may look up another asset of the same instance.
         is_shared = resource.is_ec2 and (is_looked_up or row.instance_id in self._instances.shared())

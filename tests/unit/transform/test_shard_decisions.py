@@ -43,6 +43,23 @@ def test_the_state_new_of_older_data_means_open(tmp_path, state):
     assert World(tmp_path, states=("fixed",)).chunks([record(state=state)])["skipped"] == {"state_not_chosen": 1}
 
 
+# Counts of what is left out.
+
+
+def test_every_record_that_is_left_out_counts_as_one(tmp_path):
+    low, late = record(severity_id=1), record(last_found="2026-10-01T00:00:00Z", indexed="2026-10-01T00:00:00Z")
+    manifest = World(tmp_path, until=NOW).chunks([low, late, low, late, low], [late, record(state="X"), record()])
+    assert manifest["skipped"] == {"outside_window": 3, "severity_not_chosen": 3, "state_not_chosen": 1}
+    assert manifest["findings"] == 1
+
+
+def test_a_record_that_cannot_be_mapped_is_rejected_with_the_reason(tmp_path):
+    world = World(tmp_path)
+    world.chunks([record(first_found=None, last_found=None, indexed=None)])
+    (line,) = world.lines(world.run.rejected)
+    assert "no usable time" in line["message"]
+
+
 # Accounts and places of what is skipped.
 
 
@@ -156,6 +173,17 @@ def test_an_asset_that_was_looked_up_is_not_asked_for_again_once_its_resource_is
     world = World(tmp_path, lookup=details())
     manifest = world.chunks([record("new")], [record("new", plugin=7)], [record("new", plugin=8)])
     assert (world.asked, manifest["contested"], manifest["parked"]) == (["new"], 3, 0)
+
+
+def test_a_resource_is_prepared_once_for_all_records_of_its_asset(tmp_path, monkeypatch):
+    prepared = []
+    prepare = module.table.AssetTable.get
+    monkeypatch.setattr(
+        module.table.AssetTable, "get", lambda table, asset: (prepared.append(asset), prepare(table, asset))[1]
+    )
+    world = World(tmp_path)
+    world.chunks([record(), record("ec2-b"), record(plugin=7)], [record("ec2-b", plugin=7), record(plugin=8)])
+    assert prepared == ["ec2-a", "ec2-b"]
 
 
 def test_resources_are_forgotten_once_there_are_more_than_may_be_kept(tmp_path, monkeypatch):
