@@ -23,7 +23,7 @@ from airflow_provider_tenable.run.absence import (
 from airflow_provider_tenable.staging.files import write_whole
 from airflow_provider_tenable.staging.parts import write_lines
 from tests.unit.assets.parts import to_parquet
-from tests.unit.run.test_absence import TIME, UUIDS, World, asset, finding
+from tests.unit.run.test_absence import REGION, TIME, UUIDS, World, asset, finding
 from tests.unit.state.rows import table
 
 
@@ -94,6 +94,34 @@ def test_between_full_runs_what_may_be_another_assets_is_counted(world: Any) -> 
     here = world(asset(1, timestamps={"terminated_at": TIME}), asset(2, instance=1), asset(3, aws={"region": None}))
     same = finding(1, plugin=5, key=finding(1)["key"][:4] + b"x" * 12)
     assert judged(here, finding(1), same, finding(3), full=False) == ({}, {SHARED: 2, UNSETTLED_ASSET: 1})
+
+
+def test_nothing_to_archive_has_the_columns_of_what_is_archived(world: Any) -> None:
+    with closing(Absence(world().run, {"settings": {"severities": ["high"]}}, None, is_full=True)) as absence:  # type: ignore[typeddict-item]
+        chosen, left = absence.judge(table(finding(1)), np.array([False]))
+    assert (chosen.num_rows, str(chosen.schema.field("reason").type), left) == (0, "string", {})
+
+
+def test_the_assets_are_those_of_the_run(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = world(asset(1), asset(2, timestamps={"deleted_at": TIME}))
+    parts, asked = module.staged_assets(""), []
+    monkeypatch.setattr(module, "staged_assets", lambda uri: (asked.append(uri), parts)[1])
+    assert judged(here, finding(1), finding(2)) == ({1: "not_reported", 2: "asset_deleted"}, {})
+    assert gone_assets(here.run) == {key(2)}
+    assert asked == [str(here.run.export("assets"))] * 2
+
+
+def test_the_region_may_be_known_from_the_availability_zone_alone(world: Any) -> None:
+    here = world(asset(1, aws={"region": None, "availability_zone": f"{REGION}b"}))
+    assert judged(here, finding(1)) == ({1: "not_reported"}, {})
+
+
+def test_ids_of_either_scheme_belong_to_the_asset(world: Any) -> None:
+    """Those of ``tvm2aws`` have no account."""
+    resource = f"{REGION}/i-{1:017x}/"
+    row = finding(1, key=finding_row.key_of(f"{resource}1"), resource=resource, place="1")
+    assert judged(world(asset(1)), row) == ({1: "not_reported"}, {})
+    assert judged(world(asset(1, instance=2)), row) == ({1: "moved"}, {})
 
 
 # Audits.
@@ -180,7 +208,27 @@ def test_every_record_without_an_asset_counts_and_those_with_one_protect_it(worl
         assert absence.blind == ""
 
 
+def test_records_of_all_shards_count(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = world(asset(1))
+    cut = [f'{{"asset_uuid": "{UUIDS[number]}", "asset": ' for number in (1, 2)]
+    lines = [json.dumps({"code": "unreadable_record", "record": record}).encode() for record in cut]
+    empty = {"parked_part": None, "rejected_part": None}
+    rejected = {**empty, "rejected_part": write_lines(here.run.rejected, "part-shard-0001", lines)}
+    asked: list[Any] = []
+    manifests = [empty, rejected, empty]
+    monkeypatch.setattr(module, "shard_manifests", lambda run: (asked.append(run), manifests)[1])
+    assert waiting_assets(here.run) == (frozenset(map(key, (1, 2))), "")
+    assert list(waiting_plugins(here.run)) == []
+    assert asked == [here.run, here.run]
+
+
 # Records that wait.
+
+
+def test_a_record_that_waits_and_names_no_asset_protects_none(world: Any) -> None:
+    here = world(asset(1))
+    here.parks({"record": {}})
+    assert waiting_assets(here.run) == (frozenset(), "")
 
 
 def test_records_wait_in_the_pool_and_in_the_runs_own_parts(world: Any) -> None:
