@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from airflow_provider_tenable.asff import row as finding_row
-from airflow_provider_tenable.exceptions import LedgerError, StagingError, TooManyArchivedError
+from airflow_provider_tenable.exceptions import ConfigurationError, LedgerError, StagingError, TooManyArchivedError
 from airflow_provider_tenable.run import absence
 from airflow_provider_tenable.run import archiving as module
 from airflow_provider_tenable.run.archiving import archiving_of, check_archived, plan_archiving
@@ -395,17 +395,23 @@ def test_results_of_an_audit_that_a_newer_version_has_replaced_need_no_brake(wor
 def task(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Plan the archiving of the world's run, without what the ledger counts."""
     done: list[Any] = []
-    monkeypatch.setattr(module.RunFolder, "of", lambda context: world.run)
+    monkeypatch.setattr(module.RunFolder, "of", {"the context": world.run}.get)
     monkeypatch.setattr(module.owner, "check_owner", lambda run: done.append(("owner", run)))
     monkeypatch.setattr(
-        module, "build_ledger", lambda run, plan, *, exported: done.append(("ledger", run, exported)) or "the ledger"
+        module,
+        "build_ledger",
+        lambda run, plan, *, exported: (
+            done.append(("ledger", run, plan == read_json(run.plan), exported)) or "the ledger"
+        ),
     )
     monkeypatch.setattr(module, "check_sums", lambda ledger: done.append(("sums", ledger)))
-    monkeypatch.setattr(module, "record_all", lambda run, plan: done.append(("recorded", run)))
+    monkeypatch.setattr(
+        module, "record_all", lambda run, plan: done.append(("recorded", run, plan == read_json(run.plan)))
+    )
 
-    def plan(exported: Any = None) -> list[Any]:
+    def plan(exported: Any = MappingProxyType({"records": 7, "uuid": "u"})) -> list[Any]:
         world.finish()
-        return plan_archiving({}, exported or {"records": 7, "uuid": "u"})
+        return plan_archiving("the context", exported)
 
     return SimpleNamespace(plan=plan, done=done)
 
@@ -416,12 +422,8 @@ def test_the_task_gives_one_entry_for_each_account_and_region(world: World, task
     world.has(finding(1), name=THERE)
     assert task.plan() == [{"group": 0, "title": HERE}, {"group": 1, "title": THERE}]
     assert [list(map(str, read_group(world.run, number, archives=True))) for number in (0, 1)] == [[HERE], [THERE]]
-    assert task.done == [
-        ("owner", world.run),
-        ("ledger", world.run, 7),
-        ("sums", "the ledger"),
-        ("recorded", world.run),
-    ]
+    run = world.run
+    assert task.done == [("owner", run), ("ledger", run, True, 7), ("sums", "the ledger"), ("recorded", run, True)]
 
 
 @pytest.mark.parametrize("limit", ["AIRFLOW__TENABLE__IMPORT_TASKS", "AIRFLOW__CORE__MAX_MAP_LENGTH"])
@@ -472,6 +474,14 @@ def test_nothing_is_listed_while_something_that_was_exported_is_not_accounted_fo
     assert (world.record, [name for name, *_ in task.done]) == (None, ["owner", "ledger"])
 
 
+@pytest.mark.parametrize("kind", ["vulnerabilities", "compliance"])
+def test_an_export_without_a_result_says_which_task_to_clear(world: World, task: Any, kind: str) -> None:
+    world.plan["kind"] = kind
+    with pytest.raises(ConfigurationError, match=f"^Task export_{kind} has no result"):
+        task.plan(None)
+    assert task.done == [("owner", world.run)]
+
+
 # What is on record.
 
 
@@ -502,8 +512,8 @@ def stop(world: World, *stopped: int) -> None:
 
 @pytest.fixture
 def last_task(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(module.RunFolder, "of", lambda context: world.run)
-    return lambda: check_archived({})
+    monkeypatch.setattr(module.RunFolder, "of", {"the context": world.run}.get)
+    return lambda: check_archived("the context")
 
 
 def test_the_last_task_passes_if_nothing_was_stopped(world: World, last_task: Any) -> None:
