@@ -151,7 +151,7 @@ def _listed(run: RunFolder, plan: RunPlan, hubs: HubsPlan) -> list[Target]:
             try:
                 if gone_now is not None and not _has_rows_of(state.index(name).snapshot(), gone_now):
                     continue
-                gone = _gone(run, plan, hubs, state, absence, name, staged.get(name))
+                gone = _gone(run, plan, state, absence, name, staged.get(name))
             except LostIndexError as error:
                 log.warning("%s: nothing is archived, because its index cannot be relied on: %s", name, safe(error))
                 note_lost(state.root, name, str(error))
@@ -188,9 +188,7 @@ def _target(run: RunFolder, plan: RunPlan, router: Router, name: str) -> Target 
     return Target(account, region, via.aws_conn_id, via.role_name, [], via.external_id)
 
 
-def _gone(
-    run: RunFolder, plan: RunPlan, hubs: HubsPlan, state: IndexState, absence: Absence, name: str, staged: Target | None
-) -> Gone:
+def _gone(run: RunFolder, plan: RunPlan, state: IndexState, absence: Absence, name: str, staged: Target | None) -> Gone:
     import pyarrow as pa
     import pyarrow.compute as pc
 

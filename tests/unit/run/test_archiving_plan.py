@@ -20,7 +20,7 @@ from airflow_provider_tenable.security_hub.assignment import Target, read_group
 from airflow_provider_tenable.security_hub.refusals import note_refusal
 from airflow_provider_tenable.staging.files import read_json, write_json, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.state import parts
+from airflow_provider_tenable.state import latest, parts
 from airflow_provider_tenable.state.choice import FIRST, KNOWN, UNKNOWN
 from airflow_provider_tenable.state.gone import Gone, read_gone, rows_to_archive, write_gone
 from airflow_provider_tenable.state.index import FindingIndex
@@ -188,9 +188,14 @@ def test_a_run_that_is_not_full_lists_only_what_belongs_to_assets_that_are_gone(
     world.has(finding(1), finding(2), finding(3))
     # Nothing of a terminated asset is there, or it is archived already.
     world.has(finding(1), finding(2, archived=True), name=THERE)
+    first = f"{ACCOUNT}/ap-south-1"
+    world.destinations.append(first)
+    world.plan["destinations"] = [msgspec.to_builtins(msgspec.structs.replace(VIA, region=None))]
+    world.plan["settings"]["region_routing"] = "resource"
+    world.has(finding(3), name=first)
     assert [str(target) for target in world.listed()] == [HERE]
     assert world.archived() == {2: "asset_terminated"}
-    assert world.record["destinations"] == [HERE]
+    assert world.record == {"why_not": "", "destinations": [HERE], "left": {}}
 
 
 def test_a_run_that_is_not_full_looks_at_no_index_if_no_asset_is_gone(tmp_path: Any, monkeypatch: Any) -> None:
@@ -201,6 +206,14 @@ def test_a_run_that_is_not_full_looks_at_no_index_if_no_asset_is_gone(tmp_path: 
     monkeypatch.setattr(module, "_has_rows_of", lambda *_: pytest.fail("looked at"))
     assert world.listed() == []
     assert world.record == {"why_not": "", "destinations": [], "left": {}}
+
+
+def test_an_index_of_several_pieces_is_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latest, "AT_ONCE", 2)
+    world.has(*(finding(number) for number in range(1, 8)))
+    world.stages(3, 4)
+    world.listed()
+    assert (world.gone().active, set(world.archived())) == (7, {1, 2, 5, 6, 7})
 
 
 def test_nothing_to_archive_needs_no_task_and_is_on_record(world: World) -> None:
@@ -251,6 +264,15 @@ def test_an_account_without_a_destination_is_left_and_named(world: World) -> Non
     assert world.record == {"why_not": "", "destinations": [HERE], "left": {THERE: "unreachable"}}
 
 
+def test_the_accounts_after_one_without_a_destination_are_looked_at(world: World) -> None:
+    world.plan["destinations"] = [msgspec.to_builtins(Destination("hub", (OTHER,), "Role", REGION, ACCOUNT, REGION))]
+    world.destinations = [HERE, THERE]
+    world.has(finding(1))
+    world.has(finding(1), name=THERE)
+    assert [str(target) for target in world.listed()] == [THERE]
+    assert world.record == {"why_not": "", "destinations": [THERE], "left": {HERE: "unreachable"}}
+
+
 def test_a_hub_to_which_the_run_does_not_deliver_any_more_is_left(world: World) -> None:
     elsewhere = f"{ACCOUNT}/us-east-1"
     world.destinations = [elsewhere]
@@ -286,7 +308,10 @@ def test_an_index_that_cannot_be_relied_on_archives_nothing_and_the_others_go_on
     assert [str(target) for target in world.listed()] == [THERE]
     assert world.record == {"why_not": "", "destinations": [THERE], "left": {HERE: "index_lost"}}
     assert lost_destinations(world.run.finding_index) == [HERE]
-    assert f"{HERE}: nothing is archived, because its index cannot be relied on: " in caplog.text
+    why = read_json(world.run.finding_index / "lost" / f"{HERE.replace('/', '_')}.json")["why"]
+    assert f"{HERE}: nothing is archived, because its index cannot be relied on: {why}" in caplog.text
+    words = {"noted": "an earlier run found it missing or damaged.", "damaged": "damaged", "delta": "do not exist"}
+    assert words[how] in why
 
 
 def test_a_record_that_does_not_say_of_which_asset_it_is_stops_all_of_it(
