@@ -16,6 +16,7 @@ from airflow_provider_tenable.asff.mapper import AsffComplianceMapper
 from airflow_provider_tenable.staging.files import names, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import compress, read_lines
+from airflow_provider_tenable.state.staged import staged_rows
 from airflow_provider_tenable.transform import compliance as module
 from airflow_provider_tenable.transform.compliance import AuditedAccount, ComplianceTransform
 from airflow_provider_tenable.transform.output import FindingsWriter
@@ -250,6 +251,40 @@ def test_an_account_whose_audited_asset_is_gone_gets_archived_findings(tmp_path)
     alive = World(tmp_path / "alive", assets=[{"id": CLOUD}])
     alive.chunk(audit())
     assert [each["RecordState"] for each in alive.findings()] == ["ACTIVE"]
+
+
+def test_an_account_whose_asset_is_not_in_the_export_has_active_findings_in_its_partition(tmp_path):
+    gov = Destination("gov", (), "Role", "us-gov-west-1", A, None, partition="aws-us-gov")
+    world = World(
+        tmp_path,
+        assets=[{"id": "another"}],
+        accounts={CLOUD: AuditedAccount(A, "aws-us-gov", ("us-gov-west-1",)), OTHER: AuditedAccount(B, "aws")},
+        destinations=[gov, HUB],
+    )
+    manifest = world.chunk(audit(), audit(OTHER))
+    assert manifest["skipped"] == {}
+    found = {
+        finding["AwsAccountId"]: (finding["RecordState"], finding["Resources"][0]["Partition"])
+        for finding in [*world.findings(A, "us-gov-west-1"), *world.findings(B)]
+    }
+    assert found == {A: ("ACTIVE", "aws-us-gov"), B: ("ACTIVE", "aws")}
+
+
+def test_findings_of_audits_have_rows_by_which_the_next_run_knows_them(tmp_path):
+    world = World(tmp_path)
+    (entry,) = world.chunk(audit(), record())["destinations"]
+    (part,) = entry["parts"]
+    rows = staged_rows(world.run, A, "eu-west-1", part["name"], part["lines"])
+    assert part["lines"] == len(rows) == 2
+    # Of a line alone the content would be unknown.
+    assert all(rows["content"] != 0)
+
+
+def test_counts_say_which_parts_of_the_pool_were_read(tmp_path):
+    world = World(tmp_path)
+    counts = world.transform.counts(from_pool=True, pool_parts=["part"])
+    world.close()
+    assert (counts["from_pool"], counts["pool_parts"], counts["audits"]) == (True, ["part"], {})
 
 
 def test_results_of_an_unknown_account_are_kept_counted_and_explained_once(tmp_path, caplog):
