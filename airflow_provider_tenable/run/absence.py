@@ -98,7 +98,6 @@ class Absence:
     """
 
     def __init__(self, run: RunFolder, plan: RunPlan, home: tuple[str, str] | None, *, is_full: bool) -> None:
-        self._run = run
         settings = plan["settings"]
         by_score = settings.get("severity_source", TENABLE) != TENABLE
         # A severity of a score does not say whether the finding was exported: that goes by Tenable's.

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_tenable.security_hub.archiving import ArchiveReceipts
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state import archive as module
+from airflow_provider_tenable.state import gone as gone_module
 from airflow_provider_tenable.state.archive import (
     NOT_DONE,
     REFUSED,
@@ -68,6 +69,17 @@ def gone(run: RunFolder) -> Gone:
     found = Gone([], files, {"moved": 3}, 9)
     write_gone(folder, found)
     return found
+
+
+def test_a_file_is_written_as_soon_as_it_is_full(run: RunFolder, monkeypatch: Any) -> None:
+    monkeypatch.setattr(gone_module, "_ROWS", 2)
+    listed = GoneRows(run.gone(ACCOUNT, REGION), "known")
+    for numbers in ((1, 2), (3, 4), (5,)):
+        rows = table(*map(held, numbers))
+        listed.add(rows.append_column("reason", pa.array(["moved"] * len(numbers))))
+    assert [count for _, count in listed.files] == [2, 2]
+    listed.close()
+    assert [count for _, count in listed.files] == [2, 2, 1]
 
 
 def archive(run: RunFolder, gone: Gone, hub: Any, until: float | None = None) -> bool:
