@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from airflow_provider_tenable.state import parts
-from airflow_provider_tenable.state.compare import compare
+from airflow_provider_tenable.state.compare import compare, sorted_by_key
 from airflow_provider_tenable.state.verdicts import Verdict
 from tests.unit.state.rows import DAY, NOW, held, staged, table
 from tests.unit.state.test_compare import MOMENTS, decided
@@ -53,3 +54,19 @@ def test_findings_that_are_archived_for_one_reason_count_together_whatever_else_
     ]
     found = compare([5], lambda _: staged(*gone, {"number": 5}), [rows], [], MOMENTS)
     assert found.changed_states == {"asset_terminated": 3, "fixed": 1}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        [(1, 1)],
+        [(1, 9), (2, 5), (2, 3)],
+        [(3, 1), (2, 5), (2, 3), (2, 4), (1, 9), (1, 8)],
+        [(2, 3), (2, 5), (1, 7), (1, 7)],
+        [(number % 7, (number * 31) % 13) for number in range(60)],
+    ],
+)
+def test_keys_are_sorted_by_both_halves_wherever_some_share_the_first(keys: list[tuple[int, int]]) -> None:
+    hi, lo = (np.array([key[half] for key in keys], "<u8") for half in (0, 1))
+    assert [keys[number] for number in sorted_by_key(hi, lo)] == sorted(keys)
