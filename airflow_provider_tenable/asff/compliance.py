@@ -79,11 +79,12 @@ class Checks:
         found = self._parts.get(key)
         if found is None:
             found = check_parts(record)
-            self._bytes += sum(len(text) for text in key if isinstance(text, (str, bytes)))
-            if len(self._parts) >= _MAX_CHECKS or self._bytes > _MAX_BYTES:
+            size = sum(len(text) for text in key if isinstance(text, (str, bytes)))
+            if len(self._parts) >= _MAX_CHECKS or self._bytes + size > _MAX_BYTES:
                 self._parts.clear()
                 self._bytes = 0
             self._parts[key] = found
+            self._bytes += size
         return found
 
 
