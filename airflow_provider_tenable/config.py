@@ -173,6 +173,12 @@ OPTIONS: dict[str, Option] = {
         minimum=0,
         maximum=_YEAR_HOURS,
     ),
+    "resolve_unplaced_instances": Option(
+        "boolean",
+        "False",
+        "Whether runs ask EC2, through the destinations' roles, for the account and Region of instances of which "
+        "Tenable knows only the instance id. Needs ec2:DescribeInstances.",
+    ),
     "poll_interval_seconds": Option(
         "float",
         "30",

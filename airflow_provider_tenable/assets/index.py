@@ -271,8 +271,9 @@ def _publish(run: RunFolder, index: Index) -> None:
 
 
 def staged_assets(uri: str) -> list[ObjectStoragePath]:
-    """The parts with a run's assets: first those of the index that its plan names, then those of its own export. If
-    several parts contain an asset, the later row wins.
+    """The parts with a run's assets: first those of the index that its plan names, then those of its own export, and
+    last what EC2 has said of them (:mod:`airflow_provider_tenable.run.resolving`), where it was asked. If several parts
+    contain an asset, the later row wins.
 
     :param uri: the folder of the run's asset export.
     :raises StagingError: the export is not complete.
@@ -281,4 +282,7 @@ def staged_assets(uri: str) -> list[ObjectStoragePath]:
     plan = read_json(folder.parent / "run.json") or {}
     base = (plan.get("assets") or {}).get("base") or {"parts": []}
     index = folder.parent.parent / RunFolder.ASSET_INDEX
-    return [*(index / name for name in base["parts"]), *staged_parts(uri, "assets")]
+    parts = [*(index / name for name in base["parts"]), *staged_parts(uri, "assets")]
+    resolved = folder.parent / RunFolder.RESOLVED_ASSETS
+    # Only where the run resolves any, because on an object store the question costs a request for each task.
+    return [*parts, resolved] if plan.get("resolves_instances") and resolved.exists() else parts

@@ -13,6 +13,7 @@ from airflow_provider_tenable.run import places
 from airflow_provider_tenable.run.ages import ActiveEntry
 from airflow_provider_tenable.run.manifests import Delivery, destinations_of, shard_manifests, unserved_by_account
 from airflow_provider_tenable.run.plan_file import RunPlan
+from airflow_provider_tenable.run.resolving import ResolvedCounts, read_resolved
 from airflow_provider_tenable.security_hub.receipts import Receipts
 from airflow_provider_tenable.security_hub.refusals import refusal_of_place
 from airflow_provider_tenable.staging.files import read_json
@@ -151,6 +152,8 @@ class Ledger(TypedDict):
     # Of compliance records: account -> audit file -> result -> findings.
     audits: NotRequired[dict[str, dict[str, dict[str, int]]]]
     destinations: dict[str, DestinationCounts]
+    # Assets without an account or Region, where EC2 was asked for them.
+    resolved: NotRequired[ResolvedCounts]
     # Of a replay: run id -> what became of the rejections of that run.
     replayed: NotRequired[dict[str, Repeated]]
     watermark: WatermarkEntry
@@ -259,6 +262,8 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
     }
     if audits := _audits(manifests):
         ledger["audits"] = audits
+    if plan.get("resolves_instances") and (resolved := read_resolved(run)) is not None:
+        ledger["resolved"] = resolved
     if (gone := _gone(run)) is not None:
         ledger["gone"] = gone
     return ledger

@@ -19,7 +19,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryErr
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.observability import metrics
-from airflow_provider_tenable.run import destination_checks, first_run, owner, places, refusals, shrunk, watermark
+from airflow_provider_tenable.run import destination_checks, first_run, owner, places, refusals, resolving, shrunk, watermark
 from airflow_provider_tenable.run.ages import service_levels
 from airflow_provider_tenable.run.compliance_params import OF_KIND, parse_audit_settings
 from airflow_provider_tenable.run.conf import check_conf
@@ -150,6 +150,8 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         plan.update(audits, kind=kind, compliance_filters=window.filter, vulnerability_filters={})  # type: ignore[call-arg]
     if hubs is not None:
         plan["hubs"] = msgspec.to_builtins(hubs)
+    if config.get("resolve_unplaced_instances"):
+        plan["resolves_instances"] = True
     write_json(run.plan, plan)
     reached(CrashPoint.PLAN_WRITTEN)
     first_run.note_an_upgrade(run, mark=window.watermark, source=source)
@@ -275,6 +277,8 @@ def plan_shards(
     # A run that an older version has planned keeps no index.
     if assets is not None and "assets" in plan:
         index.keep_assets(run, plan["assets"], hours=config.get("asset_index_hours"))
+    if assets is not None and plan.get("resolves_instances"):
+        resolving.resolve_unplaced(run, plan, now=time.time())
     # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and
     # leaves nothing out.
     takes = plan["window"]["kind"] == watermark.INCREMENTAL and not plan["narrowed"] and not plan["settings"]["dry_run"]

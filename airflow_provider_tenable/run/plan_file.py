@@ -67,7 +67,7 @@ class RunPlan(PublicPlan):
     findings for good, as far as that was known before the export. ``recovers``: those that refused earlier runs, and
     for which the window begins earlier. ``hubs``: a :class:`~airflow_provider_tenable.state.choice.HubsPlan`; missing
     in plans of older releases. ``service_levels``: severity -> days. ``kind``: of the records that the run imports;
-    missing: vulnerabilities.
+    missing: vulnerabilities. ``resolves_instances``: whether EC2 is asked for instances without an account or Region.
     """
 
     asked: dict[str, Any]
@@ -80,6 +80,7 @@ class RunPlan(PublicPlan):
     hubs: NotRequired[dict[str, Any]]
     service_levels: NotRequired[dict[str, int]]
     kind: NotRequired[str]
+    resolves_instances: NotRequired[bool]
 
 
 def kind_of_plan(plan: RunPlan) -> str:

@@ -182,6 +182,7 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     yield "Exported records", ledger["exported"]
     if ledger["unparked"]:
         yield "Parked before, retried", ledger["unparked"]
+    yield from _resolved_rows(ledger)
     waiting = ledger.get("waiting", {})
     for reason, count in ledger["skipped"].items():
         yield f"  skipped: {reason}", count
@@ -209,6 +210,18 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     yield "Watermark before", _moment(watermark["before"])
     if "after" in watermark:
         yield "Watermark after", f"{_moment(watermark['after'])} ({watermark['why']})"
+
+
+def _resolved_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
+    """Assets without an account or Region in Tenable, where EC2 was asked for them."""
+    resolved = ledger.get("resolved")
+    if resolved is None:
+        return
+    yield "Assets resolved by EC2", resolved["assets"]
+    for reason, count in resolved["unresolved"].items():
+        yield f"  not resolved: {reason}", count
+    for place, why in list(resolved["silent"].items())[:_MOST_UNSERVED]:
+        yield f"  EC2 did not answer: {place}", safe(why, _LONGEST_REASON)
 
 
 def _audit_rows(audits: Audits) -> Iterator[tuple[str, object]]:

@@ -16,6 +16,7 @@ from airflow_provider_tenable.run.ages import ActiveEntry, HubsEntry
 from airflow_provider_tenable.run.audit_counts import AuditsEntry, audits_now, is_valid
 from airflow_provider_tenable.run.ledger import Ledger
 from airflow_provider_tenable.run.plan_file import RunPlan
+from airflow_provider_tenable.run.resolving import ResolvedCounts
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
@@ -54,7 +55,8 @@ class Status(TypedDict):
     why it refused its findings. ``unserved``: account without a destination -> reason -> records, for the accounts with
     the most records. ``hubs``: what the hubs hold; missing after a run that an older release has planned.
     ``rejected_at``: the folder of what was rejected. ``audits``: results of audits by account and audit file, as the
-    last full run has seen them; only of a DAG that imports audits.
+    last full run has seen them; only of a DAG that imports audits. ``resolved``: assets that EC2 has placed, as in the
+    ledger; only with ``[tenable] resolve_unplaced_instances``.
     """
 
     version: int
@@ -72,6 +74,7 @@ class Status(TypedDict):
     rejected_at: str
     hubs: NotRequired[HubsEntry]
     audits: NotRequired[AuditsEntry]
+    resolved: NotRequired[ResolvedCounts]
 
 
 class HistoryEntry(TypedDict):
@@ -146,6 +149,8 @@ def write_status(run: RunFolder, plan: RunPlan, ledger: Ledger, hubs: HubsEntry 
     }
     if hubs is not None:
         status["hubs"] = hubs
+    if "resolved" in ledger:
+        status["resolved"] = ledger["resolved"]
     # An ordinary run does not see all results of audits.
     known = None if status["full"] else read_status(run)
     before = known.get("audits") if known else None

@@ -4,6 +4,7 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
 
     run.json                                 the run's plan: window, settings, destinations, parts of the asset index
     shards.json                              the number of tasks of the transform
+    resolved.json  resolved_assets.parquet   assets whose account and Region EC2 has named, and why others have none
     fewer_assets.json                        present if the exports have too few assets: a cleared run exports again
     imports/group-*.json                     the destinations of each import task, with connections and roles
     assets/  vulnerabilities/                export.json (state, then manifest) and part-* files
@@ -82,6 +83,7 @@ class RunFolder:
     FINDING_INDEX = "finding_index"
     DEPLOYMENT = "deployment"
     AUDITS = "audits"
+    RESOLVED_ASSETS = "resolved_assets.parquet"
     #: Folders next to those of the runs, and of the DAGs.
     RESERVED = frozenset({PARKED, ASSET_INDEX, FINDING_INDEX, DEPLOYMENT, AUDITS})
 
@@ -90,6 +92,8 @@ class RunFolder:
     ledger = _Below("root", "ledger.json")
     archiving = _Below("root", "archiving.json")
     fewer_assets = _Below("root", "fewer_assets.json")
+    resolved = _Below("root", "resolved.json")
+    resolved_assets = _Below("root", RESOLVED_ASSETS)
     findings = _Below("root", "findings")
     contested = _Below("findings", "contested")
     rejected = _Below("root", "rejected")
@@ -104,6 +108,7 @@ class RunFolder:
     status = _Below("dag_root", DEPLOYMENT, "status.json")
     history = _Below("dag_root", DEPLOYMENT, "history.json")
     full_export = _Below("dag_root", DEPLOYMENT, "assets.json")
+    resolved_instances = _Below("dag_root", DEPLOYMENT, "instances.json")
     reached_places = _Below("dag_root", DEPLOYMENT, "reached")
     owed_places = _Below("dag_root", DEPLOYMENT, "owed")
 
