@@ -1,5 +1,5 @@
-"""Which account and Region an EC2 instance is in, by the answers of EC2. Nothing is guessed: an instance that two places
-claim, or that an answer describes in a way that cannot be, has no place.
+"""Which account and Region an EC2 instance is in, by the answers of EC2. Nothing is guessed: an instance that two
+places claim, or that an answer describes in a way that cannot be, has no place.
 
 An answer counts only if the account whose role asked is the owner of the instance: ``OwnerId`` of its reservation (EC2
 API reference: DescribeInstances).

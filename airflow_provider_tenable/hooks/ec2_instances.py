@@ -7,16 +7,20 @@ from functools import cached_property
 from typing import Any, Self
 
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from airflow_provider_tenable.assets.placement import Answer, Place
-from airflow_provider_tenable.exceptions import TemporaryError
+from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 from airflow_provider_tenable.hooks.aws_session import ONE_ATTEMPT, AwsSessionHook
 from airflow_provider_tenable.hooks.security_hub import Access
+from airflow_provider_tenable.security_hub.responses import code_of
 
 #: EC2's maximum number of values of a filter, and of results on a page (API reference: DescribeInstances).
 MOST_VALUES, _PAGE_INSTANCES = 200, 1000
 #: A filter names at most 200 instances, so that more pages are not what was asked for.
 _MOST_PAGES = 50
+#: EC2's code for a missing permission (EC2 API reference: error codes).
+_DENIED = "UnauthorizedOperation"
 
 
 class Ec2InstancesHook(AwsSessionHook):
@@ -60,7 +64,9 @@ class Ec2InstancesHook(AwsSessionHook):
             self.client.close()
 
     def find(self, instances: Sequence[str], place: Place) -> Iterator[Answer]:
-        """What EC2 says of instances. The ids are a filter: as ``InstanceIds``, a single unknown one would fail the call.
+        """What EC2 says of instances. Unknown ones are left out.
+
+        The ids are a filter: as ``InstanceIds``, a single unknown one would fail the call for all.
 
         :param instances: at most :data:`MOST_VALUES` ids.
         :raises ConfigurationError: EC2 refuses, for good; the message says what to do.
@@ -82,6 +88,15 @@ class Ec2InstancesHook(AwsSessionHook):
                 return
             token = {"NextToken": page["NextToken"]}
         raise TemporaryError(f"EC2 answers in more than {_MOST_PAGES} pages for {len(instances)} instances in {place}.")
+
+    def _explained(self, what: str, error: ClientError) -> ConfigurationError | TemporaryError:
+        if code_of(error) != _DENIED:
+            return super()._explained(what, error)
+        # Without AWS's text, which consists of an encoded message.
+        return ConfigurationError(
+            f"{self._cannot(what)}: not allowed. Allow ec2:DescribeInstances to these credentials "
+            "(deploy/iam/describe-instances.json), or set [tenable] resolve_unplaced_instances = False."
+        )
 
     def _page(self, instances: list[str], token: dict[str, str]) -> dict[str, Any]:
         asked = {"Filters": [{"Name": "instance-id", "Values": instances}], "MaxResults": _PAGE_INSTANCES, **token}

@@ -19,7 +19,16 @@ from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryErr
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.observability import metrics
-from airflow_provider_tenable.run import destination_checks, first_run, owner, places, refusals, resolving, shrunk, watermark
+from airflow_provider_tenable.run import (
+    destination_checks,
+    first_run,
+    owner,
+    places,
+    refusals,
+    resolving,
+    shrunk,
+    watermark,
+)
 from airflow_provider_tenable.run.ages import service_levels
 from airflow_provider_tenable.run.compliance_params import OF_KIND, parse_audit_settings
 from airflow_provider_tenable.run.conf import check_conf
@@ -138,6 +147,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         "clock_ahead": 0.0 if server_now is None else round(server_now - worker_now, 3),
         "assets": assets,
         "service_levels": service_levels(),
+        "resolves_instances": config.get("resolve_unplaced_instances"),
         "asset_filters": assets["filters"],
         "vulnerability_filters": {
             "state": _states(settings, hubs),
@@ -150,8 +160,6 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         plan.update(audits, kind=kind, compliance_filters=window.filter, vulnerability_filters={})  # type: ignore[call-arg]
     if hubs is not None:
         plan["hubs"] = msgspec.to_builtins(hubs)
-    if config.get("resolve_unplaced_instances"):
-        plan["resolves_instances"] = True
     write_json(run.plan, plan)
     reached(CrashPoint.PLAN_WRITTEN)
     first_run.note_an_upgrade(run, mark=window.watermark, source=source)

@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 #: Places that are asked at a time, and seconds after which no further call is begun: the next run continues there.
 _TOGETHER, _SECONDS = 8, 120.0
-_FORMAT = 1
+_VERSION = 1
 #: Characters of the reason for which a place has not answered, and places that are named.
 _LONGEST_REASON, _MOST_NAMED = 300, 100
 NO_TIME = "no time was left; the next run begins there"
@@ -96,7 +96,7 @@ def resolve_unplaced(run: RunFolder, plan: RunPlan, *, now: float) -> ResolvedCo
         places = places_of(router, [(each.owner_id or "", each.resource_region) for each in located])
         answers, silent, last = _ask(_after(last, places), due, last)
         known |= _decided(due, answers, known, silent, places, int(now))
-    write_json(run.resolved_instances, {"format": _FORMAT, "last": last, "instances": remembered(known)})
+    write_json(run.resolved_instances, {"version": _VERSION, "last": last, "instances": remembered(known)})
     rows, unresolved = _complete(assets, known)
     if rows:
         write_whole(run.resolved_assets, encode_rows(rows, AssetRow))
@@ -155,8 +155,9 @@ def _after(last: str, places: dict[Place, Destination]) -> list[tuple[Place, Des
 def _ask(
     places: Sequence[tuple[Place, Destination]], due: dict[str, Question], last: str
 ) -> tuple[list[Answer], dict[Place, str], str]:
-    """Ask all places until the time is up. :return: the answers, which places are silent and why, and where the next
-    run begins.
+    """Ask all places until the time is up.
+
+    :return: the answers, which places are silent and why, and the last place that was asked.
     """
     until = time.monotonic() + _SECONDS
     answers: list[Answer] = []
@@ -263,7 +264,7 @@ def _read(run: RunFolder) -> tuple[dict[str, Known], str]:
     except StagingError as error:
         log.warning("%s So EC2 is asked for all instances again.", safe(error))
         return {}, ""
-    if not isinstance(value, dict) or value.get("format") != _FORMAT:
+    if not isinstance(value, dict) or value.get("version") != _VERSION:
         return {}, ""
     last = value.get("last")
     return recalled(value.get("instances")), last if isinstance(last, str) else ""

@@ -7,7 +7,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "no_ec2_instance": ("the asset is not an EC2 instance", "nothing, or set the param non_ec2_assets to other"),
     "no_aws_account": (
         "Tenable does not know the AWS account of the instance",
-        "set up Tenable's AWS connector for this account",
+        "set up Tenable's AWS connector for this account, or set [tenable] resolve_unplaced_instances",
     ),
     "no_aws_region": ("the asset has no AWS Region", "check the asset in Tenable"),
     "account_not_configured": ("no destination has this account", "add the account to a destination"),

@@ -120,6 +120,14 @@ def test_policies_allow_every_call_of_the_import() -> None:
     assert member | {"sts:AssumeRole"} <= execution
 
 
+def test_member_role_describes_instances_only_where_that_is_asked_for() -> None:
+    [statement] = statements(IAM / "describe-instances.json")
+    policy = template()["Resources"]["ImportRole"]["Properties"]["Policies"][0]["PolicyDocument"]
+    conditional = [each["If"] for each in policy["Statement"] if "If" in each]
+    assert ["MayDescribeInstances", statement, {"Ref": "AWS::NoValue"}] in conditional
+    assert template()["Parameters"]["DescribeInstances"]["Default"] == "false"
+
+
 def test_product_is_the_one_of_the_options() -> None:
     from airflow_provider_tenable.config import OPTIONS
 
