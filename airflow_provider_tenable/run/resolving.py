@@ -174,7 +174,7 @@ def _ask(
                         return
                     batch = wanted[begin : begin + MOST_VALUES]
                     found = list(hook.find(batch, place))
-                    answers.extend(answer for answer in found if answer.instance in due)
+                    answers.extend(answer for answer in found if answer.instance in batch)
                     if others := len({answer.instance for answer in found} - set(batch)):
                         log.warning("EC2 in %s described %d instances that were not asked for: ignored.", place, others)
         except Exception as error:  # noqa: BLE001 - one account must not delay the others.

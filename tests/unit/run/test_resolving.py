@@ -197,6 +197,12 @@ def test_instances_of_others_that_are_gone_or_were_not_asked_for(job, cloud, cap
     counts = job.run([asset(3, LOST), asset(4, OTHER)])
     assert counts["unresolved"] == {"other_owner": 1, "terminated": 1}
     assert "described 1 instances that were not asked for" in caplog.text
+    # Nor does an answer count about an instance that this place was not asked for.
+    cloud.unasked = [Answer("i-44444444", Place(A, IRELAND), A, "eu-west-1a", "running")]
+    assert job.run([asset(3, "i-44444444", owner=B), asset(4, OTHER)])["unresolved"] == {
+        "not_found": 1,
+        "terminated": 1,
+    }
 
 
 def test_account_that_refuses_delays_no_other_and_is_named(job, cloud):
