@@ -46,7 +46,7 @@ def _since(order: dict[str, Any]) -> dict[str, Any]:
     """
     from airflow.models.variable import Variable
 
-    from airflow_provider_tenable.run.watermark import parse_moment, variable_name
+    from airflow_provider_tenable.run.watermark import description, parse_moment, variable_name
 
     since = parse_moment(order["since"], "--since (OBSERVED_SINCE)")
     if since is None:
@@ -55,7 +55,7 @@ def _since(order: dict[str, Any]) -> dict[str, Any]:
     if Variable.get(name, None) is None and since > 1:
         if order["conf"].get("dry_run"):
             return {"since": since}
-        Variable.set(name, str(since))
+        Variable.set(name, str(since), description(DAG_ID))
         tell(note=f"There was no watermark: it is set to the given start, {since}.")
         return {}
     return {"since": since} if order["asked"] else {}

@@ -10,6 +10,7 @@ from airflow_provider_tenable._compat import DAG, task_group
 from airflow_provider_tenable.dags import import_steps as steps
 from airflow_provider_tenable.dags.own_settings import START_DATE, TAGS
 from airflow_provider_tenable.import_event import imported_findings
+from airflow_provider_tenable.links.security_hub import SecurityHubFindingsLink
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.security_hub_archive import SecurityHubArchiveFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
@@ -133,13 +134,17 @@ def _add_tasks(kind: Import, dag_id: str, tenable_conn_id: str, own: Mapping[str
     advanced = steps.advance_watermark.override(outlets=[imported_findings(dag_id)])(records)
     checked = steps.check_archived()
 
+    reported = steps.report()
+    # Of this task only, not of the class of all tasks that are functions.
+    reported.operator.operator_extra_links = (SecurityHubFindingsLink(),)
+
     transform >> imports
     import_findings >> settled >> archiving
     [settled, archive_findings] >> advanced >> checked
     # Teardowns run whatever happened before them. The report alone decides the run's state: the tasks of a run that a
     # person marks as failed are skipped, which Airflow would take for success.
     checked >> [
-        steps.report().as_teardown(on_failure_fail_dagrun=True),
+        reported.as_teardown(on_failure_fail_dagrun=True),
         steps.remove_old_runs(tenable_conn_id).as_teardown(),
     ]
 

@@ -78,10 +78,15 @@ def check_archived(**context: Any) -> None:
 @task
 def report(**context: Any) -> None:
     """Always log what became of every record. Fails unless the run is complete, which decides the run's state."""
+    from airflow_provider_tenable.links.security_hub import show_hubs
     from airflow_provider_tenable.report import report_run
 
     with fail_fast():
-        report_run(context)
+        try:
+            report_run(context)
+        finally:
+            # Also if the run is not complete: some hubs may have their findings.
+            show_hubs(context)
 
 
 @task

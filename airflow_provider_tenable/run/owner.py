@@ -78,7 +78,7 @@ def check_owner(run: RunFolder) -> None:
 
 def _first_claim(run: RunFolder) -> str:
     """Give this deployment its id: a new one, or that of a run of the same deployment that claims the folder now."""
-    name, new = variable_name(run.dag_id), uuid.uuid4().hex
+    new = uuid.uuid4().hex
     create_json(run.owner, {**_entry(new), "pending": True})
     noted = _noted(run)
     if noted is not None and noted["owner"] != new:
@@ -88,11 +88,11 @@ def _first_claim(run: RunFolder) -> str:
             return own
         if not noted.get("pending"):
             # The folder belongs to another deployment. This one gets an id, by which the error names it.
-            write_variable(name, new)
+            _set_own_id(run.dag_id, new)
             return new
         # The run that created the file ended before it set the Variable, so nobody owns the folder yet.
         new = noted["owner"]
-    write_variable(name, new)
+    _set_own_id(run.dag_id, new)
     # A person may set the Variable at the same time: the value read back counts.
     own = _own_id(run.dag_id) or new
     write_json(run.owner, _entry(own))
@@ -147,6 +147,15 @@ def _compare(run: RunFolder, own: str | None) -> None:
 
 def _own_id(dag_id: str) -> str | None:
     return (read_variable(variable_name(dag_id)) or "").strip()[:_LONGEST] or None
+
+
+def _set_own_id(dag_id: str, own: str) -> None:
+    write_variable(
+        variable_name(dag_id),
+        own,
+        f"Id of this deployment, by which DAG {dag_id} recognises its own staging folder. Keep it: without it the next "
+        "run cannot tell the folder from that of another deployment.",
+    )
 
 
 def _shown(owner: str | None) -> str:

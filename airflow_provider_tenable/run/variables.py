@@ -12,7 +12,7 @@ def read_variable(name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def write_variable(name: str, value: str, description: str | None = None) -> None:
+def write_variable(name: str, value: str, description: str) -> None:
     """Set a Variable. :param description: shown in Airflow's list of Variables."""
     from airflow_provider_tenable._compat import Variable
 

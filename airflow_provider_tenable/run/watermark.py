@@ -256,17 +256,18 @@ def check_not_hidden(dag_id: str) -> None:
         )
 
 
+def description(dag_id: str) -> str:
+    """What Airflow's list of Variables says about the watermark."""
+    return f"Watermark of DAG {dag_id}, unix seconds: its next run continues from here. Set or delete it as you like."
+
+
 def write_watermark(dag_id: str, value: int) -> None:
     """Set the Variable and read it back: one from the environment or a secrets backend would override it.
 
     :raises ConfigurationError: reading it back gives another value.
     """
     name = variable_name(dag_id)
-    write_variable(
-        name,
-        str(value),
-        f"Watermark of DAG {dag_id}, unix seconds: its next run continues from here. Set or delete it as you like.",
-    )
+    write_variable(name, str(value), description(dag_id))
     if read_watermark(dag_id) != str(value):
         raise ConfigurationError(
             f"Variable {name} was set to {value} but reads differently: the environment or a secrets backend also "

@@ -176,7 +176,7 @@ def _variables(folder: Path) -> None:
         return path.read_text() if path.exists() else None
 
     owner.read_variable = read_variable
-    owner.write_variable = lambda name, value: replace_file(folder / f"variable.{name}", value)
+    owner.write_variable = lambda name, value, text: replace_file(folder / f"variable.{name}", value)
 
     def read(dag_id: str) -> str | None:
         return file.read_text() if file.exists() else None

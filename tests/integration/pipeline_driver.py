@@ -38,7 +38,7 @@ class Variables:
         )
         monkeypatch.setattr(watermark, "write_watermark", self._write)
         monkeypatch.setattr(owner, "read_variable", self.values.get)
-        monkeypatch.setattr(owner, "write_variable", self.values.__setitem__)
+        monkeypatch.setattr(owner, "write_variable", lambda name, value, text: self.values.update({name: value}))
 
     def _write(self, dag_id: str, value: int) -> None:
         self.values[watermark.variable_name(dag_id)] = str(value)

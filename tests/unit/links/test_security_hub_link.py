@@ -6,8 +6,19 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from airflow_provider_tenable import config
+from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
+from airflow_provider_tenable.dags import tenable_compliance_to_security_hub, tenable_to_security_hub
 from airflow_provider_tenable.links import security_hub
-from airflow_provider_tenable.links.security_hub import XCOM_KEY, SecurityHubFindingsLink, console_url
+from airflow_provider_tenable.links.security_hub import (
+    XCOM_KEY,
+    SecurityHubFindingsLink,
+    console_url,
+    hubs_url,
+    show_hubs,
+)
+from airflow_provider_tenable.staging.files import write_json
+from airflow_provider_tenable.staging.layout import RunFolder
 
 ACCOUNT = "123456789012"
 
@@ -61,3 +72,70 @@ def test_the_button_shows_what_the_task_stored(monkeypatch, stored, shown):
     monkeypatch.setattr(security_hub, "XCom", Store)
     assert SecurityHubFindingsLink().get_link(None, ti_key="key") == shown
     assert asked == [{"key": XCOM_KEY, "ti_key": "key"}]
+
+
+# The button on the task report.
+
+ONE, OTHER = f"{ACCOUNT}/eu-west-1", f"{ACCOUNT}/eu-central-1"
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """An Airflow that has the page, at an address with a prefix."""
+    options = {"ui": True}
+    monkeypatch.setattr(config, "get", options.__getitem__)
+    monkeypatch.setattr(security_hub, "AIRFLOW_V_3_1_1_PLUS", AIRFLOW_V_3_0_PLUS)
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/prefix/")
+    monkeypatch.setenv("AIRFLOW__WEBSERVER__BASE_URL", "https://airflow.example.com/prefix/")
+    return options
+
+
+def test_report_of_one_hub_leads_to_its_console_and_of_several_to_the_page_that_has_all_links(page):
+    assert hubs_url("a dag", []) is None
+    assert hubs_url("a dag", [ONE]) == console_url(account=ACCOUNT, region="eu-west-1")
+    assert hubs_url("a dag", [ONE, OTHER]) == "https://airflow.example.com/prefix/tenable/?dag_id=a%20dag#findings"
+    page["ui"] = False
+    assert hubs_url("a dag", [ONE, OTHER]) is None
+
+
+def test_airflow_3_0_has_no_page_that_the_button_could_open(page, monkeypatch):
+    monkeypatch.setattr(security_hub, "AIRFLOW_V_3_0_PLUS", True)
+    monkeypatch.setattr(security_hub, "AIRFLOW_V_3_1_1_PLUS", False)
+    assert hubs_url("dag", [ONE, OTHER]) is None
+
+
+class Task:
+    """A task instance that keeps its XComs."""
+
+    def __init__(self, failing: bool = False) -> None:
+        self.pushed: dict[str, str] = {}
+        self.failing = failing
+
+    def xcom_push(self, key: str, value: str) -> None:
+        if self.failing:
+            raise ConnectionError
+        self.pushed[key] = value
+
+
+@pytest.mark.parametrize(
+    ("ledger", "failing", "button"),
+    [({"destinations": {ONE: {}}}, False, True), (None, False, False), ({"destinations": {ONE: {}}}, True, False)],
+)
+def test_report_stores_the_address_and_never_fails_because_of_it(tmp_path, monkeypatch, ledger, failing, button):
+    run, task = RunFolder(f"file://{tmp_path}", "dag", "run"), Task(failing)
+    monkeypatch.setattr(RunFolder, "of", lambda context: run)
+    if ledger:
+        write_json(run.ledger, ledger)
+    show_hubs({"ti": task})
+    assert task.pushed == ({XCOM_KEY: hubs_url("dag", [ONE])} if button else {})
+
+
+@pytest.mark.parametrize("factory", [tenable_to_security_hub, tenable_compliance_to_security_hub])
+def test_the_button_is_on_the_report_and_on_no_other_function(factory):
+    dag = factory()
+    having = {
+        task.task_id
+        for task in dag.tasks
+        if any(link.name == SecurityHubFindingsLink.name for link in task.operator_extra_links)
+    }
+    assert having == {"import_findings", "report"}

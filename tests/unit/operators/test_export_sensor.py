@@ -29,7 +29,7 @@ OURS = {"external_dag_id": "dag", "external_run_id": "run"}
 def _variables(staging, quick, monkeypatch):
     variables: dict[str, str] = {}
     monkeypatch.setattr(owner, "read_variable", variables.get)
-    monkeypatch.setattr(owner, "write_variable", variables.__setitem__)
+    monkeypatch.setattr(owner, "write_variable", lambda name, value, text: variables.update({name: value}))
 
 
 def sensor(**arguments):

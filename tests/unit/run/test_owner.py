@@ -26,7 +26,7 @@ class Deployment:
 
     def __enter__(self):
         self.monkeypatch.setattr(owner, "read_variable", self.values.get)
-        self.monkeypatch.setattr(owner, "write_variable", self.values.__setitem__)
+        self.monkeypatch.setattr(owner, "write_variable", lambda name, value, text: self.values.update({name: value}))
         return self
 
     def __exit__(self, *_):
@@ -44,6 +44,16 @@ def test_first_deployment_claims_the_folder_and_finds_it_its_own(run, monkeypatc
         owner.claim(run)
         owner.check_owner(run.beside("another"))
         assert run.owner.read_bytes() == claimed
+
+
+def test_list_of_variables_says_what_the_id_is_for(run, monkeypatch):
+    said, ids = {}, {}
+    monkeypatch.setattr(owner, "read_variable", ids.get)
+    monkeypatch.setattr(
+        owner, "write_variable", lambda name, value, text: (ids.update({name: value}), said.update({name: text}))
+    )
+    owner.claim(run)
+    assert said["dag__owner"].startswith("Id of this deployment, by which DAG dag recognises its own staging folder.")
 
 
 def test_another_deployment_is_refused_and_told_what_to_do(run, monkeypatch):
@@ -82,7 +92,7 @@ def test_variable_that_a_person_has_set_counts(run, monkeypatch):
 def test_run_that_is_planned_at_the_same_moment_may_set_the_variable_last(run, monkeypatch):
     with Deployment(monkeypatch) as deployment:
         monkeypatch.setattr(
-            owner, "write_variable", lambda name, value: deployment.values.update({name: "the other run's"})
+            owner, "write_variable", lambda name, value, text: deployment.values.update({name: "the other run's"})
         )
         owner.claim(run)
         assert read_json(run.owner)["owner"] == "the other run's"
@@ -116,7 +126,7 @@ def first_runs_at_once(run, monkeypatch, deployments, barrier_at):
         return deployments[int(name) if name.isdigit() else 0]
 
     monkeypatch.setattr(owner, "read_variable", lambda name: values().get(name))
-    monkeypatch.setattr(owner, "write_variable", lambda name, value: values().__setitem__(name, value))
+    monkeypatch.setattr(owner, "write_variable", lambda name, value, text: values().__setitem__(name, value))
     monkeypatch.setattr(owner, barrier_at, waits)
     monkeypatch.setattr(owner, "_POLL_INTERVAL", 0.01)
 
@@ -158,7 +168,7 @@ def test_claim_of_a_run_that_was_killed_in_between_locks_nobody_out(run, monkeyp
     monkeypatch.setattr(owner, "_LONGEST_CLAIM", 0.05)
     with Deployment(monkeypatch) as deployment:
 
-        def killed(name, value):
+        def killed(name, value, text):
             if set_before:
                 deployment.values[name] = value
             raise KeyboardInterrupt
@@ -261,7 +271,7 @@ def test_own_record_that_is_not_pending_is_not_written_again(run, monkeypatch):
 
 @pytest.mark.parametrize(("stored", "read"), [("abc", "abc"), (5, "5"), ("", ""), (None, None)])
 def test_variables_are_airflows(monkeypatch, stored, read):
-    kept = {} if stored is None else {"dag__owner": stored}
+    kept, descriptions = ({} if stored is None else {"dag__owner": stored}), {}
 
     class Variable:
         # Airflow 2 and 3 name the default differently.
@@ -272,8 +282,9 @@ def test_variables_are_airflows(monkeypatch, stored, read):
         @staticmethod
         def set(name, value, description=None, /):
             kept[name] = value
+            descriptions[name] = description
 
     monkeypatch.setattr(_compat, "Variable", Variable)
     assert owner.read_variable("dag__owner") == read
-    owner.write_variable("other", "x")
-    assert kept["other"] == "x"
+    owner.write_variable("other", "x", "what it is for")
+    assert (kept["other"], descriptions["other"]) == ("x", "what it is for")

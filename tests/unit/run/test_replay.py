@@ -30,7 +30,7 @@ def base(tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", f"file://{tmp_path}")
     variables: dict[str, str] = {}
     monkeypatch.setattr(owner, "read_variable", variables.get)
-    monkeypatch.setattr(owner, "write_variable", variables.__setitem__)
+    monkeypatch.setattr(owner, "write_variable", lambda name, value, text: variables.update({name: value}))
     return f"file://{tmp_path}"
 
 
