@@ -1,5 +1,6 @@
 """tenable_scan under a real scheduler, with a scanner on EC2 that exists for one run, and the import that follows the
-scan by its asset; tenable_aws_audit, and the import that follows the audits by theirs.
+scan by its asset; tenable_aws_audit, and the import that follows the audits by theirs;
+a DAG that the triggerer starts when a scan is completed.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
 from sandbox.standalone import airflow_of_this_environment
 from sandbox.standalone.airflow import PARSED_ONCE, Standalone
 from sandbox.standalone.children import ROOT, SandboxProcess
 from sandbox.tenable.scanners import LINKING_KEY
 from tests.aws_services import AwsServices
+from tests.docs_examples import blocks
 from tests.faults.universe import Sandbox, differences, expected
 from tests.integration.test_compliance import held
 from tests.polling import until
@@ -25,6 +29,7 @@ from tests.preloading import preload
 
 pytestmark = pytest.mark.system
 
+WATCHING = "after_nightly"
 SCAN, IMPORT = "tenable_scan", "tenable_to_security_hub"
 AUDIT, COMPLIANCE = "tenable_aws_audit", "tenable_compliance_to_security_hub"
 #: As docs/audits.md says.
@@ -35,6 +40,8 @@ from airflow_provider_tenable.import_event import completed_audits
 dag = tenable_compliance_to_security_hub(schedule=[completed_audits()])
 """
 CONF = {"name": "DMZ", "targets": ["192.0.2.1"], "ephemeral_scanner": True, "aws_conn_id": "nessus_aws"}
+#: A template of the sandbox's Tenable.
+TEMPLATE = "731a8e52-3ea6-a291-ec0a-d2ff0619c19d7bd788d6be818b65"
 #: What Airflow's versions call a run that an asset has started.
 TRIGGERED = ("asset_triggered", "dataset_triggered")
 
@@ -68,6 +75,13 @@ def scheduler(tenable: Sandbox, aws: AwsServices, tmp_path_factory: pytest.TempP
     source = (ROOT / "dags" / f"{SCAN}.py").read_text()
     link = '        link_host="cloud.tenable.com",\n        prerequisites='
     (dags / f"{SCAN}.py").write_text(source.replace("        prerequisites=", link))
+    if AIRFLOW_V_3_0_PLUS:
+        # As docs/scans.md says, but it polls as often as it may. Airflow looks for assets to watch when it parses the
+        # file of a DAG that is switched on, and here it parses each file once.
+        [watching] = [code for code in blocks(ROOT / "docs" / "scans.md", "python") if "watched_scan" in code]
+        watching = watching.replace('("Nightly")', '("Nightly", poll_interval=10)')
+        watching = watching.replace("catchup=False", "catchup=False, is_paused_upon_creation=False")
+        (dags / f"{WATCHING}.py").write_text(watching)
     settings = {
         **PARSED_ONCE,
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
@@ -152,6 +166,29 @@ def test_accounts_are_audited_and_the_import_of_the_results_follows(scheduler: S
     }
     assert {status for *_, status in truth} >= {"PASSED", "FAILED"}
     assert held(tenable) == truth
+
+
+def scanned_by_a_person(tenable: Sandbox) -> str:
+    """The UUID of a run that no DAG has launched, of a scan that is made for it."""
+    facts = tenable.process.facts
+    keys = f"accessKey={facts['access_key']};secretKey={facts['secret_key']}"
+    with httpx.Client(base_url=tenable.process.tenable, headers={"X-ApiKeys": keys}) as client:
+        settings = {"name": "Nightly", "text_targets": "192.0.2.7"}
+        scan = client.post("/scans", json={"uuid": TEMPLATE, "settings": settings}).raise_for_status().json()["scan"]
+        return str(client.post(f"/scans/{scan['id']}/launch").raise_for_status().json()["scan_uuid"])
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="Airflow 2 has no asset watchers")
+def test_a_scan_that_a_person_launched_starts_the_dag_that_watches_it(scheduler: Standalone, tenable: Sandbox) -> None:
+    tenable.tenable("options", {"scan_seconds": 1})
+    # The triggerer has watched since Airflow started, and gone on although the scan was not there.
+    run_uuid = scanned_by_a_person(tenable)
+    until(lambda: scheduler.runs(WATCHING), 180, "no event followed the scan", 2)
+    [following] = scheduler.runs(WATCHING)
+    assert following["run_type"] == "asset_triggered"
+    assert scheduler.wait_for(following["dag_run_id"], WATCHING) == "success", scheduler.tail()
+    assert run_uuid in scheduler.log_of(following["dag_run_id"], "look", WATCHING)
+    assert len(scheduler.runs(WATCHING)) == 1
 
 
 def test_no_secret_is_in_anything_that_airflow_wrote(scheduler: Standalone, tenable: Sandbox, aws: AwsServices) -> None:
