@@ -66,12 +66,13 @@ def show_hubs(context: Any) -> None:
 
     :param context: that of the task.
     """
-    from airflow_provider_tenable.run.after_report import hubs_of
+    from airflow_provider_tenable.staging.files import read_json
     from airflow_provider_tenable.staging.layout import RunFolder
 
     try:
         run = RunFolder.of(context)
-        if url := hubs_url(run.dag_id, hubs_of(run)):
+        ledger: dict[str, Any] | None = read_json(run.ledger)
+        if ledger and (url := hubs_url(run.dag_id, list(ledger["destinations"]))):
             context["ti"].xcom_push(key=XCOM_KEY, value=url)
     except Exception as error:  # noqa: BLE001 - of Airflow's API or of the staging area; the report has the same links.
         log.warning("The button that opens the findings is missing: %s", type(error).__name__)

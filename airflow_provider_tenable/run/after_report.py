@@ -11,7 +11,6 @@ from airflow_provider_tenable.exceptions import TenableProviderError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_ID, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.run.ledger import Ledger
 from airflow_provider_tenable.run.ledger_checks import rejected_lines
-from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 
 log = logging.getLogger(__name__)
@@ -33,15 +32,6 @@ def log_after_report(run: RunFolder, ledger: Ledger) -> None:
             log.info("Findings of %s: %s", safe(place), url)
     if len(places) > _MOST_HUBS:
         log.info("The ledger has %d more accounts and Regions: %s", len(places) - _MOST_HUBS, run.ledger)
-
-
-def hubs_of(run: RunFolder) -> list[str]:
-    """The accounts and Regions of a run by its ledger; none if there is no ledger.
-
-    :raises StagingError: the ledger cannot be read.
-    """
-    ledger: Ledger | None = read_json(run.ledger)
-    return list(ledger["destinations"]) if ledger else []
 
 
 def _log_rejected(run: RunFolder, ledger: Ledger) -> None:
@@ -70,4 +60,4 @@ def _log_rejected(run: RunFolder, ledger: Ledger) -> None:
     )
 
 
-__all__ = ["hubs_of", "log_after_report"]
+__all__ = ["log_after_report"]
