@@ -48,7 +48,7 @@ def main() -> None:
 
     variables: dict[str, str] = {}
     owner.read_variable = variables.get
-    owner.write_variable = variables.__setitem__
+    owner.write_variable = lambda name, value, text: variables.update({name: value})
     marks: dict[str, str] = {}
     watermark.read_watermark = marks.get
     watermark.write_watermark = lambda dag_id, value: marks.update({dag_id: str(value)})
