@@ -20,6 +20,7 @@ import httpx
 import psutil
 
 from sandbox.standalone.children import ROOT, Child, SandboxProcess, free_port
+from sandbox.standalone.preloading import preload
 
 DAG_ID = "tenable_to_security_hub"
 
@@ -122,6 +123,7 @@ class Standalone(Child):
         self._scheduler: psutil.Process | None = None
         self._second_scheduler: Child | None = None
         self._make_database()
+        preload(self.home)
         # From its own home: gunicorn leaves a socket where it is started.
         super().__init__(
             [sys.executable, "-m", "airflow", "standalone"],

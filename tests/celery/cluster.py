@@ -25,10 +25,10 @@ import psutil
 
 from sandbox.standalone.airflow import PARSED_ONCE
 from sandbox.standalone.children import Child, free_port
+from sandbox.standalone.preloading import preload
 from tests.celery.servers import Postgres, Redis, listening, wait_until
 from tests.compose import ROOT, SCRIPT, services, write_env
 from tests.object_store import ObjectStore
-from tests.preloading import preload
 
 DAG_ID = "tenable_to_security_hub"
 IMAGE_SCRIPT = "/opt/provider/scripts/component.sh"

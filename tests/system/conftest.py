@@ -14,8 +14,8 @@ import pytest
 from sandbox.standalone import airflow_of_this_environment
 from sandbox.standalone.airflow import PARSED_ONCE, Standalone
 from sandbox.standalone.children import ROOT, SandboxProcess
+from sandbox.standalone.preloading import preload
 from tests.docs_examples import blocks, executable
-from tests.preloading import preload
 
 #: A DAG of a single export, which waits for Tenable in its task instead of the triggerer.
 ONE_EXPORT = """

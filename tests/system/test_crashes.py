@@ -25,7 +25,6 @@ from sandbox.standalone.airflow import PARSED_ONCE, Standalone
 from sandbox.standalone.children import Child, SandboxProcess
 from tests.faults.canary import ACCESS_KEY, SECRET_KEY, leaks
 from tests.faults.universe import Sandbox, differences, expected
-from tests.preloading import preload
 
 pytestmark = pytest.mark.system
 
@@ -46,9 +45,7 @@ def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     }
-    home = tmp_path_factory.mktemp("airflow")
-    preload(home)
-    with Standalone(home, sandbox.process, settings=settings) as process:
+    with Standalone(tmp_path_factory.mktemp("airflow"), sandbox.process, settings=settings) as process:
         process.wait_until_healthy()
         process.connect(sandbox.process)
         yield process

@@ -25,7 +25,6 @@ from tests.docs_examples import blocks
 from tests.faults.universe import Sandbox, differences, expected
 from tests.integration.test_compliance import held
 from tests.polling import until
-from tests.preloading import preload
 
 pytestmark = pytest.mark.system
 
@@ -90,7 +89,6 @@ def scheduler(tenable: Sandbox, aws: AwsServices, tmp_path_factory: pytest.TempP
         "AIRFLOW__TENABLE__SCAN_POLL_INTERVAL_SECONDS": "10",
     }
     home = tmp_path_factory.mktemp("airflow")
-    preload(home)
     with airflow_of_this_environment(home, tenable.process, settings=settings) as airflow:
         airflow.wait_until_healthy()
         airflow.connect(tenable.process)

@@ -15,7 +15,6 @@ from sandbox.standalone.airflow import DAG_PARAMS, PARSED_ONCE, Standalone, dest
 from sandbox.standalone.airflow_2 import Standalone2
 from sandbox.standalone.children import SandboxProcess, free_port
 from tests.integration.oracle import delivered
-from tests.preloading import preload
 
 #: The tests start every run themselves: without this, switching the DAG on would start one more.
 NO_SCHEDULE = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
@@ -110,9 +109,7 @@ def airflow(estate: Estate, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "AIRFLOW__TENABLE__MAX_UNSERVED_RATIO": "1",
     }
     kind = WithLogin if version("apache-airflow").startswith("2.") else Standalone
-    home = tmp_path_factory.mktemp("airflow")
-    preload(home)
-    with kind(home, estate.process, settings=settings) as process:
+    with kind(tmp_path_factory.mktemp("airflow"), estate.process, settings=settings) as process:
         process.wait_until_healthy()
         process.connect(estate.process)
         yield process

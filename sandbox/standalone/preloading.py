@@ -1,4 +1,4 @@
-"""An ``airflow_local_settings`` for the Airflows of the tests, which run many short tasks."""
+"""An ``airflow_local_settings`` for an Airflow that runs many short tasks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ if {"scheduler", "worker"} & set(sys.argv):
 
 
 def preload(home: Path, settings: str = "") -> None:
-    """Let the Airflow of a home import what its tasks need before it forks them.
+    """Let the Airflow of a home import what its tasks need before it forks them. A module that is there stays.
 
     :param home: AIRFLOW_HOME.
     :param settings: what else the module contains.
     """
-    config = home / "config"
-    config.mkdir(parents=True, exist_ok=True)
-    (config / "airflow_local_settings.py").write_text(f"{settings}\n{_PRELOAD}")
+    module = home / "config" / "airflow_local_settings.py"
+    if not module.exists():
+        module.parent.mkdir(parents=True, exist_ok=True)
+        module.write_text(f"{settings}\n{_PRELOAD}")
