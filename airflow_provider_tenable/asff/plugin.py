@@ -62,7 +62,7 @@ class PluginParts(Struct):
     serial: int = msgspec.field(default_factory=itertools.count().__next__)
 
     def __post_init__(self) -> None:
-        self.encoded_product_fields = product_fields.piece(self.product_fields)
+        self.encoded_product_fields, lasting = product_fields.pieces(self.product_fields, without=DRIFTING)
         self.id_text = b"%d" % self.id
         self.id_field = b',"GeneratorId":' + msgspec.json.encode(self.generator_id)
         self.text_fields = (
@@ -73,12 +73,11 @@ class PluginParts(Struct):
             msgspec.json.encode(self.source_url),
             bytes(self.remediation),
         )
-        lasting = {name: text for name, text in self.product_fields.items() if name not in DRIFTING}
         self.material = row.digest(
             self.id_field,
             self.text_fields,
             self.source_url.encode("utf-8", "replace"),
-            product_fields.piece(lasting),
+            lasting,
             self.cve_entries.material,
             self.facts,
         )

@@ -82,11 +82,17 @@ def cve_entries(plugin: Plugin, urls: list[str], page: str) -> CveEntries:
             b"," + msgspec.json.encode({name: value for name, value in fields.items() if value not in (None, [])})[1:-1]
         )
 
-    shown = urls[: limits.REFERENCE_URLS]
+    def both(reference_urls: list[str]) -> tuple[bytes, bytes]:
+        own = details(reference_urls, own_fix)
+        return own, own if own_fix == "YES" else details(reference_urls, "YES")
+
+    first = both(urls[: limits.REFERENCE_URLS])
+    openings = {cve: b'{"Id":' + msgspec.json.encode(cve) for cve in ids}
     return CveEntries(
-        openings={cve: b'{"Id":' + msgspec.json.encode(cve) for cve in ids},
-        first=(details(shown, own_fix), details(shown, "YES")),
-        later=(details([], own_fix), details([], "YES")),
+        openings=openings,
+        first=first,
+        # Most plugins have one CVE, or none.
+        later=both([]) if len(openings) > 1 else first,
         material=row.digest(
             msgspec.json.encode(
                 [
