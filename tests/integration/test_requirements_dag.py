@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.docs_examples import blocks, executable
@@ -17,6 +18,34 @@ def test_a_param_that_it_does_not_have_is_refused_before_anything_is_asked(
     assert outcome.state == "failed"
     assert "does not have" in outcome.output
     assert sandbox.jobs() == {"created": 0, "running": 0, "cancelled": 0}
+
+
+#: As on workers of several machines: each run is on another one.
+WORKERS = """
+from types import SimpleNamespace
+from uuid import uuid4
+from airflow_provider_tenable._compat import DAG
+from airflow_provider_tenable.operators.requirements import TenableRequirementsOperator
+from airflow_provider_tenable.requirements import of_staging
+
+name = f"worker-{uuid4().hex}"
+of_staging._executor = lambda: "CeleryExecutor"
+of_staging.socket = SimpleNamespace(gethostname=lambda: name)
+with DAG("workers", schedule=None) as dag:
+    TenableRequirementsOperator(task_id="check", checks=["staging"])
+"""
+
+
+def test_each_run_finds_the_marker_of_the_one_before(
+    sandbox: Sandbox, airflow_process: AirflowProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "workers.py"
+    file.write_text(WORKERS)
+    runs = DagRuns(tmp_path, airflow_process, [file])
+    first, *later = runs.run(*[("workers", {})] * 3, retries=0)
+    assert "No earlier run of this task has written a file." in first.output, first.errors
+    for outcome in later:
+        assert re.search(r"ok +staging\.shared +Worker worker-", outcome.output), outcome.output
 
 
 def test_as_the_first_task_it_stops_an_import_or_only_warns(
