@@ -103,11 +103,26 @@ def later(sandbox: Sandbox, identity: str) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def test_a_hub_that_is_right_differs_in_nothing(sandbox: Sandbox, delivered: dict[str, Any]) -> None:
+def test_a_hub_that_is_right_differs_in_nothing_and_samples_of_two_days_find_what_is_lost(
+    sandbox: Sandbox, delivered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = Audit("right").execute()
     assert counts(found) == (0, 0, 0)
     assert found["read"] == len(sandbox.documents())
     assert found["places"] == len({each["AwsAccountId"] + each["Region"] for each in sandbox.documents().values()})
+
+    # As all instances that are made today; those of the sandbox have any digit there.
+    sampled = [identity for identity in active_ids(sandbox) if "/i-0" in identity]
+    lost = sampled[::3]
+    for identity in lost:
+        forget(sandbox, identity)
+    halves = []
+    for day in range(2):
+        monkeypatch.setattr(hub_audit, "time", SimpleNamespace(time=lambda day=day: 86_400.0 * day))
+        halves.append(Audit(f"half-{day}", sample=0.5).execute())
+    assert all(half["read"] and half["missing"] for half in halves)
+    assert sum(half["read"] for half in halves) == len(sampled) - len(lost)
+    assert [sum(counts(half)[kind] for half in halves) for kind in range(3)] == [len(lost), 0, 0]
 
 
 def test_what_differs_is_found_exactly_and_the_next_full_run_mends_it(
