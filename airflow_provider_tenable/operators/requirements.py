@@ -151,9 +151,7 @@ class TenableRequirementsOperator(BaseOperator):
         """What the last run of this task has written to the staging area; None if Airflow does not know."""
         try:
             # Without an index, Airflow 3 returns the list of those of all runs.
-            return context["ti"].xcom_pull(
-                task_ids=self.task_id, key=_MARKER, include_prior_dates=True, map_indexes=-1
-            )
+            return context["ti"].xcom_pull(task_ids=self.task_id, key=_MARKER, include_prior_dates=True, map_indexes=-1)
         except Exception as error:  # noqa: BLE001 - a run without a logical date has no earlier ones; the check says so.
             self.log.info("Cannot read the marker of an earlier run: %s", type(error).__name__)
             return None
