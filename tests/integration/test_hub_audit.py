@@ -134,7 +134,8 @@ def test_what_differs_is_found_exactly_and_the_next_full_run_mends_it(
     assert min(shares) >= 2, "too few findings to take these shares of"
     rest = iter(ids)
     lost, templates, stale = (list(islice(rest, share)) for share in shares)
-    invented = [identity.rsplit("/", 1)[0] + "/65000" for identity in templates]
+    # Ports of their own: several findings of a host may differ in nothing else.
+    invented = [f"{identity.rsplit('/', 1)[0]}/{65000 + number}" for number, identity in enumerate(templates)]
     archived, recast = stale[::2], stale[1::2]
     for template, identity in zip(templates, invented, strict=True):
         as_another_would(sandbox, template, Id=identity)
@@ -161,8 +162,8 @@ def test_what_differs_is_found_exactly_and_the_next_full_run_mends_it(
     assert counts(found) == wanted
     assert found["repaired"] == 0
     assert sandbox.documents() == before, "an audit changes nothing in a hub"
-    for identity in (lost[0], invented[0], stale[0]):
-        assert identity in caplog.text
+    for examples in (lost, invented, stale):
+        assert any(identity in caplog.text for identity in examples)
     assert "1 worked on by the customer" in caplog.text
     # Nothing was repaired: a full run leaves it as it is.
     Run(defaults=delivered, params={"full": True}).execute()
