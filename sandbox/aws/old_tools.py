@@ -57,11 +57,12 @@ def sent_by(
 def preload(world: World, account: str, region: str, tool: str, findings: list[Mapping[str, Any]]) -> int:
     """Put findings of an old tool into a hub, as if it had sent them; ValueError where that is impossible.
 
+    :param tool: a key of :data:`PRODUCTS`, or the key of another vendor's product that has findings of the same ids.
     :param findings: `instance`, `plugin`, and optionally `region` (of the instance), `severity`, `updated_at`,
         `record_state`, and `set`: what the customer then changed
     """
     hub = world.hubs.get(account, region)
-    product = next((each for each in catalogue(region) if each.key == PRODUCTS.get(tool)), None)
+    product = next((each for each in catalogue(region) if each.key == PRODUCTS.get(tool, tool)), None)
     if hub is None or product is None:
         raise ValueError(f"There is no hub in {account}/{region}, or no tool {tool!r}: {', '.join(PRODUCTS)}.")
     if product.key not in hub.products:

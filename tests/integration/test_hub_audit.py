@@ -203,10 +203,14 @@ def test_a_lost_index_is_made_again_so_that_ghosts_are_archived(sandbox: Sandbox
 def test_findings_of_others_are_left_alone(sandbox: Sandbox, delivered: dict[str, Any]) -> None:
     """Those of the old tool, and of other DAGs and products, do not have our field."""
     identity = active_ids(sandbox)[0]
+    region, account, *_ = identity.split("/")
+    foreign = {"account": account, "region": region, "tool": "prowler/prowler"}
+    sandbox.aws("old-tools", {**foreign, "findings": [{"instance": "i-0dead00000000000d", "plugin": 10}]})
     fields = {"other/field": "x"}
     as_another_would(sandbox, identity, Id="old/tool/1", ProductFields=fields)
     assert counts(Audit("others", repair=True).execute()) == (0, 0, 0)
-    assert sandbox.documents()["old/tool/1"]["RecordState"] == "ACTIVE"
+    for others in ("old/tool/1", f"{region}/i-0dead00000000000d/10"):
+        assert sandbox.documents()[others]["RecordState"] == "ACTIVE"
 
 
 def test_an_audit_resumes_after_the_last_page_on_record(

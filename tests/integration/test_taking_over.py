@@ -37,6 +37,7 @@ DECISIONS: list[dict[str, Any]] = [
     {"UserDefinedFields": {"ticket": "T-1"}, "VerificationState": "FALSE_POSITIVE"},
 ]
 SUMS = ("outcomes", "decisions", "updates")
+FOREIGN = "prowler/prowler"
 NOT_IN_TENABLE = "i-0dead00000000000d"
 #: Account, ARN of the product, and id.
 Key = tuple[str, str, str]
@@ -109,10 +110,15 @@ class Estate:
             sandbox.aws(
                 "old-tools", {"account": account, "region": region, "tool": tool, "findings": [*found, gone, unknown]}
             )
+            # Another vendor's, with the same ids.
+            sandbox.aws(
+                "old-tools", {"account": account, "region": region, "tool": FOREIGN, "findings": [found[0], gone]}
+            )
         self.unknown = {f"{region}/{NOT_IN_TENABLE}/11" for _, region in self.places}
 
     def check(self, sandbox: Sandbox, before: dict[Key, dict[str, Any]]) -> None:
         now = held(sandbox)
+        assert any(key[1].endswith(FOREIGN) for key in now)
         assert now.keys() == before.keys(), "nothing is deleted, and nothing is new"
         for key, finding in now.items():
             ours = None if is_old(key) else of_our_id(key[2], key[0])
