@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_tenable._compat import DAG, TriggerRule, asset_alias, task, task_group
+from airflow_provider_tenable._compat import DAG, AirflowSkipException, TriggerRule, asset_alias, task, task_group
 from airflow_provider_tenable.dags.own_settings import START_DATE, TAGS, own_args
 from airflow_provider_tenable.failing import fail_fast
 from airflow_provider_tenable.import_event import completed_audits
@@ -60,13 +60,21 @@ def check_results(scan: dict[str, Any], result: dict[str, Any]) -> dict[str, Any
         return aws_audit_steps.check_results(scan, result)
 
 
-@task
+# Most of all where the run or the export has failed.
+@task(trigger_rule=TriggerRule.ALL_DONE)
 def what_to_send(
-    scan: dict[str, Any], result: dict[str, Any], exported: dict[str, Any], conn_id: str, tenable_conn_id: str
+    debug: bool,
+    scan: dict[str, Any] | None,
+    result: dict[str, Any] | None,
+    exported: dict[str, Any] | None,
+    conn_id: str | None,
+    tenable_conn_id: str,
 ) -> None:
     """Say what Tenable's support needs, and where it is."""
     from airflow_provider_tenable import aws_audit_steps
 
+    if not debug:
+        raise AirflowSkipException("The run is not debugged: nothing is to be sent.")
     aws_audit_steps.what_to_send(scan, result, exported, conn_id, tenable_conn_id)
 
 
@@ -200,7 +208,7 @@ def _add_tasks(dag_id: str, tenable_conn_id: str) -> None:
         )
         user >> key
         debug_on >> run >> debug_off.as_teardown(setups=debug_on, on_failure_fail_dagrun=True)
-        what_to_send(scan.output, run.output, export.output, one["password_conn_id"], tenable_conn_id)
+        what_to_send(one["debug"], scan.output, run.output, export.output, one["password_conn_id"], tenable_conn_id)
         return check_results(scan.output, run.output)
 
     # The success of this task updates the assets, also if some accounts have failed.

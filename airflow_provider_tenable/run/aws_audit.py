@@ -199,17 +199,30 @@ def check_results(scan: Mapping[str, Any], result: Mapping[str, Any]) -> dict[st
 
 
 def what_to_send(
-    scan: Mapping[str, Any],
-    result: Mapping[str, Any],
-    exported: Mapping[str, Any],
-    conn_id: str,
+    scan: Mapping[str, Any] | None,
+    result: Mapping[str, Any] | None,
+    exported: Mapping[str, Any] | None,
+    conn_id: str | None,
     tenable_conn_id: str = "tenable_default",
 ) -> None:
-    """Log what Tenable's support asks for, and where the file is; never its password."""
+    """Log what Tenable's support asks for, and where the file is; never its password.
+
+    :param scan: of the task that created the scan; None, as the next two, if the task has failed.
+    :param result: of the task that ran it.
+    :param exported: of the task that exported the database.
+    """
+    if scan is None:
+        log.warning("There is no scan: the tasks before this one say why. Nothing can be sent yet.")
+        return
+    result = result or {}
     scanner, plugins = _scanner_of(scan, result, tenable_conn_id)
-    for file in exported.get("files", []):
+    files = (exported or {}).get("files", [])
+    for file in files:
         log.info("Send %s (%s bytes) to Tenable's support.", safe(file.get("path")), file.get("bytes"))
-    log.info("Send its password by another way. It is the password of connection %s.", safe(conn_id, 250))
+    if files:
+        log.info("Send its password by another way. It is the password of connection %s.", safe(conn_id, 250))
+    else:
+        log.warning("No database of the run was exported: the log of export_db says why. Send the log of run_scan.")
     log.info(
         "Facts: scan %s (id %s), run %s, history id %s, began %s, ended %s (unix time), scanner %s, plugins of %s.",
         safe(scan.get("name"), 200),

@@ -7,13 +7,18 @@ from sandbox.tenable.jobs import Job
 
 
 def status_of(job: Job, now: float) -> dict[str, Any]:
-    """GET /{kind}/export/{uuid}/status. For assets only status and chunks; for vulnerabilities also what was lost."""
+    """GET /{kind}/export/{uuid}/status. For assets only status and chunks; for vulnerabilities also what was lost.
+
+    For results of audits nothing but the status until there is a chunk, as an answer of 2021 on record has it.
+    """
     reason = job.reason(now)
     status: dict[str, Any] = {"status": job.status(now), "chunks_available": job.available(now)}
     if reason:
         status["reason"] = reason
     if job.kind == "assets":
         return status
+    if job.kind == "compliance" and status.keys() == {"status", "chunks_available"} and not status["chunks_available"]:
+        return {"status": status["status"]}
     failed, cancelled = job.lost(now)
     return {
         "uuid": job.uuid,

@@ -36,23 +36,32 @@ def test_accounts_are_audited_and_one_that_fails_does_not_stop_the_others(
     one = {"account": ACCOUNT, "aws_conn_id": "audit_aws", "regions": ["eu-west-1"]}
     other = {"account": OTHER, "aws_conn_id": "audit_aws", "role_name": "TenableAuditAdmin", "regions": ["us-east-1"]}
     broken = {"account": "777788889999", "aws_conn_id": "nobody"}
-    # AWS does not accept the key of the second account's audit.
-    sandbox.fault({"on": "scan_run", "do": "wrong_keys", "match": {"scan": f"AWS audit {OTHER}"}})
+    # AWS does not accept the key of the second account's audit, and later Tenable aborts it.
+    of_other = {"on": "scan_run", "match": {"scan": f"AWS audit {OTHER}"}}
+    sandbox.fault({**of_other, "do": "wrong_keys"})
+    sandbox.fault({**of_other, "do": "end", "how": "aborted", "notes": ["No matching scanner route"]})
     debugged = {"debug": True, "password_conn_id": "db_password"}
     first, second, refused = runs.run(
         ("tenable_aws_audit", {"accounts": [one, other, broken]}),
-        ("tenable_aws_audit", {"accounts": [one], **debugged}),
+        ("tenable_aws_audit", {"accounts": [one, other], **debugged}),
         ("tenable_aws_audit", {"accounts": [one], "debug": True}),
         retries=0,
     )
-    assert (first.state, second.state) == ("failed", "success"), first.errors + second.errors
+    assert (first.state, second.state) == ("failed", "failed"), first.errors + second.errors
     assert [task["state"] for task in first.of("audit.check_results")] == ["success", "failed", "upstream_failed"]
     assert f"The audit of account {OTHER} is completed without the result of a single check" in first.output
     assert [task["state"] for task in first.of("audit.debug_off")] == ["success", "success", "upstream_failed"]
     assert [task["state"] for task in first.of("audit.export_db")] == ["skipped", "skipped", "upstream_failed"]
     assert [task["state"] for task in first.of("complete")] == ["success"]
     assert f"2 of 3 accounts were not audited: {OTHER}, 777788889999" in first.output
-    assert [task["state"] for task in second.of("audit.what_to_send")] == ["success"]
+    # A run that fails was debugged, too: its debugging is switched off, and its facts are said.
+    assert [task["state"] for task in second.of("audit.run_scan")] == ["success", "failed"]
+    assert [task["state"] for task in second.of("audit.export_db")] == ["success", "upstream_failed"]
+    for task_id in ("debug_on", "debug_off", "what_to_send"):
+        assert [task["state"] for task in second.of(f"audit.{task_id}")] == ["success", "success"]
+    assert "No database of the run was exported" in second.output
+    assert f"Facts: scan AWS audit {OTHER}" in second.output
+    assert [task["state"] for task in first.of("audit.what_to_send")] == ["skipped", "skipped", "skipped"]
     assert "It is the password of connection db_password" in second.output
     assert f"Facts: scan AWS audit {ACCOUNT}" in second.output
     assert refused.state in ("failed", "refused")

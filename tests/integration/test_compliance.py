@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from airflow_provider_tenable.run import watermark
 from airflow_provider_tenable.run.status import read_status
 from airflow_provider_tenable.scan import audited_accounts
 from airflow_provider_tenable.scan.audited_accounts import Audited
@@ -157,6 +158,33 @@ def test_every_check_of_every_account_and_host_with_its_status(
     again = run(full=True)
     assert again.ledger["accepted"] == 0
     assert again.ledger["gone"]["archived"] == {}
+
+
+def test_vulnerabilities_and_audits_of_one_hub_leave_each_other_alone(
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], tmp_path: Path
+) -> None:
+    usual = {name: value for name, value in defaults.items() if name not in ("severities", "states")}
+    account = sandbox.accounts[0]
+    record(tmp_path, 0, account, ASSETS[0])
+    sandbox.change({"do": "audit", "asset_id": ASSETS[0], "audit_file": AUDIT.format(6), "checks": 8, "aws": True})
+    Run(defaults=defaults).execute()
+    of_vulnerabilities = sandbox.documents()
+    Run(defaults=usual, kind="compliance").execute()
+    assert held(sandbox) == expected(sandbox, {ASSETS[0]: account})
+    # Each has a watermark and an index of its own: what the other has sent is neither gone nor known.
+    sandbox.advance(3600)
+    for run in (
+        Run(defaults=defaults, params={"full": True}),
+        Run(defaults=usual, params={"full": True}, kind="compliance"),
+    ):
+        before = dict(variables.values)
+        run.execute()
+        assert run.ledger["full"]
+        assert (run.ledger["accepted"], run.ledger["gone"]["archived"]) == (0, {})
+        changed = {name for name, value in variables.values.items() if value != before.get(name)}
+        assert changed == {watermark.variable_name(run.folder.dag_id)}
+    assert held(sandbox) == expected(sandbox, {ASSETS[0]: account})
+    assert of_vulnerabilities.items() <= sandbox.documents().items()
 
 
 def test_an_asset_of_two_accounts_is_explained_and_never_guessed(
