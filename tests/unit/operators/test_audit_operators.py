@@ -92,6 +92,13 @@ class TestAuditScan:
         assert execute(audit(given, regions="all"))["id"] == config.id
         assert tenable.calls("scan_update") == 1
 
+    def test_scanner_and_variables_are_those_that_are_given(self, tenable: TenableThread) -> None:
+        entry = tenable.tenable.scanners.listed()[1]
+        execute(audit(credential(tenable), scanner=entry["name"], variables={"*_L1": {"INACTIVE_ACCOUNT_DAYS": 30}}))
+        config = only_scan(tenable)
+        assert config.settings["scanner_id"] == entry["uuid"]
+        assert config.body["audits"]["feed"]["add"][0]["variables"] == {"INACTIVE_ACCOUNT_DAYS": "30"}
+
     def test_a_run_adds_the_asset_and_a_collision_is_warned_about(
         self, tenable: TenableThread, staging: Path, caplog: Any, capsys: Any
     ) -> None:

@@ -18,17 +18,17 @@ OPTION = "AIRFLOW__TENABLE__AUDIT_SEVERITY"
 
 def test_what_is_not_changed_stays() -> None:
     assert severity_of(None) == severity_of({}) == dict(SEVERITY)
-    assert severity_of({"FAILED": "HIGH"}) == {**SEVERITY, "FAILED": "HIGH"}
+    assert severity_of({"failed": "HIGH"}) == {**SEVERITY, "failed": "HIGH"}
 
 
 def test_the_option_counts_where_the_operator_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(OPTION, '{"WARNING": "MEDIUM"}')
-    assert severity_of(None)["WARNING"] == "MEDIUM"
-    assert severity_of({})["WARNING"] == "LOW"
+    monkeypatch.setenv(OPTION, '{"warning": "MEDIUM"}')
+    assert severity_of(None)["warning"] == "MEDIUM"
+    assert severity_of({})["warning"] == "LOW"
 
 
 def test_a_finding_has_the_severity_of_the_table() -> None:
-    for table in ({}, {"FAILED": "CRITICAL"}):
+    for table in ({}, {"failed": "CRITICAL"}):
         options = AuditOptions(severity=severity_of(table))
         mapper = AsffComplianceMapper(options, "tenable/vulnerability-management")
         line, _, _ = mapper.compliance(record(status="FAILED"), ACCOUNT, PRODUCT)
@@ -40,8 +40,8 @@ def test_a_finding_has_the_severity_of_the_table() -> None:
     ("given", "problem"),
     [
         ({"FAIL": "HIGH"}, "The argument severity has .*FAIL.* It maps "),
-        ({"FAILED": "high"}, "The argument severity has .*high.* to one of "),
-        ([], "The argument severity is .*must be an object of FAILED"),
+        ({"failed": "high"}, "The argument severity has .*high.* to one of "),
+        ([], "The argument severity is .*must be an object of failed"),
     ],
     ids=str,
 )
