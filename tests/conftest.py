@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pathlib
 import shutil
@@ -54,6 +55,12 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     # By the module that is warned: one that our own code earns is an error.
     config.addinivalue_line("filterwarnings", r"ignore::airflow.exceptions.RemovedInAirflow3Warning:airflow(\..*)?$")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: the garbage collector need not look at all of Airflow again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
