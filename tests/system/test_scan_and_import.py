@@ -23,7 +23,8 @@ from sandbox.tenable.scanners import LINKING_KEY
 from tests.aws_services import AwsServices
 from tests.docs_examples import blocks
 from tests.faults.universe import Sandbox, differences, expected
-from tests.integration.test_compliance import held
+from tests.integration.test_compliance import REASON, held
+from tests.integration.test_compliance import expected as results
 from tests.polling import until
 
 pytestmark = pytest.mark.system
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.system
 WATCHING = "after_nightly"
 SCAN, IMPORT = "tenable_scan", "tenable_to_security_hub"
 AUDIT, COMPLIANCE = "tenable_aws_audit", "tenable_compliance_to_security_hub"
+HOST_AUDIT = "CIS_CentOS_8_Server_L1_v{}.0.0.audit"
 #: As docs/audits.md says.
 AFTER_AUDITS = """
 from airflow_provider_tenable.dags import tenable_compliance_to_security_hub
@@ -147,6 +149,12 @@ def test_scanner_of_a_run_that_is_marked_as_failed_is_removed(
 def test_accounts_are_audited_and_the_import_of_the_results_follows(scheduler: Standalone, tenable: Sandbox) -> None:
     account = tenable.process.facts["accounts"][0]
     tenable.tenable("options", {"scan_seconds": 1})
+    host = next(
+        each["asset_id"]
+        for each in tenable.truth()["assets"]
+        if each["account"] == account and each["asset_kind"] == "ec2" and not each["terminated_at"]
+    )
+    tenable.change({"do": "audit", "asset_id": host, "audit_file": HOST_AUDIT.format(1), "checks": 6})
     one = {"account": account, "aws_conn_id": "nessus_aws", "role_name": "TenableAuditAdmin", "regions": ["us-east-1"]}
     broken = {"account": "777788889999", "aws_conn_id": "nobody"}
     run = scheduler.trigger({"accounts": [one, broken]}, AUDIT)
@@ -157,13 +165,35 @@ def test_accounts_are_audited_and_the_import_of_the_results_follows(scheduler: S
     [following] = scheduler.runs(COMPLIANCE)
     assert following["run_type"] in TRIGGERED
     assert scheduler.wait_for(following["dag_run_id"], COMPLIANCE) == "success", scheduler.tail()
-    truth = {
-        (f"AWS::::Account:{account}", each["audit_file"], each["check"], each["status"])
-        for each in tenable.truth()["compliance"]
-        if each["is_aws"]
-    }
-    assert {status for *_, status in truth} >= {"PASSED", "FAILED"}
-    assert held(tenable) == truth
+    of_aws = [each for each in tenable.truth()["compliance"] if each["is_aws"]]
+    [asset] = {each["asset_id"] for each in of_aws}
+    owners = {asset: account}
+    assert {status for *_, status in results(tenable, owners)} >= {"PASSED", "FAILED"}
+    assert held(tenable) == results(tenable, owners)
+
+    # Later a check of the account passes or fails, and a host is audited by the next version of the audit, of whose
+    # findings a customer has suppressed one.
+    audit_file = "tenable/vulnerability-management/audit_file"
+    suppressed = next(
+        each for each in tenable.documents().values() if each["ProductFields"].get(audit_file) == HOST_AUDIT.format(1)
+    )
+    place = {"account": suppressed["AwsAccountId"], "region": suppressed["Region"], "id": suppressed["Id"]}
+    tenable.aws("customer", {**place, "set": {"Workflow": {"Status": "SUPPRESSED"}}})
+    tenable.advance(3600)
+    other = "FAILED" if of_aws[0]["status"] == "PASSED" else "PASSED"
+    tenable.change(
+        {"do": "set_result", "asset_id": asset, "audit_file": of_aws[0]["audit_file"], "number": 0, "status": other},
+        {"do": "audit", "asset_id": host, "audit_file": HOST_AUDIT.format(2), "checks": 6},
+        {"do": "drop_audit", "asset_id": host, "audit_file": HOST_AUDIT.format(1)},
+    )
+    before = held(tenable)
+    assert results(tenable, owners) != before
+    full = scheduler.trigger({"full": True}, COMPLIANCE)
+    assert scheduler.wait_for(full, COMPLIANCE) == "success", scheduler.tail()
+    assert held(tenable) == results(tenable, owners)
+    archived = tenable.documents()[suppressed["Id"]]
+    assert (archived["RecordState"], archived["Workflow"]["Status"]) == ("ARCHIVED", "SUPPRESSED")
+    assert archived["ProductFields"][REASON] == "superseded_audit"
 
 
 def scanned_by_a_person(tenable: Sandbox) -> str:
