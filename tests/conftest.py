@@ -58,13 +58,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported stays: the garbage collector need not look at all of Airflow again and again."""
+    """Exclude what has been imported from garbage collection: traversing all of Airflow repeatedly is slow."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_unconfigure() -> None:
-    """Leave nothing behind."""
+    """Remove Airflow's home."""
     shutil.rmtree(_HOME, ignore_errors=True)
 
 

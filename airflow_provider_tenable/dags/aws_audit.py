@@ -60,7 +60,7 @@ def check_results(scan: dict[str, Any], result: dict[str, Any]) -> dict[str, Any
         return aws_audit_steps.check_results(scan, result)
 
 
-# Most of all where the run or the export has failed.
+# Support needs it most when the run or the export has failed.
 @task(trigger_rule=TriggerRule.ALL_DONE)
 def what_to_send(
     debug: bool,

@@ -69,11 +69,10 @@ def _scan(hook: TenableHook, schedule_uuid: str, audited: Audited) -> Line | str
     except TenablePermissionError as error:
         return Line(_SCANS, subject, UNCHECKED, str(error), "Let the API user view the scan (Can View).")
     if status in ENDED_BADLY:
-        return Line(_SCANS, subject, FAILED, f"Its newest run is {safe(status)}: it has no whole result.", _RUN)
+        return Line(_SCANS, subject, FAILED, f"Its newest run is {safe(status)}, so its results are incomplete.", _RUN)
     if status in IDLE:
         return Line(_SCANS, subject, FAILED, "It has never run.", _RUN)
     if status == COMPLETED and not audited.assets:
-        return Line(
-            _SCANS, subject, FAILED, "Its newest run is completed, but no result of a check was ever seen in it.", _RUN
-        )
+        detail = "Its newest run is completed, but none of its runs had the result of a check."
+        return Line(_SCANS, subject, FAILED, detail, _RUN)
     return f"Its newest run is {safe(status)}."

@@ -65,7 +65,7 @@ def connections(sandbox: SandboxProcess) -> dict[str, dict[str, Any]]:
     }
 
 
-#: Settings for an Airflow whose DAG files do not change while it runs: it need not parse them again and again.
+#: Settings for an Airflow whose DAG files do not change while it runs: it parses them only once.
 PARSED_ONCE = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "36000",
     # Airflow 2's name.

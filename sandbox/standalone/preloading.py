@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: Each task is a fork of the scheduler (LocalExecutor) or of a worker (Celery). What those have imported costs a task
-#: nothing; otherwise each imports it anew, for seconds of CPU, as long as the tasks themselves take.
+#: Each task is a fork of the scheduler (LocalExecutor) or of a worker (Celery), and inherits what they have imported.
+#: Otherwise every task imports these packages again, which takes seconds of CPU.
 _PRELOAD = """
 import sys
 
@@ -19,10 +19,10 @@ if {"scheduler", "worker"} & set(sys.argv):
 
 
 def preload(home: Path, settings: str = "") -> None:
-    """Let the Airflow of a home import what its tasks need before it forks them. A module that is there stays.
+    """Make an Airflow import what its tasks need before it forks them. A module that exists is kept.
 
     :param home: AIRFLOW_HOME.
-    :param settings: what else the module contains.
+    :param settings: code that the module begins with.
     """
     module = home / "config" / "airflow_local_settings.py"
     if not module.exists():

@@ -44,8 +44,8 @@ def lines(staging: Path, answer: Any, most: int = 50, user: Any = USER) -> list[
         ("completed", "ok", "Its newest run is completed."),
         ("running", "ok", "Its newest run is running."),
         ("a status of tomorrow", "ok", "Its newest run is a status of tomorrow."),
-        ("aborted", "failed", "Its newest run is aborted: it has no whole result."),
-        ("canceled", "failed", "Its newest run is canceled: it has no whole result."),
+        ("aborted", "failed", "Its newest run is aborted, so its results are incomplete."),
+        ("canceled", "failed", "Its newest run is canceled, so its results are incomplete."),
         ("empty", "failed", "It has never run."),
         (NotFoundError("gone"), "failed", "gone"),
         (TenablePermissionError("403"), "unchecked", "403"),
@@ -63,7 +63,7 @@ def test_the_state_is_that_of_the_newest_run(tmp_path: Path, answer: Any, state:
 def test_a_completed_run_without_results_is_no_audit(tmp_path: Path) -> None:
     record(f"file://{tmp_path}", SCAN, audit_of("111122223333"))
     [scan, _] = lines(tmp_path, "completed")
-    assert scan[2:] == ("failed", "Its newest run is completed, but no result of a check was ever seen in it.")
+    assert scan[2:] == ("failed", "Its newest run is completed, but none of its runs had the result of a check.")
     assert lines(tmp_path, "running")[0][2] == "ok", "the results of its first run are yet to come"
 
 
