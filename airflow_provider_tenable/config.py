@@ -306,6 +306,16 @@ OPTIONS: dict[str, Option] = {
         "each in braces. Empty: the plugin's name. A run after a change is a full one.",
         example="{title} on {asset_name}",
     ),
+    "owners": Option(
+        "string",
+        "",
+        "JSON object: where the owner of a finding comes from. resource_tags: keys of tags of the AWS resource. "
+        "tag_categories: categories of Tenable's tags. accounts: AWS account to owner. default: the owner of what is "
+        "left. The first of these that names one counts. Empty: findings have no owner. A run after a change is a full "
+        "one.",
+        example='{"resource_tags": ["owner", "Owner"], "tag_categories": ["Owner"], '
+        '"accounts": {"111122223333": "Payments"}}',
+    ),
     "audit_schedule_hours": Option(
         "float",
         "0",

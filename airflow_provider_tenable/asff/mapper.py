@@ -7,6 +7,7 @@ import msgspec
 from airflow_provider_tenable import aws
 from airflow_provider_tenable.asff import compliance, plugin_output, resource
 from airflow_provider_tenable.asff.finding import MappingOptions, finding_and_row
+from airflow_provider_tenable.asff.owner import OwnerRule, with_owner
 from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import Resource
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
@@ -28,11 +29,13 @@ class AsffMapper:
 
     :param options: what the user can choose about the mapping.
     :param product: ``company/product`` or ``default``.
+    :param owners: by which rule findings get an owner; None: they have none.
     """
 
-    def __init__(self, options: MappingOptions, product: str) -> None:
+    def __init__(self, options: MappingOptions, product: str, owners: OwnerRule | None = None) -> None:
         self._options = options
         self._product = product
+        self._owners = owners
 
     def plugin(self, data: bytes) -> PluginParts:
         return plugin_parts(decode_plugin(data))
@@ -49,10 +52,13 @@ class AsffMapper:
         return plugin_output.without_output(record)
 
     def ec2_resource(self, row: AssetRow) -> Resource:
-        return resource.ec2_resource(row)
+        return self._owned(resource.ec2_resource(row), row)
 
     def other_resource(self, row: AssetRow, *, account: str, region: str) -> Resource:
-        return resource.other_resource(row, account=account, region=region)
+        return self._owned(resource.other_resource(row, account=account, region=region), row)
+
+    def _owned(self, found: Resource, row: AssetRow | None) -> Resource:
+        return found if self._owners is None else with_owner(found, self._owners.owner_of(row, found.account))
 
     def product(self, resource: Resource, *, region: str) -> str:
         return aws.product_arn(self._product, region=region, account=resource.account)
@@ -73,13 +79,14 @@ class AsffMapper:
 class AsffComplianceMapper(AsffMapper):
     """Maps compliance records (:class:`~airflow_provider_tenable.transform.compliance.ComplianceMapper`)."""
 
-    def __init__(self, options: compliance.AuditOptions, product: str) -> None:
-        super().__init__(MappingOptions(latest=options.latest), product)
+    def __init__(self, options: compliance.AuditOptions, product: str, owners: OwnerRule | None = None) -> None:
+        super().__init__(MappingOptions(latest=options.latest), product, owners)
         self._audit_options = options
         self._checks = compliance.Checks()
 
     def account_resource(self, account: str, *, region: str, partition: str, asset: str, gone: str = "") -> Resource:
-        return resource.account_resource(account, region=region, partition=partition, asset=asset, gone=gone)
+        found = resource.account_resource(account, region=region, partition=partition, asset=asset, gone=gone)
+        return self._owned(found, None)
 
     def compliance(self, record: Compliance, resource: Resource, product: str) -> tuple[bytes, bytes, int]:
         return compliance.finding_and_row(record, self._checks, resource, product, self._audit_options)

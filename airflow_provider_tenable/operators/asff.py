@@ -266,6 +266,7 @@ class TenableToAsffOperator(_StagesFindings):
         from airflow_provider_tenable.asff.identity import ID_SCHEMES
         from airflow_provider_tenable.asff.mapper import AsffMapper
         from airflow_provider_tenable.exceptions import ConfigurationError
+        from airflow_provider_tenable.run.owner_rule import owner_rule
         from airflow_provider_tenable.run.scope import title_format
         from airflow_provider_tenable.tenable_vm.severities import TENABLE
         from airflow_provider_tenable.transform.shard import Transform
@@ -286,6 +287,7 @@ class TenableToAsffOperator(_StagesFindings):
                     latest=self._latest(now),
                 ),
                 product=self.product or config.get("product"),
+                owners=owner_rule(),
             ),
             **self._common(writer, asset_parts, refused, as_of, now),
         )

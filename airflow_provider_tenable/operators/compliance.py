@@ -78,6 +78,7 @@ class TenableComplianceToAsffOperator(_StagesFindings):
         from airflow_provider_tenable.asff.compliance import AuditOptions
         from airflow_provider_tenable.asff.mapper import AsffComplianceMapper
         from airflow_provider_tenable.run.audit_severity import severity_of
+        from airflow_provider_tenable.run.owner_rule import owner_rule
         from airflow_provider_tenable.transform.compliance import ComplianceTransform
 
         now = int(time.time())
@@ -91,7 +92,7 @@ class TenableComplianceToAsffOperator(_StagesFindings):
             statuses=tuple(self.plan.get("audit_statuses", ("passed", "failed", "warning"))),
             accounts=accounts,
             shared=shared,
-            mapper=AsffComplianceMapper(options, product=self.product or config.get("product")),
+            mapper=AsffComplianceMapper(options, self.product or config.get("product"), owner_rule()),
             **self._common(writer, asset_parts, refused, as_of, now),
         )
 

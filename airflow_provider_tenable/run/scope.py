@@ -17,6 +17,7 @@ from airflow_provider_tenable import config
 from airflow_provider_tenable.asff.title import check_title_format
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
+from airflow_provider_tenable.run.owner_rule import owners_of_scope
 from airflow_provider_tenable.run.params import RunParam
 from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.tenable_vm.severities import TENABLE
@@ -25,7 +26,7 @@ from airflow_provider_tenable.tenable_vm.severities import TENABLE
 _PLACES = frozenset({"destinations", "region_routing"})
 #: What had this value before it could be chosen. Of everything else, a scope that an older release has left says
 #: nothing.
-_BEFORE: Mapping[str, Any] = {"severity_source": TENABLE, "title_format": ""}
+_BEFORE: Mapping[str, Any] = {"severity_source": TENABLE, "title_format": "", "owners": ""}
 
 
 def title_format() -> str:
@@ -56,6 +57,7 @@ def scope_of(defaults: Mapping[str, Any], table: Mapping[str, RunParam], kind: s
         chosen["audit_severity"] = config.get("audit_severity")
     else:
         chosen["title_format"] = title_format()
+    chosen["owners"] = owners_of_scope()
     return {name: _digest(value) for name, value in chosen.items()}
 
 

@@ -19,6 +19,7 @@ from airflow_provider_tenable.asff import (
     fitting,
     identity,
     limits,
+    owner,
     plugin_output,
     record_fields,
     severity,
@@ -31,6 +32,7 @@ from airflow_provider_tenable.asff.finding import MappingOptions
 from airflow_provider_tenable.asff.product_fields import PREFIX as PRODUCT_FIELD_PREFIX
 from airflow_provider_tenable.assets import account
 from airflow_provider_tenable.assets import table as table_module
+from airflow_provider_tenable.run.owner_rule import owner_rule
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 from airflow_provider_tenable.tenable_vm.severities import SEVERITY_SOURCES
@@ -71,7 +73,7 @@ def names_of(row: list[str]) -> list[str]:
     return re.findall(r"`([^`]+)`", row[0])
 
 
-def finding_of(record, asset, options=None):
+def finding_of(record, asset, options=None, owned_by=""):
     part, _ = to_parquet(json.dumps([asset]).encode())
     row = table_module.find([Part(part)], {asset["id"]})[asset["id"]]
     (one,), _ = decode_chunk(json.dumps([record]).encode(), Vulnerability)
@@ -80,6 +82,7 @@ def finding_of(record, asset, options=None):
         if account.skip_reason(row) is None
         else resources.other_resource(row, account="111122223333", region="eu-west-1")
     )
+    resource = owner.with_owner(resource, owned_by)
     arn = aws.product_arn(aws.TENABLE_PRODUCT, region=resource.region, account=resource.account)
     plugin = plugins.plugin_parts(plugins.decode_plugin(bytes(one.plugin)))
     return json.loads(checked_line(one, plugin, resource, arn, options or MappingOptions()))
@@ -127,7 +130,7 @@ def everything():
         "ratings": {"acr": {"score": 9}},
     }
     cut = {**record, "plugin": {**record["plugin"], "cve": [f"CVE-2024-{number}" for number in range(12_000)]}}
-    return finding_of(record, ec2), finding_of(record, other), finding_of(cut, ec2)
+    return finding_of(record, ec2, owned_by="Payments"), finding_of(record, other), finding_of(cut, ec2)
 
 
 def paths_of(finding) -> set[str]:
@@ -232,7 +235,7 @@ def test_severity_labels_and_words_are_those_of_the_code():
 def keys_in_code() -> set[str]:
     """The keys that stand in the functions that make ProductFields, and in the module that joins them."""
     keys: set[str] = set()
-    for module in (record_fields, plugins, threat, resources, fitting):
+    for module in (record_fields, plugins, threat, resources, owner, fitting):
         tree = ast.parse(Path(module.__file__).read_text())
         functions = [
             node
@@ -294,6 +297,17 @@ def test_fields_of_titles_are_those_of_the_code():
     described = section("Titles")
     assert list(dict.fromkeys(re.findall(r"\{(\w+)\}", described.split("Fields are")[1]))) == list(title.FIELDS)
     assert f"up to {title.LONGEST_FORMAT} other characters" in described
+
+
+def test_rule_of_owners_is_that_of_the_code(monkeypatch):
+    described = section("Owners")
+    (example,) = re.findall(r"```json\n(.*?)```", described, re.DOTALL)
+    monkeypatch.setenv("AIRFLOW__TENABLE__OWNERS", example)
+    rule = owner_rule()
+    assert rule == msgspec.convert(json.loads(example), owner.OwnerRule)
+    # In the order in which they are asked for, which is that of the page.
+    assert [names_of(row)[0] for row in table("Owners")] == [field.name for field in msgspec.structs.fields(rule)]
+    assert f"up to {owner.LONGEST_OWNER} characters" in described
 
 
 def test_families_whose_output_is_credentials_are_those_of_the_code():

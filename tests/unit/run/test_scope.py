@@ -49,7 +49,9 @@ def test_every_param_that_says_what_is_delivered_is_part_of_the_scope(kind, tabl
     option = "audit_severity" if kind == "compliance" else "title_format"
     options[option] = "{title} on {resource}"
     assert changes(usual, scope(kind)) == [option]
-    assert set(usual) == of_table | {option}
+    assert set(usual) == of_table | {option, "owners"}
+    options["owners"] = '{"default": "Platform"}'
+    assert changes(usual, scope(kind)) == sorted([option, "owners"])
 
 
 def test_what_does_not_say_what_is_delivered_is_not():
@@ -66,6 +68,8 @@ def test_after_an_upgrade_only_that_counts_which_had_a_known_value_before(option
     assert changes({}, scope(severity_source="cvss3")) == ["severity_source"]
     options["title_format"] = "{title} ({region})"
     assert changes({}, scope()) == ["title_format"]
+    options["owners"] = '{"resource_tags": ["owner"]}'
+    assert changes({}, scope()) == ["owners", "title_format"]
 
 
 def test_a_title_format_that_cannot_be_used_is_a_mistake_of_the_deployment(options):
