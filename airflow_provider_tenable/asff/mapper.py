@@ -10,6 +10,7 @@ from airflow_provider_tenable.asff.finding import MappingOptions, finding_and_ro
 from airflow_provider_tenable.asff.owner import OwnerRule, with_owner
 from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import Resource
+from airflow_provider_tenable.guards.arns import Arn
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.compliance import Compliance
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
@@ -59,6 +60,9 @@ class AsffMapper:
 
     def _owned(self, found: Resource, row: AssetRow | None) -> Resource:
         return found if self._owners is None else with_owner(found, self._owners.owner_of(row, found.account))
+
+    def aws_resource(self, row: AssetRow, arn: Arn) -> Resource:
+        return resource.aws_resource(row, arn)
 
     def product(self, resource: Resource, *, region: str) -> str:
         return aws.product_arn(self._product, region=region, account=resource.account)

@@ -12,7 +12,9 @@ from msgspec import Struct
 from airflow_provider_tenable.asff import limits, product_fields
 from airflow_provider_tenable.asff import row as finding_row
 from airflow_provider_tenable.asff.identity import ID_SCHEMES, id_head
+from airflow_provider_tenable.asff.resource_types import OTHER, details_of, type_of
 from airflow_provider_tenable.aws import ASFF_PARTITIONS, instance_arn, partition_of, region_of
+from airflow_provider_tenable.guards.arns import Arn
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 
 # IPv4 in its usual form, which needs no rewriting: ipaddress takes twenty times as long to confirm that.
@@ -29,10 +31,12 @@ ID_OPENING = b'{"SchemaVersion":"2018-10-08","Id":"'
 class Resource(Struct):
     """A resource prepared for its findings.
 
-    :ivar resource: the resource in a finding's id: the instance, otherwise Tenable's asset id.
+    :ivar resource: the resource in a finding's id: the instance, service and name of another AWS resource, otherwise
+        Tenable's asset id.
     :ivar encoded: the JSON of ``Resources``.
     :ivar product_fields: entries of ``ProductFields`` that come from the asset.
     :ivar criticality: 0 to 100, or None.
+    :ivar is_typed: whether it is another AWS resource, in its own account and Region.
     :ivar gone: ``terminated`` or ``deleted``: its findings are archived, and say so. Else empty.
 
     The remaining fields are encoded pieces of its findings' lines, ``id_heads`` by id scheme, and of their rows
@@ -47,6 +51,7 @@ class Resource(Struct):
     product_fields: dict[str, str]
     criticality: int | None
     is_ec2: bool = True
+    is_typed: bool = False
     gone: str = ""
     encoded_product_fields: bytes = b""
     id_heads: dict[str, bytes] = {}
@@ -116,13 +121,7 @@ def ec2_resource(row: AssetRow) -> Resource:
 def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
     """A resource of type ``Other`` for an asset that is not an EC2 instance, in a destination's account and Region."""
     ipv4, ipv6 = _addresses(row)
-    facts = {
-        "Name": row.name,
-        "IpV4Addresses": ", ".join(ipv4),
-        "IpV6Addresses": ", ".join(ipv6),
-        "InstanceId": row.instance_id,
-    }
-    other = {name: text for name, value in facts.items() if (text := limits.text(value, limits.OTHER_VALUE))}
+    other = _other_details(row, ipv4, ipv6)
     resource: dict[str, Any] = {
         "Type": "Other",
         "Id": limits.beginning(f"tenable-asset/{row.id}", limits.RESOURCE_ID),
@@ -140,6 +139,44 @@ def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
         gone=row.gone,
         facts=_facts(row, {**resource, "Details": {**other, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}}),
     )
+
+
+def aws_resource(row: AssetRow, arn: Arn) -> Resource:
+    """The AWS resource that an asset is (``assets/outside_ec2.py``), in its own account and Region."""
+    name, partition = type_of(arn), partition_of(arn.region)
+    ipv4, ipv6 = _addresses(row)
+    own, other = details_of(name, arn), _other_details(row, ipv4, ipv6)
+    details = {**({name: own} if own else {}), **({OTHER: other} if other else {})}
+    resource: dict[str, Any] = {
+        "Type": name,
+        "Id": arn.text,
+        **({"Partition": partition} if partition in ASFF_PARTITIONS else {}),
+        **({"Region": arn.region} if len(arn.region) <= limits.RESOURCE_REGION else {}),
+        **_tags(row),
+        **({"Details": details} if details else {}),
+    }
+    return Resource(
+        arn.account,
+        arn.region,
+        arn.name,
+        _encode(resource),
+        _product_fields(row),
+        _criticality(row),
+        is_ec2=False,
+        is_typed=True,
+        gone=row.gone,
+        facts=_facts(row, {**resource, "Details": {**own, **other, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}}),
+    )
+
+
+def _other_details(row: AssetRow, ipv4: list[str], ipv6: list[str]) -> dict[str, str]:
+    facts = {
+        "Name": row.name,
+        "IpV4Addresses": ", ".join(ipv4),
+        "IpV6Addresses": ", ".join(ipv6),
+        "InstanceId": row.instance_id,
+    }
+    return {name: text for name, value in facts.items() if (text := limits.text(value, limits.OTHER_VALUE))}
 
 
 def account_resource(account: str, *, region: str, partition: str, asset: str, gone: str = "") -> Resource:

@@ -17,6 +17,7 @@ from airflow_provider_tenable.asff import row as finding_row
 from airflow_provider_tenable.asff.identity import ID_SCHEMES, id_head
 from airflow_provider_tenable.assets.account import skip_reason
 from airflow_provider_tenable.assets.index import staged_assets
+from airflow_provider_tenable.assets.outside_ec2 import IS_TYPED, SKIP, aws_resource_of
 from airflow_provider_tenable.assets.parquet import read_table
 from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.aws import region_of
@@ -104,6 +105,8 @@ class Absence:
         exported = SEVERITIES if by_score else settings["severities"]
         self._severities = frozenset(map(SEVERITIES.index, exported))
         self._home = home
+        self._is_typed = settings.get("non_ec2_assets", SKIP) in IS_TYPED
+        self._names: Counter[str] | None = None
         self._table = AssetTable(staged_assets(str(run.export("assets"))))
         self._instances = Instances(self._table)
         self._is_full = is_full
@@ -171,7 +174,7 @@ class Absence:
         if found is None:
             return "", ""
         if found.gone:
-            if not self._is_full and found.instance_id in self._instances.shared():
+            if not self._is_full and self._is_shared(found):
                 return "", SHARED
             return DELETED if found.deleted_at else TERMINATED, ""
         heads = self._heads_of(found)
@@ -182,11 +185,25 @@ class Absence:
             return "", UNSETTLED_ASSET
         return ("", "") if resource in heads else (MOVED, "")
 
+    def _is_shared(self, asset: AssetRow) -> bool:
+        """Whether another asset is, or may be, on the same instance or the same AWS resource."""
+        if asset.instance_id in self._instances.shared():
+            return True
+        arn = aws_resource_of(asset) if self._is_typed and skip_reason(asset) is not None else None
+        if arn is None:
+            return False
+        if self._names is None:
+            others = (aws_resource_of(row) for row in self._table.rows() if row.resource_name)
+            self._names = Counter(other.text for other in others if other)
+        return self._names[arn.text] > 1
+
     def _heads_of(self, asset: AssetRow) -> set[bytes] | None:
         """What the keys of its findings begin with, by id scheme; None where its resource is not known."""
         if skip_reason(asset) is None:
             account, region = asset.owner_id or "", region_of(asset.region, asset.availability_zone) or ""
             resource = asset.instance_id or ""
+        elif self._is_typed and (arn := aws_resource_of(asset)):
+            account, region, resource = arn.account, arn.region, arn.name
         elif self._home is not None:
             (account, region), resource = self._home, asset.id
         else:

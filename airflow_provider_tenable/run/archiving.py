@@ -16,6 +16,7 @@ import msgspec
 
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import conf
+from airflow_provider_tenable.assets.outside_ec2 import HAS_OTHER
 from airflow_provider_tenable.exceptions import StagingError, TooManyArchivedError
 from airflow_provider_tenable.export.result import ExportResult
 from airflow_provider_tenable.guards.foreign_text import safe
@@ -130,7 +131,7 @@ def _listed(run: RunFolder, plan: RunPlan, hubs: HubsPlan) -> list[Target]:
     """The accounts and Regions in which something is to be archived; what, is on record then."""
     settings = plan["settings"]
     router = Router(msgspec.convert(plan["destinations"], list[Destination]), settings["region_routing"])
-    home = router.home() if settings["non_ec2_assets"] == "other" else None
+    home = router.home() if settings["non_ec2_assets"] in HAS_OTHER else None
     staged = {str(target): target for target in targets_of(shard_manifests(run))}
     state = read_state(index_root(run, plan), hubs.source)
     known = {*(state.registry.destinations if state.registry else ()), *state.written}

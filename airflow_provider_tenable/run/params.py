@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_tenable.assets.outside_ec2 import CHOICES as NON_EC2_ASSETS
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, quoted
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES, SEVERITY_SOURCES, TENABLE
@@ -188,10 +189,12 @@ IMPORT: Mapping[str, RunParam] = {
     ),
     "non_ec2_assets": RunParam(
         default="skip",
-        schema=_choice("skip", "other"),
+        schema=_choice(*NON_EC2_ASSETS),
         title="Assets that are not EC2 instances",
         help="`skip`: count them, but do not import them. `other`: import them as resources of type `Other` under the "
-        "first destination's account.",
+        "first destination's account. `typed`: import AWS resources whose ARN the asset names, as resources of their "
+        "own type in their own account, and skip the others. `typed_or_other`: import the others as with `other`.",
+        more="See [mapping.md](mapping.md#aws-resources-other-than-instances).",
         # `other` is not a superset: an instance whose account Tenable does not know yet becomes a resource `Other`, and
         # would not be imported as an EC2 instance later.
         covers=_same,

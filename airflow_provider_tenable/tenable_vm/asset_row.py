@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.tenable_vm import times
+from airflow_provider_tenable.tenable_vm.asset_names import resource_name_of
 from airflow_provider_tenable.tenable_vm.records import (
     Asset,
     AssetTimestamps,
@@ -23,6 +24,9 @@ from airflow_provider_tenable.tenable_vm.records import (
 class AssetRow(Struct):
     """An asset, down to the columns that the mapping needs. One row of the staged Parquet parts; addresses, tags and
     operating systems as JSON texts.
+
+    :ivar resource_name: what names the AWS resource, where the asset is not an EC2 instance
+        (:mod:`~airflow_provider_tenable.tenable_vm.asset_names`), as Tenable returned it.
     """
 
     id: str
@@ -42,6 +46,7 @@ class AssetRow(Struct):
     terminated_at: str | None = None
     deleted_at: str | None = None
     operating_systems: str | None = None
+    resource_name: str | None = None
     acr: float | None = None
 
     @property
@@ -51,7 +56,7 @@ class AssetRow(Struct):
 
 
 #: Columns that staged parts of release 0.1.0 lack.
-ADDED_COLUMNS = ("terminated_at", "deleted_at", "operating_systems")
+ADDED_COLUMNS = ("terminated_at", "deleted_at", "operating_systems", "resource_name")
 COLUMNS = AssetRow.__struct_fields__
 
 
@@ -81,6 +86,7 @@ def row_of(asset: Asset) -> AssetRow:
         tags=_json(tags),
         resource_tags=_json({tag.key: tag.value for tag in asset.resource_tags or [] if tag.key and tag.value}),
         operating_systems=_operating_systems(asset),
+        resource_name=resource_name_of(asset),
         acr=_number(asset.ratings.acr.score if asset.ratings and asset.ratings.acr else None),
         terminated_at=_moment(stamps.terminated_at),
         deleted_at=_moment(stamps.deleted_at),
@@ -149,6 +155,8 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
         ec2_name=first("aws_ec2_name"),
         vpc_id=first("aws_vpc_id"),
         subnet_id=first("aws_subnet_id"),
+        arn=first("aws_arn"),
+        resource_id=first("aws_resource_id"),
     )
     # The newer score first: the older one may be null, or another number.
     score = next(
@@ -172,6 +180,7 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
             tags=tags("tags", "tag_key", "tag_value") or tags("tags", "key", "value"),
             resource_tags=tags("resource_tags", "key", "value"),
             timestamps=AssetTimestamps(first("deleted_at"), first("terminated_at")),
+            custom_attributes=msgspec.Raw(msgspec.json.encode(details.get("custom_attributes"))),
         )
     )
 

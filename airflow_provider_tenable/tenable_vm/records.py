@@ -203,6 +203,9 @@ class AwsCloud(Struct, gc=False):
     ec2_name: str | None = None
     vpc_id: str | None = None
     subnet_id: str | None = None
+    # Not documented: see asset_names.
+    arn: str | None = None
+    resource_id: str | None = None
 
 
 class Cloud(Struct):
@@ -240,6 +243,12 @@ class Tag(Struct, gc=False):
     value: str | None = None
 
 
+class CustomAttribute(Struct, gc=False):
+    """What users of Tenable say of an asset; ``id`` names the attribute."""
+
+    value: str | None = None
+
+
 class AssetTimestamps(Struct, gc=False):
     """``timestamps`` of an asset: when it ceased to exist."""
 
@@ -261,6 +270,8 @@ class Asset(Struct):
     tags: list[Tag] | None = None
     resource_tags: list[Tag] | None = None
     timestamps: AssetTimestamps | None = None
+    # A list of CustomAttribute, of which few are of use: see asset_names.
+    custom_attributes: msgspec.Raw = NULL
 
 
 def severity_id_of(record: Vulnerability) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
+from airflow_provider_tenable.guards.arns import Arn
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 
@@ -19,6 +20,7 @@ class Mapped(Protocol):
     account: str
     region: str
     is_ec2: bool
+    is_typed: bool
 
 
 PluginT = TypeVar("PluginT")
@@ -45,6 +47,9 @@ class Mapper(Protocol[PluginT, ResourceT]):
 
     def other_resource(self, row: AssetRow, *, account: str, region: str) -> ResourceT:
         """Prepare an asset that is not an EC2 instance, to be reported in the given account and Region."""
+
+    def aws_resource(self, row: AssetRow, arn: Arn) -> ResourceT:
+        """Prepare an asset that is another AWS resource, to be reported in its own account and Region."""
 
     def product(self, resource: ResourceT, *, region: str) -> str:
         """The ARN of the product under which a resource's findings are reported in the hub of a Region."""

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from airflow_provider_tenable.assets import table
 from airflow_provider_tenable.assets.account import NO_REGION, UNSETTLED, skip_reason
+from airflow_provider_tenable.assets.outside_ec2 import HAS_OTHER, IS_TYPED, aws_resource_of
 from airflow_provider_tenable.exceptions import UnmappableError
 from airflow_provider_tenable.staging.parts import read_blocks
 from airflow_provider_tenable.tenable_vm import times
@@ -219,7 +220,11 @@ class Transform(Generic[PluginT, ResourceT]):
         or assets outside EC2 become findings too.
         """
         row = self.assets.get(asset_id)
-        return row is not None and (self.settings.non_ec2_assets == "other" or skip_reason(row) is None)
+        if row is None:
+            return False
+        choice = self.settings.non_ec2_assets
+        is_resource = choice in IS_TYPED and aws_resource_of(row) is not None
+        return choice in HAS_OTHER or skip_reason(row) is None or is_resource
 
     def keep(self, entry: Parked) -> None:
         """Keep a record that is still waiting, with its age. It has been counted where it was skipped."""
@@ -259,7 +264,7 @@ class Transform(Generic[PluginT, ResourceT]):
     def _deliver(self, target: Target[ResourceT], line: bytes, row: bytes, severity: str) -> None:
         """Write a finding, or set it aside if other assets may have one with the same id."""
         resource, destination, region, _, is_shared = target
-        if not resource.is_ec2:
+        if not resource.is_ec2 and not resource.is_typed:
             self.not_ec2 += 1
         if is_shared:
             self.contested += 1
@@ -293,10 +298,12 @@ class Transform(Generic[PluginT, ResourceT]):
         return target
 
     def _target(self, row: AssetRow, *, is_looked_up: bool = False) -> Target[ResourceT] | Skipped:
-        reason = skip_reason(row)
+        reason, choice = skip_reason(row), self.settings.non_ec2_assets
         if reason is None:
             resource = self.mapper.ec2_resource(row)
-        elif self.settings.non_ec2_assets == "other":
+        elif choice in IS_TYPED and (arn := aws_resource_of(row)):
+            resource = self.mapper.aws_resource(row, arn)
+        elif choice in HAS_OTHER:
             account, region = self.router.home()
             resource = self.mapper.other_resource(row, account=account, region=region)
         else:
@@ -306,8 +313,11 @@ class Transform(Generic[PluginT, ResourceT]):
             # None but for a hub that refuses: only what would be served has a place.
             return Skipped(route, resource.account, self.router.place(resource.account, resource.region))
         destination, hub = route
-        # Another shard may look up another asset of the same instance.
-        is_shared = resource.is_ec2 and (is_looked_up or row.instance_id in self._instances.shared())
+        # Another shard may look up another asset of the same instance. How many assets another AWS resource has, nobody
+        # counts, because there are few of them.
+        is_shared = resource.is_typed or (
+            resource.is_ec2 and (is_looked_up or row.instance_id in self._instances.shared())
+        )
         return resource, destination, hub, self.mapper.product(resource, region=hub), is_shared
 
     def _has_exported_twin(self, row: AssetRow, target: Target[ResourceT] | Skipped) -> bool:

@@ -75,6 +75,10 @@ def asset_v2(host: Host, state: HostState, *, resource_tags: bool = False, open_
         },
         "terminated_by": "aws-connector" if state.terminated_at else None,
         "ratings": {"acr": {"score": host.acr}, "aes": {"score": 100 * host.acr - 56}} if host.acr else None,
+        "custom_attributes": [
+            {"id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"attribute {number}")), "value": value}
+            for number, value in enumerate(host.attributes)
+        ],
         "resource_tags": [{"key": key, "value": value} for key, value in host.resource_tags] if resource_tags else None,
     }
     return _without_empty(asset)
@@ -100,7 +104,7 @@ def aws_of(host: Host, state: HostState) -> dict[str, Any] | None:
     if host.kind == "webapp":
         return {"ec2_instance_ami_id": "ami-dummy-id", "ec2_instance_id": f"ec2{host.asset_id}"}
     if host.kind not in EC2_KINDS:
-        return None
+        return {"arn": host.arn} if host.arn else None
     owner = {"no_owner": None, "canonical_owner": CANONICAL_OWNER}.get(host.kind, host.account)
     return {
         "ec2_instance_ami_id": host.ami,
@@ -114,6 +118,7 @@ def aws_of(host: Host, state: HostState) -> dict[str, Any] | None:
         "ec2_instance_type": host.instance_type,
         "subnet_id": host.subnet,
         "ec2_name": host.name,
+        **({"arn": host.arn} if host.arn else {}),
     }
 
 

@@ -23,7 +23,18 @@ from sandbox.tenable.vulnerabilities import (
 
 VULNERABILITY_VERBS = ("fix", "reopen", "rescan", "accept", "recast", "restore")
 HOST_VERBS = ("terminate", "delete", "age_out", "hide_asset", "show_asset", "change_asset")
-CHANGEABLE = ("account", "region", "instance_id", "instance_type", "name", "acr", "tags", "resource_tags")
+CHANGEABLE = (
+    "account",
+    "region",
+    "instance_id",
+    "instance_type",
+    "name",
+    "acr",
+    "tags",
+    "resource_tags",
+    "arn",
+    "attributes",
+)
 """What `change_asset` can set of a host."""
 RERATED = ("severity_id", "name", "cves", "vpr", "vpr_v2", "epss", "cvss2", "cvss3", "cvss4")
 """What `rerate` can set of a plugin."""
@@ -195,6 +206,8 @@ def _changed_host(host: Host, values: Any) -> Host:
         name: tuple(tuple(pair) for pair in value) if name in ("tags", "resource_tags") else value
         for name, value in values.items()
     }
+    if "attributes" in changed:
+        changed["attributes"] = tuple(changed["attributes"])
     if "region" in changed and host.zone:
         changed["zone"] = changed["region"] + host.zone[-1]
     return replace(host, **changed)

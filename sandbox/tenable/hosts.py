@@ -64,6 +64,10 @@ class Host:
     vpc: str = ""
     subnet: str = ""
     instance_type: str = ""
+    arn: str = ""
+    """What Tenable calls the resource, where it says so; by order only."""
+    attributes: tuple[str, ...] = ()
+    """Values of custom attributes."""
 
 
 @dataclass(frozen=True, slots=True)
