@@ -62,7 +62,7 @@ class AsffMapper:
         return found if self._owners is None else with_owner(found, self._owners.owner_of(row, found.account))
 
     def aws_resource(self, row: AssetRow, arn: Arn) -> Resource:
-        return resource.aws_resource(row, arn)
+        return self._owned(resource.aws_resource(row, arn), row)
 
     def product(self, resource: Resource, *, region: str) -> str:
         return aws.product_arn(self._product, region=region, account=resource.account)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: Reason in the ledger -> (what it means, what to do). docs/mapping.md explains each of them.
 REASONS: dict[str, tuple[str, str]] = {
-    "no_ec2_instance": ("the asset is not an EC2 instance", "nothing, or set the param non_ec2_assets to other"),
+    "no_ec2_instance": ("the asset is not an EC2 instance", "nothing, or see the param non_ec2_assets"),
     "no_aws_account": (
         "Tenable does not know the AWS account of the instance",
         "set up Tenable's AWS connector for this account, or set [tenable] resolve_unplaced_instances",

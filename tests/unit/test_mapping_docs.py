@@ -22,6 +22,7 @@ from airflow_provider_tenable.asff import (
     owner,
     plugin_output,
     record_fields,
+    resource_types,
     severity,
     threat,
     title,
@@ -30,9 +31,11 @@ from airflow_provider_tenable.asff import plugin as plugins
 from airflow_provider_tenable.asff import resource as resources
 from airflow_provider_tenable.asff.finding import MappingOptions
 from airflow_provider_tenable.asff.product_fields import PREFIX as PRODUCT_FIELD_PREFIX
-from airflow_provider_tenable.assets import account
+from airflow_provider_tenable.assets import account, outside_ec2
 from airflow_provider_tenable.assets import table as table_module
+from airflow_provider_tenable.guards import arns
 from airflow_provider_tenable.run.owner_rule import owner_rule
+from airflow_provider_tenable.run.params import IMPORT
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 from airflow_provider_tenable.tenable_vm.severities import SEVERITY_SOURCES
@@ -154,6 +157,29 @@ def paths_of(finding) -> set[str]:
         else:
             found.add(name)
     return found
+
+
+def test_types_of_aws_resources_are_those_of_the_code():
+    rows = [row for row in table("AWS resources other than instances") if len(row) == 2 and names_of(row)]
+    documented = {}
+    for row in rows:
+        (service,) = names_of(row)
+        documented |= {name: (service, pattern) for pattern, name in re.findall(r"`([^`]+)`: `(Aws\w+)`", row[1])}
+    assert documented.keys() == resource_types.TYPES
+    values = {"digest": "sha256:" + "0" * 64, "version": "1", "revision": "1"}
+    for name, (service, pattern) in documented.items():
+        resource = re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], "x1"), pattern)
+        arn = arns.arn_of(f"arn:aws:{service}:eu-west-1:111122223333:{resource}")
+        assert arn is not None
+        assert resource_types.type_of(arn) == name
+    with_details = set(re.findall(r"`(Aws\w+)` (?:has )?`", section("AWS resources other than instances")))
+    assert with_details == {"AwsEcrContainerImage", "AwsEksCluster", "AwsLambdaFunction", "AwsRdsDbInstance"}
+
+
+def test_choices_of_assets_outside_ec2_are_those_of_the_param():
+    rows = [row for row in table("AWS resources other than instances") if len(row) == 3 and names_of(row)]
+    assert [names_of(row)[0] for row in rows] == list(outside_ec2.CHOICES) == IMPORT["non_ec2_assets"].schema["enum"]
+    assert f"over {arns.LONGEST_ARN} characters" in section("AWS resources other than instances")
 
 
 def test_top_level_fields_are_those_that_the_mapping_can_emit_and_no_others():

@@ -112,7 +112,8 @@ def test_instances_say_nothing_more_than_before():
     assert row_of(name=DB, cloud=aws(ec2_instance_id="i-0123456789abcdef0")).resource_name is None
 
 
-_texts = st.one_of(st.none(), st.text(max_size=30), st.sampled_from([DB, QUEUE, VOLUME, ACCOUNT, REGION, "arn:<script>"]))
+_named = st.sampled_from([DB, QUEUE, VOLUME, ACCOUNT, REGION, "arn:<script>"])
+_texts = st.one_of(st.none(), st.text(max_size=30), _named)
 
 
 @settings(max_examples=200, deadline=None)

@@ -99,7 +99,7 @@ def test_a_resource_has_a_name_an_account_and_a_region(text, known, found):
         (f"arn:aws:rds:europe:{ACCOUNT}:db:orders", {}),
         (f"arn:aws:rds:{REGION}:11112222333:db:orders", {}),
         (f"arn:aws:rds:{REGION}:{ACCOUNT}\n:db:orders", {}),
-        (f"arn:aws:rds:{REGION}:\u0661\u0661\u0661\u0661\u0662\u0662\u0662\u0662\u0663\u0663\u0663\u0663:db:orders", {}),
+        (DB.replace(ACCOUNT, "\u0661" * 12), {}),
         (f"arn:aws:rds:{REGION}:{ACCOUNT}:", {}),
         (f"arn:aws:rds:{REGION}:{ACCOUNT}:db:*", {}),
         (f"arn:aws:rds:{REGION}:{ACCOUNT}:db:<b>orders</b>", {}),
@@ -127,11 +127,14 @@ def test_what_looks_like_a_name_is_found_quickly_and_nothing_else_is():
     assert not any(map(names_resource, ("", "web-1", "learn:it", "10.0.0.1", "vol-0123456789abcdef0")))
 
 
+_parts = st.sampled_from(["arn", "aws", "rds", "s3", "", REGION, ACCOUNT, "db", "<", "*"])
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.one_of(
         st.text(max_size=80),
-        st.builds(":".join, st.lists(st.sampled_from(["arn", "aws", "rds", "s3", "", REGION, ACCOUNT, "db", "<", "*"]))),
+        st.builds(":".join, st.lists(_parts)),
         st.builds(DB.__add__, st.text(max_size=600)),
     ),
     st.sampled_from([None, "", ACCOUNT, "444455556666", "a" * 64]),
@@ -141,11 +144,14 @@ def test_whatever_is_found_is_whole_and_agrees(text, account, region):
     found = arn_of(text, account=account, region=region)
     if found is None:
         return
-    assert found.account in (account, ACCOUNT) and len(found.account) == 12
+    assert found.account in (account, ACCOUNT)
+    assert len(found.account) == 12
     assert account in (None, "", found.account)
     assert region in (None, "", found.region)
     assert len(found.text) <= LONGEST_ARN
-    assert found.text.isascii() and found.text.isprintable() and " " not in found.text
+    assert found.text.isascii()
+    assert found.text.isprintable()
+    assert " " not in found.text
     # Another ARN has another account, Region or name.
     assert arn_of(found.text, account=found.account, region=found.region) == found
     assert found.text.endswith(f":{found.resource}")

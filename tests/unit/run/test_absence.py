@@ -63,10 +63,10 @@ class World:
         self.manifest["rejected_part"] = write_lines(self.run.rejected, "part-shard-0000", [line])
 
     def judge(
-        self, *rows: dict[str, Any], full: bool = True, home: tuple[str, str] | None = None
+        self, *rows: dict[str, Any], full: bool = True, home: tuple[str, str] | None = None, **settings: Any
     ) -> tuple[dict[int, str], dict[str, int]]:
         """Plugin -> reason, and why the rest is left alone."""
-        plan: Any = {"settings": {"severities": ["high", "critical"]}}
+        plan: Any = {"settings": {"severities": ["high", "critical"], **settings}}
         with closing(Absence(self.run, plan, home, is_full=full)) as absence:
             active = table(*rows)
             chosen, left = absence.judge(active, np.ones(active.num_rows, bool))
@@ -198,3 +198,41 @@ def test_every_finding_that_is_left_counts_and_the_next_one_is_judged(world: Any
     assert here.judge(finding(1), finding(1, **same), finding(3)) == ({3: "not_reported"}, {WAITING: 2})
     unsettled = world(asset(1, aws={"region": None}))
     assert unsettled.judge(finding(1), finding(1, **same), finding(3)) == ({3: "not_reported"}, {UNSETTLED_ASSET: 2})
+
+
+QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:orders"
+
+
+def of_queue(number: int) -> dict[str, Any]:
+    """An active row of an asset that is the queue."""
+    identity = f"{REGION}/{ACCOUNT}/sqs%3Aorders/{number}/tcp/443"
+    resource, place = finding_row.split_id(identity)
+    return finding(number, key=finding_row.key_of(identity), resource=resource, place=place)
+
+
+@pytest.mark.parametrize("choice", ["typed", "typed_or_other"])
+def test_another_aws_resource_is_where_its_arn_says(world: Any, choice: str) -> None:
+    home = (ACCOUNT, REGION) if choice == "typed_or_other" else None
+    here = world(
+        {"id": UUIDS[1], "name": QUEUE}, {"id": UUIDS[2], "name": QUEUE.replace("orders", "bills")}, {"id": UUIDS[3]}
+    )
+    rows = [of_queue(number) for number in (1, 2, 3)]
+    reasons, left = here.judge(*rows, home=home, non_ec2_assets=choice)
+    moved = {3: "moved"} if home else {}
+    assert reasons == {1: "not_reported", 2: "moved", **moved}
+    assert left == ({} if home else {UNSETTLED_ASSET: 1})
+    # Without the option, a name means nothing.
+    assert here.judge(rows[0]) == ({}, {UNSETTLED_ASSET: 1})
+
+
+def test_between_full_runs_another_asset_of_a_resource_may_still_have_the_finding(world: Any) -> None:
+    gone = {"timestamps": {"deleted_at": TIME}}
+    here = world(
+        {"id": UUIDS[1], "name": QUEUE, **gone},
+        {"id": UUIDS[2], "tags": [{"key": "AWS", "value": QUEUE}]},
+        {"id": UUIDS[3], "name": QUEUE.replace("orders", "bills"), **gone},
+    )
+    rows = [of_queue(1), of_queue(3)]
+    assert here.judge(*rows, full=False, non_ec2_assets="typed") == ({3: "asset_deleted"}, {SHARED: 1})
+    assert here.judge(*rows, non_ec2_assets="typed")[0] == {1: "asset_deleted", 3: "asset_deleted"}
+    assert here.judge(*rows, full=False, non_ec2_assets="skip")[0] == {1: "asset_deleted", 3: "asset_deleted"}

@@ -47,7 +47,7 @@ def test_params_that_are_not_ours_are_left_alone():
         ("region_routing", ["fixed", "resource"]),
         ("accepted_risks", ["archive", "import"]),
         ("severity_source", ["tenable", "vpr", "cvss3"]),
-        ("non_ec2_assets", ["skip", "other"]),
+        ("non_ec2_assets", ["skip", "other", "typed", "typed_or_other"]),
         ("dry_run", [True, False]),
         ("accept_fewer_assets", [True, False]),
         ("max_archived_ratio", [None, 0, 0.5, 1]),
@@ -85,7 +85,10 @@ def test_every_allowed_value_is_taken_as_it_is(name, good):
             for value in ("FIXED", "", None, [], ["fixed"], {})
         ],
         *[("accepted_risks", value, "it must be one of archive, import") for value in ("skip", None)],
-        *[("non_ec2_assets", value, "it must be one of skip, other") for value in ("Other", None, True)],
+        *[
+            ("non_ec2_assets", value, "it must be one of skip, other, typed, typed_or_other")
+            for value in ("Other", None, True)
+        ],
         *[("dry_run", value, "it must be true or false") for value in ("true", 1, 0, None, "")],
     ],
     ids=lambda value: str(value)[:30],

@@ -22,6 +22,7 @@ class Thing:
     account: str
     region: str
     is_ec2: bool = True
+    is_typed: bool = False
 
 
 class CsvMapper:
@@ -49,6 +50,9 @@ class CsvMapper:
 
     def other_resource(self, row, *, account, region) -> Thing:
         return Thing(account, region, is_ec2=False)
+
+    def aws_resource(self, row, arn) -> Thing:
+        return Thing(arn.account, arn.region, is_ec2=False, is_typed=True)
 
     def product(self, resource, *, region) -> str:
         return f"csv in {region}"
