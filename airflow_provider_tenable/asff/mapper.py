@@ -58,11 +58,11 @@ class AsffMapper:
     def other_resource(self, row: AssetRow, *, account: str, region: str) -> Resource:
         return self._owned(resource.other_resource(row, account=account, region=region), row)
 
-    def _owned(self, found: Resource, row: AssetRow | None) -> Resource:
-        return found if self._owners is None else with_owner(found, self._owners.owner_of(row, found.account))
-
     def aws_resource(self, row: AssetRow, arn: Arn) -> Resource:
         return self._owned(resource.aws_resource(row, arn), row)
+
+    def _owned(self, found: Resource, row: AssetRow | None) -> Resource:
+        return found if self._owners is None else with_owner(found, self._owners.owner_of(row, found.account))
 
     def product(self, resource: Resource, *, region: str) -> str:
         return aws.product_arn(self._product, region=region, account=resource.account)

@@ -10,6 +10,8 @@ import pytest
 from mapping import PREFIX, RECORD, decode
 
 from airflow_provider_tenable.asff.finding import MappingOptions, finding_and_row
+from airflow_provider_tenable.asff.mapper import AsffMapper
+from airflow_provider_tenable.asff.owner import OwnerRule
 from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import aws_resource
 from airflow_provider_tenable.asff.resource_types import OTHER, TYPES, type_of
@@ -139,6 +141,12 @@ def test_details_are_what_the_arn_itself_says(rest, details):
     named = resource_of(rest, name="web-1", addresses='["10.0.0.1", "2001:db8::1"]', instance_id="none")
     other = {"Name": "web-1", "IpV4Addresses": "10.0.0.1", "IpV6Addresses": "2001:db8::1", "InstanceId": "none"}
     assert named["Details"] == {**details, "Other": other}
+
+
+def test_a_resource_has_an_owner_as_an_instance_has():
+    mapper = AsffMapper(MappingOptions(), TENABLE_PRODUCT, OwnerRule(accounts={ACCOUNT: "Payments"}))
+    made = mapper.aws_resource(row(), arn("sqs:orders"))
+    assert made.product_fields["owner"] == "Payments"
 
 
 def test_tags_and_criticality_are_the_asset_s():
