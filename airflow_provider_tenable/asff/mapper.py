@@ -13,6 +13,7 @@ from airflow_provider_tenable.asff.resource import Resource
 from airflow_provider_tenable.guards.arns import Arn
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.compliance import Compliance
+from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 
 
@@ -45,6 +46,9 @@ class AsffMapper:
         # Four times the CVEs as JSON.
         found = plugin.encoded_vulnerabilities
         return 4 * len(bytes(found)) if found else 0
+
+    def traits(self, plugin: PluginParts) -> PluginTraits:
+        return plugin.traits
 
     def shows_output(self, plugin: PluginParts) -> bool:
         return self._options.plugin_output and plugin.shows_output

@@ -13,10 +13,11 @@ from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, product_fields, row
 from airflow_provider_tenable.asff.plugin_output import shows_output
-from airflow_provider_tenable.asff.severity import severities_by_score
-from airflow_provider_tenable.asff.threat import DRIFTING, threat_product_fields
+from airflow_provider_tenable.asff.severity import severities_by_score, vpr_of
+from airflow_provider_tenable.asff.threat import DRIFTING, is_known_exploited, threat_product_fields
 from airflow_provider_tenable.asff.vulnerabilities import CveEntries, cve_entries, vulnerabilities_json
 from airflow_provider_tenable.tenable_vm.lenient import salvage
+from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
 from airflow_provider_tenable.tenable_vm.records import Plugin
 
 #: Families of passive plugins have ids from here on (Tenable's public plugin lists).
@@ -32,6 +33,7 @@ class PluginParts(Struct):
 
     :ivar encoded_vulnerabilities: the JSON of ``Vulnerabilities`` without packages; None where there is no CVE.
     :ivar severities: the severity of each source that has a score (:mod:`~airflow_provider_tenable.asff.severity`).
+    :ivar traits: what a scope asks of it.
     :ivar shows_output: whether the plugin's output may stand in a finding.
     :ivar material: a digest of what counts as content of its findings, but for the packages.
     :ivar facts: its advice, and its ratings in the steps in which they count as content.
@@ -51,6 +53,7 @@ class PluginParts(Struct):
     encoded_vulnerabilities: msgspec.Raw | None
     product_fields: dict[str, str]
     severities: dict[str, int] = {}
+    traits: PluginTraits = PluginTraits(0)
     shows_output: bool = True
     facts: bytes = b""
     encoded_product_fields: bytes = b""
@@ -117,6 +120,7 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
         encoded_vulnerabilities=vulnerabilities_json(entries.pieces([])),
         product_fields=_product_fields(plugin, len(entries.openings)),
         severities=severities_by_score(plugin),
+        traits=PluginTraits(plugin.id, plugin.family or "", is_known_exploited(plugin), vpr_of(plugin)),
         shows_output=shows_output(plugin),
         facts=msgspec.json.encode(
             [

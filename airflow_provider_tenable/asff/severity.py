@@ -18,13 +18,15 @@ _LARGEST_SCORE = 10.0
 
 
 def severities_by_score(plugin: Plugin) -> dict[str, int]:
-    """The severity of each source that has a score, 0 to 4. VPR is the current one, otherwise its second version, which
-    some plugins have alone.
-    """
-    ratings = (plugin.vpr, plugin.vpr_v2)
-    vpr = next((found for rating in ratings if rating and (found := _severity(rating.score)) is not None), None)
-    by_source = {VPR: vpr, CVSS3: _severity(plugin.cvss3_base_score)}
+    """The severity of each source that has a score, 0 to 4."""
+    by_source = {VPR: _severity(vpr_of(plugin)), CVSS3: _severity(plugin.cvss3_base_score)}
     return {source: severity for source, severity in by_source.items() if severity is not None}
+
+
+def vpr_of(plugin: Plugin) -> float | None:
+    """VPR, 0 to 10: the current one, otherwise its second version, which some plugins have alone."""
+    scores = [rating.score for rating in (plugin.vpr, plugin.vpr_v2) if rating]
+    return next((score for score in scores if score is not None and 0 <= score <= _LARGEST_SCORE), None)
 
 
 def shown_severity(record: Vulnerability, plugin: PluginParts, severity: int, source: str) -> int:

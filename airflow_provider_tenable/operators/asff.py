@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable._compat import BaseOperator, fail_fast
@@ -269,14 +269,18 @@ class TenableToAsffOperator(_StagesFindings):
         from airflow_provider_tenable.run.owner_rule import owner_rule
         from airflow_provider_tenable.run.scope import title_format
         from airflow_provider_tenable.tenable_vm.severities import TENABLE
+        from airflow_provider_tenable.transform.scope import EVERYTHING, scope_in
+        from airflow_provider_tenable.transform.scoped import ScopedTransform
         from airflow_provider_tenable.transform.shard import Transform
 
         settings = self.plan["settings"]
+        scope = scope_in(settings)
         scheme = self.id_scheme or config.get("id_scheme")
         if scheme not in ID_SCHEMES:
             raise ConfigurationError(f"[tenable] id_scheme is {scheme!r}; it must be one of {', '.join(ID_SCHEMES)}.")
         now = int(time.time())
-        return Transform(
+        transform: Any = Transform if scope == EVERYTHING else partial(ScopedTransform, scope=scope)
+        return transform(
             mapper=AsffMapper(
                 MappingOptions(
                     accepted_risks=settings["accepted_risks"],

@@ -30,6 +30,7 @@ from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES, TENABLE
 from airflow_provider_tenable.transform.duplicates import Instances
+from airflow_provider_tenable.transform.scope import scope_in
 from airflow_provider_tenable.transform.shard import UNMAPPABLE, UNREADABLE
 from airflow_provider_tenable.transform.waiting_records import list_pool
 
@@ -104,6 +105,7 @@ class Absence:
         # A severity of a score does not say whether the finding was exported: that goes by Tenable's.
         exported = SEVERITIES if by_score else settings["severities"]
         self._severities = frozenset(map(SEVERITIES.index, exported))
+        self._scope = scope_in(settings)
         self._home = home
         self._is_typed = settings.get("non_ec2_assets", SKIP) in IS_TYPED
         self._names: Counter[str] | None = None
@@ -129,12 +131,12 @@ class Absence:
         rows = active.filter(absent)
         protected = self._protected(active) if rows.num_rows else frozenset()
         keys, assets = rows["key"].to_pylist(), rows["asset"].to_pylist()
-        severities = rows["severity"].to_pylist()
+        severities, plugins = rows["severity"].to_pylist(), rows["plugin"].to_pylist()
         chosen: list[int] = []
         reasons: list[str] = []
         left: Counter[str] = Counter()
         memo: dict[tuple[bytes, bytes], tuple[str, str]] = {}
-        for number, (key, asset, severity) in enumerate(zip(keys, assets, severities, strict=True)):
+        for number, (key, asset, severity, plugin) in enumerate(zip(keys, assets, severities, plugins, strict=True)):
             resource = key[:_RESOURCE_BYTES]
             if resource in protected:
                 left[WAITING] += 1
@@ -148,7 +150,8 @@ class Absence:
                 left[why_left] += 1
                 continue
             if not reason:
-                reason = NOT_REPORTED if severity in self._severities else OUT_OF_SCOPE
+                is_in_scope = severity in self._severities and not self._scope.leaves_out_plugin(plugin)
+                reason = NOT_REPORTED if is_in_scope else OUT_OF_SCOPE
             chosen.append(number)
             reasons.append(reason)
         rows = rows.take(pa.array(chosen, pa.int64()))

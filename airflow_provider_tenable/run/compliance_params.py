@@ -21,9 +21,10 @@ from airflow_provider_tenable.run.params import (
     checked,
     parse_settings,
 )
+from airflow_provider_tenable.run.scope_params import SCOPE
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 
-_OF_VULNERABILITIES = frozenset({"severities", "states", "accepted_risks", "severity_source"})
+_OF_VULNERABILITIES = frozenset({"severities", "states", "accepted_risks", "severity_source", *SCOPE})
 _RESULTS = ("passed", "failed", "warning", "not_available")
 
 #: Params of ``tenable_compliance_to_security_hub``, in the order of its form.

@@ -10,38 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.assets.outside_ec2 import CHOICES as NON_EC2_ASSETS
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, quoted
+from airflow_provider_tenable.run.run_param import RunParam
+from airflow_provider_tenable.run.scope_params import SCOPE, parse_scope
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES, SEVERITY_SOURCES, TENABLE
 
+if TYPE_CHECKING:
+    from airflow_provider_tenable.transform.scope import Scope
+
 STATES = ("open", "reopened", "fixed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunParam:
-    """One param of a DAG.
-
-    :ivar schema: JSON Schema of the value, as Airflow's ``Param`` accepts it.
-    :ivar title: the label of its field in the trigger form.
-    :ivar help: its meaning, in the form and in docs/params.md. Backticks mark code; the form shows the text without
-        them.
-    :ivar more: sentences that appear only in docs/params.md.
-    :ivar shown: the default as docs/params.md shows it; empty: the value itself.
-    :ivar covers: whether a run with the first value delivers at least what a run with the second value delivers, in
-        the same way. None: the param does not affect what is delivered, or (``since``, ``until``, ``dry_run``) has its
-        own rule about the watermark (:mod:`airflow_provider_tenable.run.watermark`).
-    """
-
-    default: Any
-    schema: Mapping[str, Any]
-    title: str
-    help: str
-    more: str = ""
-    shown: str = ""
-    covers: Callable[[Any, Any], bool] | None = None
 
 
 def _choice(*values: str) -> dict[str, Any]:
@@ -199,6 +180,7 @@ IMPORT: Mapping[str, RunParam] = {
         # would not be imported as an EC2 instance later.
         covers=_same,
     ),
+    **SCOPE,
     "max_rejected_ratio": RunParam(
         default=0.01,
         schema=_RATIO,
@@ -326,7 +308,10 @@ DEFAULTS: dict[str, Any] = {name: param.default for name, param in IMPORT.items(
 
 @dataclass(frozen=True)
 class Settings:
-    """A run's params after validation. ``destinations``, ``since`` and ``until`` have their own parsers."""
+    """A run's params after validation. ``destinations``, ``since`` and ``until`` have their own parsers.
+
+    :ivar scope: of :data:`~airflow_provider_tenable.run.scope_params.SCOPE`.
+    """
 
     batch_size: int
     severities: tuple[str, ...]
@@ -340,6 +325,7 @@ class Settings:
     accept_fewer_assets: bool
     max_archived_ratio: float | None
     dry_run: bool
+    scope: Scope
 
 
 def parse_settings(params: Mapping[str, Any]) -> Settings:
@@ -348,7 +334,8 @@ def parse_settings(params: Mapping[str, Any]) -> Settings:
 
     :raises ConfigurationError: a value is invalid. The message names the param, its value and the values allowed.
     """
-    return Settings(**{name: checked(name, params, IMPORT) for name in Settings.__dataclass_fields__})
+    names = [name for name in Settings.__dataclass_fields__ if name != "scope"]
+    return Settings(**{name: checked(name, params, IMPORT) for name in names}, scope=parse_scope(params))
 
 
 def checked(name: str, params: Mapping[str, Any], table: Mapping[str, RunParam]) -> Any:

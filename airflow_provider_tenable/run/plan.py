@@ -38,7 +38,15 @@ from airflow_provider_tenable.run.identity import begin_again, difference, ident
 from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
 from airflow_provider_tenable.run.own_options import own_option
 from airflow_provider_tenable.run.params import RunParam, Settings, departures, parse_settings
-from airflow_provider_tenable.run.plan_file import Identity, PublicPlan, RunPlan, export_task, plan_of, public
+from airflow_provider_tenable.run.plan_file import (
+    Identity,
+    PublicPlan,
+    RunPlan,
+    SettingsEntry,
+    export_task,
+    plan_of,
+    public,
+)
 from airflow_provider_tenable.run.scope import scope_of
 from airflow_provider_tenable.run.shards import plan_transform
 from airflow_provider_tenable.run.source import check_exports
@@ -137,7 +145,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         "asked": asked,
         "identity": identity,
         "window": window.to_json(),
-        "settings": msgspec.to_builtins(settings),
+        "settings": _entry_of(settings),
         "destinations": msgspec.to_builtins(destinations),
         "refused": checked.refused,
         "recovers": recovers,
@@ -152,6 +160,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         "vulnerability_filters": {
             "state": _states(settings, hubs),
             "severity": list(settings.severities),
+            **settings.scope.filters(),
             **window.filter,
         },
     }
@@ -357,6 +366,14 @@ def _settings_of(params: dict[str, Any], kind: str) -> tuple[Settings, Any]:
         return parse_settings(params), {}
     settings, statuses, accounts = parse_audit_settings(params)
     return settings, {"audit_statuses": list(statuses), "audit_accounts": accounts}
+
+
+def _entry_of(settings: Settings) -> SettingsEntry:
+    entry: SettingsEntry = msgspec.to_builtins(settings)
+    if not entry.get("scope"):
+        # As in plans of older releases, with which a replay compares.
+        entry.pop("scope", None)
+    return entry
 
 
 def _asked_of(params: Mapping[str, Any], table: Mapping[str, RunParam]) -> dict[str, Any]:

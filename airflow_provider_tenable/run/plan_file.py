@@ -26,6 +26,8 @@ class SettingsEntry(TypedDict):
     accept_fewer_assets: NotRequired[bool]
     max_archived_ratio: NotRequired[float | None]
     dry_run: bool
+    # A Scope (transform/scope.py); missing where there is none.
+    scope: NotRequired[dict[str, Any]]
 
 
 class PublicPlan(TypedDict):

@@ -19,6 +19,7 @@ from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.run.owner_rule import owners_of_scope
 from airflow_provider_tenable.run.params import RunParam
+from airflow_provider_tenable.run.scope_params import SCOPE, values_of
 from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.tenable_vm.severities import TENABLE
 
@@ -26,7 +27,12 @@ from airflow_provider_tenable.tenable_vm.severities import TENABLE
 _PLACES = frozenset({"destinations", "region_routing"})
 #: What had this value before it could be chosen. Of everything else, a scope that an older release has left says
 #: nothing.
-_BEFORE: Mapping[str, Any] = {"severity_source": TENABLE, "title_format": "", "owners": ""}
+_BEFORE: Mapping[str, Any] = {
+    "severity_source": TENABLE,
+    "title_format": "",
+    "owners": "",
+    **{name: param.default for name, param in SCOPE.items()},
+}
 
 
 def title_format() -> str:
@@ -71,9 +77,9 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def _digest(value: Any) -> str:
-    # The order of a list of choices means nothing.
+    # The order of a list of choices means nothing, nor do blank lines of a form; an empty list is none.
     if isinstance(value, (list, tuple)):
-        value = sorted(value, key=str)
+        value = sorted(values_of(value)) or None
     return blake2s(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
 
 

@@ -27,6 +27,7 @@ from airflow_provider_tenable.assets.account import NO_ACCOUNT, NO_INSTANCE, NO_
 from airflow_provider_tenable.assets.index import staged_assets
 from airflow_provider_tenable.aws import ACCOUNT
 from airflow_provider_tenable.exceptions import StagingError, UnservedError
+from airflow_provider_tenable.guards.foreign_text import quoted
 from airflow_provider_tenable.run.asset_locations import count_locations
 from airflow_provider_tenable.run.ledger import Ledger
 from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
@@ -42,6 +43,7 @@ from airflow_provider_tenable.transform.routing import (
     Destination,
     Router,
 )
+from airflow_provider_tenable.transform.scope import scope_in
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,10 @@ def _refuse_nothing(plan: RunPlan) -> None:
         nothing_yet = "no audit has run yet"
     else:
         what = "vulnerabilities"
+        if filters := scope_in(settings).filters():
+            # One plugin may be on no host at all.
+            log.warning("Tenable exported no vulnerabilities at all: none has %s.", quoted(filters, 500))
+            return
         chosen = f"severities {', '.join(settings['severities'])} and states {', '.join(settings['states'])}"
         nothing_yet = "nothing was scanned yet"
     raise UnservedError(

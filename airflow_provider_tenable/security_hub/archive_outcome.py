@@ -21,6 +21,7 @@ class ArchiveOutcome:
     """What became of the archivals, including those that earlier attempts have receipts for.
 
     :ivar archived: (finding id, ``UpdatedAt`` in unix milliseconds) of each finding that the hub shows as archived.
+    :ivar because: id -> reason of those that have another reason than planned.
     :ivar gone: ids that the hub does not have any more.
     :ivar refused: how many could not be archived, by code; they are not tried again in this run.
     :ivar examples: code -> up to five (finding id, message).
@@ -32,6 +33,7 @@ class ArchiveOutcome:
     """
 
     archived: list[tuple[str, int]] = field(default_factory=list)
+    because: dict[str, str] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -43,6 +45,8 @@ class ArchiveOutcome:
         """Count an archival that is done."""
         if settled.updated_at is not None:
             self.archived.append((settled.id, settled.updated_at))
+            if settled.because:
+                self.because[settled.id] = settled.because
         elif settled.gone:
             self.gone.append(settled.id)
         else:

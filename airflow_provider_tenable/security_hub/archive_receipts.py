@@ -38,6 +38,7 @@ class Settled(Struct, frozen=True, omit_defaults=True):
     """What became of an archival: exactly one of ``updated_at``, ``gone`` and ``code`` is set.
 
     :ivar updated_at: archived, with this ``UpdatedAt`` (unix milliseconds).
+    :ivar because: the reason that the archived finding has, where it is not ``reason``.
     :ivar gone: the hub does not have the finding any more.
     :ivar code: why it could not be archived; ``message`` has the details.
     """
@@ -46,6 +47,7 @@ class Settled(Struct, frozen=True, omit_defaults=True):
     reason: str
     floor: int
     updated_at: int | None = None
+    because: str = ""
     gone: bool = False
     code: str | None = None
     message: str = ""
@@ -102,11 +104,14 @@ class ArchiveReceipts:
         """What became of an archival; None if it is still to be done."""
         return self._settled.get(_key(archival.finding_id, archival.reason, archival.floor))
 
-    def archived(self, archival: Archival, updated_at: int) -> Settled:
-        """Record that the hub shows the finding as archived, with this ``UpdatedAt``."""
-        return self._settle(
-            Settled(archival.finding_id, archival.reason, archival.floor, updated_at=updated_at), archival
-        )
+    def archived(self, archival: Archival, updated_at: int, because: str = "") -> Settled:
+        """Record that the hub shows the finding as archived, with this ``UpdatedAt``.
+
+        :param because: the reason that it has; empty: that of the archival.
+        """
+        other = "" if because == archival.reason else because
+        settled = Settled(archival.finding_id, archival.reason, archival.floor, updated_at=updated_at, because=other)
+        return self._settle(settled, archival)
 
     def gone(self, archival: Archival) -> Settled:
         """Record that the hub does not have the finding."""

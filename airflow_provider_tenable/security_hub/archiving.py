@@ -50,6 +50,7 @@ class _Sent:
 
     archival: Archival
     updated_at: int
+    because: str
     left: int
     failure: tuple[str, str] | None = None
 
@@ -64,6 +65,7 @@ class FindingsArchive:
     :param planned_at: when the run was planned; an archived finding's ``UpdatedAt``, unless the hub's or the floor is
         later.
     :param product_arns: findings of other products are left alone and counted; None: any product.
+    :param reason_of: the reason of a finding, by the planned one and its document; None: the planned one.
     :param read_bucket: the rate of GetFindings; None: 3 calls a second, shared with nobody.
     :param retry_seconds: how long a call is repeated during throttling, outages and time-outs.
     """
@@ -77,6 +79,7 @@ class FindingsArchive:
         reasons_field: str,
         planned_at: datetime,
         product_arns: Iterable[str] | None = None,
+        reason_of: Callable[[str, Finding], str] | None = None,
         read_bucket: TokenBucket | None = None,
         retry_seconds: float = RETRY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
@@ -86,6 +89,7 @@ class FindingsArchive:
         self._reasons_field = reasons_field
         self._planned_at = int(planned_at.timestamp() * 1000)
         self._product_arns = None if product_arns is None else frozenset(product_arns)
+        self._reason_of = reason_of or (lambda planned, finding: planned)
         self._clock = clock
         self._reader = FindingsReader(sender, bucket=read_bucket, retry_seconds=retry_seconds, clock=clock, sleep=sleep)
         self._sender = BatchSender(
@@ -158,28 +162,28 @@ class FindingsArchive:
             self._refuse(archival, ANOTHER_PRODUCT, f"The hub has it as a finding of {found[0].get('ProductArn')}.")
             return
         latest, queued = archival.floor, []
+        because = archival.reason
         for finding in ours:
             updated_at = milliseconds_of(finding.get("UpdatedAt"))
             if updated_at is None or not isinstance(finding.get("ProductFields", {}), dict):
                 self._refuse(archival, UNREADABLE, "Its UpdatedAt or its ProductFields cannot be read.")
                 return
+            because = self._reason_of(archival.reason, finding)
             # An older archived version is one that our newer, active one has not replaced yet.
             if finding.get("RecordState") == "ARCHIVED" and updated_at >= archival.floor:
                 latest = max(latest, updated_at)
                 continue
             newer = max(self._planned_at, archival.floor + 1, updated_at + 1)
             latest = max(latest, newer)
-            data = archived_document(
-                finding, reason_field=self._reasons_field, reason=archival.reason, updated_at=newer
-            )
+            data = archived_document(finding, reason_field=self._reasons_field, reason=because, updated_at=newer)
             if len(data) > LARGEST_BYTES:
                 self._refuse(archival, TOO_LARGE, f"It has {len(data)} bytes; the limit is {LARGEST_BYTES}.")
                 return
             queued.append(data)
         if not queued:
-            self._outcome.add(self.receipts.archived(archival, latest))
+            self._outcome.add(self.receipts.archived(archival, latest, because))
             return
-        sent = _Sent(archival, latest, len(queued))
+        sent = _Sent(archival, latest, because, len(queued))
         for data in queued:
             number = next(self._numbers)
             self._sent[number] = sent
@@ -202,7 +206,7 @@ class FindingsArchive:
         if sent.failure:
             self._refuse(sent.archival, *sent.failure)
         else:
-            self._outcome.add(self.receipts.archived(sent.archival, sent.updated_at))
+            self._outcome.add(self.receipts.archived(sent.archival, sent.updated_at, sent.because))
 
     def _refuse(self, archival: Archival, code: str, message: str) -> None:
         self._outcome.add(self.receipts.refused(archival, code, message))

@@ -119,6 +119,7 @@ def archive_listed(
     planned_at: float,
     as_of: int,
     until: float | None = None,
+    reason_of: Callable[[str, dict[str, Any]], str] | None = None,
     new_archive: Callable[..., FindingsArchive] = FindingsArchive,
 ) -> bool:
     """Archive the findings of a list, and record what became of them. May be repeated, and resumes.
@@ -126,6 +127,7 @@ def archive_listed(
     :param planned_at: when the run was planned, unix seconds.
     :param as_of: for which moment the run's export speaks, unix milliseconds.
     :param until: the time by the monotonic clock after which no further findings are read.
+    :param reason_of: the reason of a finding, by the planned one and its document; None: the planned one.
     :return: whether it is done; if not, the time was up.
     :raises DestinationRefusedError: the hub is off, or refuses for another reason than a missing permission.
     :raises TemporaryError: Security Hub could not be reached for too long; a retry resumes.
@@ -146,6 +148,7 @@ def archive_listed(
             reasons_field=REASON_FIELD,
             planned_at=datetime.fromtimestamp(planned_at, UTC),
             product_arns=product_arns,
+            reason_of=reason_of,
         )
         outcome = work.run(_archivals(table), until)
         if outcome.not_allowed is None and not outcome.finished:
@@ -189,10 +192,10 @@ def _recorded(table: pa.Table, outcome: ArchiveOutcome, index: FindingIndex, sen
     ids = [a + b for a, b in zip(table["resource"].to_pylist(), table["place"].to_pylist(), strict=True)]
     updated = dict(outcome.archived)
     missing = frozenset(outcome.gone)
-    reasons = dict(zip(ids, table["reason"].to_pylist(), strict=True))
+    reasons: dict[str, str] = dict(zip(ids, table["reason"].to_pylist(), strict=True))
     settled = [number for number, finding_id in enumerate(ids) if finding_id in updated or finding_id in missing]
     delta = index.add(_rows(table.take(settled), ids, settled, updated, sent_at, as_of)) if settled else ""
-    archived = Counter(reasons[finding_id] for finding_id in updated)
+    archived: Counter[str] = Counter(outcome.because.get(finding_id, reasons[finding_id]) for finding_id in updated)
     return ArchivedFile(dict(sorted(archived.items())), len(missing), dict(sorted(outcome.refused.items())), delta)
 
 

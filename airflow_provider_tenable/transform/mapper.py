@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from airflow_provider_tenable.guards.arns import Arn
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
+from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 
 
@@ -35,6 +36,9 @@ class Mapper(Protocol[PluginT, ResourceT]):
 
     def weight(self, plugin: PluginT) -> int:
         """The approximate memory of a prepared plugin in bytes, without the JSON that it was read from."""
+
+    def traits(self, plugin: PluginT) -> PluginTraits:
+        """What a scope asks of a plugin."""
 
     def shows_output(self, plugin: PluginT) -> bool:
         """Whether findings of the plugin may show its output; if not, its stored records must not contain it either."""

@@ -27,6 +27,16 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "severity_not_chosen": ("the severity is not among the param severities", "nothing: this is on purpose"),
     "state_not_chosen": ("the state is not among the param states", "nothing: this is on purpose"),
+    "plugin_not_chosen": ("the plugin is not among those that the DAG imports", "nothing: this is on purpose"),
+    "plugin_family_not_chosen": (
+        "the plugin's family is not among those that the DAG imports",
+        "nothing: this is on purpose",
+    ),
+    "not_known_exploited": (
+        "no CVE of it is in CISA's catalogue of known exploited vulnerabilities",
+        "nothing: this is on purpose",
+    ),
+    "vpr_below_minimum": ("its VPR is below the param min_vpr", "nothing: this is on purpose"),
     "outside_window": ("the record is newer than the window", "nothing: another run covers it"),
     "duplicate_asset": (
         "another asset of the same instance has the same finding",
@@ -40,7 +50,18 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
 }
 #: Reasons that somebody chose: their records are not missing.
-CHOSEN = frozenset({"account_excluded", "region_excluded", "severity_not_chosen", "state_not_chosen"})
+CHOSEN = frozenset(
+    {
+        "account_excluded",
+        "region_excluded",
+        "severity_not_chosen",
+        "state_not_chosen",
+        "plugin_not_chosen",
+        "plugin_family_not_chosen",
+        "not_known_exploited",
+        "vpr_below_minimum",
+    }
+)
 
 
 def explained(reason: str) -> tuple[str, str]:

@@ -1,0 +1,45 @@
+"""Which archived findings are out of the DAG's scope: what Tenable was asked to leave out is in no export, so the
+finding itself says it, as it was when it was sent last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_tenable.asff.product_fields import PREFIX
+from airflow_provider_tenable.state.gone import NOT_REPORTED, OUT_OF_SCOPE
+from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
+from airflow_provider_tenable.transform.scope import Scope
+
+
+def reason_of(scope: Scope, reason: str, finding: dict[str, Any]) -> str:
+    """Why a finding is archived.
+
+    :param reason: as planned, without having seen the finding.
+    :param finding: as GetFindings returns it.
+    """
+    if reason != NOT_REPORTED:
+        return reason
+    traits = _traits_of(finding)
+    return OUT_OF_SCOPE if traits is not None and scope.why_not(traits) else reason
+
+
+def _traits_of(finding: dict[str, Any]) -> PluginTraits | None:
+    """The plugin of a finding; None where it cannot be told."""
+    fields, plugin = finding.get("ProductFields"), finding.get("GeneratorId")
+    if not isinstance(fields, dict) or not isinstance(plugin, str) or not plugin.isascii() or not plugin.isdigit():
+        return None
+    rating = fields.get(f"{PREFIX}vpr_score") or fields.get(f"{PREFIX}vpr_v2_score")
+    try:
+        return PluginTraits(
+            # An id of Tenable's has few digits; more of them could not be read as a number.
+            int(plugin[:20]),
+            str(fields.get(f"{PREFIX}plugin_family", "")),
+            fields.get(f"{PREFIX}cisa_kev") == "true",
+            float(rating) if rating else None,
+        )
+    except ValueError:
+        return None
+
+
+__all__ = ["reason_of"]
