@@ -172,14 +172,16 @@ def test_every_dag_is_documented() -> None:
 
 
 def test_json_examples_of_params_are_accepted() -> None:
-    from airflow_provider_tenable.run.params import parse_settings
+    from airflow_provider_tenable.run.params import DEFAULTS, parse_settings
     from airflow_provider_tenable.transform.destinations import parse_destinations
 
     examples = [json.loads(text) for text in blocks(DOCS / "params.md", "json")]
     assert examples
     for example in examples:
         parse_settings(example)
-        assert parse_destinations(example["destinations"])
+        parse_destinations(example.get("destinations", DEFAULTS["destinations"]))
+        # A misspelt param would pass both.
+        assert set(example) <= set(DEFAULTS)
 
 
 def _connection(value: str) -> Any:

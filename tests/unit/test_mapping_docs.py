@@ -39,7 +39,7 @@ from airflow_provider_tenable.run.params import IMPORT
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 from airflow_provider_tenable.tenable_vm.severities import SEVERITY_SOURCES
-from airflow_provider_tenable.transform import duplicates, routing, shard
+from airflow_provider_tenable.transform import duplicates, routing, scope, shard
 from tests.unit.asff.mapping import checked_line
 from tests.unit.asff.oracle import Finding, FindingProviderFields
 from tests.unit.assets.parts import to_parquet
@@ -351,7 +351,7 @@ def test_choices_of_plugin_output_are_those_of_the_option():
 
 
 def test_reasons_are_those_of_the_code():
-    modules = (account, routing, shard, duplicates)
+    modules = (account, routing, scope, shard, duplicates)
     reasons = {
         value
         for module in modules
@@ -359,7 +359,7 @@ def test_reasons_are_those_of_the_code():
         if name.isupper() and isinstance(value, str) and "_" in value
     }
     assert set(names("Why a record does not become a finding")) == reasons
-    assert len(reasons) == len(names("Why a record does not become a finding")) == 16
+    assert len(reasons) == len(names("Why a record does not become a finding")) == 20
 
 
 def test_what_is_never_sent_is_no_field_of_the_code():

@@ -65,6 +65,22 @@ def test_a_severity_that_is_not_imported_any_more_is_out_of_scope(world: Any, se
     assert judged(world(asset(1)), finding(1, severity=severity)) == ({1: reason}, {})
 
 
+@pytest.mark.parametrize(
+    ("scope", "reason"),
+    [
+        ({}, "not_reported"),
+        ({"exclude_plugin_ids": [1]}, "out_of_scope"),
+        ({"plugin_ids": [2, 3]}, "out_of_scope"),
+        ({"plugin_ids": [1], "exclude_plugin_ids": [2]}, "not_reported"),
+        # Whether another plugin has this rating is not known here.
+        ({"min_vpr": 9.0}, "not_reported"),
+    ],
+    ids=str,
+)
+def test_a_plugin_that_is_not_imported_any_more_is_out_of_scope(world: Any, scope: Any, reason: str) -> None:
+    assert judged(world(asset(1)), finding(1, plugin=1), settings={"scope": scope}) == ({1: reason}, {})
+
+
 # Which rows.
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.run.params import DEFAULTS, IMPORT, Settings, departures, parse_settings
+from airflow_provider_tenable.transform.scope import Scope
 
 
 def test_the_defaults_are_those_of_the_contract():
@@ -24,6 +25,7 @@ def test_the_defaults_are_those_of_the_contract():
         False,
         None,
         False,
+        Scope(),
     )
     assert (DEFAULTS["since"], DEFAULTS["until"]) == (None, None)
 

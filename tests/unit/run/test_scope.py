@@ -19,6 +19,12 @@ OTHERS: dict[str, Any] = {
     "accepted_risks": "import",
     "severity_source": "vpr",
     "non_ec2_assets": "other",
+    "plugin_ids": [19506],
+    "exclude_plugin_ids": ["19506"],
+    "plugin_families": ["Windows"],
+    "exclude_plugin_families": ["Windows"],
+    "known_exploited_only": True,
+    "min_vpr": 7,
     "audit_statuses": ["failed"],
     "audit_accounts": {"11111111-2222-4333-8444-555555555555": "111122223333"},
 }
@@ -61,11 +67,18 @@ def test_what_does_not_say_what_is_delivered_is_not():
 
 def test_the_order_of_choices_means_nothing():
     assert scope(severities=["critical", "high"]) == scope(severities=("high", "critical"))
+    # Nor do blank lines of the form, or whether an id is a number.
+    assert scope(plugin_ids=["51192", "", "19506"]) == scope(plugin_ids=[19506, 51192])
+    assert scope(plugin_ids=[], plugin_families=[""]) == scope()
 
 
 def test_after_an_upgrade_only_that_counts_which_had_a_known_value_before(options):
     assert changes({}, scope(severities=["low"], states=["open"])) == []
     assert changes({}, scope(severity_source="cvss3")) == ["severity_source"]
+    assert changes({}, scope(min_vpr=7, plugin_ids=[], known_exploited_only=True)) == [
+        "known_exploited_only",
+        "min_vpr",
+    ]
     options["title_format"] = "{title} ({region})"
     assert changes({}, scope()) == ["title_format"]
     options["owners"] = '{"resource_tags": ["owner"]}'

@@ -63,13 +63,19 @@ def check(
     own=False,
     exported=1,
     refused=(),
+    scope=None,
     **planned,
 ):
     plan = {
         **planned,
         "window": {"since": since},
         "destinations": list(destinations),
-        "settings": {"region_routing": "fixed", "severities": ["high", "critical"], "states": ["open", "fixed"]},
+        "settings": {
+            "region_routing": "fixed",
+            "severities": ["high", "critical"],
+            "states": ["open", "fixed"],
+            "scope": scope or {},
+        },
         "usual_destinations": [] if own else None,
     }
     check_served(
@@ -256,6 +262,14 @@ def test_message_of_a_run_without_any_vulnerability_says_what_to_check(run):
         "was imported, and the watermark stays. If there really is nothing to import, set [tenable] "
         "max_unserved_ratio = 1, or trigger the DAG with the param since."
     )
+
+
+def test_a_run_for_some_plugins_may_find_nothing(run, caplog):
+    """What Tenable was asked for may be on no host."""
+    check(run, exported=0, scope={"plugin_ids": [19506], "min_vpr": 7.0})
+    assert "none has {'plugin_id': [19506], 'vpr_score': {'gte': 7.0}}" in caplog.text
+    # Without a filter of Tenable's it is the same as without a scope.
+    assert "exported no vulnerabilities" in refusal(run, exported=0, scope={"known_exploited_only": True})
 
 
 def test_message_of_a_run_without_any_result_of_an_audit_is_about_audits(run):

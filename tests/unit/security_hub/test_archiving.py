@@ -166,6 +166,26 @@ def test_every_finding_is_read_once_archived_once_and_accounted_for(tmp_path: Pa
     assert all(each["ProductFields"] == {REASON: "not_reported"} for each in world.hub.held.values())
 
 
+def test_the_document_may_give_another_reason_than_planned_and_its_receipt_has_it(tmp_path: Path) -> None:
+    ids = ids_of(4)
+    hub = Hub(*ids)
+    hub.held[ids[1]]["GeneratorId"] = hub.held[ids[3]]["GeneratorId"] = "100"
+    world = World(tmp_path, hub)
+
+    def reason_of(planned: str, finding: dict[str, Any]) -> str:
+        return "out_of_scope" if finding.get("GeneratorId") == "100" else planned
+
+    first = world.run(wanted_of(*ids), reason_of=reason_of)
+    reasons = [hub.held[each]["ProductFields"][REASON] for each in ids]
+    assert reasons == ["not_reported", "out_of_scope", "not_reported", "out_of_scope"]
+    assert first.because == {ids[1]: "out_of_scope", ids[3]: "out_of_scope"}
+    # A retry knows it from the receipts, and one whose receipts are lost reads it again.
+    again = world.run(wanted_of(*ids), reason_of=lambda *_: pytest.fail("is settled"))
+    lost = world.run(wanted_of(*ids), reason_of=reason_of, receipts=world.receipts("other"))
+    assert first == again == lost
+    assert len(hub.sent) == 1
+
+
 def test_reading_keeps_to_three_calls_a_second(tmp_path: Path) -> None:
     ids = ids_of(600)
     world = World(tmp_path, Hub(*ids))

@@ -86,19 +86,26 @@ class World:
         give_up, as_of = change.pop("give_up_before", NOW - 7 * DAY), change.pop("as_of", 0)
         self.asked: list[str] = []
         self.writer = FindingsWriter(self.run, shard)
-        self.transform = Transform(
-            settings=TransformSettings(**{**usual, **change}),
-            mapper=AsffMapper(MappingOptions(**options), product),
-            destinations=destinations,
-            asset_parts=self.asset_parts,
-            writer=self.writer,
-            lookup=lambda asset: (self.asked.append(asset), (lookup or (lambda _: None))(asset))[1],
-            lookups=lookups,
-            now=NOW,
-            give_up_before=give_up,
-            keeps=keeps,
-            as_of=as_of,
-        )
+        self.arguments = {
+            "settings": TransformSettings(**{**usual, **change}),
+            "mapper": AsffMapper(MappingOptions(**options), product),
+            "destinations": destinations,
+            "asset_parts": self.asset_parts,
+            "writer": self.writer,
+            "lookup": lambda asset: (self.asked.append(asset), (lookup or (lambda _: None))(asset))[1],
+            "lookups": lookups,
+            "now": NOW,
+            "give_up_before": give_up,
+            "keeps": keeps,
+            "as_of": as_of,
+        }
+        self.transform = Transform(**self.arguments)
+
+    def use(self, kind, **arguments):
+        """Another kind of transform, with arguments of its own."""
+        self.transform.close()
+        self.transform = kind(**self.arguments, **arguments)
+        return self
 
     def put(self, kind, contents):
         folder = self.run.export(kind)

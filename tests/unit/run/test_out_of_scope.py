@@ -1,0 +1,70 @@
+"""Which archived findings are out of the scope, by what they say of themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_tenable.asff.finding import MappingOptions
+from airflow_provider_tenable.run.out_of_scope import reason_of
+from airflow_provider_tenable.state.gone import DELETED, MOVED, NOT_REPORTED, OUT_OF_SCOPE, TERMINATED
+from airflow_provider_tenable.transform.scope import Scope
+from tests.unit.test_mapping_docs import ASSETS, RECORDS, finding_of
+
+FIELDS = "tenable/vulnerability-management/"
+
+
+def document(**plugin: Any) -> dict[str, Any]:
+    """A finding as the mapping makes it."""
+    traits = {"family": "Windows", "vpr": {"score": 6.7}, **plugin}
+    record = {**RECORDS[0], "plugin": {**RECORDS[0]["plugin"], "id": 100, "vpr_v2": None, "xrefs": [], **traits}}
+    made: dict[str, Any] = finding_of(record, ASSETS[2], MappingOptions())
+    return made
+
+
+KEV = {"xrefs": [{"type": "CISA-KNOWN-EXPLOITED", "id": "2024/06/18"}]}
+
+
+@pytest.mark.parametrize(
+    ("scope", "plugin", "reason"),
+    [
+        (Scope(min_vpr=6.7), {}, NOT_REPORTED),
+        (Scope(min_vpr=6.8), {}, OUT_OF_SCOPE),
+        (Scope(min_vpr=6.8), {"vpr": None, "vpr_v2": {"score": 9}}, NOT_REPORTED),
+        (Scope(min_vpr=0.1), {"vpr": None}, OUT_OF_SCOPE),
+        (Scope(plugin_families=("Windows",)), {}, NOT_REPORTED),
+        (Scope(plugin_families=("General",)), {}, OUT_OF_SCOPE),
+        (Scope(exclude_plugin_families=("Windows",)), {}, OUT_OF_SCOPE),
+        (Scope(known_exploited_only=True), {}, OUT_OF_SCOPE),
+        (Scope(known_exploited_only=True), KEV, NOT_REPORTED),
+        (Scope(plugin_ids=(100,)), {}, NOT_REPORTED),
+        (Scope(exclude_plugin_ids=(100,)), {}, OUT_OF_SCOPE),
+    ],
+    ids=str,
+)
+def test_a_finding_says_whether_the_scope_leaves_it_out(scope: Scope, plugin: Any, reason: str) -> None:
+    assert reason_of(scope, NOT_REPORTED, document(**plugin)) == reason
+
+
+@pytest.mark.parametrize("planned", [MOVED, TERMINATED, DELETED, OUT_OF_SCOPE])
+def test_what_is_known_of_the_asset_stays_the_reason(planned: str) -> None:
+    assert reason_of(Scope(exclude_plugin_ids=(100,)), planned, document()) == planned
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"GeneratorId": None},
+        {"GeneratorId": ""},
+        {"GeneratorId": "tenable-audit/1"},
+        {"GeneratorId": "٣"},
+        {"ProductFields": None},
+        {"ProductFields": {f"{FIELDS}vpr_score": "much"}},
+    ],
+    ids=str,
+)
+def test_a_finding_that_does_not_say_is_not_reported(change: dict[str, Any]) -> None:
+    scope = Scope(plugin_ids=(5,), min_vpr=9)
+    assert reason_of(scope, NOT_REPORTED, {**document(), **change}) == NOT_REPORTED
+    assert reason_of(scope, NOT_REPORTED, {**document(), "GeneratorId": "9" * 9_999}) == OUT_OF_SCOPE

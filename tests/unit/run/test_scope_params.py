@@ -1,0 +1,140 @@
+"""The params of a scope: which values they take, and which runs cover which defaults."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_tenable._compat import AirflowException
+from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.run import form
+from airflow_provider_tenable.run.params import DEFAULTS, IMPORT, departures, parse_settings
+from airflow_provider_tenable.run.scope_params import MOST_VALUES, SCOPE, parse_scope
+from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
+from airflow_provider_tenable.transform.scope import EVERYTHING, Scope
+
+IDS, NAMES = ("plugin_ids", "exclude_plugin_ids"), ("plugin_families", "exclude_plugin_families")
+
+
+def test_the_defaults_leave_nothing_out() -> None:
+    assert parse_scope({}) == parse_scope(DEFAULTS) == parse_settings({}).scope == EVERYTHING
+    assert EVERYTHING.filters() == {}
+    assert {name: IMPORT[name] for name in SCOPE} == SCOPE
+    assert tuple(Scope.__struct_fields__) == tuple(SCOPE)
+
+
+@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (None, ()),
+        ([], ()),
+        (["", " "], ()),
+        ([19506], (19506,)),
+        # As the form submits them, one per line.
+        (["51192", " 19506 ", "", "51192"], (19506, 51192)),
+        ((7, "5"), (5, 7)),
+        ([9_999_999_999], (9_999_999_999,)),
+    ],
+)
+def test_ids_are_numbers_or_texts(name: str, value: Any, read: Any) -> None:
+    assert getattr(parse_scope({name: value}), name) == read
+
+
+@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(0, "19506", {"a": 1}, list(range(1, MOST_VALUES + 2))),
+        *([each] for each in (0, "0", -1, "-1", 1.0, "1.0", True, None, [1], "٣", "1 2", "12345678901")),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_no_id_is_named(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{name} is .*; it must be a list of at most 1000 ids of plugins"):
+        parse_scope({name: value})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_families_are_taken_as_they_are_written(name: str) -> None:
+    given_names = ["Windows : Microsoft Bulletins", "  Web Servers", "", "Web Servers"]
+    assert getattr(parse_scope({name: given_names}), name) == ("Web Servers", "Windows : Microsoft Bulletins")
+    for value in ([5], [None], ["x" * 201], ["a\nb"], ["\x1b[31m"], "Windows", 5, ["x"] * (MOST_VALUES + 1)):
+        with pytest.raises(ConfigurationError, match=f"^{name} is .*; it must be a list of at most 1000 names"):
+            parse_scope({name: value})
+
+
+@pytest.mark.parametrize("value", [0, 0.05, -1, 10.1, "7", True, float("nan"), float("inf"), 10**400, [7]])
+def test_what_is_no_rating_is_named(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^min_vpr is {re.escape(str(value)[:5])}|^min_vpr is '7'"):
+        parse_scope({"min_vpr": value})
+
+
+def test_ratings_and_flags() -> None:
+    assert [parse_scope({"min_vpr": value}).min_vpr for value in (None, 0.1, 7, 10)] == [None, 0.1, 7, 10]
+    assert parse_scope({"known_exploited_only": True}).known_exploited_only
+    for value in (None, 1, "true"):
+        with pytest.raises(ConfigurationError, match=r"^known_exploited_only is .*; it must be true or false"):
+            parse_scope({"known_exploited_only": value})
+
+
+def test_a_run_without_a_scope_plans_as_before() -> None:
+    assert {"scope"} == set(parse_settings({}).__dataclass_fields__) - set(IMPORT)
+
+
+@pytest.mark.parametrize("name", SCOPE)
+def test_the_form_takes_what_a_run_takes(name: str) -> None:
+    """What Airflow's form and its API accept is a run's value; and what they refuse a run refuses, too."""
+    param = form.import_params()[name]
+    values: list[Any] = [None, True, False, 0, 1, 0.05, 0.1, 7, 10, 10.5, 19506, "", "7", "x", [], [""], ["19506"]]
+    values += [[19506], [0], [1.5], [True], [None], ["a b"], ["x" * 200], ["x" * 201], {}, [{}], ["1"] * 1_001]
+    for value in values:
+        try:
+            param.resolve(value)
+            by_form = True
+        except (AirflowException, ValueError):
+            by_form = False
+        try:
+            parse_scope({name: value})
+            by_run = True
+        except ConfigurationError:
+            by_run = False
+        assert by_form == by_run, value
+
+
+CHOICES: dict[str, st.SearchStrategy[Any]] = {
+    "plugin_ids": st.none() | st.lists(st.sampled_from([1, 2, "1", "2", ""]), max_size=3),
+    "exclude_plugin_ids": st.none() | st.lists(st.sampled_from([1, 2, "2", " "]), max_size=3),
+    "plugin_families": st.none() | st.lists(st.sampled_from(["A", "B", ""]), max_size=2),
+    "exclude_plugin_families": st.none() | st.lists(st.sampled_from(["A", "B"]), max_size=2),
+    "known_exploited_only": st.booleans(),
+    "min_vpr": st.sampled_from([None, 4, 7, 7.0, 9.5]),
+}
+PLUGINS = [
+    PluginTraits(number, family, exploited, vpr)
+    for number in (1, 2, 3)
+    for family in ("A", "B", "")
+    for exploited in (True, False)
+    for vpr in (None, 0.0, 4.0, 7.0, 9.4, 9.5)
+]
+
+
+def within(params: dict[str, Any]) -> set[PluginTraits]:
+    scope = parse_scope(params)
+    return {plugin for plugin in PLUGINS if not scope.why_not(plugin)}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.fixed_dictionaries(CHOICES), st.fixed_dictionaries(CHOICES))
+def test_a_run_that_covers_the_defaults_leaves_out_nothing_of_theirs(asked: Any, usual: Any) -> None:
+    departing = departures({**DEFAULTS, **asked}, {**DEFAULTS, **usual})
+    for name in SCOPE:
+        # Each param by itself: a run departs exactly where its value leaves out something that the default does not.
+        covers = within({name: usual[name]}) <= within({name: asked[name]})
+        assert (name not in departing) == covers, name
+    if not departing:
+        assert within(usual) <= within(asked)
