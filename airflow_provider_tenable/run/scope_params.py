@@ -21,6 +21,7 @@ _Item = TypeVar("_Item", int, str)
 #: Most values of a list, and the longest name of a family. Tenable documents no bounds; each is far above what it has.
 MOST_VALUES, LONGEST_NAME = 1_000, 200
 _ID = re.compile(r"\s*([1-9]\d{0,9})\s*", re.ASCII)
+_NAME = re.compile(r"[^{}\x00-\x1f\x7f]*")
 # The form shows one line per value, and submits lines without text as well. Without a type of the items, Airflow 3's
 # form does so although numbers are allowed, too; 2.11's shows JSON.
 _IDS: Mapping[str, Any] = {
@@ -35,7 +36,8 @@ _IDS: Mapping[str, Any] = {
 }
 _NAMES: Mapping[str, Any] = {
     "type": ["null", "array"],
-    "items": {"type": "string", "maxLength": LONGEST_NAME},
+    # No braces: no text of a run is ever a template.
+    "items": {"type": "string", "maxLength": LONGEST_NAME, "pattern": r"^[^{}\x00-\x1f\x7f]*$"},
     "maxItems": MOST_VALUES,
 }
 
@@ -146,7 +148,8 @@ def _ids(name: str, given: Mapping[str, Any]) -> tuple[int, ...]:
 
 def _names(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
     def read(item: Any) -> str | None:
-        return item.strip() if isinstance(item, str) and len(item) <= LONGEST_NAME and item.isprintable() else None
+        is_name = isinstance(item, str) and len(item) <= LONGEST_NAME and _NAME.fullmatch(item)
+        return item.strip() if is_name else None
 
     return _list(name, given[name], read, f"names of plugin families of at most {LONGEST_NAME} characters")
 

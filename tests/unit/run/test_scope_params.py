@@ -63,7 +63,18 @@ def test_what_is_no_id_is_named(name: str, value: Any) -> None:
 def test_families_are_taken_as_they_are_written(name: str) -> None:
     given_names = ["Windows : Microsoft Bulletins", "  Web Servers", "", "Web Servers"]
     assert getattr(parse_scope({name: given_names}), name) == ("Web Servers", "Windows : Microsoft Bulletins")
-    for value in ([5], [None], ["x" * 201], ["a\nb"], ["\x1b[31m"], "Windows", 5, ["x"] * (MOST_VALUES + 1)):
+    for value in (
+        [5],
+        [None],
+        ["x" * 201],
+        ["a\nb"],
+        ["\x1b[31m"],
+        ["{{ conn.x.password }}"],
+        ["a}"],
+        "Windows",
+        5,
+        ["x"] * (MOST_VALUES + 1),
+    ):
         with pytest.raises(ConfigurationError, match=f"^{name} is .*; it must be a list of at most 1000 names"):
             parse_scope({name: value})
 
@@ -91,7 +102,21 @@ def test_the_form_takes_what_a_run_takes(name: str) -> None:
     """What Airflow's form and its API accept is a run's value; and what they refuse a run refuses, too."""
     param = form.import_params()[name]
     values: list[Any] = [None, True, False, 0, 1, 0.05, 0.1, 7, 10, 10.5, 19506, "", "7", "x", [], [""], ["19506"]]
-    values += [[19506], [0], [1.5], [True], [None], ["a b"], ["x" * 200], ["x" * 201], {}, [{}], ["1"] * 1_001]
+    values += [
+        [19506],
+        [0],
+        [1.5],
+        [True],
+        [None],
+        ["a b"],
+        ["x" * 200],
+        ["x" * 201],
+        ["a\nb"],
+        ["{{ 1 }}"],
+        {},
+        [{}],
+        ["1"] * 1_001,
+    ]
     for value in values:
         try:
             param.resolve(value)
