@@ -21,6 +21,7 @@ from airflow_provider_tenable.asff import identity, limits, product_fields, row
 from airflow_provider_tenable.asff.check import CheckParts, check_parts, key_of
 from airflow_provider_tenable.asff.finding import encoded_arn
 from airflow_provider_tenable.asff.fitting import RESOURCES
+from airflow_provider_tenable.asff.identity import ID_OPENING
 from airflow_provider_tenable.asff.record_fields import (
     ID_CLOSING,
     SEVERITY_LABELS,
@@ -29,7 +30,7 @@ from airflow_provider_tenable.asff.record_fields import (
     provider_fields_memo,
     times_memo,
 )
-from airflow_provider_tenable.asff.resource import ID_OPENING, Resource
+from airflow_provider_tenable.asff.resource import Resource
 from airflow_provider_tenable.exceptions import UnmappableError
 from airflow_provider_tenable.tenable_vm.compliance import (
     FAILED,

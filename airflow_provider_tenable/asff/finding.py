@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from airflow_provider_tenable.asff import identity, limits, product_fields, row
 from airflow_provider_tenable.asff.fitting import RESOURCES, VULNERABILITIES, cut_to_fit
+from airflow_provider_tenable.asff.identity import ID_OPENING
 from airflow_provider_tenable.asff.memo import LONGEST_TEXT
 from airflow_provider_tenable.asff.plugin import PluginParts
 from airflow_provider_tenable.asff.record_fields import (
@@ -32,7 +33,7 @@ from airflow_provider_tenable.asff.record_fields import (
     provider_fields_memo,
     times_memo,
 )
-from airflow_provider_tenable.asff.resource import ID_OPENING, Resource
+from airflow_provider_tenable.asff.resource import Resource
 from airflow_provider_tenable.asff.severity import shown_severity
 from airflow_provider_tenable.asff.title import text_fields
 from airflow_provider_tenable.asff.vulnerabilities import with_packages

@@ -9,6 +9,8 @@ from airflow_provider_tenable.asff import limits
 
 TVM2AWS = "tvm2aws"
 ID_SCHEMES = ("port", TVM2AWS)
+#: How the line of a finding begins, up to its id.
+ID_OPENING = b'{"SchemaVersion":"2018-10-08","Id":"'
 
 
 def _quoted(value: str) -> str:
@@ -65,3 +67,13 @@ def finding_id(
     if len(value) > limits.ID:
         raise ValueError(too_long(len(value)))
     return value
+
+
+def id_in(line: bytes) -> bytes:
+    """The id of a finding, from its line; empty if the line begins otherwise, or the id has an escape."""
+    begin = len(ID_OPENING)
+    end = line.find(b'"', begin)
+    if end < 0 or not line.startswith(ID_OPENING):
+        return b""
+    found = line[begin:end]
+    return b"" if b"\\" in found else found

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, product_fields
 from airflow_provider_tenable.asff import row as finding_row
-from airflow_provider_tenable.asff.identity import ID_SCHEMES, id_head
+from airflow_provider_tenable.asff.identity import ID_OPENING, ID_SCHEMES, id_head
 from airflow_provider_tenable.asff.resource_types import OTHER, details_of, type_of
 from airflow_provider_tenable.aws import ASFF_PARTITIONS, instance_arn, partition_of, region_of
 from airflow_provider_tenable.guards.arns import Arn
@@ -23,9 +23,6 @@ _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 
 # The characters of AWS tags (letters and digits of any script), without the prefix reserved by AWS.
 _TAG_KEY = re.compile(r"(?!aws:)[\w .:/=+@-]+", re.IGNORECASE)
-
-#: How the line of a finding begins, up to its id.
-ID_OPENING = b'{"SchemaVersion":"2018-10-08","Id":"'
 
 
 class Resource(Struct):

@@ -57,6 +57,7 @@ class _StagesFindings(BaseOperator):
 
     def _stage(self, context: Any) -> ShardResult:
         """Transform the shard."""
+        from airflow_provider_tenable.asff.identity import id_in
         from airflow_provider_tenable.export.store import staged_parts
         from airflow_provider_tenable.run.plan_file import refused_in_plan
         from airflow_provider_tenable.transform.output import FindingsWriter
@@ -66,7 +67,7 @@ class _StagesFindings(BaseOperator):
             self._check_inputs()
             run = RunFolder.of(context, self.staging_path)
             pool_parts: list[str] = []
-            writer = FindingsWriter(run, shard["index"])
+            writer = FindingsWriter(run, shard["index"], id_in)
             transform = self._transform(writer, self._asset_parts(run), refused_in_plan(run), _as_of(run))
             with closing(transform):
                 if shard.get("parked"):

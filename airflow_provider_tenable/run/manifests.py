@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypedDict
 
+from airflow_provider_tenable.asff.identity import id_in
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.guards.identifiers import invalid_target, is_part_name, is_place, is_pool_part, shown
 from airflow_provider_tenable.security_hub.assignment import Target
@@ -50,7 +51,7 @@ def shard_manifests(run: RunFolder) -> list[ShardManifest]:
                 f"Clear the task of shard {index}."
             )
         manifests.append(manifest)
-    chosen = duplicates.resolved(run, manifests)
+    chosen = duplicates.resolved(run, manifests, id_in)
     return [*manifests, chosen] if chosen else manifests
 
 

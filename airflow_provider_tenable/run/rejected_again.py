@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from airflow_provider_tenable import config
+from airflow_provider_tenable.asff.identity import id_in
 from airflow_provider_tenable.asff.plugin_output import finding_without_output
 from airflow_provider_tenable.asff.row import LAYOUT
 from airflow_provider_tenable.exceptions import MissingFileError
@@ -120,7 +121,7 @@ def _write(
     sendable: list[_Refused],
     via: dict[tuple[str, str], _Via],
 ) -> None:
-    writer = FindingsWriter(run, 0)
+    writer = FindingsWriter(run, 0, id_in)
     lines = [_lines_of(source.run) for source in sources]
     # In the order of the parts, so that the rows of each are read once.
     for (account, region, of, part), group in itertools.groupby(

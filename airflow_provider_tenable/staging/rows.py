@@ -1,6 +1,8 @@
 """Rows of a fixed number of bytes, as many as a part has lines: a packed file next to the part.
 
-The first bytes say how the rows are laid out, so that a release that lays them out otherwise does not misread them.
+The ids of the lines may follow the rows, so that whoever needs both does not have to read the part, which is thirty
+times as long. The first bytes say how the rows are laid out, so that a release that lays them out otherwise does not
+misread them.
 """
 
 from __future__ import annotations
@@ -16,22 +18,27 @@ from airflow_provider_tenable.staging.zstd import pack, unpacked
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
 
-#: To be raised when the bytes of a row mean something else.
+#: To be raised when the bytes of a row mean something else. With ids, the version is the next one.
 LAYOUT_VERSION = 1
+_WITH_IDS = LAYOUT_VERSION + 1
 #: Magic, version, bytes of a row.
 _HEAD = struct.Struct("<4sHH")
 _MAGIC = b"rows"
 _BLOCK_BYTES = 1_000_000
 
 
-def write_rows(path: ObjectStoragePath, rows: bytes, size: int) -> None:
-    """Write rows of ``size`` bytes that follow one another. :raises StagingError: the disk is full."""
-    write_whole(path, packed_rows(rows, size))
+def write_rows(path: ObjectStoragePath, rows: bytes, size: int, ids: bytes = b"") -> None:
+    """Write rows of ``size`` bytes that follow one another.
+
+    :param ids: an id for each of the rows, with a newline after each; empty for none.
+    :raises StagingError: the disk is full.
+    """
+    write_whole(path, packed_rows(rows, size, ids))
 
 
-def packed_rows(rows: bytes, size: int) -> bytes:
+def packed_rows(rows: bytes, size: int, ids: bytes = b"") -> bytes:
     """The content of a file of rows that stand one after the other, each of so many bytes."""
-    return pack(_HEAD.pack(_MAGIC, LAYOUT_VERSION, size) + rows)
+    return pack(_HEAD.pack(_MAGIC, _WITH_IDS if ids else LAYOUT_VERSION, size) + rows + ids)
 
 
 def read_rows(path: ObjectStoragePath, *, count: int, size: int) -> bytes | None:
@@ -43,6 +50,12 @@ def read_rows(path: ObjectStoragePath, *, count: int, size: int) -> bytes | None
     :param size: how many bytes each must have.
     :raises StorageUnavailableError: the store does not answer, so neither is known.
     """
+    found = read_rows_and_ids(path, count=count, size=size)
+    return None if found is None else found[0]
+
+
+def read_rows_and_ids(path: ObjectStoragePath, *, count: int, size: int) -> tuple[bytes, list[bytes] | None] | None:
+    """Like :func:`read_rows`, and the ids, one for each row; None where the file has none."""
     try:
         opened = open_whole(path)
     except MissingFileError:
@@ -52,6 +65,12 @@ def read_rows(path: ObjectStoragePath, *, count: int, size: int) -> bytes | None
             data = b"".join(unpacked(file, _BLOCK_BYTES))
     except (OSError, EOFError, ValueError, zlib.error):
         return None
-    if data[: _HEAD.size] != _HEAD.pack(_MAGIC, LAYOUT_VERSION, size) or len(data) != _HEAD.size + count * size:
+    head, end = data[: _HEAD.size], _HEAD.size + count * size
+    rows = data[_HEAD.size : end]
+    if head == _HEAD.pack(_MAGIC, LAYOUT_VERSION, size) and len(data) == end:
+        return rows, None
+    # The last newline ends the last id.
+    *ids, rest = data[end:].split(b"\n")
+    if head != _HEAD.pack(_MAGIC, _WITH_IDS, size) or len(ids) != count or rest or not all(ids):
         return None
-    return data[_HEAD.size :]
+    return rows, ids

@@ -1,9 +1,11 @@
 """Compression for the bulk of a run, chunks and findings: Zstandard (pyarrow's), in a sixth of gzip's time and half its
 space.
 
-A packed file is a Zstandard frame followed by a skippable frame (RFC 8878, 3.1.2) with the CRC-32 and the length of the
-content. ``zstd -d`` can read it. Files that people read themselves, such as rejected findings, use gzip; reading
-supports both.
+A packed file is a Zstandard frame followed by a skippable frame (RFC 8878, 3.1.2) with the CRC-32 of the first frame
+and the length of the content. The CRC is that of the compressed bytes: the content is some twenty times as long, and its
+CRC takes as long as decompressing it. Earlier releases wrote the CRC of the content, under another magic number; their
+files are read, too. ``zstd -d`` can read both. Files that people read themselves, such as rejected findings, use gzip;
+reading supports that as well.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import IO
 _ZSTD = b"\x28\xb5\x2f\xfd"
 #: A skippable frame's magic number and length, then CRC-32 and length of the content.
 _TRAILER = struct.Struct("<IIIQ")
-_SKIPPABLE, _SKIPPED = 0x184D2A50, 12
+#: By the magic number, of which RFC 8878 has sixteen: whether the CRC-32 is of the content or of the compressed bytes.
+_OF_CONTENT, _OF_PACKED, _SKIPPED = 0x184D2A50, 0x184D2A51, 12
 _GZIP_PIECE_BYTES = 64 * 1024
 
 
@@ -30,19 +33,18 @@ class Packer:
 
         self._sink = pa.BufferOutputStream()
         self._stream = pa.CompressedOutputStream(self._sink, "zstd")
-        self._crc = self._length = 0
+        self._length = 0
 
     def write(self, data: bytes) -> None:
         """Add some bytes; pieces of 100 KB and more are cheapest."""
         self._stream.write(data)
-        self._crc = zlib.crc32(data, self._crc)
         self._length += len(data)
 
     def close(self) -> bytes:
         """The file's content."""
         self._stream.close()
         packed: bytes = self._sink.getvalue().to_pybytes()
-        return packed + _TRAILER.pack(_SKIPPABLE, _SKIPPED, self._crc, self._length)
+        return packed + _TRAILER.pack(_OF_PACKED, _SKIPPED, zlib.crc32(packed), self._length)
 
 
 def pack(data: bytes) -> bytes:
@@ -73,16 +75,41 @@ def _unpacked(file: IO[bytes], block_bytes: int) -> Iterator[bytes]:
         raise EOFError("the file is truncated")
     file.seek(size)
     magic, skipped, crc, length = _TRAILER.unpack(file.read(_TRAILER.size))
-    if (magic, skipped) != (_SKIPPABLE, _SKIPPED):
+    if magic not in (_OF_CONTENT, _OF_PACKED) or skipped != _SKIPPED:
         raise EOFError("its end is missing")
-    found = 0
-    with pa.CompressedInputStream(pa.PythonFile(file, mode="r").get_stream(0, size), "zstd") as stream:
+    file.seek(0)
+    frame, found = _Frame(file, size), 0
+    with pa.CompressedInputStream(pa.PythonFile(frame, mode="r"), "zstd") as stream:
         while block := stream.read(block_bytes):
-            found = zlib.crc32(block, found)
+            if magic == _OF_CONTENT:
+                found = zlib.crc32(block, found)
             length -= len(block)
             yield block
-    if length or found != crc:
+    if length or frame.left or crc != (found if magic == _OF_CONTENT else frame.crc):
         raise ValueError("its checksum does not match")
+
+
+class _Frame:
+    """The first bytes of a file, for pyarrow, with their CRC-32.
+
+    :ivar left: how many bytes were not read yet.
+    """
+
+    closed = False
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file = file
+        self.left = size
+        self.crc = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(min(size, self.left))
+        self.left -= len(data)
+        self.crc = zlib.crc32(data, self.crc)
+        return data
+
+    def close(self) -> None:
+        """The file belongs to the caller."""
 
 
 def _gunzipped(file: IO[bytes], block_bytes: int) -> Iterator[bytes]:

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.exceptions import DamagedFileError
-from airflow_provider_tenable.security_hub.batches import identify
 from airflow_provider_tenable.staging.files import read_json, write_json
-from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.state import parts as index_parts
 from airflow_provider_tenable.state.archive import deltas_in
 from airflow_provider_tenable.state.snapshot import ROWS_OF_DELTA
-from airflow_provider_tenable.state.staged import staged_rows
+from airflow_provider_tenable.state.staged import staged_rows_and_ids
 from airflow_provider_tenable.state.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -133,9 +131,9 @@ def _table(
     import numpy as np
     import pyarrow as pa
 
-    rows = staged_rows(run, target.account, target.region, name, len(decisions))[chosen]
-    lines = read_lines(run.destination(target.account, target.region) / name)
-    resources, places = _ids(lines, chosen)
+    rows, ids = staged_rows_and_ids(run, target.account, target.region, name, len(decisions))
+    rows = rows[chosen]
+    resources, places = _split(ids, chosen)
     flags, stamps = rows["flags"], decisions["stamp"][chosen]
     never_sent = decisions["verdict"][chosen] == Verdict.NEVER_IMPORTED
     columns = {
@@ -155,11 +153,11 @@ def _table(
     return pa.table(columns, schema=index_parts.schema())
 
 
-def _ids(lines: Iterator[bytes], chosen: np.ndarray[Any, Any]) -> tuple[list[str], list[str]]:
+def _split(ids: Iterator[str], chosen: np.ndarray[Any, Any]) -> tuple[list[str], list[str]]:
     resources, places = [], []
-    for line, wanted in zip(lines, chosen.tolist(), strict=True):
+    for finding_id, wanted in zip(ids, chosen.tolist(), strict=True):
         if wanted:
-            resource, place = row.split_id(identify(line))
+            resource, place = row.split_id(finding_id)
             resources.append(resource)
             places.append(place)
     return resources, places

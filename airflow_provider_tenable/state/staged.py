@@ -11,8 +11,9 @@ from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.asff.product_fields import PREFIX
 from airflow_provider_tenable.asff.record_fields import SEVERITY_LABELS
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.security_hub.batches import identify
 from airflow_provider_tenable.staging.parts import read_lines
-from airflow_provider_tenable.staging.rows import read_rows
+from airflow_provider_tenable.staging.rows import read_rows, read_rows_and_ids
 from airflow_provider_tenable.tenable_vm import times
 
 if TYPE_CHECKING:
@@ -68,18 +69,38 @@ def staged_rows(run: RunFolder, account: str, region: str, part: str, count: int
     :param count: how many findings the part has.
     :raises StagingError: the part itself is missing or damaged.
     """
+    data = read_rows(run.rows(account, region, part), count=count, size=SIZE)
+    return _as_array(_made_of_lines(run, account, region, part, count) if data is None else data)
+
+
+def staged_rows_and_ids(
+    run: RunFolder, account: str, region: str, part: str, count: int
+) -> tuple[np.ndarray[Any, Any], Iterator[str]]:
+    """Like :func:`staged_rows`, and the id of each finding. Those are read from the lines where they do not stand beside
+    the rows, and only once they are asked for.
+    """
+    found = read_rows_and_ids(run.rows(account, region, part), count=count, size=SIZE)
+    data, ids = found or (_made_of_lines(run, account, region, part, count), None)
+    if ids is not None:
+        return _as_array(data), (each.decode() for each in ids)
+    return _as_array(data), map(identify, read_lines(run.destination(account, region) / part))
+
+
+def _as_array(data: bytes) -> np.ndarray[Any, Any]:
     import numpy as np
 
-    data = read_rows(run.rows(account, region, part), count=count, size=SIZE)
-    if data is None:
-        path = run.destination(account, region) / part
-        data = b"".join(_rows_of(read_lines(path)))
-        if len(data) != count * SIZE:
-            raise StagingError(
-                f"The staged part {path} has {len(data) // SIZE} findings, its manifest says {count}. Clear the run's "
-                "tasks from the transform on."
-            )
     return np.frombuffer(data, dtype=np.dtype(FIELDS))
+
+
+def _made_of_lines(run: RunFolder, account: str, region: str, part: str, count: int) -> bytes:
+    path = run.destination(account, region) / part
+    data = b"".join(_rows_of(read_lines(path)))
+    if len(data) != count * SIZE:
+        raise StagingError(
+            f"The staged part {path} has {len(data) // SIZE} findings, its manifest says {count}. Clear the run's "
+            "tasks from the transform on."
+        )
+    return data
 
 
 def _rows_of(lines: Iterator[bytes]) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ assets, not with the number of findings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -135,12 +135,15 @@ def contested_line(
     )
 
 
-def resolved(run: RunFolder, manifests: list[ShardManifest]) -> ShardManifest | None:
+def resolved(
+    run: RunFolder, manifests: list[ShardManifest], id_of: Callable[[bytes], bytes] | None = None
+) -> ShardManifest | None:
     """Select among the findings that the shards have set aside; None if there are none.
 
     The result is a separate manifest after those of the shards. Several tasks can repeat this at the same time, because
     the same findings give the same files.
 
+    :param id_of: as for :class:`~airflow_provider_tenable.transform.output.FindingsWriter`.
     :raises StagingError: a part is missing, damaged, or contains an invalid destination.
     """
     parts = sorted(name for manifest in manifests if (name := manifest.get("contested_part")))
@@ -150,7 +153,7 @@ def resolved(run: RunFolder, manifests: list[ShardManifest]) -> ShardManifest | 
     before: ShardManifest | None = read_json(run.shard_manifest(number))
     if before and before.get("resolves") == parts:
         return before
-    writer, read = FindingsWriter(run, number), sum(manifest.get("contested", 0) for manifest in manifests)
+    writer, read = FindingsWriter(run, number, id_of), sum(manifest.get("contested", 0) for manifest in manifests)
     chosen = KeyedRows([run.contested / name for name in parts], _ranked_lines, prefer=_wins)
     with closing(chosen):
         for row in chosen.rows():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -40,16 +41,20 @@ class FindingsWriter:
     its own files.
 
     :param shard: the number of the shard.
+    :param id_of: the id in a finding, without newlines; empty where it cannot be told at a glance. The finding index
+        needs the ids of what was sent, and does not read the findings again for them.
     """
 
-    def __init__(self, run: RunFolder, shard: int) -> None:
+    def __init__(self, run: RunFolder, shard: int, id_of: Callable[[bytes], bytes] | None = None) -> None:
         self.run = run
         self.shard = shard
+        self._id_of = id_of
         self.findings = 0
         self._open: dict[tuple[str, str], PartWriter] = {}
         self._parts: dict[tuple[str, str], list[PartEntry]] = {}
         self._via: dict[tuple[str, str], Via] = {}
         self._rows: dict[tuple[str, str], bytearray] = {}
+        self._ids: dict[tuple[str, str], bytearray] = {}
         self._severities: dict[str, Counter[str]] = {}
         self._open_bytes = 0
         self._rejected: PartWriter | None = None
@@ -77,13 +82,18 @@ class FindingsWriter:
                 self.run.destination(account, region), stem, by_content=True, packed=True
             )
             self._via[key] = destination
-            self._rows[key] = bytearray()
+            self._rows[key], self._ids[key] = bytearray(), bytearray()
         self._open_bytes += part.write(line)
         if row:
             rows = self._rows[key]
             rows += row
             rows += as_of.to_bytes(8, "little")
             self._open_bytes += len(row) + 8
+            if self._id_of is not None and (finding_id := self._id_of(line)):
+                ids = self._ids[key]
+                ids += finding_id
+                ids += b"\n"
+                self._open_bytes += len(finding_id) + 1
         self.findings += 1
         counts = self._severities.get(account)
         if counts is None:
@@ -172,15 +182,16 @@ class FindingsWriter:
             self._waiting = None
 
     def _held_bytes(self, key: tuple[str, str]) -> int:
-        return self._open[key].held_bytes + len(self._rows[key])
+        return self._open[key].held_bytes + len(self._rows[key]) + len(self._ids[key])
 
     def _close(self, key: tuple[str, str]) -> None:
         self._open_bytes -= self._held_bytes(key)
-        part, rows = self._open.pop(key), self._rows.pop(key)
+        part, rows, ids = self._open.pop(key), self._rows.pop(key), self._ids.pop(key)
         name = part.close()
-        # Without the rows of all its lines a part is read line by line.
+        # Without the rows, or the ids, of all its lines a part is read line by line.
         if rows and len(rows) % part.lines == 0:
-            write_rows(self.run.rows(*key, name), bytes(rows), len(rows) // part.lines)
+            whole = bytes(ids) if ids.count(b"\n") == part.lines else b""
+            write_rows(self.run.rows(*key, name), bytes(rows), len(rows) // part.lines, whole)
         reached(CrashPoint.FINDINGS_PART_WRITTEN)
         self._parts[key].append({"name": name, "lines": part.lines, "bytes": part.raw_bytes})
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff import memo, record_fields
 from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError
+from airflow_provider_tenable.asff.identity import id_in
 from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import Resource, ec2_resource
 from tests.unit.asff.mapping import RECORD, ROW, checked_line, decode, line_of, record
@@ -78,7 +79,9 @@ def outcome(value, chosen) -> bytes | str:
 def test_joined_pieces_are_the_bytes_of_the_struct(changes, chosen):
     line = outcome({**RECORD, **changes}, chosen)
     if isinstance(line, bytes):
-        assert msgspec.json.encode(json.loads(line)) == line
+        finding = json.loads(line)
+        assert msgspec.json.encode(finding) == line
+        assert id_in(line) == finding["Id"].encode()
 
 
 @pytest.mark.parametrize("scheme", ["port", "tvm2aws"])

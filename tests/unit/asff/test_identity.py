@@ -13,6 +13,7 @@ from mapping import DATA, checked_line, decode, record
 from airflow_provider_tenable import aws
 from airflow_provider_tenable.asff import identity
 from airflow_provider_tenable.asff.finding import MappingOptions
+from airflow_provider_tenable.asff.identity import ID_OPENING, id_in
 from airflow_provider_tenable.asff.plugin import plugin_parts
 from airflow_provider_tenable.asff.resource import Resource
 from airflow_provider_tenable.tenable_vm.records import Plugin
@@ -253,3 +254,21 @@ def test_what_is_no_instance_id_is_told(value):
 )
 def test_account_is_twelve_ascii_digits(value, good):
     assert bool(aws.ACCOUNT.fullmatch(value)) is good
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (ID_OPENING + b'eu-west-1/1/i-1/2/tcp/3","ProductArn":""}', b"eu-west-1/1/i-1/2/tcp/3"),
+        # Findings that another tool, or JSON's own encoder, has written.
+        (b'{"Id":"a"}', b""),
+        (b'{"SchemaVersion": "2018-10-08", "Id": "a"}', b""),
+        (ID_OPENING + rb'a\"b","ProductArn":""}', b""),
+        (ID_OPENING + rb'a\u0041b","ProductArn":""}', b""),
+        (ID_OPENING + b"a", b""),
+        (ID_OPENING, b""),
+        (b"", b""),
+    ],
+)
+def test_the_id_is_told_from_our_own_lines_only(line, expected):
+    assert id_in(line) == expected

@@ -47,12 +47,26 @@ def test_a_file_is_zstandard_to_others():
     trailer = struct.calcsize("<IIIQ")
     assert pa.Codec("zstd").decompress(packed[:-trailer], 7000, asbytes=True) == b"content" * 1000
     # RFC 8878, 3.1.2: a frame that decoders skip.
-    assert packed[-trailer:][:8] == struct.pack("<II", 0x184D2A50, trailer - 8)
+    assert packed[-trailer:][:8] == struct.pack("<II", 0x184D2A51, trailer - 8)
 
 
 # The same in every process: pytest names tests by it.
 CONTENT = random.Random(7).randbytes(300) + b"repeated" * 100
 PACKED = pack(CONTENT)
+#: The same from an earlier release: with the CRC of the content.
+EARLIER = PACKED[:-20] + struct.pack("<IIIQ", 0x184D2A50, 12, zlib.crc32(CONTENT), len(CONTENT))
+
+
+def test_files_of_earlier_releases_are_read():
+    assert whole(EARLIER) == CONTENT
+    with pytest.raises(DAMAGED, match="checksum"):
+        whole(EARLIER[:-12] + bytes(4) + EARLIER[-8:])
+
+
+def test_the_checksum_is_that_of_the_compressed_bytes():
+    assert PACKED[-12:-8] == struct.pack("<I", zlib.crc32(PACKED[:-20]))
+    with pytest.raises(DAMAGED, match="checksum"):
+        whole(PACKED[:-12] + bytes(4) + PACKED[-8:])
 
 
 @pytest.mark.parametrize("length", range(0, len(PACKED), 7))
@@ -69,9 +83,10 @@ def test_a_file_with_something_beside_it_is_damaged(damaged):
         whole(damaged)
 
 
+@pytest.mark.parametrize("packed", [PACKED, EARLIER], ids=["packed", "earlier"])
 @pytest.mark.parametrize("at", range(0, len(PACKED), 3))
-def test_a_flipped_byte_never_changes_the_content_unseen(at):
-    damaged = PACKED[:at] + bytes([PACKED[at] ^ 0x55]) + PACKED[at + 1 :]
+def test_a_flipped_byte_never_changes_the_content_unseen(at, packed):
+    damaged = packed[:at] + bytes([packed[at] ^ 0x55]) + packed[at + 1 :]
     try:
         assert whole(damaged) == CONTENT
     except DAMAGED:

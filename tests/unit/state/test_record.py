@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,12 @@ ASSET = "01020304-0506-4708-890a-0b0c0d0e0f00"
 class World:
     """A run whose parts hold three findings each, all of which are sent."""
 
-    def __init__(self, folder: Path, parts: int = 1) -> None:
+    def __init__(self, folder: Path, parts: int = 1, id_of: Callable[[bytes], bytes] | None = None) -> None:
         self.run = RunFolder(f"file://{folder}", "dag", "run")
         self.index = FindingIndex(open_path(f"file://{folder}/index"))
         found: list[tuple[str, int]] = []
         for shard in range(parts):
-            writer = FindingsWriter(self.run, shard)
+            writer = FindingsWriter(self.run, shard, id_of)
             for number in range(3 * shard, 3 * shard + 3):
                 writer.write(ACCOUNT, REGION, *self.finding(number), as_of=0 if number % 3 else NOW - DAY)
             (entry,) = writer.close({})["destinations"]  # type: ignore[typeddict-item]
@@ -151,6 +152,21 @@ def test_of_what_is_not_sent_only_what_was_never_imported_has_a_row(world, verdi
     if verdict == Verdict.NEVER_IMPORTED:
         # Its content is unknown: whatever Tenable says of it next is something else.
         assert world.rows() == [expected(0, as_of=NOW - DAY), expected(1, content=row.UNKNOWN_CONTENT)]
+
+
+def json_id(line: bytes) -> bytes:
+    found: str = json.loads(line)["Id"]
+    return found.encode()
+
+
+def test_the_findings_are_not_read_again_where_their_ids_stand_beside_the_rows(tmp_path):
+    worlds = [World(tmp_path / "lines"), World(tmp_path / "ids", id_of=json_id)]
+    worlds[1].run.destination(ACCOUNT, REGION).joinpath(worlds[1].name()).unlink()
+    for world in worlds:
+        world.accept(0, 2)
+        world.record()
+    assert worlds[0].rows() == worlds[1].rows()
+    assert worlds[0].plugins() == [0, 2]
 
 
 def test_nothing_to_record_leaves_nothing_behind(world):

@@ -15,7 +15,7 @@ from airflow_provider_tenable.staging import parts
 from airflow_provider_tenable.staging.files import names, read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
-from airflow_provider_tenable.staging.rows import read_rows
+from airflow_provider_tenable.staging.rows import read_rows, read_rows_and_ids, write_rows
 from airflow_provider_tenable.transform import output
 from airflow_provider_tenable.transform.output import FindingsWriter
 
@@ -189,6 +189,35 @@ def test_rows_are_written_next_to_the_part_with_the_moment_that_they_speak_for(r
     expected = b"".join(bytes([number] * 4) + bytes([number, 1, 0, 0, 0, 0, 0, 0]) for number in (1, 2))
     assert read_rows(run.rows(A, "eu-west-1", *first), count=2, size=12) == expected
     assert not run.rows(B, "eu-west-1", *second).exists()
+
+
+def ids_of(line: bytes) -> bytes:
+    return line.partition(b" ")[0]
+
+
+def test_ids_stand_beside_the_rows_and_count_in_memory(run):
+    writer = FindingsWriter(run, 0, ids_of)
+    for number in (1, 2):
+        writer.write(A, "eu-west-1", b"id-%d more" % number, "high", VIA, b"row%d" % number)
+    # 11 bytes of lines, 12 of each row, 5 of each id.
+    assert writer._open_bytes == held(writer) + 2 * 12 + 2 * 5
+    # Where one of them cannot be told, there is none: the lines of the part have them all.
+    for line in (b"id-3 more", b" more"):
+        writer.write(B, "eu-west-1", line, "high", VIA, b"rows")
+    first, second = ([part["name"] for part in entry["parts"]] for entry in close(writer)["destinations"])
+    rows = b"".join(b"row%d" % number + bytes(8) for number in (1, 2))
+    path = run.rows(A, "eu-west-1", *first)
+    assert read_rows_and_ids(path, count=2, size=12) == (rows, [b"id-1", b"id-2"])
+    assert read_rows(path, count=2, size=12) == rows
+    assert read_rows_and_ids(run.rows(B, "eu-west-1", *second), count=2, size=12) == ((b"rows" + bytes(8)) * 2, None)
+
+
+@pytest.mark.parametrize("ids", [b"one\n", b"one\ntwo\nthree\n", b"one\ntwo", b"one\n\n", b"\ntwo\n"])
+def test_ids_that_are_not_as_many_as_the_rows_make_the_file_unusable(run, ids):
+    path = run.rows(A, "eu-west-1", "part.jsonl.zst")
+    write_rows(path, b"rowsrows", 4, ids)
+    assert read_rows_and_ids(path, count=2, size=4) is None
+    assert read_rows(path, count=2, size=4) is None
 
 
 def test_a_row_speaks_for_the_export_of_the_run_unless_it_says_otherwise(run):
