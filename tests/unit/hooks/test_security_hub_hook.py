@@ -562,8 +562,8 @@ def test_descriptions_of_the_services_are_read_once_however_many_accounts_there_
 ) -> None:
     connect()
     read: list[str] = []
-    load = JSONFileLoader.load_file
-    monkeypatch.setattr(JSONFileLoader, "load_file", lambda self, path: read.append(path) or load(self, path))
+    load = JSONFileLoader().load_file
+    monkeypatch.setattr(JSONFileLoader, "load_file", lambda _, path: read.append(path) or load(path))
     paths = set()
     for account in (OTHER, ACCOUNT, OTHER):
         with closing(hook(account)) as one:
