@@ -76,8 +76,8 @@ def staged_rows(run: RunFolder, account: str, region: str, part: str, count: int
 def staged_rows_and_ids(
     run: RunFolder, account: str, region: str, part: str, count: int
 ) -> tuple[np.ndarray[Any, Any], Iterator[str]]:
-    """Like :func:`staged_rows`, and the id of each finding. Those are read from the lines where they do not stand beside
-    the rows, and only once they are asked for.
+    """Like :func:`staged_rows`, and the id of each finding. Where the ids do not stand beside the rows, they are read
+    from the lines, once they are asked for.
     """
     found = read_rows_and_ids(run.rows(account, region, part), count=count, size=SIZE)
     data, ids = found or (_made_of_lines(run, account, region, part, count), None)
