@@ -2,10 +2,10 @@
 space.
 
 A packed file is a Zstandard frame followed by a skippable frame (RFC 8878, 3.1.2) with the CRC-32 of the first frame
-and the length of the content. The CRC is that of the compressed bytes, because the content is some twenty times as long,
-and its CRC takes as long as decompressing it. Earlier releases wrote the CRC of the content, under another magic number;
-their files are read, too. ``zstd -d`` can read both. Files that people read themselves, such as rejected findings, use
-gzip; reading supports that as well.
+and the length of the content. The CRC is that of the compressed bytes, because the content is some twenty times as
+long, and its CRC takes as long as decompressing it. Earlier releases wrote the CRC of the content, under another magic
+number; their files are read, too. ``zstd -d`` can read both. Files that people read themselves, such as rejected
+findings, use gzip; reading supports that as well.
 """
 
 from __future__ import annotations
