@@ -10,9 +10,10 @@ from __future__ import annotations
 import msgspec
 
 from airflow_provider_tenable.asff import limits, product_fields
-from airflow_provider_tenable.asff.packages import decode_software, packages_of
+from airflow_provider_tenable.asff.packages import packages_of
 from airflow_provider_tenable.asff.plugin import PluginParts
 from airflow_provider_tenable.asff.vulnerabilities import EntryPieces, vulnerabilities_json
+from airflow_provider_tenable.tenable_vm.software import decode_software
 
 #: The keys around a finding's resources in its line.
 RESOURCES = b'},"Resources":'

@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits
-from airflow_provider_tenable.tenable_vm.lenient import salvage_items
 from airflow_provider_tenable.tenable_vm.records import SoftwareVuln
 
-_decoder = msgspec.json.Decoder(list[SoftwareVuln] | None)
+#: What the remediation of a package begins with of which Tenable is not certain.
+POTENTIAL = "Potential finding"
 #: Package managers whose versions end with the release: ``version-release``.
 _WITH_RELEASE = frozenset({"rpm", "deb"})
 
@@ -35,17 +35,6 @@ class Purl(Struct):
     type: str
     version: str | None
     qualifiers: dict[str, str]
-
-
-def decode_software(data: bytes) -> list[SoftwareVuln]:
-    """Decode ``software_vulns`` of a record, without invalid items."""
-    try:
-        return _decoder.decode(data) or []
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return salvage_items(data, SoftwareVuln)
-    except RecursionError:
-        # Nested deeper than any real record: the finding is sent without its packages.
-        return []
 
 
 def packages_of(software: list[SoftwareVuln]) -> list[Package]:
@@ -103,7 +92,7 @@ def _managed(item: SoftwareVuln) -> dict[str, str | None]:
 def _doubt(item: SoftwareVuln) -> str:
     reasons = ", ".join(item.potential_reasons or [])
     return (
-        f"Potential finding{f' ({reasons})' if reasons.strip() else ''}: confirm that this package is affected "
+        f"{POTENTIAL}{f' ({reasons})' if reasons.strip() else ''}: confirm that this package is affected "
         f"before you change it."
     )
 

@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.asff import limits, row
-from airflow_provider_tenable.asff.packages import Package, decode_software, packages_of
+from airflow_provider_tenable.asff.packages import Package, packages_of
 from airflow_provider_tenable.asff.threat import is_exploit_available
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.records import Plugin, Vector
+from airflow_provider_tenable.tenable_vm.software import decode_software
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.asff.plugin import PluginParts

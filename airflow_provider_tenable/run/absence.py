@@ -186,7 +186,13 @@ class Absence:
             return "", ""
         if heads is None:
             return "", UNSETTLED_ASSET
-        return ("", "") if resource in heads else (MOVED, "")
+        if resource not in heads:
+            return MOVED, ""
+        return OUT_OF_SCOPE if self._tags_leave_out(found) else "", ""
+
+    def _tags_leave_out(self, asset: AssetRow) -> bool:
+        wanted = self._scope.asset_tags
+        return bool(wanted) and self._scope.leaves_out_tags(msgspec.json.decode(asset.tags, type=dict[str, list[str]]))
 
     def _is_shared(self, asset: AssetRow) -> bool:
         """Whether another asset is, or may be, on the same instance or the same AWS resource."""

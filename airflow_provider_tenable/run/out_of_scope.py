@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_tenable.asff.packages import POTENTIAL
 from airflow_provider_tenable.asff.product_fields import PREFIX
 from airflow_provider_tenable.state.gone import NOT_REPORTED, OUT_OF_SCOPE
 from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
-from airflow_provider_tenable.transform.scope import Scope
+from airflow_provider_tenable.transform.scope import SKIP, Scope
 
 
 def reason_of(scope: Scope, reason: str, finding: dict[str, Any]) -> str:
@@ -21,7 +22,26 @@ def reason_of(scope: Scope, reason: str, finding: dict[str, Any]) -> str:
     if reason != NOT_REPORTED:
         return reason
     traits = _traits_of(finding)
-    return OUT_OF_SCOPE if traits is not None and scope.why_not(traits) else reason
+    if traits is None:
+        return reason
+    source = finding["ProductFields"].get(f"{PREFIX}source")
+    left_out = (
+        scope.why_not(traits)
+        or scope.leaves_out_source(source if isinstance(source, str) else "")
+        or (scope.potential_packages == SKIP and _is_only_potential(finding))
+    )
+    return OUT_OF_SCOPE if left_out else reason
+
+
+def _is_only_potential(finding: dict[str, Any]) -> bool:
+    """Whether a finding names packages, and says of each that Tenable is not certain of it."""
+    entries = finding.get("Vulnerabilities")
+    packages = [
+        package
+        for entry in (entries if isinstance(entries, list) else ())
+        for package in entry.get("VulnerablePackages", ())
+    ]
+    return bool(packages) and all(str(package.get("Remediation", "")).startswith(POTENTIAL) for package in packages)
 
 
 def _traits_of(finding: dict[str, Any]) -> PluginTraits | None:

@@ -16,7 +16,7 @@ from airflow_provider_tenable.assets.outside_ec2 import CHOICES as NON_EC2_ASSET
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, quoted
 from airflow_provider_tenable.run.run_param import RunParam
-from airflow_provider_tenable.run.scope_params import SCOPE, parse_scope
+from airflow_provider_tenable.run.scope_params import SCOPE
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES, SEVERITY_SOURCES, TENABLE
 
 if TYPE_CHECKING:
@@ -334,6 +334,8 @@ def parse_settings(params: Mapping[str, Any]) -> Settings:
 
     :raises ConfigurationError: a value is invalid. The message names the param, its value and the values allowed.
     """
+    from airflow_provider_tenable.transform.scope_values import parse_scope
+
     names = [name for name in Settings.__dataclass_fields__ if name != "scope"]
     return Settings(**{name: checked(name, params, IMPORT) for name in names}, scope=parse_scope(params))
 

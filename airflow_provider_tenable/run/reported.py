@@ -87,7 +87,7 @@ def _why_unknown(plan: RunPlan, status: Status) -> str:
     if missing := [state for state in _OPEN if state not in plan["settings"]["states"]]:
         return f"findings of state {' and '.join(missing)} are not imported"
     if plan["settings"].get("scope"):
-        return "the DAG imports a part of the plugins only"
+        return "the DAG's scope leaves findings out"
     return ""
 
 

@@ -5,23 +5,18 @@ DAG files import this module while Airflow parses them, so it must not import an
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, quoted
 from airflow_provider_tenable.run.run_param import RunParam
 
-if TYPE_CHECKING:
-    from airflow_provider_tenable.transform.scope import Scope
-
-_Item = TypeVar("_Item", int, str)
-
-#: Most values of a list, and the longest name of a family. Tenable documents no bounds; each is far above what it has.
-MOST_VALUES, LONGEST_NAME = 1_000, 200
-_ID = re.compile(r"\s*([1-9]\d{0,9})\s*", re.ASCII)
-_NAME = re.compile(r"[^{}\x00-\x1f\x7f]*")
+#: Most values of a list, longest text of one, and most categories of tags. Tenable documents no bounds; each is far
+#: above what it has. ``transform/scope_values.py`` has the same rules for values that have not come through the form.
+MOST_VALUES, LONGEST_NAME, MOST_CATEGORIES = 1_000, 200, 50
+_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+# No braces: no text of a run is ever a template.
+_TEXT: Mapping[str, Any] = {"type": "string", "maxLength": LONGEST_NAME, "pattern": r"^[^{}\x00-\x1f\x7f]*$"}
+_FEW = {"minItems": 1, "maxItems": MOST_VALUES}
 # The form shows one line per value, and submits lines without text as well. Without a type of the items, Airflow 3's
 # form does so although numbers are allowed, too; 2.11's shows JSON.
 _IDS: Mapping[str, Any] = {
@@ -36,8 +31,7 @@ _IDS: Mapping[str, Any] = {
 }
 _NAMES: Mapping[str, Any] = {
     "type": ["null", "array"],
-    # No braces: no text of a run is ever a template.
-    "items": {"type": "string", "maxLength": LONGEST_NAME, "pattern": r"^[^{}\x00-\x1f\x7f]*$"},
+    "items": _TEXT,
     "maxItems": MOST_VALUES,
 }
 
@@ -63,6 +57,19 @@ def _not_only(asked: Any, usual: Any) -> bool:
 
 def _no_higher(asked: Any, usual: Any) -> bool:
     return asked is None or (usual is not None and asked <= usual)
+
+
+def _tags_cover(asked: Any, usual: Any) -> bool:
+    """Each further category leaves out more, and so does each value less."""
+    wanted = usual or {}
+    return all(
+        category in wanted and values_of(wanted[category]) <= values_of(values)
+        for category, values in (asked or {}).items()
+    )
+
+
+def _imports_potential(asked: Any, usual: Any) -> bool:
+    return asked != "skip" or usual == "skip"
 
 
 #: A part of the params of ``tenable_to_security_hub``, in the order of its form.
@@ -111,71 +118,42 @@ SCOPE: Mapping[str, RunParam] = {
         help="Lowest Vulnerability Priority Rating to import, 0.1 to 10. What has none is left out. Empty: all.",
         covers=_no_higher,
     ),
+    "asset_tags": RunParam(
+        default={},
+        schema={
+            "type": "object",
+            "propertyNames": {**_TEXT, "minLength": 1},
+            "additionalProperties": {"type": "array", "items": {**_TEXT, "minLength": 1}, **_FEW},
+            "maxProperties": MOST_CATEGORIES,
+        },
+        title="Tags of assets",
+        help='Tags in Tenable: `{"Environment": ["Production", "Staging"], "Owner": ["payments"]}`. An asset must have '
+        "one of the values of each category.",
+        covers=_tags_cover,
+    ),
+    "sources": RunParam(
+        default=None,
+        schema={**_NAMES, "items": {"type": "string", "pattern": r"^\s*([A-Z][A-Z_]{0,39}\s*)?$"}},
+        title="Sources",
+        help="What has found it, one per line, as Tenable names it: `AGENT`, `NESSUS`, `NNM`. Empty: all.",
+        covers=_chooses_as_much,
+    ),
+    "network_ids": RunParam(
+        default=None,
+        schema={**_NAMES, "items": {"type": "string", "pattern": rf"^\s*({_UUID}\s*)?$"}},
+        title="Networks",
+        help="Ids of Tenable's networks, one per line. Empty: all.",
+        covers=_chooses_as_much,
+    ),
+    "potential_packages": RunParam(
+        default="import",
+        schema={"type": "string", "enum": ["import", "skip"]},
+        title="Potential findings",
+        help="`skip`: leave out what was found only in packages of which Tenable is not certain that they are "
+        "affected.",
+        covers=_imports_potential,
+    ),
 }
 
 
-def parse_scope(params: Mapping[str, Any]) -> Scope:
-    """The scope that params ask for: those of a backfill, of a trigger by another DAG or of ``dag.test`` may bypass the
-    form.
-
-    :raises ConfigurationError: a value is invalid. The message names the param, its value and the values allowed.
-    """
-    from airflow_provider_tenable.transform.scope import Scope
-
-    given = {name: params.get(name, param.default) for name, param in SCOPE.items()}
-    exploited, least = given["known_exploited_only"], given["min_vpr"]
-    if not isinstance(exploited, bool):
-        raise _wrong("known_exploited_only", exploited, "true or false")
-    if least is not None and (not isinstance(least, (int, float)) or isinstance(least, bool) or not 0.1 <= least <= 10):
-        raise _wrong("min_vpr", least, "a number from 0.1 to 10, or empty")
-    return Scope(
-        plugin_ids=_ids("plugin_ids", given),
-        exclude_plugin_ids=_ids("exclude_plugin_ids", given),
-        plugin_families=_names("plugin_families", given),
-        exclude_plugin_families=_names("exclude_plugin_families", given),
-        known_exploited_only=exploited,
-        min_vpr=least,
-    )
-
-
-def _ids(name: str, given: Mapping[str, Any]) -> tuple[int, ...]:
-    def read(item: Any) -> int | None:
-        found = _ID.fullmatch(str(item)) if isinstance(item, (int, str)) and not isinstance(item, bool) else None
-        return int(found[1]) if found else None
-
-    return _list(name, given[name], read, "ids of plugins, such as 19506")
-
-
-def _names(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
-    def read(item: Any) -> str | None:
-        is_name = isinstance(item, str) and len(item) <= LONGEST_NAME and _NAME.fullmatch(item)
-        return item.strip() if is_name else None
-
-    return _list(name, given[name], read, f"names of plugin families of at most {LONGEST_NAME} characters")
-
-
-def _list(name: str, value: Any, read: Callable[[Any], _Item | None], what: str) -> tuple[_Item, ...]:
-    """The values of a list in their natural order, each once, without blank lines.
-
-    :param read: a value; None if it is invalid.
-    """
-    if value is None:
-        return ()
-    wanted = f"a list of at most {MOST_VALUES} {what}, or empty"
-    if not isinstance(value, (list, tuple)) or len(value) > MOST_VALUES:
-        raise _wrong(name, value, wanted)
-    found: set[_Item] = set()
-    for item in value:
-        if isinstance(item, str) and not item.strip():
-            continue
-        if (each := read(item)) is None:
-            raise _wrong(name, item, wanted)
-        found.add(each)
-    return tuple(sorted(found))
-
-
-def _wrong(name: str, value: Any, wanted: str) -> ConfigurationError:
-    return ConfigurationError(f"{name} is {quoted(value, LONGEST_MESSAGE)}; it must be {wanted}.")
-
-
-__all__ = ["LONGEST_NAME", "MOST_VALUES", "SCOPE", "RunParam", "parse_scope", "values_of"]
+__all__ = ["SCOPE", "RunParam", "values_of"]

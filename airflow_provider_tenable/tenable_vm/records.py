@@ -191,6 +191,18 @@ class Vulnerability(Struct, kw_only=True):
     software_vulns: msgspec.Raw = NULL
 
 
+class NetworkedAssetRef(AssetRef, gc=False):
+    """The same with the network in which Tenable keeps the asset apart from others with its addresses."""
+
+    network_id: str | None = None
+
+
+class NetworkedVulnerability(Vulnerability, kw_only=True):
+    """The same for those who ask for networks."""
+
+    asset: NetworkedAssetRef
+
+
 class AwsCloud(Struct, gc=False):
     """``cloud.aws`` of an asset."""
 

@@ -1,4 +1,5 @@
-"""Which vulnerabilities a DAG imports, beyond their severities and states: by their plugins.
+"""Which vulnerabilities a DAG imports, beyond their severities and states: by their plugins, assets, sources and
+packages.
 
 What Tenable can filter is filtered there (:meth:`Scope.filters`); the rest is left out by the transform
 (:class:`~airflow_provider_tenable.transform.scoped.ScopedTransform`), and counted under a reason.
@@ -6,19 +7,29 @@ What Tenable can filter is filtered there (:meth:`Scope.filters`); the rest is l
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
+from airflow_provider_tenable.tenable_vm.records import NetworkedVulnerability
+from airflow_provider_tenable.tenable_vm.software import is_only_potential
 
 # Why a record is left out.
 PLUGIN = "plugin_not_chosen"
 FAMILY = "plugin_family_not_chosen"
 NOT_EXPLOITED = "not_known_exploited"
 VPR = "vpr_below_minimum"
-REASONS = (PLUGIN, FAMILY, NOT_EXPLOITED, VPR)
+TAGS = "asset_tags_not_chosen"
+SOURCE = "source_not_chosen"
+NETWORK = "network_not_chosen"
+POTENTIAL = "only_potential_packages"
+REASONS = (PLUGIN, FAMILY, NOT_EXPLOITED, VPR, TAGS, SOURCE, NETWORK, POTENTIAL)
+
+# Values of potential_packages.
+IMPORT, SKIP = "import", "skip"
 
 
 class Scope(Struct, frozen=True, omit_defaults=True):
@@ -26,6 +37,10 @@ class Scope(Struct, frozen=True, omit_defaults=True):
 
     :ivar plugin_families: as Tenable writes them; its filter distinguishes upper and lower case, and so do we.
     :ivar min_vpr: plugins without a rating are below any minimum.
+    :ivar asset_tags: Tenable's tags: category -> values. An asset has one of the values of each category.
+    :ivar sources: what has found it, in upper case, as Tenable names it.
+    :ivar network_ids: uuids in lower case.
+    :ivar potential_packages: :data:`SKIP` leaves out what was found in packages of none of which Tenable is certain.
     """
 
     plugin_ids: tuple[int, ...] = ()
@@ -34,10 +49,15 @@ class Scope(Struct, frozen=True, omit_defaults=True):
     exclude_plugin_families: tuple[str, ...] = ()
     known_exploited_only: bool = False
     min_vpr: float | None = None
+    asset_tags: dict[str, tuple[str, ...]] = {}
+    sources: tuple[str, ...] = ()
+    network_ids: tuple[str, ...] = ()
+    potential_packages: str = IMPORT
 
     def filters(self) -> dict[str, Any]:
         """What Tenable is asked to leave out (API docs: POST /vulns/export). It has no filter for the opposite of ids
-        and families, nor for CISA's catalogue.
+        and families, nor for CISA's catalogue, and one for a single network. What its filter of potential findings
+        takes it does not say.
         """
         found: dict[str, Any] = {}
         if self.plugin_ids:
@@ -47,14 +67,21 @@ class Scope(Struct, frozen=True, omit_defaults=True):
         if self.min_vpr is not None:
             # Since July 2026 this is the rating's second version, which `vpr` of a record has as well.
             found["vpr_score"] = {"gte": self.min_vpr}
-        return found
+        if self.sources:
+            found["source"] = list(self.sources)
+        if len(self.network_ids) == 1:
+            found["network_id"] = self.network_ids[0]
+        return {**found, **{f"tag.{category}": list(values) for category, values in self.asset_tags.items()}}
 
     def rest(self) -> Scope:
         """The scope without what :meth:`filters` says: what is left to do with records that Tenable has filtered.
 
         Tenable's own answer counts there. It is not judged again, because it may see more than a record says.
         """
-        return msgspec.structs.replace(self, plugin_ids=(), plugin_families=(), min_vpr=None)
+        several = self.network_ids if len(self.network_ids) > 1 else ()
+        return msgspec.structs.replace(
+            self, plugin_ids=(), plugin_families=(), min_vpr=None, asset_tags={}, sources=(), network_ids=several
+        )
 
     def leaves_out_plugin(self, plugin: int) -> bool:
         """Whether no finding of a plugin is in the scope, as far as its id says."""
@@ -72,6 +99,24 @@ class Scope(Struct, frozen=True, omit_defaults=True):
         if self.min_vpr is not None and (plugin.vpr is None or plugin.vpr < self.min_vpr):
             return VPR
         return ""
+
+    def why_not_found(self, record: NetworkedVulnerability) -> str:
+        """Why a record is left out, whatever its plugin is; empty if it is not."""
+        if self.leaves_out_source(record.source):
+            return SOURCE
+        if self.network_ids and (record.asset.network_id or "").lower() not in self.network_ids:
+            return NETWORK
+        if self.potential_packages == SKIP and is_only_potential(bytes(record.software_vulns)):
+            return POTENTIAL
+        return ""
+
+    def leaves_out_source(self, source: str | None) -> bool:
+        """Whether what a source has found is left out."""
+        return bool(self.sources) and (source or "").strip().upper() not in self.sources
+
+    def leaves_out_tags(self, tags: Mapping[str, Collection[str]]) -> bool:
+        """Whether an asset with these tags, category -> values, is left out."""
+        return any(not set(values) & set(tags.get(category, ())) for category, values in self.asset_tags.items())
 
 
 #: Leaves nothing out.

@@ -37,6 +37,13 @@ REASONS: dict[str, tuple[str, str]] = {
         "nothing: this is on purpose",
     ),
     "vpr_below_minimum": ("its VPR is below the param min_vpr", "nothing: this is on purpose"),
+    "asset_tags_not_chosen": ("the asset has none of the tags in the param asset_tags", "nothing: this is on purpose"),
+    "source_not_chosen": ("its source is not among the param sources", "nothing: this is on purpose"),
+    "network_not_chosen": ("its network is not among the param network_ids", "nothing: this is on purpose"),
+    "only_potential_packages": (
+        "it was found only in packages of which Tenable is not certain",
+        "nothing: this is on purpose",
+    ),
     "outside_window": ("the record is newer than the window", "nothing: another run covers it"),
     "duplicate_asset": (
         "another asset of the same instance has the same finding",
@@ -60,6 +67,10 @@ CHOSEN = frozenset(
         "plugin_family_not_chosen",
         "not_known_exploited",
         "vpr_below_minimum",
+        "asset_tags_not_chosen",
+        "source_not_chosen",
+        "network_not_chosen",
+        "only_potential_packages",
     }
 )
 

@@ -7,7 +7,6 @@ from typing import Any
 from sandbox.tenable import requests as rules
 from sandbox.tenable.asset_records import source_names
 from sandbox.tenable.hosts import Host, HostState
-from sandbox.tenable.records import DEFAULT_NETWORK
 from sandbox.tenable.requests import RefusedError
 
 _TIMES = (
@@ -102,7 +101,7 @@ def selector(request: AssetsRequest, *, omits_gone: bool = False) -> Callable[[H
             return False
         if any(_flag(host, state, name) != filters[name] for name in _FLAGS if name in filters):
             return False
-        if filters.get("network_id", DEFAULT_NETWORK) != DEFAULT_NETWORK:
+        if filters.get("network_id", host.network_id) != host.network_id:
             return False
         if "sources" in filters and set(source_names(host)).isdisjoint(filters["sources"]):
             return False

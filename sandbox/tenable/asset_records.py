@@ -4,8 +4,7 @@ import uuid
 from typing import Any
 
 from sandbox.clock import iso
-from sandbox.tenable.hosts import EC2_KINDS, Host, HostState
-from sandbox.tenable.records import DEFAULT_NETWORK
+from sandbox.tenable.hosts import EC2_KINDS, Host, HostState, network_name
 
 CANONICAL_OWNER = "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"
 ADDED_BY = "ac2e7ef6-fac9-47bf-9170-617331322885"
@@ -45,8 +44,8 @@ def asset_v2(host: Host, state: HostState, *, resource_tags: bool = False, open_
         },
         "cloud": _cloud(host, state),
         "network": {
-            "network_id": DEFAULT_NETWORK,
-            "network_name": "Default",
+            "network_id": host.network_id,
+            "network_name": network_name(host),
             "ipv4s": list(host.ipv4s),
             "ipv6s": list(host.ipv6s),
             "fqdns": [f"{host.name}.internal.example.com"],

@@ -14,8 +14,7 @@ from sandbox.tenable.asset_records import (
     system_types_of,
     tag_uuid,
 )
-from sandbox.tenable.hosts import Host, HostState
-from sandbox.tenable.records import DEFAULT_NETWORK
+from sandbox.tenable.hosts import Host, HostState, network_name
 
 
 def asset_v1(host: Host, state: HostState, *, resource_tags: bool = False, open_ports: bool = False) -> dict[str, Any]:
@@ -47,8 +46,8 @@ def asset_v1(host: Host, state: HostState, *, resource_tags: bool = False, open_
         "gcp_instance_id": gcp.get("instance_id"),
         "agent_uuid": None,
         "bios_uuid": None,
-        "network_id": DEFAULT_NETWORK,
-        "network_name": "Default",
+        "network_id": host.network_id,
+        "network_name": network_name(host),
         **{f"aws_{name}": aws.get(name) for name in AWS_NAMES},
         "mcafee_epo_guid": None,
         "servicenow_sysid": None,
@@ -144,7 +143,7 @@ def asset_details(host: Host, state: HostState) -> dict[str, Any]:
         "interfaces": [
             {"name": "eth0", "fqdn": [], "mac_address": [host.mac], "ipv4": list(host.ipv4s), "ipv6": list(host.ipv6s)}
         ],
-        "network_id": [DEFAULT_NETWORK],
+        "network_id": [host.network_id],
         "ipv4": list(host.ipv4s),
         "ipv6": list(host.ipv6s),
         "fqdn": flat["fqdns"],

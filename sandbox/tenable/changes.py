@@ -34,6 +34,7 @@ CHANGEABLE = (
     "resource_tags",
     "arn",
     "attributes",
+    "network_id",
 )
 """What `change_asset` can set of a host."""
 RERATED = ("severity_id", "name", "cves", "vpr", "vpr_v2", "epss", "cvss2", "cvss3", "cvss4")

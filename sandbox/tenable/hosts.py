@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 
 DAY = 86_400.0
+DEFAULT_NETWORK = "00000000-0000-0000-0000-000000000000"
 FOREIGN_ACCOUNT = "999900001111"
 """An AWS account that Tenable sees, but that the customer has not configured."""
 
@@ -68,6 +69,7 @@ class Host:
     """What Tenable calls the resource, where it says so; by order only."""
     attributes: tuple[str, ...] = ()
     """Values of custom attributes."""
+    network_id: str = DEFAULT_NETWORK
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +168,8 @@ def _account(kind: str, account: str) -> str:
 def known_account(host: Host) -> str | None:
     """The account as Tenable exports it: 12 digits or nothing."""
     return None if host.kind in ("no_owner", "canonical_owner") else host.account
+
+
+def network_name(host: Host) -> str:
+    """The name of its network."""
+    return "Default" if host.network_id == DEFAULT_NETWORK else f"Network {host.network_id[:8]}"

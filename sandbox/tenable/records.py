@@ -12,8 +12,6 @@ from sandbox.tenable.hosts import Host
 from sandbox.tenable.plugin_record import checks_for_default_account, plugin_json
 from sandbox.tenable.vulnerabilities import FIXED, RECASTED, Vulnerability
 
-DEFAULT_NETWORK = "00000000-0000-0000-0000-000000000000"
-
 
 @dataclass(frozen=True, slots=True)
 class RecordOptions:
@@ -52,7 +50,7 @@ def _asset(host: Host, seen: float) -> dict[str, Any]:
         "mac_address": host.mac,
         "netbios_name": host.name.upper()[:15] if host.platform == "windows" else None,
         "operating_system": [host.operating_system],
-        "network_id": DEFAULT_NETWORK,
+        "network_id": host.network_id,
         "tracked": True,
     }
     return {name: value for name, value in asset.items() if value is not None}

@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.clock import DAY
 from sandbox.tenable import requests as rules
 from sandbox.tenable.catalogue import SEVERITIES
-from sandbox.tenable.records import DEFAULT_NETWORK, RecordOptions
+from sandbox.tenable.records import RecordOptions
 from sandbox.tenable.requests import RefusedError
 from sandbox.tenable.vulnerabilities import ACCEPTED, FIXED, NONE, OPEN, RECASTED, REOPENED, Vulnerability
 
@@ -191,7 +191,7 @@ _OTHERS: dict[str, Callable[[Any], Predicate]] = {
     "plugin_family": lambda families: lambda vuln: vuln.plugin.family in families,
     "plugin_type": lambda kind: lambda vuln: vuln.plugin.kind == kind.lower(),
     "cidr_range": lambda network: lambda vuln: ipaddress.ip_address(vuln.host.ipv4s[0]) in network,
-    "network_id": lambda network_id: lambda vuln: network_id == DEFAULT_NETWORK,
+    "network_id": lambda network_id: lambda vuln: network_id == vuln.host.network_id,
     "source": lambda names: lambda vuln: ("AGENT" if vuln.host.has_agent else "NESSUS") in names,
     "cve_id": lambda cves: lambda vuln: not set(cves).isdisjoint(vuln.plugin.cves),
     "vpr_score": lambda bounds: lambda vuln: rules.within(vuln.plugin.vpr, bounds),

@@ -16,11 +16,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 from airflow_provider_tenable.asff import limits
 from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError
-from airflow_provider_tenable.asff.packages import decode_software
 from airflow_provider_tenable.asff.plugin import PluginParts
 from airflow_provider_tenable.asff.resource import Resource
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.records import SoftwareVuln, Vulnerability
+from airflow_provider_tenable.tenable_vm.software import decode_software
 
 PREFIX = "tenable/vulnerability-management/"
 WORDS = ["info", "low", "medium", "high", "critical"]

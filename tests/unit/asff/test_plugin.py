@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable.asff import vulnerabilities
-from airflow_provider_tenable.asff.packages import decode_software
 from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.threat import threat_product_fields
 from airflow_provider_tenable.asff.vulnerabilities import with_packages
 from airflow_provider_tenable.tenable_vm.records import Fix, Plugin, SoftwareVuln
+from airflow_provider_tenable.tenable_vm.software import decode_software
 
 PAGE = "https://www.tenable.com/plugins/nessus/7"
 

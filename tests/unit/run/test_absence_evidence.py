@@ -81,6 +81,18 @@ def test_a_plugin_that_is_not_imported_any_more_is_out_of_scope(world: Any, scop
     assert judged(world(asset(1)), finding(1, plugin=1), settings={"scope": scope}) == ({1: reason}, {})
 
 
+def test_an_asset_whose_tags_leave_it_out_is_out_of_scope(world: Any) -> None:
+    tags = [{"key": "E", "value": "x"}, {"key": "E", "value": "y"}, {"key": "O", "value": "z"}]
+    here = world(asset(1, tags=tags), asset(2), asset(3, tags=tags[:1], instance=7))
+    rows = [finding(1), finding(2), finding(3), finding(4)]
+    for wanted, first in (({"E": ["y"]}, "not_reported"), ({"E": ["y"], "O": ["x"]}, "out_of_scope")):
+        reasons, left = judged(here, *rows, settings={"scope": {"asset_tags": wanted}})
+        # One that is elsewhere has moved, and of one that is unknown nothing is known.
+        assert (reasons, left) == ({1: first, 2: "out_of_scope", 3: "moved", 4: "not_reported"}, {})
+    # Only a full run tells from it that a finding is gone.
+    assert judged(here, *rows[:2], full=False, settings={"scope": {"asset_tags": {"E": ["q"]}}}) == ({}, {})
+
+
 # Which rows.
 
 

@@ -47,6 +47,21 @@ def test_a_finding_says_whether_the_scope_leaves_it_out(scope: Scope, plugin: An
     assert reason_of(scope, NOT_REPORTED, document(**plugin)) == reason
 
 
+def test_a_finding_says_its_source_and_how_certain_its_packages_are() -> None:
+    made = document()
+    source = made["ProductFields"][f"{FIELDS}source"]
+    assert reason_of(Scope(sources=(source.upper(),)), NOT_REPORTED, made) == NOT_REPORTED
+    assert reason_of(Scope(sources=("NNM",)), NOT_REPORTED, made) == OUT_OF_SCOPE
+    skip = Scope(potential_packages="skip")
+    packages = [{"product": "a", "potential": True}, {"product": "b", "potential": True, "potential_reasons": ["x"]}]
+    cases = [(packages, OUT_OF_SCOPE), ([*packages, {"product": "c"}], NOT_REPORTED), ([], NOT_REPORTED)]
+    for software, reason in cases:
+        record = {**RECORDS[0], "software_vulns": software}
+        assert record["plugin"]["cve"]
+        assert reason_of(skip, NOT_REPORTED, finding_of(record, ASSETS[2], MappingOptions())) == reason
+        assert reason_of(Scope(), NOT_REPORTED, finding_of(record, ASSETS[2], MappingOptions())) == NOT_REPORTED
+
+
 @pytest.mark.parametrize("planned", [MOVED, TERMINATED, DELETED, OUT_OF_SCOPE])
 def test_what_is_known_of_the_asset_stays_the_reason(planned: str) -> None:
     assert reason_of(Scope(exclude_plugin_ids=(100,)), planned, document()) == planned

@@ -156,7 +156,7 @@ def test_what_the_hub_rejected_of_ours_stays(world: World) -> None:
         (lambda world: world.plan["window"].update(kind="backfill"), "not a full one"),
         (lambda world: world.plan.update(narrowed=True), "narrower"),
         (lambda world: world.plan["settings"].update(states=["open"]), "state reopened"),
-        (lambda world: world.plan["settings"].update(scope={"min_vpr": 7.0}), "a part of the plugins only"),
+        (lambda world: world.plan["settings"].update(scope={"min_vpr": 7.0}), "scope leaves findings out"),
         (lambda world: setattr(world, "blind", "2 records"), "2 records"),
         (lambda world: setattr(world, "lost", frozenset({PLACE})), "relied on"),
         (lambda world: setattr(world, "emptied", frozenset({PLACE})), "relied on"),

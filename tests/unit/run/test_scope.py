@@ -25,6 +25,10 @@ OTHERS: dict[str, Any] = {
     "exclude_plugin_families": ["Windows"],
     "known_exploited_only": True,
     "min_vpr": 7,
+    "asset_tags": {"Environment": ["prod"]},
+    "sources": ["AGENT"],
+    "network_ids": ["00000000-0000-0000-0000-000000000000"],
+    "potential_packages": "skip",
     "audit_statuses": ["failed"],
     "audit_accounts": {"11111111-2222-4333-8444-555555555555": "111122223333"},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +14,11 @@ from airflow_provider_tenable._compat import AirflowException
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.run import form
 from airflow_provider_tenable.run.params import DEFAULTS, IMPORT, departures, parse_settings
-from airflow_provider_tenable.run.scope_params import MOST_VALUES, SCOPE, parse_scope
+from airflow_provider_tenable.run.scope_params import MOST_VALUES, SCOPE
 from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
+from airflow_provider_tenable.tenable_vm.records import NetworkedVulnerability as Record
 from airflow_provider_tenable.transform.scope import EVERYTHING, Scope
+from airflow_provider_tenable.transform.scope_values import parse_scope
 
 IDS, NAMES = ("plugin_ids", "exclude_plugin_ids"), ("plugin_families", "exclude_plugin_families")
 
@@ -117,6 +120,8 @@ def test_the_form_takes_what_a_run_takes(name: str) -> None:
         [{}],
         ["1"] * 1_001,
     ]
+    values += [{"a": ["b"]}, {"a": []}, {"": ["b"]}, {"a": "b"}, {"a": ["{"]}, {"{": ["b"]}, {"a": ["b", ""]}]
+    values += [["AGENT"], ["agent", "NNM"], [UUIDS[0]], [UUIDS[0].upper() + " "], [UUIDS[0] + "0"], "import", "skip"]
     for value in values:
         try:
             param.resolve(value)
@@ -131,6 +136,50 @@ def test_the_form_takes_what_a_run_takes(name: str) -> None:
         assert by_form == by_run, value
 
 
+UUIDS = [f"00000000-0000-0000-0000-00000000000{number}" for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ({}, {}),
+        ({"Owner": ["b", "a", "a"], "Environment": ("x",)}, {"Environment": ("x",), "Owner": ("a", "b")}),
+        # Blanks belong to a tag.
+        ({" a ": [" b"]}, {" a ": (" b",)}),
+    ],
+)
+def test_tags_are_values_by_category(value: Any, read: Any) -> None:
+    assert parse_scope({"asset_tags": value}).asset_tags == read
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, [], "Owner:a", {"": ["a"]}, {"a": []}, {"a": "b"}, {"a": [""]}, {"a": [5]}, {"a": ["{{ 1 }}"]}),
+        *({"{{ 1 }}": ["a"]}, {"a": ["x" * 201]}, {"a": ["b\nc"]}, {5: ["a"]}, {"a": None}, {"a": ["b"] * 1_001}),
+        {str(number): ["a"] for number in range(51)},
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_no_tag_is_named(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^asset_tags is .*; it must be an object of"):
+        parse_scope({"asset_tags": value})
+
+
+def test_sources_networks_and_potential_findings() -> None:
+    scope = parse_scope(
+        {"sources": ["NNM", " AGENT", ""], "network_ids": [UUIDS[1].upper()], "potential_packages": "skip"}
+    )
+    assert (scope.sources, scope.network_ids, scope.potential_packages) == (("AGENT", "NNM"), (UUIDS[1],), "skip")
+    wrong = [("sources", ["agent"]), ("sources", ["A B"]), ("sources", "AGENT"), ("network_ids", ["Default"])]
+    for name, value in wrong:
+        with pytest.raises(ConfigurationError, match=rf"^{name} is .*; it must be a list of at most 1000 "):
+            parse_scope({name: value})
+    for value in (None, True, "IMPORT", ["skip"]):
+        with pytest.raises(ConfigurationError, match=r"^potential_packages is .*; it must be one of import, skip"):
+            parse_scope({"potential_packages": value})
+
+
 CHOICES: dict[str, st.SearchStrategy[Any]] = {
     "plugin_ids": st.none() | st.lists(st.sampled_from([1, 2, "1", "2", ""]), max_size=3),
     "exclude_plugin_ids": st.none() | st.lists(st.sampled_from([1, 2, "2", " "]), max_size=3),
@@ -138,6 +187,12 @@ CHOICES: dict[str, st.SearchStrategy[Any]] = {
     "exclude_plugin_families": st.none() | st.lists(st.sampled_from(["A", "B"]), max_size=2),
     "known_exploited_only": st.booleans(),
     "min_vpr": st.sampled_from([None, 4, 7, 7.0, 9.5]),
+    "asset_tags": st.dictionaries(
+        st.sampled_from(["E", "O"]), st.lists(st.sampled_from(["x", "y"]), min_size=1, max_size=2), max_size=2
+    ),
+    "sources": st.none() | st.lists(st.sampled_from(["AGENT", "NNM", ""]), max_size=2),
+    "network_ids": st.none() | st.lists(st.sampled_from(UUIDS[:2]), max_size=2),
+    "potential_packages": st.sampled_from(["import", "skip"]),
 }
 PLUGINS = [
     PluginTraits(number, family, exploited, vpr)
@@ -148,12 +203,34 @@ PLUGINS = [
 ]
 
 
-def within(params: dict[str, Any]) -> set[PluginTraits]:
+#: An asset without one of the tags, of one value, or of both.
+TAGS = [
+    {name: values for name, values in (("E", e), ("O", o)) if values}
+    for e in ([], ["x"], ["y"], ["x", "y"])
+    for o in ([], ["x"], ["y"])
+]
+NO_PLUGIN: dict[str, Any] = {"plugin": {}}
+UNSURE, SURE = {"potential": True}, {"potential": False}
+FOUND = [
+    msgspec.json.decode(
+        msgspec.json.encode({**NO_PLUGIN, "asset": {"uuid": "a", "network_id": network}, "source": source, **software}),
+        type=Record,
+    )
+    for network in (*UUIDS, None)
+    for source in ("AGENT", "agent", "NNM", None)
+    for software in ({"software_vulns": packages} for packages in (None, [], [UNSURE], [UNSURE, SURE], [{}]))
+]
+
+
+def within(params: dict[str, Any]) -> set[Any]:
+    """What is in a scope: plugins, tags of assets, and the rest of records, since none depends on the others."""
     scope = parse_scope(params)
-    return {plugin for plugin in PLUGINS if not scope.why_not(plugin)}
+    found: set[Any] = {plugin for plugin in PLUGINS if not scope.why_not(plugin)}
+    found |= {str(tags) for tags in TAGS if not scope.leaves_out_tags(tags)}
+    return found | {number for number, record in enumerate(FOUND) if not scope.why_not_found(record)}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.fixed_dictionaries(CHOICES), st.fixed_dictionaries(CHOICES))
 def test_a_run_that_covers_the_defaults_leaves_out_nothing_of_theirs(asked: Any, usual: Any) -> None:
     departing = departures({**DEFAULTS, **asked}, {**DEFAULTS, **usual})

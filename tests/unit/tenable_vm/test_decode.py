@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_tenable.asff.packages import decode_software
 from airflow_provider_tenable.asff.plugin import decode_plugin
 from airflow_provider_tenable.tenable_vm import decode
 from airflow_provider_tenable.tenable_vm.decode import (
@@ -22,6 +21,7 @@ from airflow_provider_tenable.tenable_vm.decode import (
 )
 from airflow_provider_tenable.tenable_vm.lenient import loads, salvage
 from airflow_provider_tenable.tenable_vm.records import NULL, Asset, Plugin, Vulnerability
+from airflow_provider_tenable.tenable_vm.software import decode_software
 
 GOOD = b'{"asset":{"uuid":"g"},"plugin":{"id":1},"severity_id":3}'
 DEEP = b"[" * 30_000 + b"]" * 30_000

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
+from airflow_provider_tenable.tenable_vm.asset_row import row_of_details
 from airflow_provider_tenable.transform.scope import Scope
 from airflow_provider_tenable.transform.scoped import ScopedTransform
 from airflow_provider_tenable.transform.shard import Parked, Transform
-from tests.unit.transform.test_shard import NOW, World, record
+from tests.unit.transform.test_shard import ASSETS, NOW, World, ec2, record
 
 
 def scoped(tmp_path: Any, scope: Scope, **world: Any) -> World:
@@ -20,7 +21,7 @@ def scoped(tmp_path: Any, scope: Scope, **world: Any) -> World:
 
 
 def of(plugin: int, asset: str = "ec2-a", *, change: Any = None, **traits: Any) -> dict[str, Any]:
-    found = record(asset, plugin=plugin, **(change or {}))
+    found = {**record(asset, plugin=plugin), **(change or {})}
     found["plugin"] = {**found["plugin"], "family": "General", **traits}
     return found
 
@@ -56,6 +57,53 @@ def test_records_that_have_waited_are_judged_by_all_of_the_scope(tmp_path: Any) 
     manifest = world.close()
     assert manifest["skipped"] == {"plugin_not_chosen": 4, "vpr_below_minimum": 1}
     assert [finding["GeneratorId"] for finding in world.findings("111111111111", "eu-west-1")] == ["2"]
+
+
+NETWORK = "00000000-0000-0000-0000-00000000000a"
+PLACES: list[Any] = [
+    of(1, change={"asset": {"uuid": "ec2-a", "network_id": NETWORK}, "source": "AGENT"}),
+    of(2, change={"asset": {"uuid": "ec2-a", "network_id": NETWORK.upper()}, "source": "NNM"}),
+    of(3, "ec2-b", change={"source": "AGENT"}),
+    of(4, "no-owner", change={"asset": {"uuid": "no-owner", "network_id": "x"}, "source": "AGENT"}),
+    of(5, change={"asset": {"uuid": "unheard", "network_id": NETWORK}, "source": "agent"}),
+]
+TAGGED = [{**each, "tags": [{"key": "E", "value": "x"}, {"key": "E", "value": "y"}]} for each in ASSETS[:2]]
+TAGGED[1]["tags"] = [{"key": "E", "value": "z"}]
+
+
+def test_several_networks_are_told_apart_here_and_what_waits_keeps_its_own(tmp_path: Any) -> None:
+    scope = Scope(network_ids=(NETWORK, "other"), sources=("AGENT",), asset_tags={"E": ("x",)})
+    world = scoped(tmp_path, scope, assets=TAGGED)
+    # Sources and tags are Tenable's business.
+    manifest = world.chunks(PLACES)
+    assert manifest["skipped"] == {"network_not_chosen": 2}
+    assert (manifest["findings"], manifest["parked"]) == (2, 1)
+    [parked] = world.lines(world.run.parked)
+    assert parked["record"]["asset"] == {"uuid": "unheard", "network_id": NETWORK}
+
+
+def test_what_has_waited_is_judged_by_its_source_its_network_and_the_tags_of_its_asset(tmp_path: Any) -> None:
+    scope = Scope(network_ids=(NETWORK,), sources=("AGENT",), asset_tags={"E": ("x",)})
+    details = {"id": "looked-up", "tags": [{"key": "E", "value": "z"}]}
+    looked_up = row_of_details({**ec2("looked-up"), **details})
+    assert looked_up is not None
+    world = scoped(tmp_path, scope, assets=TAGGED, lookup=lambda asset: looked_up if asset == "looked-up" else None)
+    there = {"asset": {"uuid": "ec2-b", "network_id": NETWORK}, "source": "AGENT"}
+    asked = {"asset": {"uuid": "looked-up", "network_id": NETWORK}, "source": "AGENT"}
+    waited = [*PLACES, of(6, change=there), of(7, change=there), of(8, change=asked)]
+    world.transform.transform_parked(Parked(NOW - 60, msgspec.Raw(json.dumps(each).encode())) for each in waited)
+    manifest = world.close()
+    # An asset that is still missing is not judged: its record waits on.
+    assert (manifest["findings"], manifest["parked"]) == (1, 1)
+    assert manifest["skipped"] == {"source_not_chosen": 1, "network_not_chosen": 2, "asset_tags_not_chosen": 3}
+    assert world.asked == ["unheard", "looked-up"]
+
+
+def test_findings_in_potential_packages_only_are_left_out(tmp_path: Any) -> None:
+    unsure, sure = {"potential": True, "product": "a"}, {"potential": False, "product": "b"}
+    found = [of(1, change={"software_vulns": each}) for each in ([unsure], [sure], [unsure, sure], [])]
+    manifest = scoped(tmp_path, Scope(potential_packages="skip")).chunks(found)
+    assert (manifest["findings"], manifest["skipped"]) == (3, {"only_potential_packages": 1})
 
 
 def test_a_plugin_that_cannot_be_read_is_rejected_as_without_a_scope(tmp_path: Any) -> None:

@@ -112,6 +112,18 @@ def test_scores_tags_and_cves_select(running: Running) -> None:
     assert 0 < len(tagged) < 600
 
 
+def test_a_network_selects_its_hosts(running: Running) -> None:
+    every, network = {"since": 1, "state": EVERY_STATE}, "11111111-2222-4333-8444-555555555555"
+    default = "00000000-0000-0000-0000-000000000000"
+    [host] = {one["asset_id"] for one in running.truth()[:1]}
+    before = exported(running, {**every, "network_id": default})
+    assert exported(running, {**every, "network_id": network}) == set()
+    running.control("change", {"do": "change_asset", "asset_id": host, "set": {"network_id": network}})
+    there = running.export(include_unlicensed=True, filters={**every, "network_id": network})
+    assert {(record["asset"]["uuid"], record["asset"]["network_id"]) for record in there} == {(host, network)}
+    assert exported(running, {**every, "network_id": default}) == before - keys(there) != before
+
+
 def test_a_chunk_holds_all_that_was_found_on_num_assets_hosts(running: Running) -> None:
     uuid = running.start(num_assets=1, include_unlicensed=True, filters={"since": 1, "state": EVERY_STATE})
     status = running.status(uuid)
