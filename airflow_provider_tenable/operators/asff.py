@@ -270,17 +270,17 @@ class TenableToAsffOperator(_StagesFindings):
         from airflow_provider_tenable.run.owner_rule import owner_rule
         from airflow_provider_tenable.run.scope import title_format
         from airflow_provider_tenable.tenable_vm.severities import TENABLE
-        from airflow_provider_tenable.transform.scope import EVERYTHING, scope_in
+        from airflow_provider_tenable.transform.scope import has_scope, scope_in
         from airflow_provider_tenable.transform.scoped import ScopedTransform
         from airflow_provider_tenable.transform.shard import Transform
 
         settings = self.plan["settings"]
-        scope = scope_in(settings)
         scheme = self.id_scheme or config.get("id_scheme")
         if scheme not in ID_SCHEMES:
             raise ConfigurationError(f"[tenable] id_scheme is {scheme!r}; it must be one of {', '.join(ID_SCHEMES)}.")
         now = int(time.time())
-        transform: Any = Transform if scope == EVERYTHING else partial(ScopedTransform, scope=scope)
+        is_scoped = has_scope(settings, self.plan["destinations"])
+        transform: Any = partial(ScopedTransform, scope=scope_in(settings)) if is_scoped else Transform
         return transform(
             mapper=AsffMapper(
                 MappingOptions(

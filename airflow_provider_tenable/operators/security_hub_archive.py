@@ -66,13 +66,11 @@ class SecurityHubArchiveFindingsOperator(_WorksOnHubs):
         from airflow_provider_tenable.exceptions import StagingError
         from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
         from airflow_provider_tenable.run.hubs import as_of, hubs_of
-        from airflow_provider_tenable.run.out_of_scope import reason_of
+        from airflow_provider_tenable.run.out_of_scope import reason_of, scopes_of
         from airflow_provider_tenable.state.archive import archive_listed
         from airflow_provider_tenable.state.gone import read_gone
         from airflow_provider_tenable.state.registry import index_of
-        from airflow_provider_tenable.transform.scope import EVERYTHING, scope_in
 
-        scope = scope_in(plan["settings"])
         account, region = target.account, target.region
         gone, hubs = read_gone(run.gone(account, region)), hubs_of(plan)
         if gone is None or hubs is None:
@@ -92,7 +90,7 @@ class SecurityHubArchiveFindingsOperator(_WorksOnHubs):
                 planned_at=hubs.planned_at,
                 as_of=as_of(run, plan),
                 until=until,
-                reason_of=None if scope == EVERYTHING else partial(reason_of, scope),
+                reason_of=partial(reason_of, scopes) if (scopes := scopes_of(plan, account, region)) else None,
             )
 
     def _note_lineage(self, run: RunFolder, targets: list[Target]) -> None:

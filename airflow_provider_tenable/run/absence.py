@@ -30,7 +30,7 @@ from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES, TENABLE
 from airflow_provider_tenable.transform.duplicates import Instances
-from airflow_provider_tenable.transform.scope import scope_in
+from airflow_provider_tenable.transform.scope import Scope
 from airflow_provider_tenable.transform.shard import UNMAPPABLE, UNREADABLE
 from airflow_provider_tenable.transform.waiting_records import list_pool
 
@@ -105,7 +105,8 @@ class Absence:
         # A severity of a score does not say whether the finding was exported: that goes by Tenable's.
         exported = SEVERITIES if by_score else settings["severities"]
         self._severities = frozenset(map(SEVERITIES.index, exported))
-        self._scope = scope_in(settings)
+        #: Of the account and Region that is judged.
+        self._scopes: tuple[Scope, ...] = ()
         self._home = home
         self._is_typed = settings.get("non_ec2_assets", SKIP) in IS_TYPED
         self._names: Counter[str] | None = None
@@ -120,13 +121,16 @@ class Absence:
         self._instances.close()
         self._table.close()
 
-    def judge(self, active: pa.Table, absent: Array) -> tuple[pa.Table, Counter[str]]:
+    def judge(self, active: pa.Table, absent: Array, scopes: tuple[Scope, ...] = ()) -> tuple[pa.Table, Counter[str]]:
         """The rows to be archived, with their reasons in a column ``reason``, and why others are left alone.
 
         :param active: active rows of the index, all of each resource.
         :param absent: of which of them the run saw nothing.
+        :param scopes: what the findings must be in.
         """
         import pyarrow as pa
+
+        self._scopes = scopes
 
         rows = active.filter(absent)
         protected = self._protected(active) if rows.num_rows else frozenset()
@@ -150,8 +154,8 @@ class Absence:
                 left[why_left] += 1
                 continue
             if not reason:
-                is_in_scope = severity in self._severities and not self._scope.leaves_out_plugin(plugin)
-                reason = NOT_REPORTED if is_in_scope else OUT_OF_SCOPE
+                left_out = any(scope.leaves_out_plugin(plugin) for scope in scopes)
+                reason = OUT_OF_SCOPE if left_out or severity not in self._severities else NOT_REPORTED
             chosen.append(number)
             reasons.append(reason)
         rows = rows.take(pa.array(chosen, pa.int64()))
@@ -191,8 +195,9 @@ class Absence:
         return OUT_OF_SCOPE if self._tags_leave_out(found) else "", ""
 
     def _tags_leave_out(self, asset: AssetRow) -> bool:
-        wanted = self._scope.asset_tags
-        return bool(wanted) and self._scope.leaves_out_tags(msgspec.json.decode(asset.tags, type=dict[str, list[str]]))
+        asking = [scope for scope in self._scopes if scope.asset_tags]
+        tags = msgspec.json.decode(asset.tags, type=dict[str, list[str]]) if asking else {}
+        return any(scope.leaves_out_tags(tags) for scope in asking)
 
     def _is_shared(self, asset: AssetRow) -> bool:
         """Whether another asset is, or may be, on the same instance or the same AWS resource."""

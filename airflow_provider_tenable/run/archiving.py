@@ -28,6 +28,7 @@ from airflow_provider_tenable.run.hubs import as_of, hubs_of, index_root, record
 from airflow_provider_tenable.run.ledger import build_ledger
 from airflow_provider_tenable.run.ledger_checks import check_sums
 from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
+from airflow_provider_tenable.run.out_of_scope import scopes_of
 from airflow_provider_tenable.run.params import STATES
 from airflow_provider_tenable.run.plan_file import RunPlan, export_task, kind_of_plan, plan_of
 from airflow_provider_tenable.run.superseded import Audits, noting, superseded
@@ -208,12 +209,13 @@ def _gone(run: RunFolder, plan: RunPlan, state: IndexState, absence: Absence, na
     findings = staged.findings if staged else 0
     # What Tenable says of an asset needs no brake.
     known, guessed = GoneRows(folder, KNOWN_ROWS), GoneRows(folder, ABSENT_ROWS)
+    scopes = scopes_of(plan, account, region)
     newer: Audits = set()
     if kind_of_plan(plan) == COMPLIANCE.name:
         arrays = noting(arrays, newer)
     for rows, absent in absent_rows(state.index(name).snapshot(), arrays, findings=findings, as_of=moment):
         active += rows.num_rows
-        table, others = absence.judge(rows, absent)
+        table, others = absence.judge(rows, absent, scopes)
         left.update(others)
         table = superseded(table, newer) if newer else table
         by_absence = pc.is_in(table["reason"], value_set=pa.array(sorted(BY_ABSENCE)))

@@ -4,18 +4,38 @@ finding itself says it, as it was when it was sent last.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+import msgspec
 
 from airflow_provider_tenable.asff.packages import POTENTIAL
 from airflow_provider_tenable.asff.product_fields import PREFIX
+from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
 from airflow_provider_tenable.state.gone import NOT_REPORTED, OUT_OF_SCOPE
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
 from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
-from airflow_provider_tenable.transform.scope import SKIP, Scope
+from airflow_provider_tenable.transform.destinations import Destination
+from airflow_provider_tenable.transform.routing import Router
+from airflow_provider_tenable.transform.scope import EVERYTHING, SKIP, Scope, scope_in
 
 
-def reason_of(scope: Scope, reason: str, finding: dict[str, Any]) -> str:
+def scopes_of(plan: RunPlan, account: str, region: str) -> tuple[Scope, ...]:
+    """The scopes that findings in an account and Region must be in: the DAG's, and its destination's."""
+    if kind_of_plan(plan) == COMPLIANCE.name:
+        # Destinations may be those of an import of vulnerabilities as well.
+        return ()
+    destinations = msgspec.convert(plan["destinations"], list[Destination])
+    route = Router(destinations, plan["settings"]["region_routing"]).route(account, region)
+    own = None if isinstance(route, str) else route[0].scope
+    found = (scope_in(plan["settings"]), own or EVERYTHING)
+    return tuple(scope for scope in found if scope != EVERYTHING)
+
+
+def reason_of(scopes: Iterable[Scope], reason: str, finding: dict[str, Any]) -> str:
     """Why a finding is archived.
 
+    :param scopes: of :func:`scopes_of`.
     :param reason: as planned, without having seen the finding.
     :param finding: as GetFindings returns it.
     """
@@ -25,10 +45,11 @@ def reason_of(scope: Scope, reason: str, finding: dict[str, Any]) -> str:
     if traits is None:
         return reason
     source = finding["ProductFields"].get(f"{PREFIX}source")
-    left_out = (
+    left_out = any(
         scope.why_not(traits)
         or scope.leaves_out_source(source if isinstance(source, str) else "")
         or (scope.potential_packages == SKIP and _is_only_potential(finding))
+        for scope in scopes
     )
     return OUT_OF_SCOPE if left_out else reason
 
@@ -62,4 +83,4 @@ def _traits_of(finding: dict[str, Any]) -> PluginTraits | None:
         return None
 
 
-__all__ = ["reason_of"]
+__all__ = ["reason_of", "scopes_of"]

@@ -32,6 +32,7 @@ from airflow_provider_tenable.state.latest import latest_rows
 from airflow_provider_tenable.state.registry import IndexState
 from airflow_provider_tenable.state.snapshot import LostIndexError
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
+from airflow_provider_tenable.transform.scope import has_scope
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -86,7 +87,7 @@ def _why_unknown(plan: RunPlan, status: Status) -> str:
         return "its params are narrower than the DAG's own"
     if missing := [state for state in _OPEN if state not in plan["settings"]["states"]]:
         return f"findings of state {' and '.join(missing)} are not imported"
-    if plan["settings"].get("scope"):
+    if has_scope(plan["settings"], plan["destinations"]):
         return "the DAG's scope leaves findings out"
     return ""
 

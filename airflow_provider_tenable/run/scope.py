@@ -25,12 +25,15 @@ from airflow_provider_tenable.tenable_vm.severities import TENABLE
 
 #: Params that say where findings go: each account and Region has an index of its own.
 _PLACES = frozenset({"destinations", "region_routing"})
+#: What destinations leave out.
+_OF_DESTINATIONS = "scope of destinations"
 #: What had this value before it could be chosen. Of everything else, a scope that an older release has left says
 #: nothing.
 _BEFORE: Mapping[str, Any] = {
     "severity_source": TENABLE,
     "title_format": "",
     "owners": "",
+    _OF_DESTINATIONS: None,
     **{name: param.default for name, param in SCOPE.items()},
 }
 
@@ -64,7 +67,18 @@ def scope_of(defaults: Mapping[str, Any], table: Mapping[str, RunParam], kind: s
     else:
         chosen["title_format"] = title_format()
     chosen["owners"] = owners_of_scope()
+    chosen[_OF_DESTINATIONS] = _scopes_of(defaults["destinations"]) if kind != COMPLIANCE.name else None
     return {name: _digest(value) for name, value in chosen.items()}
+
+
+def _scopes_of(destinations: Any) -> Any:
+    """What the destinations leave out, and where; None where none of them does."""
+    entries = [entry for entry in destinations if isinstance(entry, dict)] if isinstance(destinations, list) else []
+    while entries and not entries[-1].get("scope"):
+        # What is imported before an entry of this kind does not depend on it.
+        entries.pop()
+    names = ("accounts", "exclude_accounts", "regions", "scope")
+    return json.dumps([[entry.get(name) for name in names] for entry in entries], sort_keys=True) if entries else None
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -10,12 +10,16 @@ from msgspec import Struct
 from airflow_provider_tenable.aws import ACCOUNT, REGION, Caller, partition_of
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards.identifiers import is_connection_id, is_external_id, is_role_name, shown
+from airflow_provider_tenable.transform.scope import EVERYTHING, Scope
+from airflow_provider_tenable.transform.scope_values import parse_scope
 
 DEFAULT = [{"aws_conn_id": "aws_default", "accounts": "*", "role_name": None, "region": None}]
 #: Where findings go without a ``region`` in the destination: to the connection's Region, or to the resource's.
 FIXED, BY_RESOURCE = "fixed", "resource"
 
-_FIELDS = frozenset({"aws_conn_id", "accounts", "role_name", "region", "external_id", "exclude_accounts", "regions"})
+_FIELDS = frozenset(
+    {"aws_conn_id", "accounts", "role_name", "region", "external_id", "exclude_accounts", "regions", "scope"}
+)
 
 
 class Destination(Struct):
@@ -29,6 +33,7 @@ class Destination(Struct):
     :ivar partition: the partition of the connection's credentials; empty if unknown.
     :ivar exclude_accounts: accounts that are left out although ``accounts`` includes them.
     :ivar regions: the hub Regions that receive findings; empty: all.
+    :ivar scope: what is imported there of what the DAG imports; None: all of it.
     """
 
     aws_conn_id: str | None
@@ -41,6 +46,7 @@ class Destination(Struct):
     partition: str = ""
     exclude_accounts: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
+    scope: Scope | None = None
 
     def matches(self, account: str) -> bool:
         return not self.accounts or account in self.accounts
@@ -115,7 +121,23 @@ def _parse(entry: Any, number: int) -> Destination:
         external_id=external_id,
         exclude_accounts=tuple(excluded),
         regions=tuple(regions),
+        scope=_scope(entry.get("scope"), where),
     )
+
+
+def _scope(value: Any, where: str) -> Scope | None:
+    if value is None:
+        return None
+    names = Scope.__struct_fields__
+    if not isinstance(value, dict) or set(value) - set(names):
+        raise ConfigurationError(
+            f"{where}.scope is {shown(value)}. It must be an object with any of the params {', '.join(names)}."
+        )
+    try:
+        scope = parse_scope(value)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}.scope: {error}") from None
+    return None if scope == EVERYTHING else scope
 
 
 def _accounts(entry: dict[str, Any], where: str) -> tuple[Any, list[Any]]:

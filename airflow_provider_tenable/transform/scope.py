@@ -7,7 +7,7 @@ What Tenable can filter is filtered there (:meth:`Scope.filters`); the rest is l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -123,9 +123,14 @@ class Scope(Struct, frozen=True, omit_defaults=True):
 EVERYTHING = Scope()
 
 
+def has_scope(settings: Any, destinations: Iterable[Any]) -> bool:
+    """Whether anything is left out by the settings and the destinations in a run's plan."""
+    return bool(settings.get("scope")) or any(each.get("scope") for each in destinations)
+
+
 def scope_in(settings: Any) -> Scope:
     """The scope of the settings in a run's plan; those of an older release have none."""
     return msgspec.convert(settings.get("scope") or {}, Scope)
 
 
-__all__ = ["EVERYTHING", "FAMILY", "NOT_EXPLOITED", "PLUGIN", "REASONS", "VPR", "Scope", "scope_in"]
+__all__ = ["EVERYTHING", "FAMILY", "NOT_EXPLOITED", "PLUGIN", "REASONS", "VPR", "Scope", "has_scope", "scope_in"]

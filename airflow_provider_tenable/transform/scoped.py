@@ -15,7 +15,8 @@ from airflow_provider_tenable.transform.shard import Parked, Transform
 
 
 class ScopedTransform(Transform[PluginT, ResourceT]):
-    """Leaves out what is not in a scope, before a record is parked, kept or mapped.
+    """Leaves out what is not in a scope, before a record is parked, kept or mapped; and of what has a destination, what
+    is not in that destination's.
 
     Records that have waited for their assets may be from a time before the scope: they are judged by all of it. If one
     is left out although Tenable would export it now, the full run after the change of scope has exported it again.
@@ -28,8 +29,8 @@ class ScopedTransform(Transform[PluginT, ResourceT]):
     def __init__(self, *, scope: Scope, **transform: Any) -> None:
         super().__init__(**transform)
         self._whole, self._scope = scope, scope.rest()
-        #: Whether the tags of an asset leave it out.
-        self._left_out: dict[str, bool] = {}
+        #: Tenable's tags of an asset; None: it is missing.
+        self._tags: dict[str, dict[str, list[str]] | None] = {}
 
     def transform_parked(self, parked: Iterable[Parked]) -> None:
         self._scope = self._whole
@@ -37,35 +38,42 @@ class ScopedTransform(Transform[PluginT, ResourceT]):
 
     def _forget(self) -> None:
         super()._forget()
-        self._left_out.clear()
+        self._tags.clear()
 
     def _one(self, record: Any, parked_at: int) -> None:
-        if reason := self._why_not(record):
+        reason = self._why_not(self._scope, record)
+        if not reason:
+            target = self._target_of(record.asset.uuid)
+            if isinstance(target, tuple) and target[1].scope is not None:
+                reason = self._why_not(target[1].scope, record)
+        if reason:
             self.skipped[reason] += 1
         else:
             super()._one(record, parked_at)
 
-    def _why_not(self, record: NetworkedVulnerability) -> str:
+    def _target_of(self, asset: str) -> Any:
+        """Asks Tenable for an asset that the export lacks, as the record itself would do afterwards."""
+        return self._resources.get(asset) or self._resource(asset)
+
+    def _why_not(self, scope: Scope, record: NetworkedVulnerability) -> str:
         try:
-            if reason := self._scope.why_not(self.mapper.traits(self._plugins.get(record.plugin))):
+            if reason := scope.why_not(self.mapper.traits(self._plugins.get(record.plugin))):
                 return reason
         except UnmappableError:
             # Rejected with its reason, unless it is left out for another.
             pass
-        if reason := self._scope.why_not_found(record):
+        if reason := scope.why_not_found(record):
             return reason
-        return TAGS if self._scope.asset_tags and self._leaves_out(record.asset.uuid) else ""
+        return TAGS if scope.asset_tags and self._leaves_out(scope, record.asset.uuid) else ""
 
-    def _leaves_out(self, asset: str) -> bool:
+    def _leaves_out(self, scope: Scope, asset: str) -> bool:
         """Whether the tags of an asset leave it out. One that is missing still is not: its records wait on."""
-        known = self._left_out.get(asset)
-        if known is None:
-            # Asks Tenable for one that the export lacks, as the record itself does afterwards.
-            self._resources.get(asset) or self._resource(asset)
+        if asset not in self._tags:
+            self._target_of(asset)
             row = self.assets.get(asset) or self._looked_up.get(asset)
-            tags = msgspec.json.decode(row.tags, type=dict[str, list[str]]) if row is not None else None
-            known = self._left_out[asset] = tags is not None and self._scope.leaves_out_tags(tags)
-        return known
+            self._tags[asset] = None if row is None else msgspec.json.decode(row.tags, type=dict[str, list[str]])
+        tags = self._tags[asset]
+        return tags is not None and scope.leaves_out_tags(tags)
 
 
 __all__ = ["ScopedTransform"]

@@ -223,6 +223,7 @@ def _orders(airflow: Airflow) -> dict[str, tuple[str, dict[str, Any]]]:
     entry.update(
         external_id=None, exclude_accounts=[airflow.sandbox.accounts[1]], regions=[entry["region"]], region=None
     )
+    entry["scope"] = {"plugin_families": ["General"]}
     parsed = parse_destinations([entry])[0]
     assert set(entry) == {
         name for name in parsed.__struct_fields__ if name not in ("caller_account", "connection_region", "partition")

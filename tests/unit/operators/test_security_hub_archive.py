@@ -33,7 +33,7 @@ class World:
         self.errors: dict[str, Exception] = {}
         self.tried: list[str] = []
         hubs = {"state": "known", "source": "", "planned_at": 0.0, "refresh_days": 30}
-        write_json(self.run.plan, {"hubs": hubs, "settings": {}})
+        write_json(self.run.plan, {"hubs": hubs, "settings": {"region_routing": "fixed"}, "destinations": []})
         write_json(self.run.shards, {"count": 1, "as_of": 1})
         for account in ACCOUNTS:
             write_gone(self.run.gone(account, REGION), Gone([], [("list", 3)], {"not_reported": 3}, 9))

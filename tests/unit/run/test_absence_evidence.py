@@ -6,6 +6,7 @@ import json
 from contextlib import closing
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from airflow_provider_tenable.run.absence import (
 )
 from airflow_provider_tenable.staging.files import write_whole
 from airflow_provider_tenable.staging.parts import write_lines
+from airflow_provider_tenable.transform.scope import Scope
 from tests.unit.assets.parts import to_parquet
 from tests.unit.run.test_absence import REGION, TIME, UUIDS, World, asset, finding
 from tests.unit.state.rows import table
@@ -39,7 +41,8 @@ def judged(
     settings = {"severities": ["high", "critical"], **plan.pop("settings", {})}
     with closing(Absence(world.run, {"settings": settings, **plan}, None, is_full=full)) as absence:  # type: ignore[typeddict-item]
         active = table(*rows)
-        chosen, left = absence.judge(active, np.array(absent or [True] * len(rows), bool))
+        scopes = tuple(msgspec.convert(each, Scope) for each in plan.get("scopes", ()))
+        chosen, left = absence.judge(active, np.array(absent or [True] * len(rows), bool), scopes)
     return dict(zip(chosen["plugin"].to_pylist(), chosen["reason"].to_pylist(), strict=True)), dict(left)
 
 
@@ -78,7 +81,7 @@ def test_a_severity_that_is_not_imported_any_more_is_out_of_scope(world: Any, se
     ids=str,
 )
 def test_a_plugin_that_is_not_imported_any_more_is_out_of_scope(world: Any, scope: Any, reason: str) -> None:
-    assert judged(world(asset(1)), finding(1, plugin=1), settings={"scope": scope}) == ({1: reason}, {})
+    assert judged(world(asset(1)), finding(1, plugin=1), scopes=[{}, scope]) == ({1: reason}, {})
 
 
 def test_an_asset_whose_tags_leave_it_out_is_out_of_scope(world: Any) -> None:
@@ -86,11 +89,11 @@ def test_an_asset_whose_tags_leave_it_out_is_out_of_scope(world: Any) -> None:
     here = world(asset(1, tags=tags), asset(2), asset(3, tags=tags[:1], instance=7))
     rows = [finding(1), finding(2), finding(3), finding(4)]
     for wanted, first in (({"E": ["y"]}, "not_reported"), ({"E": ["y"], "O": ["x"]}, "out_of_scope")):
-        reasons, left = judged(here, *rows, settings={"scope": {"asset_tags": wanted}})
+        reasons, left = judged(here, *rows, scopes=[{"asset_tags": {"E": ["x"]}}, {"asset_tags": wanted}])
         # One that is elsewhere has moved, and of one that is unknown nothing is known.
         assert (reasons, left) == ({1: first, 2: "out_of_scope", 3: "moved", 4: "not_reported"}, {})
     # Only a full run tells from it that a finding is gone.
-    assert judged(here, *rows[:2], full=False, settings={"scope": {"asset_tags": {"E": ["q"]}}}) == ({}, {})
+    assert judged(here, *rows[:2], full=False, scopes=[{"asset_tags": {"E": ["q"]}}]) == ({}, {})
 
 
 # Which rows.

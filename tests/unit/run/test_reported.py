@@ -37,6 +37,7 @@ class World:
             "window": {"kind": "incremental"},
             "narrowed": False,
             "settings": {"states": ["open", "reopened"], "severities": ["high", "critical"]},
+            "destinations": [{"scope": None}],
         }
         self.status: Any = {"full": True}
         self.assets: list[dict[str, Any]] = []
@@ -157,6 +158,7 @@ def test_what_the_hub_rejected_of_ours_stays(world: World) -> None:
         (lambda world: world.plan.update(narrowed=True), "narrower"),
         (lambda world: world.plan["settings"].update(states=["open"]), "state reopened"),
         (lambda world: world.plan["settings"].update(scope={"min_vpr": 7.0}), "scope leaves findings out"),
+        (lambda world: world.plan["destinations"].append({"scope": {"min_vpr": 7.0}}), "scope leaves findings out"),
         (lambda world: setattr(world, "blind", "2 records"), "2 records"),
         (lambda world: setattr(world, "lost", frozenset({PLACE})), "relied on"),
         (lambda world: setattr(world, "emptied", frozenset({PLACE})), "relied on"),

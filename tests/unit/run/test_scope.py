@@ -59,9 +59,27 @@ def test_every_param_that_says_what_is_delivered_is_part_of_the_scope(kind, tabl
     option = "audit_severity" if kind == "compliance" else "title_format"
     options[option] = "{title} on {resource}"
     assert changes(usual, scope(kind)) == [option]
-    assert set(usual) == of_table | {option, "owners"}
+    assert set(usual) == of_table | {option, "owners", "scope of destinations"}
     options["owners"] = '{"default": "Platform"}'
     assert changes(usual, scope(kind)) == sorted([option, "owners"])
+
+
+def test_the_scope_of_a_destination_is_part_of_it_with_the_accounts_that_it_is_for():
+    plain, narrow = {"accounts": "*"}, {"accounts": ["111122223333"], "scope": {"min_vpr": 9}}
+    usual = scope(destinations=[narrow, plain])
+    assert scope(destinations=[plain]) == scope(destinations=[plain, {"scope": {}}]) == scope()
+    assert scope(destinations=[{**narrow, "role_name": "R"}, plain, plain]) == usual
+    assert scope(destinations=[narrow]) == usual
+    others = [{"scope": {"min_vpr": 8}}, {"accounts": ["444455556666"]}, {"regions": ["eu-west-1"]}, {"scope": None}]
+    for other in others:
+        assert changes(usual, scope(destinations=[{**narrow, **other}, plain])) == ["scope of destinations"]
+    # The first that matches counts.
+    assert changes(usual, scope(destinations=[plain, narrow])) == ["scope of destinations"]
+    # After an upgrade from a release without it.
+    assert changes({}, usual) == ["scope of destinations"]
+    assert changes({}, scope()) == []
+    # It is about vulnerabilities.
+    assert scope("compliance", destinations=[narrow]) == scope("compliance")
 
 
 def test_what_does_not_say_what_is_delivered_is_not():

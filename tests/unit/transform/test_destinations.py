@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 
 from airflow_provider_tenable.aws import Caller
@@ -17,6 +18,7 @@ from airflow_provider_tenable.transform.destinations import (
     parse_destinations,
     resolve,
 )
+from airflow_provider_tenable.transform.scope import Scope
 
 A, B, C = "111111111111", "222222222222", "033333333333"
 
@@ -49,7 +51,7 @@ def test_what_is_left_out_has_its_default():
         (
             {"acounts": "*", "zone": 1},
             "destinations[1] has unknown fields ['acounts', 'zone']. The known fields are ['accounts', 'aws_conn_id', "
-            "'exclude_accounts', 'external_id', 'region', 'regions', 'role_name']",
+            "'exclude_accounts', 'external_id', 'region', 'regions', 'role_name', 'scope']",
         ),
         ({"aws_conn_id": ""}, "destinations[1].aws_conn_id must be the id of an AWS connection, or null"),
         ({"aws_conn_id": " "}, "aws_conn_id"),
@@ -102,6 +104,10 @@ def test_what_is_left_out_has_its_default():
         ({"regions": ["eu-west-1", "Europe"]}, "destinations[1].regions has 'Europe', which is not an AWS Region"),
         ({"regions": ["eu-west-1"], "region": "eu-west-1"}, "destinations[1] has both region and regions."),
         ({"external_id": "ours"}, "set role_name too"),
+        ({"scope": []}, "destinations[1].scope is []. It must be an object with any of the params plugin_ids"),
+        ({"scope": {"severities": ["high"]}}, "scope is {'severities': ['high']}. It must be an object"),
+        ({"scope": {"min_vpr": 11}}, "destinations[1].scope: min_vpr is 11; it must be a number from 0.1 to 10"),
+        ({"scope": {"plugin_families": ["{{ 1 }}"]}}, "scope: plugin_families is '{{ 1 }}'; it must be a list"),
         ({"aws_conn_id": "a b"}, "Airflow allows"),
         ({"aws_conn_id": "c" * 251}, "at most 250 of them"),
     ],
@@ -124,6 +130,22 @@ def test_a_long_text_is_cut_in_the_message(field):
 def test_destinations_that_are_no_list_are_refused(value):
     with pytest.raises(ConfigurationError, match="destinations must be a list of at least one destination such as"):
         parse_destinations(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "scope"),
+    [
+        (None, None),
+        ({}, None),
+        ({"plugin_ids": [], "min_vpr": None, "potential_packages": "import"}, None),
+        ({"plugin_ids": ["5"], "asset_tags": {"E": ["x"]}}, Scope(plugin_ids=(5,), asset_tags={"E": ("x",)})),
+    ],
+)
+def test_a_scope_is_that_of_the_params(value, scope):
+    (parsed,) = parse_destinations([{"scope": value}])
+    assert parsed.scope == scope
+    # As a plan stores it.
+    assert msgspec.convert(msgspec.to_builtins(parsed), Destination) == parsed
 
 
 def test_an_external_id_is_kept():

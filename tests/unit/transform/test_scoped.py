@@ -13,7 +13,7 @@ from airflow_provider_tenable.tenable_vm.asset_row import row_of_details
 from airflow_provider_tenable.transform.scope import Scope
 from airflow_provider_tenable.transform.scoped import ScopedTransform
 from airflow_provider_tenable.transform.shard import Parked, Transform
-from tests.unit.transform.test_shard import ASSETS, NOW, World, ec2, record
+from tests.unit.transform.test_shard import ASSETS, DESTINATIONS, NOW, World, ec2, record
 
 
 def scoped(tmp_path: Any, scope: Scope, **world: Any) -> World:
@@ -99,6 +99,38 @@ def test_what_has_waited_is_judged_by_its_source_its_network_and_the_tags_of_its
     assert world.asked == ["unheard", "looked-up"]
 
 
+def test_a_destination_may_take_less_than_the_dag_imports(tmp_path: Any) -> None:
+    """By all that a scope may say, since Tenable has filtered for all destinations together."""
+    own = Scope(min_vpr=7, asset_tags={"E": ("z",)}, sources=("AGENT",), exclude_plugin_ids=(9,))
+    destinations = [DESTINATIONS[0], msgspec.structs.replace(DESTINATIONS[1], scope=own)]
+    world = scoped(tmp_path, Scope(exclude_plugin_ids=(8,)), assets=[*TAGGED, *ASSETS[2:]], destinations=destinations)
+    there: dict[str, Any] = {"source": "AGENT"}
+    rated = {"vpr": {"score": 7.5}}
+    manifest = world.chunks(
+        [
+            of(1, "ec2-a"),
+            of(8, "ec2-a"),
+            of(1, "ec2-b", change=there),
+            of(1, "ec2-b", change={"source": "NNM"}, **rated),
+            of(9, "ec2-b", change=there, **rated),
+            of(1, "ec2-b", change=there, **rated),
+            # What has no destination counts as that, and what has no asset waits.
+            of(1, "ec2-c", change=there),
+            of(1, "unheard", change=there),
+        ]
+    )
+    assert (manifest["findings"], manifest["parked"]) == (2, 1)
+    assert manifest["skipped"] == {
+        "plugin_not_chosen": 2,
+        "vpr_below_minimum": 1,
+        "source_not_chosen": 1,
+        "account_not_configured": 1,
+    }
+    untagged = [{**each, "tags": []} for each in TAGGED]
+    other = scoped(tmp_path / "other", Scope(), assets=untagged, destinations=destinations)
+    assert other.chunks([of(1, "ec2-b", change=there, **rated)])["skipped"] == {"asset_tags_not_chosen": 1}
+
+
 def test_findings_in_potential_packages_only_are_left_out(tmp_path: Any) -> None:
     unsure, sure = {"potential": True, "product": "a"}, {"potential": False, "product": "b"}
     found = [of(1, change={"software_vulns": each}) for each in ([unsure], [sure], [unsure, sure], [])]
@@ -119,21 +151,28 @@ def test_each_record_has_one_reason(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "kind"),
-    [({}, Transform), ({"scope": {}}, Transform), ({"scope": {"min_vpr": 7.0}}, ScopedTransform)],
+    ("settings", "own", "kind"),
+    [
+        ({}, None, Transform),
+        ({"scope": {}}, {}, Transform),
+        ({"scope": {"min_vpr": 7.0}}, None, ScopedTransform),
+        ({}, {"min_vpr": 7.0}, ScopedTransform),
+    ],
     ids=str,
 )
 def test_a_run_without_a_scope_uses_the_transform_that_knows_none(
-    settings: Any, kind: type, monkeypatch: pytest.MonkeyPatch
+    settings: Any, own: Any, kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator = object.__new__(TenableToAsffOperator)
     made: dict[str, Any] = {}
     common = {"accepted_risks": "archive", "severities": ["high"], "states": ["open"], **settings}
-    for name, value in {"plan": {"settings": common}, "id_scheme": None, "product": None}.items():
+    plan = {"settings": common, "destinations": [{}, {"scope": own}]}
+    for name, value in {"plan": plan, "id_scheme": None, "product": None}.items():
         object.__setattr__(operator, name, value)
     monkeypatch.setattr(TenableToAsffOperator, "_common", lambda *_: {})
     for each in (Transform, ScopedTransform):
         monkeypatch.setattr(each, "__init__", lambda self, **given: made.update({"kind": type(self), **given}))
     operator._transform(None, None, {}, 0)
     assert made["kind"] is kind
-    assert made.get("scope") == (Scope(min_vpr=7.0) if kind is ScopedTransform else None)
+    of_dag = Scope(min_vpr=7.0) if settings.get("scope") else Scope()
+    assert made.get("scope") == (of_dag if kind is ScopedTransform else None)
