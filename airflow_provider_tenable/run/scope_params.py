@@ -6,6 +6,7 @@ DAG files import this module while Airflow parses them, so it must not import an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_tenable.run.run_param import RunParam
@@ -72,8 +73,7 @@ def _imports_potential(asked: Any, usual: Any) -> bool:
     return asked != "skip" or usual == "skip"
 
 
-#: A part of the params of ``tenable_to_security_hub``, in the order of its form.
-SCOPE: Mapping[str, RunParam] = {
+_PARAMS: Mapping[str, RunParam] = {
     "plugin_ids": RunParam(
         default=None,
         schema=_IDS,
@@ -153,6 +153,12 @@ SCOPE: Mapping[str, RunParam] = {
         "affected.",
         covers=_imports_potential,
     ),
+}
+
+
+#: A part of the params of ``tenable_to_security_hub``, in the order of its form, where they are a section of their own.
+SCOPE: Mapping[str, RunParam] = {
+    name: replace(param, schema={**param.schema, "section": "Scope"}) for name, param in _PARAMS.items()
 }
 
 

@@ -96,6 +96,12 @@ def test_ratings_and_flags() -> None:
             parse_scope({"known_exploited_only": value})
 
 
+def test_the_form_shows_them_in_a_section_of_their_own() -> None:
+    params = form.import_params({"min_vpr": 7})
+    assert {name for name, param in params.items() if param.schema.get("section") == "Scope"} == set(SCOPE)
+    assert params["min_vpr"].value == 7
+
+
 def test_a_run_without_a_scope_plans_as_before() -> None:
     assert {"scope"} == set(parse_settings({}).__dataclass_fields__) - set(IMPORT)
 
