@@ -25,9 +25,11 @@ from airflow_provider_tenable.exceptions import (
     IncompleteRunError,
     RefusedDestinationsError,
     RejectedFindingsError,
+    TenableProviderError,
     TooManyArchivedError,
     UnservedError,
 )
+from airflow_provider_tenable.guards.foreign_text import beginning
 
 _log = logging.getLogger(__name__)
 
@@ -252,6 +254,9 @@ def defined_outside_database(variable: str) -> str | None:
 def fail_fast() -> Iterator[None]:
     """Turn errors that only the user can fix into Airflow's "fail without retrying". All others keep the task's
     retries.
+
+    The message of either is logged as a line of its own. Airflow shows an exception as the title of a traceback, where
+    a long text is hard to find: the one that replaces ours has its beginning only, and no second traceback.
     """
     try:
         yield
@@ -264,7 +269,17 @@ def fail_fast() -> Iterator[None]:
         TooManyArchivedError,
         UnservedError,
     ) as error:
-        raise AirflowFailException(str(error)) from error
+        _log.error("%s", error)
+        raise AirflowFailException(beginning(str(error))) from None
+    except TenableProviderError as error:
+        _log.error("%s", error)
+        raise
+
+
+def complete_message(error: object) -> str:
+    """The message of an exception of a task, also of one that :func:`fail_fast` has shortened."""
+    hidden = error.__context__ if isinstance(error, AirflowFailException) and error.__suppress_context__ else None
+    return str(hidden if isinstance(hidden, TenableProviderError) else error)
 
 
 async def is_deferred(task_instance: Any) -> bool | None:
@@ -440,6 +455,7 @@ __all__ = [
     "any_asset_or",
     "asset_alias",
     "asset_of",
+    "complete_message",
     "conf",
     "cron_timetable",
     "dag",

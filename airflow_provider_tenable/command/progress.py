@@ -57,9 +57,10 @@ def _named(context: Any) -> dict[str, Any]:
 
 
 def _error(context: Any) -> str:
+    from airflow_provider_tenable._compat import complete_message
     from airflow_provider_tenable.guards.foreign_text import LONGEST_MESSAGE, safe
 
-    return safe(context.get("exception") or "see the log", LONGEST_MESSAGE)
+    return safe(complete_message(context.get("exception") or "see the log"), LONGEST_MESSAGE)
 
 
 def _text(context: Any) -> str:

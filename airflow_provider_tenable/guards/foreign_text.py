@@ -7,6 +7,8 @@ reorder what a person reads (Unicode TR 36, section 3.2; CWE-117).
 
 from __future__ import annotations
 
+import re
+
 from airflow_provider_tenable.guards.redaction import scrub
 
 #: Default of the maximum number of characters that are quoted.
@@ -19,6 +21,7 @@ LONGEST_MESSAGE = 1_000
 LONGEST_ID = 512
 
 _ELLIPSIS = "\u2026"
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?]) +(?=[A-Z])")
 
 
 def safe(value: object, limit: int = LONGEST) -> str:
@@ -45,6 +48,16 @@ def quoted(value: object, limit: int = LONGEST) -> str:
     :param limit: as for :func:`safe`.
     """
     return safe(repr(value), limit)
+
+
+def beginning(text: str, limit: int = LONGEST) -> str:
+    """As many of the first sentences of a message as fit; a first one that does not is cut.
+
+    :param limit: the maximum number of characters.
+    """
+    ends = [match.start() for match in _BETWEEN_SENTENCES.finditer(text)] + [len(text)]
+    fitting = [end for end in ends if end <= limit]
+    return text[: fitting[-1]] if fitting else text[: limit - 1].rstrip() + _ELLIPSIS
 
 
 def visible(text: str) -> str:

@@ -226,7 +226,8 @@ REPLAY: Mapping[str, RunParam] = {
     "run_ids": RunParam(
         default=None,
         # With another type beside the list, the form would not show one line per run.
-        schema={"type": ["null", "array"], "items": {"type": "string"}},
+        # In this order: Airflow 2 fills in what a link gives only for types that it knows by their spelling.
+        schema={"type": ["array", "null"], "items": {"type": "string"}},
         title="Several runs",
         help="Ids of several runs, one per line, instead of Run. Of a finding that several of them have, the newest "
         "version is sent.",
@@ -400,7 +401,7 @@ def _rule(schema: Mapping[str, Any]) -> tuple[Callable[[Any], bool], str]:
             ),
             f"a number from {least:g} to {most:g}, or empty",
         )
-    if schema["type"] == ["null", "array"]:
+    if "array" in schema["type"] and "null" in schema["type"]:
         return (
             lambda value: (
                 value is None or (isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value))

@@ -111,7 +111,7 @@ class TenableExportSensor(_WaitsForTenable):
             raise ConfigurationError(f"job_uuid is {quoted(self.job_uuid, 80)}; it must be the UUID of an export job.")
 
     def _ended_job(self) -> dict[str, Any] | None:
-        from airflow_provider_tenable.exceptions import ExportNotFoundError, TemporaryError
+        from airflow_provider_tenable.exceptions import ExportNotFoundError, NotFoundError, TemporaryError
         from airflow_provider_tenable.tenable_vm.jobs import ACTIVE
 
         assert self.job_uuid is not None
@@ -120,7 +120,7 @@ class TenableExportSensor(_WaitsForTenable):
                 status = self.hook.export_status(self.export, self.job_uuid)
             except ExportNotFoundError as error:
                 # A job is there from the response to its request on, so waiting does not bring it.
-                raise AirflowFailException(str(error)) from error
+                raise NotFoundError(str(error)) from error
             except TemporaryError as error:
                 self.log.warning("Could not poll %s: %s", self._name(), error)
                 return None

@@ -15,7 +15,7 @@ from airflow_provider_tenable.run.audit_counts import rows_of
 from airflow_provider_tenable.run.status import HistoryEntry, RunCounts
 from airflow_provider_tenable.tenable_vm.times import utc
 from airflow_provider_tenable.ui import charts
-from airflow_provider_tenable.ui.facts import REPLAY_DAG, DagFacts
+from airflow_provider_tenable.ui.facts import DEFAULT_DAG, REPLAY_DAG, DagFacts
 from airflow_provider_tenable.ui.now import attention_of, now_of
 from airflow_provider_tenable.ui.reasons import explained
 from airflow_provider_tenable.ui.scans import SCAN_DAG, Scans
@@ -62,12 +62,24 @@ class RunRow:
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A rejected finding, and how to send it again."""
+    """A rejected finding, and how to send those of its run again."""
 
     line: Rejected
     link: str
+    again: Again
+
+
+@dataclass(frozen=True)
+class Again:
+    """How to send the rejected findings of one or several runs again.
+
+    :ivar conf: the configuration of :data:`REPLAY_DAG`, as JSON.
+    :ivar form: address of its trigger form, filled in; empty if there is none.
+    """
+
     conf: str
     command: str
+    form: str
 
 
 def build(snapshot: Snapshot, facts: DagFacts | None, urls: Urls, *, now: float) -> dict[str, Any]:
@@ -78,6 +90,8 @@ def build(snapshot: Snapshot, facts: DagFacts | None, urls: Urls, *, now: float)
     """
     runs = [_run_row(entry, snapshot.dag_id, urls) for entry in snapshot.history[:SHOWN_RUNS]]
     places = _places(snapshot)
+    has_replay = bool(facts and facts.has_replay)
+    run_ids = list(dict.fromkeys(line.run_id for line in snapshot.rejected))
     return {
         "dag_id": snapshot.dag_id,
         "facts": facts,
@@ -95,9 +109,16 @@ def build(snapshot: Snapshot, facts: DagFacts | None, urls: Urls, *, now: float)
         "more_places": max(len(places) - SHOWN_PLACES, 0),
         "coverage": _coverage(snapshot, urls),
         "audits": _audits(snapshot),
-        "rejected": [_rejected_row(line, snapshot.dag_id, urls) for line in snapshot.rejected],
-        "replay": urls.dag(REPLAY_DAG) if facts and facts.has_replay else "",
-        "replay_all": _replay_of_all(snapshot),
+        "rejected": [
+            RejectedRow(
+                line,
+                urls.task(snapshot.dag_id, line.run_id, "settle"),
+                _again(snapshot.dag_id, [line.run_id], urls, has_form=has_replay),
+            )
+            for line in snapshot.rejected
+        ],
+        "replay": urls.dag(REPLAY_DAG) if has_replay else "",
+        "replay_all": _again(snapshot.dag_id, run_ids, urls, has_form=has_replay) if len(run_ids) > 1 else None,
     }
 
 
@@ -244,20 +265,13 @@ def scans_of(scans: Scans | None, urls: Urls) -> dict[str, Any]:
     return {"rows": rows, "audits": scans.audits, "more_audits": scans.more_audits, "problems": scans.problems}
 
 
-def _rejected_row(line: Rejected, dag_id: str, urls: Urls) -> RejectedRow:
-    conf, command = _replay({"dag_id": dag_id, "run_id": line.run_id})
-    return RejectedRow(line, urls.task(dag_id, line.run_id, "settle"), conf, command)
-
-
-def _replay_of_all(snapshot: Snapshot) -> tuple[str, str] | None:
-    """Configuration and command of one replay of all runs that the section shows; None where there is only one."""
-    run_ids = list(dict.fromkeys(line.run_id for line in snapshot.rejected))
-    return _replay({"dag_id": snapshot.dag_id, "run_ids": run_ids}) if len(run_ids) > 1 else None
-
-
-def _replay(params: dict[str, Any]) -> tuple[str, str]:
-    conf = msgspec.json.encode(params).decode()
-    return conf, f"airflow dags trigger {REPLAY_DAG} --conf {shlex.quote(conf)}"
+def _again(dag_id: str, run_ids: list[str], urls: Urls, *, has_form: bool) -> Again:
+    of_runs: dict[str, Any] = {"run_id": run_ids[0]} if len(run_ids) == 1 else {"run_ids": run_ids}
+    conf = msgspec.json.encode({"dag_id": dag_id, **of_runs}).decode()
+    # In the address of Airflow 2's form, dag_id and run_id are those of the run that is triggered: the form's own
+    # default names the DAG, so there is no such address for another one.
+    form = urls.form(REPLAY_DAG, {"run_ids": run_ids}) if has_form and dag_id == DEFAULT_DAG else ""
+    return Again(conf, f"airflow dags trigger {REPLAY_DAG} --conf {shlex.quote(conf)}", form)
 
 
 __all__ = ["SEVERITIES", "SHOWN_PLACES", "SHOWN_RUNS", "build", "scans_of"]

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_tenable._compat import TaskDeferred, fail_fast
+from airflow_provider_tenable._compat import TaskDeferred, complete_message, fail_fast
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
@@ -253,7 +253,7 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
             tasks.run()
     except Exception as error:
         traceback.print_exc()
-        return {"error": type(error).__name__, "message": str(error), "task": tasks.task}
+        return {"error": type(error).__name__, "message": complete_message(error), "task": tasks.task}
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     return {"error": None, "message": None, "task": None}

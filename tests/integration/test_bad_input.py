@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_tenable._compat import AirflowFailException, fail_fast
+from airflow_provider_tenable._compat import AirflowFailException, complete_message, fail_fast
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from tests.integration.conftest import connect
@@ -29,7 +29,7 @@ def nothing_happens(sandbox: Sandbox, variables: Variables) -> Any:
 def _fails(run: Run, *parts: str) -> None:
     with pytest.raises((ConfigurationError, AirflowFailException)) as failure, fail_fast():
         run.execute()
-    text = str(failure.value)
+    text = complete_message(failure.value)
     for part in parts:
         assert part in text, text
     # A retry cannot mend it, so Airflow is told not to try.

@@ -14,6 +14,7 @@ from airflow_provider_tenable._compat import AirflowFailException
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.run import finish, plan
 from airflow_provider_tenable.staging.files import names, read_json, remove_file, write_json, write_whole
+from tests.failing import fails_at_once
 from tests.integration.pipeline_driver import Run, Variables
 from tests.sandbox_driver import Sandbox
 
@@ -159,10 +160,9 @@ def test_exports_cleared_alone_after_the_connection_was_corrected_do_not_continu
     before, jobs, staged = read_json(state), sandbox.jobs(), names(run.folder.export(kind))
     another_tenable(monkeypatch)
     # The person clears the export, not plan_run.
-    with pytest.raises(
-        AirflowFailException,
-        match=rf"The {kind} export does not continue: connection 'tenable_default' leads to another Tenable.*"
-        r"clear plan_run together with all tasks after it",
+    with fails_at_once(
+        rf"The {kind} export does not continue: connection 'tenable_default' leads to another Tenable.*"
+        r"clear plan_run together with all tasks after it"
     ):
         run.export(kind, filters)
     assert sandbox.jobs() == jobs

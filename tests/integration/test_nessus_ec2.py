@@ -20,6 +20,7 @@ from airflow_provider_tenable._compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
+    complete_message,
 )
 from airflow_provider_tenable.exceptions import ConflictError, TemporaryError
 from airflow_provider_tenable.hooks.nessus_ec2 import NessusEc2Hook
@@ -30,6 +31,7 @@ from airflow_provider_tenable.scan import instances
 from sandbox.tenable.access import NO_MANAGE
 from sandbox.tenable.scanners import LINKING_KEY
 from tests.aws_services import IMAGE, REGION, AwsServices, refuse, respond
+from tests.failing import fails_at_once
 from tests.integration.conftest import connect
 from tests.integration.scanner_tasks import (
     AWS,
@@ -295,7 +297,7 @@ class TestRefusals:
         with pytest.raises(AirflowException) as raised:
             task.execute(context())
         assert isinstance(raised.value, AirflowFailException)
-        return str(raised.value)
+        return complete_message(raised.value)
 
     def test_product_without_subscription(self, aws: AwsServices) -> None:
         task = create(new_name())
@@ -625,7 +627,7 @@ class TestTerminate:
         scanner = made(name)
         with aws.client("ec2") as ec2:
             ec2.modify_instance_attribute(InstanceId=scanner["instance_id"], DisableApiTermination={"Value": True})
-        with pytest.raises(AirflowFailException, match=r"protected from termination. Switch the protection off first"):
+        with fails_at_once(r"protected from termination. Switch the protection off first"):
             terminate(scanner=scanner).execute(context())
 
     @pytest.mark.parametrize(
