@@ -98,7 +98,7 @@ def test_message_is_a_line_of_its_own_before_a_short_exception(caplog):
 @pytest.mark.parametrize(
     "other",
     [ValueError("x"), AirflowFailException("x"), exceptions.StagingError("x"), "x"],
-    ids=lambda each: repr(each),
+    ids=repr,
 )
 def test_complete_message_of_any_other_exception_is_its_own(other):
     assert complete_message(other) == "x"
