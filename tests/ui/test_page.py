@@ -210,6 +210,11 @@ def test_a_button_opens_the_filled_in_form_of_the_replay(page: Page, airflow: St
     expect(page.locator("[name=element_run_ids]")).to_have_value(re.compile(r"^scheduled__00000\n*$"))
     expect(page.locator("[name=element_run_id]")).to_have_value("")
     picture(page, "replay-form-2.11", height=1500)
+    # Airflow makes JSON of the fields a moment after it has shown them.
+    page.wait_for_function(
+        "[...document.querySelectorAll('.CodeMirror')].some("
+        "each => each.CodeMirror.getValue().includes('scheduled__00000'))"
+    )
     # It stays paused: what counts is what the run is asked for.
     page.get_by_text("Unpause DAG when triggered").click()
     expect(page.locator("[name=unpause]")).not_to_be_checked()
