@@ -14,6 +14,7 @@ from airflow_provider_tenable.guards.foreign_text import quoted, safe
 
 _TENABLE, _AWS = "AIRFLOW_CONN_TENABLE_DEFAULT", "AIRFLOW_CONN_AWS_DEFAULT"
 _PARAMS = "AIRFLOW__TENABLE__DAG_PARAMS"
+_POLLS = "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS"
 #: Of another Airflow's environment, only these settings apply to the private one: it must not write into the database
 #: of the other.
 _KEPT = ("AIRFLOW__TENABLE__", "AIRFLOW__SECRETS__")
@@ -46,6 +47,8 @@ def environment(options: Options, base: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs" / "tasks"),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": options.level,
+        # A person waits, and no triggerer is woken: about as often as pyTenable asks for a small export.
+        _POLLS: base.get(_POLLS) or "5",
         # There is no worker slot to release.
         "AIRFLOW__TENABLE__IMPORT_MINUTES": "0",
         _PARAMS: json.dumps({**_given_params(base), **dag_params(options, profiles)}),

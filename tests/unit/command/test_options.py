@@ -55,6 +55,12 @@ def test_the_old_tools_variables_are_understood_and_empty_ones_are_not_set() -> 
     assert json.loads(environment(options, base)[AWS]) == {"conn_type": "aws", "extra": {"region_name": "eu-west-1"}}
 
 
+def test_exports_are_polled_often_unless_the_environment_says_how_often() -> None:
+    name = "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS"
+    assert made()[name] == "5"
+    assert made(**{name: "60"})[name] == "60"
+
+
 def test_the_file_of_tvm2aws_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "tvm2aws.toml"
     file.write_text(

@@ -338,6 +338,6 @@ def test_the_form_takes_one_run_per_line():
     """Airflow's forms show such a field only for a list of strings, with nothing but null beside it."""
     param = form.replay_params()["run_ids"]
     assert param.resolve() is None
-    assert param.schema["type"] == ["null", "array"]
+    assert param.schema["type"] == ["array", "null"]
     assert param.schema["items"] == {"type": "string"}
     assert param.resolve(["a", "b"]) == ["a", "b"]
