@@ -13,6 +13,8 @@ _REGION = r"[a-z]{2,5}(?:-[a-z]{1,16}){1,3}-\d{1,2}"
 REGION = re.compile(_REGION, re.ASCII)
 _ZONE = re.compile(rf"({_REGION})(?:[a-z]|-[a-z0-9-]+)", re.ASCII)
 
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
+
 #: Prefix of a Region -> its partition (AWS General Reference: ARN format; botocore's endpoint data).
 _PARTITIONS = {
     "cn-": "aws-cn",
@@ -53,6 +55,14 @@ def region_of(region: str | None, zone: str | None) -> str | None:
         return region
     match = _ZONE.fullmatch(zone or "")
     return match[1] if match else None
+
+
+def ec2_mac_of(text: str) -> str | None:
+    """A MAC address as EC2 writes it; None if it is not one, or none that a network interface in EC2 has: those are
+    locally administered, and for one receiver.
+    """
+    mac = text.strip().lower().replace("-", ":")
+    return mac if _MAC.fullmatch(mac) and int(mac[:2], 16) & 0b11 == 0b10 else None
 
 
 def instance_arn(region: str, account: str, instance: str) -> str:

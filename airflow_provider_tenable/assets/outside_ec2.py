@@ -4,7 +4,7 @@ is.
 
 from __future__ import annotations
 
-from airflow_provider_tenable.aws import ACCOUNT, region_of
+from airflow_provider_tenable.aws import region_of
 from airflow_provider_tenable.guards.arns import Arn, arn_of
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 
@@ -23,7 +23,7 @@ def aws_resource_of(row: AssetRow) -> Arn | None:
     An asset with an account that is not one (Tenable's documentation describes a canonical user id) contradicts every
     ARN.
     """
-    if not row.resource_name or (row.owner_id and not ACCOUNT.fullmatch(row.owner_id)):
+    if not row.resource_name:
         return None
     region = region_of(row.region, row.availability_zone)
     if region is None and (row.region or row.availability_zone):

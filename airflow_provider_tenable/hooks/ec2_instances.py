@@ -1,4 +1,4 @@
-"""EC2 in one account and Region, as far as instances are to be found by their ids."""
+"""EC2 in one account and Region, as far as instances are to be found by their ids or addresses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_provider_tenable.assets.placement import Answer, Place
+from airflow_provider_tenable.assets.unnamed_hosts import Interface, Sighting
 from airflow_provider_tenable.exceptions import ConfigurationError, TemporaryError
 from airflow_provider_tenable.hooks.aws_session import ONE_ATTEMPT, AwsSessionHook
 from airflow_provider_tenable.hooks.security_hub import Access
@@ -72,22 +73,37 @@ class Ec2InstancesHook(AwsSessionHook):
         :raises ConfigurationError: EC2 refuses, for good; the message says what to do.
         :raises TemporaryError: EC2 has not answered after several attempts.
         """
+        for answer, _ in self._described("instance-id", instances, place):
+            yield answer
+
+    def find_hosts(self, name: str, values: Sequence[str], place: Place) -> Iterator[Sighting]:
+        """What EC2 says of the instances that a filter names, with their network interfaces.
+
+        :param name: a filter of DescribeInstances.
+        :param values: at most :data:`MOST_VALUES` of its values.
+        :raises ConfigurationError, TemporaryError: as :meth:`find`.
+        """
+        for answer, instance in self._described(name, values, place):
+            yield Sighting(answer, tuple(map(_interface, instance.get("NetworkInterfaces", []))))
+
+    def _described(self, name: str, values: Sequence[str], place: Place) -> Iterator[tuple[Answer, dict[str, Any]]]:
         token: dict[str, str] = {}
         for _ in range(_MOST_PAGES):
-            page = self._page(list(instances), token)
+            page = self._page(name, list(values), token)
             for reservation in page["Reservations"]:
                 for instance in reservation.get("Instances", []):
-                    yield Answer(
+                    answer = Answer(
                         instance=instance.get("InstanceId", ""),
                         place=place,
                         owner=reservation.get("OwnerId", ""),
                         zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
                         state=instance.get("State", {}).get("Name", ""),
                     )
+                    yield answer, instance
             if not page.get("NextToken"):
                 return
             token = {"NextToken": page["NextToken"]}
-        raise TemporaryError(f"EC2 answers in more than {_MOST_PAGES} pages for {len(instances)} instances in {place}.")
+        raise TemporaryError(f"EC2 answers in more than {_MOST_PAGES} pages for {len(values)} instances in {place}.")
 
     def _explained(self, what: str, error: ClientError) -> ConfigurationError | TemporaryError:
         if code_of(error) != _DENIED:
@@ -98,11 +114,16 @@ class Ec2InstancesHook(AwsSessionHook):
             "(deploy/iam/describe-instances.json), or set [tenable] resolve_unplaced_instances = False."
         )
 
-    def _page(self, instances: list[str], token: dict[str, str]) -> dict[str, Any]:
-        asked = {"Filters": [{"Name": "instance-id", "Values": instances}], "MaxResults": _PAGE_INSTANCES, **token}
+    def _page(self, name: str, values: list[str], token: dict[str, str]) -> dict[str, Any]:
+        asked = {"Filters": [{"Name": name, "Values": values}], "MaxResults": _PAGE_INSTANCES, **token}
         return self._patiently(
             lambda: self._once("find instances", lambda: self.client.describe_instances(**asked), "Reservations")
         )
+
+
+def _interface(found: dict[str, Any]) -> Interface:
+    addresses = (each.get("PrivateIpAddress", "") for each in found.get("PrivateIpAddresses", []))
+    return Interface(found.get("MacAddress", "").lower(), frozenset(filter(None, addresses)), found.get("VpcId", ""))
 
 
 __all__ = ["MOST_VALUES", "Ec2InstancesHook"]

@@ -122,6 +122,13 @@ CHECKS: dict[str, Check] = {
         "The credentials may read findings (GetFindings), which archiving and the audit need.",
         "Allow securityhub:GetFindings on the hub's ARN to these credentials (deploy/iam).",
     ),
+    "aws.describe_instances": Check(
+        "The credentials may ask EC2 for instances (DescribeInstances). Checked only with [tenable] "
+        "resolve_unplaced_instances.",
+        "Allow ec2:DescribeInstances to these credentials (deploy/iam/describe-instances.json), or set [tenable] "
+        "resolve_unplaced_instances = False.",
+        required=False,
+    ),
     "aws.import": Check(
         "Security Hub CSPM has accepted findings of the DAG there. There is no way to try BatchImportFindings without "
         "sending a finding, so it is unchecked until the first import.",

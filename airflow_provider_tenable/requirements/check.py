@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_tenable import config
 from airflow_provider_tenable.assets.index import known_assets
 from airflow_provider_tenable.assets.parquet import read_table
 from airflow_provider_tenable.exceptions import TenableProviderError
@@ -141,7 +142,12 @@ def _services(scope: Scope, hook: TenableHook) -> Iterator[Line]:
     yield from found.lines()
     accepted, refused = _imported(scope)
     yield from check_places(
-        found.targets, product=scope.product, accepted=accepted, refused=refused, most=scope.max_places
+        found.targets,
+        product=scope.product,
+        resolves=config.get("resolve_unplaced_instances"),
+        accepted=accepted,
+        refused=refused,
+        most=scope.max_places,
     )
 
 

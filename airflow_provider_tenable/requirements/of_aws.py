@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable import config
+from airflow_provider_tenable.assets.placement import Place
 from airflow_provider_tenable.aws import Caller, partition_of
 from airflow_provider_tenable.exceptions import ConfigurationError, HubOffError
 from airflow_provider_tenable.guards.foreign_text import quoted
@@ -22,12 +23,16 @@ from airflow_provider_tenable.transform.destinations import Destination, parse_d
 from airflow_provider_tenable.transform.routing import CHOSEN, NOT_REACHABLE, OTHER_PARTITION, Router
 
 if TYPE_CHECKING:
+    from airflow_provider_tenable.hooks.ec2_instances import Ec2InstancesHook
     from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 
 #: Concurrent checks, and seconds after which no further account and Region is begun.
 _TOGETHER, _SECONDS = 8, 120.0
 #: The checks of an account and Region after its partition, in their order: each needs the ones before it.
 _OF_PLACE = ("aws.role", "aws.region", "aws.hub", "aws.product", "aws.get_findings")
+_OF_EC2 = "aws.describe_instances"
+#: An id that no instance has: what is asked is whether the call is allowed.
+_NO_INSTANCE = "i-00000000000000000"
 #: Words by which an error says that it concerns the Region.
 _OF_REGION = (advice.NOT_ENABLED, advice.UNKNOWN_KEY, "There is probably no such endpoint in Region")
 _MOST_NAMED = 10
@@ -143,6 +148,7 @@ def check_places(
     targets: Mapping[str, Destination],
     *,
     product: str,
+    resolves: bool = False,
     accepted: Mapping[str, int],
     refused: Mapping[str, str],
     most: int,
@@ -150,6 +156,7 @@ def check_places(
     """The lines of each account and Region. Several are checked at a time, and none is begun after two minutes.
 
     :param targets: ``account/region`` -> its destination, the most important first.
+    :param resolves: whether runs ask EC2 for instances.
     :param accepted: places that have accepted findings -> when first, unix seconds.
     :param refused: places that refused findings since -> why.
     :param most: how many are checked at most.
@@ -161,6 +168,8 @@ def check_places(
             "No account and Region is known: no destination is usable, or none names a Region.",
             "Correct aws.destinations first.",
         )
+        if resolves:
+            yield from unchecked((_OF_EC2,), "", "No account and Region is known.", "Correct aws.destinations first.")
         return
     results: dict[str, list[Line]] = {}
     until, running = time.monotonic() + _SECONDS, set[Future[None]]()
@@ -174,10 +183,11 @@ def check_places(
             try:
                 # Here, because a connection is looked up in the task's own thread.
                 hook = _hook(place, destination)
+                ec2 = _ec2_hook(place, destination) if resolves else None
             except Exception as error:  # noqa: BLE001 - one connection must not stop the checks of the others.
                 lines += _after(place, "aws.role", line_of("aws.role", place, error))
             else:
-                running.add(pool.submit(_check_place, lines, hook, place, product))
+                running.add(pool.submit(_check_place_and_ec2, lines, hook, place, product, ec2))
     for place, lines in results.items():
         yield from lines
         yield _import(place, accepted, refused)
@@ -191,6 +201,31 @@ def _hook(place: str, destination: Destination) -> SecurityHubHook:
 
     account, region = place.split("/")
     return SecurityHubHook.reaching(destination, account, region)
+
+
+def _ec2_hook(place: str, destination: Destination) -> Ec2InstancesHook:
+    from airflow_provider_tenable.hooks.ec2_instances import Ec2InstancesHook
+
+    return Ec2InstancesHook.reaching(destination, Place(*place.split("/")))
+
+
+def _check_place_and_ec2(
+    lines: list[Line], hook: SecurityHubHook, place: str, product: str, ec2: Ec2InstancesHook | None
+) -> None:
+    """:param ec2: EC2 there, where runs ask it for instances."""
+    _check_place(lines, hook, place, product)
+    if ec2 is None:
+        return
+    if not any(line.check == "aws.role" and line.state == OK for line in lines):
+        lines += unchecked((_OF_EC2,), place, "Not checked, because aws.role is not ok.", "See aws.role.")
+        return
+
+    def allowed() -> str:
+        list(ec2.find([_NO_INSTANCE], Place(*place.split("/"))))
+        return "DescribeInstances is allowed."
+
+    with closing(ec2):
+        lines.append(guarded(_OF_EC2, place, allowed))
 
 
 def _check_place(lines: list[Line], hook: SecurityHubHook, place: str, product: str) -> None:

@@ -220,6 +220,10 @@ def _resolved_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     yield "Assets resolved by EC2", resolved["assets"]
     for reason, count in resolved["unresolved"].items():
         yield f"  not resolved: {reason}", count
+    if "hosts" in resolved:
+        yield "  hosts recognised by their addresses", resolved["hosts"]
+        for reason, count in resolved["unrecognised"].items():
+            yield f"  not recognised: {reason}", count
     for place, why in list(resolved["silent"].items())[:_MOST_UNSERVED]:
         yield f"  EC2 did not answer: {place}", safe(why, _LONGEST_REASON)
 

@@ -1,4 +1,5 @@
-"""Asks EC2 for the account and Region of instances that Tenable knows only by their ids: ``[tenable]
+"""Asks EC2 for the account and Region of instances that Tenable knows only by their ids, and for the instances that
+hosts without an id are (:mod:`~airflow_provider_tenable.run.resolving_hosts`): ``[tenable]
 resolve_unplaced_instances``.
 
 EC2 is asked through the destinations' roles, in each account and Region that they serve and in which Tenable knows
@@ -14,12 +15,11 @@ from __future__ import annotations
 
 import logging
 import time
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Iterable
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import msgspec
 
@@ -33,13 +33,16 @@ from airflow_provider_tenable.assets.placement import (
     recalled,
     remembered,
 )
+from airflow_provider_tenable.assets.unnamed_hosts import unnamed_hosts
 from airflow_provider_tenable.assets.unplaced import Question, placed, questions, unplaced_assets
 from airflow_provider_tenable.aws import partition_of
 from airflow_provider_tenable.exceptions import StagingError
 from airflow_provider_tenable.guards.foreign_text import safe
+from airflow_provider_tenable.run import resolving_hosts
+from airflow_provider_tenable.run.asking_ec2 import after, ask_places
 from airflow_provider_tenable.run.asset_locations import count_locations
 from airflow_provider_tenable.run.plan_file import RunPlan
-from airflow_provider_tenable.security_hub.failures import words_of
+from airflow_provider_tenable.staging.crash_points import reached
 from airflow_provider_tenable.staging.files import read_json, remove_file, write_json, write_whole
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parquet import encode_rows
@@ -51,24 +54,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Places that are asked at a time, and seconds after which no further call is begun: the next run continues there.
-_TOGETHER, _SECONDS = 8, 120.0
+#: Seconds after which no further call is begun: the next run continues there.
+_SECONDS = 120.0
 _VERSION = 1
-#: Characters of the reason for which a place has not answered, and places that are named.
-_LONGEST_REASON, _MOST_NAMED = 300, 100
-NO_TIME = "no time was left; the next run begins there"
+#: Places that are named.
+_MOST_NAMED = 100
+
+
+class ResolveCrashPoint(StrEnum):
+    """The boundaries at which the fault suite kills a run that asks EC2."""
+
+    INSTANCES_KEPT = "instances_kept"
+    ASSETS_RESOLVED = "assets_resolved"
 
 
 class ResolvedCounts(TypedDict):
     """``resolved`` of the ledger. Numbers of assets, not of records.
 
     ``assets``: those that EC2 has placed. ``unresolved``: why others have no place -> assets. ``silent``:
-    ``account/region`` that has not answered -> why, at most 100 of them.
+    ``account/region`` that has not answered -> why, at most 100 of them. ``hosts``: of those that EC2 has placed, the
+    hosts without an instance id, which it recognised by their addresses. ``unrecognised``: why others were not. Both
+    only where there are hosts that it could recognise.
     """
 
     assets: int
     unresolved: dict[str, int]
     silent: dict[str, str]
+    hosts: NotRequired[int]
+    unrecognised: NotRequired[dict[str, int]]
 
 
 def resolve_unplaced(run: RunFolder, plan: RunPlan, *, now: float) -> ResolvedCounts:
@@ -82,29 +95,50 @@ def resolve_unplaced(run: RunFolder, plan: RunPlan, *, now: float) -> ResolvedCo
     parts = staged_assets(str(run.export("assets")))
     assets = unplaced_assets(parts)
     asked = questions(assets)
-    known, last = _read(run)
+    known, known_hosts, last = _read(run)
     known = {instance: entry for instance, entry in known.items() if instance in asked}
     due = {
         instance: question
         for instance, question in asked.items()
         if instance not in known or known[instance].is_due(now)
     }
+    unnamed = unnamed_hosts(parts)
+    hosts = resolving_hosts.hosts_of(unnamed)
+    known_hosts = {asset: entry for asset, entry in known_hosts.items() if asset in hosts}
+    due_hosts = resolving_hosts.due_hosts(hosts, known_hosts, now)
     silent: dict[Place, str] = {}
-    if due:
+    if due or due_hosts:
+        from airflow_provider_tenable.hooks.ec2_instances import MOST_VALUES
+
         router = Router(msgspec.convert(plan["destinations"], list[Destination]), plan["settings"]["region_routing"])
         located = [each for each in count_locations(parts) if not each.skip_reason]
         places = places_of(router, [(each.owner_id or "", each.resource_region) for each in located])
-        answers, silent, last = _ask(_after(last, places), due, last)
+        ask = partial(ask_places, after(last, places), hook_of=_hook_of, until=time.monotonic() + _SECONDS, last=last)
+        answers, silent, last = ask(batches_of=lambda place: _batches(due, place, MOST_VALUES), call=_find)
         known |= _decided(due, answers, known, silent, places, int(now))
-    write_json(run.resolved_instances, {"version": _VERSION, "last": last, "instances": remembered(known)})
+        sightings, mute, last = ask(
+            batches_of=lambda place: resolving_hosts.batches_of(due_hosts.values(), place, MOST_VALUES),
+            call=resolving_hosts.call,
+            last=last,
+        )
+        known_hosts |= resolving_hosts.decided(due_hosts, sightings, known_hosts, mute, places, int(now))
+        silent |= mute
+    remembers = {"instances": remembered(known), "hosts": resolving_hosts.remembered(known_hosts)}
+    write_json(run.resolved_instances, {"version": _VERSION, "last": last, **remembers})
+    reached(ResolveCrashPoint.INSTANCES_KEPT)
     rows, unresolved = _complete(assets, known)
-    if rows:
-        write_whole(run.resolved_assets, encode_rows(rows, AssetRow))
+    recognised, unrecognised = resolving_hosts.completed(unnamed, hosts, known_hosts)
+    if rows or recognised:
+        write_whole(run.resolved_assets, encode_rows([*rows, *recognised], AssetRow))
+    reached(ResolveCrashPoint.ASSETS_RESOLVED)
     counts: ResolvedCounts = {
-        "assets": len(rows),
+        "assets": len(rows) + len(recognised),
         "unresolved": dict(sorted(unresolved.items())),
         "silent": {str(place): why for place, why in sorted(silent.items())[:_MOST_NAMED]},
     }
+    if hosts:
+        counts["hosts"] = len(recognised)
+        counts["unrecognised"] = dict(sorted(unrecognised.items()))
     write_json(run.resolved, counts)
     log.info(
         "%d of %d assets without an account or Region were placed by EC2; the others: %s.",
@@ -112,6 +146,13 @@ def resolve_unplaced(run: RunFolder, plan: RunPlan, *, now: float) -> ResolvedCo
         len(assets),
         counts["unresolved"] or "none",
     )
+    if hosts:
+        log.info(
+            "%d of %d hosts without an instance id were recognised by EC2; the others: %s.",
+            len(recognised),
+            len(hosts),
+            counts["unrecognised"] or "none",
+        )
     return counts
 
 
@@ -145,63 +186,20 @@ def places_of(router: Router, locations: Iterable[tuple[str, str]]) -> dict[Plac
     return found
 
 
-def _after(last: str, places: dict[Place, Destination]) -> list[tuple[Place, Destination]]:
-    """The places, starting with the one after the last that an earlier run has asked."""
-    ordered = sorted(places.items())
-    first = bisect_right([str(place) for place, _ in ordered], last)
-    return ordered[first:] + ordered[:first]
+def _hook_of(place: Place, destination: Destination) -> Ec2InstancesHook:
+    return _hook(place, destination)
 
 
-def _ask(
-    places: Sequence[tuple[Place, Destination]], due: dict[str, Question], last: str
-) -> tuple[list[Answer], dict[Place, str], str]:
-    """Ask all places until the time is up.
+def _batches(due: dict[str, Question], place: Place, most: int) -> list[list[str]]:
+    wanted = sorted(instance for instance, question in due.items() if question.allows(place))
+    return [wanted[begin : begin + most] for begin in range(0, len(wanted), most)]
 
-    :return: the answers, which places are silent and why, and the last place that was asked.
-    """
-    until = time.monotonic() + _SECONDS
-    answers: list[Answer] = []
-    silent: dict[Place, str] = {}
 
-    def ask(place: Place, hook: Ec2InstancesHook, wanted: list[str]) -> None:
-        from airflow_provider_tenable.hooks.ec2_instances import MOST_VALUES
-
-        try:
-            with closing(hook):
-                for begin in range(0, len(wanted), MOST_VALUES):
-                    if time.monotonic() >= until:
-                        silent[place] = NO_TIME
-                        return
-                    batch = wanted[begin : begin + MOST_VALUES]
-                    found = list(hook.find(batch, place))
-                    answers.extend(answer for answer in found if answer.instance in batch)
-                    if others := len({answer.instance for answer in found} - set(batch)):
-                        log.warning("EC2 in %s described %d instances that were not asked for: ignored.", place, others)
-        except Exception as error:  # noqa: BLE001 - one account must not delay the others.
-            silent[place] = safe(words_of(error), _LONGEST_REASON)
-            log.warning("EC2 in %s does not say which instances it has: %s", place, silent[place])
-
-    running = set[Future[None]]()
-    with ThreadPoolExecutor(max_workers=_TOGETHER, thread_name_prefix="ec2-instances") as pool:
-        for place, destination in places:
-            wanted = sorted(instance for instance, question in due.items() if question.allows(place))
-            if not wanted:
-                continue
-            if len(running) >= _TOGETHER:
-                _, running = wait(running, max(until - time.monotonic(), 0), FIRST_COMPLETED)
-            if time.monotonic() >= until:
-                silent[place] = NO_TIME
-                continue
-            try:
-                # Here, because a connection is looked up in the task's own thread.
-                running.add(pool.submit(ask, place, _hook(place, destination), wanted))
-            except Exception as error:  # noqa: BLE001 - one connection must not delay the others.
-                silent[place] = safe(words_of(error), _LONGEST_REASON)
-    unasked = {place for place, why in silent.items() if why == NO_TIME}
-    if unasked:
-        log.warning("No time was left to ask EC2 in %d of %d accounts and Regions.", len(unasked), len(places))
-        last = next((str(place) for place, _ in reversed(places) if place not in unasked), last)
-    return answers, silent, last
+def _find(hook: Ec2InstancesHook, batch: list[str], place: Place) -> list[Answer]:
+    found = list(hook.find(batch, place))
+    if others := len({answer.instance for answer in found} - set(batch)):
+        log.warning("EC2 in %s described %d instances that were not asked for: ignored.", place, others)
+    return [answer for answer in found if answer.instance in batch]
 
 
 def _hook(place: Place, destination: Destination) -> Ec2InstancesHook:
@@ -255,19 +253,20 @@ def _complete(assets: dict[str, AssetRow], known: dict[str, Known]) -> tuple[lis
     return rows, unresolved
 
 
-def _read(run: RunFolder) -> tuple[dict[str, Known], str]:
-    """What earlier runs know, and the last place that was asked. Nothing where the file is damaged, or of a newer
-    release: EC2 is asked again.
+def _read(run: RunFolder) -> tuple[dict[str, Known], dict[str, resolving_hosts.KnownHost], str]:
+    """What earlier runs know of instances and of hosts, and the last place that was asked. Nothing where the file is
+    damaged, or of a newer release: EC2 is asked again.
     """
     try:
         value = read_json(run.resolved_instances, advice="")
     except StagingError as error:
         log.warning("%s So EC2 is asked for all instances again.", safe(error))
-        return {}, ""
+        return {}, {}, ""
     if not isinstance(value, dict) or value.get("version") != _VERSION:
-        return {}, ""
+        return {}, {}, ""
     last = value.get("last")
-    return recalled(value.get("instances")), last if isinstance(last, str) else ""
+    hosts = resolving_hosts.recalled(value.get("hosts"))
+    return recalled(value.get("instances")), hosts, last if isinstance(last, str) else ""
 
 
-__all__ = ["ResolvedCounts", "places_of", "read_resolved", "resolve_unplaced"]
+__all__ = ["ResolveCrashPoint", "ResolvedCounts", "places_of", "read_resolved", "resolve_unplaced"]

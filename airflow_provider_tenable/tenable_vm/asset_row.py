@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from airflow_provider_tenable.aws import ec2_mac_of
 from airflow_provider_tenable.tenable_vm import times
 from airflow_provider_tenable.tenable_vm.asset_names import resource_name_of
 from airflow_provider_tenable.tenable_vm.records import (
@@ -25,6 +26,7 @@ class AssetRow(Struct):
     """An asset, down to the columns that the mapping needs. One row of the staged Parquet parts; addresses, tags and
     operating systems as JSON texts.
 
+    :ivar macs: MAC addresses that a network interface in EC2 can have; only of an asset without an instance id.
     :ivar resource_name: what names the AWS resource, where the asset is not an EC2 instance
         (:mod:`~airflow_provider_tenable.tenable_vm.asset_names`), as Tenable returned it.
     """
@@ -47,6 +49,7 @@ class AssetRow(Struct):
     deleted_at: str | None = None
     operating_systems: str | None = None
     resource_name: str | None = None
+    macs: str | None = None
     acr: float | None = None
 
     @property
@@ -56,7 +59,7 @@ class AssetRow(Struct):
 
 
 #: Columns that staged parts of release 0.1.0 lack.
-ADDED_COLUMNS = ("terminated_at", "deleted_at", "operating_systems", "resource_name")
+ADDED_COLUMNS = ("terminated_at", "deleted_at", "operating_systems", "resource_name", "macs")
 COLUMNS = AssetRow.__struct_fields__
 
 
@@ -87,6 +90,7 @@ def row_of(asset: Asset) -> AssetRow:
         resource_tags=_json({tag.key: tag.value for tag in asset.resource_tags or [] if tag.key and tag.value}),
         operating_systems=_operating_systems(asset),
         resource_name=resource_name_of(asset),
+        macs=None if aws.ec2_instance_id else _macs(network),
         acr=_number(asset.ratings.acr.score if asset.ratings and asset.ratings.acr else None),
         terminated_at=_moment(stamps.terminated_at),
         deleted_at=_moment(stamps.deleted_at),
@@ -97,6 +101,13 @@ def _operating_systems(asset: Asset) -> str | None:
     """In alphabetical order: Tenable does not promise any."""
     names = sorted({name.strip() for name in asset.operating_systems or [] if name.strip()})
     return _json(names) if names else None
+
+
+def _macs(network: Network) -> str | None:
+    """In alphabetical order, as EC2 writes them."""
+    interfaces = [mac for each in network.network_interfaces or [] for mac in each.mac_addresses or []]
+    macs = {mac for text in [*(network.mac_addresses or []), *interfaces] if (mac := ec2_mac_of(text))}
+    return _json(sorted(macs)) if macs else None
 
 
 def _moment(value: str | None) -> str | None:
@@ -175,6 +186,7 @@ def row_of_details(details: dict[str, Any]) -> AssetRow | None:
                 fqdns=texts("fqdn", "fqdns"),
                 hostnames=texts("hostname", "hostnames"),
                 netbios_names=texts("netbios_name", "netbios_names"),
+                mac_addresses=texts("mac_address", "mac_addresses"),
             ),
             ratings=Ratings(Score(score)),
             tags=tags("tags", "tag_key", "tag_value") or tags("tags", "key", "value"),

@@ -226,6 +226,12 @@ class Cloud(Struct):
     aws: AwsCloud | None = None
 
 
+class NetworkInterface(Struct, gc=False):
+    """A network interface of an asset, as scans found it."""
+
+    mac_addresses: list[str] | None = None
+
+
 class Network(Struct):
     """``network`` of an asset."""
 
@@ -234,6 +240,8 @@ class Network(Struct):
     fqdns: list[str] | None = None
     hostnames: list[str] | None = None
     netbios_names: list[str] | None = None
+    mac_addresses: list[str] | None = None
+    network_interfaces: list[NetworkInterface] | None = None
 
 
 class Score(Struct, gc=False):

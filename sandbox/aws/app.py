@@ -1,4 +1,4 @@
-"""The HTTP server of the AWS side: Security Hub and STS on one port, as boto3 calls them with an `endpoint_url`."""
+"""The HTTP server of the AWS side: Security Hub, STS and EC2 on one port, as boto3 calls them by `endpoint_url`."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from sandbox.aws import finding_operations, hub_operations, sts
+from sandbox.aws import ec2, finding_operations, hub_operations, sts
 from sandbox.aws.control import control_routes
 from sandbox.aws.errors import AwsError, query_xml, rest_json, throttled
 from sandbox.aws.faults import FOREIGN, HubFaultBook
@@ -44,7 +44,7 @@ def build_aws_app(
     :param hub_state: `subscribed` (hub on, Tenable's product subscribed), `enabled` (hub on only) or `off`, everywhere
     :param days_behind: how far in the past Security Hub's clock begins; signatures are checked by real time
     """
-    operations = [*_SECURITY_HUB, *sts.OPERATIONS]
+    operations = [*_SECURITY_HUB, *sts.OPERATIONS, *ec2.OPERATIONS]
     clock = SandboxClock(-days_behind * DAY)
     world = World(
         IdentityBook(accounts),
@@ -55,6 +55,7 @@ def build_aws_app(
         Stats(),
         Options(),
         clock,
+        ec2.InstanceBook(),
     )
     routes: list[BaseRoute] = [
         *common_routes(world.faults, world.stats.as_json, world.reset, world.stats.calls),
@@ -64,7 +65,7 @@ def build_aws_app(
             Route(path, _security_hub(name, world), methods=[method])
             for name, (method, path, _) in _SECURITY_HUB.items()
         ),
-        Route("/", _sts(world), methods=["POST"]),
+        Route("/", _query(world), methods=["POST"]),
     ]
     app = SandboxApp(routes=routes)
     app.state.world = world
@@ -93,7 +94,7 @@ def _sts(world: World) -> Callable[[Request], Awaitable[Response]]:
         try:
             body = await request.body()
             caller = _authenticated(request, body, "sts", world)
-            form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+            form = _form(body)
             name = sts.operation_of(form)
 
             async def operation() -> Response:
@@ -109,6 +110,42 @@ def _sts(world: World) -> Callable[[Request], Awaitable[Response]]:
             return _NOBODY_LISTENS
 
     return endpoint
+
+
+def _query(world: World) -> Callable[[Request], Awaitable[Response]]:
+    """The two services of the query protocol share a path."""
+    of_sts, of_ec2 = _sts(world), _ec2(world)
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            form = _form(await request.body())
+        except ClientDisconnect:
+            return _NOBODY_LISTENS
+        return await (of_ec2 if form.get("Action") in ec2.OPERATIONS else of_sts)(request)
+
+    return endpoint
+
+
+def _ec2(world: World) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        body = await request.body()
+        form = _form(body)
+
+        async def operation() -> Response:
+            return ec2.describe_instances(caller, form, world.instances)
+
+        try:
+            caller = _authenticated(request, body, "ec2", world)
+            return await _carried_out(form["Action"], caller, world, ec2.ec2_xml, operation)
+        except AwsError as error:
+            world.stats.refused[error.code] += 1
+            return ec2.ec2_xml(error)
+
+    return endpoint
+
+
+def _form(body: bytes) -> dict[str, str]:
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def _authenticated(request: Request, body: bytes, service: str, world: World) -> Caller:

@@ -98,6 +98,12 @@ def control_routes(world: World) -> list[Route]:
             return bad_request(error)
         return JSONResponse(world.identities.as_json())
 
+    async def launch(request: Request) -> Response:
+        try:
+            return JSONResponse({"instances": world.instances.launch(await read_json(request))})
+        except (ValueError, TypeError) as error:
+            return bad_request(ValueError(str(error)))
+
     async def be_customer(request: Request) -> Response:
         try:
             body = await _object(request, "account", "region", "id")
@@ -118,6 +124,7 @@ def control_routes(world: World) -> list[Route]:
         Route("/_sandbox/identities", show_identities, methods=["GET"]),
         Route("/_sandbox/identities", add_identity, methods=["POST"]),
         Route("/_sandbox/secrets", show_secrets),
+        Route("/_sandbox/instances", launch, methods=["POST"]),
         Route("/_sandbox/roles", add_role, methods=["POST"]),
         *_clock_routes(world),
         *_closing_routes(world),

@@ -53,7 +53,7 @@ class Caller:
 def authenticate(request: SignedRequest, service: str, book: IdentityBook, *, max_skew_seconds: float) -> Caller:
     """The caller of a request; AwsError when its signature is missing, unknown, wrong, stale or of an expired session.
 
-    The errors are those of API Gateway (`securityhub`) and of STS (`sts`).
+    The errors are those of API Gateway (`securityhub`), of STS (`sts`) and of EC2 (`ec2`).
     """
     codes = _CODES[service]
     header = request.headers.get("authorization")
@@ -105,6 +105,13 @@ _CODES: Mapping[str, Mapping[str, str]] = {
         "unknown": "InvalidClientTokenId",
         "wrong": "SignatureDoesNotMatch",
         "expired": "ExpiredToken",
+    },
+    # EC2 API reference: error codes.
+    "ec2": {
+        "missing": "MissingAuthenticationToken",
+        "unknown": "AuthFailure",
+        "wrong": "AuthFailure",
+        "expired": "RequestExpired",
     },
 }
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sandbox.aws.ec2 import InstanceBook
 from sandbox.aws.errors import access_denied, not_subscribed
 from sandbox.aws.faults import HubFaultBook
 from sandbox.aws.hubs import Hub, HubBook
@@ -28,12 +29,14 @@ class World:
     stats: Stats
     options: Options
     clock: SandboxClock
+    instances: InstanceBook
 
     def reset(self) -> None:
         """As at the start. Faults and counted calls are cleared by the shared control endpoint."""
         self.identities.reset()
         self.hubs.reset()
         self.findings.clear()
+        self.instances.instances.clear()
         self.quotas.reset()
         self.stats.reset()
         self.set_options(Options())

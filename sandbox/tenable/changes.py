@@ -35,6 +35,8 @@ CHANGEABLE = (
     "arn",
     "attributes",
     "network_id",
+    "mac",
+    "ipv4s",
 )
 """What `change_asset` can set of a host."""
 RERATED = ("severity_id", "name", "cves", "vpr", "vpr_v2", "epss", "cvss2", "cvss3", "cvss4")
@@ -207,8 +209,7 @@ def _changed_host(host: Host, values: Any) -> Host:
         name: tuple(tuple(pair) for pair in value) if name in ("tags", "resource_tags") else value
         for name, value in values.items()
     }
-    if "attributes" in changed:
-        changed["attributes"] = tuple(changed["attributes"])
+    changed |= {name: tuple(changed[name]) for name in ("attributes", "ipv4s") if name in changed}
     if "region" in changed and host.zone:
         changed["zone"] = changed["region"] + host.zone[-1]
     return replace(host, **changed)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 
 import airflow_provider_tenable
+from airflow_provider_tenable.run.resolving import ResolveCrashPoint
 from airflow_provider_tenable.scan.crash_points import ScanCrashPoint
 from airflow_provider_tenable.security_hub.take_over_pages import TakeOverCrashPoint
 from airflow_provider_tenable.staging.crash_points import CrashPoint
@@ -315,5 +316,5 @@ def test_every_boundary_in_the_code_is_a_registered_one_and_the_other_way_round(
     }
     assert used == {
         f"{type(point).__name__}.{point.name}"
-        for point in (*CrashPoint, *ScanCrashPoint, *AuditCrashPoint, *TakeOverCrashPoint)
+        for point in (*CrashPoint, *ScanCrashPoint, *AuditCrashPoint, *TakeOverCrashPoint, *ResolveCrashPoint)
     }

@@ -13,7 +13,7 @@ from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.export.state import ExportState
 from airflow_provider_tenable.export.store import StagedExport
-from airflow_provider_tenable.run import resolving
+from airflow_provider_tenable.run import asking_ec2, resolving
 from airflow_provider_tenable.run.resolving import read_resolved, resolve_unplaced
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -307,7 +307,7 @@ def test_time_is_limited_and_the_next_run_continues(job, cloud, monkeypatch):
         counts = job.run([asset(3, LOST)])
         seen |= {place for place, _ in cloud.calls}
         assert counts["unresolved"] == {"not_answered": 1}
-        assert set(counts["silent"].values()) == {resolving.NO_TIME}
+        assert set(counts["silent"].values()) == {asking_ec2.NO_TIME}
     assert len(seen) == 4
 
 
