@@ -177,7 +177,7 @@ OPTIONS: dict[str, Option] = {
         "boolean",
         "False",
         "Whether runs ask EC2, through the destinations' roles, for the account and Region of instances of which "
-        "Tenable knows only the instance id. Needs ec2:DescribeInstances.",
+        "Tenable knows only the instance id, or MAC and private addresses. Needs ec2:DescribeInstances.",
     ),
     "poll_interval_seconds": Option(
         "float",

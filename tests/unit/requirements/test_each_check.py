@@ -49,6 +49,14 @@ def user(prefix: str) -> Break:
     return lambda estate: estate.connect_tenable(prefix + ACCESS_KEY)
 
 
+#: Checks without a line in most tables.
+SOMETIMES = {"aws.bound", "aws.describe_instances"}
+
+
+def resolving(estate: Estate) -> None:
+    estate.patch.setenv("AIRFLOW__TENABLE__RESOLVE_UNPLACED_INSTANCES", "True")
+
+
 def denied(*actions: str) -> Break:
     return lambda estate: estate.world.identities.add_role(Role(ROLE_OF_B, deny=actions))
 
@@ -356,6 +364,22 @@ FAILURES: dict[str, tuple[Break, str, str, str, str, str]] = {
         "securityhub:GetFindings",
         "Allow securityhub:GetFindings",
     ),
+    "instances not described": (
+        lambda estate: (resolving(estate), denied("ec2:DescribeInstances")(estate)),
+        "aws.describe_instances",
+        B,
+        "failed",
+        "Allow ec2:DescribeInstances",
+        "deploy/iam/describe-instances.json",
+    ),
+    "role missing for instances": (
+        lambda estate: (resolving(estate), estate.world.identities.remove_role(ROLE_OF_B)),
+        "aws.describe_instances",
+        B,
+        "unchecked",
+        "aws.role is not ok",
+        "See aws.role",
+    ),
     "refused import": (
         refused_before,
         "aws.import",
@@ -436,13 +460,23 @@ def test_a_failure_has_its_line_and_its_remedy_and_stops_no_other_check(estate: 
     breaks, check, subject, state, detail, remedy = FAILURES[name]
     breaks(estate)
     table = estate.check()
-    assert {row["check"] for row in table} >= set(CHECKS) - {"aws.bound"}
+    assert {row["check"] for row in table} >= set(CHECKS) - SOMETIMES
     found = [row for row in table if row["check"] == check and (not subject or row["subject"] == subject)]
     assert [row["state"] for row in found] == [state], found
     assert detail in found[0]["detail"]
     assert remedy in found[0]["remedy"]
     assert all(row["remedy"] for row in table if row["state"] != "ok")
     assert "canary-secret-3f1b" not in str(table)
+
+
+def test_ec2_is_tried_where_runs_ask_it_and_nowhere_else(estate: Estate) -> None:
+    assert "aws.describe_instances" not in {row["check"] for row in estate.check(checks=["aws"])}
+    resolving(estate)
+    found = [row for row in estate.check(checks=["aws"]) if row["check"] == "aws.describe_instances"]
+    assert [(row["subject"], row["state"], row["required"]) for row in found] == [(A, "ok", False), (B, "ok", False)]
+    assert found[0]["detail"] == "DescribeInstances is allowed."
+    [row] = [row for row in estate.check(destinations=[]) if row["check"] == "aws.describe_instances"]
+    assert row["state"] == "unchecked"
 
 
 def test_each_check_fails_once() -> None:
@@ -465,7 +499,7 @@ def test_everything_is_there(estate: Estate) -> None:
     estate.tenable.calls.clear()
     table = estate.check(on_failure="fail")
     assert [row for row in table if row["state"] != "ok"] == []
-    assert {row["check"] for row in table} == set(CHECKS) - {"aws.bound"}
+    assert {row["check"] for row in table} == set(CHECKS) - SOMETIMES
     assert {row["subject"] for row in table if row["check"] == "aws.import"} == {A, B}
     # The user twice (whose keys, whose index), two exports that were cancelled, one list of each kind.
     wanted = {"session": 2, "vulns_export": 1, "assets_export": 1, "cancel": 2, "scanners": 1, "connectors": 1}
