@@ -1,5 +1,5 @@
-"""Instances of which Tenable knows only the id are placed by EC2: real hooks, a moto server for EC2 and STS, and the
-findings in the right account.
+"""Instances of which Tenable knows only the id, or the addresses, are placed by EC2: real hooks, the sandbox's EC2 and
+STS, and the findings in the right account; and what the hook reads of moto's EC2.
 """
 
 from __future__ import annotations
@@ -8,13 +8,11 @@ from contextlib import closing
 from typing import Any
 
 import boto3
-import msgspec
 import pytest
 
 from airflow_provider_tenable.assets.placement import Place
 from airflow_provider_tenable.exceptions import TenableProviderError
 from airflow_provider_tenable.hooks.ec2_instances import Ec2InstancesHook
-from airflow_provider_tenable.run import resolving
 from airflow_provider_tenable.staging.files import read_json
 from airflow_provider_tenable.transform.routing import Destination
 from tests.aws_services import IMAGE, AwsServices
@@ -48,46 +46,46 @@ def _keys(services: AwsServices) -> dict[str, str]:
 
 
 @pytest.fixture
-def ec2(sandbox: Sandbox, aws_services: AwsServices, monkeypatch: pytest.MonkeyPatch) -> AwsServices:
-    """Findings go to the sandbox, whose keys moto does not know: EC2 and its STS have a connection of their own."""
+def ec2(aws_services: AwsServices, monkeypatch: pytest.MonkeyPatch) -> AwsServices:
+    """moto's EC2 and STS, which have a connection of their own."""
     connect(monkeypatch, CONNECTION, aws_services.connection())
-
-    def hook(place: Place, destination: Destination) -> Ec2InstancesHook:
-        return Ec2InstancesHook.reaching(msgspec.structs.replace(destination, aws_conn_id=CONNECTION), place)
-
-    monkeypatch.setattr(resolving, "_hook", hook)
-    monkeypatch.setenv("AIRFLOW__TENABLE__RESOLVE_UNPLACED_INSTANCES", "True")
     return aws_services
 
 
-def unplaced(sandbox: Sandbox, instance: str) -> str:
+def unplaced(sandbox: Sandbox, instance: str | None, **values: Any) -> str:
     """A new host on an instance, of which Tenable does not know the account. :return: its asset id."""
     known = {each["asset_id"] for each in sandbox.truth()["assets"]}
     sandbox.change({"do": "launch", "vulnerabilities": 20})
     [asset] = {each["asset_id"] for each in sandbox.truth()["assets"]} - known
-    region = next(each["region"] for each in sandbox.truth()["assets"] if each["asset_id"] == asset)
-    sandbox.change({"do": "change_asset", "asset_id": asset, "set": {"instance_id": instance}})
-    sandbox.change({"do": "disconnect", "asset_id": asset, "agents": True})
-    return str(region)
+    sandbox.change({"do": "change_asset", "asset_id": asset, "set": {"instance_id": instance, **values}})
+    sandbox.change({"do": "disconnect", "asset_id": asset, "agents": instance is not None})
+    return asset
 
 
 def test_findings_of_an_unplaced_instance_come_to_its_account(
-    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], ec2: AwsServices
+    sandbox: Sandbox, variables: Variables, defaults: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account = sandbox.accounts[-1]
-    region = _region_of_next(sandbox)
-    [instance] = launched(ec2, Place(account, region))
-    assert unplaced(sandbox, instance) == region
-    assert unplaced(sandbox, "i-0123456789abcdef0")
+    monkeypatch.setenv("AIRFLOW__TENABLE__RESOLVE_UNPLACED_INSTANCES", "True")
+    account, region = sandbox.accounts[-1], _region_of_next(sandbox)
+    place = {"account": account, "region": region}
+    by_id, by_mac, mac = "i-0fedcba9876543210", "i-00000000000000002", "06:aa:bb:cc:dd:07"
+    sandbox.aws("instances", {**place, "instance": by_id})
+    sandbox.aws("instances", {**place, "instance": by_mac, "mac": mac, "addresses": ["10.9.9.9"]})
+    unplaced(sandbox, by_id, region=region)
+    unplaced(sandbox, "i-0123456789abcdef0")
+    unplaced(sandbox, None, mac=mac, ipv4s=["10.9.9.9"])
     run = Run(defaults=defaults)
     run.execute()
-    found = [each for each in sandbox.documents().values() if instance in each["Id"]]
-    assert found
-    assert {(each["AwsAccountId"], each["Resources"][0]["Region"]) for each in found} == {(account, region)}
-    assert run.ledger["resolved"]["assets"] == 1
+    for instance in (by_id, by_mac):
+        found = [each for each in sandbox.documents().values() if instance in each["Id"]]
+        assert found
+        assert {(each["AwsAccountId"], each["Resources"][0]["Region"]) for each in found} == {(account, region)}
+    assert run.ledger["resolved"]["assets"] == 2
+    assert run.ledger["resolved"]["hosts"] == 1
     assert run.ledger["resolved"]["unresolved"]["not_found"] >= 1
     assert run.ledger["resolved"]["silent"] == {}
     assert "Assets resolved by EC2" in run.report
+    assert "hosts recognised by their addresses" in run.report
     assert read_json(run.folder.status)["resolved"] == run.ledger["resolved"]
 
 
