@@ -117,6 +117,7 @@ def get_provider_info() -> dict[str, Any]:
             f"{_PACKAGE}.links.tenable.TenableScannersLink",
         ],
         "notifications": [
+            f"{_PACKAGE}.notifications.owners.OwnerDigestNotifier",
             f"{_PACKAGE}.notifications.rejected.RejectedFindingsNotifier",
             f"{_PACKAGE}.notifications.refused.RefusedDestinationsNotifier",
         ],

@@ -72,6 +72,14 @@ class FindingIndex:
         latest = parts.latest(table)
         return self._deltas.put(parts.encode(latest), latest.num_rows).name
 
+    def rows_of_delta(self, name: str) -> pa.Table:
+        """The rows of a delta. It exists for an hour after it was merged.
+
+        :raises MissingFileError: it does not exist any more.
+        :raises DamagedFileError: it cannot be read.
+        """
+        return parts.decode(self._deltas.content_of(name))
+
     def snapshot(self) -> Snapshot:
         """What it holds now."""
         return Snapshot(self._parts, self._deltas, self._expected)

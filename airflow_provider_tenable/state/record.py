@@ -60,7 +60,7 @@ def record_rows(
     waiting: list[pa.Table] = []
     added = False
     for name, decisions in parts:
-        chosen = _accepted(receipts, name, len(decisions)) | (decisions["verdict"] == Verdict.NEVER_IMPORTED)
+        chosen = accepted_lines(receipts, name, len(decisions)) | (decisions["verdict"] == Verdict.NEVER_IMPORTED)
         rows[name] = _ranges(chosen)
         if rows[name] and rows[name] != before.get(name):
             waiting.append(_table(run, target, name, decisions, chosen, as_of, sent_at))
@@ -76,7 +76,8 @@ def record_rows(
     return added
 
 
-def _accepted(receipts: Receipts, name: str, count: int) -> np.ndarray[Any, Any]:
+def accepted_lines(receipts: Receipts, name: str, count: int) -> np.ndarray[Any, Any]:
+    """Which findings of a staged part were acknowledged, in their order."""
     import numpy as np
 
     accepted = np.zeros(count, bool)
