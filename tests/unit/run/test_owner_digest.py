@@ -58,8 +58,8 @@ def rows(findings: list[Finding]) -> Iterator[Rows]:
     for kind in KINDS:
         for account in ACCOUNTS:
             some = [each for each in findings if each[:2] == (kind, account)]
-            for begin in range(0, len(some), 3):
-                piece = some[begin : begin + 3]
+            for begin in range(0, len(some), 20):
+                piece = some[begin : begin + 20]
                 keys = np.array([UUID(uuid_of(each[2])).bytes for each in piece], "S16")
                 numbers = np.array([each[3:] for each in piece], "i8")
                 yield Rows(kind, account, keys, numbers[:, 0], numbers[:, 1], numbers[:, 2])
@@ -94,7 +94,7 @@ def digests(run: RunFolder, findings: list[Finding], most_owners: int = 50) -> D
             st.integers(1, 9),
             st.integers(0, 9),
         ),
-        max_size=60,
+        max_size=120,
     ),
     st.integers(0, 4),
 )
