@@ -116,6 +116,13 @@ def test_every_finding_is_in_one_digest_and_the_worst_ones_are_named(run, findin
         assert sum(each.count(kind) for each in found.digests) == sum(each[0] == kind for each in findings)
 
 
+def test_the_worst_of_many_are_named_and_of_these_the_oldest(run):
+    findings: list[Finding] = [(OVERDUE, ACCOUNTS[0], 1, number % 5, number, (7 * number) % 20) for number in range(20)]
+    (digest,) = digests(run, findings).digests
+    worst = sorted(findings, key=lambda each: (-each[3], -each[5]))[:EXAMPLES]
+    assert [each.plugin for each in digest.examples[OVERDUE]] == [each[4] for each in worst]
+
+
 def test_owners_with_the_most_to_do_come_first_and_others_share_one(run):
     findings: list[Finding] = [
         *[(OVERDUE, ACCOUNTS[0], 1, 3, 1, 40)] * 2,
