@@ -24,9 +24,11 @@ from airflow_provider_tenable.asff.memo import LONGEST_TEXT
 from airflow_provider_tenable.asff.plugin import PluginParts
 from airflow_provider_tenable.asff.record_fields import (
     ID_CLOSING,
+    SUPPRESS,
     encode_location,
     encode_provider_fields,
     encode_times,
+    has_accepted_risk,
     is_archived,
     location_memo,
     modification_product_fields,
@@ -67,7 +69,7 @@ _SHORT_ID = 400
 class MappingOptions(Struct, frozen=True):
     """The user's options for the mapping.
 
-    :ivar accepted_risks: ``archive`` or ``import``.
+    :ivar accepted_risks: ``archive``, ``import`` or ``suppress``.
     :ivar id_scheme: ``port`` or ``tvm2aws``.
     :ivar plugin_output: whether findings have an excerpt of the plugin's output (never for plugins that print
         credentials).
@@ -130,11 +132,10 @@ def finding_and_row(
 
     # Nearly all records have one of three states, and an unmodified severity.
     if record.state in _PLAIN_STATES and record.severity_modification_type in _UNMODIFIED and not record.recast_reason:
-        archived, modified = record.state == "FIXED" or bool(resource.gone), b""
+        archived, modified, to_suppress = record.state == "FIXED" or bool(resource.gone), b"", 0
     else:
-        archived = bool(resource.gone) or is_archived(record, options.accepted_risks)
-        modified = modification_product_fields(record)
-    because, flags = _state_of(record, resource, severity) if archived else (b"", severity)
+        archived, modified, to_suppress = _modified_state(record, resource, options.accepted_risks)
+    because, flags = _state_of(record, resource, severity) if archived else (b"", severity | to_suppress)
     excerpt = (
         limits.text(record.output, limits.PRODUCT_FIELD_VALUE)
         if options.plugin_output and plugin.shows_output
@@ -224,6 +225,15 @@ def finding_and_row(
         times.updated_at,
         times.first_observed,
     )
+
+
+def _modified_state(record: Vulnerability, resource: Resource, accepted_risks: str) -> tuple[bool, bytes, int]:
+    """Whether a finding is archived, its entries of ``ProductFields`` about its modified severity, and the bit of its
+    row by which it is suppressed.
+    """
+    archived = bool(resource.gone) or is_archived(record, accepted_risks)
+    suppresses = accepted_risks == SUPPRESS and not archived and has_accepted_risk(record)
+    return archived, modification_product_fields(record), row.BECAUSE[row.RISK_ACCEPTED] if suppresses else 0
 
 
 def _state_of(record: Vulnerability, resource: Resource, severity: int) -> tuple[bytes, int]:

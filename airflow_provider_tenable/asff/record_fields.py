@@ -20,6 +20,8 @@ from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 SEVERITY_LABELS = ("INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL")
 #: What follows the id in a finding's line.
 ID_CLOSING = b'","ProductArn":'
+#: What becomes of findings whose risk is accepted (param ``accepted_risks``).
+ARCHIVE, SUPPRESS = "archive", "suppress"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -110,9 +112,14 @@ provider_fields_memo, encode_provider_fields = memo_table(_provider_fields)
 def is_archived(record: Vulnerability, accepted_risks: str) -> bool:
     """Whether the finding of a record is archived.
 
-    :param accepted_risks: ``archive`` or ``import``.
+    :param accepted_risks: ``archive``, ``import`` or ``suppress``.
     """
-    return is_fixed(record) or (accepted_risks == "archive" and _modification(record) == "ACCEPTED")
+    return is_fixed(record) or (accepted_risks == ARCHIVE and has_accepted_risk(record))
+
+
+def has_accepted_risk(record: Vulnerability) -> bool:
+    """Whether a user of Tenable has accepted the risk."""
+    return _modification(record) == "ACCEPTED"
 
 
 def modification_product_fields(record: Vulnerability) -> bytes:

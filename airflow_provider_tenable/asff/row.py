@@ -105,7 +105,8 @@ def asset_key(asset_id: str) -> bytes:
 def flags(severity: int, *, archived: bool, fixed: bool, because: str = "") -> int:
     """Severity (0 to 4) and state in a byte.
 
-    :param because: a key of :data:`BECAUSE`, if that is why the finding is archived.
+    :param because: a key of :data:`BECAUSE`, if that is why the finding is archived; of an active one
+        :data:`RISK_ACCEPTED`, if it is to be suppressed.
     """
     return severity | (ARCHIVED if archived else 0) | (FIXED if fixed else 0) | BECAUSE.get(because, 0)
 
@@ -116,6 +117,13 @@ def because(flags: int) -> str:
         if flags & bit:
             return reason
     return BECAUSE_FIXED if flags & FIXED else OTHER_REASON
+
+
+def has_accepted_risk(flags: Array) -> Array:
+    """Of which active findings the risk is accepted, where the run suppresses them. Of archived ones the bit is the
+    reason.
+    """
+    return (flags & BECAUSE[RISK_ACCEPTED]) != 0
 
 
 def plugin_number(plugin: int) -> int:

@@ -162,6 +162,7 @@ class SecurityHubImportFindingsOperator(BaseOperator):
         """Check the hub, then send what has no receipt yet."""
         from airflow_provider_tenable import config
         from airflow_provider_tenable.exceptions import ConfigurationError
+        from airflow_provider_tenable.run.accepted_risks import accepted_risks
         from airflow_provider_tenable.security_hub.group import GroupImport
 
         with fail_fast():
@@ -193,18 +194,19 @@ class SecurityHubImportFindingsOperator(BaseOperator):
                 seconds=60 * minutes or None,
                 choose=self._choose(run),
                 on_finished=partial(self._report, run, assigned.dry_run),
+                settle=accepted_risks(run, dry_run=assigned.dry_run),
             )
             done = work.run()
         counts = work.counts()
         if not done:
+            # Also where all of them are: the hub may not show yet what is to be suppressed.
             accounted_for = counts["accepted"] + sum(counts["rejected"].values())
             self.log.info(
-                "%s: %d of %d findings are accounted for after %g minutes. The worker slot is released; the import "
-                "resumes in %g seconds.",
+                "%s: %d of %d findings are accounted for. The worker slot is released; the import resumes in %g "
+                "seconds.",
                 self.title,
                 accounted_for,
                 work.to_send,
-                minutes,
                 PAUSE_SECONDS,
             )
             self.defer(trigger=pause(PAUSE_SECONDS), method_name="resume")

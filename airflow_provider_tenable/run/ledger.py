@@ -10,6 +10,7 @@ from collections import Counter
 from typing import NotRequired, TypedDict
 
 from airflow_provider_tenable.run import places
+from airflow_provider_tenable.run.accepted_risks import AcceptedCounts, accepted_counts
 from airflow_provider_tenable.run.ages import ActiveEntry
 from airflow_provider_tenable.run.manifests import Delivery, destinations_of, shard_manifests, unserved_by_account
 from airflow_provider_tenable.run.plan_file import RunPlan
@@ -144,6 +145,8 @@ class Ledger(TypedDict):
     reopened: NotRequired[int]
     remapped: NotRequired[int]
     full: NotRequired[bool]
+    # Of a run that sets the workflow of findings whose risk is accepted.
+    accepted_risks: NotRequired[AcceptedCounts]
     # What was archived, or was to be, because Tenable does not report it any more.
     gone: NotRequired[GoneCounts]
     # What all hubs hold after the run; where it is complete and known.
@@ -264,6 +267,8 @@ def build_ledger(run: RunFolder, plan: RunPlan, *, exported: int) -> Ledger:
         ledger["audits"] = audits
     if plan.get("resolves_instances") and (resolved := read_resolved(run)) is not None:
         ledger["resolved"] = resolved
+    if (accepted := accepted_counts(run, plan, destinations_of(manifests))) is not None:
+        ledger["accepted_risks"] = accepted
     if (gone := _gone(run)) is not None:
         ledger["gone"] = gone
     return ledger

@@ -154,9 +154,11 @@ IMPORT: Mapping[str, RunParam] = {
     ),
     "accepted_risks": RunParam(
         default="archive",
-        schema=_choice("archive", "import"),
+        schema=_choice("archive", "import", "suppress"),
         title="Accepted risks",
-        help="`archive`: findings whose risk was accepted in Tenable are archived. `import`: they stay active.",
+        help="`archive`: findings whose risk was accepted in Tenable are archived. `import`: they stay active. "
+        "`suppress`: they stay active, with the workflow status SUPPRESSED.",
+        more="`suppress` needs another permission, see [operating.md](operating.md#suppress-accepted-risks).",
         covers=_same,
     ),
     "severity_source": RunParam(

@@ -29,6 +29,7 @@ from airflow_provider_tenable.run import (
     shrunk,
     watermark,
 )
+from airflow_provider_tenable.run.accepted_risks import with_taken_back
 from airflow_provider_tenable.run.ages import service_levels
 from airflow_provider_tenable.run.compliance_params import OF_KIND, parse_audit_settings
 from airflow_provider_tenable.run.conf import check_conf
@@ -169,7 +170,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         plan.update(audits, kind=kind, compliance_filters=window.filter, vulnerability_filters={})  # type: ignore[call-arg]
     if hubs is not None:
         plan["hubs"] = msgspec.to_builtins(hubs)
-    write_json(run.plan, plan)
+    write_json(run.plan, with_taken_back(run, plan))
     reached(CrashPoint.PLAN_WRITTEN)
     first_run.note_an_upgrade(run, mark=window.watermark, source=source)
     metrics.watermark_lag(run.dag_id, window.watermark, time.time())

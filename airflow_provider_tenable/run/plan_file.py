@@ -70,6 +70,7 @@ class RunPlan(PublicPlan):
     for which the window begins earlier. ``hubs``: a :class:`~airflow_provider_tenable.state.choice.HubsPlan`; missing
     in plans of older releases. ``service_levels``: severity -> days. ``kind``: of the records that the run imports;
     missing: vulnerabilities. ``resolves_instances``: whether EC2 is asked for instances without an account or Region.
+    ``takes_back_accepted``: whether findings that earlier runs have suppressed become NEW.
     """
 
     asked: dict[str, Any]
@@ -83,6 +84,7 @@ class RunPlan(PublicPlan):
     service_levels: NotRequired[dict[str, int]]
     kind: NotRequired[str]
     resolves_instances: NotRequired[bool]
+    takes_back_accepted: NotRequired[bool]
 
 
 def kind_of_plan(plan: RunPlan) -> str:

@@ -204,6 +204,7 @@ def _rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
     for code, count in ledger["rejected"].items():
         yield f"  rejected: {code}", count
     yield from _changed_rows(ledger)
+    yield from _accepted_rows(ledger)
     yield from _gone_rows(ledger)
     yield from _active_rows(ledger)
     watermark = ledger["watermark"]
@@ -266,6 +267,22 @@ def _changed_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
         yield "  active again", ledger["reopened"]
     if ledger.get("remapped"):
         yield "  mapped anew by this release", ledger["remapped"]
+
+
+def _accepted_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:
+    """Findings whose risk is accepted, or is accepted no longer, where the run sets their workflow."""
+    counts = ledger.get("accepted_risks")
+    if counts is None:
+        return
+    yield "Accepted risks: " + ("would be suppressed" if ledger["dry_run"] else "suppressed"), counts["suppressed"]
+    yield "  suppressed before", counts["kept"]
+    yield "  NEW again", counts["reopened"]
+    for why, count in counts["left"].items():
+        yield f"  left to a person: {why}", count
+    for code, count in counts["not_done"].items():
+        yield f"  not done: {code}", count
+    for place, why in list(counts["why_not"].items())[:_MOST_UNSERVED]:
+        yield f"  not done: {place}", safe(why, _LONGEST_REASON)
 
 
 def _active_rows(ledger: Ledger) -> Iterator[tuple[str, object]]:

@@ -101,6 +101,8 @@ class GroupImport:
     :param seconds: no batch is started after this many seconds; None: no limit.
     :param choose: (target, since when its hub is on) -> which of its findings are sent; default: all. The latter is a
         function that asks the hub, in unix milliseconds, 0 if it does not say.
+    :param settle: called with a target and its hook once its findings are imported, also after a dry run, and again by
+        each retry; returns whether it is done. If not, another piece continues with it.
     :param on_finished: called when the import of a target ends, even if it failed: with the target, its counts before
         and after, and the seconds between.
     """
@@ -120,6 +122,7 @@ class GroupImport:
         note_refusals: bool = False,
         seconds: float | None = None,
         choose: Callable[[Target, Callable[[], int]], Choice] | None = None,
+        settle: Callable[[Target, Any], bool] = lambda target, hook: True,
         on_finished: Callable[
             [Target, dict[str, Any], dict[str, Any], float], None
         ] = lambda target, before, after, seconds: None,
@@ -138,6 +141,7 @@ class GroupImport:
         self._note_refusals = note_refusals
         self._seconds = seconds
         self._choose = choose or (lambda target, enabled_at: SendAll(run, target))
+        self._settle = settle
         self._on_finished = on_finished
         self._clock = clock
         self._until: float | None = None
@@ -236,7 +240,9 @@ class GroupImport:
         """Import one target. :return: whether it is finished."""
         progress = self.progress[str(target)]
         if progress.finished:
-            return True
+            with closing(hook):
+                progress.finished = self._settle(target, hook)
+            return progress.finished
         if _accounted_for(receipts):
             log.info(
                 "%s: resuming: %d of %d findings are acknowledged, %d rejected.",
@@ -264,6 +270,7 @@ class GroupImport:
                 else:
                     denied_seconds = SUBSCRIBED_SECONDS if any(subscribed) else 0.0
                     self._send_and_record(target, hook, choice, receipts, denied_seconds=denied_seconds)
+                progress.finished = progress.finished and self._settle(target, hook)
         except DestinationRefusedError as error:
             if not self._note_refusals:
                 raise

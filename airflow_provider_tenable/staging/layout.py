@@ -107,6 +107,7 @@ class RunFolder:
     checks = _Below("dag_root", DEPLOYMENT, "checks.json")
     status = _Below("dag_root", DEPLOYMENT, "status.json")
     history = _Below("dag_root", DEPLOYMENT, "history.json")
+    suppresses = _Below("dag_root", DEPLOYMENT, "suppresses.json")
     full_export = _Below("dag_root", DEPLOYMENT, "assets.json")
     resolved_instances = _Below("dag_root", DEPLOYMENT, "instances.json")
     reached_places = _Below("dag_root", DEPLOYMENT, "reached")

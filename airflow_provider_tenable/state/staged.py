@@ -114,6 +114,7 @@ def row_of_line(line: bytes) -> bytes:
     label = finding.finding_provider_fields.severity.label
     archived = finding.record_state == "ARCHIVED"
     because = finding.product_fields.get(f"{PREFIX}archived_because", "")
+    is_accepted = finding.product_fields.get(f"{PREFIX}severity_modification") == "ACCEPTED"
     generator = finding.generator_id
     return row.LAYOUT.pack(
         row.key_of(finding.id),
@@ -124,7 +125,8 @@ def row_of_line(line: bytes) -> bytes:
             SEVERITY_LABELS.index(label) if label in SEVERITY_LABELS else 0,
             archived=archived,
             fixed=archived and finding.product_fields.get(f"{PREFIX}state") == "FIXED",
-            because=because if archived else "",
+            # Whether it is to be suppressed, the run's settings say.
+            because=because if archived else row.RISK_ACCEPTED if is_accepted else "",
         ),
         _milliseconds(finding.updated_at),
         _milliseconds(finding.first_observed_at or finding.created_at),

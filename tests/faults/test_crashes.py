@@ -22,6 +22,7 @@ from airflow_provider_tenable.run.resolving import ResolveCrashPoint
 from airflow_provider_tenable.scan.crash_points import ScanCrashPoint
 from airflow_provider_tenable.security_hub.take_over_pages import TakeOverCrashPoint
 from airflow_provider_tenable.staging.crash_points import CrashPoint
+from airflow_provider_tenable.state.accepted import AcceptedCrashPoint
 from airflow_provider_tenable.state.hub_pages import AuditCrashPoint
 from tests.faults.canary import leaks
 from tests.faults.pipeline import Pipeline, Zygote
@@ -316,5 +317,12 @@ def test_every_boundary_in_the_code_is_a_registered_one_and_the_other_way_round(
     }
     assert used == {
         f"{type(point).__name__}.{point.name}"
-        for point in (*CrashPoint, *ScanCrashPoint, *AuditCrashPoint, *TakeOverCrashPoint, *ResolveCrashPoint)
+        for point in (
+            *CrashPoint,
+            *ScanCrashPoint,
+            *AuditCrashPoint,
+            *TakeOverCrashPoint,
+            *ResolveCrashPoint,
+            *AcceptedCrashPoint,
+        )
     }

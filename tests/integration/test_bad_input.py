@@ -74,7 +74,7 @@ class TestParams:
             ("severities", ["severe"], "severities"),
             ("states", ["closed"], "open, reopened, fixed"),
             ("region_routing", "near", "fixed, resource"),
-            ("accepted_risks", "ignore", "archive, import"),
+            ("accepted_risks", "ignore", "archive, import, suppress"),
             ("non_ec2_assets", "keep", "skip, other"),
             ("max_rejected_ratio", 2, "0 to 1"),
             ("dry_run", "yes", "true or false"),

@@ -62,7 +62,10 @@ records = st.fixed_dictionaries(
     }
 )
 options = st.builds(
-    MappingOptions, st.sampled_from(["archive", "import"]), st.sampled_from(["port", "tvm2aws"]), st.booleans()
+    MappingOptions,
+    st.sampled_from(["archive", "import", "suppress"]),
+    st.sampled_from(["port", "tvm2aws"]),
+    st.booleans(),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,6 +174,23 @@ def test_everything_else_is_material(change):
 def test_so_is_what_comes_from_the_asset_and_the_options(more):
     change = {"severity_modification_type": "ACCEPTED"}
     assert content(change, **more) != content(change)
+
+
+@pytest.mark.parametrize("accepted_risks", ["archive", "import", "suppress"])
+@pytest.mark.parametrize(("kind", "state"), [("ACCEPTED", "OPEN"), ("ACCEPTED", "FIXED"), ("RECASTED", "OPEN")])
+def test_only_an_active_finding_whose_risk_is_accepted_is_suppressed_and_only_where_that_is_chosen(
+    accepted_risks, kind, state
+):
+    change = {"severity_modification_type": kind, "state": state}
+    line, (*_, flags, _, _) = made(change, accepted_risks=accepted_risks)
+    is_active = json.loads(line)["RecordState"] == "ACTIVE"
+    assert is_active == (state == "OPEN" and (kind, accepted_risks) != ("ACCEPTED", "archive"))
+    suppressed = is_active and bool(row.has_accepted_risk(np.array([flags], "u1"))[0])
+    assert suppressed == (is_active and kind == "ACCEPTED" and accepted_risks == "suppress")
+    # As where nothing is suppressed, to the byte.
+    if accepted_risks == "suppress":
+        other, (_, found, *_) = made(change, accepted_risks="import")
+        assert (line, content(change, accepted_risks="suppress")) == (other, found)
 
 
 CVES = {"cve": ["CVE-2024-0001", "CVE-2024-0002"]}

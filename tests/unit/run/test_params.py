@@ -47,7 +47,7 @@ def test_params_that_are_not_ours_are_left_alone():
         ("max_rejected_ratio", [0, 0.0, 0.5, 1, 1.0]),
         ("max_refused_destinations", [None, 0, 1, 10_000]),
         ("region_routing", ["fixed", "resource"]),
-        ("accepted_risks", ["archive", "import"]),
+        ("accepted_risks", ["archive", "import", "suppress"]),
         ("severity_source", ["tenable", "vpr", "cvss3"]),
         ("non_ec2_assets", ["skip", "other", "typed", "typed_or_other"]),
         ("dry_run", [True, False]),
@@ -86,7 +86,7 @@ def test_every_allowed_value_is_taken_as_it_is(name, good):
             ("region_routing", value, "it must be one of fixed, resource")
             for value in ("FIXED", "", None, [], ["fixed"], {})
         ],
-        *[("accepted_risks", value, "it must be one of archive, import") for value in ("skip", None)],
+        *[("accepted_risks", value, "it must be one of archive, import, suppress") for value in ("skip", None)],
         *[
             ("non_ec2_assets", value, "it must be one of skip, other, typed, typed_or_other")
             for value in ("Other", None, True)

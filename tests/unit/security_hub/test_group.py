@@ -601,3 +601,28 @@ def test_dry_run_says_what_would_become_of_the_findings(run, caplog):
         f"{target}: against what the hub holds, these findings are: 2 unchanged, 3 new.",
     ]
     assert (hubs.held, choices[target.account].recorded) == ({}, [])
+
+
+def test_a_target_is_settled_once_its_findings_are_there_and_again_until_that_is_done(run):
+    """Also by a retry that has nothing left to send, and with several targets."""
+    hubs, targets = Hubs(), [staged(run, number, 2) for number in (1, 2)]
+    held: list[tuple[str, int]] = []
+
+    def settle(target: Target, hook: Any) -> bool:
+        held.append((target.account, hubs.held[target.account].total()))
+        return len(held) > 2
+
+    assert work(run, targets, hubs, settle=settle).run() is False
+    assert work(run, targets[:1], hubs, settle=settle).run() is True
+    assert work(run, targets, hubs, settle=settle).run() is True
+    sent_once(hubs, targets)
+    assert Counter(held) == {(targets[0].account, 2): 3, (targets[1].account, 2): 2}
+    assert hubs.open_now == 0
+
+
+def test_a_target_that_refuses_its_findings_or_is_not_finished_is_not_settled(run):
+    hubs, target = Hubs(), staged(run, 1, 2)
+    hubs.trouble[target.account] = DestinationRefusedError("off")
+    assert work(run, [target], hubs, note_refusals=True, settle=pytest.fail).run() is True
+    with pytest.raises(DestinationRefusedError):
+        work(run, [target], hubs, settle=pytest.fail).run()
