@@ -34,13 +34,18 @@ class AcceptedCounts(TypedDict):
     why_not: dict[str, str]
 
 
+def _choice(plan: RunPlan) -> str | None:
+    """The param ``accepted_risks`` of a run."""
+    return plan["settings"].get("accepted_risks")
+
+
 def with_taken_back(run: RunFolder, plan: RunPlan) -> RunPlan:
     """A run's plan, with whether it takes back what runs of this DAG have suppressed: where it would not suppress it,
     by the DAG's own params.
 
     :param plan: it is changed.
     """
-    if plan["settings"]["accepted_risks"] != SUPPRESS and not plan["narrowed"] and run.suppresses.exists():
+    if _choice(plan) != SUPPRESS and not plan["narrowed"] and run.suppresses.exists():
         plan["takes_back_accepted"] = True
     return plan
 
@@ -50,7 +55,7 @@ def works_on_accepted(plan: RunPlan) -> bool:
     if "replays" in plan:
         # What it repeats may not be so any more.
         return False
-    return plan["settings"]["accepted_risks"] == SUPPRESS or plan.get("takes_back_accepted", False)
+    return _choice(plan) == SUPPRESS or plan.get("takes_back_accepted", False)
 
 
 def accepted_risks(run: RunFolder, *, dry_run: bool) -> Callable[[Target, Any], bool]:
@@ -60,7 +65,7 @@ def accepted_risks(run: RunFolder, *, dry_run: bool) -> Callable[[Target, Any], 
     plan: RunPlan | None = read_json(run.plan)
     if plan is None or not works_on_accepted(plan):
         return _nothing
-    suppresses = plan["settings"]["accepted_risks"] == SUPPRESS
+    suppresses = _choice(plan) == SUPPRESS
 
     def settle(target: Target, hook: Any) -> bool:
         from airflow_provider_tenable.security_hub.workflow import AcceptedWorkflow
