@@ -72,6 +72,7 @@ def get_provider_info() -> dict[str, Any]:
                 "aws_audit",
                 "aws_audit_scan",
                 "remediation_scans",
+                "accept_rules",
                 "requirements",
             ],
             "sensors": ["tenable_exports", "tenable_scanners", "tenable_scans"],

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_tenable.tenable_vm.connectors import ConnectorsApi
     from airflow_provider_tenable.tenable_vm.credentials import CredentialsApi
     from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
+    from airflow_provider_tenable.tenable_vm.recast_rules import RecastRulesApi
     from airflow_provider_tenable.tenable_vm.scan_exports import ScanExportsApi
     from airflow_provider_tenable.tenable_vm.scan_runs import ScanRunsApi
     from airflow_provider_tenable.tenable_vm.scanners import Scanner, ScannersApi
@@ -163,6 +164,13 @@ class TenableHook(BaseHook):
         from airflow_provider_tenable.tenable_vm.connectors import ConnectorsApi
 
         return ConnectorsApi(self.get_conn(), name=f"connection {self.tenable_conn_id!r}", repeats=self.retries)
+
+    @cached_property
+    def recast_rules(self) -> RecastRulesApi:
+        """Accept rules: :class:`~airflow_provider_tenable.tenable_vm.recast_rules.RecastRulesApi`."""
+        from airflow_provider_tenable.tenable_vm.recast_rules import RecastRulesApi
+
+        return RecastRulesApi(self.get_conn(), once=self._client_once, name=f"connection {self.tenable_conn_id!r}")
 
     def close(self) -> None:
         """Close the client's connections."""

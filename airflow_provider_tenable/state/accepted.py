@@ -17,7 +17,7 @@ import msgspec
 
 from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.exceptions import DamagedFileError, DestinationRefusedError
-from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, safe
+from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.security_hub.archive_documents import DeniedError
 from airflow_provider_tenable.security_hub.batches import identify, product_of
 from airflow_provider_tenable.security_hub.customer_updates import Refused
@@ -149,9 +149,9 @@ def settle_accepted(
         unseen = _settle(run, target, workflow, outcome, suppresses=suppresses, dry_run=dry_run)
     except (DeniedError, DestinationRefusedError) as error:
         # The findings were imported: that they cannot be suppressed must not count as a refusal of them.
-        why = f"{error.action}: {error.explanation}" if isinstance(error, DeniedError) else str(error)
-        log.warning("%s: accepted risks are not suppressed: %s", target, safe(why, 1_000))
-        outcome.why_not, unseen = safe(why, 1_000), 0
+        outcome.why_not = safe(error.explanation if isinstance(error, DeniedError) else error, LONGEST_MESSAGE)
+        unseen = 0
+        log.warning("%s: accepted risks are not suppressed: %s", target, outcome.why_not)
     if unseen and clock() < outcome.began + VISIBLE_SECONDS:
         log.info("%s: the hub does not show %d findings yet whose risk is accepted.", target, unseen)
         write_json(folder / _RECORD, msgspec.to_builtins(outcome))

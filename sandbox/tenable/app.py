@@ -16,6 +16,7 @@ from sandbox.tenable.connectors import connector_routes
 from sandbox.tenable.control import control_routes
 from sandbox.tenable.large_chunks import swollen
 from sandbox.tenable.managed_credentials import credential_routes
+from sandbox.tenable.recast_rules import recast_rule_routes
 from sandbox.tenable.scan_exports import scan_export_routes
 from sandbox.tenable.scan_runs import scan_run_routes
 from sandbox.tenable.scanners import scanner_routes
@@ -35,6 +36,7 @@ def build_tenable_app(tenable: Tenable) -> SandboxApp:
             *scanner_routes(tenable, lambda operation, call: _endpoint(tenable, operation, call)),
             *_scan_routes(tenable),
             *connector_routes(tenable, lambda operation, call: _endpoint(tenable, operation, call)),
+            *recast_rule_routes(tenable, lambda operation, call: _endpoint(tenable, operation, call)),
             *control_routes(tenable),
         ],
         exception_handlers={HTTPException: _not_found_of(tenable)},

@@ -16,6 +16,7 @@ from sandbox.tenable.evolution import evolve
 from sandbox.tenable.jobs import JOB_LIFETIME, Job, Texts, plan_chunks
 from sandbox.tenable.managed_credentials import OPERATIONS as CREDENTIAL_OPERATIONS
 from sandbox.tenable.options import Options
+from sandbox.tenable.recast_rules import OPERATIONS as RECAST_OPERATIONS
 from sandbox.tenable.scan_book import RUN_VERBS, ScanBook
 from sandbox.tenable.scan_exports import FILE_VERBS
 from sandbox.tenable.scan_exports import OPERATIONS as SCAN_EXPORT_OPERATIONS
@@ -42,6 +43,7 @@ OPERATIONS = (
     *SCAN_EXPORT_OPERATIONS,
     *CREDENTIAL_OPERATIONS,
     *CONNECTOR_OPERATIONS,
+    *RECAST_OPERATIONS,
 )
 CHUNK_VERBS = {
     # Carry the call out, and repeat the chunk's records until it has so many bytes; gzip: compressed on the wire.
@@ -121,6 +123,8 @@ class Tenable:
         self.scanners = Scanners(self.clock.now)
         self.scans = ScanBook(self.clock.now)
         self.credentials: dict[str, dict[str, Any]] = {}
+        # Recast rules, as they were created.
+        self.rules: list[dict[str, Any]] = []
         self.connectors = first_connectors(self.estate.accounts, self.clock.now())
         # Requested paths that the API docs do not have: the client builds URLs from values that it received.
         self.unknown_paths: list[str] = []
