@@ -137,7 +137,7 @@ def rule_of(finding: Finding, *, expires_at: float) -> AcceptRule | str:
     name = safe(fields.get(f"{PREFIX}asset_name") or asset, 200)
     return AcceptRule(
         key=_key(finding["Id"], text, by, note.get("UpdatedAt") if isinstance(note, dict) else None),
-        title=f"Security Hub: plugin {plugin} on {name}",
+        title=f"Security Hub CSPM: plugin {plugin} on {name}",
         description=f"Suppressed in AWS Security Hub CSPM, {finding.get('AwsAccountId')}/{finding.get('Region')}, by "
         f"{safe(by, 100)}: {safe(text, 700)}",
         comment=text,

@@ -49,7 +49,7 @@ def rule(value: dict[str, Any]) -> AcceptRule:
 
 def test_a_rule_is_for_one_finding_and_says_who_and_why():
     body = rule(finding()).body
-    assert body["rule_name"].startswith("Security Hub: plugin 19506 on web-1 [airflow ")
+    assert body["rule_name"].startswith("Security Hub CSPM: plugin 19506 on web-1 [airflow ")
     assert body["description"] == "Suppressed in AWS Security Hub CSPM, 111122223333/eu-west-1, by ada: Behind a WAF."
     assert body["rule_value"] == {"action": "ACCEPT", "comment": "Behind a WAF."}
     assert body["filter"]["and"] == [
