@@ -4,9 +4,13 @@ is.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow_provider_tenable.aws import region_of
 from airflow_provider_tenable.guards.arns import Arn, arn_of
-from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 
 #: Values of ``non_ec2_assets``, the default first.
 SKIP, OTHER, TYPED, TYPED_OR_OTHER = "skip", "other", "typed", "typed_or_other"

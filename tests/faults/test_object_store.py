@@ -5,6 +5,9 @@ any boundary is carried on all the same.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -89,6 +92,18 @@ def test_replay_works_from_an_object_store(history: StoredHistory, sandbox: Sand
     scene = history.let_something_happen()
     history.pipeline.succeed(f"run-{history.number}")
     sandbox.clear_faults()
+    # The documentation's command, where Airflow runs.
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "airflow_provider_tenable.command.rejected",
+        f"run-{history.number}",
+    ]
+    env = {**os.environ, **history.pipeline.env}
+    shown = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert [json.loads(line)["id"] for line in shown.splitlines()] == [scene["refused"]]
     before = sandbox.aws("summary")["imports"]["received"]
     history.pipeline.succeed("replay-1", replay={"run_id": f"run-{history.number}"})
     assert sandbox.aws("summary")["imports"]["received"] - before == 1

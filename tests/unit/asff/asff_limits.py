@@ -83,6 +83,9 @@ def _provider_fields(finding: dict[str, Any]) -> list[str]:
     criticality = fields.get("Criticality", 0)
     if type(criticality) is not int or not 0 <= criticality <= 100:
         found.append(f"Criticality {criticality!r}")
+    if "Remediation" not in finding and finding["GeneratorId"].startswith("tenable-audit/"):
+        # A check may have neither a solution nor a link.
+        return found
     recommendation = finding["Remediation"]["Recommendation"]
     if not recommendation or not set(recommendation) <= {"Text", "Url"}:
         found.append("Recommendation")

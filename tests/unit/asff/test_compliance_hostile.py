@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.asff import row
@@ -30,6 +30,7 @@ JSON = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from([*Compliance.__struct_fields__, "another"]), JSON, max_size=6), st.booleans())
+@example({"see_also": None, "solution": None, "plugin_id": None}, False)
 def test_any_record(changed: dict[str, Any], of_host: bool) -> None:
     found, unreadable = decode_chunk(json.dumps([{**FIRST, **changed}]).encode(), Compliance)
     assert len(found) + len(unreadable) == 1

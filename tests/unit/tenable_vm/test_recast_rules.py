@@ -49,8 +49,8 @@ def test_rules_of_this_package_are_found_on_all_pages(server, api):
     answer(
         server,
         {"rules": [listed(a), listed(b, disabled=True), *others], "pagination": {"next": "n"}},
-        # Two of one note count as one that is in force.
-        {"rules": [listed(c, disabled=True), listed(c)], "pagination": {"next": None}},
+        # Two of one note count as one that is in force, whichever comes first.
+        {"rules": [listed(c, disabled=True), listed(c), listed(a, disabled=True)], "pagination": {"next": None}},
     )
     assert api.ours() == {a: True, b: False, c: True}
     first, second = (json.loads(request[3]) for request in server.requests)
