@@ -10,6 +10,8 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from typing import TextIO
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--staging-path", help="URI of the staging area; default [tenable] staging_path")
     parser.add_argument("--without-finding", action="store_true", help="only ids, codes and messages")
     options = parser.parse_args(arguments)
+    out = sys.stdout
+    # Airflow logs on stdout, for example when it opens the connection of a bucket.
+    with redirect_stdout(sys.stderr):
+        return _print_lines(options, out)
+
+
+def _print_lines(options: argparse.Namespace, out: TextIO) -> int:
     from airflow_provider_tenable.exceptions import ConfigurationError, TenableProviderError
     from airflow_provider_tenable.guards.foreign_text import quoted
     from airflow_provider_tenable.run.results import iter_rejected
@@ -34,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.without_finding:
                 line.pop("finding", None)
             # Escaped: nothing in it can paint a terminal.
-            print(json.dumps(line, default=str))
+            print(json.dumps(line, default=str), file=out)
     except TenableProviderError as error:
         print(str(error), file=sys.stderr)
         return 2
