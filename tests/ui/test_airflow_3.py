@@ -169,7 +169,7 @@ class TestTrigger:
         dialog = _trigger_dialog(page)
         dialog.get_by_label("Remove high").click()
         expect(dialog.locator("input[type=hidden][name=element_severities]")).to_have_count(1)
-        picture(dialog, "trigger-form", height=2120)
+        picture(dialog, "trigger-form", height=2900)
         dialog.get_by_role("button", name="Trigger", exact=True).click()
         expect(dialog).to_have_count(0)
         run = _manual_run(airflow)
