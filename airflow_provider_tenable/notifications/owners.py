@@ -90,7 +90,8 @@ def _message(run: RunFolder, found: Digests, digest: OwnerDigest) -> tuple[str, 
 
     name = safe(digest.owner, _LONGEST_OWNER) or "No owner"
     counts = (
-        f"{digest.count(kind):,} {word}" for kind, word in ((NEW, "new"), (OVERDUE, "overdue"), (ARCHIVED, "fixed"))
+        f"{digest.count(kind):,} {word}"
+        for kind, word in ((NEW, "new"), (OVERDUE, "overdue"), (ARCHIVED, "fixed or gone"))
     )
     subject = f"{name}: {', '.join(counts)} in {safe(run.dag_id)}"[:100]
     lines = [f"Findings of {safe(digest.owner)}" if digest.owner else "Findings without an owner"]

@@ -139,8 +139,8 @@ class TenableAcceptRulesOperator(BaseOperator):
 
         if failed:
             raise kind_of(failed)(
-                f"The suppressed findings of {len(failed)} of {targets} accounts and Regions could not be read; rules "
-                f"for the others were made. {listed(failed)}"
+                f"The suppressed findings of {len(failed)} of {targets} accounts and Regions could not be read; the "
+                f"others were. {listed(failed)}"
             )
 
 

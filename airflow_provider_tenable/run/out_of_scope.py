@@ -66,7 +66,7 @@ def _is_only_potential(finding: dict[str, Any]) -> bool:
 
 
 def _traits_of(finding: dict[str, Any]) -> PluginTraits | None:
-    """The plugin of a finding; None where it cannot be told."""
+    """The plugin of a finding; None where that is not known."""
     fields, plugin = finding.get("ProductFields"), finding.get("GeneratorId")
     if not isinstance(fields, dict) or not isinstance(plugin, str) or not plugin.isascii() or not plugin.isdigit():
         return None

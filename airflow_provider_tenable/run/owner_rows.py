@@ -58,7 +58,7 @@ def all_rows(run: RunFolder, plan: RunPlan, state: IndexState, now: float, unkno
     """All findings that are new, overdue or archived, a part at a time.
 
     :param now: unix seconds; ages are counted until then.
-    :param unknown: ``account/region`` -> what cannot be told of it; entries are added.
+    :param unknown: ``account/region`` -> what is not known of it; entries are added.
     :raises StagingError: staged files are missing or damaged.
     """
     moment = int(1000 * now)

@@ -23,7 +23,7 @@ _IN_ATTRIBUTES = (b"arn:", b".dkr.ecr")
 
 def resource_name_of(asset: Asset) -> str | None:
     """What names the resource: an ARN, an image of a registry, or the id that Tenable calls ``resource_id``. None if
-    nothing does. Several different names are all returned, with blanks between them, which is no valid name.
+    nothing does. Several different names are all returned, with blanks between them, which is not a valid name.
     """
     aws = (asset.cloud and asset.cloud.aws) or AwsCloud()
     if INSTANCE.fullmatch(aws.ec2_instance_id or ""):

@@ -41,8 +41,8 @@ class FindingsWriter:
     its own files.
 
     :param shard: the number of the shard.
-    :param id_of: the id in a finding, without newlines; empty where it cannot be told at a glance. The finding index
-        needs the ids of what was sent, and does not read the findings again for them.
+    :param id_of: the id in a finding, without newlines; empty where the finding does not begin with it. The finding
+        index needs the ids of what was sent, and does not read the findings again for them.
     """
 
     def __init__(self, run: RunFolder, shard: int, id_of: Callable[[bytes], bytes] | None = None) -> None:
@@ -190,8 +190,8 @@ class FindingsWriter:
         name = part.close()
         # Without the rows, or the ids, of all its lines a part is read line by line.
         if rows and len(rows) % part.lines == 0:
-            whole = bytes(ids) if ids.count(b"\n") == part.lines else b""
-            write_rows(self.run.rows(*key, name), bytes(rows), len(rows) // part.lines, whole)
+            of_all = bytes(ids) if ids.count(b"\n") == part.lines else b""
+            write_rows(self.run.rows(*key, name), bytes(rows), len(rows) // part.lines, of_all)
         reached(CrashPoint.FINDINGS_PART_WRITTEN)
         self._parts[key].append({"name": name, "lines": part.lines, "bytes": part.raw_bytes})
 

@@ -48,8 +48,8 @@ def test_each_owner_is_told_what_is_new_overdue_and_fixed(run, monkeypatch):
     sent: list[tuple[str, str, str]] = []
     OwnerDigestNotifier(send=lambda *message: sent.append(message)).notify(CONTEXT)
     assert [(owner, subject) for owner, subject, _ in sent] == [
-        ("payments", "payments: 3 new, 1 overdue, 0 fixed in dag"),
-        ("", "No owner: 3 new, 1 overdue, 0 fixed in dag"),
+        ("payments", "payments: 3 new, 1 overdue, 0 fixed or gone in dag"),
+        ("", "No owner: 3 new, 1 overdue, 0 fixed or gone in dag"),
     ]
     assert sent[0][2].splitlines() == [
         "Findings of payments, run run-1 of dag",
@@ -100,7 +100,7 @@ def test_without_a_sender_it_is_a_line_in_the_log(run, monkeypatch):
     lines: list[Any] = []
     monkeypatch.setattr(notifier.log, "info", lambda *arguments: lines.append(arguments))
     notifier.notify(CONTEXT)
-    assert [line[1] for line in lines] == ["a: 3 new, 1 overdue, 0 fixed in dag"]
+    assert [line[1] for line in lines] == ["a: 3 new, 1 overdue, 0 fixed or gone in dag"]
 
 
 def test_without_a_rule_it_says_what_to_do(run, monkeypatch):
