@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 class ExportRun:
     """Drives one export to its end, step by step.
 
-    :param kind: ``assets``, ``vulnerabilities`` or ``compliance``.
+    :param kind: ``assets``, ``vulnerabilities``, ``compliance`` or ``was``.
     :param body: the body of the request: filters and chunk size.
     :param now: the clock, unix seconds.
     :param poll_interval: seconds between two polls.

@@ -25,7 +25,7 @@ class StagedExport:
     """The store of one export.
 
     :param folder: the export's folder in the run's staging.
-    :param kind: ``assets``, ``vulnerabilities`` or ``compliance``.
+    :param kind: ``assets``, ``vulnerabilities``, ``compliance`` or ``was``.
     """
 
     def __init__(self, folder: ObjectStoragePath, kind: str) -> None:

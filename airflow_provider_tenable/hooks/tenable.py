@@ -179,7 +179,7 @@ class TenableHook(BaseHook):
                 getattr(self, client)._session.close()
 
     def start_export(self, kind: str, body: dict[str, Any]) -> str:
-        """Request an export (``assets``, ``vulnerabilities``, ``compliance``) and return the job's uuid."""
+        """Request an export (``assets``, ``vulnerabilities``, ``compliance``, ``was``) and return the job's uuid."""
         return self.api.start(kind, body)
 
     def export_status(self, kind: str, job_uuid: str) -> JobStatus:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 class TenableExportOperator(BaseOperator):
-    """Export assets, vulnerabilities or compliance results, and stage them chunk by chunk as they become available.
+    """Export assets, vulnerabilities, compliance results or findings of web applications, and stage them chunk by
+    chunk as they become available.
 
     A retried task resumes its job with the chunks that are staged. A job that fails, expires or ends incomplete is
     restarted. The result (XCom) is a reference: ``{"export", "uuid", "folder", "parts", "records", "bytes",
@@ -33,7 +34,7 @@ class TenableExportOperator(BaseOperator):
 
     .. seealso:: https://developer.tenable.com/reference/exports-vulns-request-export
 
-    :param export: ``vulnerabilities``, ``assets`` or ``compliance``.
+    :param export: ``vulnerabilities``, ``assets``, ``compliance`` or ``was`` (findings of web applications).
     :param filters: Tenable's filters, times in unix seconds (templated). For vulnerabilities, set ``state`` and a time;
         without a time, Tenable exports the last 30 days.
     :param chunk_size: assets per chunk (compliance: findings per chunk) (templated).

@@ -5,7 +5,7 @@ A further kind is a further entry of :data:`KINDS`; the client, the export, its 
 need from here.
 
 Sources: the API documentation of the exports (``developer.tenable.com/reference``: exports-vulns-request-export,
-export-assets-v2, io-exports-compliance-create) and the examples in ``tests/data``.
+export-assets-v2, io-exports-compliance-create, was-export-findings) and the examples in ``tests/data``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from airflow_provider_tenable.tenable_vm.asset_shapes import foreign_shape
 from airflow_provider_tenable.tenable_vm.compliance import Compliance
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Asset, Vulnerability
+from airflow_provider_tenable.tenable_vm.was import WasFinding
 
 RecordT = TypeVar("RecordT", bound=Struct)
 
@@ -168,9 +169,22 @@ COMPLIANCE = RecordKind(
     record=Compliance,
 )
 
+#: Findings of Tenable Web App Scanning. Its API has its own paths, but the rules of the vulnerability export.
+WAS = RecordKind(
+    name="was",
+    start_path="was/v1/export/vulns",
+    path="was/v1/export/vulns",
+    size_field="num_assets",
+    echoed_size="num_assets_per_chunk",
+    # The least that Tenable accepts: an application has many findings, and a large organisation few applications.
+    size=50,
+    switches=MappingProxyType({"include_unlicensed": True}),
+    record=WasFinding,
+)
+
 #: All kinds, by name.
 KINDS: Mapping[str, RecordKind[Any]] = MappingProxyType(
-    {kind.name: kind for kind in (VULNERABILITIES, ASSETS, COMPLIANCE)}
+    {kind.name: kind for kind in (VULNERABILITIES, ASSETS, COMPLIANCE, WAS)}
 )
 
 #: The fields in which Tenable says how large a job's chunks are. Whichever is there counts: none of them means two

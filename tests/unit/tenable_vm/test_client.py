@@ -221,6 +221,7 @@ def test_the_request_for_an_export_is_sent_as_it_is_with_the_keys_and_our_name(s
         ("vulnerabilities", "/vulns/export", "/vulns/export"),
         ("assets", "/assets/v2/export", "/assets/export"),
         ("compliance", "/compliance/export", "/compliance/export"),
+        ("was", "/was/v1/export/vulns", "/was/v1/export/vulns"),
     ],
 )
 def test_each_kind_has_its_paths(server, api, kind, start, base):

@@ -16,7 +16,7 @@ from airflow_provider_tenable.operators.tenable import TenableExportOperator
 from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.tenable_vm import kinds
 from airflow_provider_tenable.tenable_vm.client import TenableApi
-from airflow_provider_tenable.tenable_vm.kinds import ASSETS, COMPLIANCE, KINDS, VULNERABILITIES, kind_of
+from airflow_provider_tenable.tenable_vm.kinds import ASSETS, COMPLIANCE, KINDS, VULNERABILITIES, WAS, kind_of
 from tests.local_server import client_arguments
 
 JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
@@ -40,6 +40,9 @@ JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
         (ASSETS, False, {"chunk_size": 7, "include_open_ports": False, "include_resource_tags": True}),
         (COMPLIANCE, True, {"num_findings": 7}),
         (COMPLIANCE, False, {"num_findings": 7}),
+        # Of web applications, the output is what tells findings apart: it cannot be left out.
+        (WAS, True, {"num_assets": 7, "include_unlicensed": True}),
+        (WAS, False, {"num_assets": 7, "include_unlicensed": True}),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -52,14 +55,14 @@ def test_the_body_of_a_request_states_what_the_api_s_defaults_leave_open(kind, p
 
 def test_every_kind_is_found_by_its_name():
     assert {name: kind.name for name, kind in KINDS.items()} == {
-        name: name for name in ("vulnerabilities", "assets", "compliance")
+        name: name for name in ("vulnerabilities", "assets", "compliance", "was")
     }
     assert kind_of("assets") is ASSETS
 
 
 @pytest.mark.parametrize("name", ["", "Assets", "webapps", "assets\nINFO forged"])
 def test_an_unknown_kind_is_a_mistake_of_the_user(name):
-    with pytest.raises(ConfigurationError, match="is not one of vulnerabilities, assets, compliance") as caught:
+    with pytest.raises(ConfigurationError, match="is not one of vulnerabilities, assets, compliance, was") as caught:
         kind_of(name)
     assert "\n" not in str(caught.value)
 
