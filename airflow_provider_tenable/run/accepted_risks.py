@@ -86,7 +86,7 @@ def _nothing(target: Target, hook: Any) -> bool:
 
 def accepted_counts(run: RunFolder, plan: RunPlan, deliveries: list[Delivery]) -> AcceptedCounts | None:
     """What became of accepted risks, in all accounts and Regions; None where the run does not work on them."""
-    from airflow_provider_tenable.state.accepted import read_outcome
+    from airflow_provider_tenable.state.accepted_record import read_outcome
 
     if not works_on_accepted(plan):
         return None

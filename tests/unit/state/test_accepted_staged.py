@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count, islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,8 @@ from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.workflow import Key
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.state import accepted
+from airflow_provider_tenable.state import accepted_staged
+from airflow_provider_tenable.state.accepted_staged import staged_accepted
 from airflow_provider_tenable.state.compare import DECISION
 from airflow_provider_tenable.state.staged import FIELDS
 from airflow_provider_tenable.state.verdicts import SENT, Verdict
@@ -24,38 +26,65 @@ RISK = row.BECAUSE[row.RISK_ACCEPTED]
 Finding = tuple[Verdict, int, bool]
 
 
-def name(number: int) -> str:
+def name_of(number: int) -> str:
     return f"eu-west-1/111122223333/i-{number:017x}/{number}/tcp/443"
+
+
+#: The keys of the last two end in a zero byte, which numpy's arrays of bytes drop.
+NUMBERS = [0, 1, *islice((each for each in count() if row.key_of(name_of(each)).endswith(b"\0")), 2)]
+
+
+def name(number: int) -> str:
+    return name_of(NUMBERS[number])
 
 
 def looked_at(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, findings: list[Finding], ours: set[int], *, dry_run: bool = False
 ) -> Any:
-    """In two parts, of which the second has the last finding."""
-    counts = [len(findings) - 1, 1]
-    target = Target("111122223333", "eu-west-1", None, None, [("first", counts[0]), ("second", counts[1])])
-    begins = {"first": 0, "second": counts[0]}
+    """In three parts, of which the last two have one finding each."""
+    account, region = "111122223333", "eu-west-1"
+    counts = {"first": len(findings) - 2, "second": 1, "third": 1}
+    target = Target(account, region, None, None, list(counts.items()))
+    begins = {"first": 0, "second": counts["first"], "third": counts["first"] + 1}
     rows, decisions = np.zeros(len(findings), FIELDS), np.zeros(len(findings), DECISION)
     rows["key"] = [row.key_of(name(number)) for number in range(len(findings))]
     rows["flags"] = [flags for _, flags, _ in findings]
     decisions["verdict"] = [verdict for verdict, _, _ in findings]
     acknowledged = np.array([each for _, _, each in findings])
+    run = RunFolder(f"file://{tmp_path}", "dag", "run")
+    receipts, head = SimpleNamespace(), SimpleNamespace()
+
+    def of_target(*given: Any) -> None:
+        """All of it is read where the findings of the account and Region are."""
+        assert given in (
+            (run.compared(account, region), target.parts),
+            (run.compared(account, region), head),
+            (run, account, region),
+            (run, account, region, list(counts)),
+            (receipts,),
+        )
+
+    def part_of(values: Any, part: str, number: int, *where: Any) -> Any:
+        of_target(*where)
+        assert number == counts[part]
+        return values[begins[part] : begins[part] + number]
 
     def lines(path: Any) -> list[bytes]:
-        part = path.name
-        numbers = range(begins[part], begins[part] + dict(target.parts)[part])
+        assert path.parent == run.destination(account, region)
+        numbers = range(begins[path.name], begins[path.name] + counts[path.name])
         return [json.dumps({"Id": name(number), "ProductArn": ARN}).encode() for number in numbers]
 
-    def part_of(values: Any, part: str, count: int) -> Any:
-        return values[begins[part] : begins[part] + count]
-
-    monkeypatch.setattr(accepted, "read_head", lambda folder, parts: SimpleNamespace())
-    monkeypatch.setattr(accepted, "read_decisions", lambda folder, head: decisions)
-    monkeypatch.setattr(accepted, "staged_rows", lambda run, account, region, part, count: part_of(rows, part, count))
-    monkeypatch.setattr(accepted, "accepted_lines", lambda receipts, part, count: part_of(acknowledged, part, count))
-    monkeypatch.setattr(accepted, "read_lines", lines)
-    run = RunFolder(f"file://{tmp_path}", "dag", "run")
-    return accepted._staged(run, target, {key(number) for number in ours}, dry_run=dry_run)
+    fakes: dict[str, Any] = {
+        "read_head": lambda *given: of_target(*given) or head,
+        "read_decisions": lambda *given: of_target(*given) or decisions,
+        "Receipts": lambda *given: of_target(*given) or receipts,
+        "staged_rows": lambda *given: part_of(rows, *given[3:], *given[:3]),
+        "accepted_lines": lambda *given: part_of(acknowledged, *given[1:], *given[:1]),
+        "read_lines": lines,
+    }
+    for each, fake in fakes.items():
+        monkeypatch.setattr(accepted_staged, each, fake)
+    return staged_accepted(run, target, {key(number) for number in ours}, dry_run=dry_run)
 
 
 def key(number: int) -> Key:
@@ -91,6 +120,6 @@ def test_a_dry_run_looks_at_what_it_would_send(monkeypatch, tmp_path):
 
 def test_without_decisions_nothing_is_suppressed(monkeypatch, tmp_path, caplog):
     target = Target("111122223333", "eu-west-1", None, None, [("first", 1)])
-    found = accepted._staged(RunFolder(f"file://{tmp_path}", "dag", "run"), target, {key(0)}, dry_run=False)
+    found = staged_accepted(RunFolder(f"file://{tmp_path}", "dag", "run"), target, {key(0)}, dry_run=False)
     assert (found.accepted, found.kept, found.ended) == ([], set(), set())
     assert "none is suppressed" in caplog.text

@@ -24,7 +24,9 @@ from airflow_provider_tenable.security_hub.workflow import (
 )
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state import accepted
-from airflow_provider_tenable.state.accepted import NOT_VISIBLE, AcceptedOutcome, read_outcome, settle_accepted
+from airflow_provider_tenable.state.accepted import NOT_VISIBLE, settle_accepted
+from airflow_provider_tenable.state.accepted_record import AcceptedOutcome, read_outcome
+from airflow_provider_tenable.state.accepted_staged import Staged
 
 ACCOUNT, REGION, ARN, BY = "111122223333", "eu-west-1", "arn:aws:securityhub:eu-west-1::product/a/b", "provider/dag"
 TARGET = Target(ACCOUNT, REGION, None, None, [("part", 3)])
@@ -116,7 +118,7 @@ def settle(
 
     def staged(run: Any, target: Any, ours: set[Key], *, dry_run: bool) -> Any:
         keys = {key(each) for each in known & accepts}
-        return accepted._Staged(
+        return Staged(
             sorted(keys - ours),
             {key(each) for each in sent or ()},
             set(),
@@ -125,7 +127,7 @@ def settle(
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accepted, "_staged", staged)
+        patch.setattr(accepted, "staged_accepted", staged)
         usual = {"suppresses": True, "dry_run": False}
         done = settle_accepted(run, TARGET, workflow(hub), **{**usual, **more})
     outcome = read_outcome(run.compared(ACCOUNT, REGION), TARGET.parts)
