@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from airflow_provider_tenable.asff.packages import POTENTIAL
 from airflow_provider_tenable.asff.product_fields import PREFIX
@@ -18,6 +19,14 @@ from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
 from airflow_provider_tenable.transform.destinations import Destination
 from airflow_provider_tenable.transform.routing import Router
 from airflow_provider_tenable.transform.scope import EVERYTHING, SKIP, Scope, scope_in
+
+
+class _Package(Struct):
+    Remediation: str = ""
+
+
+class _Vulnerability(Struct):
+    VulnerablePackages: list[_Package] = []
 
 
 def scopes_of(plan: RunPlan, account: str, region: str) -> tuple[Scope, ...]:
@@ -56,13 +65,12 @@ def reason_of(scopes: Iterable[Scope], reason: str, finding: dict[str, Any]) -> 
 
 def _is_only_potential(finding: dict[str, Any]) -> bool:
     """Whether a finding names packages, and says of each that Tenable is not certain of it."""
-    entries = finding.get("Vulnerabilities")
-    packages = [
-        package
-        for entry in (entries if isinstance(entries, list) else ())
-        for package in entry.get("VulnerablePackages", ())
-    ]
-    return bool(packages) and all(str(package.get("Remediation", "")).startswith(POTENTIAL) for package in packages)
+    try:
+        entries = msgspec.convert(finding.get("Vulnerabilities", []), list[_Vulnerability])
+    except msgspec.ValidationError:
+        return False
+    packages = [package for entry in entries for package in entry.VulnerablePackages]
+    return bool(packages) and all(package.Remediation.startswith(POTENTIAL) for package in packages)
 
 
 def _traits_of(finding: dict[str, Any]) -> PluginTraits | None:
@@ -79,7 +87,7 @@ def _traits_of(finding: dict[str, Any]) -> PluginTraits | None:
             fields.get(f"{PREFIX}cisa_kev") == "true",
             float(rating) if rating else None,
         )
-    except ValueError:
+    except (TypeError, ValueError):
         return None
 
 

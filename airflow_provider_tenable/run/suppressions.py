@@ -63,7 +63,7 @@ def check_direction(last: LastImport, dag_id: str) -> None:
             f"{quoted(dag_id, 80)} imports {safe(kind_of_plan(last.plan))}, and accept rules are for vulnerabilities: "
             "name a DAG of tenable_to_security_hub in import_dag_id."
         )
-    if last.plan["settings"]["accepted_risks"] == SUPPRESS:
+    if last.plan["settings"].get("accepted_risks") == SUPPRESS:
         raise ConfigurationError(
             f"{quoted(dag_id, 80)} suppresses findings whose risk is accepted in Tenable (accepted_risks is suppress), "
             "so findings that are suppressed in Security Hub CSPM cannot become accept rules too: only one of the two "

@@ -12,7 +12,7 @@ import hashlib
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import DamagedFileError, StagingError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import FORMAT, names, newer_format
@@ -93,7 +93,7 @@ class ArchiveReceipts:
                 for line in lines:
                     settled = _decode_settled(line)
                     self._settled[_key(settled.id, settled.reason, settled.floor)] = settled
-            except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            except (DamagedFileError, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
                 raise StagingError(
                     f"The receipts {path} are damaged ({safe(error)}). Remove the file and clear the task: archiving "
                     "findings again does not change anything."

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.exceptions import DamagedFileError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.files import open_whole, write_whole
 from airflow_provider_tenable.staging.zstd import Packer, unpacked
@@ -43,7 +43,7 @@ def read_blocks(path: ObjectStoragePath) -> Iterator[bytes]:
         with open_whole(path) as file:
             yield from unpacked(file, BLOCK_BYTES)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise StagingError(
+        raise DamagedFileError(
             f"The staged part {path} is damaged ({safe(error)}). Clear the run's tasks from the export on."
         ) from error
 

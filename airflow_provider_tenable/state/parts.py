@@ -66,7 +66,7 @@ def decode(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(pa.BufferReader(content))
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         if (file.schema_arrow.metadata or {}).get(b"finding_index") != str(VERSION).encode():
             raise DamagedFileError("A part of the finding index is of another version of this package.")
         return file.read(columns=None if columns is None else list(columns), use_threads=False)

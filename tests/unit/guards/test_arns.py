@@ -114,7 +114,7 @@ def test_a_resource_has_a_name_an_account_and_a_region(text, known, found):
         # It would make the id of a finding too long.
         (f"arn:aws:rds:{REGION}:{ACCOUNT}:db:" + "/" * 150, {}),
     ],
-    ids=lambda value: repr(value)[:60],
+    ids=lambda value: repr(value)[:60].replace("\\", ""),
 )
 def test_what_is_not_certainly_a_resource_is_none(text, known):
     assert arn_of(text, **known) is None

@@ -23,6 +23,8 @@ def document(**plugin: Any) -> dict[str, Any]:
     return made
 
 
+#: A package of which Tenable is not certain.
+UNSURE = {"Name": "a", "Remediation": "Potential finding: confirm it."}
 KEV = {"xrefs": [{"type": "CISA-KNOWN-EXPLOITED", "id": "2024/06/18"}]}
 
 
@@ -75,6 +77,12 @@ def test_a_finding_is_in_the_scope_of_the_dag_and_of_its_destination() -> None:
     # An account that is left out now has the DAG's.
     assert scopes_of({**plan, "destinations": plan["destinations"][:1]}, "444455556666", "eu-west-1") == scopes[:1]
     assert scopes_of({**plan, "settings": {"region_routing": "fixed"}}, "444455556666", "eu-west-1") == ()
+    # By Region where that decides.
+    regions = {"regions": ["eu-west-1"], "connection_region": None}, {"connection_region": None}
+    by_region = [{**each, **more} for each, more in zip(plan["destinations"], regions, strict=True)]
+    resource = {**plan, "destinations": by_region, "settings": {**plan["settings"], "region_routing": "resource"}}
+    assert scopes_of(resource, "111122223333", "eu-west-1") == scopes
+    assert scopes_of(resource, "111122223333", "us-east-1") == scopes[:1]
     # It is about vulnerabilities, and the destinations may be those of audits as well.
     assert scopes_of({**plan, "kind": "compliance"}, "111122223333", "eu-west-1") == ()
     assert reason_of(scopes, NOT_REPORTED, document()) == OUT_OF_SCOPE
@@ -95,10 +103,33 @@ def test_what_is_known_of_the_asset_stays_the_reason(planned: str) -> None:
         {"GeneratorId": "٣"},
         {"ProductFields": None},
         {"ProductFields": {f"{FIELDS}vpr_score": "much"}},
+        {"ProductFields": {f"{FIELDS}vpr_score": [1]}},
     ],
-    ids=str,
 )
 def test_a_finding_that_does_not_say_is_not_reported(change: dict[str, Any]) -> None:
     scope = Scope(plugin_ids=(5,), min_vpr=9)
     assert reason_of((scope,), NOT_REPORTED, {**document(), **change}) == NOT_REPORTED
     assert reason_of((scope,), NOT_REPORTED, {**document(), "GeneratorId": "9" * 9_999}) == OUT_OF_SCOPE
+
+
+@pytest.mark.parametrize(
+    "vulnerabilities",
+    [
+        None,
+        5,
+        ["CVE-2024-1"],
+        [{"VulnerablePackages": None}],
+        [{"VulnerablePackages": [UNSURE, "b"]}],
+        [{"VulnerablePackages": [UNSURE, {"Remediation": 5}]}],
+        [{"VulnerablePackages": [UNSURE]}, {"VulnerablePackages": "b"}],
+        # One of them is certain.
+        [{"VulnerablePackages": [UNSURE]}, {"VulnerablePackages": [{"Name": "b"}]}],
+        [{"VulnerablePackages": []}, {}],
+    ],
+    ids=str,
+)
+def test_packages_that_cannot_be_read_or_are_certain_are_in_the_scope(vulnerabilities: Any) -> None:
+    skip = Scope(potential_packages="skip")
+    assert reason_of((skip,), NOT_REPORTED, {**document(), "Vulnerabilities": vulnerabilities}) == NOT_REPORTED
+    certain = {**document(), "Vulnerabilities": [{"Id": "CVE-2024-1"}, {"VulnerablePackages": [UNSURE, UNSURE]}]}
+    assert reason_of((skip,), NOT_REPORTED, certain) == OUT_OF_SCOPE

@@ -55,7 +55,6 @@ def test_ids_are_numbers_or_texts(name: str, value: Any, read: Any) -> None:
         *(0, "19506", {"a": 1}, list(range(1, MOST_VALUES + 2))),
         *([each] for each in (0, "0", -1, "-1", 1.0, "1.0", True, None, [1], "٣", "1 2", "12345678901")),
     ],
-    ids=lambda value: str(value)[:20],
 )
 def test_what_is_no_id_is_named(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{name} is .*; it must be a list of at most 1000 ids of plugins"):
@@ -165,7 +164,6 @@ def test_tags_are_values_by_category(value: Any, read: Any) -> None:
         *({"{{ 1 }}": ["a"]}, {"a": ["x" * 201]}, {"a": ["b\nc"]}, {5: ["a"]}, {"a": None}, {"a": ["b"] * 1_001}),
         {str(number): ["a"] for number in range(51)},
     ],
-    ids=lambda value: str(value)[:20],
 )
 def test_what_is_no_tag_is_named(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^asset_tags is .*; it must be an object of"):

@@ -188,7 +188,6 @@ def test_a_sample_looks_at_its_resources_only(tmp_path: Any) -> None:
         ({"GeneratorId": "9" * 50, "FirstObservedAt": "", "FindingProviderFields": {}}, (1, 0, 0)),
         ({"Id": "x" * 400 + "/é\x1b"}, (1, 0, 0)),
     ],
-    ids=str,
 )
 def test_documents_that_are_not_ours_or_odd(change: dict[str, Any], expected: tuple[int, int, int]) -> None:
     rows, others, unreadable = hub_rows([document(1, **change)], ACCOUNT)
