@@ -66,7 +66,7 @@ def reason_of(scopes: Iterable[Scope], reason: str, finding: dict[str, Any]) -> 
 def _is_only_potential(finding: dict[str, Any]) -> bool:
     """Whether a finding names packages, and says of each that Tenable is not certain of it."""
     try:
-        entries = msgspec.convert(finding.get("Vulnerabilities", []), list[_Vulnerability])
+        entries = msgspec.convert(finding.get("Vulnerabilities"), list[_Vulnerability])
     except msgspec.ValidationError:
         return False
     packages = [package for entry in entries for package in entry.VulnerablePackages]

@@ -34,13 +34,13 @@ def sechubingest_arns(region: str) -> tuple[str, str]:
 
 def of_old_id(finding_id: str) -> Vulnerability | None:
     """What an id of an old tool stands for; None where it is not one."""
-    parts = finding_id.split("/", 3)
+    parts = finding_id.split("/")
     return _vulnerability(*parts) if len(parts) == 3 else None
 
 
 def of_our_id(finding_id: str, account: str) -> Vulnerability | None:
     """What an id of the scheme ``port`` stands for; None where it is not one, or not of an EC2 instance."""
-    parts = finding_id.split("/", 6)
+    parts = finding_id.split("/")
     if len(parts) != 6 or parts[1] != account or not (parts[4] and parts[5]):
         return None
     return _vulnerability(parts[0], parts[2], parts[3])

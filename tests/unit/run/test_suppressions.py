@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import ConfigurationError, DestinationRefusedError, TemporaryError
+from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.run.suppressions import (
     check_direction,
     lines_of,
@@ -140,8 +141,57 @@ def test_each_rule_is_made_once_and_one_that_has_ended_is_not_made_again():
     assert rules.made == ["a", "duplicate", "b"]
     assert make_rules(rules, wanted, dry_run=True, most=9) == Counter(created=4, existing=1, expired=1)
     assert rules.made == ["a", "duplicate", "b"]
-    assert next(iter(lines_of(counts, dry_run=False))) == "2 accept rules were created"
-    assert len(list(lines_of(counts, dry_run=True))) == 4
+
+
+def test_what_became_of_findings_is_said_in_words():
+    counts = Counter(
+        created=1_000, existing=2, expired=3, later=4, without_note=5, by_a_run=6, accepted_already=7, not_ours=8
+    )
+    said = [
+        "1,000 accept rules were created",
+        "2 have a rule already",
+        "3 had a rule that has ended: renew the note for another one",
+        "4 wait for a later run, because of max_rules",
+        "5 have no note, and so no rule",
+        "6 were suppressed by a run of this provider",
+        "7 have a risk that is accepted in Tenable already",
+        "8 are not vulnerabilities of one asset",
+    ]
+    assert list(lines_of(counts, dry_run=False)) == said
+    assert list(lines_of(counts, dry_run=True)) == ["1,000 accept rules would be created", *said[1:]]
+    assert list(lines_of(Counter(existing=2), dry_run=False)) == said[1:2]
+
+
+def test_long_texts_are_cut_each_by_itself():
+    found = rule(finding({"asset_name": "n" * 500}, Note={"Text": "t" * 900, "UpdatedBy": "b" * 300}))
+    assert found.title == f"Security Hub CSPM: plugin 19506 on {safe('n' * 500, 200)}"
+    assert found.description.endswith(f", by {safe('b' * 300, 100)}: {safe('t' * 900, 700)}")
+    assert found.comment == "t" * 900
+    # Who has no name is called by the id.
+    assert rule(finding({"asset_name": ""})).title.endswith(f" on {ASSET}")
+
+
+@pytest.mark.parametrize(
+    ("change", "is_rule"),
+    [
+        ({"port": "65535"}, True),
+        ({"port": "123456"}, False),
+        ({"port": "0"}, True),
+        ({"port": "\u0663"}, False),
+        ({"port": None}, False),
+        ({"protocol": None}, False),
+        ({"protocol": ""}, False),
+    ],
+)
+def test_a_port_is_a_short_number_and_a_protocol_a_word(change, is_rule):
+    assert isinstance(rule_of(finding(change), expires_at=EXPIRES), AcceptRule) is is_rule
+    # A finding of the old tool has none.
+    assert isinstance(rule_of(finding(change, Id=f"{REGION}/i-1/19506"), expires_at=EXPIRES), AcceptRule)
+
+
+def test_a_plugin_is_a_number_of_at_most_fifteen_digits():
+    assert isinstance(rule_of(finding(GeneratorId="9" * 15), expires_at=EXPIRES), AcceptRule)
+    assert rule_of(finding(GeneratorId="9" * 16), expires_at=EXPIRES) == "not_ours"
 
 
 def test_a_hub_is_read_for_what_is_suppressed_alone():
@@ -182,7 +232,11 @@ def test_only_one_side_decides():
         return SimpleNamespace(plan={"settings": {"accepted_risks": "archive"}, **plan})
 
     check_direction(last(), "dag")
-    with pytest.raises(ConfigurationError, match="only one of the two"):
+    # A plan of an older release.
+    check_direction(last(settings={}), "dag")
+    with pytest.raises(
+        ConfigurationError, match=r"^'dag' suppresses findings .*: only one of the two may decide\. Set "
+    ):
         check_direction(last(settings={"accepted_risks": "suppress"}), "dag")
-    with pytest.raises(ConfigurationError, match="imports compliance"):
+    with pytest.raises(ConfigurationError, match=r"^'dag' imports compliance, and accept rules .* in import_dag_id\.$"):
         check_direction(last(kind="compliance"), "dag")

@@ -10,7 +10,13 @@ import pytest
 from airflow_provider_tenable.exceptions import TemporaryError
 from airflow_provider_tenable.security_hub.archived_document import timestamp_of
 from airflow_provider_tenable.security_hub.customer_decisions import UnreadableDecisionError, decisions_of
-from airflow_provider_tenable.security_hub.old_tool_ids import Vulnerability, of_old_id, of_our_id
+from airflow_provider_tenable.security_hub.old_tool_ids import (
+    Vulnerability,
+    is_about,
+    of_old_id,
+    of_our_id,
+    sechubingest_arns,
+)
 from airflow_provider_tenable.security_hub.take_over import NOT_CARRIED, StillWritingError
 from airflow_provider_tenable.security_hub.take_over_matching import CONFLICT, NOT_IN_TENABLE, TAKEN_OVER, UNMATCHED
 from tests.unit.security_hub.old_estate import V1, V1_OWNED, Hub, copy_of, instance, old_id, our_id, run
@@ -279,8 +285,45 @@ def test_our_ids() -> None:
         f"{our_id(1)}/x",
         our_id(1).replace(ACCOUNT, "999988887777"),
         f"{REGION}/{ACCOUNT}/x/10/tcp/1",
+        f"{REGION}/{ACCOUNT}/{instance(1)}/10//1",
+        f"{REGION}/{ACCOUNT}/{instance(1)}/10/tcp/",
+        f"{REGION}/{ACCOUNT}/{instance(1)}/10/tcp",
     ):
         assert of_our_id(wrong, ACCOUNT) is None
+
+
+def test_products_of_the_first_tool() -> None:
+    product = "product/tenable/tenable-io"
+    assert sechubingest_arns("eu-west-1") == (
+        f"arn:aws:securityhub:eu-west-1:422820575223:{product}",
+        f"arn:aws:securityhub:eu-west-1::{product}",
+    )
+    assert sechubingest_arns("cn-north-1")[1] == f"arn:aws-cn:securityhub:cn-north-1::{product}"
+
+
+ARN = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance"
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ([{"Id": f"{ARN}/i-1"}], True),
+        ([{"Id": f"{ARN}:i-1"}], True),
+        ([{"Id": "i-1"}], True),
+        ([None, {"Id": 5}, {}, {"Id": f"{ARN}/i-2"}, {"Id": f"{ARN}/i-1"}], True),
+        ([{"Id": f"{ARN}/xi-1"}, {"Id": f"{ARN}/i-1/x"}, {"Id": f"{ARN}/i-1 "}], False),
+        ([], False),
+        (None, False),
+        ({"Id": f"{ARN}/i-1"}, False),
+        (f"{ARN}/i-1", False),
+    ],
+)
+def test_resources_of_a_finding(resources: Any, expected: bool) -> None:
+    assert is_about({"Resources": resources}, "i-1") is expected
+
+
+def test_a_finding_without_resources_is_about_nothing() -> None:
+    assert not is_about({}, "i-1")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.state import latest as module
 from airflow_provider_tenable.state.hub_audit import GHOST, MISSING, STALE, HubAudit
@@ -156,6 +157,14 @@ def test_after_a_repair_the_row_says_what_the_hub_shows(tmp_path: Any) -> None:
         3: (True, 3, 0),
         4: (False, 3, 0),
     }
+    # The repair counts more than the row that it repairs, and no more than that.
+    assert {number: row["sent_at"] for number, row in found.items()} == {
+        1: NOW - DAY + 1,
+        2: NOW - DAY + 1,
+        3: NOW - DAY + 1,
+        4: 0,
+    }
+    assert {row["updated_at"] for row in found.values()} == {NOW - 2 * DAY}
     # Any row that is made of a receipt counts more than that of a ghost.
     assert found[4]["as_of"] == 0
     assert (found[4]["resource"] + found[4]["place"], found[4]["first_observed"]) == (finding_id(4), NOW - 9 * DAY)
@@ -192,6 +201,76 @@ def test_a_sample_looks_at_its_resources_only(tmp_path: Any) -> None:
 def test_documents_that_are_not_ours_or_odd(change: dict[str, Any], expected: tuple[int, int, int]) -> None:
     rows, others, unreadable = hub_rows([document(1, **change)], ACCOUNT)
     assert (rows.num_rows, others, unreadable) == expected
+
+
+def row_of(**change: Any) -> dict[str, Any]:
+    (found,) = hub_rows([document(1, **change)], ACCOUNT)[0].to_pylist()
+    return dict(found)
+
+
+def test_a_row_has_what_the_document_says() -> None:
+    identity, asset = finding_id(7), "0a0b0c0d-0000-0000-0000-000000000001"
+    assert row_of(Id=identity, GeneratorId="19506", ProductFields={OURS: asset}) == {
+        "key": row.key_of(identity),
+        "resource": row.split_id(identity)[0],
+        "place": row.split_id(identity)[1],
+        "asset": row.asset_key(asset),
+        "plugin": 19506,
+        "archived": False,
+        "severity": LABELS.index("HIGH"),
+        "content": row.UNKNOWN_CONTENT,
+        "updated_at": NOW - 2 * DAY,
+        "as_of": 0,
+        "sent_at": 0,
+        "first_observed": NOW - 9 * DAY,
+        "changed": False,
+    }
+    assert row_of(RecordState="ARCHIVED")["archived"] is True
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "value"),
+    [
+        ({"FirstObservedAt": "", "CreatedAt": moment(NOW - DAY)}, "first_observed", NOW - DAY),
+        ({"FirstObservedAt": "soon", "CreatedAt": "soon"}, "first_observed", NOW - 2 * DAY),
+        ({"FindingProviderFields": {"Severity": {"Label": "LOW"}}}, "severity", LABELS.index("LOW")),
+        ({"FindingProviderFields": {}, "Severity": {"Label": "LOW"}}, "severity", LABELS.index("LOW")),
+        ({"FindingProviderFields": {"Severity": {"Label": "ODD"}}}, "severity", 0),
+        ({"GeneratorId": "a"}, "plugin", 0),
+        ({"GeneratorId": "\u0663"}, "plugin", 0),
+        ({"GeneratorId": "9" * 19}, "plugin", row.plugin_number(int("9" * 19))),
+        ({"GeneratorId": "9" * 20}, "plugin", 0),
+        ({"VerificationState": "UNKNOWN"}, "changed", False),
+        ({"VerificationState": None}, "changed", False),
+        ({"Severity": {}}, "changed", False),
+        ({"FindingProviderFields": {}}, "changed", False),
+    ],
+)
+def test_what_a_document_does_not_say_is_taken_from_elsewhere(change: dict[str, Any], name: str, value: Any) -> None:
+    assert row_of(**change)[name] == value
+
+
+def test_documents_that_are_not_ours_hide_none_of_ours() -> None:
+    documents: list[Any] = [
+        5,
+        document(1, ProductFields={}),
+        document(2),
+        None,
+        document(3, AwsAccountId="1"),
+        document(4),
+    ]
+    rows, others, unreadable = hub_rows(documents, ACCOUNT)
+    assert (rows["plugin"].to_pylist(), others, unreadable) == ([2, 4], 2, 2)
+
+
+def test_of_each_kind_a_few_examples_are_named(tmp_path: Any) -> None:
+    index = index_of(tmp_path, {number: {} for number in range(7)}, 7)
+    audit, repairs = audited(index, [document(number) for number in range(10, 12)])
+    examples = audit.differences.examples
+    assert (audit.differences.counts, sum(map(len, repairs))) == ({MISSING: 7, GHOST: 2}, 9)
+    assert set(examples[GHOST]) == {finding_id(10), finding_id(11)}
+    assert len(set(examples[MISSING])) == 5
+    assert set(examples[MISSING]) < {finding_id(number) for number in range(7)}
 
 
 def test_things_that_are_no_documents_cannot_be_read() -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_tenable.exceptions import TemporaryError, TenablePermissionError, TenableRequestError
+from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.hooks.tenable import new_client
-from airflow_provider_tenable.tenable_vm.recast_rules import AcceptRule, Condition, RecastRulesApi
+from airflow_provider_tenable.tenable_vm import recast_rules
+from airflow_provider_tenable.tenable_vm.recast_rules import LONGEST, AcceptRule, Condition, RecastRulesApi
 from tests.local_server import client_arguments
 
 KEY = "0123456789abcdef01234567"
@@ -58,6 +60,35 @@ def test_rules_of_this_package_are_found_on_all_pages(server, api):
     assert second == {**first, "next": "n"}
 
 
+def test_a_rule_s_texts_are_cut_and_its_mark_is_not():
+    rule = AcceptRule(KEY, "t" * 2000, "d" * 2000, "c" * 2000, [], 0)
+    body = rule.body
+    assert body["rule_name"] == safe("t" * 2000, LONGEST - len(f" [airflow {KEY}]")) + f" [airflow {KEY}]"
+    assert [len(body["rule_name"]), len(body["description"]), len(body["rule_value"]["comment"])] == [LONGEST] * 3
+    assert body["expires_at"] == "1970-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("pagination", [{"next": ""}, {}, None, 5])
+def test_a_page_without_a_next_one_is_the_last(server, api, pagination):
+    answer(server, {"rules": [listed(KEY)], "pagination": pagination})
+    assert api.ours() == {KEY: True}
+    assert len(server.requests) == 1
+
+
+def test_pages_are_read_up_to_a_bound(server, api, monkeypatch):
+    monkeypatch.setattr(recast_rules, "_MOST_PAGES", 3)
+    answer(server, *({"rules": [], "pagination": {"next": str(number)}} for number in range(9)))
+    with pytest.raises(TemporaryError, match="list of recast rules does not end"):
+        api.ours()
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("details", [None, {}, {"disabled": None}, {"disabled": "true"}, "?"])
+def test_a_rule_is_in_force_unless_tenable_says_that_it_is_not(server, api, details):
+    answer(server, {"rules": [{**listed(KEY), "disabled_details": details}]})
+    assert api.ours() == {KEY: True}
+
+
 @pytest.mark.parametrize(
     "pages", [[{"next": "n"}, {"next": "n"}], [{"next": 7}], [{"next": {}}]], ids=["same token", "number", "object"]
 )
@@ -86,18 +117,44 @@ def test_a_rule_that_exists_is_no_error_and_another_400_is_one(server, api):
     answer(server, {"message": "Duplicate rule"}, status=400)
     assert api.accept(RULE) is False
     answer(server, {"message": "Invalid filter"}, status=400)
-    with pytest.raises(TenableRequestError, match=r"Cannot create the accept rule .*Invalid filter"):
+    with pytest.raises(
+        TenableRequestError, match=r"Cannot create the accept rule 'Security Hub: .* on a'.*Invalid filter"
+    ):
+        api.accept(RULE)
+    answer(server, {"message": "Duplicate rule"}, status=422)
+    with pytest.raises(TenableRequestError):
         api.accept(RULE)
 
 
-@pytest.mark.parametrize("value", [{}, {"rule_id": "1"}, [], {"rule_id": "810207f8-a9de-4bc8-8b7c-3f149b12ec94"}])
+def test_a_creation_whose_answer_is_lost_is_not_repeated(server, api):
+    """It may have taken effect, and the next run finds it by its mark."""
+    answer(server, {}, status=502)
+    with pytest.raises(TemporaryError):
+        api.accept(RULE)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"rule_id": "1", "rule_value": {"action": "ACCEPT"}},
+        [],
+        {"rule_id": "810207f8-a9de-4bc8-8b7c-3f149b12ec94"},
+        {"rule_id": "810207f8-a9de-4bc8-8b7c-3f149b12ec94", "rule_value": {"action": "RECAST"}},
+    ],
+    ids=str,
+)
 def test_an_answer_that_is_not_the_rule_does_not_count(server, api, value):
     answer(server, value)
-    with pytest.raises(TemporaryError):
+    with pytest.raises(TemporaryError, match="accept rule"):
         api.accept(RULE)
 
 
 def test_who_may_not_learns_which_role_may(server, api):
     answer(server, {"error": "Forbidden"}, status=403)
-    with pytest.raises(TenablePermissionError, match="role Administrator, or a custom role"):
+    with pytest.raises(
+        TenablePermissionError,
+        match=r"list the recast rules.*connection 'tenable_default'.*role Administrator, or a custom role",
+    ):
         api.ours()
