@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import DestinationRefusedError, TemporaryError
+from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.security_hub.archive_documents import DeniedError
 from airflow_provider_tenable.security_hub.assignment import Target
 from airflow_provider_tenable.security_hub.workflow import (
@@ -242,11 +243,36 @@ def test_without_the_option_all_that_was_suppressed_becomes_new(run):
     assert [hub.status(each) for each in "abc"] == ["NEW", "NEW", "SUPPRESSED"]
 
 
-def test_what_security_hub_refuses_is_counted(run):
-    hub = Hub("a", "b")
-    hub.refuses = {"a": "InvalidInput"}
-    outcome = settle(run, hub, {"a", "b"})
-    assert (outcome.suppressed, outcome.not_done) == (1, {"InvalidInput": 1})
+def test_what_security_hub_refuses_is_counted_by_its_code(run):
+    hub = Hub(*"abcde")
+    hub.refuses = {"a": "InvalidInput", "b": "InvalidInput", "c": "", "d": "C" * 999}
+    codes = {"InvalidInput": 2, "no_code": 1, safe("C" * 999, LONGEST_CODE): 1}
+    outcome = settle(run, hub, set(hub.findings))
+    assert (outcome.suppressed, outcome.not_done) == (1, codes)
+    # And so it is where they are to be NEW again.
+    for each in hub.findings.values():
+        each.update({"Workflow": {"Status": "SUPPRESSED"}, "Note": {"Text": ACCEPTED_TEXT, "UpdatedBy": BY}})
+    outcome = settle(run.beside("2"), hub, set())
+    assert (outcome.reopened, outcome.not_done) == (1, codes)
+
+
+def test_any_number_of_findings_is_looked_at_and_each_is_counted():
+    hub = Hub(*map(str, range(65)))
+    for number in (0, 21, 64):
+        hub.findings[str(number)]["Note"] = {"Text": "mine", "UpdatedBy": "me"}
+    hub.findings["5"]["Workflow"] = {"Status": "RESOLVED"}
+    hub.hidden = {"10", "63"}
+    found = workflow(hub).look_at([key(each) for each in hub.findings])
+    assert (found.left, found.unseen) == ({NOTE: 3, WORKFLOW: 1}, [key("10"), key("63")])
+    others = {"0", "21", "64", "5", "10", "63"}
+    assert found.suppress == [key(each) for each in hub.findings if each not in others]
+
+
+@pytest.mark.parametrize("status", [None, {}, {"Status": "NEW"}])
+def test_a_finding_without_a_status_is_new(status):
+    hub = Hub("a")
+    hub.findings["a"]["Workflow"] = status
+    assert workflow(hub).look_at([key("a")]).suppress == [key("a")]
 
 
 @pytest.mark.parametrize("operation", ["GetFindings", "BatchUpdateFindings"])
@@ -262,8 +288,10 @@ def test_a_missing_permission_is_on_record_and_no_refusal_of_findings(run, opera
     outcome = settle(run, hub, {"a"})
     assert outcome.complete
     assert operation in outcome.why_not
-    with pytest.raises((DeniedError, DestinationRefusedError)):
+    with pytest.raises((DeniedError, DestinationRefusedError)) as refused:
         (workflow(hub).ours if operation == "GetFindings" else lambda: workflow(hub).suppress([key("a")]))()
+    # What AWS says and what to do about it, not only which permission it is.
+    assert outcome.why_not == safe(getattr(refused.value, "explanation", refused.value), LONGEST_MESSAGE)
 
 
 @pytest.mark.parametrize(
