@@ -17,7 +17,7 @@ from airflow_provider_tenable.exceptions import DestinationRefusedError
 from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.security_hub.archive_documents import DeniedError
 from airflow_provider_tenable.security_hub.customer_updates import Refused
-from airflow_provider_tenable.security_hub.workflow import AcceptedWorkflow, Verdicts
+from airflow_provider_tenable.security_hub.workflow import AcceptedWorkflow
 from airflow_provider_tenable.staging.crash_points import reached
 from airflow_provider_tenable.state.accepted_record import (
     AcceptedOutcome,
@@ -116,7 +116,7 @@ def _settle(
         else Staged([], set(), set(), set(), set(ours))
     )
     wanted = [key for key in staged.accepted if not (dry_run and key in staged.fresh)]
-    found = workflow.look_at(wanted) if wanted else Verdicts()
+    found = workflow.look_at(wanted)
     if dry_run:
         outcome.suppressed, outcome.reopened = len(found.suppress) + len(staged.fresh), len(staged.ended)
         outcome.kept, outcome.left = len(staged.kept), dict(sorted(found.left.items()))

@@ -112,17 +112,19 @@ def settle(
     *,
     known: set[str] | None = None,
     sent: set[str] | None = None,
+    fresh: set[str] | None = None,
     **more: Any,
 ) -> AcceptedOutcome:
     """What a run does that knows of some findings whether their risk is accepted."""
     known = set(hub.findings) if known is None else known
 
-    def staged(run: Any, target: Any, ours: set[Key], *, dry_run: bool) -> Any:
+    def staged(folder: Any, target: Any, ours: set[Key], *, dry_run: bool) -> Any:
+        assert (folder, target, dry_run) == (run, TARGET, more.get("dry_run", False))
         keys = {key(each) for each in known & accepts}
         return Staged(
             sorted(keys - ours),
             {key(each) for each in sent or ()},
-            set(),
+            {key(each) for each in fresh or ()},
             keys & ours,
             {key(each) for each in known - accepts} & ours,
         )
@@ -131,7 +133,10 @@ def settle(
         patch.setattr(accepted, "staged_accepted", staged)
         usual = {"suppresses": True, "dry_run": False}
         done = settle_accepted(run, TARGET, workflow(hub), **{**usual, **more})
-    outcome = read_outcome(run.compared(ACCOUNT, REGION), TARGET.parts)
+    folder = run.compared(ACCOUNT, REGION)
+    assert [path.name for path in folder.parent.parent.iterdir()] == [ACCOUNT]
+    assert [path.name for path in folder.parent.iterdir()] == [REGION]
+    outcome = read_outcome(folder, TARGET.parts)
     assert outcome is not None
     assert outcome.complete == done
     return outcome
@@ -221,6 +226,14 @@ def test_a_run_waits_for_what_the_hub_does_not_show_yet_but_not_for_ever(run):
     now[0] += accepted.VISIBLE_SECONDS
     outcome = settle(other, hub, {"a", "b"}, sent={"a"}, clock=lambda: now[0])
     assert (outcome.complete, outcome.not_done) == (True, {NOT_VISIBLE: 2})
+    hub.hidden = {"a"}
+    last = run.beside("4")
+    assert not settle(last, hub, {"a"}, sent={"a"}, clock=lambda: now[0]).complete
+    now[0] += accepted.VISIBLE_SECONDS - 1
+    assert not settle(last, hub, {"a"}, sent={"a"}, clock=lambda: now[0]).complete
+    now[0] += 1
+    assert settle(last, hub, {"a"}, sent={"a"}, clock=lambda: now[0]).not_done == {NOT_VISIBLE: 1}
+    hub.hidden = {"a", "b"}
     # For what an earlier run has sent, nobody waits.
     assert settle(run.beside("3"), hub, {"b"}).not_done == {NOT_VISIBLE: 1}
 
@@ -229,8 +242,13 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would(run):
     hub = Hub("a", "b", "c")
     settle(run.beside("earlier"), hub, {"a"})
     updates = list(hub.updates)
-    outcome = settle(run, hub, {"b", "c"}, dry_run=True)
-    assert (outcome.suppressed, outcome.reopened) == (2, 1)
+    hub.findings["d"] = {**Hub.new("d"), "Note": {"Text": "mine", "UpdatedBy": "me"}}
+    # What it would be the first to send is not there, and would be suppressed too.
+    outcome = settle(run, hub, {*"bcd", "new"}, known={*"abcd", "new"}, fresh={"new"}, dry_run=True)
+    assert (outcome.suppressed, outcome.reopened, outcome.kept, outcome.left) == (3, 1, 0, {NOTE: 1})
+    assert (outcome.complete, outcome.not_done) == (True, {})
+    outcome = settle(run.beside("2"), hub, set("a"), dry_run=True)
+    assert (outcome.suppressed, outcome.reopened, outcome.kept) == (0, 0, 1)
     assert hub.updates == updates
 
 
