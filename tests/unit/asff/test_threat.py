@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_tenable.asff import threat
 from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
+from tests.plain_ids import plain
 from tests.unit.asff.mapping import finding_of, plugin_record
 
 KEV = "CISA-KNOWN-EXPLOITED"
@@ -216,7 +217,7 @@ PLACES = [
         "x" * 100_000,
         ["a\x00\u202e" * 500] * 500,
     ],
-    ids=lambda junk: str(junk)[:12],
+    ids=plain,
 )
 @pytest.mark.parametrize("place", PLACES, ids="/".join)
 def test_junk_costs_its_own_field_only(place, junk):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_tenable.guards.arns import LONGEST_ARN, Arn, arn_of, names_resource
+from tests.plain_ids import plain
 
 ACCOUNT, REGION = "111122223333", "eu-west-1"
 DB = f"arn:aws:rds:{REGION}:{ACCOUNT}:db:orders"
@@ -114,7 +115,7 @@ def test_a_resource_has_a_name_an_account_and_a_region(text, known, found):
         # It would make the id of a finding too long.
         (f"arn:aws:rds:{REGION}:{ACCOUNT}:db:" + "/" * 150, {}),
     ],
-    ids=lambda value: repr(value)[:60].replace("\\", ""),
+    ids=plain,
 )
 def test_what_is_not_certainly_a_resource_is_none(text, known):
     assert arn_of(text, **known) is None

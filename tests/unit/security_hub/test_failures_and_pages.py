@@ -14,6 +14,7 @@ from airflow_provider_tenable.security_hub.failures import kind_of, listed, word
 from airflow_provider_tenable.security_hub.page import keep_body, page_of
 from airflow_provider_tenable.security_hub.refusals import forget_refusal, note_refusal, refusal_of_place
 from airflow_provider_tenable.staging.layout import RunFolder
+from tests.plain_ids import plain
 
 A, REGION = "111122223333", "eu-west-1"
 
@@ -90,7 +91,7 @@ def test_the_last_page_has_no_token(body):
     "body",
     [b"", b"null", b"{}", b"<html>", b'{"Findings":[{"Id":"1"}', b'{"Findings":{}}', b'{"Findings":[1]}', None, b"\xff",
      b'{"Findings":[' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"]}", b'{"Findings":[],"NextToken":5}'],
-    ids=lambda body: str(body)[:30],
+    ids=plain,
 )  # fmt: skip
 def test_what_is_not_a_page_of_findings_is_temporary_and_names_the_region(body):
     with pytest.raises(TemporaryError) as error:

@@ -24,6 +24,7 @@ from airflow_provider_tenable.tenable_vm import response_body
 from airflow_provider_tenable.tenable_vm.client import TenableApi
 from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
 from tests.local_server import ACCESS, SECRET, client_arguments
+from tests.plain_ids import plain
 
 JOB = "1d896500-2f92-467c-aa4d-6fe8d007b127"
 ASSET = "5d0e6bd6-2b7b-4f4c-9a3e-0d5c9f0a7b11"
@@ -467,7 +468,7 @@ NO_UUIDS = [
 ]
 
 
-@pytest.mark.parametrize("asset_id", [*NO_UUIDS, None, 7, ["a"]], ids=ascii)
+@pytest.mark.parametrize("asset_id", [*NO_UUIDS, None, 7, ["a"]], ids=plain)
 def test_an_asset_whose_id_is_not_a_uuid_is_not_asked_for(server, api, asset_id):
     server.answer(200, {"id": asset_id})
     assert api.asset(asset_id) is None
@@ -477,7 +478,7 @@ def test_an_asset_whose_id_is_not_a_uuid_is_not_asked_for(server, api, asset_id)
 @pytest.mark.parametrize(
     "answered",
     [JOB, "", None, 7, "../users", ASSET[:-1] + "0", [ASSET], {"id": ASSET}, "line\nbreak \x1b[31m"],
-    ids=ascii,
+    ids=plain,
 )
 def test_an_answer_about_another_asset_is_not_believed_and_said_once(server, api, caplog, answered):
     server.answer(200, {"id": answered, "aws_owner_id": ["111122223333"]})
@@ -490,7 +491,7 @@ def test_an_answer_about_another_asset_is_not_believed_and_said_once(server, api
     assert record.getMessage().isprintable()
 
 
-@pytest.mark.parametrize("job", NO_UUIDS, ids=ascii)
+@pytest.mark.parametrize("job", NO_UUIDS, ids=plain)
 def test_an_export_whose_id_is_not_a_uuid_is_neither_taken_nor_asked_for(server, api, job):
     server.answer(200, {"export_uuid": job})
     with pytest.raises(
@@ -555,7 +556,7 @@ def test_a_duplicate_that_names_no_uuid_names_no_job(server, api, body):
         [1],
         {"a": 1},
     ],
-    ids=ascii,
+    ids=plain,
 )
 @pytest.mark.parametrize("field", ["chunks_available", "chunks_failed", "chunks_cancelled"])
 def test_a_chunk_whose_id_is_no_whole_number_is_neither_fetched_nor_forgotten(server, api, field, chunk):

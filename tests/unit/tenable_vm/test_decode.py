@@ -22,6 +22,7 @@ from airflow_provider_tenable.tenable_vm.decode import (
 from airflow_provider_tenable.tenable_vm.lenient import loads, salvage
 from airflow_provider_tenable.tenable_vm.records import NULL, Asset, Plugin, Vulnerability
 from airflow_provider_tenable.tenable_vm.software import decode_software
+from tests.plain_ids import plain
 
 GOOD = b'{"asset":{"uuid":"g"},"plugin":{"id":1},"severity_id":3}'
 DEEP = b"[" * 30_000 + b"]" * 30_000
@@ -425,7 +426,7 @@ def test_whole_numbers_of_up_to_nineteen_digits_are_read_where_python_reads_the_
         (b'{"a":1}', []),
         (b'x[{"a":1}]', []),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=plain,
 )
 def test_first_records_are_the_objects_at_the_beginning_of_a_chunk(data, expected):
     def shown(records):

@@ -19,6 +19,7 @@ from airflow_provider_tenable.transform.destinations import (
     resolve,
 )
 from airflow_provider_tenable.transform.scope import Scope
+from tests.plain_ids import plain
 
 A, B, C = "111111111111", "222222222222", "033333333333"
 
@@ -111,7 +112,7 @@ def test_what_is_left_out_has_its_default():
         ({"aws_conn_id": "a b"}, "Airflow allows"),
         ({"aws_conn_id": "c" * 251}, "at most 250 of them"),
     ],
-    ids=str,
+    ids=plain,
 )
 def test_a_malformed_destination_is_named_with_what_is_wrong(entry, message):
     with pytest.raises(ConfigurationError, match=re.escape(message)):
