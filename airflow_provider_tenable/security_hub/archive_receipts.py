@@ -93,12 +93,13 @@ class ArchiveReceipts:
                 for line in lines:
                     settled = _decode_settled(line)
                     self._settled[_key(settled.id, settled.reason, settled.floor)] = settled
+                # Not as many as there are: somebody may have removed a damaged one.
+                self._parts = int(name.removeprefix(f"{self._part}-").partition(".")[0]) + 1
             except (DamagedFileError, msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
                 raise StagingError(
                     f"The receipts {path} are damaged ({safe(error)}). Remove the file and clear the task: archiving "
                     "findings again does not change anything."
                 ) from error
-            self._parts += 1
 
     def of(self, archival: Archival) -> Settled | None:
         """What became of an archival; None if it is still to be done."""

@@ -82,6 +82,18 @@ def test_a_retry_writes_behind_what_is_there_and_the_last_one_counts(run):
     assert [third.of(each) for each in (A, B, C)] == [second.of(A), second.of(B), None]
 
 
+def test_where_a_damaged_file_was_removed_none_of_the_others_is_written_over(run):
+    receipts = receipts_of(run)
+    for each in (A, B, C):
+        receipts.gone(each)
+        receipts.flush()
+    (run.archive_receipts(ACCOUNT, REGION) / files(run)[1]).unlink()
+    again = receipts_of(run)
+    again.gone(D)
+    again.flush()
+    assert [receipts_of(run).of(each) is not None for each in (A, B, C, D)] == [True, False, True, True]
+
+
 def test_a_refusal_is_one_bounded_line(run):
     settled = receipts_of(run).refused(A, "x\n" * 5_000, "\ud800\x1b[31m" + "y" * 5_000)
     assert 0 < len(settled.code or "") <= LONGEST_CODE

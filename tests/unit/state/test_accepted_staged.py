@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from itertools import count, islice
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -52,22 +51,24 @@ def looked_at(
     decisions["verdict"] = [verdict for verdict, _, _ in findings]
     acknowledged = np.array([each for _, _, each in findings])
     run = RunFolder(f"file://{tmp_path}", "dag", "run")
-    receipts, head = SimpleNamespace(), SimpleNamespace()
+    receipts, head = object(), object()
 
-    def of_target(*given: Any) -> None:
-        """All of it is read where the findings of the account and Region are."""
-        assert given in (
-            (run.compared(account, region), target.parts),
-            (run.compared(account, region), head),
-            (run, account, region),
-            (run, account, region, list(counts)),
-            (receipts,),
-        )
+    def checked(found: Any, *wanted: Any) -> Any:
+        """Answers only who asks for what belongs to the account and Region."""
 
-    def part_of(values: Any, part: str, number: int, *where: Any) -> Any:
-        of_target(*where)
-        assert number == counts[part]
-        return values[begins[part] : begins[part] + number]
+        def read(*given: Any) -> Any:
+            assert given == wanted
+            return found
+
+        return read
+
+    def part_of(values: Any, *wanted: Any) -> Any:
+        def read(*given: Any) -> Any:
+            *where, part, number = given
+            assert (tuple(where), number) == (wanted, counts[part])
+            return values[begins[part] : begins[part] + number]
+
+        return read
 
     def lines(path: Any) -> list[bytes]:
         assert path.parent == run.destination(account, region)
@@ -75,11 +76,11 @@ def looked_at(
         return [json.dumps({"Id": name(number), "ProductArn": ARN}).encode() for number in numbers]
 
     fakes: dict[str, Any] = {
-        "read_head": lambda *given: of_target(*given) or head,
-        "read_decisions": lambda *given: of_target(*given) or decisions,
-        "Receipts": lambda *given: of_target(*given) or receipts,
-        "staged_rows": lambda *given: part_of(rows, *given[3:], *given[:3]),
-        "accepted_lines": lambda *given: part_of(acknowledged, *given[1:], *given[:1]),
+        "read_head": checked(head, run.compared(account, region), target.parts),
+        "read_decisions": checked(decisions, run.compared(account, region), head),
+        "Receipts": checked(receipts, run, account, region, list(counts)),
+        "staged_rows": part_of(rows, run, account, region),
+        "accepted_lines": part_of(acknowledged, receipts),
         "read_lines": lines,
     }
     for each, fake in fakes.items():
@@ -116,6 +117,12 @@ def test_a_dry_run_looks_at_what_it_would_send(monkeypatch, tmp_path):
     findings = [(Verdict.CREATED, 3 | RISK, False), (Verdict.UPDATED, 3 | RISK, False), (Verdict.UPDATED, 3, False)]
     found = looked_at(monkeypatch, tmp_path, findings, ours={2}, dry_run=True)
     assert (found.accepted, found.fresh, found.ended) == ([key(0), key(1)], {key(0)}, {key(2)})
+
+
+def test_each_finding_has_its_own_verdict(monkeypatch, tmp_path):
+    verdicts = [Verdict.SUPERSEDED, Verdict.CREATED, Verdict.UNCHANGED, Verdict.NEVER_IMPORTED]
+    found = looked_at(monkeypatch, tmp_path, [(each, 3 | RISK, True) for each in verdicts], ours=set())
+    assert (found.accepted, found.fresh, found.sent) == ([key(1), key(2)], {key(1)}, {key(1)})
 
 
 def test_without_decisions_nothing_is_suppressed(monkeypatch, tmp_path, caplog):
