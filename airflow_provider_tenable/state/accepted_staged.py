@@ -52,8 +52,13 @@ def staged_accepted(run: RunFolder, target: Target, ours: set[Key], *, dry_run: 
     if decisions is None:
         log.warning("%s: what was decided about its findings is not on record: none is suppressed.", target)
         return found
-    by_key = {row.key_of(key[0]): key for key in ours}
+    by_key: dict[bytes, list[Key]] = {}
+    for key in ours:
+        by_key.setdefault(row.key_of(key[0]), []).append(key)
+    # Findings that were sent for another product before have the same ids, and a workflow of their own.
+    product = _product(run, target) if ours else ""
     keys = np.array(sorted(by_key), "S16")
+    done = np.array(sorted(row.key_of(finding_id) for finding_id, arn in ours if arn == product), "S16")
     receipts = Receipts(run, target.account, target.region, [name for name, _ in target.parts])
     sent = [verdict.value for verdict in SENT]
     begin = 0
@@ -64,10 +69,12 @@ def staged_accepted(run: RunFolder, target: Target, ours: set[Key], *, dry_run: 
         held = np.isin(verdicts, sent) if dry_run else np.isin(verdicts, sent) & accepted_lines(receipts, name, count)
         active = (held | (verdicts == Verdict.UNCHANGED)) & ((rows["flags"] & row.ARCHIVED) == 0)
         accepted = active & row.has_accepted_risk(rows["flags"])
-        is_ours = np.isin(rows["key"], keys)
-        found.ended.update(by_key[each.ljust(16, b"\0")] for each in rows["key"][active & ~accepted & is_ours].tolist())
-        found.kept.update(by_key[each.ljust(16, b"\0")] for each in rows["key"][accepted & is_ours].tolist())
-        wanted = accepted & ~is_ours
+        for each in rows["key"][active & ~accepted & np.isin(rows["key"], keys)].tolist():
+            found.ended.update(by_key[each.ljust(16, b"\0")])
+        is_done = np.isin(rows["key"], done)
+        for each in rows["key"][accepted & is_done].tolist():
+            found.kept.update(key for key in by_key[each.ljust(16, b"\0")] if key[1] == product)
+        wanted = accepted & ~is_done
         if wanted.any():
             lines = read_lines(run.destination(target.account, target.region) / name)
             for line, is_wanted, verdict in zip(lines, wanted.tolist(), verdicts.tolist(), strict=True):
@@ -79,6 +86,12 @@ def staged_accepted(run: RunFolder, target: Target, ours: set[Key], *, dry_run: 
                     if verdict == Verdict.CREATED:
                         found.fresh.add(key)
     return found
+
+
+def _product(run: RunFolder, target: Target) -> str:
+    """The product of the run's findings in an account and Region: all of them have the same."""
+    folder = run.destination(target.account, target.region)
+    return product_of(next((line for name, _ in target.parts for line in read_lines(folder / name)), b"")) or ""
 
 
 __all__ = ["Staged", "staged_accepted"]

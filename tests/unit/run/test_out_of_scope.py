@@ -54,6 +54,8 @@ def test_a_finding_says_its_source_and_how_certain_its_packages_are() -> None:
     source = made["ProductFields"][f"{FIELDS}source"]
     assert reason_of((Scope(sources=(source.upper(),)),), NOT_REPORTED, made) == NOT_REPORTED
     assert reason_of((Scope(sources=("NNM",)),), NOT_REPORTED, made) == OUT_OF_SCOPE
+    made["ProductFields"][f"{FIELDS}source"] = [source]
+    assert reason_of((Scope(sources=("NNM",)),), NOT_REPORTED, made) == OUT_OF_SCOPE
     skip = Scope(potential_packages="skip")
     packages = [{"product": "a", "potential": True}, {"product": "b", "potential": True, "potential_reasons": ["x"]}]
     cases = [(packages, OUT_OF_SCOPE), ([*packages, {"product": "c"}], NOT_REPORTED), ([], NOT_REPORTED)]

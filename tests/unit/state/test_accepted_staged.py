@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from itertools import count, islice
 from typing import Any
 
@@ -20,6 +21,7 @@ from airflow_provider_tenable.state.staged import FIELDS
 from airflow_provider_tenable.state.verdicts import SENT, Verdict
 
 ARN = "arn:aws:securityhub:eu-west-1::product/a/b"
+OTHER_ARN = "arn:aws:securityhub:eu-west-1::product/c/d"
 RISK = row.BECAUSE[row.RISK_ACCEPTED]
 #: Verdict, flags, whether it was acknowledged.
 Finding = tuple[Verdict, int, bool]
@@ -38,7 +40,13 @@ def name(number: int) -> str:
 
 
 def looked_at(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, findings: list[Finding], ours: set[int], *, dry_run: bool = False
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Any,
+    findings: list[Finding],
+    ours: set[int],
+    *,
+    of_others: Collection[int] = (),
+    dry_run: bool = False,
 ) -> Any:
     """In three parts, of which the last two have one finding each."""
     account, region = "111122223333", "eu-west-1"
@@ -85,11 +93,12 @@ def looked_at(
     }
     for each, fake in fakes.items():
         monkeypatch.setattr(accepted_staged, each, fake)
-    return staged_accepted(run, target, {key(number) for number in ours}, dry_run=dry_run)
+    suppressed = {key(number) for number in ours} | {key(number, OTHER_ARN) for number in of_others}
+    return staged_accepted(run, target, suppressed, dry_run=dry_run)
 
 
-def key(number: int) -> Key:
-    return name(number), ARN
+def key(number: int, arn: str = ARN) -> Key:
+    return name(number), arn
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
@@ -102,6 +111,14 @@ def test_only_what_the_hub_has_and_this_run_knows_best_is_looked_at(monkeypatch,
     assert found.ended == ({key(2)} if held else set())
     assert found.sent == (set(found.accepted) if verdict in SENT else set())
     assert found.fresh == (set(found.accepted) if verdict is Verdict.CREATED else set())
+
+
+def test_what_was_suppressed_for_another_product_is_another_finding(monkeypatch, tmp_path):
+    """After a change of the product the hub has both, with the same id."""
+    risks = [(Verdict.UPDATED, 3 | risk, True) for risk in (RISK, RISK, 0, 0)]
+    found = looked_at(monkeypatch, tmp_path, risks, ours={0, 2}, of_others={0, 1, 2, 3})
+    assert (found.accepted, found.kept) == ([key(1)], {key(0)})
+    assert found.ended == {key(2), key(2, OTHER_ARN), key(3, OTHER_ARN)}
 
 
 def test_archived_findings_are_left_as_they_are(monkeypatch, tmp_path):
