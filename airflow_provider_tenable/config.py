@@ -182,7 +182,16 @@ OPTIONS: dict[str, Option] = {
     "poll_interval_seconds": Option(
         "float",
         "30",
-        "Seconds between two polls of a running export. At least 10 if the task is deferred.",
+        "Seconds between two polls of a running export, at most. At least 10 if the task is deferred.",
+        minimum=1,
+        maximum=86400,
+    ),
+    "first_poll_seconds": Option(
+        "float",
+        "1",
+        "Seconds until an export that was just requested is polled. Each later wait is half of the export's age, up to "
+        "poll_interval_seconds. While it is below 10, the task waits in its worker slot; then it is deferred. As high "
+        "as poll_interval_seconds: exports are polled evenly, and their tasks are deferred at once.",
         minimum=1,
         maximum=86400,
     ),

@@ -77,11 +77,15 @@ class ExportStore(Protocol):
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do for now: poll the named job again after ``seconds`` (None: no job is running yet)."""
+    """Nothing to do for now: poll the named job again after ``seconds`` (None: no job is running yet).
+
+    :ivar is_early: whether ``seconds`` is less than the usual interval, because the job is young.
+    """
 
     seconds: float
     job_uuid: str | None
     chunks_staged: int
+    is_early: bool = False
 
 
 @dataclass(frozen=True)

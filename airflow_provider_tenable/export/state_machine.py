@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_tenable.exceptions import (
@@ -30,6 +31,7 @@ from airflow_provider_tenable.exceptions import (
     TemporaryError,
 )
 from airflow_provider_tenable.export.download import ChunkDownload
+from airflow_provider_tenable.export.polling import wait_for
 from airflow_provider_tenable.export.reattach import lost_job, running_job, same_request
 from airflow_provider_tenable.export.state import ExportState, ExportStore, Finished, Wait
 from airflow_provider_tenable.guards.foreign_text import quoted, safe
@@ -46,7 +48,9 @@ class ExportRun:
     :param kind: ``assets``, ``vulnerabilities``, ``compliance`` or ``was``.
     :param body: the body of the request: filters and chunk size.
     :param now: the clock, unix seconds.
-    :param poll_interval: seconds between two polls.
+    :param poll_interval: seconds between two polls, at most.
+    :param first_poll: seconds until a job that was just requested is polled; it is polled less and less often then
+        (:mod:`airflow_provider_tenable.export.polling`). None: as ``poll_interval``.
     :param timeout: seconds after which a job is cancelled and the task fails, counted from the task's first request.
     :param max_restarts: how often a broken job is restarted.
     :param source: checks that the client reads from the Tenable source that the export is planned for, and returns it
@@ -62,6 +66,7 @@ class ExportRun:
         store: ExportStore,
         now: Callable[[], float],
         poll_interval: float = 30.0,
+        first_poll: float | None = None,
         timeout: float = 12 * 3600.0,
         max_restarts: int = retry.RESTARTS,
         source: Callable[[], str] | None = None,
@@ -72,6 +77,7 @@ class ExportRun:
         self.store = store
         self.now = now
         self.poll_interval = poll_interval
+        self.first_poll = poll_interval if first_poll is None else first_poll
         self.timeout = timeout
         self.max_restarts = max_restarts
         self._check_source = source
@@ -217,7 +223,7 @@ class ExportRun:
         if missing:
             return self._restart(missing) if self._is_stalled(retry.STALLED_POLLS) else self._wait()
         if status.status != "FINISHED":
-            return self._wait()
+            return self._wait_for_job()
         self.state.complete = True
         self.store.save(self.state)
         reached(CrashPoint.EXPORT_COMPLETE)
@@ -365,6 +371,16 @@ class ExportRun:
         reached(CrashPoint.EXPORT_FORGOTTEN)
         if job:
             self.store.drop(job)
+
+    def _wait_for_job(self) -> Wait:
+        """Wait for a job about which nothing is wrong: briefly while it is young. After trouble, the usual interval
+        gives Tenable time, and what is counted in polls takes as long as it is meant to.
+        """
+        asked = self.state.requested_at
+        if asked is None:
+            return self._wait()
+        seconds = wait_for(self.now() - asked, first_poll=self.first_poll, poll_interval=self.poll_interval)
+        return replace(self._wait(), seconds=seconds, is_early=seconds < self.poll_interval)
 
     def _wait(self) -> Wait:
         return Wait(seconds=self.poll_interval, job_uuid=self.state.uuid, chunks_staged=len(self.state.parts))

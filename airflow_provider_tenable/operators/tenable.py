@@ -40,8 +40,10 @@ class TenableExportOperator(BaseOperator):
     :param chunk_size: assets per chunk (compliance: findings per chunk) (templated).
     :param tenable_conn_id: connection of type ``tenable`` (templated).
     :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
-    :param poll_interval: seconds between two polls of the job; at least 10 if the task is deferred. Default ``[tenable]
-        poll_interval_seconds``.
+    :param poll_interval: seconds between two polls of the job, at most; at least 10 if the task is deferred. Default
+        ``[tenable] poll_interval_seconds``.
+    :param first_poll: seconds until the job is polled for the first time. Each later wait is half of the job's age, up to
+        ``poll_interval``; while it is below 10, the task is not deferred. Default ``[tenable] first_poll_seconds``.
     :param export_timeout: seconds after which the job is cancelled and the task fails. Default ``[tenable]
         export_timeout_hours``.
     :param max_restarts: how often a broken job is restarted.
@@ -68,6 +70,7 @@ class TenableExportOperator(BaseOperator):
         tenable_conn_id: str = TenableHook.default_conn_name,
         staging_path: str | None = None,
         poll_interval: float | None = None,
+        first_poll: float | None = None,
         export_timeout: float | None = None,
         max_restarts: int = RESTARTS,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -80,6 +83,7 @@ class TenableExportOperator(BaseOperator):
         self.tenable_conn_id = tenable_conn_id
         self.staging_path = staging_path
         self.poll_interval = poll_interval
+        self.first_poll = first_poll
         self.export_timeout = export_timeout
         self.max_restarts = max_restarts
         self.deferrable = deferrable
@@ -161,8 +165,9 @@ class TenableExportOperator(BaseOperator):
                     if not was_complete:
                         self._report_metrics(outcome.state, dag_run_folder.dag_id)
                     return self._result(str(folder), outcome.state)
-                # A short wait without a job is not worth the way to the triggerer and back.
-                if self.deferrable and (outcome.job_uuid or outcome.seconds >= SHORTEST_POLL_INTERVAL):
+                # A short wait for a young job, or without a job, is not worth the way to the triggerer and back.
+                is_brief = outcome.is_early or not outcome.job_uuid
+                if self.deferrable and (not is_brief or outcome.seconds >= SHORTEST_POLL_INTERVAL):
                     self.defer(trigger=self._trigger(run, outcome), method_name="execute_complete")
                 time.sleep(outcome.seconds)
 
@@ -189,17 +194,17 @@ class TenableExportOperator(BaseOperator):
             )
 
     def _trigger(self, run: ExportRun, wait: Wait) -> BaseTrigger:
-        seconds = max(wait.seconds, SHORTEST_POLL_INTERVAL)
         if not wait.job_uuid:
-            return pause(seconds)
+            return pause(max(wait.seconds, SHORTEST_POLL_INTERVAL))
         return TenableExportTrigger(
             tenable_conn_id=self.tenable_conn_id,
             export=self.export,
             job_uuid=wait.job_uuid,
             chunks_staged=wait.chunks_staged,
-            poll_interval=seconds,
+            poll_interval=max(run.poll_interval, SHORTEST_POLL_INTERVAL),
             deadline=run.deadline,
             cancels=not run.state.adopted,
+            first_poll=wait.seconds if wait.is_early else None,
         )
 
     def _report_metrics(self, state: ExportState, dag_id: str) -> None:
@@ -215,7 +220,7 @@ class TenableExportOperator(BaseOperator):
         from airflow_provider_tenable.run.source import check_connection, planned_source
 
         planned = planned_source(dag_run_folder)
-        poll, timeout = self.poll_interval, self.export_timeout
+        poll, first, timeout = self.poll_interval, self.first_poll, self.export_timeout
         return ExportRun(
             kind=self.export,
             body=marked(self.export, self._body(), str(folder)),
@@ -223,6 +228,7 @@ class TenableExportOperator(BaseOperator):
             store=StagedExport(folder, self.export),
             now=time.time,
             poll_interval=float(config.get("poll_interval_seconds") if poll is None else poll),
+            first_poll=float(config.get("first_poll_seconds") if first is None else first),
             timeout=float(config.get("export_timeout_hours") * 3600 if timeout is None else timeout),
             max_restarts=self.max_restarts,
             source=None if planned is None else lambda: check_connection(self.hook, planned, what=self.export),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable._compat import BaseTrigger, TriggerEvent, is_deferred
 from airflow_provider_tenable.exceptions import ConfigurationError, ExportNotFoundError, TemporaryError
+from airflow_provider_tenable.export.polling import longer
 
 if TYPE_CHECKING:
     from airflow_provider_tenable.hooks.tenable import TenableHook
@@ -29,9 +30,11 @@ class TenableExportTrigger(BaseTrigger):
     :param export: the kind of export.
     :param job_uuid: Tenable's job.
     :param chunks_staged: the number of chunks that the task has staged.
-    :param poll_interval: seconds between two polls.
+    :param poll_interval: seconds between two polls, at most.
     :param deadline: unix seconds after which the trigger always fires.
     :param cancels: whether the job may be cancelled when the task is cleared or marked; False for somebody else's job.
+    :param first_poll: seconds until the first poll of a young job. Each wait is half as long again as the one before it,
+        up to ``poll_interval``, which is also the wait after each poll that failed. None: ``poll_interval``.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class TenableExportTrigger(BaseTrigger):
         poll_interval: float,
         deadline: float,
         cancels: bool = True,
+        first_poll: float | None = None,
     ) -> None:
         super().__init__()
         self.tenable_conn_id = tenable_conn_id
@@ -53,6 +57,8 @@ class TenableExportTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.cancels = cancels
+        self.first_poll = first_poll
+        self._has_failed = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The constructor's arguments, for the metadata database."""
@@ -65,22 +71,24 @@ class TenableExportTrigger(BaseTrigger):
                 "chunks_staged": self.chunks_staged,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
-                # Omitted by default, because version 0.1.0 does not know it.
+                # Omitted by default, because version 0.1.0 does not know them.
                 **({} if self.cancels else {"cancels": False}),
+                **({} if self.first_poll is None else {"first_poll": self.first_poll}),
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll the job, for the first time after ``poll_interval`` seconds."""
+        """Poll the job, for the first time after ``first_poll`` or ``poll_interval`` seconds, and never within ten."""
         from airflow_provider_tenable.hooks.tenable import TenableHook
 
         # No retries in the client: it would sleep through a long Retry-After, and the next poll comes anyway.
         hook = TenableHook(self.tenable_conn_id, retries=0)
         try:
-            event = None
+            event, seconds = None, self.poll_interval if self.first_poll is None else self.first_poll
             while event is None:
-                await asyncio.sleep(max(self.poll_interval, SHORTEST_POLL_INTERVAL))
+                await asyncio.sleep(max(seconds, SHORTEST_POLL_INTERVAL))
                 event = await self._poll(hook)
+                seconds = self.poll_interval if self._has_failed else longer(seconds, poll_interval=self.poll_interval)
                 if event is None and time.time() >= self.deadline:
                     event = {"message": "the export's deadline has passed"}
             yield TriggerEvent({"job_uuid": self.job_uuid, **event})
@@ -127,6 +135,7 @@ class TenableExportTrigger(BaseTrigger):
             return {"message": str(error)}
         except TemporaryError as error:
             self.log.warning("Could not poll %s export %s: %s", self.export, self.job_uuid, error)
+            self._has_failed = True
             return None
         return {"status": status.status} if self._is_news(status) else None
 

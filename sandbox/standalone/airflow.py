@@ -209,7 +209,9 @@ class Standalone(Child):
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "AIRFLOW__TENABLE__STAGING_PATH": f"file://{self.home / 'staging'}",
+            # Deferred at once, as large exports are in the end.
             "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "10",
+            "AIRFLOW__TENABLE__FIRST_POLL_SECONDS": "10",
             "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "2",
             "AIRFLOW__TENABLE__DAG_PARAMS": json.dumps(params),
             # The hubs are stand-ins that need no protection from an unreviewed first run, and the demo is there to

@@ -41,6 +41,8 @@ TIMES = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
     "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "3",
     "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "10",
+    # Deferred at once: the triggerer's part is to be seen too.
+    "AIRFLOW__TENABLE__FIRST_POLL_SECONDS": "10",
     **PARSED_ONCE,
     # A busy machine may take longer to parse a file than Airflow's 30 and 50 seconds, and nothing parses it again.
     "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",

@@ -23,7 +23,7 @@ def left_behind(sandbox: Sandbox) -> Run:
     """A run whose task was stopped while it waited for its export."""
     sandbox.tenable("options", {"prepare_seconds": 300})
     run = Run()
-    operator = TenableExportOperator(task_id="export", filters=FILTERS, deferrable=True)
+    operator = TenableExportOperator(task_id="export", filters=FILTERS, deferrable=True, first_poll=30)
     with pytest.raises(TaskDeferred):
         operator.execute(run.context)
     return run

@@ -1691,3 +1691,66 @@ def test_a_restarted_job_records_the_source_again():
     world = World([status("ERROR")], WHOLE, source=Source("here"))
     state = world.finish()
     assert (state.restarts, state.source) == (1, "here")
+
+
+# How soon a young job is polled again (see test_polling.py for the times themselves).
+
+
+def test_a_young_job_is_polled_soon_and_an_old_one_as_usual():
+    world = World([status("QUEUED")] * 3 + [status("PROCESSING", {1})] * 99, first_poll=1.0)
+    run, ages, waits = world.task(), [], []
+    for _ in range(14):
+        outcome = run.step()
+        ages.append(world.clock.now - START)
+        waits.append(outcome.seconds)
+        assert outcome.is_early is (outcome.seconds < 30.0)
+        assert (outcome.job_uuid, outcome.chunks_staged) == (run.state.uuid, len(run.state.parts))
+        world.clock.now += outcome.seconds
+    assert waits[:5] == [1.0, 1.0, 1.0, 1.5, 2.25]
+    assert waits[-2:] == [30.0, 30.0]
+    assert all(wait == pytest.approx(min(30.0, max(1.0, age / 2))) for age, wait in zip(ages, waits, strict=True))
+
+
+def test_a_task_that_is_tried_again_knows_how_old_its_job_is():
+    world = World([status("PROCESSING")], first_poll=1.0)
+    world.task().step()
+    world.clock.now += 40.0
+    assert world.task().step().seconds == 20.0
+    world.clock.now += HOUR
+    assert world.task().step() == Wait(30.0, world.task().state.uuid, 0)
+
+
+def test_a_job_that_is_started_again_is_young_again():
+    world = World([status("PROCESSING"), status("ERROR")], [status("PROCESSING")], first_poll=1.0)
+    run = world.task()
+    run.step()
+    world.clock.now += 300.0
+    assert run.step() == Wait(seconds=1.0, job_uuid=None, chunks_staged=0)
+    world.clock.now += 1.0
+    assert run.step() == Wait(1.0, run.state.uuid, 0, is_early=True)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        TemporaryError("503"),
+        status("CANCELLED"),
+        status("FINISHED", {1}, counted_chunks=2),
+    ],
+    ids=str,
+)
+def test_trouble_with_a_young_job_is_given_the_usual_time(trouble):
+    """What is counted in polls, as 20 that fail in a row, would otherwise be over within a minute."""
+    world = World([status("QUEUED"), trouble], first_poll=1.0)
+    run = world.task()
+    assert run.step().is_early
+    outcome = run.step()
+    assert (outcome.seconds, outcome.is_early) == (30.0, False)
+
+
+def test_a_job_of_which_no_request_is_known_is_polled_as_usual():
+    world = World([status("PROCESSING")], first_poll=1.0)
+    run = world.task()
+    run.step()
+    run.state.requested_at = None
+    assert run.step().seconds == 30.0

@@ -112,8 +112,10 @@ def test_what_is_serialised_is_the_constructor_and_its_arguments():
     assert getattr(import_module(module), name) is TenableExportTrigger
     assert kwargs == ARGUMENTS
     # What is as usual is left out, so that version 0.1.0 can read it.
-    assert set(kwargs) == set(inspect.signature(TenableExportTrigger.__init__).parameters) - {"self", "cancels"}
+    later = {"cancels": False, "first_poll": 12.0}
+    assert set(kwargs) == set(inspect.signature(TenableExportTrigger.__init__).parameters) - {"self", *later}
     assert trigger(cancels=False).serialize() == (path, {**ARGUMENTS, "cancels": False})
+    assert TenableExportTrigger(**trigger(**later).serialize()[1]).serialize() == (path, {**ARGUMENTS, **later})
     again = TenableExportTrigger(**json.loads(json.dumps(kwargs)))
     assert again.serialize() == (path, kwargs)
 
@@ -152,6 +154,24 @@ def test_it_sleeps_before_its_first_look_and_never_less_than_ten_seconds(connect
     assert naps == [slept]
     assert looked_after == [1]
     assert SHORTEST_POLL_INTERVAL == 10.0
+
+
+def test_a_young_job_is_polled_sooner_and_then_less_and_less_often(connected, naps):
+    answers(connected, *[{"status": "PROCESSING"}] * 5, {"status": "FINISHED", "chunks_available": []})
+    fire(trigger(first_poll=11.0))
+    assert naps == [11.0, 16.5, 24.75, 30.0, 30.0, 30.0]
+
+
+def test_a_young_job_is_polled_as_usual_once_a_poll_has_failed(connected, naps):
+    answers(connected, (503, {}, b""), {"status": "PROCESSING"}, {"status": "FINISHED", "chunks_available": []})
+    fire(trigger(first_poll=11.0))
+    assert naps == [11.0, 30.0, 30.0]
+
+
+def test_no_first_poll_is_within_ten_seconds(connected, naps):
+    answers(connected, {"status": "FINISHED", "chunks_available": []})
+    fire(trigger(first_poll=1.0))
+    assert naps == [10.0]
 
 
 def _say(handler, value):
