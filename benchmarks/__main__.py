@@ -1,8 +1,9 @@
 """`make bench`: measures the provider and Tenable's own tool on the same records and servers, prints tables, writes a
 JSON file.
 
-    python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts days index dag]
+    python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts days index dag freshness]
     python -m benchmarks --render [--json FILE]
+    python -m benchmarks --compare [--json FILE]
 
 The figures are ratios and medians of CPU time from interleaved runs: wall-clock times on a shared machine mean little.
 """
@@ -19,10 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import hub_state, suites
+from benchmarks import freshness, hub_state, suites
 from benchmarks.measure import PEER_PYTHON, ROOT
 from benchmarks.render import render, table
-from benchmarks.worse import worse
+from benchmarks.worse import changes, committed
+from benchmarks.worse import rows as rows_of
 
 
 def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]]:
@@ -39,7 +41,22 @@ def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]
             [(50_000, 50_000)] if quick else [(50_000, 50_000), (1_000_000, 1_000_000), (10_000_000, 1_000_000)]
         ),
         "dag": lambda: suites.dag(*((1, 2_000) if quick else (5, 20_000))),
+        "freshness": lambda: freshness.freshness(
+            *((freshness.QUICK_SCHEDULES, 1) if quick else (freshness.SCHEDULES, 3))
+        ),
     }
+
+
+def compare(name: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Print how a suite's figures differ from the committed ones, and what became worse."""
+    old, new = before.get(name), after.get(name)
+    if old is None or new is None or old["quick"] != new["quick"]:
+        print(f"\n{name}: there are no committed results of the same size to compare with.", flush=True)
+        return
+    found = changes(old["figures"], new["figures"])
+    flagged = sum(change.is_worse for change in found)
+    print(f"\n{name} beside the committed results\n\n{table(rows_of(found))}", flush=True)
+    print(f"\n{name}: {flagged or 'none'} of {len(found)} figures became worse.", flush=True)
 
 
 def main() -> int:
@@ -54,18 +71,24 @@ def main() -> int:
         action="store_true",
         help="measure nothing: put the results into docs/performance.md and docs/scaling.md",
     )
+    parser.add_argument("--compare", action="store_true", help="measure nothing: compare with the committed results")
     options = parser.parse_args()
     options.json = options.json or ROOT / "benchmarks" / f"results{'-quick' if options.quick else ''}.json"
     if options.render:
         missing = render(json.loads(options.json.read_text()))
         print(f"Not measured, and therefore left unchanged: {', '.join(missing) or 'nothing'}.")
         return 0
+    before = committed(options.json)
     chosen = options.suite or list(known)
     if unknown := set(chosen) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    results: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
+    if options.compare:
+        for name in chosen:
+            compare(name, before, results)
+        return 0
     if not PEER_PYTHON.exists():
         parser.error(f"{PEER_PYTHON} does not exist: run `make bench`, which installs the peer.")
-    results: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
     results["machine"] = {
         "python": sys.version.split()[0],
         "system": platform.platform(),
@@ -77,7 +100,6 @@ def main() -> int:
             began = time.monotonic()
             rows, figures = measure()
             seconds = time.monotonic() - began
-            before = results.get(name, {})
             results[name] = {
                 "rows": rows,
                 "figures": figures,
@@ -86,9 +108,7 @@ def main() -> int:
                 "load": os.getloadavg(),
             }
             print(f"\n{name} ({seconds:.0f} s)\n\n{table(rows)}", flush=True)
-            if before.get("quick") == options.quick:
-                lines = worse(before["figures"], figures) or ["nothing"]
-                print("\nWorse than the results on file:\n  " + "\n  ".join(lines), flush=True)
+            compare(name, before, results)
             options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 

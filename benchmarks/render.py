@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.freshness import small_run
 from benchmarks.measure import ROOT
 
 Rows = list[tuple[str, ...]]
@@ -32,6 +33,8 @@ def render(results: dict[str, Any], pages: tuple[Path, ...] = PAGES) -> list[str
     """Fill the pages. Tables without results stay unchanged; their names are returned."""
     made = {name: result["rows"] for name, result in results.items() if "rows" in result}
     made["machine"] = machine(results["machine"])
+    if "freshness" in results:
+        made["small_run"] = small_run(results["freshness"]["figures"])
     if "job" in results:
         made["scaling"] = scaling(results["job"]["figures"], results.get("days", {}).get("figures"))
     missing: list[str] = []

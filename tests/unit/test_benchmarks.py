@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.measure import ROOT
 from benchmarks.render import PAGES, duration, render
 from benchmarks.suites import once, our, server
-from benchmarks.worse import worse
+from benchmarks.worse import Kind, changes, committed
+from benchmarks.worse import rows as rows_of
 
 JOB = {
     "0 ms, quota off": {
@@ -52,23 +54,86 @@ def test_tables_stand_between_their_markers_and_what_was_not_measured_stays(tmp_
     assert page.read_text() == text
 
 
-def test_what_became_worse_is_said_and_noise_is_not() -> None:
-    before = {
-        "plugins repeat": {"ours": 25.0, "times_peer": 7.5, "bytes_per_finding": {"ours": 400}},
-        "days": [{"day": "quiet", "findings": 1_000, "sent": 0, "cpu": 1.0, "wall": 9.0}],
+BEFORE = {
+    "plugins repeat": {"ours": 25.0, "peer": 200.0, "times_peer": 8.0, "bytes_per_finding": {"ours": 400, "peer": 90}},
+    "days": [{"day": "quiet", "findings": 1_000, "sent": 0, "cpu": 1.0, "wall": 9.0, "peak_mb": 300.0}],
+    "share": 0.97,
+}
+
+
+def worse(before: object, after: object) -> dict[str, float]:
+    """What is flagged, with how many times as bad it is."""
+    return {change.name: round(change.factor, 2) for change in changes(before, after) if change.is_worse}
+
+
+def test_nothing_is_worse_than_itself_and_sizes_and_wall_clocks_are_not_compared() -> None:
+    found = changes(BEFORE, BEFORE)
+    assert {change.factor for change in found} == {1.0}
+    assert {change.name: change.kind for change in found} == {
+        "plugins repeat/ours": Kind.TIME,
+        "plugins repeat/times_peer": Kind.RATIO,
+        "plugins repeat/bytes_per_finding/ours": Kind.COUNT,
+        "days/0/sent": Kind.COUNT,
+        "days/0/cpu": Kind.TIME,
+        "days/0/peak_mb": Kind.MEMORY,
+        "share": Kind.RATIO,
     }
-    assert worse(before, before) == []
+
+
+def test_what_became_worse_is_said_worst_first_and_noise_is_not() -> None:
     after = {
-        "plugins repeat": {"ours": 27.0, "times_peer": 6.0, "bytes_per_finding": {"ours": 390}},
-        "days": [{"day": "quiet", "findings": 2_000, "sent": 3, "cpu": 1.5, "wall": 90.0}],
+        "plugins repeat": {"ours": 31.0, "peer": 200.0, "times_peer": 6.5, "bytes_per_finding": {"ours": 410}},
+        "days": [{"day": "quiet", "findings": 2_000, "sent": 3, "cpu": 1.2, "wall": 90.0, "peak_mb": 340.0}],
+        "share": 0.80,
         "another": {"cpu": 5.0},
     }
-    assert worse(before, after) == [
-        "days/0/sent: 0 -> 3 (100 % worse)",
-        "days/0/cpu: 1 -> 1.5 (50 % worse)",
-        "plugins repeat/times_peer: 7.5 -> 6 (25 % worse)",
-    ]
-    assert worse(after, before) == []
+    assert worse(BEFORE, after) == {
+        "days/0/sent": float("inf"),
+        "plugins repeat/times_peer": 1.23,
+        "share": 1.21,
+        "plugins repeat/bytes_per_finding/ours": 1.02,
+    }
+    assert [change.is_worse for change in changes(BEFORE, after)] == [True] * 4 + [False] * 3
+    assert worse(after, BEFORE) == {}
+    (head, first, *_) = rows_of(changes(BEFORE, after))
+    assert head == ("case", "kind", "committed", "now", "times as bad", "")
+    assert first == ("days/0/sent", "count", "0", "3", "inf", "WORSE (over 1.02)")
+
+
+def test_a_slow_machine_makes_nothing_worse_and_a_fast_one_hides_nothing() -> None:
+    def on(machine: float, ours: float = 1.0) -> dict[str, object]:
+        times = {"ours": 25.0 * machine * ours, "peer": 200.0 * machine}
+        return {"plugins repeat": {**BEFORE["plugins repeat"], **times}, "days": [{"cpu": 1.0 * machine * ours}]}  # type: ignore[dict-item]
+
+    assert worse(on(1.0), on(3.0)) == {}
+    assert worse(on(1.0), on(0.5, ours=1.5)) == {"plugins repeat/ours": 1.5, "days/0/cpu": 1.5}
+
+
+def test_cpu_without_a_peer_is_shown_and_not_judged() -> None:
+    (change,) = changes({"index": {"cpu_s": 1.0}}, {"index": {"cpu_s": 9.0}})
+    assert (change.kind, change.factor, change.is_worse) == (Kind.ALONE, 9.0, False)
+
+
+def test_new_results_are_compared_with_the_committed_ones_and_not_with_those_of_an_hour_ago(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    file = tmp_path / "results.json"
+    assert committed(file) == {}
+    file.write_text('{"job": 1}')
+    assert committed(file) == {"job": 1}
+    git("init")
+    git("add", "results.json")
+    git("commit", "-m", "results")
+    file.write_text('{"job": 2}')
+    assert committed(file) == {"job": 1}
+
+
+def test_every_suite_has_figures_that_are_compared() -> None:
+    results = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    for name in suites_of(quick=False):
+        assert changes(results[name]["figures"], results[name]["figures"]), f"nothing of {name} is compared"
 
 
 def test_the_tables_of_the_docs_are_those_of_the_committed_results(tmp_path: Path) -> None:
@@ -84,7 +149,7 @@ def test_the_tables_of_the_docs_are_those_of_the_committed_results(tmp_path: Pat
 
 def test_every_suite_has_its_place_in_the_docs() -> None:
     marked = {name for page in PAGES for name in re.findall(r"<!-- bench (\w+) -->", page.read_text())}
-    assert marked == {*suites_of(quick=True), "machine", "scaling"}
+    assert marked == {*suites_of(quick=True), "machine", "scaling", "small_run"}
     for page in PAGES:
         assert page.read_text().count("<!-- bench ") == page.read_text().count("<!-- end -->")
 
