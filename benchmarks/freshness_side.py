@@ -24,9 +24,9 @@ os.environ.update(
     {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1,localhost"}
 )
 
-from tests.faults.pipeline import Pipeline, Zygote, start_sandbox  # noqa: E402
-from tests.faults.set_oracle import active_by_tenable, active_in_hubs, wrong  # noqa: E402
-from tests.faults.universe import Sandbox, belongs, identity_of  # noqa: E402
+from tests.faults.pipeline import Pipeline, Zygote, start_sandbox
+from tests.faults.set_oracle import active_by_tenable, active_in_hubs, wrong
+from tests.faults.universe import Sandbox, belongs, identity_of
 
 DAY = 86_400.0
 SEED = 18

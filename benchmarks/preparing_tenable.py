@@ -27,7 +27,7 @@ class PreparingHandler(Handler):
     requested: dict[str, float] = {}
     requests: Counter[str] = Counter()
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         if self.path == "/requests":
             return self._send(dict(self.requests))
         self.requests[f"GET {_NUMBER.sub('', self.path).rpartition('/')[2]}"] += 1
@@ -37,7 +37,7 @@ class PreparingHandler(Handler):
                 return self._send({"uuid": self._kind, "status": "PROCESSING", "chunks_available": []})
         return super().do_GET()
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         if self.path == "/day":
             self.requests.clear()
         else:

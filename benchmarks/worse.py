@@ -82,9 +82,12 @@ def changes(before: Any, after: Any) -> list[Change]:
         if _of_peer(name):
             continue
         factor = _factor(name, old[name], new[name])
-        if kind is Kind.TIME:
-            kind, factor = (Kind.ALONE, factor) if slower is None else (kind, factor / slower)
-        found.append(Change(name, kind, old[name], new[name], factor))
+        if kind is not Kind.TIME:
+            found.append(Change(name, kind, old[name], new[name], factor))
+        elif slower is None:
+            found.append(Change(name, Kind.ALONE, old[name], new[name], factor))
+        else:
+            found.append(Change(name, kind, old[name], new[name], factor / slower))
     return sorted(found, key=lambda change: (not change.is_worse, -change.factor))
 
 

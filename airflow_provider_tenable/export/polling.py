@@ -1,9 +1,10 @@
 """How soon a running export is polled again.
 
-A small export is ready within seconds, a large one takes an hour. So a young job is polled soon, and then less and less
-often: each wait is half of the job's age, from ``first_poll`` up to ``poll_interval``. An export is then noticed at most
-half as late again as it took, at the cost of about nine requests in its first minute. pyTenable's own iterator polls
-after 2, 3, 4 ... 30 seconds (``ExportsIterator``), which is as often.
+A small export is ready within seconds, a large one takes an hour. So a young job is polled soon, and then less and
+less often: each wait is half of the job's age, from ``first_poll`` up to ``poll_interval``. A job that takes ten
+seconds is noticed at most five seconds late. This costs about nine more requests for each job, all of them within its
+first minute. pyTenable's own iterator (``ExportsIterator``) begins in the same way: it polls after 2, 3, 4 ... 30
+seconds.
 """
 
 from __future__ import annotations

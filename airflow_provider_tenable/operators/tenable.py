@@ -42,8 +42,8 @@ class TenableExportOperator(BaseOperator):
     :param staging_path: URI of the staging area, default ``[tenable] staging_path`` (templated).
     :param poll_interval: seconds between two polls of the job, at most; at least 10 if the task is deferred. Default
         ``[tenable] poll_interval_seconds``.
-    :param first_poll: seconds until the job is polled for the first time. Each later wait is half of the job's age, up to
-        ``poll_interval``; while it is below 10, the task is not deferred. Default ``[tenable] first_poll_seconds``.
+    :param first_poll: seconds until the job is polled for the first time. Each later wait is half of the job's age, up
+        to ``poll_interval``; while it is below 10, the task is not deferred. Default ``[tenable] first_poll_seconds``.
     :param export_timeout: seconds after which the job is cancelled and the task fails. Default ``[tenable]
         export_timeout_hours``.
     :param max_restarts: how often a broken job is restarted.

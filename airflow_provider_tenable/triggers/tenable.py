@@ -33,8 +33,8 @@ class TenableExportTrigger(BaseTrigger):
     :param poll_interval: seconds between two polls, at most.
     :param deadline: unix seconds after which the trigger always fires.
     :param cancels: whether the job may be cancelled when the task is cleared or marked; False for somebody else's job.
-    :param first_poll: seconds until the first poll of a young job. Each wait is half as long again as the one before it,
-        up to ``poll_interval``, which is also the wait after each poll that failed. None: ``poll_interval``.
+    :param first_poll: seconds until the first poll of a young job. Each wait is half as long again as the one before
+        it, up to ``poll_interval``; once a poll has failed, ``poll_interval``. None: always ``poll_interval``.
     """
 
     def __init__(
