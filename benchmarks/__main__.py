@@ -42,7 +42,7 @@ def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]
         ),
         "dag": lambda: suites.dag(*((1, 2_000) if quick else (5, 20_000))),
         "freshness": lambda: freshness.freshness(
-            *((freshness.QUICK_SCHEDULES, 1) if quick else (freshness.SCHEDULES, 3))
+            *((freshness.QUICK_SCHEDULES, 1) if quick else (freshness.SCHEDULES, 2))
         ),
     }
 

@@ -20,7 +20,7 @@ from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.measure import ROOT
 from benchmarks.render import PAGES, duration, render
 from benchmarks.suites import once, our, server
-from benchmarks.worse import Kind, changes, committed
+from benchmarks.worse import TOLERATED, Kind, changes, committed
 from benchmarks.worse import rows as rows_of
 
 JOB = {
@@ -177,6 +177,13 @@ def test_the_index_of_the_benchmark_is_compared_whole(tmp_path: Path) -> None:
     arguments = ("--index", 20_000, "--staged", 5_000, "--folder", tmp_path)
     assert once(our("compare_side", *arguments))["sent"] == 0
     assert once(our("compare_side", *arguments, "--changed", 100))["sent"] == 50
+
+
+def test_the_page_says_from_which_factor_on_a_figure_is_flagged() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text().replace("\n", " ")
+    said = "factor of {0} (counts and bytes), {1} (memory, ratios) or {2} (CPU, in relation to what the peer took"
+    assert TOLERATED[Kind.MEMORY] == TOLERATED[Kind.RATIO]
+    assert said.format(TOLERATED[Kind.COUNT], TOLERATED[Kind.RATIO], TOLERATED[Kind.TIME]) in page
 
 
 def test_durations_are_said_as_people_say_them() -> None:

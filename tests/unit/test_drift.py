@@ -115,7 +115,7 @@ def test_a_transform_leaves_nothing_behind_in_its_process(costs: tuple[Cost, Cos
 def test_a_finding_takes_so_many_bytes_of_staging_and_a_shard_so_many_files(costs: tuple[Cost, Cost]) -> None:
     small, large = costs
     assert large.files == small.files <= 15
-    assert (large.bytes - small.bytes) / (large.findings - small.findings) <= 330
+    assert (large.bytes - small.bytes) / (large.findings - small.findings) <= 295
 
 
 class Job:
