@@ -1,7 +1,8 @@
 """Writes the measured figures into the docs, so that nobody has to type them.
 
 python -m benchmarks --render       fills the text between `<!-- bench NAME -->` and `<!-- end -->` in
-                                        docs/performance.md and docs/scaling.md from the results
+                                        docs/performance.md, docs/scaling.md and docs/celery-kubernetes.md
+                                        from the results
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any
 
 from benchmarks.freshness import small_run
 from benchmarks.measure import ROOT
+from benchmarks.pods import pods
 
 Rows = list[tuple[str, ...]]
-PAGES = (ROOT / "docs" / "performance.md", ROOT / "docs" / "scaling.md")
+PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("performance", "scaling", "celery-kubernetes"))
 #: Findings of the columns of the scaling table.
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 _MARKED = re.compile(r"(<!-- bench (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -35,6 +37,8 @@ def render(results: dict[str, Any], pages: tuple[Path, ...] = PAGES) -> list[str
     made["machine"] = machine(results["machine"])
     if "freshness" in results:
         made["small_run"] = small_run(results["freshness"]["figures"])
+    if "memory" in results:
+        made["pods"] = pods(results["memory"]["figures"])
     if "job" in results:
         made["scaling"] = scaling(results["job"]["figures"], results.get("days", {}).get("figures"))
     missing: list[str] = []
