@@ -1,4 +1,4 @@
-"""The memory that a pod needs for each task, from the measured peaks: with the Kubernetes executor each task has one."""
+"""The memory that a pod needs for each task, from the measured peaks. With the Kubernetes executor, each has its own."""
 
 from __future__ import annotations
 
@@ -18,18 +18,30 @@ _TASKS = {
 }
 
 
-def pods(memory: dict[str, Any]) -> Rows:
-    """The table: each task's peak with the most records, and the request that has room for it.
+def peaks(results: dict[str, Any]) -> dict[str, float]:
+    """Each stage's peak in MB, with the most records that were measured. An import also compares with what the hub
+    holds.
 
-    :param memory: figures of the suite ``memory``.
+    :param results: with the suites ``memory`` and ``index``.
     """
-    records = max((name for name in memory if name != "bare_mb"), key=int)
+    memory, index = (results[suite]["figures"] for suite in ("memory", "index"))
+    found = {stage: memory[_most(memory)][stage]["peak_mb"] for stage in _TASKS}
+    comparing = memory["bare_mb"] + max(each["mb_above_airflow"] for each in index.values())
+    return {**found, "import": max(found["import"], comparing)}
+
+
+def pods(results: dict[str, Any]) -> Rows:
+    """The table: each task's peak, and the request that has room for it."""
+    memory = results["memory"]["figures"]
     bare = memory["bare_mb"]
-    rows: Rows = [("tasks", f"peak with {int(records):,} records", "and Airflow's supervisor", "request")]
-    for stage, tasks in _TASKS.items():
-        peak = memory[records][stage]["peak_mb"]
-        rows.append((tasks, f"{peak:.0f} MB", f"{peak + bare:.0f} MB", f"{request(peak + bare)}Mi"))
+    rows: Rows = [("tasks", f"peak with {int(_most(memory)):,} records", "and Airflow's supervisor", "request")]
+    for stage, peak in peaks(results).items():
+        rows.append((_TASKS[stage], f"{peak:.0f} MB", f"{peak + bare:.0f} MB", f"{request(peak + bare)}Mi"))
     return rows
+
+
+def _most(memory: dict[str, Any]) -> str:
+    return max((name for name in memory if name != "bare_mb"), key=int)
 
 
 def request(megabytes: float) -> int:
@@ -37,4 +49,4 @@ def request(megabytes: float) -> int:
     return math.ceil(megabytes / _STEP_MIB) * _STEP_MIB
 
 
-__all__ = ["pods", "request"]
+__all__ = ["peaks", "pods", "request"]

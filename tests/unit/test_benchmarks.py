@@ -16,6 +16,7 @@ from benchmarks import our_side
 from benchmarks.__main__ import suites_of
 from benchmarks.audits import EXAMPLE, GeneratedAudits
 from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
+from benchmarks.freshness import SCHEDULES, quantile, said
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.measure import ROOT
 from benchmarks.render import PAGES, duration, render
@@ -184,6 +185,28 @@ def test_the_page_says_from_which_factor_on_a_figure_is_flagged() -> None:
     said = "factor of {0} (counts and bytes), {1} (memory, ratios) or {2} (CPU, in relation to what the peer took"
     assert TOLERATED[Kind.MEMORY] == TOLERATED[Kind.RATIO]
     assert said.format(TOLERATED[Kind.COUNT], TOLERATED[Kind.RATIO], TOLERATED[Kind.TIME]) in page
+
+
+def test_no_change_of_the_committed_results_needed_a_second_run() -> None:
+    """As docs/performance.md says."""
+    measured = json.loads((ROOT / "benchmarks" / "results.json").read_text())["freshness"]["figures"]["schedules"]
+    assert set(measured) == {name for name, *_ in SCHEDULES}
+    for schedule in measured.values():
+        assert (schedule["late"], schedule["never"]) == (0, 0)
+        assert schedule["changes"] > 200
+
+
+def test_waits_are_told_as_people_say_them_and_quantiles_are_those_of_all_values() -> None:
+    assert [said(seconds) for seconds in (0, 59.9, 61, 3599, 3600, 80_450.9)] == [
+        "0 min 00 s",
+        "0 min 59 s",
+        "1 min 01 s",
+        "59 min 59 s",
+        "1 h 00 min",
+        "22 h 20 min",
+    ]
+    values = [float(each) for each in range(101)]
+    assert (quantile(values, 0.5), quantile(values, 0.95)) == (50.0, 95.0)
 
 
 def test_durations_are_said_as_people_say_them() -> None:

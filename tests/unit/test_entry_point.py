@@ -229,14 +229,13 @@ def test_values_of_the_docs_for_the_chart_are_real() -> None:
 
 
 def test_pods_of_the_values_have_room_for_the_measured_peaks() -> None:
-    from benchmarks.pods import request
+    from benchmarks.pods import peaks, request
 
     [text] = re.findall(r"```yaml\n(executor: .*?)```", (ROOT / "docs" / "celery-kubernetes.md").read_text(), re.S)
     resources = yaml.safe_load(text)["workers"]["resources"]
     asked, limit = resources["requests"]["memory"], resources["limits"]["memory"]
-    memory = json.loads((ROOT / "benchmarks" / "results.json").read_text())["memory"]["figures"]
-    most = max(stage["peak_mb"] for size, stages in memory.items() if size != "bare_mb" for stage in stages.values())
-    needed = request(most + memory["bare_mb"])
+    results = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    needed = request(max(peaks(results).values()) + results["memory"]["figures"]["bare_mb"])
     assert asked.endswith("Mi")
     assert needed <= int(asked.removesuffix("Mi")) <= 2 * needed
     assert limit.endswith("Gi")
