@@ -1,8 +1,7 @@
 """Writes the measured figures into the docs, so that nobody has to type them.
 
-python -m benchmarks --render       fills the text between `<!-- bench NAME -->` and `<!-- end -->` in
-                                        docs/performance.md, docs/scaling.md and docs/celery-kubernetes.md
-                                        from the results
+python -m benchmarks --render       fills the text between `<!-- bench NAME -->` and `<!-- end -->` from the results,
+                                        in the pages that PAGES names
 """
 
 from __future__ import annotations
