@@ -1,4 +1,5 @@
-"""The memory that a pod needs for each task, from the measured peaks. With the Kubernetes executor, each has its own."""
+"""The memory that a pod needs for each task, from the measured peaks. With the Kubernetes executor each has its own.
+"""
 
 from __future__ import annotations
 
