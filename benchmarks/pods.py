@@ -1,5 +1,4 @@
-"""The memory that a pod needs for each task, from the measured peaks. With the Kubernetes executor each has its own.
-"""
+"""The memory that a pod needs for each task, from the measured peaks. The Kubernetes executor makes one for each."""
 
 from __future__ import annotations
 
