@@ -97,6 +97,10 @@ def test_decisions_that_differ_are_named_and_nothing_is_carried():
         ours(1, {"Note": {"Text": "mine", "UpdatedBy": "al"}, "VerificationState": "FALSE_POSITIVE"}),
     )
     assert (match.outcome, match.fields, match.updates) == (CONFLICT, ["Note", "Workflow"], [])
+    assert match.vulnerability == Vulnerability(REGION, instance(1), 10)
+    # Both tools' findings may have the same decision.
+    match = matched(old(1, NOTE), old(1, NOTE, arn=OURS), ours(1))
+    assert (match.outcome, updates(match)) == (TAKEN_OVER, {"443": NOTE})
     # What only ours decides is no conflict.
     assert matched(old(1), ours(1, SUPPRESSED)).outcome == TAKEN_OVER
     assert matched(old(1, NOTE), ours(1, SUPPRESSED)).outcome == TAKEN_OVER
