@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from airflow_provider_tenable.exceptions import StagingError, StorageUnavailableError
-from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE
+from airflow_provider_tenable.guards.foreign_text import LONGEST_CODE, LONGEST_MESSAGE, safe
 from airflow_provider_tenable.security_hub.archive_outcome import UNREADABLE, ArchiveOutcome
 from airflow_provider_tenable.security_hub.archive_receipts import Archival, ArchiveReceipts, Settled
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -119,7 +119,16 @@ def spoilt(run: RunFolder, lines: list[bytes]) -> None:
 )
 def test_receipts_that_cannot_be_read_count_as_none_and_the_error_says_what_to_do(run, lines):
     spoilt(run, lines)
-    with pytest.raises(StagingError, match=r"part-00000.*are damaged .*Remove the file and clear the task"):
+    with pytest.raises(StagingError) as error:
+        receipts_of(run)
+    path = run.archive_receipts(ACCOUNT, REGION) / "part-00000.jsonl.gz"
+    assert str(error.value).startswith(f"The receipts {path} are damaged ({safe(error.value.__cause__)}). Remove the ")
+    assert str(error.value).endswith(": archiving findings again does not change anything.")
+
+
+def test_a_file_of_a_newer_version_is_named(run):
+    spoilt(run, [b'{"format":7}'])
+    with pytest.raises(StagingError, match=r"/part-00000\.jsonl\.gz has format 7, written by a newer version"):
         receipts_of(run)
 
 

@@ -130,7 +130,13 @@ def test_what_has_none_of_ours_is_gone_from_tenable_or_stays():
             change={"FindingProviderFields": {"Severity": {"Label": "LOW"}}, "Severity": {"Label": "CRITICAL"}},
         ),
         old(2, plugin=30, arn=OURS),
-        old(2, plugin=9, change={"FindingProviderFields": {"Severity": 5}, "Severity": {"Label": "MEDIUM"}}),
+        *(
+            old(2, plugin=9, arn=arn, change={"FindingProviderFields": provider, "Severity": {"Label": label}})
+            for arn, provider, label in (
+                (OLD, {"Severity": 5}, "MEDIUM"),
+                (OURS, {"Severity": {"Label": 5}}, "LOW"),
+            )
+        ),
         old(1, plugin=40, change={"FindingProviderFields": None}),
         old(1),
         ours(1),
@@ -141,8 +147,8 @@ def test_what_has_none_of_ours_is_gone_from_tenable_or_stays():
         Vulnerability(REGION, instance(2), 30),
     ]
     matches = [(match.vulnerability.plugin, match.outcome, len(match.old)) for match in found.matches(is_gone)]
-    assert matches == [(10, TAKEN_OVER, 1), (40, UNMATCHED, 1), (9, UNMATCHED, 1), (30, NOT_IN_TENABLE, 2)]
-    assert asked == {30: frozenset({"LOW", "HIGH"}), 9: frozenset({"MEDIUM"}), 40: frozenset({""})}
+    assert matches == [(10, TAKEN_OVER, 1), (40, UNMATCHED, 1), (9, UNMATCHED, 2), (30, NOT_IN_TENABLE, 2)]
+    assert asked == {30: frozenset({"LOW", "HIGH"}), 9: frozenset({"MEDIUM", "LOW"}), 40: frozenset({""})}
 
 
 def test_what_an_earlier_run_has_taken_over_is_done():

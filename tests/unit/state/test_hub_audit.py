@@ -263,9 +263,13 @@ def test_documents_that_are_not_ours_hide_none_of_ours() -> None:
     assert (rows["plugin"].to_pylist(), others, unreadable) == ([2, 4], 2, 2)
 
 
-def test_of_each_kind_a_few_examples_are_named(tmp_path: Any) -> None:
+@pytest.mark.parametrize("at_once", [2, 1_000])
+def test_of_each_kind_a_few_examples_are_named(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", at_once)
     index = index_of(tmp_path, {number: {} for number in range(7)}, 7)
-    audit, repairs = audited(index, [document(number) for number in range(10, 12)])
+    documents = [document(number, Note={"Text": "x"} if number % 2 else None) for number in range(10, 20)]
+    assert audited(index, documents)[0].differences.changed_by_customer == 5
+    audit, repairs = audited(index, documents[:2])
     examples = audit.differences.examples
     assert (audit.differences.counts, sum(map(len, repairs))) == ({MISSING: 7, GHOST: 2}, 9)
     assert set(examples[GHOST]) == {finding_id(10), finding_id(11)}
