@@ -20,8 +20,17 @@ from airflow_provider_tenable.assets.placement import (
     Answer,
     Place,
 )
-from airflow_provider_tenable.assets.unnamed_hosts import Host, Interface, Sighting, host_of, recognise
+from airflow_provider_tenable.assets.unnamed_hosts import (
+    Host,
+    Interface,
+    Sighting,
+    host_of,
+    recognise,
+    unnamed_hosts,
+)
 from airflow_provider_tenable.aws import ec2_mac_of
+from airflow_provider_tenable.staging.location import open_path
+from airflow_provider_tenable.staging.parquet import encode_rows
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow, row_of_details
 from airflow_provider_tenable.tenable_vm.kinds import ASSETS
 
@@ -198,3 +207,49 @@ def test_what_is_recognised_agrees_with_all_that_is_known(known, sightings, sile
     # No second instance would do as well.
     others = [each for each in sightings if each.answer.instance == (J if instance == I else I)]
     assert recognise(known, others) in (NOT_FOUND, CONTRADICTS_TENABLE)
+
+
+def part_of(tmp_path, name: str, *assets):
+    path = tmp_path / name
+    path.write_bytes(encode_rows([row_of(**asset) for asset in assets], AssetRow))
+    return open_path(f"file://{path}")
+
+
+def test_of_all_assets_those_are_found_that_ec2_may_recognise_as_they_were_last(tmp_path):
+    known, in_vpc = {"network": network(MAC)}, {"network": network(), "cloud": {"aws": {"vpc_id": VPC}}}
+    named = {**known, "name": "arn:aws:sqs:eu-west-1:111122223333:orders"}
+    first = part_of(
+        tmp_path,
+        "1",
+        {"id": "stays", **known},
+        {"id": "in-vpc", **in_vpc},
+        {"id": "placed", **known, "cloud": {"aws": {"ec2_instance_id": I}}},
+        {"id": "named", **named},
+        {"id": "bare"},
+        {"id": "vpc-only", "cloud": {"aws": {"vpc_id": VPC}}},
+        {"id": "deleted", **known, "timestamps": {"deleted_at": "2026-01-01T00:00:00Z"}},
+        # Twice: its last row counts.
+        {"id": "twice", **in_vpc},
+        {"id": "no-more", **known},
+        {"id": "twice", **known},
+        {"id": "no-more"},
+        {"id": "placed-later", **known},
+        {"id": "moved", **in_vpc},
+    )
+    second = part_of(
+        tmp_path,
+        "2",
+        {"id": "placed-later", **known, "cloud": {"aws": {"ec2_instance_id": I}}},
+        {"id": "moved", **known},
+    )
+    nobody = part_of(tmp_path, "3", {"id": "x"})
+    found = unnamed_hosts([first, second, nobody])
+    assert set(found) == {"stays", "in-vpc", "twice", "moved"}
+    assert {name: host_of(row) for name, row in found.items()} == {
+        "stays": HOST,
+        "in-vpc": host(macs=frozenset(), vpc=VPC),
+        "twice": HOST,
+        "moved": HOST,
+    }
+    assert set(unnamed_hosts([first])) == {"stays", "in-vpc", "twice", "placed-later", "moved"}
+    assert unnamed_hosts([nobody]) == unnamed_hosts([]) == {}
