@@ -58,8 +58,9 @@ def _session_routes(tenable: Tenable) -> list[BaseRoute]:
         return await with_fault(tenable.faults.take("server_status"), carry_out, request.headers.get("x-apikeys", ""))
 
     async def asset(request: Request, user: User) -> Response:
-        host = tenable.estate.hosts.get(request.path_params["asset_id"])
-        state = host and tenable.estate.states[host.asset_id]
+        estate, asset_id = tenable.estate, request.path_params["asset_id"]
+        host = estate.hosts.get(asset_id) or estate.web.apps.get(asset_id)
+        state = estate.states.get(asset_id) or estate.web.states.get(asset_id)
         if host is None or not state or state.is_hidden_singly or state.deleted_at or not user.can_view:
             return error(404, "Asset not found")
         return JSONResponse(asset_details(host, state))
@@ -81,16 +82,21 @@ def _export_routes(tenable: Tenable) -> list[BaseRoute]:
     async def create_compliance(request: Request, user: User) -> Response:
         return await exports.create_compliance(tenable, request, user) if user.may_export else _no_right()
 
+    async def create_was(request: Request, user: User) -> Response:
+        return await exports.create_was(tenable, request, user) if user.may_export else _no_right()
+
     create = _endpoint(tenable, "assets_export", create_assets)
     compliance = _endpoint(tenable, "compliance_export", create_compliance)
     routes: list[BaseRoute] = [
         Route("/vulns/export", _endpoint(tenable, "vulns_export", create_vulns), methods=["POST"]),
         Route("/compliance/export", compliance, methods=["POST"]),
+        Route("/was/v1/export/vulns", _endpoint(tenable, "was_export", create_was), methods=["POST"]),
         Route("/assets/export", create, methods=["POST"]),
         Route("/assets/v2/export", create, methods=["POST"]),
     ]
     for kind in ("vulns", "assets", "compliance"):
-        routes += _job_routes(tenable, kind)
+        routes += _job_routes(tenable, kind, f"/{kind}/export")
+    routes += _job_routes(tenable, "was", "/was/v1/export/vulns")
     return routes
 
 
@@ -107,7 +113,7 @@ def _scan_routes(tenable: Tenable) -> list[BaseRoute]:
     ]
 
 
-def _job_routes(tenable: Tenable, kind: str) -> list[BaseRoute]:
+def _job_routes(tenable: Tenable, kind: str, root: str) -> list[BaseRoute]:
     async def status(request: Request, _: User) -> Response:
         return await exports.status(tenable, request, kind)
 
@@ -121,7 +127,6 @@ def _job_routes(tenable: Tenable, kind: str) -> list[BaseRoute]:
         # The same privilege as for the exports themselves (API docs: permissions of the export endpoints).
         return await exports.list_jobs(tenable, kind) if user.may_export else _no_right()
 
-    root = f"/{kind}/export"
     return [
         Route(f"{root}/status", _endpoint(tenable, "jobs", jobs, kind)),
         Route(f"{root}/{{uuid}}/status", _endpoint(tenable, f"{kind}_status", status, kind)),
@@ -144,6 +149,8 @@ def _endpoint(
                 return error(401, "Invalid Credentials")
             if not tenable.rate_limit.allows(user.access_key, tenable.options.rate_limit_per_minute):
                 return too_many(tenable.options)
+            if not tenable.options.has_was and request.url.path.startswith("/was/"):
+                return error(403, "Forbidden")
             return await call(request, user)
 
         facts: dict[str, Any] = {**request.path_params, "path": request.url.path}

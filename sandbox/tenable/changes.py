@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from sandbox.tenable import audit_results
+from sandbox.tenable import audit_results, web_changes
 from sandbox.tenable.estate import Estate, quantized
 from sandbox.tenable.hosts import EC2_KINDS, Host, HostState, generate_host
 from sandbox.tenable.vulnerabilities import (
@@ -79,14 +79,16 @@ def change(estate: Estate, order: Any, now: float) -> int:
         return _rerate(estate, order, now)
     if do in audit_results.VERBS:
         return audit_results.change(estate.audits, order, now)
+    if do in web_changes.VERBS:
+        return web_changes.change(estate.web, order, now)
     if do == "inject":
         return _inject(estate, order)
     if do == "clear_injected":
         injected = estate.injected
-        count = len(injected.vulnerabilities) + len(injected.assets) + len(injected.compliance)
-        injected.compliance.clear()
-        estate.injected.vulnerabilities.clear()
-        estate.injected.assets.clear()
+        lists = (injected.vulnerabilities, injected.assets, injected.compliance, injected.was)
+        count = sum(map(len, lists))
+        for each in lists:
+            each.clear()
         return count
     verbs = (
         *VULNERABILITY_VERBS,
@@ -97,6 +99,7 @@ def change(estate: Estate, order: Any, now: float) -> int:
         "connect",
         "rerate",
         *audit_results.VERBS,
+        *web_changes.VERBS,
         "inject",
         "clear_injected",
     )
@@ -299,12 +302,13 @@ def _connect(estate: Estate, order: dict[str, Any], now: float) -> int:
 
 
 def _inject(estate: Estate, order: dict[str, Any]) -> int:
-    names = ("record", "raw", "asset", "raw_asset", "compliance", "raw_compliance")
+    names = ("record", "raw", "asset", "raw_asset", "compliance", "raw_compliance", "was", "raw_was")
     given = [name for name in names if name in order]
     if len(given) != 1:
-        raise ValueError("inject needs one of record, raw, asset, raw_asset, compliance and raw_compliance.")
+        raise ValueError(f"inject needs one of {', '.join(names)}.")
     name, value = given[0], order[given[0]]
     into = estate.injected.compliance if "compliance" in name else estate.injected.vulnerabilities
     into = estate.injected.assets if name in ("asset", "raw_asset") else into
+    into = estate.injected.was if name in ("was", "raw_was") else into
     into.append(value if name.startswith("raw") else json.dumps(value))
     return 1

@@ -113,6 +113,6 @@ def _stats(tenable: Tenable) -> dict[str, Any]:
             "running": sum(job.kind == kind and job.is_running(now) for job in tenable.jobs.values()),
             "cancelled": sum(job.kind == kind and job.cancelled_after is not None for job in tenable.jobs.values()),
         }
-        for kind in ("vulns", "assets", "compliance")
+        for kind in ("vulns", "assets", "compliance", "was")
     }
     return {"jobs": kinds, "exports": jobs, "unknown_paths": tenable.unknown_paths}

@@ -8,6 +8,7 @@ from sandbox.clock import DAY
 from sandbox.tenable.audit_results import Audits
 from sandbox.tenable.hosts import Host, HostState, generate_host, kinds_of, known_account
 from sandbox.tenable.vulnerabilities import Vulnerability, generate_vulnerabilities
+from sandbox.tenable.web_apps import WebApps
 
 ACCOUNTS = ("111122223333", "222233334444", "333344445555")
 REGIONS = ("us-east-1", "eu-west-1")
@@ -33,6 +34,7 @@ class Injected:
     vulnerabilities: list[str] = field(default_factory=list)
     assets: list[str] = field(default_factory=list)
     compliance: list[str] = field(default_factory=list)
+    was: list[str] = field(default_factory=list)
 
 
 class Estate:
@@ -67,6 +69,8 @@ class Estate:
         """Hosts that Tenable's AWS connector does not know, as it would describe them, by asset id."""
         self.injected = Injected()
         self.audits = Audits()
+        self.web = WebApps(seed, accounts, regions)
+        self.web.populate(hosts, now)
         kinds = kinds_of(hosts)
         for number in range(hosts):
             share = (number + 1) * vulnerabilities // hosts - number * vulnerabilities // hosts
@@ -101,11 +105,11 @@ class Estate:
         self.unconnected.pop(asset_id, None)
 
     def age_out(self, before: float) -> int:
-        """Drop the hosts whose last scan was before a moment; returns how many."""
+        """Drop the hosts and web applications whose last scan was before a moment; returns how many."""
         aged = [asset_id for asset_id, state in self.states.items() if state.last_scan < before]
         for asset_id in aged:
             self.forget(asset_id)
-        return len(aged)
+        return len(aged) + self.web.age_out(before)
 
     def host_of(self, reference: str) -> Host | None:
         """A host by asset id or EC2 instance id."""
@@ -122,6 +126,7 @@ class Estate:
             ],
             "assets": [_truth_of_host(host, self.states[host.asset_id]) for host in self.hosts.values()],
             "compliance": self.audits.truth(),
+            **self.web.truth(),
         }
 
     def _generate(self, number: int, kind: str, count: int, now: float) -> None:

@@ -21,6 +21,7 @@ def evolve(estate: Estate, begin: float, until: float) -> None:
 
     Nothing is published before `begin`: an export made then would have had to contain it.
     """
+    estate.web.evolve(begin, until)
     while begin < until:
         end = min(begin + DAY, until)
         rng = random.Random(f"{estate.seed}/slice/{estate.slices}")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from sandbox.tenable import asset_filters, audit_results, vuln_filters
+from sandbox.tenable import asset_filters, audit_results, vuln_filters, web_findings
 from sandbox.tenable.access import User
 from sandbox.tenable.answers import duplicate, error, too_many
 from sandbox.tenable.asset_records import asset_v2
@@ -25,6 +25,7 @@ from sandbox.tenable.requests import RefusedError
 from sandbox.tenable.server import DuplicateExportError, Tenable, TooManyExportsError
 from sandbox.tenable.status import line_of, status_of
 from sandbox.tenable.vulnerabilities import Vulnerability
+from sandbox.tenable.web_apps import WebFinding
 
 _Item = TypeVar("_Item")
 
@@ -63,6 +64,24 @@ async def create_compliance(tenable: Tenable, request: Request, user: User) -> R
     return _created(tenable, "compliance", wanted.filters, wanted.num_findings, groups)
 
 
+async def create_was(tenable: Tenable, request: Request, user: User) -> Response:
+    """POST /was/v1/export/vulns"""
+    try:
+        wanted = web_findings.parse_was_request(await _body_of(request))
+    except RefusedError as refusal:
+        return error(400, str(refusal))
+    selects = web_findings.selector(wanted, tenable.clock.now())
+    by_app = [
+        [found for found in of_app if selects(found)]
+        for asset_id, of_app in tenable.estate.web.findings.items()
+        if not _is_missing(tenable, asset_id)
+    ]
+    apps = [found for found in by_app if found and user.can_view]
+    random.Random(tenable.estate.seed).shuffle(apps)
+    groups: list[Texts] = [_web_findings_of(batch) for batch in _batches(apps, wanted.num_assets)]
+    return _created(tenable, "was", web_findings.echoed(wanted.filters), wanted.num_assets, groups)
+
+
 async def create_assets(tenable: Tenable, request: Request, user: User) -> Response:
     """POST /assets/v2/export and POST /assets/export"""
     version = 2 if "/v2/" in request.url.path else 1
@@ -73,6 +92,8 @@ async def create_assets(tenable: Tenable, request: Request, user: User) -> Respo
     selects = asset_filters.selector(wanted, omits_gone=tenable.options.omits_gone_assets)
     estate = tenable.estate
     assets = [(host, estate.states[host.asset_id]) for host in estate.hosts.values()]
+    if version == 2:
+        assets += [(app, estate.web.states[app.asset_id]) for app in estate.web.apps.values()]
     assets = [
         (host, state)
         for host, state in assets
@@ -134,6 +155,7 @@ def _created(tenable: Tenable, kind: str, echo: dict[str, Any], size: int, group
         "vulns": tenable.estate.injected.vulnerabilities,
         "assets": tenable.estate.injected.assets,
         "compliance": tenable.estate.injected.compliance,
+        "was": tenable.estate.injected.was,
     }[kind]
     if injected:
         # Hostile records are in the first chunk, among the good ones.
@@ -160,6 +182,10 @@ def _vulns_of(hosts: list[list[Vulnerability]], options: RecordOptions) -> Texts
 
 def _results_of(results: list[audit_results.Result]) -> Texts:
     return lambda: (json.dumps(result.record()) for result in results)
+
+
+def _web_findings_of(apps: list[list[WebFinding]]) -> Texts:
+    return lambda: itertools.chain.from_iterable(map(web_findings.finding_texts, apps))
 
 
 def _assets_of(assets: list[tuple[Host, HostState]], wanted: asset_filters.AssetsRequest) -> Texts:

@@ -10,6 +10,7 @@ _SWITCHES = (
     "db_asset_by_number",
     "audits_need_targets",
     "shares_audit_asset",
+    "has_was",
 )
 _AMOUNTS = (
     "max_running",
@@ -50,6 +51,8 @@ class Options:
     :ivar audits_need_targets: an AWS audit without targets is refused; the API docs do not say
     :ivar shares_audit_asset: all AWS audits have one asset 127.0.0.1, instead of one for each scan; the API docs do not
         say
+    :ivar has_was: whether the container has a licence of Tenable Web App Scanning; without one its API answers 403. The
+        API docs do not say which status it is
     """
 
     duplicate_mode: DuplicateMode = "409"
@@ -69,6 +72,7 @@ class Options:
     db_asset_by_number: bool = False
     audits_need_targets: bool = False
     shares_audit_asset: bool = False
+    has_was: bool = True
 
     def changed(self, body: Any) -> "Options":
         """These options with some of them changed; ValueError says what is wrong."""

@@ -33,7 +33,7 @@ def status_of(job: Job, now: float) -> dict[str, Any]:
 
 
 def line_of(job: Job, now: float) -> dict[str, Any]:
-    """One entry of GET /{kind}/export/status: filters are an object for vulnerabilities, a JSON string for assets."""
+    """One entry of GET /{kind}/export/status: filters are an object, for assets a JSON string."""
     return {
         "uuid": job.uuid,
         "status": job.status(now),

@@ -10,6 +10,11 @@ from sandbox.tenable.server import Tenable
 EVERY_STATE = ["open", "reopened", "fixed"]
 
 
+def path_of(kind: str) -> str:
+    """Where the jobs of a kind are."""
+    return "/was/v1/export/vulns" if kind == "was" else f"/{kind}/export"
+
+
 class Running:
     """The server as a client sees it, with shortcuts for what the tests do all the time."""
 
@@ -26,18 +31,18 @@ class Running:
 
     def start(self, kind: str = "vulns", **body: Any) -> str:
         """Create an export and return its uuid."""
-        path = {"vulns": "/vulns/export", "assets": "/assets/v2/export", "assets_v1": "/assets/export"}[kind]
+        path = {"assets": "/assets/v2/export"}.get(kind, path_of(kind.removesuffix("_v1")))
         answer = self.http.post(path, json={"chunk_size": 100, **body} if "assets" in kind else body)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["export_uuid"])
 
     def status(self, uuid: str, kind: str = "vulns") -> dict[str, Any]:
-        answer = self.http.get(f"/{kind}/export/{uuid}/status")
+        answer = self.http.get(f"{path_of(kind)}/{uuid}/status")
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
     def chunk(self, uuid: str, chunk_id: int, kind: str = "vulns") -> httpx.Response:
-        return self.http.get(f"/{kind}/export/{uuid}/chunks/{chunk_id}")
+        return self.http.get(f"{path_of(kind)}/{uuid}/chunks/{chunk_id}")
 
     def export(self, kind: str = "vulns", **body: Any) -> list[dict[str, Any]]:
         """All records of an export that is ready at once."""

@@ -51,3 +51,8 @@ def test_wrong_keys_and_missing_rights_are_told_apart(running: Running) -> None:
         tio.session.details()
     with TenableIO(f"noexport-{ACCESS_KEY}", SECRET_KEY, url=running.url) as tio, pytest.raises(ForbiddenError):
         tio.exports.vulns(since=1)
+
+
+def test_findings_of_web_applications_are_iterated(tio: TenableIO, running: Running) -> None:
+    found = {record["finding_id"] for record in tio.exports.was(since=1, state=["OPEN", "REOPENED", "FIXED"])}
+    assert found == {one["finding_id"] for one in running.control("truth")["was"]}
