@@ -36,7 +36,7 @@ class TenableExportSensor(_WaitsForTenable):
 
     .. seealso:: https://developer.tenable.com/reference/exports-vulns-export-status
 
-    :param export: ``vulnerabilities``, ``assets`` or ``compliance``.
+    :param export: ``vulnerabilities``, ``assets``, ``compliance`` or ``was``.
     :param job_uuid: Tenable's job (templated).
     :param external_dag_id: the DAG with an export of ours (templated).
     :param external_run_id: its run (templated).

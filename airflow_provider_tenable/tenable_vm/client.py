@@ -89,7 +89,7 @@ class TenableApi:
         """
         what = f"start the {kind} export"
         answer = self._caller.json(
-            what, self._client.post, kind_of(kind).start_path, json=body, special=_starting(what)
+            what, self._client.post, kind_of(kind).start_path, json=body, special=_starting(what, kind)
         )
         job = answer.get("export_uuid") if isinstance(answer, dict) else None
         if not isinstance(job, str) or not job:
@@ -105,14 +105,16 @@ class TenableApi:
     def status(self, kind: str, job_uuid: str) -> JobStatus:
         """The state of a job."""
         what = f"{kind} export {job_uuid}"
-        answer = self._caller.json(f"poll {what}", self._client.get, f"{_job_path(kind, job_uuid)}/status")
+        path = f"{_job_path(kind, job_uuid)}/status"
+        answer = self._caller.json(f"poll {what}", self._client.get, path, special=_of_kind(kind))
         return status_of(answer, what)
 
     def jobs(self, kind: str) -> list[Job]:
         """The jobs of the last days (``GET .../export/status``: the 1,000 most recent), without those whose id is not a
         UUID.
         """
-        answer = self._caller.json(f"list the {kind} exports", self._client.get, f"{kind_of(kind).path}/status")
+        path = f"{kind_of(kind).path}/status"
+        answer = self._caller.json(f"list the {kind} exports", self._client.get, path, special=_of_kind(kind))
         listed = jobs_of(answer)
         strange = [job["uuid"] for job in listed if not is_uuid(job["uuid"])]
         if strange:
@@ -133,7 +135,9 @@ class TenableApi:
         path = f"{_job_path(kind, job_uuid)}/chunks/{int(chunk_id)}"
         what = f"fetch chunk {chunk_id} of {kind} export {job_uuid}"
         try:
-            headers, body = self._caller.call(what, lambda: self._caller.read(read_chunk, self._client.get, path))
+            headers, body = self._caller.call(
+                what, lambda: self._caller.read(read_chunk, self._client.get, path), special=_of_kind(kind)
+            )
         except TenableRequestError as error:
             raise ChunkNotReadyError(str(error)) from error
         if body == b"" and not {"content-length", "transfer-encoding"} & {name.lower() for name in headers}:
@@ -190,8 +194,23 @@ class TenableApi:
             log.warning(text, *arguments)
 
 
-def _starting(what: str) -> Special:
-    """What differs where an export is requested: a duplicate, and a limit."""
+def _of_kind(kind: str) -> Special:
+    """What differs for the calls of a kind: which licence a refusal may be about."""
+    product = kind_of(kind).product
+    return Special(hints={403: _licence(product)} if product else {})
+
+
+def _licence(product: str) -> str:
+    return (
+        f"This can also mean that the container has no licence of {product}, or that the role of the API user does not "
+        "include it: let an administrator of Tenable check both. Without the product there is nothing to import: pause "
+        "this DAG"
+    )
+
+
+def _starting(what: str, kind: str) -> Special:
+    """What differs where an export is requested: a duplicate, a limit, and an API that the container does not have."""
+    product = kind_of(kind).product
 
     def duplicate(status: int, text: str) -> DuplicateExportError | None:
         # Today a 409 with active_job_id; in 2023 a 429 that said "Duplicate export", with the job in its text or in a
@@ -205,9 +224,11 @@ def _starting(what: str) -> Special:
 
     return Special(
         error_of=duplicate,
-        by_status={429: ExportLimitError},
+        # No job has been named yet that Tenable could not find.
+        by_status={429: ExportLimitError, **({404: TenablePermissionError} if product else {})},
         hints={
-            429: "Tenable runs at most 10 exports of a container at a time, including those of other tools and people"
+            **({status: _licence(product) for status in (403, 404)} if product else {}),
+            429: "Tenable runs at most 10 exports of a container at a time, including those of other tools and people",
         },
     )
 

@@ -87,6 +87,8 @@ class RecordKind(Generic[RecordT]):
         start time Tenable does not report is never adopted.
     :ivar mark: a filter by a time, which leaves out nothing if that time is early enough, so that its value
         distinguishes our requests from others with the same filters; None: there is no such filter.
+    :ivar product: the product of Tenable that the container must have for this kind, if it is not the one that the
+        other kinds need; its API refuses what it is asked for without a licence.
     :ivar usually_some: whether a full export without any record hints at missing permissions.
     :ivar foreign_shape: why the first records of a chunk cannot come from a request with a given body, in words, or
         None; None if records do not show it.
@@ -106,6 +108,7 @@ class RecordKind(Generic[RecordT]):
     table: Table[RecordT] | None = None
     moves_watermark: bool = True
     mark: str | None = None
+    product: str | None = None
     usually_some: bool = False
     foreign_shape: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], str | None] | None = None
 
@@ -180,6 +183,7 @@ WAS = RecordKind(
     size=50,
     switches=MappingProxyType({"include_unlicensed": True}),
     record=WasFinding,
+    product="Tenable Web App Scanning",
 )
 
 #: All kinds, by name.

@@ -243,6 +243,53 @@ def test_each_kind_has_its_paths(server, api, kind, start, base):
     assert json.loads(server.requests[0][3]) == {}
 
 
+WAS_CALLS = {
+    "start": lambda api: api.start("was", {"num_assets": 50, "filters": {}}),
+    "status": lambda api: api.status("was", JOB),
+    "chunk": lambda api: api.chunk("was", JOB, 1),
+    "cancel": lambda api: api.cancel("was", JOB),
+    "jobs": lambda api: api.jobs("was"),
+}
+
+
+@pytest.mark.parametrize("call", sorted(WAS_CALLS.keys() - {"cancel"}))
+def test_a_refusal_of_web_app_scanning_says_that_it_may_be_about_the_licence(server, api, call):
+    server.answer(403, {"error": "Forbidden"})
+    with pytest.raises(TenablePermissionError) as caught:
+        WAS_CALLS[call](api)
+    text = str(caught.value)
+    assert "'Can View' on the assets" in text
+    assert "no licence of Tenable Web App Scanning, or that the role of the API user does not include it" in text
+    assert text.endswith("pause this DAG.")
+    # The other kinds need no such licence.
+    with pytest.raises(TenablePermissionError) as caught:
+        CALLS[call](api)
+    assert "Web App Scanning" not in str(caught.value)
+
+
+def test_a_container_whose_api_does_not_know_web_applications_is_not_asked_again_and_again(server, api):
+    server.answer(404, {"message": "no such path"})
+    with pytest.raises(
+        TenablePermissionError, match=r"404 .*: .*no such path.*\. This can also mean that the container"
+    ):
+        WAS_CALLS["start"](api)
+    # A job that is gone is requested again, as of the other kinds.
+    for call in ("status", "chunk"):
+        with pytest.raises(ExportNotFoundError):
+            WAS_CALLS[call](api)
+    assert WAS_CALLS["cancel"](api) is None
+
+
+def test_duplicates_and_limits_of_web_app_scanning_are_those_of_the_other_exports(server, api):
+    server.answer(409, {"active_job_id": JOB, "failure_reason": "conflict"})
+    with pytest.raises(DuplicateExportError) as caught:
+        WAS_CALLS["start"](api)
+    assert caught.value.job_uuid == JOB
+    server.answer(429)
+    with pytest.raises(ExportLimitError):
+        WAS_CALLS["start"](api)
+
+
 def test_a_path_of_the_connections_url_is_kept(server):
     server.answer(200, {"username": "u"})
     api = api_at(server.url + "/proxy")
