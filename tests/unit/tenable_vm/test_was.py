@@ -69,6 +69,19 @@ def test_tenable_s_own_example_is_read_whole():
     }  # fmt: skip
 
 
+def test_what_the_schema_has_beyond_the_example_is_read_too():
+    texts = {
+        name: f"a {name}"
+        for name in (
+            "input_type", "input_name", "http_method", "proof", "payload", "recast_reason", "last_fixed",
+            "last_observed",
+        )
+    }  # fmt: skip
+    record = finding(**texts, scan={"schedule_uuid": "s", "started_at": FOUND})
+    assert {name: getattr(record, name) for name in texts} == texts
+    assert (record.scan.schedule_uuid, record.scan.started_at) == ("s", FOUND)
+
+
 # In a property, because which key is wrong must not matter.
 HOSTILE = st.sampled_from(
     [
