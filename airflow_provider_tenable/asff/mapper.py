@@ -5,16 +5,19 @@ from __future__ import annotations
 import msgspec
 
 from airflow_provider_tenable import aws
-from airflow_provider_tenable.asff import compliance, plugin_output, resource
+from airflow_provider_tenable.asff import compliance, plugin_output, resource, was
+from airflow_provider_tenable.asff.application import application_resource
 from airflow_provider_tenable.asff.finding import MappingOptions, finding_and_row
 from airflow_provider_tenable.asff.owner import OwnerRule, with_owner
 from airflow_provider_tenable.asff.plugin import PluginParts, decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import Resource
+from airflow_provider_tenable.asff.was_plugin import decode_was_plugin, was_plugin_parts
 from airflow_provider_tenable.guards.arns import Arn
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.compliance import Compliance
 from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
+from airflow_provider_tenable.tenable_vm.was import WasFinding
 
 
 class _Rank(msgspec.Struct, rename="pascal"):
@@ -98,3 +101,21 @@ class AsffComplianceMapper(AsffMapper):
 
     def compliance(self, record: Compliance, resource: Resource, product: str) -> tuple[bytes, bytes, int]:
         return compliance.finding_and_row(record, self._checks, resource, product, self._audit_options)
+
+
+class AsffWasMapper(AsffMapper):
+    """Maps web application findings (:class:`~airflow_provider_tenable.transform.was.WasMapper`)."""
+
+    def plugin(self, data: bytes) -> PluginParts:
+        return was_plugin_parts(decode_was_plugin(data))
+
+    def without_output(self, record: bytes) -> bytes:
+        return plugin_output.without_output(record, ("output", "proof", "payload"))
+
+    def application(self, row: AssetRow, host: str, *, account: str, region: str, arn: Arn | None) -> Resource:
+        return self._owned(application_resource(row, host, account=account, region=region, arn=arn), row)
+
+    def was(
+        self, record: WasFinding, plugin: PluginParts, resource: Resource, product: str, severity: int | None
+    ) -> tuple[bytes, bytes]:
+        return was.finding_and_row(record, plugin, resource, product, self._options, severity)

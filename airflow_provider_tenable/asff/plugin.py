@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -94,9 +96,22 @@ def decode_plugin(data: bytes) -> Plugin:
         return salvage(data, Plugin)
 
 
-def plugin_parts(plugin: Plugin) -> PluginParts:
-    """Build a plugin's part of its findings."""
-    page = _page(plugin)
+def plugin_parts(
+    plugin: Plugin,
+    *,
+    page: str = "",
+    generator_id: str = "",
+    more: Mapping[str, str] = MappingProxyType({}),
+    hides_output: bool = False,
+) -> PluginParts:
+    """Build a plugin's part of its findings.
+
+    :param page: the plugin's public page, where it is not among those of Nessus.
+    :param generator_id: ``GeneratorId``; empty: the plugin's id.
+    :param more: further entries of ``ProductFields``.
+    :param hides_output: whether its output never appears, whatever else is known of it.
+    """
+    page = page or _page(plugin)
     title = limits.prose(plugin.name, limits.TITLE) or f"Tenable plugin {plugin.id}"
     see_also = [plugin.see_also] if isinstance(plugin.see_also, str) else plugin.see_also or []
     # Old data has several addresses in one text, one per line.
@@ -108,7 +123,7 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
     entries = cve_entries(plugin, urls, page)
     return PluginParts(
         id=plugin.id,
-        generator_id=str(plugin.id),
+        generator_id=generator_id or str(plugin.id),
         title=title,
         description=limits.advice(plugin.description, limits.DESCRIPTION)
         or limits.advice(plugin.synopsis, limits.DESCRIPTION)
@@ -118,10 +133,10 @@ def plugin_parts(plugin: Plugin) -> PluginParts:
         remediation=_encoded({"Recommendation": {name: value for name, value in recommendation.items() if value}}),
         cve_entries=entries,
         encoded_vulnerabilities=vulnerabilities_json(entries.pieces([])),
-        product_fields=_product_fields(plugin, len(entries.openings)),
+        product_fields={**_product_fields(plugin, len(entries.openings)), **more},
         severities=severities_by_score(plugin),
         traits=PluginTraits(plugin.id, plugin.family or "", is_known_exploited(plugin), vpr_of(plugin)),
-        shows_output=shows_output(plugin),
+        shows_output=not hides_output and shows_output(plugin),
         facts=msgspec.json.encode(
             [
                 recommendation["Text"],

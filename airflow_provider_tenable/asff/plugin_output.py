@@ -7,6 +7,7 @@ finding, whatever the user's option.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -34,8 +35,8 @@ CREDENTIAL_FAMILIES = {
 _NO = frozenset({"", "0", "false", "no"})
 _OUTPUT_FIELD = f"{PREFIX}output"
 _FAMILY_FIELD = f"{PREFIX}plugin_family"
-# The key followed by a string, which may be truncated.
-_OUTPUT = re.compile(rb'"output"\s*:\s*"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+# A key followed by a string, which may be truncated.
+_STRING = rb'\s*:\s*"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 
 
 def shows_output(plugin: Plugin) -> bool:
@@ -50,15 +51,21 @@ def _is_credential_family(family: str | None) -> bool:
     return bool(family) and " ".join(str(family).lower().split()) in CREDENTIAL_FAMILIES
 
 
-def without_output(record: bytes) -> bytes:
-    """An unreadable record without its output, because its plugin is unknown."""
+def without_output(record: bytes, names: Collection[str] = ("output",)) -> bytes:
+    """An unreadable record without its output, because its plugin is unknown.
+
+    :param names: the fields that hold output.
+    """
     try:
         value = msgspec.json.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _OUTPUT.sub(b'"output":null', record)
-    if not isinstance(value, dict) or "output" not in value:
+        for name in names:
+            key = b'"%b"' % name.encode()
+            record = re.sub(key + _STRING, key + b":null", record, flags=re.DOTALL)
         return record
-    return msgspec.json.encode({name: item for name, item in value.items() if name != "output"})
+    if not isinstance(value, dict) or not set(names) & set(value):
+        return record
+    return msgspec.json.encode({name: item for name, item in value.items() if name not in names})
 
 
 def finding_without_output(finding: dict[str, Any], *, excerpt: bool) -> dict[str, Any]:

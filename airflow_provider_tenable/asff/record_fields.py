@@ -13,7 +13,7 @@ import msgspec
 from airflow_provider_tenable.asff import identity, limits, product_fields, row
 from airflow_provider_tenable.asff.memo import memo_table
 from airflow_provider_tenable.tenable_vm import times
-from airflow_provider_tenable.tenable_vm.records import Vulnerability, is_fixed
+from airflow_provider_tenable.tenable_vm.records import Rated, is_fixed
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES
 
 #: ASFF's label for each of Tenable's severity ids, 0 to 4.
@@ -109,7 +109,7 @@ location_memo, encode_location = memo_table(_location)
 provider_fields_memo, encode_provider_fields = memo_table(_provider_fields)
 
 
-def is_archived(record: Vulnerability, accepted_risks: str) -> bool:
+def is_archived(record: Rated, accepted_risks: str) -> bool:
     """Whether the finding of a record is archived.
 
     :param accepted_risks: ``archive``, ``import`` or ``suppress``.
@@ -117,12 +117,12 @@ def is_archived(record: Vulnerability, accepted_risks: str) -> bool:
     return is_fixed(record) or (accepted_risks == ARCHIVE and has_accepted_risk(record))
 
 
-def has_accepted_risk(record: Vulnerability) -> bool:
+def has_accepted_risk(record: Rated) -> bool:
     """Whether a user of Tenable has accepted the risk."""
     return _modification(record) == "ACCEPTED"
 
 
-def modification_product_fields(record: Vulnerability) -> bytes:
+def modification_product_fields(record: Rated) -> bytes:
     """The entries of ``ProductFields`` about a modified severity: how a user of Tenable modified it, and why."""
     modification = _modification(record)
     default = record.severity_default_id if modification else None
@@ -135,7 +135,7 @@ def modification_product_fields(record: Vulnerability) -> bytes:
     )
 
 
-def _modification(record: Vulnerability) -> str:
+def _modification(record: Rated) -> str:
     """RECASTED or ACCEPTED; empty if the severity was not modified."""
     kind = (record.severity_modification_type or "").strip().upper()
     return "" if kind == "NONE" else kind

@@ -109,7 +109,7 @@ def ec2_resource(row: AssetRow) -> Resource:
         instance,
         _encode(resource),
         _product_fields(row),
-        _criticality(row),
+        criticality_of(row),
         gone=row.gone,
         facts=facts,
     )
@@ -131,7 +131,7 @@ def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
         row.id,
         _encode(resource),
         _product_fields(row),
-        _criticality(row),
+        criticality_of(row),
         is_ec2=False,
         gone=row.gone,
         facts=_facts(row, {**resource, "Details": {**other, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}}),
@@ -158,7 +158,7 @@ def aws_resource(row: AssetRow, arn: Arn) -> Resource:
         arn.name,
         _encode(resource),
         _product_fields(row),
-        _criticality(row),
+        criticality_of(row),
         is_ec2=False,
         is_typed=True,
         gone=row.gone,
@@ -274,7 +274,7 @@ def _product_fields(row: AssetRow) -> dict[str, str]:
     }
 
 
-def _criticality(row: AssetRow) -> int | None:
+def criticality_of(row: AssetRow) -> int | None:
     """Tenable's Asset Criticality Rating, 1 to 10, as ASFF's 0 to 100."""
     if row.acr is None or not 0 < row.acr <= 10:
         return None

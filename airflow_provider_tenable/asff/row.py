@@ -44,7 +44,8 @@ _VERSION_BITS = 56
 _VERSION = MATERIAL_VERSION << _VERSION_BITS
 _LARGEST_PLUGIN = (1 << 63) - 1
 #: Slashes of an id, and after how many of them the part of the resource ends: of a vulnerability by scheme
-#: (``identity.id_head``), of an audit of a host (5) and of an account (4: ``asff/compliance``).
+#: (``identity.id_head``), of an audit of a host (5) and of an account (4: ``asff/compliance``), of a web application
+#: (4: ``asff/was``).
 _RESOURCE_ENDS = {5: 3, 4: 3, 2: 2}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from airflow_provider_tenable.tenable_vm.records import Plugin, Vulnerability
+from airflow_provider_tenable.tenable_vm.records import Plugin, Rated
 from airflow_provider_tenable.tenable_vm.severities import CVSS3, VPR
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def vpr_of(plugin: Plugin) -> float | None:
     return next((score for score in scores if score is not None and 0 <= score <= _LARGEST_SCORE), None)
 
 
-def shown_severity(record: Vulnerability, plugin: PluginParts, severity: int, source: str) -> int:
+def shown_severity(record: Rated, plugin: PluginParts, severity: int, source: str) -> int:
     """The severity that a finding shows, 0 to 4.
 
     Tenable's stays where the source has no score, and where a user of Tenable has recast it: that is a decision about

@@ -27,7 +27,7 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.state.gone import BY_ABSENCE, DELETED, MOVED, NOT_REPORTED, OUT_OF_SCOPE, TERMINATED
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
-from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE, WAS
 from airflow_provider_tenable.tenable_vm.severities import SEVERITIES, TENABLE
 from airflow_provider_tenable.transform.duplicates import Instances
 from airflow_provider_tenable.transform.scope import Scope
@@ -114,6 +114,7 @@ class Absence:
         self._instances = Instances(self._table)
         self._is_full = is_full
         self._is_of_audits = kind_of_plan(plan) == COMPLIANCE.name
+        self._is_of_applications = kind_of_plan(plan) == WAS.name
         self._waiting, self.blind = waiting_assets(run) if is_full else (frozenset(), "")
 
     def close(self) -> None:
@@ -184,6 +185,9 @@ class Absence:
             if not self._is_full and self._is_shared(found):
                 return "", SHARED
             return DELETED if found.deleted_at else TERMINATED, ""
+        if self._is_of_applications:
+            # Which resource it is now, its records say (run/moved_applications.py).
+            return "", ""
         heads = self._heads_of(found)
         if self._is_of_audits and skip_reason(found) is not None:
             # An AWS account has no instance. Records of a host that is not settled wait, which protects it.

@@ -54,9 +54,6 @@ COMPLIANCE: Mapping[str, RunParam] = {
     **{name: param for name, param in IMPORT.items() if name not in _OF_VULNERABILITIES},
 }
 
-#: The params of an import, by the kind of its records.
-OF_KIND: Mapping[str, Mapping[str, RunParam]] = {"vulnerabilities": IMPORT, "compliance": COMPLIANCE}
-
 
 def parse_audit_settings(params: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...], dict[str, str]]:
     """The settings of an import of audits; what those do not have leaves nothing out.
@@ -79,4 +76,4 @@ def parse_audit_settings(params: Mapping[str, Any]) -> tuple[Settings, tuple[str
     return settings, checked("audit_statuses", params, COMPLIANCE), found
 
 
-__all__ = ["COMPLIANCE", "OF_KIND", "parse_audit_settings"]
+__all__ = ["COMPLIANCE", "parse_audit_settings"]

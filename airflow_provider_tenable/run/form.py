@@ -18,6 +18,7 @@ from airflow_provider_tenable.run.compliance_params import COMPLIANCE
 from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, TAKE_OVER, RunParam
 from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
+from airflow_provider_tenable.run.was_params import WAS
 
 #: The version of JSON Schema that the params keep to. Airflow checks the schema of each param of a DAG many times for
 #: each task whenever it serialises the DAG. The metaschema of a later version makes that several times slower.
@@ -45,6 +46,18 @@ def compliance_params(
     The arguments are those of :func:`import_params`.
     """
     params = _form(_of_connection(COMPLIANCE, aws_conn_id))
+    shared = {name: value for name, value in config.dag_params().items() if name in params}
+    return _with_defaults(params, shared, own)
+
+
+def was_params(own: Mapping[str, Any] | None = None, *, aws_conn_id: str | None = "aws_default") -> dict[str, Param]:
+    """The params of ``tenable_was_to_security_hub``. Of ``[tenable] dag_params`` it takes what it has too.
+
+    The arguments are those of :func:`import_params`.
+    """
+    table = dict(_of_connection(WAS, aws_conn_id))
+    table["severity_source"] = replace(WAS["severity_source"], default=config.get("severity_source"))
+    params = _form(table)
     shared = {name: value for name, value in config.dag_params().items() if name in params}
     return _with_defaults(params, shared, own)
 
@@ -146,4 +159,5 @@ __all__ = [
     "scan_params",
     "scanner_params",
     "take_over_params",
+    "was_params",
 ]

@@ -14,7 +14,7 @@ from airflow_provider_tenable.asff.packages import POTENTIAL
 from airflow_provider_tenable.asff.product_fields import PREFIX
 from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
 from airflow_provider_tenable.state.gone import NOT_REPORTED, OUT_OF_SCOPE
-from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
+from airflow_provider_tenable.tenable_vm.kinds import VULNERABILITIES
 from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
 from airflow_provider_tenable.transform.destinations import Destination
 from airflow_provider_tenable.transform.routing import Router
@@ -31,7 +31,7 @@ class _Vulnerability(Struct):
 
 def scopes_of(plan: RunPlan, account: str, region: str) -> tuple[Scope, ...]:
     """The scopes that findings in an account and Region must be in: the DAG's, and its destination's."""
-    if kind_of_plan(plan) == COMPLIANCE.name:
+    if kind_of_plan(plan) != VULNERABILITIES.name:
         # Destinations may be those of an import of vulnerabilities as well.
         return ()
     destinations = msgspec.convert(plan["destinations"], list[Destination])

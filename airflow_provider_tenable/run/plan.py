@@ -31,14 +31,14 @@ from airflow_provider_tenable.run import (
 )
 from airflow_provider_tenable.run.accepted_risks import with_taken_back
 from airflow_provider_tenable.run.ages import service_levels
-from airflow_provider_tenable.run.compliance_params import OF_KIND, parse_audit_settings
 from airflow_provider_tenable.run.conf import check_conf
 from airflow_provider_tenable.run.handover import required
 from airflow_provider_tenable.run.hubs import full_window, hubs_of, moment_of, plan_hubs, record_left_over
 from airflow_provider_tenable.run.identity import begin_again, difference, identity_of, run_type_of
+from airflow_provider_tenable.run.kind_params import OF_KIND, settings_of
 from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
 from airflow_provider_tenable.run.own_options import own_option
-from airflow_provider_tenable.run.params import RunParam, Settings, departures, parse_settings
+from airflow_provider_tenable.run.params import RunParam, Settings, departures
 from airflow_provider_tenable.run.plan_file import (
     Identity,
     PublicPlan,
@@ -57,7 +57,7 @@ from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state.choice import FIRST, HubsPlan
-from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE, WAS
 from airflow_provider_tenable.transform.destinations import Destination, parse_destinations, resolve
 from airflow_provider_tenable.transform.manifest import ShardTask
 from airflow_provider_tenable.transform.routing import Router
@@ -72,10 +72,10 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
     A cleared run keeps its window, and continues with what it has staged if it was not complete. A scheduled run is a
     dry run as long as nobody has let the DAG send (:mod:`~airflow_provider_tenable.run.first_run`).
 
-    :param kind: of the records that the DAG imports: ``vulnerabilities`` or ``compliance``.
+    :param kind: of the records that the DAG imports: ``vulnerabilities``, ``compliance`` or ``was``.
     :return: ``{"window", "settings", "destinations", "narrowed", "held_back", "asset_filters",
         "vulnerability_filters"}``; of compliance records also ``compliance_filters``, ``audit_statuses`` and
-        ``audit_accounts``.
+        ``audit_accounts``; of web applications also ``was_filters`` and ``was_load_balancers``.
     :raises ConfigurationError: a param, an option, a connection or the watermark is wrong.
     """
     run = RunFolder.of(context)
@@ -83,7 +83,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
     watermark.check_not_hidden(run.dag_id)
     owner.claim(run)
     asked = _asked_of(params := dict(context["params"]), table)
-    (settings, audits), destinations = _settings_of(params, kind), parse_destinations(asked["destinations"])
+    (settings, of_kind), destinations = settings_of(params, kind), parse_destinations(asked["destinations"])
     source, server_now = _tenable(tenable_conn_id)
     worker_now = time.time()
     # The moment before the first export is asked for, by the earlier of the two clocks.
@@ -111,6 +111,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         settings = replace(settings, dry_run=True)
         first_run.warn(run.dag_id)
     destinations = resolve(destinations, _identify, settings.region_routing)
+    _check_home(kind, Router(destinations, settings.region_routing))
     places.learn_from_ledgers(run)
     known = index.known_assets(run, source=source)
     checked = destination_checks.check_places(
@@ -156,7 +157,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         "clock_ahead": 0.0 if server_now is None else round(server_now - worker_now, 3),
         "assets": assets,
         "service_levels": service_levels(),
-        "resolves_instances": config.get("resolve_unplaced_instances"),
+        "resolves_instances": config.get("resolve_unplaced_instances") and kind != WAS.name,
         "asset_filters": assets["filters"],
         "vulnerability_filters": {
             "state": _states(settings, hubs),
@@ -165,9 +166,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
             **window.filter,
         },
     }
-    if audits:
-        # Results of all states, since old ones have none.
-        plan.update(audits, kind=kind, compliance_filters=window.filter, vulnerability_filters={})  # type: ignore[call-arg]
+    plan.update({**of_kind, **_filters_of(kind, plan, window)})  # type: ignore[typeddict-item]
     if hubs is not None:
         plan["hubs"] = msgspec.to_builtins(hubs)
     write_json(run.plan, with_taken_back(run, plan))
@@ -343,6 +342,28 @@ def plan_imports(context: Any) -> list[AssignmentEntry]:
     return assignments
 
 
+def _filters_of(kind: str, plan: RunPlan, window: watermark.Window) -> dict[str, Any]:
+    """What the plan of another kind than vulnerabilities has instead of their filters."""
+    if kind == COMPLIANCE.name:
+        # Results of all states, since old ones have none.
+        return {"kind": kind, "compliance_filters": window.filter, "vulnerability_filters": {}}
+    if kind == WAS.name:
+        return {
+            "kind": kind,
+            # Without this filter, an export of assets has hosts alone (API docs: export assets v2).
+            "asset_filters": {**plan["asset_filters"], "types": ["webapp"]},
+            "was_filters": plan["vulnerability_filters"],
+            "vulnerability_filters": {},
+        }
+    return {}
+
+
+def _check_home(kind: str, router: Router) -> None:
+    """:raises ConfigurationError: web applications would have no account and hub Region."""
+    if kind == WAS.name:
+        router.home()
+
+
 def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list[dict[str, Any]] | None:
     """The DAG's own destinations, if the run has others; empty if those are invalid."""
     if asked["destinations"] == defaults["destinations"]:
@@ -359,14 +380,6 @@ def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list
         usual = [Destination(aws_conn_id=None, accounts=(), role_name="unknown")]
     built: list[dict[str, Any]] = msgspec.to_builtins(usual)
     return built
-
-
-def _settings_of(params: dict[str, Any], kind: str) -> tuple[Settings, Any]:
-    """The settings of a run, and what only an import of compliance records has."""
-    if kind != COMPLIANCE.name:
-        return parse_settings(params), {}
-    settings, statuses, accounts = parse_audit_settings(params)
-    return settings, {"audit_statuses": list(statuses), "audit_accounts": accounts}
 
 
 def _entry_of(settings: Settings) -> SettingsEntry:

@@ -50,6 +50,9 @@ class PublicPlan(TypedDict):
     compliance_filters: NotRequired[dict[str, Any]]
     audit_statuses: NotRequired[list[str]]
     audit_accounts: NotRequired[dict[str, str]]
+    # Of an import of web application findings: host name -> ARN, and Tenable's filters.
+    was_filters: NotRequired[dict[str, Any]]
+    was_load_balancers: NotRequired[dict[str, str]]
 
 
 class Identity(TypedDict):

@@ -35,7 +35,7 @@ from airflow_provider_tenable.staging.files import read_json, write_json
 from airflow_provider_tenable.staging.layout import RunFolder, staging_uri_of
 from airflow_provider_tenable.state.choice import KNOWN, UNKNOWN
 from airflow_provider_tenable.state.registry import read_registry
-from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
+from airflow_provider_tenable.tenable_vm.kinds import VULNERABILITIES
 from airflow_provider_tenable.transform.manifest import ShardTask
 
 log = logging.getLogger(__name__)
@@ -75,15 +75,15 @@ def plan_replay(context: Any) -> ReplayPlan:
     sources = sources_of(staging_uri_of(context), params)
     # Everything that is about the DAG, and not about one run, is that of the latest of them.
     source, plan = sources[0]
-    is_of_audits = kind_of_plan(plan) == COMPLIANCE.name
+    is_of_vulnerabilities = kind_of_plan(plan) == VULNERABILITIES.name
     # A replay that runs again starts over: delivering a finding twice does not change anything.
     begin_again(run)
     counts: dict[str, Repeated] = {
         each.run.run_id: {"again": 0, "newer": 0, "mapped": 0, "left": 0} for each in sources
     }
-    # The next full run exports results of audits whose asset was missing again.
+    # The next full run exports results of audits whose asset was missing again; web applications wait for none.
     given_up = 0
-    if not is_of_audits:
+    if is_of_vulnerabilities:
         for run_id, (mapped, older) in stage_given_up(sources, run).items():
             counts[run_id]["mapped"] += mapped
             counts[run_id]["newer"] += older

@@ -13,7 +13,7 @@ from airflow_provider_tenable.run.ledger_checks import rejected_lines
 from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
 from airflow_provider_tenable.staging.files import names, read_json
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
+from airflow_provider_tenable.tenable_vm.kinds import VULNERABILITIES
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,9 @@ def _check_together(found: list[Source], params: Mapping[str, Any]) -> None:
         )
     if not params["transform"]:
         return
-    if COMPLIANCE.name in kinds:
+    if kinds != {VULNERABILITIES.name}:
         raise ConfigurationError(
-            f"Results of audits cannot be mapped again by a replay. Clear run {quoted(found[0].run.run_id)} of "
+            f"Only vulnerabilities can be mapped again by a replay. Clear run {quoted(found[0].run.run_id)} of "
             f"{params['dag_id']} from its transform on, or trigger that DAG with full on."
         )
     if len(found) > 1:

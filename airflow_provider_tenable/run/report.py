@@ -168,7 +168,7 @@ def _asset_rows(run: RunFolder, plan: RunPlan) -> Iterator[tuple[str, object]]:
 
 
 def _export_rows(run: RunFolder) -> Iterator[tuple[str, object]]:
-    for kind in ("assets", "vulnerabilities", "compliance"):
+    for kind in ("assets", "vulnerabilities", "compliance", "was"):
         state = read_json(run.export(kind) / MANIFEST)
         if state:
             records = sum(part["records"] for part in state["parts"].values())

@@ -117,7 +117,7 @@ def _last_step(run: RunFolder) -> float:
 
 def _remove_bulk(run: RunFolder) -> None:
     """Remove a run's chunks and findings, but keep plan, manifests, receipts, ledger and rejected findings."""
-    exports = (run.export("assets"), run.export("vulnerabilities"), run.export("compliance"))
+    exports = (run.export("assets"), run.export("vulnerabilities"), run.export("compliance"), run.export("was"))
     for folder in (*exports, run.parked, run.root / "rows"):
         remove(folder)
     for name in names(run.findings):

@@ -20,7 +20,7 @@ from airflow_provider_tenable.guards.foreign_text import quoted, safe
 from airflow_provider_tenable.run.owner_rule import owners_of_scope
 from airflow_provider_tenable.run.params import RunParam
 from airflow_provider_tenable.run.scope_params import SCOPE, values_of
-from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE, VULNERABILITIES
 from airflow_provider_tenable.tenable_vm.severities import TENABLE
 
 #: Params that say where findings go: each account and Region has an index of its own.
@@ -67,7 +67,7 @@ def scope_of(defaults: Mapping[str, Any], table: Mapping[str, RunParam], kind: s
     else:
         chosen["title_format"] = title_format()
     chosen["owners"] = owners_of_scope()
-    chosen[_OF_DESTINATIONS] = _scopes_of(defaults["destinations"]) if kind != COMPLIANCE.name else None
+    chosen[_OF_DESTINATIONS] = _scopes_of(defaults["destinations"]) if kind == VULNERABILITIES.name else None
     return {name: _digest(value) for name, value in chosen.items()}
 
 

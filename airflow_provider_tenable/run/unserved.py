@@ -33,7 +33,7 @@ from airflow_provider_tenable.run.ledger import Ledger
 from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
 from airflow_provider_tenable.run.watermark import EVERYTHING
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE, WAS
 from airflow_provider_tenable.transform.routing import (
     CHOSEN,
     DESTINATION_REFUSED,
@@ -90,6 +90,10 @@ def _refuse_nothing(plan: RunPlan) -> None:
     if kind_of_plan(plan) == COMPLIANCE.name:
         what, chosen = "results of audits", f"statuses {', '.join(plan.get('audit_statuses', []))}"
         nothing_yet = "no audit has run yet"
+    elif kind_of_plan(plan) == WAS.name:
+        what = "findings of web applications"
+        chosen = f"severities {', '.join(settings['severities'])} and states {', '.join(settings['states'])}"
+        nothing_yet = "no web application was scanned yet, or the container has no Tenable Web App Scanning"
     else:
         what = "vulnerabilities"
         if filters := scope_in(settings).filters():
@@ -153,7 +157,8 @@ def _check_accounts(
 ) -> None:
     """Fail if most instances have no destination; called if that holds for most records of the run's AWS assets."""
     named = _named(accounts, without_account)
-    if plan["window"]["since"] > EVERYTHING:
+    # Of web applications, instances say nothing.
+    if plan["window"]["since"] > EVERYTHING and kind_of_plan(plan) != WAS.name:
         counted = _unserved_instances(run, plan, refused)
         if counted is not None and counted[0] <= ratio * counted[1]:
             log.warning(

@@ -10,6 +10,7 @@ import msgspec
 from airflow_provider_tenable.asff import row
 from airflow_provider_tenable.asff.product_fields import PREFIX
 from airflow_provider_tenable.asff.record_fields import SEVERITY_LABELS
+from airflow_provider_tenable.asff.was_plugin import GENERATOR
 from airflow_provider_tenable.state import parts
 from airflow_provider_tenable.tenable_vm import times
 
@@ -96,7 +97,7 @@ def _row(document: _Document) -> tuple[Any, ...]:
         raise ValueError("no UpdatedAt")
     observed = times.parse(document.FirstObservedAt) or times.parse(document.CreatedAt) or updated
     label = document.FindingProviderFields.Severity.Label or document.Severity.Label
-    generator = document.GeneratorId
+    generator = document.GeneratorId.removeprefix(GENERATOR)
     return (
         row.key_of(document.Id),
         resource,

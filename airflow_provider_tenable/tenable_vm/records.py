@@ -8,7 +8,7 @@ cannot be used.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -294,7 +294,18 @@ class Asset(Struct):
     custom_attributes: msgspec.Raw = NULL
 
 
-def severity_id_of(record: Vulnerability) -> int | None:
+class Rated(Protocol):
+    """What records of vulnerabilities and of web applications say of state and severity, in the same words."""
+
+    state: str | None
+    severity: str | None
+    severity_id: Integer | None
+    severity_default_id: Integer | None
+    severity_modification_type: str | None
+    recast_reason: str | None
+
+
+def severity_id_of(record: Rated) -> int | None:
     """Tenable's severity 0 to 4, after recast. The number is preferred to the word: they can disagree."""
     if record.severity_id is not None and 0 <= record.severity_id <= 4:
         return record.severity_id
@@ -302,7 +313,7 @@ def severity_id_of(record: Vulnerability) -> int | None:
     return SEVERITIES.index(word) if word in SEVERITIES else None
 
 
-def is_fixed(record: Vulnerability) -> bool:
+def is_fixed(record: Rated) -> bool:
     """Whether Tenable says that the vulnerability is gone."""
     # Compared first: nearly all say it in one of three ways.
     state = record.state

@@ -84,8 +84,8 @@ class Router:
         region = first.region or first.connection_region
         if not region:
             raise ConfigurationError(
-                "non_ec2_assets=other needs a hub Region: put region into the first destination, or into its "
-                "connection."
+                "What is in no AWS account (a web application; with non_ec2_assets=other, any other asset) needs a hub "
+                "Region: put region into the first destination, or into its connection."
             )
         return account, region
 

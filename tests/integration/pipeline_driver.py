@@ -15,15 +15,22 @@ from airflow_provider_tenable.operators.compliance import TenableComplianceToAsf
 from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
 from airflow_provider_tenable.operators.security_hub_archive import SecurityHubArchiveFindingsOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
+from airflow_provider_tenable.operators.was import TenableWasToAsffOperator
 from airflow_provider_tenable.run import archiving, finish, owner, retention, watermark
 from airflow_provider_tenable.run import plan as plan_module
-from airflow_provider_tenable.run.compliance_params import OF_KIND
+from airflow_provider_tenable.run.kind_params import OF_KIND
 from airflow_provider_tenable.run.report import report_of
 from airflow_provider_tenable.staging.files import names, read_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
 
-DAG_ID, COMPLIANCE_DAG_ID = "tenable_to_security_hub", "tenable_compliance_to_security_hub"
+DAG_ID = "tenable_to_security_hub"
+#: By the kind of its records: the id of the DAG, and the operator that transforms.
+_DAGS = {
+    "vulnerabilities": (DAG_ID, TenableToAsffOperator),
+    "compliance": ("tenable_compliance_to_security_hub", TenableComplianceToAsffOperator),
+    "was": ("tenable_was_to_security_hub", TenableWasToAsffOperator),
+}
 _numbers = itertools.count(1)
 
 
@@ -74,7 +81,7 @@ class Run:
         self.run_id = self.run_id or f"{self.run_type}__{next(_numbers)}"
         usual = {name: param.default for name, param in OF_KIND[self.kind].items()}
         defaults = {**usual, **self.defaults}
-        dag_id = DAG_ID if self.kind == "vulnerabilities" else COMPLIANCE_DAG_ID
+        dag_id = _DAGS[self.kind][0]
         self.pushed: dict[str, Any] = {}
         self.context: dict[str, Any] = {
             "dag_run": SimpleNamespace(dag_id=dag_id, run_id=self.run_id, run_type=self.run_type, conf=self.params),
@@ -112,7 +119,7 @@ class Run:
     def transform(self, plan: dict[str, Any], assets: dict[str, Any], vulnerabilities: dict[str, Any]) -> None:
         """All shards."""
         for shard in plan_module.plan_shards(self.context, vulnerabilities, assets):
-            make: Any = TenableToAsffOperator if self.kind == "vulnerabilities" else TenableComplianceToAsffOperator
+            make: Any = _DAGS[self.kind][1]
             operator = make(
                 task_id=f"transform_{shard['index']}",
                 shard=shard,

@@ -8,7 +8,8 @@ import pytest
 
 from airflow_provider_tenable import config
 from airflow_provider_tenable.exceptions import ConfigurationError
-from airflow_provider_tenable.run.compliance_params import COMPLIANCE, OF_KIND
+from airflow_provider_tenable.run.compliance_params import COMPLIANCE
+from airflow_provider_tenable.run.kind_params import OF_KIND
 from airflow_provider_tenable.run.params import IMPORT
 from airflow_provider_tenable.run.scope import changes, scope_of, title_format
 

@@ -76,7 +76,7 @@ def test_what_belongs_to_no_account_lives_with_the_first_destination(first, home
 def test_a_home_without_a_region_says_what_to_do():
     with pytest.raises(
         ConfigurationError,
-        match="non_ec2_assets=other needs a hub Region: put region into the first destination, or into its connection",
+        match=r"any other asset\) needs a hub Region: put region into the first destination, or into its connection",
     ):
         Router([destination(connection=None)], BY_RESOURCE).home()
 
