@@ -57,6 +57,7 @@ def get_provider_info() -> dict[str, Any]:
                 "tenable",
                 "asff",
                 "compliance",
+                "was",
                 "security_hub",
                 "security_hub_archive",
                 "security_hub_audit",

@@ -42,7 +42,12 @@ NAVIGATION: dict[str, dict[str, str]] = {
         "docs/state": "What the hubs hold",
         "docs/troubleshooting": "Troubleshooting",
     },
-    "Scan": {"docs/scans": "Scans", "docs/scanners": "Scanners on EC2", "docs/audits": "AWS audits"},
+    "Scan": {
+        "docs/scans": "Scans",
+        "docs/scanners": "Scanners on EC2",
+        "docs/audits": "AWS audits",
+        "docs/web-applications": "Web applications",
+    },
     "Reference": {
         "docs/connections": "Connections",
         "docs/params": "Params and options",

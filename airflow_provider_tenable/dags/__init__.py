@@ -19,6 +19,7 @@ from airflow_provider_tenable.dags.requirements import tenable_requirements
 from airflow_provider_tenable.dags.scan_watcher import watched_scan
 from airflow_provider_tenable.dags.security_hub import tenable_to_security_hub
 from airflow_provider_tenable.dags.take_over import tenable_take_over
+from airflow_provider_tenable.dags.was import tenable_was_to_security_hub
 
 __all__ = [
     "tenable_audit_security_hub",
@@ -28,5 +29,6 @@ __all__ = [
     "tenable_requirements",
     "tenable_take_over",
     "tenable_to_security_hub",
+    "tenable_was_to_security_hub",
     "watched_scan",
 ]

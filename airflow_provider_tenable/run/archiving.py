@@ -28,6 +28,7 @@ from airflow_provider_tenable.run.hubs import as_of, hubs_of, index_root, record
 from airflow_provider_tenable.run.ledger import build_ledger
 from airflow_provider_tenable.run.ledger_checks import check_sums
 from airflow_provider_tenable.run.manifests import shard_manifests, targets_of
+from airflow_provider_tenable.run.moved_applications import Places, moved, places_of
 from airflow_provider_tenable.run.out_of_scope import scopes_of
 from airflow_provider_tenable.run.params import STATES
 from airflow_provider_tenable.run.plan_file import RunPlan, export_task, kind_of_plan, plan_of
@@ -52,7 +53,7 @@ from airflow_provider_tenable.state.gone import (
 from airflow_provider_tenable.state.registry import IndexState, note_lost, read_state
 from airflow_provider_tenable.state.snapshot import LostIndexError, Snapshot
 from airflow_provider_tenable.state.staged import staged_rows
-from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE
+from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE, WAS
 from airflow_provider_tenable.transform.destinations import Destination
 from airflow_provider_tenable.transform.routing import Router
 
@@ -141,6 +142,7 @@ def _listed(run: RunFolder, plan: RunPlan, hubs: HubsPlan) -> list[Target]:
     decided: dict[str, Gone] = {}
     # A run that is not full archives only what belongs to assets that are terminated or deleted.
     gone_now = None if hubs.full else gone_assets(run)
+    applications = places_of(run, staged) if hubs.full and kind_of_plan(plan) == WAS.name else {}
     if gone_now is not None and not gone_now:
         known = set()
     with closing(Absence(run, plan, home, is_full=hubs.full)) as absence:
@@ -153,7 +155,7 @@ def _listed(run: RunFolder, plan: RunPlan, hubs: HubsPlan) -> list[Target]:
             try:
                 if gone_now is not None and not _has_rows_of(state.index(name).snapshot(), gone_now):
                     continue
-                gone = _gone(run, plan, state, absence, name, staged.get(name))
+                gone = _gone(run, plan, state, absence, name, staged.get(name), applications)
             except LostIndexError as error:
                 log.warning("%s: nothing is archived, because its index cannot be relied on: %s", name, safe(error))
                 note_lost(state.root, name, str(error))
@@ -190,7 +192,15 @@ def _target(run: RunFolder, plan: RunPlan, router: Router, name: str) -> Target 
     return Target(account, region, via.aws_conn_id, via.role_name, [], via.external_id)
 
 
-def _gone(run: RunFolder, plan: RunPlan, state: IndexState, absence: Absence, name: str, staged: Target | None) -> Gone:
+def _gone(
+    run: RunFolder,
+    plan: RunPlan,
+    state: IndexState,
+    absence: Absence,
+    name: str,
+    staged: Target | None,
+    applications: Places,
+) -> Gone:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -218,6 +228,7 @@ def _gone(run: RunFolder, plan: RunPlan, state: IndexState, absence: Absence, na
         table, others = absence.judge(rows, absent, scopes)
         left.update(others)
         table = superseded(table, newer) if newer else table
+        table = moved(table, applications, name) if applications else table
         by_absence = pc.is_in(table["reason"], value_set=pa.array(sorted(BY_ABSENCE)))
         known.add(table.filter(pc.invert(by_absence)))
         guessed.add(table.filter(by_absence))

@@ -52,7 +52,12 @@ class Checked:
 
 
 def check_places(
-    run: RunFolder, router: Router, known_assets: Iterable[ObjectStoragePath], *, product: str | None = None
+    run: RunFolder,
+    router: Router,
+    known_assets: Iterable[ObjectStoragePath],
+    *,
+    product: str | None = None,
+    also: Iterable[tuple[str, str]] = (),
 ) -> Checked:
     """Check whether the hubs of destinations for which the run may have findings accept them: those that lack findings,
     and those that no run has reached yet, in turns.
@@ -62,6 +67,7 @@ def check_places(
     :param router: the router of the run's destinations.
     :param known_assets: the parts of the asset index, which name the destinations; empty without an index.
     :param product: ``company/product`` or ``default``. Default ``[tenable] product``.
+    :param also: accounts and Regions of resources that the assets do not name.
     """
     outstanding: dict[str, Destination] = {}
     for place in places.owed(run):
@@ -72,7 +78,7 @@ def check_places(
     reached = places.accepted_before(run)
     unreached = {
         place: destination
-        for place, destination in _places_of(known_assets, router).items()
+        for place, destination in {**_places_of(known_assets, router), **_routed(also, router)}.items()
         if place not in reached and place not in outstanding
     }
     groups = {"outstanding": outstanding, "unreached": unreached}
@@ -108,6 +114,12 @@ def _places_of(parts: Iterable[ObjectStoragePath], router: Router) -> dict[str, 
         if not isinstance(route, str):
             found[f"{location.owner_id}/{route[1]}"] = route[0]
     return found
+
+
+def _routed(resources: Iterable[tuple[str, str]], router: Router) -> dict[str, Destination]:
+    """The destinations of resources, given by account and Region."""
+    routes = ((account, router.route(account, region)) for account, region in resources)
+    return {f"{account}/{route[1]}": route[0] for account, route in routes if not isinstance(route, str)}
 
 
 def _after(last: str, group: dict[str, Destination]) -> list[str]:

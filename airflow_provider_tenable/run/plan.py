@@ -59,6 +59,7 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.state.choice import FIRST, HubsPlan
 from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE, WAS
 from airflow_provider_tenable.transform.destinations import Destination, parse_destinations, resolve
+from airflow_provider_tenable.transform.load_balancers import LoadBalancers
 from airflow_provider_tenable.transform.manifest import ShardTask
 from airflow_provider_tenable.transform.routing import Router
 from airflow_provider_tenable.transform.waiting_records import claim_pool
@@ -111,12 +112,11 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         settings = replace(settings, dry_run=True)
         first_run.warn(run.dag_id)
     destinations = resolve(destinations, _identify, settings.region_routing)
-    _check_home(kind, Router(destinations, settings.region_routing))
+    router = Router(destinations, settings.region_routing)
+    also = _places_of_applications(router, of_kind["was_load_balancers"]) if kind == WAS.name else ()
     places.learn_from_ledgers(run)
     known = index.known_assets(run, source=source)
-    checked = destination_checks.check_places(
-        run, Router(destinations, settings.region_routing), known, product=own_option(context, "product")
-    )
+    checked = destination_checks.check_places(run, router, known, product=own_option(context, "product"), also=also)
     recovers: list[str] = list(planned.get("recovers", [])) if planned else []
     if not planned and not departing and not settings.dry_run:
         window, recovers = refusals.recovering(run, window, checked)
@@ -173,7 +173,12 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
     reached(CrashPoint.PLAN_WRITTEN)
     first_run.note_an_upgrade(run, mark=window.watermark, source=source)
     metrics.watermark_lag(run.dag_id, window.watermark, time.time())
-    if window.kind == watermark.BACKFILL:
+    _log_plan(plan)
+    return public(plan)
+
+
+def _log_plan(plan: RunPlan) -> None:
+    if plan["window"]["kind"] == watermark.BACKFILL:
         log.info(
             "Tenable exports everything from the start of this interval until now, because its filters have no end. "
             "For several days, one run with the params since and until exports far less than a backfill."
@@ -184,7 +189,6 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         plan["settings"],
         quoted(plan["destinations"], 4_000),
     )
-    return public(plan)
 
 
 def _hubs(
@@ -358,10 +362,12 @@ def _filters_of(kind: str, plan: RunPlan, window: watermark.Window) -> dict[str,
     return {}
 
 
-def _check_home(kind: str, router: Router) -> None:
-    """:raises ConfigurationError: web applications would have no account and hub Region."""
-    if kind == WAS.name:
-        router.home()
+def _places_of_applications(router: Router, load_balancers: Mapping[str, str] | None) -> set[tuple[str, str]]:
+    """Accounts and Regions of the resources of web applications.
+
+    :raises ConfigurationError: those without a load balancer would have none.
+    """
+    return {router.home(), *LoadBalancers(load_balancers or {}).places()}
 
 
 def _usual_destinations(asked: dict[str, Any], defaults: dict[str, Any]) -> list[dict[str, Any]] | None:

@@ -28,6 +28,7 @@ from airflow_provider_tenable.run.params import AUDIT, IMPORT, REPLAY, TAKE_OVER
 from airflow_provider_tenable.run.scan import SCAN
 from airflow_provider_tenable.run.scanner import SCANNER
 from airflow_provider_tenable.run.status import Status
+from airflow_provider_tenable.run.was_params import WAS
 from airflow_provider_tenable.staging.layout import RunFolder
 from tests.docs_examples import blocks, executable
 
@@ -142,6 +143,7 @@ TABLES = {
     "tenable_audit_security_hub": AUDIT,
     "tenable_take_over": TAKE_OVER,
     "tenable_compliance_to_security_hub": COMPLIANCE,
+    "tenable_was_to_security_hub": WAS,
     "tenable_replay_rejected": REPLAY,
     "tenable_scan": SCAN,
     "tenable_aws_audit": AWS_AUDIT,

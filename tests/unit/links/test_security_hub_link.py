@@ -8,7 +8,11 @@ import pytest
 
 from airflow_provider_tenable import config
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS
-from airflow_provider_tenable.dags import tenable_compliance_to_security_hub, tenable_to_security_hub
+from airflow_provider_tenable.dags import (
+    tenable_compliance_to_security_hub,
+    tenable_to_security_hub,
+    tenable_was_to_security_hub,
+)
 from airflow_provider_tenable.links import security_hub
 from airflow_provider_tenable.links.security_hub import (
     XCOM_KEY,
@@ -130,7 +134,9 @@ def test_report_stores_the_address_and_never_fails_because_of_it(tmp_path, monke
     assert task.pushed == ({XCOM_KEY: hubs_url("dag", [ONE])} if button else {})
 
 
-@pytest.mark.parametrize("factory", [tenable_to_security_hub, tenable_compliance_to_security_hub])
+@pytest.mark.parametrize(
+    "factory", [tenable_to_security_hub, tenable_compliance_to_security_hub, tenable_was_to_security_hub]
+)
 def test_the_button_is_on_the_report_and_on_no_other_function(factory):
     dag = factory()
     having = {

@@ -158,6 +158,7 @@ def test_only_the_task_that_completes_a_run_updates_the_asset_of_its_own_dag(pat
         "tenable_compliance_to_security_hub": {
             "advance_watermark": ["tenable://security-hub/tenable_compliance_to_security_hub"]
         },
+        "tenable_was_to_security_hub": {"advance_watermark": ["tenable://security-hub/tenable_was_to_security_hub"]},
         "tenable_scan": {"complete": ["tenable_scan"]},
         "tenable_aws_audit": {"complete": ["tenable_aws_audit", "tenable://aws-audits/tenable_aws_audit"]},
         "tenable_audit_security_hub": {"report": ["tenable://security-hub-audit/tenable_to_security_hub"]},

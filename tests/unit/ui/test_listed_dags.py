@@ -16,7 +16,11 @@ DAGS = sorted((Path(__file__).resolve().parents[3] / "dags").glob("*.py"))
 @pytest.mark.parametrize("file", DAGS, ids=lambda file: file.stem)
 def test_only_the_dags_that_import_have_their_last_task(file: Path) -> None:
     dag = runpy.run_path(str(file))["dag"]
-    imports = dag.dag_id in (facts.DEFAULT_DAG, "tenable_compliance_to_security_hub")
+    imports = dag.dag_id in (
+        facts.DEFAULT_DAG,
+        "tenable_compliance_to_security_hub",
+        "tenable_was_to_security_hub",
+    )
     assert dag.has_task(facts._LAST_TASK) == imports
 
 
