@@ -413,6 +413,40 @@ def test_results_of_an_audit_that_a_newer_version_has_replaced_need_no_brake(wor
     assert world.gone().stopped == {"not_reported": 1}
 
 
+# Web applications.
+
+
+def test_an_application_that_has_findings_elsewhere_and_none_here_has_moved(world: World) -> None:
+    """Its records say which resource it is now; its asset has never been an instance."""
+    world.plan["kind"] = "was"
+    world.plan["settings"]["non_ec2_assets"] = "other"
+    world.has(finding(1), finding(3), finding(2))
+    world.has(other := finding(8), name=THERE)
+    world.destinations = [HERE, THERE]
+
+    def stage(account: str, number: int, asset_number: int) -> None:
+        made = staged({"number": number, "asset": finding(asset_number)["asset"]}).tobytes()
+        world.writer.write(account, REGION, b"{}", "high", VIA, made[:-8], 0)
+
+    # The first application has moved as a whole, the third has findings in both places.
+    stage(OTHER, 51, 1)
+    stage(OTHER, 53, 3)
+    stage(ACCOUNT, 54, 3)
+    world.plan["destinations"][0]["accounts"] = [ACCOUNT, OTHER]
+    world.listed()
+    # Asset 2 is gone, which needs no absence.
+    assert world.archived() == {1: "moved", 2: "asset_terminated", 3: "not_reported"}
+    assert world.archived(THERE) == {other["plugin"]: "not_reported"}
+
+
+def test_applications_are_compared_in_full_runs_only(world: World) -> None:
+    world.plan["kind"] = "was"
+    world.plan["hubs"]["full"] = False
+    world.has(finding(1), finding(2))
+    world.listed()
+    assert world.archived() == {2: "asset_terminated"}
+
+
 # The task.
 
 
