@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
@@ -96,7 +98,7 @@ class AssetBase(TypedDict):
 class AssetPlan(TypedDict):
     """How a run gets its assets: ``assets`` of its plan. ``why`` is for people; ``base`` is None for a full export."""
 
-    filters: dict[str, int]
+    filters: dict[str, Any]
     why: str
     planned_at: float
     source: str
@@ -113,6 +115,7 @@ def plan_assets(
     lag: int,
     earlier: AssetPlan | None = None,
     is_full: bool = False,
+    always: Mapping[str, Any] = MappingProxyType({}),
 ) -> AssetPlan:
     """Decide how a run gets its assets.
 
@@ -122,13 +125,21 @@ def plan_assets(
     :param lag: ``[tenable] lag_seconds``.
     :param earlier: the decision of an earlier planning of the run; it is kept if it is still possible.
     :param is_full: whether the run exports all findings, and so all assets.
+    :param always: filters of every export, which decide what the index is an index of.
     :return: ``{"filters", "why", "planned_at", "source", "release", "base"}``: the filters of the asset export, and the
         parts of the index that it goes over, if any:
         ``{"parts": [names], "records", "changed", "data_from", "full_from"}``.
     """
     if earlier is not None and _still_holds(run, earlier, source, hours):
         return earlier
-    plan: AssetPlan = {"filters": {}, "why": "", "planned_at": now, "source": source, "release": RELEASE, "base": None}
+    plan: AssetPlan = {
+        "filters": dict(always),
+        "why": "",
+        "planned_at": now,
+        "source": source,
+        "release": RELEASE,
+        "base": None,
+    }
     index, why = (None, "this run is a full one") if is_full else _usable(run, source=source, now=now, hours=hours)
     broken = [part.name for part in index.parts if not files_of(run).is_intact(part.name)] if index else []
     if index is None or broken:
@@ -149,7 +160,7 @@ def plan_assets(
         base["records"],
         utc(index.full_from),
     )
-    return {**plan, "filters": {"since": since}, "why": "the index is updated", "base": base}
+    return {**plan, "filters": {"since": since, **always}, "why": "the index is updated", "base": base}
 
 
 def _still_holds(run: RunFolder, earlier: AssetPlan, source: str, hours: float) -> bool:

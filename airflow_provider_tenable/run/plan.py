@@ -66,6 +66,10 @@ from airflow_provider_tenable.transform.waiting_records import claim_pool
 
 log = logging.getLogger(__name__)
 
+#: By the kind of records: filters of the export of their assets. Without this one it has hosts alone (API docs: export
+#: assets v2).
+_ASSETS_OF: Mapping[str, Mapping[str, Any]] = {WAS.name: {"types": ["webapp"]}}
+
 
 def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: str = "vulnerabilities") -> PublicPlan:
     """Check all user input, and decide what the run covers. Nothing is exported or imported yet.
@@ -142,6 +146,7 @@ def plan_run(context: Any, *, tenable_conn_id: str = "tenable_default", kind: st
         earlier=earlier.get("assets") if earlier else None,
         # What is absent from a full run's exports is archived: it looks at all assets.
         is_full=hubs is not None and hubs.full,
+        always=_ASSETS_OF.get(kind, {}),
     )
     plan: RunPlan = {
         "asked": asked,
@@ -354,8 +359,6 @@ def _filters_of(kind: str, plan: RunPlan, window: watermark.Window) -> dict[str,
     if kind == WAS.name:
         return {
             "kind": kind,
-            # Without this filter, an export of assets has hosts alone (API docs: export assets v2).
-            "asset_filters": {**plan["asset_filters"], "types": ["webapp"]},
             "was_filters": plan["vulnerability_filters"],
             "vulnerability_filters": {},
         }

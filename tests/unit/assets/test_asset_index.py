@@ -41,7 +41,7 @@ class World:
     def run(self, name: str) -> RunFolder:
         return RunFolder(f"file://{self.folder}", "dag", name)
 
-    def plan(self, name: str, now: float = NOW, source: str = SOURCE) -> dict[str, Any]:
+    def plan(self, name: str, now: float = NOW, source: str = SOURCE, **more: Any) -> dict[str, Any]:
         run = self.run(name)
         earlier = (read_json(run.plan) or {}).get("assets")
         plan = plan_assets(
@@ -51,6 +51,7 @@ class World:
             hours=config.get("asset_index_hours"),
             lag=config.get("lag_seconds"),
             earlier=earlier,
+            **more,
         )
         write_json(run.plan, {"assets": plan})
         return plan
@@ -499,6 +500,14 @@ def test_one_run_whose_plan_is_damaged_does_not_stop_the_clean_up(
     assert garbage.remove_unneeded_parts(settled.run("two")) == [orphan.name]
     assert remaining(settled) == before - {orphan.name}
     assert ("run.json is damaged" in caplog.text) == (content != b"[1]")
+
+
+def test_an_index_of_one_type_of_assets_is_kept_and_continued(world: World) -> None:
+    only = {"types": ["webapp"]}
+    assert world.whole("one", NOW, {"a": "a1"}, always=only)["filters"] == only
+    assert world.whole("two", NOW + 2 * HOUR, {"b": "b2"}, always=only)["filters"] == {"since": NOW - HOUR, **only}
+    assert world.reads("two") == {"a": "a1", "b": "b2"}
+    assert world.plan("three", NOW + 3 * HOUR, always=only)["filters"] == {"since": NOW + HOUR, **only}
 
 
 def test_parts_that_a_run_with_a_damaged_ledger_names_stay(settled: World, monkeypatch: pytest.MonkeyPatch) -> None:
