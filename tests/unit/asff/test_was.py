@@ -15,6 +15,7 @@ from airflow_provider_tenable.asff.mapper import AsffWasMapper
 from airflow_provider_tenable.asff.was import shown_url
 from airflow_provider_tenable.exceptions import UnmappableError
 from airflow_provider_tenable.guards.arns import arn_of
+from airflow_provider_tenable.state import hub_rows
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.decode import decode_chunk
 from airflow_provider_tenable.tenable_vm.was import WasFinding, asset_of, host_of
@@ -338,6 +339,17 @@ def test_records_as_they_are_stored_are_the_same_records() -> None:
     found = record()
     again = msgspec.json.decode(msgspec.json.encode(found), type=WasFinding)
     assert mapped(again) == mapped(found)
+
+
+def test_a_hub_says_the_same_of_a_finding_as_its_row() -> None:
+    """By that an audit of the hubs compares, and an index that was lost is made again."""
+    finding, packed = mapped(record())
+    document = {**finding, "Severity": {"Label": "MEDIUM"}, "Workflow": {"Status": "NEW"}}
+    rows, others, unreadable = hub_rows.hub_rows([document], ACCOUNT)
+    assert (others, unreadable) == (0, 0)
+    (found,) = rows.to_pylist()
+    assert (found["key"], found["asset"], found["plugin"]) == (packed[0], packed[2], packed[3])
+    assert f"{found['resource']}{found['place']}" == finding["Id"]
 
 
 # Limits.

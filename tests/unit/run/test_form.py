@@ -13,6 +13,7 @@ from airflow_provider_tenable.run import form
 FORMS = (
     form.import_params,
     form.compliance_params,
+    form.was_params,
     form.scan_params,
     form.scanner_params,
     form.replay_params,
