@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import msgspec
+
 from airflow_provider_tenable.exceptions import UnmappableError
 from airflow_provider_tenable.guards.arns import Arn
 from airflow_provider_tenable.guards.uuids import is_uuid
@@ -125,8 +127,7 @@ class WasTransform(Transform[PluginT, ResourceT]):
 
     def _as_stored(self, record: Any) -> bytes:
         # No finding has what the attack was, and what the application answered.
-        record.proof = record.payload = None
-        return super()._as_stored(record)
+        return super()._as_stored(msgspec.structs.replace(record, proof=None, payload=None))
 
     def counts(self, *, from_pool: bool = False, pool_parts: list[str] | None = None) -> ShardCounts:
         # That none of them is an instance needs no saying.
