@@ -81,7 +81,7 @@ def test_product_fields_are_those_of_the_code() -> None:
     # The host of Tenable's example is in each, and its plugin has every catalogue.
     assert own <= emitted
     assert emitted - own <= set(names("ProductFields"))
-    of_asset = {"asset_uuid", "asset_name", "owner", "tags", "archived_because"}
+    of_asset = {"asset_uuid", "asset_name", "owner", "tags"}
     text = section(OPENING)
     assert all(f"`{name}`" in text for name in of_asset)
     assert not {"instance_type", "operating_system", "port", "protocol", "service", "source"} & emitted
