@@ -77,8 +77,11 @@ def started(tenable, **filters):
 def slow(tenable, monkeypatch):
     """Jobs run until the task waits for them, and not only pyTenable for its next attempt."""
     tenable.switch(prepare_seconds=10_000)
+    slept = []
 
-    def finish(_seconds):
+    def finish(seconds):
+        slept.append(seconds)
+        assert len(slept) < 100, "the task waits for ever"
         for job in tenable.tenable.jobs.values() if tenable.calls("was_status") else ():
             job.begun -= 20_000
 
