@@ -34,7 +34,7 @@ def held(sandbox: Sandbox, state: str = "ACTIVE") -> Held:
         each["ProductFields"][f"{PREFIX}finding_id"]: (
             each["Resources"][0]["Id"],
             each["Severity"]["Label"],
-            each["ProductFields"][f"{PREFIX}url"],
+            each["ProductFields"].get(f"{PREFIX}url", ""),
         )
         for each in found
     }
