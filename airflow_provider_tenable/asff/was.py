@@ -91,7 +91,7 @@ def finding_and_row(
         {
             "finding_id": own_id,
             "state": record.state,
-            "url": shown_url(record.url, whole=shows_output),
+            "url": shown_url(record.url),
             "http_method": record.http_method,
             "input_type": record.input_type,
             "input_name": record.input_name,
@@ -171,22 +171,20 @@ def _state_of(record: WasFinding, resource: Resource, severity: int, accepted_ri
     return True, because, row.flags(severity, archived=True, fixed=fixed, because=reason)
 
 
-def shown_url(url: str | None, *, whole: bool) -> str | None:
-    """Where on the application, without a login and without what follows ``#``.
-
-    :param whole: with the query and parameters of the path, which may hold sessions and tokens: as the output of a
-        plugin does, which is shown on the same conditions.
+def shown_url(url: str | None) -> str | None:
+    """Where on the application: without a login, without what follows ``#`` and without parameters of the path. Of the
+    query only the names stay. What is left out may hold sessions, tokens and data of somebody.
     """
     if not url or len(url) > _LONGEST_URL:
         return None
-    text = url.strip().partition("#")[0]
-    place, mark, query = text.partition("?")
+    place, _, query = url.strip().partition("#")[0].partition("?")
     scheme, colon, rest = place.rpartition("://") if "://" in place else ("", "", place)
     authority, slash, path = rest.partition("/")
     authority = authority.rpartition("@")[2]
-    if not whole:
-        path, mark, query = path.partition(";")[0], "", ""
-    return f"{scheme}{colon}{authority}{slash}{path}{mark}{query}"
+    path = "/".join(part.partition(";")[0] for part in path.split("/"))
+    # Where there is no name, all of it may be a value.
+    names = [part.partition("=")[0] for part in query.split("&") if "=" in part]
+    return f"{scheme}{colon}{authority}{slash}{path}{'?' if names else ''}{'&'.join(names)}"
 
 
 __all__ = ["WAS", "finding_and_row", "shown_url"]
