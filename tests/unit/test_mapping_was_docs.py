@@ -11,7 +11,7 @@ from airflow_provider_tenable.asff.product_fields import PREFIX
 from airflow_provider_tenable.run.was_params import parse_load_balancers
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from tests.docs_examples import blocks
-from tests.unit.asff.test_was import ASSET, FIRST, LOAD_BALANCER, mapped, record
+from tests.unit.asff.test_was_finding import ASSET, FIRST, LOAD_BALANCER, mapped, record
 from tests.unit.test_docs import DOCS
 from tests.unit.test_mapping_docs import names, paths_of, section
 

@@ -19,7 +19,7 @@ from airflow_provider_tenable.tenable_vm.was import WasFinding, WasPlugin, host_
 from sandbox.aws.asff.findings import complaint
 from tests.unit.asff.asff_limits import problems
 from tests.unit.asff.test_compliance_hostile import JSON, TEXTS
-from tests.unit.asff.test_was import ACCOUNT, ASSET, FIRST, LOAD_BALANCER, PRODUCT, REGION
+from tests.unit.asff.test_was_finding import ACCOUNT, ASSET, FIRST, LOAD_BALANCER, PRODUCT, REGION
 
 MAPPER = AsffWasMapper(MappingOptions(), "tenable/vulnerability-management")
 OF_RECORD = st.dictionaries(st.sampled_from([*WasFinding.__struct_fields__, "another"]), JSON, max_size=6)

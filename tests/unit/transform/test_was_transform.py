@@ -25,7 +25,7 @@ from airflow_provider_tenable.transform.output import FindingsWriter
 from airflow_provider_tenable.transform.routing import Destination
 from airflow_provider_tenable.transform.shard import TransformSettings
 from airflow_provider_tenable.transform.was import WasTransform
-from tests.unit.asff.test_was import ASSET, FIRST
+from tests.unit.asff.test_was_finding import ASSET, FIRST
 from tests.unit.assets.parts import to_parquet
 from tests.unit.transform.test_shard import DAY, NOW, A, B, C
 
