@@ -47,11 +47,8 @@ class WasPlugin(Struct, kw_only=True):
     synopsis: str | None = None
     description: str | None = None
     solution: str | None = None
-    workaround: str | None = None
     see_also: list[str] | str | None = None
     cve: list[str] | str | None = None
-    bid: Texts = None
-    cpe: list[str] | str | None = None
     # "79", without the letters.
     cwe: Texts = None
     # Names: "Cross-Site Scripting".
@@ -92,25 +89,13 @@ class WasPlugin(Struct, kw_only=True):
     publication_date: str | None = None
     modification_date: str | None = None
     patch_publication_date: str | None = None
-    vuln_publication_date: str | None = None
 
 
 class WasAsset(Struct, gc=False):
-    """The web application inside a finding. An empty asset is left out of some records."""
+    """The web application inside a finding. The rest of it comes from the asset export."""
 
     uuid: str | None = None
     fqdn: str | None = None
-    ipv4: str | None = None
-    ipv4s: list[str] | None = None
-
-
-class WasScan(Struct, gc=False):
-    """The latest scan that detected the finding."""
-
-    uuid: str | None = None
-    schedule_uuid: str | None = None
-    started_at: str | Integer | None = None
-    completed_at: str | Integer | None = None
 
 
 class WasFinding(Struct, kw_only=True):
@@ -148,7 +133,6 @@ class WasFinding(Struct, kw_only=True):
     indexed_at: str | Integer | None = None
     plugin: msgspec.Raw
     asset: WasAsset | None = None
-    scan: WasScan | None = None
 
 
 def asset_of(record: WasFinding) -> str:
@@ -220,7 +204,6 @@ __all__ = [
     "WasExploitFramework",
     "WasFinding",
     "WasPlugin",
-    "WasScan",
     "WasXref",
     "asset_of",
     "host_of",
