@@ -121,6 +121,17 @@ def test_what_is_not_certainly_a_resource_is_none(text, known):
     assert arn_of(text, **known) is None
 
 
+def test_a_name_may_be_as_long_as_the_id_of_a_finding_has_room_for():
+    longest = f"arn:aws:sqs:{REGION}:{ACCOUNT}:" + "x" * (380 - len("sqs%3A"))
+    assert arn_of(longest) is not None
+    assert arn_of(longest + "x") is None
+
+
+def test_what_is_known_as_empty_is_not_known():
+    assert arn_of(DB, account="", region="") == arn_of(DB)
+    assert arn_of("vol-0123456789abcdef0", account="", region=REGION) is None
+
+
 def test_what_looks_like_a_name_is_found_quickly_and_nothing_else_is():
     assert names_resource(DB)
     assert names_resource(IMAGE)

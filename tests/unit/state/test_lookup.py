@@ -70,6 +70,18 @@ def test_of_wanted_keys_the_latest_row_of_all_parts_is_found(parts: list[list[Ro
     assert read(looked_up, looked_up.found) == [everything[key] for key in keys if key in everything]
 
 
+def test_of_two_parts_the_later_row_counts_whichever_is_read_first() -> None:
+    ranks = list(itertools.product([0, 1], [0, 1], [0, 1], [False, True], [0, 1]))
+    pairs = list(itertools.product(ranks, ranks))
+    keys = [(number, 7) for number in range(len(pairs))]
+    for order in ((0, 1), (1, 0)):
+        looked_up = LookedUp(*split(keys))
+        for which in order:
+            rows = [(key, pair[which]) for key, pair in zip(keys, pairs, strict=True)]
+            looked_up.add(Columns.latest_of(array_of(rows)))
+        assert read(looked_up) == [max(pair) for pair in pairs]
+
+
 def test_a_row_of_the_index_has_the_columns_that_are_compared() -> None:
     rows = Columns.latest_of(array_of([((1, 2), (3, 4, 5, True, 6))])).as_rows()
     assert rows.dtype.names == ("hi", "lo", *(name for name, _ in VALUES))
