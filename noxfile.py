@@ -38,6 +38,8 @@ nox.options.sessions = ["setup"]
 # Container images often set it. Without bytecode, each of the many processes of a test run compiles all of Airflow: 4
 # seconds instead of 1 for a start, and 2.5 times the CPU of the integration tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# numpy starts a thread per core for linear algebra, of which there is none here; each of them spins for a while.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 #: Two workers. Tests of one `xdist_group` share what their module makes once, and go to the same one.
 _TWO_WITH_GROUPS = ("-n", "2", "--dist", "loadgroup")

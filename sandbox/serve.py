@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from sandbox.garbage import collect_rarely
 from sandbox.tenable.access import ACCESS_KEY, SECRET_KEY
 from sandbox.tenable.app import build_tenable_app
 from sandbox.tenable.estate import ACCOUNTS, REGIONS, SIZES
@@ -103,6 +104,7 @@ def serve(settings: Settings) -> None:
         server_of(tenable_app, date_header=False, verbose=settings.verbose),
         server_of(aws_app, verbose=settings.verbose),
     ]
+    collect_rarely()
     asyncio.run(_run(servers, sockets, settings))
 
 

@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from sandbox.garbage import collect_rarely
+
+# Until all tests are collected: imports leave no garbage.
+gc.disable()
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _HOME = pathlib.Path(tempfile.mkdtemp(prefix="airflow-provider-tenable-tests-"))
 
@@ -58,9 +62,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exclude what has been imported from garbage collection: traversing all of Airflow repeatedly is slow."""
-    gc.collect()
-    gc.freeze()
+    """Traversing all of Airflow repeatedly is slow."""
+    gc.enable()
+    collect_rarely()
 
 
 def pytest_unconfigure() -> None:

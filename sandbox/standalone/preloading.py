@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sandbox.garbage import THRESHOLDS
+
 #: Each task is a fork of the scheduler (LocalExecutor) or of a worker (Celery), and inherits what they have imported.
 #: Otherwise every task imports these packages again, which takes seconds of CPU.
-_PRELOAD = """
+_PRELOAD = f"""
+import gc
 import sys
 
-if {"scheduler", "worker"} & set(sys.argv):
+gc.set_threshold(*{THRESHOLDS})
+if {{"scheduler", "worker"}} & set(sys.argv):
     import boto3
     import pandas
     import pyarrow.parquet
     import tenable.io
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+    gc.freeze()
 """
 
 

@@ -7,7 +7,6 @@ the child ended.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import inspect
 import json
@@ -27,6 +26,7 @@ import tenable.io  # noqa: F401
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # noqa: F401
 
 import airflow_provider_tenable
+from sandbox.garbage import collect_rarely
 from tests import botocore_models
 from tests.faults import run_tasks
 
@@ -43,8 +43,7 @@ def _warm_up() -> None:
     # The Amazon provider looks at the stack for every client, and `inspect` then at each loaded module once.
     inspect.stack()
     # What is here now stays: no child looks for garbage in it, which would also copy its pages.
-    gc.collect()
-    gc.freeze()
+    collect_rarely()
 
 
 def _read_models() -> None:

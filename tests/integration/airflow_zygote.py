@@ -8,7 +8,6 @@ Orders come as JSON lines on stdin: ``{"env": {...}, "output": file, "runs": [..
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import json
 import os
@@ -31,6 +30,7 @@ from jsonschema import validators
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_PLUS
 from airflow_provider_tenable.operators import security_hub
 from airflow_provider_tenable.run import hub_audit
+from sandbox.garbage import collect_rarely
 from tests import botocore_models
 
 _sleep, _sleep_async = time.sleep, asyncio.sleep
@@ -111,8 +111,7 @@ def _warm_up() -> None:
     time.sleep, asyncio.sleep = _wait, _wait_in_trigger
     # No connection to the database may be shared.
     settings.engine.dispose()
-    gc.collect()
-    gc.freeze()
+    collect_rarely()
 
 
 def _run(number: int, order: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.garbage import THRESHOLDS
 from sandbox.standalone.preloading import preload
 
 
@@ -15,10 +16,10 @@ from sandbox.standalone.preloading import preload
 def test_only_those_import_that_fork_tasks(tmp_path: Path, component: str, loads: bool) -> None:
     preload(tmp_path, "ours = 1")
     module = tmp_path / "config" / "airflow_local_settings.py"
-    code = f"{module.read_text()}\nprint(ours, 'pandas' in sys.modules)"
+    code = f"{module.read_text()}\nprint(ours, 'pandas' in sys.modules, gc.get_threshold()[0])"
     command = [sys.executable, "-W", "ignore", "-c", code, component]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.split()[-2:] == ["1", str(loads)], done.stderr
+    assert done.stdout.split()[-3:] == ["1", str(loads), str(THRESHOLDS[0])], done.stderr
 
 
 def test_a_module_that_exists_is_kept(tmp_path: Path) -> None:
