@@ -265,10 +265,10 @@ def names(folder: ObjectStoragePath) -> list[str]:
     """
     folder.fs.invalidate_cache()
     try:
-        if is_local(folder):
-            # fsspec treats a folder that this user may not read as missing.
-            os.stat(folder.path)
-        return sorted(entry.name for entry in folder.iterdir() if not entry.name.endswith(".tmp"))
+        # Not folder.iterdir(): a path object for each of thousands of files takes as long as reading many of them. And
+        # on a local disk, fsspec treats a folder that this user may not read as missing.
+        found = os.listdir(folder.path) if is_local(folder) else _names_in_store(folder)
+        return sorted(name for name in found if not name.endswith(".tmp"))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except PermissionError as error:
@@ -278,6 +278,13 @@ def names(folder: ObjectStoragePath) -> list[str]:
     finally:
         # The listing may be outdated soon: the next call must ask the store again.
         folder.fs.invalidate_cache()
+
+
+def _names_in_store(folder: ObjectStoragePath) -> list[str]:
+    own = folder.path.rstrip("/")
+    # Some stores list a folder in itself, and end the names of folders with a slash.
+    listed = (entry.rstrip("/") for entry in folder.fs.ls(folder.path, detail=False))
+    return [entry.rpartition("/")[2] for entry in listed if entry != own]
 
 
 def remove(folder: ObjectStoragePath) -> None:

@@ -206,6 +206,23 @@ def test_names_are_sorted_and_a_missing_folder_has_none(base):
     assert names(folder) == ["a", "b"]
 
 
+def test_a_store_that_lists_the_folder_in_itself_and_ends_folders_with_a_slash(monkeypatch):
+    folder = open_path("memory://staging") / uuid.uuid4().hex
+    write_whole(folder / "file", b"")
+    write_whole(folder / "sub" / "file", b"")
+    ls = type(folder.fs).ls
+    monkeypatch.setattr(
+        type(folder.fs), "ls", lambda self, path, **how: [f"{path}/", *(f"{each}/" for each in ls(self, path, **how))]
+    )
+    assert names(folder) == ["file", "sub"]
+
+
+def test_a_file_has_no_names_below_it(base):
+    file = open_path(base) / "run" / "file"
+    write_whole(file, b"")
+    assert names(file) == []
+
+
 def test_what_another_process_writes_is_seen_by_names(base):
     folder = open_path(base) / "folder"
     write_whole(folder / "a", b"")
