@@ -95,8 +95,8 @@ def _tell_result(run: Any) -> None:
 
 
 if __name__ == "__main__":
-    # A process of minutes in which Airflow makes millions of objects and hardly any cycle: to search for cycles as often
-    # as Python does by default takes a sixth of its CPU.
+    # Airflow makes millions of objects here and hardly any cycle. Searching for cycles as often as Python does by
+    # default takes a sixth of the CPU.
     gc.set_threshold(50_000, 50, 100)
     main()
     # Python would search everything that Airflow has imported for cycles once more before it ends, for seconds of CPU.
