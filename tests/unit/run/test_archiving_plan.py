@@ -439,6 +439,14 @@ def test_an_application_that_has_findings_elsewhere_and_none_here_has_moved(worl
     assert world.archived(THERE) == {other["plugin"]: "not_reported"}
 
 
+def test_where_an_application_is_its_asset_does_not_say(world: World) -> None:
+    """The asset is an instance here, and the finding that of another resource."""
+    world.plan["kind"] = "was"
+    world.has(finding(1, asset=finding(3)["asset"]))
+    world.listed()
+    assert world.archived() == {1: "not_reported"}
+
+
 def test_applications_are_compared_in_full_runs_only(world: World) -> None:
     world.plan["kind"] = "was"
     world.plan["hubs"]["full"] = False
