@@ -48,8 +48,13 @@ def record(number: int, plugin: int) -> Record:
     made["asset"]["uuid"] = asset_id(number // PER_ASSET)
     made["plugin"]["id"] = plugin
     made["plugin"]["xrefs"].append({"type": "CISA-KNOWN-EXPLOITED", "id": "2024/06/18"})
-    made["plugin"]["vpr"]["drivers"]["threat_recency"] = {"lower_bound": 7, "upper_bound": 30}
-    made["port"] = {"port": 443, "protocol": "TCP"}
+    # What the example lacks, so that every field that is read can be made hostile.
+    drivers = made["plugin"]["vpr"]["drivers"]
+    drivers["threat_recency"] = {"lower_bound": 7, "upper_bound": 30}
+    drivers["age_of_vuln"]["upper_bound"] = 730
+    made["recast_reason"], made["last_fixed"] = "reviewed", "2026-01-02T03:04:05.000Z"
+    made["indexed_at"] = "2026-01-02T03:04:05.000Z"
+    made["port"] = {"port": 443, "protocol": "TCP", "service": "https"}
     made["severity"], made["severity_id"], made["state"] = "high", 3, "OPEN"
     made["first_found"], made["last_found"], made["indexed"] = ("2026-01-02T03:04:05.000Z",) * 3
     return made

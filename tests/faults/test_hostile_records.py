@@ -7,10 +7,15 @@ from __future__ import annotations
 import json
 import os
 import random
+import typing
+from collections.abc import Iterator
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from airflow_provider_tenable.asff.finding import MappingOptions, UnmappableError
 from airflow_provider_tenable.asff.limits import FINDING_BYTES
@@ -18,7 +23,7 @@ from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import ec2_resource
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.decode import count_records, decode_chunk
-from airflow_provider_tenable.tenable_vm.records import Vulnerability
+from airflow_provider_tenable.tenable_vm.records import Plugin, Vulnerability
 from sandbox.aws.asff.findings import complaint
 from tests.faults import hostile
 from tests.faults.pipeline import Pipeline
@@ -84,3 +89,32 @@ def test_mutations_are_hostile(mutate: object) -> None:
     """The control of the tests above: what they are fed is not what Tenable sends."""
     good = json.dumps(hostile.record(1, 1)).encode()
     assert mutate(hostile.record(1, 1), random.Random(3)) != good  # type: ignore[operator]
+
+
+def test_every_field_that_is_read_can_be_made_hostile() -> None:
+    """A mutation changes what a good record has."""
+    made = hostile.record(1, 1)
+    read = {*_fields(Vulnerability), *(("plugin", *path) for path in _fields(Plugin))}
+    assert len(read) > 70
+    assert sorted(read - _keys(made)) == []
+
+
+def _fields(struct: type[Struct], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for field in msgspec.structs.fields(struct):
+        yield (*path, field.encode_name)
+        for below in _structs(field.type):
+            yield from _fields(below, (*path, field.encode_name))
+
+
+def _structs(kind: Any) -> list[type[Struct]]:
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return [kind]
+    return [found for argument in typing.get_args(kind) for found in _structs(argument)]
+
+
+def _keys(value: Any, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    if isinstance(value, list):
+        return {found for each in value for found in _keys(each, path)}
+    if not isinstance(value, dict):
+        return set()
+    return {found for key, each in value.items() for found in {(*path, key), *_keys(each, (*path, key))}}
