@@ -130,3 +130,16 @@ def test_accounts_to_audit_are_entered_in_a_form(page: Page, airflow: Standalone
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("Accounts").first).to_be_visible()
     picture(dialog, "aws-audit-form", height=1600)
+
+
+def test_what_serves_web_applications_is_entered_in_a_form(page: Page, airflow: Standalone) -> None:
+    airflow.unpause("tenable_was_to_security_hub")
+    page.goto("/dags/tenable_was_to_security_hub")
+    page.get_by_role("button", name="Trigger").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("Load balancers").first).to_be_visible()
+    expect(dialog.get_by_text("host name -> ARN of the load balancer")).to_be_visible()
+    # What is about hosts and their packages is not asked here.
+    expect(dialog.get_by_text("Severities").first).to_be_visible()
+    expect(dialog.get_by_text("Assets that are not EC2 instances")).to_have_count(0)
+    picture(dialog, "web-applications-form", height=2400)
