@@ -142,4 +142,4 @@ def test_what_serves_web_applications_is_entered_in_a_form(page: Page, airflow: 
     # What is about hosts and their packages is not asked here.
     expect(dialog.get_by_text("Severities").first).to_be_visible()
     expect(dialog.get_by_text("Assets that are not EC2 instances")).to_have_count(0)
-    picture(dialog, "web-applications-form", height=2400)
+    picture(dialog, "web-applications-form", height=2900)
