@@ -18,6 +18,7 @@ from playwright.sync_api import Page, expect
 
 from sandbox.standalone.airflow import DAG_ID
 from tests.integration.oracle import expected
+from tests.polling import until
 from tests.ui.browser import expect_link_to_findings, open_page, picture, wait_for
 from tests.ui.conftest import Estate, WithLogin
 
@@ -114,8 +115,14 @@ class TestTrigger:
     """The params form, and a run from it."""
 
     def test_form_refuses_a_batch_size_over_the_limit(self, page: Page, airflow: WithLogin) -> None:
-        page.goto(f"/dags/{DAG_ID}/trigger")
         field = page.locator("[name=element_batch_size]")
+
+        def is_shown() -> bool:
+            page.goto(f"/dags/{DAG_ID}/trigger")
+            return field.count() > 0
+
+        # The web server shows a DAG some time after the scheduler has read its file.
+        until(is_shown, 180, "the web server does not know the DAG", 2)
         field.fill("101")
         field.press("Tab")
         page.get_by_role("button", name="Trigger", exact=True).click()
