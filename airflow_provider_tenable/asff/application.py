@@ -17,8 +17,7 @@ from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 def application_resource(row: AssetRow, host: str, *, account: str, region: str, arn: Arn | None = None) -> Resource:
     """The resource of a web application's findings.
 
-    Its addresses are not part of it: those of what serves web applications change without anybody having changed
-    anything.
+    Its addresses are not part of it: those of load balancers and CDNs change without anybody having changed anything.
 
     :param row: the application's asset. Of one that no export has, its id alone.
     :param host: the host name of the application; empty: it has none.
@@ -56,7 +55,7 @@ def application_resource(row: AssetRow, host: str, *, account: str, region: str,
         is_ec2=False,
         is_typed=arn is not None,
         gone=row.gone,
-        # As tags are sets, their order is no change.
+        # Tags are sets: another order is not a change.
         facts=msgspec.json.encode([resource, {**fields, "tags": ordered}]),
     )
 

@@ -156,7 +156,7 @@ def own_time(record: WasFinding) -> datetime | None:
     return min(moment, indexed) if moment and indexed else moment or indexed
 
 
-# RFC 1035's limits on the name of a host. Underscores are not allowed in one, but DNS serves such names.
+# RFC 1035's limits on the name of a host. Underscores are not allowed in one, but occur in DNS.
 _LONGEST_HOST = 253
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
@@ -181,7 +181,7 @@ def _host(text: str) -> str:
         # Without slashes it takes the name for a path, or for a scheme.
         address = urlsplit(text if "//" in text else f"//{text}")
         host = (address.hostname or "").removesuffix(".")
-        # Read for its check: what follows `javascript:` is no port.
+        # Reading it checks it: what follows `javascript:` is not a port.
         _ = address.port
     except ValueError:
         return ""

@@ -130,7 +130,7 @@ class WasTransform(Transform[PluginT, ResourceT]):
         return super()._as_stored(msgspec.structs.replace(record, proof=None, payload=None))
 
     def counts(self, *, from_pool: bool = False, pool_parts: list[str] | None = None) -> ShardCounts:
-        # That none of them is an instance needs no saying.
+        # None of them is ever an instance, so the count would say nothing.
         return {**super().counts(from_pool=from_pool, pool_parts=pool_parts), "not_ec2": 0}
 
 

@@ -439,6 +439,18 @@ def test_an_application_that_has_findings_elsewhere_and_none_here_has_moved(worl
     assert world.archived(THERE) == {other["plugin"]: "not_reported"}
 
 
+def test_a_fixed_finding_elsewhere_does_not_show_that_an_application_has_moved(world: World) -> None:
+    world.plan["kind"] = "was"
+    world.plan["settings"]["non_ec2_assets"] = "other"
+    world.has(finding(1))
+    world.destinations = [HERE, THERE]
+    made = staged({"number": 51, "asset": finding(1)["asset"], "flags": finding_row.ARCHIVED}).tobytes()
+    world.writer.write(OTHER, REGION, b"{}", "high", VIA, made[:-8], 0)
+    world.plan["destinations"][0]["accounts"] = [ACCOUNT, OTHER]
+    world.listed()
+    assert world.archived() == {1: "not_reported"}
+
+
 def test_where_an_application_is_its_asset_does_not_say(world: World) -> None:
     """The asset is an instance here, and the finding that of another resource."""
     world.plan["kind"] = "was"

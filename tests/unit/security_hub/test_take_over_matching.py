@@ -101,7 +101,7 @@ def test_decisions_that_differ_are_named_and_nothing_is_carried():
     # Both tools' findings may have the same decision.
     match = matched(old(1, NOTE), old(1, NOTE, arn=OURS), ours(1))
     assert (match.outcome, updates(match)) == (TAKEN_OVER, {"443": NOTE})
-    # What only ours decides is no conflict.
+    # A decision that only our finding has does not conflict with any other.
     assert matched(old(1), ours(1, SUPPRESSED)).outcome == TAKEN_OVER
     assert matched(old(1, NOTE), ours(1, SUPPRESSED)).outcome == TAKEN_OVER
 

@@ -108,7 +108,7 @@ def test_parts_are_read_once_for_the_buckets_that_they_reach_into(
     for last in sorted(lasts):
         given_out = [part.hi.tolist() for part in stream.up_to(last)]
         assert given_out == [part for part in parts if part and part[0] <= last and part[-1] >= before]
-        # Nothing is read before it is needed, but for the part that shows that there is no more.
+        # Nothing is read before it is needed, except the part that shows that no others follow.
         assert all(part[-1] < last for part in taken[:-1] if part)
         before = last
     list(stream.up_to(31))

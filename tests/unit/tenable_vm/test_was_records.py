@@ -139,7 +139,7 @@ def test_what_is_no_finding_is_unreadable_and_costs_no_other(text):
         (None, "https://my_app.example.com/", "my_app.example.com"),
         (None, "https://bücher.example/", "xn--bcher-kva.example"),
         (None, "localhost", "localhost"),
-        # What is no name of a host makes none, and the URL is tried.
+        # What cannot be the name of a host is ignored, and the URL is tried.
         ({"fqdn": "<script>"}, "https://app.example.com/", "app.example.com"),
         ({"fqdn": "a b.example.com"}, None, ""),
         ({"fqdn": "a..example.com"}, None, ""),
