@@ -152,3 +152,20 @@ def test_vulnerabilities_and_web_applications_of_one_hub_leave_each_other_alone(
         changed = {name for name, value in variables.values.items() if value != marks.get(name)}
         assert changed == {watermark.variable_name(run.folder.dag_id)}
     assert held(sandbox) == expected(sandbox)
+
+
+def test_an_accepted_risk_is_suppressed_in_the_hub_until_it_ends(world: World) -> None:
+    world.defaults["accepted_risks"] = "suppress"
+    world.run()
+    finding_id = world.one("OPEN")["finding_id"]
+    for order, status in (("accept", "SUPPRESSED"), ("restore", "NEW")):
+        world.change(order, finding_id=finding_id)
+        run = world.run(full=True)
+        workflow = {
+            each["ProductFields"][f"{PREFIX}finding_id"]: each["Workflow"]["Status"]
+            for each in world.sandbox.documents().values()
+            if "/was/" in each["Id"] and each["RecordState"] == "ACTIVE"
+        }
+        assert workflow.pop(finding_id) == status
+        assert set(workflow.values()) == {"NEW"}
+        assert run.ledger["complete"]
