@@ -15,7 +15,7 @@ from benchmarks.measure import ROOT
 from benchmarks.pods import pods
 
 Rows = list[tuple[str, ...]]
-PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("performance", "scaling", "celery-kubernetes"))
+PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("performance", "scaling", "celery-kubernetes", "questions"))
 #: Findings of the columns of the scaling table.
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 _MARKED = re.compile(r"(<!-- bench (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -40,6 +40,7 @@ def render(results: dict[str, Any], pages: tuple[Path, ...] = PAGES) -> list[str
         made["pods"] = pods(results)
     if "job" in results:
         made["scaling"] = scaling(results["job"]["figures"], results.get("days", {}).get("figures"))
+        made["first_run"] = first_run(results["job"]["figures"])
     missing: list[str] = []
 
     def fill(match: re.Match[str]) -> str:
@@ -97,6 +98,23 @@ def scaling(figures: dict[str, Any], days: dict[str, Any] | None = None) -> Rows
         row("chunks at 100 assets of 50 findings", lambda size: f"{size // 5000:,}"),
         *(_of_day(day) for day in _largest(days)),
         row("audit of one destination (3 calls of 100 a second)", lambda size: duration(size / 300)),
+    ]
+
+
+def first_run(figures: dict[str, Any], findings: int = 5_000_000) -> Rows:
+    """How long a deployment's first run takes, by the same costs."""
+    stages = figures["0 ms, quota off"]["ours"]["stages_us"]
+    cost = sum(stages[name] for name in ("export", "transform", "import"))
+    return [
+        (f"{findings // 1_000_000} million findings", "time or space"),
+        ("import into one account and Region", duration(findings / 1000)),
+        ("into 10, evenly filled", duration(findings / 10_000)),
+        ("into 100, evenly filled", duration(findings / 100_000)),
+        (
+            f"CPU of export, transform and import together ({cost:.0f} us a finding, [measured](performance.md))",
+            duration(findings * cost / 1e6),
+        ),
+        ("staging at 2 KB a finding", f"{findings * 2000 / 1e9:.0f} GB"),
     ]
 
 

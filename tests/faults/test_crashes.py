@@ -26,7 +26,7 @@ from airflow_provider_tenable.state.accepted import AcceptedCrashPoint
 from airflow_provider_tenable.state.hub_pages import AuditCrashPoint
 from tests.faults.canary import leaks
 from tests.faults.pipeline import Pipeline, Zygote
-from tests.faults.universe import Findings, Sandbox, belongs, differences, expected, identity_of
+from tests.faults.universe import Findings, Sandbox, belongs, differences, expected, identity_of, version_of
 
 PACKAGE = Path(airflow_provider_tenable.__file__).parent
 
@@ -107,15 +107,20 @@ class History:
             )
 
     def launch_doomed(self) -> str:
-        """A new host with findings, which will be terminated."""
+        """A new host with findings that a hub will hold as active ones, so that they are archived when it is
+        terminated.
+        """
         while True:
             before = {each["asset_id"] for each in self.sandbox.truth()["assets"]}
             self.sandbox.change({"do": "launch", "vulnerabilities": 6})
             truth = self.sandbox.truth()
             [asset] = {each["asset_id"] for each in truth["assets"]} - before
             if any(
-                each["asset_id"] == asset and belongs(each, self.sandbox.accounts) and place_of(each) != self.place
+                belongs(each, self.sandbox.accounts)
+                and place_of(each) != self.place
+                and version_of(each).record_state == "ACTIVE"
                 for each in truth["vulnerabilities"]
+                if each["asset_id"] == asset
             ):
                 return asset
 

@@ -150,7 +150,7 @@ def test_the_tables_of_the_docs_are_those_of_the_committed_results(tmp_path: Pat
 
 def test_every_suite_has_its_place_in_the_docs() -> None:
     marked = {name for page in PAGES for name in re.findall(r"<!-- bench (\w+) -->", page.read_text())}
-    assert marked == {*suites_of(quick=True), "machine", "scaling", "small_run", "pods"}
+    assert marked == {*suites_of(quick=True), "machine", "scaling", "first_run", "small_run", "pods"}
     for page in PAGES:
         assert page.read_text().count("<!-- bench ") == page.read_text().count("<!-- end -->")
 
