@@ -1,7 +1,7 @@
 """`make bench`: measures the provider and Tenable's own tool on the same records and servers, prints tables, writes a
 JSON file.
 
-    python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts days index dag]
+    python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts days index dag size]
     python -m benchmarks --render [--json FILE]
 
 The figures are ratios and medians of CPU time from interleaved runs: wall-clock times on a shared machine mean little.
@@ -19,10 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import hub_state, suites
+from benchmarks import hub_state, size, suites
 from benchmarks.measure import PEER_PYTHON, ROOT
 from benchmarks.render import render, table
 from benchmarks.worse import worse
+
+#: Run only where it is asked for: it takes an hour or more.
+ONLY_BY_NAME = ("size",)
 
 
 def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]]:
@@ -39,6 +42,7 @@ def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]
             [(50_000, 50_000)] if quick else [(50_000, 50_000), (1_000_000, 1_000_000), (10_000_000, 1_000_000)]
         ),
         "dag": lambda: suites.dag(*((1, 2_000) if quick else (5, 20_000))),
+        "size": size.size,
     }
 
 
@@ -60,7 +64,7 @@ def main() -> int:
         missing = render(json.loads(options.json.read_text()))
         print(f"Not measured, and therefore left unchanged: {', '.join(missing) or 'nothing'}.")
         return 0
-    chosen = options.suite or list(known)
+    chosen = options.suite or [name for name in known if name not in ONLY_BY_NAME]
     if unknown := set(chosen) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if not PEER_PYTHON.exists():

@@ -33,6 +33,11 @@ _OUTPUT = b'"output": "'
 _PLUGIN_ID = re.compile(rb'("plugin": \{.{1,6000}?"id": )(\d{5,6})(, )')
 
 
+def numbered_accounts(count: int) -> tuple[str, ...]:
+    """So many AWS accounts; the first one is that of the suites with a single one."""
+    return tuple(f"{111122223333 + number:012d}" for number in range(count))
+
+
 class Generated:
     """Chunks of vulnerabilities and of their assets.
 
