@@ -17,11 +17,14 @@ import time
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _KEY = re.compile(rb"Credential=([^/]+)/")
+#: A key may name the account that it belongs to.
+_ACCOUNT_OF = re.compile(rb"AKIA(\d{12})")
 _IDENTITY = (
     b'<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/'
-    b'"><GetCallerIdentityResult><Arn>arn:aws:iam::111122223333:user/benchmark</Arn>'
-    b"<UserId>AIDA</UserId><Account>111122223333</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+    b'"><GetCallerIdentityResult><Arn>arn:aws:iam::%(account)b:user/benchmark</Arn>'
+    b"<UserId>AIDA</UserId><Account>%(account)b</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
 )
+_HUB = b'{"HubArn":"arn:aws:securityhub:us-east-1:%(account)b:hub/default"}'
 _COUNT = re.compile(rb'"SchemaVersion"')
 
 
@@ -76,6 +79,8 @@ class Hub(asyncio.Protocol):
 
     def _answer(self, head: bytes, body: bytes) -> None:
         key = _KEY.search(head)
+        named = _ACCOUNT_OF.fullmatch(key[1]) if key else None
+        account = {b"account": named[1] if named else b"111122223333"}
         status, text = b"200 OK", b"{}"
         if head.startswith(b"POST /findings/import"):
             bucket = Hub.buckets.setdefault(key[1] if key else b"", Bucket(Hub.rate, Hub.burst)) if Hub.rate else None
@@ -90,9 +95,9 @@ class Hub(asyncio.Protocol):
                 Hub.accepted += count
                 text = b'{"FailedCount":0,"SuccessCount":%d,"FailedFindings":[]}' % count
         elif head.startswith(b"POST / "):
-            text = _IDENTITY
+            text = _IDENTITY % account
         elif head.startswith(b"GET /accounts"):
-            text = b'{"HubArn":"arn:aws:securityhub:us-east-1:111122223333:hub/default"}'
+            text = _HUB % account
         elif head.startswith(b"GET /productSubscriptions"):
             text = b'{"ProductSubscriptions":[]}'
         elif head.startswith(b"GET /stats"):

@@ -1,6 +1,6 @@
 """A minimal Tenable whose exports are finished immediately, with any number of generated vulnerabilities.
 
-python -m benchmarks.cheap_tenable VULNERABILITIES      prints its port
+python -m benchmarks.cheap_tenable VULNERABILITIES [ACCOUNTS]      prints its port
 
 `POST /day` with `{"day": 1, "changed": 100}` lets all hosts be scanned again, and one finding of each hundred change.
 """
@@ -12,9 +12,8 @@ import re
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from benchmarks.estate import PER_HOST, Generated
+from benchmarks.estate import PER_HOST, Generated, numbered_accounts
 
-ACCOUNT = "111122223333"
 _CHUNK = re.compile(r"/chunks/(\d+)$")
 
 
@@ -49,7 +48,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/day":
-            Handler.estate = Generated(Handler.estate.hosts * PER_HOST, accounts=(ACCOUNT,), **json.loads(body))
+            before = Handler.estate
+            Handler.estate = Generated(before.hosts * PER_HOST, accounts=before.accounts, **json.loads(body))
             return self._send({})
         return self._send(
             {"export_uuid": f"0b8f5bd2-0000-4000-8000-00000000000{'a' if '/assets' in self.path else 'b'}"}
@@ -69,7 +69,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Run until killed."""
-    Handler.estate = Generated(int(sys.argv[1]), accounts=(ACCOUNT,))
+    accounts = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    Handler.estate = Generated(int(sys.argv[1]), accounts=numbered_accounts(accounts))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_port, flush=True)
     server.serve_forever()

@@ -33,6 +33,11 @@ _OUTPUT = b'"output": "'
 _PLUGIN_ID = re.compile(rb'("plugin": \{.{1,6000}?"id": )(\d{5,6})(, )')
 
 
+def numbered_accounts(count: int) -> tuple[str, ...]:
+    """So many AWS accounts; the first one is that of the suites with a single one."""
+    return tuple(f"{111122223333 + number:012d}" for number in range(count))
+
+
 class Generated:
     """Chunks of vulnerabilities and of their assets.
 
@@ -76,6 +81,9 @@ class Generated:
                         records[number % len(records)],
                     )
                 )
+            if self.day:
+                date = datetime.fromtimestamp(NOW + 86_400 * self.day, UTC).date().isoformat().encode()
+                records = [_SCANNED.sub(rb"\g<1>" + date, record) for record in records]
             asset = json.dumps(asset_v2(host, estate.states[host.asset_id], resource_tags=True)).encode()
             models.append((host.asset_id, host.instance_id or "", records, asset))
         return models
@@ -96,9 +104,6 @@ class Generated:
                 _PLUGIN_ID.sub(lambda match: match[1] + b"%d" % (int(match[2]) + offset) + match[3], record, count=1)
                 for record in records
             ]
-        if self.day:
-            date = datetime.fromtimestamp(NOW + 86_400 * self.day, UTC).date().isoformat().encode()
-            records = [_SCANNED.sub(rb"\g<1>" + date, record) for record in records]
         if self.changed:
             first = -number * PER_HOST % self.changed
             for each in range(first, len(records), self.changed):

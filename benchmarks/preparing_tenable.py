@@ -13,8 +13,8 @@ import time
 from collections import Counter
 from http.server import ThreadingHTTPServer
 
-from benchmarks.cheap_tenable import ACCOUNT, Handler
-from benchmarks.estate import Generated
+from benchmarks.cheap_tenable import Handler
+from benchmarks.estate import Generated, numbered_accounts
 
 _NUMBER = re.compile(r"/\d+$")
 
@@ -52,7 +52,7 @@ class PreparingHandler(Handler):
 
 def main() -> None:
     """Run until killed."""
-    Handler.estate = Generated(int(sys.argv[1]), accounts=(ACCOUNT,))
+    Handler.estate = Generated(int(sys.argv[1]), accounts=numbered_accounts(1))
     PreparingHandler.seconds = float(sys.argv[2])
     server = ThreadingHTTPServer(("127.0.0.1", 0), PreparingHandler)
     print(server.server_port, flush=True)

@@ -20,6 +20,7 @@ from benchmarks.freshness import SCHEDULES, quantile, said
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.measure import ROOT
 from benchmarks.render import PAGES, duration, render
+from benchmarks.size import rows_of as rows_of_days
 from benchmarks.suites import once, our, server
 from benchmarks.worse import TOLERATED, Kind, changes, committed
 from benchmarks.worse import rows as rows_of
@@ -172,6 +173,25 @@ def test_the_days_of_the_benchmark_are_what_their_names_say(tmp_path: Path) -> N
     assert (quiet["sent"], quiet["calls"], full["sent"]) == (0, 0, 0)
     assert 0 < changed["sent"] <= 10
     assert quiet["findings"] >= first["findings"]
+
+
+def test_a_run_at_size_has_a_process_for_each_task(tmp_path: Path) -> None:
+    with server("cheap_hub") as hub, server("cheap_tenable", 2000, 2) as tenable:
+        days = once(our("size_side", tenable, hub, 2, "unlimited", 2), {"BENCHMARK_SCRATCH": str(tmp_path)})["days"]
+    first, quiet = days
+    assert [(day["full"], day["destinations"]) for day in days] == [(True, 2), (False, 2)]
+    assert first["sent"] > 1000
+    assert (quiet["sent"], quiet["calls"]) == (0, 0)
+    for day in days:
+        stages = day["stages"]
+        assert [stages[name]["tasks"] for name in ("plan", "export", "import", "settle")] == [3, 2, 2, 3]
+        assert all(stage["cpu"] > 0 and stage["peak_mb"] > 50 and stage["xcom_bytes"] for stage in stages.values())
+        assert day["files"] > day["largest_folder"] > 0
+        assert day["index_bytes"] > 0
+    assert [row[:3] for row in rows_of_days(days)[-2:]] == [
+        ("all scanned again", "settle", "3"),
+        ("all scanned again", "all", "12"),
+    ]
 
 
 def test_the_index_of_the_benchmark_is_compared_whole(tmp_path: Path) -> None:
