@@ -7,11 +7,9 @@ the child ended.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import os
-import pkgutil
 import signal
 import sys
 import time
@@ -20,37 +18,15 @@ from typing import Any, NoReturn
 
 import botocore.session
 
-import airflow_provider_tenable
 from sandbox.garbage import collect_rarely
 from tests import botocore_models
 from tests.faults import run_tasks
-
-_PAGE = "airflow_provider_tenable.ui."
-#: What a run imports late is imported here, once: it is a fifth of a run's CPU.
-_LATE = (
-    "airflow.providers.amazon.aws.fs.s3",
-    "airflow.providers.amazon.aws.hooks.base_aws",
-    "airflow.providers.common.compat.connection",
-    "airflow.providers.common.compat.lineage.hook",
-    "airflow.sdk.definitions.connection",
-    "airflow.sdk.execution_time.supervisor",
-    "pandas.core.arrays.arrow.extension_types",
-    "pyarrow.dataset",
-    "pyarrow.pandas_compat",
-    "pyarrow.parquet",
-    "tenable.io",
-    "upath.implementations.local",
-)
+from tests.late_imports import import_late
 
 
 def _warm_up() -> None:
     """Import the whole package, so that all runs are of one version of it, and read botocore's models."""
-    for module in pkgutil.walk_packages(airflow_provider_tenable.__path__, "airflow_provider_tenable."):
-        # No task loads the page, whose modules are for one web server or the other.
-        if not module.name.startswith(_PAGE):
-            importlib.import_module(module.name)
-    for name in _LATE:
-        importlib.import_module(name)
+    import_late()
     _read_models()
     # The Amazon provider looks at the stack for every client, and `inspect` then at each loaded module once.
     inspect.stack()

@@ -19,12 +19,8 @@ from collections.abc import Coroutine
 from typing import Any, NoReturn
 
 import httpx
-import pandas  # noqa: F401
-import pyarrow.parquet  # noqa: F401
 import sqlalchemy.orm
-import tenable.io  # noqa: F401
 from airflow import settings
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # noqa: F401
 from jsonschema import validators
 
 from airflow_provider_tenable._compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_PLUS
@@ -32,6 +28,7 @@ from airflow_provider_tenable.operators import security_hub
 from airflow_provider_tenable.run import hub_audit
 from sandbox.garbage import collect_rarely
 from tests import botocore_models
+from tests.late_imports import import_late
 
 _sleep, _sleep_async = time.sleep, asyncio.sleep
 
@@ -90,9 +87,10 @@ async def _knock(transport: httpx.AsyncBaseTransport) -> None:
 
 def _warm_up() -> None:
     """Import what a run imports late, and make what all can share."""
+    import_late()
     modules = ["airflow.__main__", "airflow.models.dagrun", "airflow.providers_manager"]
     if AIRFLOW_V_3_0_PLUS:
-        modules += ["airflow.sdk.execution_time.supervisor", "a2wsgi"]
+        modules += ["a2wsgi"]
     for module in modules:
         importlib.import_module(module)
     if AIRFLOW_V_3_0_PLUS:
