@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.deployments import deployments
 from benchmarks.freshness import small_run
 from benchmarks.measure import ROOT
 from benchmarks.pods import pods
@@ -41,6 +42,8 @@ def render(results: dict[str, Any], pages: tuple[Path, ...] = PAGES) -> list[str
     if "job" in results:
         made["scaling"] = scaling(results["job"]["figures"], results.get("days", {}).get("figures"))
         made["first_run"] = first_run(results["job"]["figures"])
+    if "size" in results:
+        made["deployments"] = of_deployments(results["size"]["figures"]["days"])
     missing: list[str] = []
 
     def fill(match: re.Match[str]) -> str:
@@ -116,6 +119,16 @@ def first_run(figures: dict[str, Any], findings: int = 5_000_000) -> Rows:
         ),
         ("staging at 2 KB a finding", f"{findings * 2000 / 1e9:.0f} GB"),
     ]
+
+
+def of_deployments(days: list[dict[str, Any]]) -> Rows:
+    """Days of a hundred million findings in deployments of several sizes."""
+    rows: Rows = [("deployment", "cores", *(day["day"] for day in days), "of the first run, on one core only")]
+    for name, cores, each in deployments(days):
+        alone = sum(seconds for stage, seconds in each[0].items() if stage not in ("transform", "import"))
+        whole = [duration(sum(stages.values())) for stages in each]
+        rows.append((name, str(cores), *whole, duration(alone)))
+    return rows
 
 
 def _largest(days: dict[str, Any] | None) -> list[dict[str, Any]]:

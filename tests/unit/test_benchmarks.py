@@ -18,6 +18,7 @@ from benchmarks.audits import EXAMPLE, GeneratedAudits
 from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
 from benchmarks.freshness import SCHEDULES, quantile, said
 from benchmarks.import_side import ACCOUNT, REGION, connect
+from benchmarks.deployments import seconds
 from benchmarks.measure import ROOT
 from benchmarks.render import PAGES, duration, render
 from benchmarks.size import rows_of as rows_of_days
@@ -149,9 +150,17 @@ def test_the_tables_of_the_docs_are_those_of_the_committed_results(tmp_path: Pat
         assert copy.read_text() == page.read_text(), f"run `make bench BENCH=--render`: {page.name} is older"
 
 
+def test_what_is_spread_is_divided_by_the_cores_and_the_import_waits_for_the_quota() -> None:
+    stages = {name: {"cpu": cpu} for name, cpu in (("plan", 1), ("export", 10), ("transform", 80), ("import", 40))}
+    day = {"findings": 1_000_000, "sent": 500_000, "stages": stages}
+    assert seconds(day, 4, 2_000_000, accounts=1000) == {"plan": 2, "export": 20, "transform": 40, "import": 20}
+    assert seconds(day, 4, 2_000_000, accounts=10)["import"] == 100
+    assert seconds(day, 4, 2_000_000, accounts=10)["transform"] == 40
+
+
 def test_every_suite_has_its_place_in_the_docs() -> None:
     marked = {name for page in PAGES for name in re.findall(r"<!-- bench (\w+) -->", page.read_text())}
-    assert marked == {*suites_of(quick=True), "machine", "scaling", "first_run", "small_run", "pods"}
+    assert marked == {*suites_of(quick=True), "machine", "scaling", "first_run", "small_run", "pods", "deployments"}
     for page in PAGES:
         assert page.read_text().count("<!-- bench ") == page.read_text().count("<!-- end -->")
 
