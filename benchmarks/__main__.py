@@ -2,7 +2,7 @@
 JSON file.
 
     python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts days index dag freshness
-                                                 size]
+                                                 size workers]
     python -m benchmarks --render [--json FILE]
     python -m benchmarks --compare [--json FILE]
 
@@ -21,14 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import freshness, hub_state, size, suites
+from benchmarks import freshness, hub_state, size, suites, workers
 from benchmarks.measure import PEER_PYTHON, ROOT
 from benchmarks.render import render, table
 from benchmarks.worse import changes, committed
 from benchmarks.worse import rows as rows_of
 
-#: Run only where it is asked for: it takes an hour or more.
-ONLY_BY_NAME = ("size",)
+#: Run only where they are asked for: one takes an hour, the other needs the services of the Celery tests.
+ONLY_BY_NAME = ("size", "workers")
 
 
 def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]]:
@@ -49,6 +49,7 @@ def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]
             *((freshness.QUICK_SCHEDULES, 1) if quick else (freshness.SCHEDULES, 2))
         ),
         "size": size.size,
+        "workers": workers.workers,
     }
 
 

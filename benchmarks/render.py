@@ -37,7 +37,7 @@ def render(results: dict[str, Any], pages: tuple[Path, ...] = PAGES) -> list[str
     made["machine"] = machine(results["machine"])
     if "freshness" in results:
         made["small_run"] = small_run(results["freshness"]["figures"])
-    if {"memory", "index"} <= results.keys():
+    if {"memory", "index", "size"} <= results.keys():
         made["pods"] = pods(results)
     if "job" in results:
         made["scaling"] = scaling(results["job"]["figures"], results.get("days", {}).get("figures"))

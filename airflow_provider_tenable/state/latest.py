@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_tenable.state.snapshot import Snapshot
 
 #: Rows that are in memory at a time.
-AT_ONCE = 300_000
+AT_ONCE = 100_000
 
 
 def most_rows(index: Snapshot) -> int:

@@ -310,7 +310,8 @@ def test_every_boundary_is_reached_by_a_sunny_run(history: History) -> None:
     history.pipeline.succeed(f"run-{history.number}", trace=True)
     history.check(scene)
     passed = set((history.pipeline.folder / "boundaries").read_text().split())
-    assert passed == {point.value for point in CrashPoint}
+    ledger = history.pipeline.ledger(f"run-{history.number}")
+    assert passed == {point.value for point in CrashPoint}, f"full: {ledger['full']}, gone: {ledger['gone']}"
 
 
 def test_every_boundary_in_the_code_is_a_registered_one_and_the_other_way_round() -> None:

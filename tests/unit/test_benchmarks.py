@@ -15,14 +15,15 @@ from airflow_provider_tenable.transform import shard
 from benchmarks import our_side
 from benchmarks.__main__ import suites_of
 from benchmarks.audits import EXAMPLE, GeneratedAudits
+from benchmarks.deployments import seconds
 from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
 from benchmarks.freshness import SCHEDULES, quantile, said
 from benchmarks.import_side import ACCOUNT, REGION, connect
-from benchmarks.deployments import seconds
 from benchmarks.measure import ROOT
 from benchmarks.render import PAGES, duration, render
 from benchmarks.size import rows_of as rows_of_days
 from benchmarks.suites import once, our, server
+from benchmarks.workers import rows_of as rows_of_workers
 from benchmarks.worse import TOLERATED, Kind, changes, committed
 from benchmarks.worse import rows as rows_of
 
@@ -156,6 +157,19 @@ def test_what_is_spread_is_divided_by_the_cores_and_the_import_waits_for_the_quo
     assert seconds(day, 4, 2_000_000, accounts=1000) == {"plan": 2, "export": 20, "transform": 40, "import": 20}
     assert seconds(day, 4, 2_000_000, accounts=10)["import"] == 100
     assert seconds(day, 4, 2_000_000, accounts=10)["transform"] == 40
+
+
+def test_workers_are_compared_with_the_first_number_of_them() -> None:
+    stage = {"tasks": 8, "seconds": 30.0, "busy": 30.0}
+    faster = {"tasks": 8, "seconds": 20.0, "busy": 36.0}
+    measured = {
+        "1": {"run": 90.0, "transform": stage, "import": stage},
+        "2": {"run": 70.0, "transform": faster, "import": faster},
+    }
+    assert rows_of_workers(measured)[1:] == [
+        ("1", "90 s", "30 s (1.0 times)", "30 s (1.0 times)", "1.0", "1.0"),
+        ("2", "70 s", "20 s (1.5 times)", "20 s (1.5 times)", "1.8", "1.8"),
+    ]
 
 
 def test_every_suite_has_its_place_in_the_docs() -> None:
