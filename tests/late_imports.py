@@ -22,6 +22,7 @@ _LIBRARIES = (
     "pyarrow.dataset",
     "pyarrow.pandas_compat",
     "pyarrow.parquet",
+    "s3fs",
     "tenable.io",
     "upath.implementations.local",
 )

@@ -38,7 +38,7 @@ def _read_models() -> None:
     """Let every child find botocore's models read already: they are 2 MB of JSON per client."""
     botocore_models.share()
     session = botocore.session.get_session()
-    for service in ("sts", "securityhub"):
+    for service in ("sts", "securityhub", "s3"):
         session.create_client(service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
 
 
