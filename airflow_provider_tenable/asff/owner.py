@@ -58,8 +58,11 @@ def cleaned(value: str) -> str:
 
     Characters that cannot be seen (zero width, bidirectional overrides) would make two owners of what looks like one.
     """
-    line = " ".join(value[: 8 * LONGEST_OWNER].split())
-    line = line if line.isprintable() else "".join(filter(str.isprintable, line))
+    text = value[: 8 * LONGEST_OWNER]
+    if not text.isprintable():
+        # Before white space becomes one space: there may be some on both sides of what cannot be seen.
+        text = "".join(each for each in text if each.isprintable() or each.isspace())
+    line = " ".join(text.split())
     return limits.text(line, LONGEST_OWNER) or ""
 
 

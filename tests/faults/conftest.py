@@ -29,7 +29,6 @@ EVERY_NTH = {
     "test_damaged_index_leads_to_a_full_export": 4,
     "test_any_byte_of_the_plan_that_flips_is_found": 4,
     "test_replay_that_is_killed_is_carried_on": 2,
-    "test_run_on_an_object_store_killed_at_every_boundary_is_carried_on": 5,
     # Forms of an answer times operations: the steps are no divisors, so that each of both comes up.
     "test_answer_that_is_not_from_aws_is_asked_for_again_in_every_operation": 4,
     "test_answer_that_is_not_from_aws_without_end_is_a_temporary_error_in_words": 4,

@@ -241,14 +241,23 @@ def history(history_of_module: History) -> Iterator[History]:
     assert not leaks(history_of_module.folder)
 
 
-def attempt(history: History, crash_at: str, *, carry_on: str) -> None:
+#: Behind these a run has moved the watermark.
+MOVED = (CrashPoint.WATERMARK_WRITTEN, CrashPoint.RUN_COMPLETE, CrashPoint.INDEX_PART_REMOVED)
+
+
+def attempt(history: History, *crash_at: str, carry_on: str) -> None:
+    """A run that is killed at a boundary, at the next one when it is carried on, and so on.
+
+    :param crash_at: in the order of the run.
+    """
     scene = history.let_something_happen()
     run_id = f"run-{history.number}"
     before = history.pipeline.watermark
-    crashed = history.pipeline.run(run_id, crash_at=crash_at, patches=history.patches)
-    assert crashed.killed, f"{crash_at} was not reached: {crashed}\n{history.pipeline.log[-3000:]}"
-    if crash_at not in (CrashPoint.WATERMARK_WRITTEN, CrashPoint.RUN_COMPLETE, CrashPoint.INDEX_PART_REMOVED):
-        assert history.pipeline.watermark == before, "the watermark moved before the run was over"
+    for number, point in enumerate(crash_at):
+        crashed = history.pipeline.run(run_id, crash_at=point, patches=history.patches)
+        assert crashed.killed, f"{point} was not reached: {crashed}\n{history.pipeline.log[-3000:]}"
+        if set(crash_at[: number + 1]).isdisjoint(MOVED):
+            assert history.pipeline.watermark == before, "the watermark moved before the run was over"
     run_id = run_id if carry_on != "next run" else f"{run_id}-next"
     history.pipeline.succeed(run_id, clear=carry_on == "clear", patches=history.patches)
     history.check(scene)

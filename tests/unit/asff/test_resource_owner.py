@@ -105,6 +105,7 @@ def test_assets_outside_ec2_and_audited_accounts_have_owners():
 @example("\x1b[31mred\x1b[0m\x00")
 @example("\U0001f600" * 200)
 @example("\u2028" * 5)
+@example("a \x1b\rb")
 def test_an_owner_is_one_bounded_line_that_can_be_seen(value):
     owner = cleaned(value)
     assert owner.isprintable()
