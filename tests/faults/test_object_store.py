@@ -92,8 +92,8 @@ def in_order(history_of_module: StoredHistory) -> list[str]:
     return list(dict.fromkeys((history.pipeline.folder / "boundaries").read_text().split()))
 
 
-# A run on the store takes several times the CPU of one on a disk, where each boundary has a run of its own: here a run is
-# killed at every fifth boundary, again and again.
+# A run on the store takes several times the CPU of one on a disk, where each boundary has a run of its own. Here a run
+# is killed at every fifth boundary, again and again.
 @pytest.mark.parametrize("begin", range(_RUNS))
 def test_run_on_an_object_store_killed_at_every_boundary_is_carried_on(
     in_order: list[str], history: StoredHistory, begin: int
