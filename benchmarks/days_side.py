@@ -62,25 +62,31 @@ def main() -> None:
     shutil.rmtree(scratch)
 
 
+def context_of(number: int, params: dict[str, Any], destinations: list[dict[str, Any]]) -> dict[str, Any]:
+    """What Airflow gives the tasks of a day's run."""
+    from airflow_provider_tenable.run.params import DEFAULTS
+
+    severities = ["info", "low", "medium", "high", "critical"]
+    defaults = {**DEFAULTS, "severities": severities, "destinations": destinations}
+    return {
+        "dag_run": SimpleNamespace(dag_id="tenable_to_security_hub", run_id=f"day-{number}", run_type="manual"),
+        "dag": SimpleNamespace(params=defaults),
+        "params": {**defaults, **params},
+        "ti": SimpleNamespace(xcom_push=lambda key, value: None),
+    }
+
+
 def _day(number: int, params: dict[str, Any]) -> dict[str, Any]:
     from airflow_provider_tenable.operators.asff import TenableToAsffOperator
     from airflow_provider_tenable.operators.security_hub import SecurityHubImportFindingsOperator
     from airflow_provider_tenable.operators.tenable import TenableExportOperator
     from airflow_provider_tenable.run import archiving, finish
     from airflow_provider_tenable.run import plan as plan_module
-    from airflow_provider_tenable.run.params import DEFAULTS
     from airflow_provider_tenable.staging.files import read_json
     from airflow_provider_tenable.staging.layout import RunFolder
 
-    severities = ["info", "low", "medium", "high", "critical"]
     destinations = [{"aws_conn_id": "aws_default", "accounts": [ACCOUNT], "role_name": None, "region": REGION}]
-    defaults = {**DEFAULTS, "severities": severities, "destinations": destinations}
-    context: dict[str, Any] = {
-        "dag_run": SimpleNamespace(dag_id="tenable_to_security_hub", run_id=f"day-{number}", run_type="manual"),
-        "dag": SimpleNamespace(params=defaults),
-        "params": {**defaults, **params},
-        "ti": SimpleNamespace(xcom_push=lambda key, value: None),
-    }
+    context = context_of(number, params, destinations)
     cpu = time.process_time()
     plan = plan_module.plan_run(context)
     exports = {

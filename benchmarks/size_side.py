@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 
+from benchmarks.days_side import context_of
 from benchmarks.estate import numbered_accounts
 from benchmarks.import_side import REGION
 
@@ -184,22 +184,14 @@ def _day(number: int, params: dict[str, Any], accounts: int, staging: Path) -> d
     from airflow_provider_tenable.operators.tenable import TenableExportOperator
     from airflow_provider_tenable.run import archiving, finish
     from airflow_provider_tenable.run import plan as plan_module
-    from airflow_provider_tenable.run.params import DEFAULTS
     from airflow_provider_tenable.staging.files import read_json
     from airflow_provider_tenable.staging.layout import RunFolder
 
-    severities = ["info", "low", "medium", "high", "critical"]
     destinations = [
         {"aws_conn_id": f"aws_{account}", "accounts": [account], "role_name": None, "region": REGION}
         for account in numbered_accounts(accounts)
     ]
-    defaults = {**DEFAULTS, "severities": severities, "destinations": destinations}
-    context: dict[str, Any] = {
-        "dag_run": SimpleNamespace(dag_id="tenable_to_security_hub", run_id=f"day-{number}", run_type="manual"),
-        "dag": SimpleNamespace(params=defaults),
-        "params": {**defaults, **params},
-        "ti": SimpleNamespace(xcom_push=lambda key, value: None),
-    }
+    context = context_of(number, params, destinations)
     stages: dict[str, Stage] = {name: Stage() for name in ("plan", "export", "transform", "import", "settle")}
     cores = os.cpu_count() or 1
     (plan,) = stages["plan"].run([lambda: plan_module.plan_run(context)])

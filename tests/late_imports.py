@@ -1,5 +1,5 @@
 """What tasks import only when they run, imported at once: a process that children are forked from does it for all of
-them. For each child alone it would be a fifth to a third of its CPU.
+them. For a child alone it is a fifth of the CPU of a small run.
 """
 
 from __future__ import annotations
