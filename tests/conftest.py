@@ -80,6 +80,16 @@ def _for_mutants() -> None:
     settings.load_profile("mutants")
 
 
+@pytest.fixture(autouse=True)
+def _no_secrets_of_earlier_tests() -> None:
+    """A process remembers secrets for good and searches each body for all of them; nearly every test brings new ones."""
+    from airflow_provider_tenable.guards import redaction
+
+    redaction._in_texts = redaction._Known()
+    redaction._in_bodies = redaction._Known()
+    redaction._in_large_bodies = ()
+
+
 @pytest.fixture(scope="session")
 def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """An S3-compatible store with the staging bucket in it."""
