@@ -17,10 +17,13 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -44,6 +47,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 #: How many processes share the unit tests, which wait for nothing. Each collects all of them, and what passes between
 #: them costs as much as a tenth of the tests: where other stages use the second core, one is better.
 _UNIT_WORKERS = os.environ.get("UNIT_WORKERS", "2")
+#: A file system in memory, and the free space from which on it is used: several times what the tests take.
+_MEMORY = Path("/dev/shm")  # noqa: S108 (each run has a private folder in it)
+_ROOM_BYTES = 4 << 30
 #: Two workers. Tests of one `xdist_group` share what their module makes once, and go to the same one.
 _TWO_WITH_GROUPS = ("-n", "2", "--dist", "loadgroup")
 
@@ -86,7 +92,26 @@ def _pytest(session: nox.Session, python: str, *arguments: str) -> None:
     plugins = ("-p", "no:anyio")
     # Seconds after which a test fails: it hangs. What a test waits for has limits of its own, up to 600 seconds.
     limit = "--timeout=900"
-    session.run(python, "-m", "pytest", f"--junitxml={report}", *plugins, limit, *chosen, external=True)
+    with _temporary_files(session) as environment_of_tests:
+        command = (python, "-m", "pytest", f"--junitxml={report}", *plugins, limit, *chosen)
+        session.run(*command, env=environment_of_tests, external=True)
+
+
+@contextmanager
+def _temporary_files(session: nox.Session) -> Iterator[dict[str, str]]:
+    """Variables that put temporary files into memory, if there is room. The tests flush thousands of small files, which
+    on a disk is half of their system time. What failed tests leave there stays.
+    """
+    if "TMPDIR" in os.environ or not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM_BYTES:
+        yield {}
+        return
+    folder = tempfile.mkdtemp(prefix="airflow-provider-tenable-", dir=_MEMORY)
+    try:
+        yield {"TMPDIR": folder}
+    except CommandFailed:
+        session.warn(f"The tests' temporary files are in {folder}; remove it when you have seen enough of them.")
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _below_tests(argument: str) -> bool:
