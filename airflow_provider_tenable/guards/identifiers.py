@@ -56,7 +56,7 @@ def is_pool_part(value: object) -> bool:
     """Whether this can be the name of a part of the pool of waiting records, which begins with a run's id: anything
     but a path.
     """
-    return isinstance(value, str) and value.endswith(".jsonl.gz") and "/" not in value
+    return isinstance(value, str) and value.endswith((".jsonl.zst", ".jsonl.gz")) and "/" not in value
 
 
 def is_place(value: object) -> bool:

@@ -131,15 +131,14 @@ class FindingsWriter:
     def park(self, line: bytes) -> None:
         """Keep a record for the following runs."""
         if self._parked is None:
-            self._parked = PartWriter(self.run.parked, f"part-shard-{self.shard:04d}")
+            self._parked = PartWriter(self.run.parked, f"part-shard-{self.shard:04d}", packed=True)
         self._parked.write(line)
 
     def keep(self, line: bytes) -> None:
         """Keep a record that was skipped until its asset's account, Region and instance are known."""
         if self._waiting is None:
-            self._waiting = PartWriter(
-                self.run.parked, f"{WAITING_STEM}-{self.shard:04d}-{len(self._waiting_parts):05d}"
-            )
+            stem = f"{WAITING_STEM}-{self.shard:04d}-{len(self._waiting_parts):05d}"
+            self._waiting = PartWriter(self.run.parked, stem, packed=True)
         self._waiting.write(line)
         if self._waiting.lines >= KEPT_PER_PART:
             self._close_waiting()

@@ -49,16 +49,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ENDING = ".jsonl.gz"
+#: Of the parts that this release writes, and of those that earlier ones have left in the pool.
+_ENDINGS = (".jsonl.zst", ".jsonl.gz")
 #: What the names of parts begin with whose records wait until their asset has settled.
 WAITING_STEM = "waiting-shard"
 #: The same in the pool, after the id of the run: see :func:`settle_pool`.
-_WAITING_PART = re.compile(rf"--{WAITING_STEM}-\d+-\d+-[0-9a-f]{{16}}{re.escape(_ENDING)}$", re.ASCII)
+_WAITING_PART = re.compile(rf"--{WAITING_STEM}-\d+-\d+-[0-9a-f]{{16}}\.jsonl\.(zst|gz)$", re.ASCII)
 
 
 def list_pool(run: RunFolder) -> list[str]:
     """The names of the parts in the pool."""
-    return [name for name in names(run.parked_pool) if name.endswith(_ENDING)]
+    return [name for name in names(run.parked_pool) if name.endswith(_ENDINGS)]
 
 
 def claim_pool(run: RunFolder) -> int:
@@ -183,8 +184,8 @@ def settle_pool(run: RunFolder, parts: Iterable[str], *, done: Iterable[str]) ->
     put = set()
     for name in parts:
         content = read_whole(run.parked / name)
-        stem = name.removesuffix(_ENDING)
-        name_there = _name_in_pool(run.run_id, f"--{stem}-{hashlib.sha256(content).hexdigest()[:16]}{_ENDING}")
+        stem, ending = next((name.removesuffix(each), each) for each in _ENDINGS if name.endswith(each))
+        name_there = _name_in_pool(run.run_id, f"--{stem}-{hashlib.sha256(content).hexdigest()[:16]}{ending}")
         write_whole(run.parked_pool / name_there, content)
         put.add(name_there)
         reached(CrashPoint.POOL_PART_PUT)
