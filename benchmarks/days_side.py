@@ -42,6 +42,7 @@ def main() -> None:
     import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import tenable.io  # noqa: F401
+    from airflow.providers.amazon.aws.fs import s3  # noqa: F401
 
     from airflow_provider_tenable.run import owner, watermark
     from airflow_provider_tenable.security_hub import rate_limit

@@ -44,6 +44,7 @@ def main() -> None:
     import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import tenable.io  # noqa: F401
+    from airflow.providers.amazon.aws.fs import s3  # noqa: F401
 
     from airflow_provider_tenable.assets import table  # noqa: F401
     from airflow_provider_tenable.hooks import security_hub  # noqa: F401

@@ -8,8 +8,9 @@ only refer to the findings that were sent. A rejected finding is on disk before 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -66,6 +67,36 @@ class _Lines:
         return ([[0, self._below - 1]] if self._below else []) + _ranges(self._beyond)
 
 
+class _Range(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The first and last of consecutive line numbers. There are thousands, and none can be part of a cycle: Python's
+    collector, which looks at all of Airflow after so many new lists, need not know of them.
+    """
+
+    first: int
+    last: int
+
+
+class _Head(msgspec.Struct):
+    calls: int
+    rejected_parts: int
+    format: int = FORMAT
+
+
+class _Entry(msgspec.Struct):
+    part: str
+    lines: list[_Range]
+    accepted: int
+    rejected: dict[str, int]
+    refused: list[_Range] = []
+
+
+_ENTRY = msgspec.json.Decoder(_Entry)
+
+
+def _numbers(ranges: list[_Range]) -> Iterator[int]:
+    return chain.from_iterable(range(each.first, each.last + 1) for each in ranges)
+
+
 @dataclass
 class _PartReceipt:
     """The lines of a part that do not have to be sent any more, and their results."""
@@ -96,24 +127,20 @@ class Receipts:
 
     def _load(self) -> None:
         try:
-            head, *entries = [msgspec.json.decode(line) for line in content_of(self.path).splitlines()]
-            self.calls, self._rejected_parts = head["calls"], head["rejected_parts"]
-            if head.get("format", FORMAT) > FORMAT:
-                raise newer_format(self.path, head["format"])
-            for entry in entries:
-                if entry["part"] in self._receipts:
-                    done = _Lines(number for first, last in entry["lines"] for number in range(first, last + 1))
-                    if len(done) != entry["accepted"] + sum(entry["rejected"].values()):
-                        raise ValueError(f"the counts of {entry['part']} do not add up")
-                    refused = _Lines(
-                        number for first, last in entry.get("refused", []) for number in range(first, last + 1)
-                    )
-                    self._receipts[entry["part"]] = _PartReceipt(
-                        done, refused, entry["accepted"], Counter(entry["rejected"])
-                    )
+            first, *rest = content_of(self.path).splitlines()
+            head = msgspec.json.decode(first, type=_Head)
+            self.calls, self._rejected_parts = head.calls, head.rejected_parts
+            if head.format > FORMAT:
+                raise newer_format(self.path, head.format)
+            for entry in map(_ENTRY.decode, rest):
+                if entry.part in self._receipts:
+                    done, refused = _Lines(_numbers(entry.lines)), _Lines(_numbers(entry.refused))
+                    if len(done) != entry.accepted + sum(entry.rejected.values()):
+                        raise ValueError(f"the counts of {entry.part} do not add up")
+                    self._receipts[entry.part] = _PartReceipt(done, refused, entry.accepted, Counter(entry.rejected))
         except FileNotFoundError:
             return
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError) as error:
             raise StagingError(
                 f"The receipts {self.path} are damaged ({safe(error)}). Remove the file and clear the import: "
                 "sending findings again does not change anything."

@@ -249,7 +249,7 @@ def test_parked_and_contested_records_have_parts_of_their_own(run):
     for line in (b'{"contested":1}', b'{"contested":2}'):
         writer.contest(line)
     manifest = close(writer)
-    assert manifest["parked_part"] == "part-shard-0004.jsonl.gz"
+    assert manifest["parked_part"] == "part-shard-0004.jsonl.zst"
     assert lines_of(run.parked, manifest["parked_part"]) == [{"parked": 1}, {"parked": 2}]
     assert manifest["contested_part"].startswith("part-shard-0004-")
     assert lines_of(run.contested, manifest["contested_part"]) == [{"contested": 1}, {"contested": 2}]
@@ -266,7 +266,7 @@ def test_records_that_are_kept_are_written_in_parts_that_fit_into_memory(run, mo
     for number in range(count):
         writer.keep(b'{"kept":%d}' % number)
     found = close(writer)["waiting_parts"]
-    assert found == [f"waiting-shard-0002-{number:05d}.jsonl.gz" for number in range(len(sizes))]
+    assert found == [f"waiting-shard-0002-{number:05d}.jsonl.zst" for number in range(len(sizes))]
     read = [lines_of(run.parked, name) for name in found]
     assert [len(lines) for lines in read] == sizes
     assert [line["kept"] for lines in read for line in lines] == list(range(count))

@@ -9,8 +9,9 @@ import json
 import pytest
 
 from airflow_provider_tenable.exceptions import StagingError
+from airflow_provider_tenable.guards.identifiers import is_pool_part
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.staging.parts import write_lines
+from airflow_provider_tenable.staging.parts import PartWriter, read_lines, write_lines
 from airflow_provider_tenable.transform.waiting_records import (
     WAITING_STEM,
     claim_pool,
@@ -22,14 +23,27 @@ from airflow_provider_tenable.transform.waiting_records import (
 )
 
 
-@pytest.fixture
-def run_of(tmp_path):
-    return lambda run_id: RunFolder(f"file://{tmp_path}", "dag", run_id)
+class Run(RunFolder):
+    """:ivar packed: whether its parts are as this release writes them, or as earlier ones did, by gzip."""
+
+    packed = True
+
+
+@pytest.fixture(params=[True, False], ids=["zstd", "gzip"])
+def run_of(tmp_path, request):
+    def run(run_id):
+        made = Run(f"file://{tmp_path}", "dag", run_id)
+        made.packed = request.param
+        return made
+
+    return run
 
 
 def park(run, *numbers, stem="part-shard-0000"):
-    lines = [json.dumps({"parked_at": number, "record": {"n": number}}).encode() for number in numbers]
-    return write_lines(run.parked, stem, lines)
+    part = PartWriter(run.parked, stem, packed=run.packed)
+    for number in numbers:
+        part.write(json.dumps({"parked_at": number, "record": {"n": number}}).encode())
+    return part.close()
 
 
 class Reader:
@@ -52,10 +66,7 @@ def pool(run):
     return [
         (
             name.split("--")[0],
-            [
-                json.loads(line)["parked_at"]
-                for line in gzip.decompress((run.parked_pool / name).read_bytes()).splitlines()
-            ],
+            [json.loads(line)["parked_at"] for line in read_lines(run.parked_pool / name)],
         )
         for name in list_pool(run)
     ]
@@ -70,6 +81,19 @@ def test_what_one_run_parks_the_next_one_takes(run_of):
     assert ages(second) == [5, 6]
     settle_pool(second, [], done=claimed_parts(second))
     assert pool(second) == []
+
+
+def test_a_run_takes_what_an_earlier_release_parked_beside_its_own(run_of):
+    earlier, now, third = run_of("1"), run_of("2"), run_of("3")
+    earlier.packed, now.packed = False, True
+    settle_pool(earlier, [park(earlier, 1, 2)], done=[])
+    settle_pool(now, [park(now, 3)], done=[])
+    assert [name.rpartition(".")[2] for name in list_pool(third)] == ["gz", "zst"]
+    claim_pool(third)
+    assert ages(third) == [1, 2, 3]
+    assert all(map(is_pool_part, list_pool(third)))
+    settle_pool(third, [], done=claimed_parts(third))
+    assert list_pool(third) == []
 
 
 def test_a_run_takes_what_it_claimed_and_nothing_that_came_later(run_of):
@@ -194,9 +218,10 @@ def test_long_run_ids_that_begin_alike_do_not_write_over_each_other(run_of):
 
 
 def test_a_part_is_called_as_the_released_version_calls_it_where_that_fits(run_of):
-    for length in (10, 150, 197):
+    for length in (10, 150, 196):
         run = run_of("r" * length)
         part = park(run, length)
         settle_pool(run, [part], done=[])
         digest = hashlib.sha256((run.parked / part).read_bytes()).hexdigest()[:16]
-        assert f"{'r' * length}--part-shard-0000-{digest}.jsonl.gz" in list_pool(run)
+        ending = "zst" if run.packed else "gz"
+        assert f"{'r' * length}--part-shard-0000-{digest}.jsonl.{ending}" in list_pool(run)
