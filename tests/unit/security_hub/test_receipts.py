@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 
@@ -228,3 +229,23 @@ def test_where_an_older_release_counted_what_was_refused_nobody_knows_which_were
     del line["refused"]
     path.write_bytes(b"\n".join(json.dumps(each).encode() for each in (head, line)))
     assert receipts_of(run, "a").accepted_ranges("a") == []
+
+
+def test_reading_receipts_with_many_gaps_is_no_work_for_pythons_collector(run, monkeypatch):
+    """A finding that does not have to be sent leaves a gap. The collector counts new lists and tuples, and after enough
+    of them looks at all that Airflow has loaded: a tenth of a second.
+    """
+    receipts = receipts_of(run, "a")
+    for line in range(0, 10_000, 2):
+        receipts.accept("a", line)
+    receipts.flush()
+    most, real = [], module._numbers
+    monkeypatch.setattr(module, "_numbers", lambda ranges: most.append(len(gc.get_objects())) or real(ranges))
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(gc.get_objects())
+        assert receipts_of(run, "a").counts()["accepted"] == 5_000
+    finally:
+        gc.enable()
+    assert max(most) - before < 200
