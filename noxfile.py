@@ -108,7 +108,7 @@ def _temporary_files(session: nox.Session) -> Iterator[dict[str, str]]:
     folder = tempfile.mkdtemp(prefix="airflow-provider-tenable-", dir=_MEMORY)
     try:
         yield {"TMPDIR": folder}
-    except CommandFailed:
+    except (CommandFailed, KeyboardInterrupt):
         session.warn(f"The tests' temporary files are in {folder}; remove it when you have seen enough of them.")
         raise
     shutil.rmtree(folder, ignore_errors=True)

@@ -184,7 +184,9 @@ def settle_pool(run: RunFolder, parts: Iterable[str], *, done: Iterable[str]) ->
     put = set()
     for name in parts:
         content = read_whole(run.parked / name)
-        stem, ending = next((name.removesuffix(each), each) for each in _ENDINGS if name.endswith(each))
+        # Whatever it is called, the pool must list it: what is in it is read by its first bytes.
+        ending = next((each for each in _ENDINGS if name.endswith(each)), _ENDINGS[0])
+        stem = name.removesuffix(ending)
         name_there = _name_in_pool(run.run_id, f"--{stem}-{hashlib.sha256(content).hexdigest()[:16]}{ending}")
         write_whole(run.parked_pool / name_there, content)
         put.add(name_there)
