@@ -107,7 +107,7 @@ def _temporary_files(session: nox.Session) -> Iterator[dict[str, str]]:
         return
     folder = tempfile.mkdtemp(prefix="airflow-provider-tenable-", dir=_MEMORY)
     # PostgreSQL refuses to run as root: the user that it gets then must reach its folder in there.
-    os.chmod(folder, 0o711)
+    os.chmod(folder, 0o711)  # noqa: S103
     try:
         yield {"TMPDIR": folder}
     except (CommandFailed, KeyboardInterrupt):
