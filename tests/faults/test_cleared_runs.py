@@ -4,13 +4,13 @@ than before. Nothing is lost, nothing invented.
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_tenable.staging.zstd import unpacked
 from tests.faults.pipeline import Pipeline
 from tests.faults.test_hub_faults import IMPORT, QUICK, rejected, wanted_ids
 from tests.faults.test_state_faults import flip, rescan
@@ -55,9 +55,10 @@ def pool(pipeline: Pipeline) -> dict[str, set[str]]:
     folder = pipeline.staging / "tenable_to_security_hub" / "parked"
     return {
         file.name: {
-            json.loads(line)["record"]["asset"]["uuid"] for line in gzip.decompress(file.read_bytes()).splitlines()
+            json.loads(line)["record"]["asset"]["uuid"]
+            for line in b"".join(unpacked(file.read_bytes(), 100_000)).splitlines()
         }
-        for file in folder.glob("*--part-*.gz")
+        for file in folder.glob("*--part-*.jsonl.zst")
     }
 
 
@@ -111,7 +112,7 @@ def test_pool_that_is_damaged_stops_the_run_with_advice_that_helps(
 ) -> None:
     pipeline.succeed("run-1")
     watermark = pipeline.watermark
-    (part,) = (pipeline.staging / "tenable_to_security_hub" / "parked").glob("*--part-*.gz")
+    (part,) = (pipeline.staging / "tenable_to_security_hub" / "parked").glob("*--part-*.jsonl.zst")
     flip(part)
     publish(sandbox, hidden)
     result = pipeline.run("run-2")
