@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nox
-from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -110,7 +109,7 @@ def _temporary_files(session: nox.Session) -> Iterator[dict[str, str]]:
     os.chmod(folder, 0o711)  # noqa: S103
     try:
         yield {"TMPDIR": folder}
-    except (CommandFailed, KeyboardInterrupt):
+    except BaseException:
         session.warn(f"The tests' temporary files are in {folder}; remove it when you have seen enough of them.")
         raise
     shutil.rmtree(folder, ignore_errors=True)

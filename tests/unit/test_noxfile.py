@@ -25,10 +25,21 @@ class FakeSession:
     name: str
     posargs: list[str]
     commands: list[list[str]] = field(default_factory=list)
+    variables: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    fails: bool = False
 
-    def run(self, *command: str, external: bool) -> None:
+    def run(self, *command: str, external: bool, env: dict[str, str] | None = None) -> None:
         assert external
         self.commands.append(list(command))
+        self.variables.append(env or {})
+        if env and (folder := env.get("TMPDIR")):
+            (Path(folder) / "of a test").write_text("x")
+        if self.fails:
+            raise RuntimeError("nox reports it")
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 def _decorator(function: Callable[..., Any] | None = None, **_: Any) -> Any:
@@ -168,3 +179,48 @@ def test_the_large_fault_tests_have_no_time_limit(noxfile: ModuleType, monkeypat
 @pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "tests" / "system").glob("test_*.py")))
 def test_every_system_test_belongs_to_a_session(file: str) -> None:
     assert re.search(rf'"tests/system/{re.escape(file)}"', (ROOT / "noxfile.py").read_text())
+
+
+def test_temporary_files_are_in_memory_and_removed(
+    noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(noxfile, "_MEMORY", tmp_path)
+    monkeypatch.setattr(noxfile, "_ROOM_BYTES", 1)
+    session = FakeSession("faults", [])
+    noxfile.faults(session)
+    [variables] = session.variables
+    assert Path(variables["TMPDIR"]).parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
+    assert session.warnings == []
+
+
+def test_temporary_files_of_failed_tests_stay_and_are_named(
+    noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(noxfile, "_MEMORY", tmp_path)
+    monkeypatch.setattr(noxfile, "_ROOM_BYTES", 1)
+    session = FakeSession("faults", [], fails=True)
+    with pytest.raises(RuntimeError, match="nox reports it"):
+        noxfile.faults(session)
+    [folder] = tmp_path.iterdir()
+    assert [path.name for path in folder.iterdir()] == ["of a test"]
+    # PostgreSQL runs as a user of its own, below this folder.
+    assert folder.stat().st_mode & 0o777 == 0o711
+    assert str(folder) in session.warnings[0]
+
+
+@pytest.mark.parametrize("why", ["no room", "no such folder", "a choice of the user"])
+def test_temporary_files_are_where_they_are_without_room_in_memory(
+    noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, why: str
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(noxfile, "_MEMORY", tmp_path / "none" if why == "no such folder" else tmp_path)
+    monkeypatch.setattr(noxfile, "_ROOM_BYTES", 1 << 60 if why == "no room" else 1)
+    if why == "a choice of the user":
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+    session = FakeSession("faults", [])
+    noxfile.faults(session)
+    assert session.variables == [{}]
+    assert list(tmp_path.iterdir()) == []
