@@ -47,7 +47,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 #: them costs as much as a tenth of the tests: where other stages use the second core, one is better.
 _UNIT_WORKERS = os.environ.get("UNIT_WORKERS", "2")
 #: A file system in memory, and the free space from which on it is used: several times what the tests take.
-_MEMORY = Path("/dev/shm")  # noqa: S108 (each run has a private folder in it)
+_MEMORY = Path("/dev/shm")  # noqa: S108 (each run makes a folder of its own there)
 _ROOM_BYTES = 4 << 30
 #: Two workers. Tests of one `xdist_group` share what their module makes once, and go to the same one.
 _TWO_WITH_GROUPS = ("-n", "2", "--dist", "loadgroup")
@@ -98,19 +98,19 @@ def _pytest(session: nox.Session, python: str, *arguments: str) -> None:
 
 @contextmanager
 def _temporary_files(session: nox.Session) -> Iterator[dict[str, str]]:
-    """Variables that put temporary files into memory, if there is room. The tests flush thousands of small files, which
-    on a disk is half of their system time. What failed tests leave there stays.
+    """Environment variables that put the tests' temporary files into memory, if there is room. The tests flush
+    thousands of small files to disk, which takes nearly half of their system time. The files of a failed run are kept.
     """
     if "TMPDIR" in os.environ or not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ROOM_BYTES:
         yield {}
         return
     folder = tempfile.mkdtemp(prefix="airflow-provider-tenable-", dir=_MEMORY)
-    # PostgreSQL refuses to run as root: the user that it gets then must reach its folder in there.
+    # PostgreSQL refuses to run as root; the user that it runs as instead must be able to reach its folder in there.
     os.chmod(folder, 0o711)  # noqa: S103
     try:
         yield {"TMPDIR": folder}
     except BaseException:
-        session.warn(f"The tests' temporary files are in {folder}; remove it when you have seen enough of them.")
+        session.warn(f"The tests' temporary files are in {folder}; remove it when you no longer need them.")
         raise
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 import httpx
 
 from benchmarks.import_side import ACCOUNT, REGION, connect
+from benchmarks.peak import peak_mb
 
 #: Name, what happens at Tenable before it, params of the run.
 DAYS: list[tuple[str, dict[str, int], dict[str, Any]]] = [
@@ -114,7 +114,7 @@ def _day(number: int, params: dict[str, Any]) -> dict[str, Any]:
         "calls": sum(entry["calls"] for entry in ledger["destinations"].values()),
         "cpu": time.process_time() - cpu,
         "import_cpu": imported - staged,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.import_side import ACCOUNT, REGION, connect
+from benchmarks.peak import peak_mb
 
 stages: dict[str, dict[str, float]] = {}
 
@@ -107,7 +107,7 @@ def main() -> None:
                 "findings": sum(result["accepted"] for result in results),
                 "calls": sum(result["calls"] for result in results),
                 "staged_bytes": staged_bytes,
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak_mb": peak_mb(),
                 "stages": stages,
             }
         ),

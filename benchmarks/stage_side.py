@@ -8,7 +8,6 @@ The stages: bare, generate, generate_audits, export, transform, transform_audits
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any
 from benchmarks.audits import GeneratedAudits
 from benchmarks.estate import Generated
 from benchmarks.import_side import ACCOUNT, REGION
+from benchmarks.peak import peak_mb
 
 
 def store_of(folder: Path, kind: str) -> Any:
@@ -128,7 +128,7 @@ def main() -> None:
     result = {
         "records": done,
         "cpu": time.process_time() - began,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
     }
     print(json.dumps(result), flush=True)
 

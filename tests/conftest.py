@@ -82,7 +82,7 @@ def _for_mutants() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_secrets_of_earlier_tests() -> None:
-    """A process remembers secrets for good, and searches each body for all of them; most tests bring new ones."""
+    """A process never forgets a secret, and searches each body for all of them. Most tests add new ones."""
     from airflow_provider_tenable.guards import redaction
 
     redaction._in_texts = redaction._Known()

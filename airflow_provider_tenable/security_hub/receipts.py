@@ -67,9 +67,9 @@ class _Lines:
         return ([[0, self._below - 1]] if self._below else []) + _ranges(self._beyond)
 
 
-class _Range(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The first and last of consecutive line numbers. There are thousands, and none can be part of a cycle: Python's
-    collector, which looks at all of Airflow after so many new lists, need not know of them.
+class _Range(msgspec.Struct, array_like=True, frozen=True):
+    """The first and last of consecutive line numbers. There may be thousands of ranges. The garbage collector does not
+    track a struct of integers; as many lists would make it traverse everything that Airflow has loaded.
     """
 
     first: int

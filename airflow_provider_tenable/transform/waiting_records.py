@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Of the parts that this release writes, and of those that earlier ones have left in the pool.
+#: The endings of the parts that this release writes, and of those that earlier releases left in the pool.
 _ENDINGS = (".jsonl.zst", ".jsonl.gz")
 #: What the names of parts begin with whose records wait until their asset has settled.
 WAITING_STEM = "waiting-shard"
@@ -184,7 +184,7 @@ def settle_pool(run: RunFolder, parts: Iterable[str], *, done: Iterable[str]) ->
     put = set()
     for name in parts:
         content = read_whole(run.parked / name)
-        # Whatever it is called, the pool must list it: what is in it is read by its first bytes.
+        # list_pool finds parts by their endings. How a part is compressed is recognised by its first bytes.
         ending = next((each for each in _ENDINGS if name.endswith(each)), _ENDINGS[0])
         stem = name.removesuffix(ending)
         name_there = _name_in_pool(run.run_id, f"--{stem}-{hashlib.sha256(content).hexdigest()[:16]}{ending}")

@@ -80,7 +80,7 @@ def airflow(sandbox: Sandbox, airflow_process: AirflowProcess, tmp_path: Path) -
         "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "1",
         "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "1",
         # Deferred after each batch.
-        "AIRFLOW__TENABLE__IMPORT_MINUTES": "0.0001",
+        "AIRFLOW__TENABLE__IMPORT_MINUTES": "0.00001",
         # The same findings are sent again and again.
         "AIRFLOW__TENABLE__REFRESH_DAYS": "0",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 from airflow_provider_tenable.transform import shard
-from benchmarks import our_side
+from benchmarks import hub_state, our_side
 from benchmarks.__main__ import suites_of
 from benchmarks.audits import EXAMPLE, GeneratedAudits
 from benchmarks.deployments import seconds
@@ -306,3 +307,29 @@ def test_every_side_of_the_transform_maps_the_same_findings(tmp_path: Path, monk
             found[side.__name__] = next(measuring)["findings"]
     assert found["transform"] > PER_HOST
     assert len(set(found.values())) == 1
+
+
+def test_peak_memory_of_a_process_does_not_include_that_of_the_one_that_started_it() -> None:
+    code = (
+        "from benchmarks.peak import peak_mb; before = peak_mb(); held = bytearray(100 << 20); print(before, peak_mb())"
+    )
+    held = bytearray(300 << 20)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert len(held) == 300 << 20
+    before, after = map(float, done.stdout.split())
+    assert 5 < before < 60
+    assert 95 < after - before < 110
+
+
+def test_the_memory_of_building_an_index_does_not_count_as_that_of_comparing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def measure(command: list[object]) -> dict[str, float]:
+        asked.append([str(part) for part in command])
+        figures = ("sent", "us_a_finding", "cpu_s", "mb_above_airflow", "index_bytes_a_row", "ages_cpu_s")
+        return dict.fromkeys(figures, 1.0)
+
+    monkeypatch.setattr(hub_state, "once", measure)
+    hub_state.index([(50, 50)])
+    assert [command[-1] == "--only-build" for command in asked] == [True, False, True, False]
+    assert [command[:-1] for command in asked[::2]] == asked[1::2]

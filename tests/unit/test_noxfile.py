@@ -181,46 +181,46 @@ def test_every_system_test_belongs_to_a_session(file: str) -> None:
     assert re.search(rf'"tests/system/{re.escape(file)}"', (ROOT / "noxfile.py").read_text())
 
 
-def test_temporary_files_are_in_memory_and_removed(
-    noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def memory(noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Stands for a file system in memory, with room."""
     monkeypatch.delenv("TMPDIR", raising=False)
     monkeypatch.setattr(noxfile, "_MEMORY", tmp_path)
     monkeypatch.setattr(noxfile, "_ROOM_BYTES", 1)
+    return tmp_path
+
+
+def test_temporary_files_are_in_memory_and_removed(noxfile: ModuleType, memory: Path) -> None:
     session = FakeSession("faults", [])
     noxfile.faults(session)
     [variables] = session.variables
-    assert Path(variables["TMPDIR"]).parent == tmp_path
-    assert list(tmp_path.iterdir()) == []
+    assert Path(variables["TMPDIR"]).parent == memory
+    assert list(memory.iterdir()) == []
     assert session.warnings == []
 
 
-def test_temporary_files_of_failed_tests_stay_and_are_named(
-    noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("TMPDIR", raising=False)
-    monkeypatch.setattr(noxfile, "_MEMORY", tmp_path)
-    monkeypatch.setattr(noxfile, "_ROOM_BYTES", 1)
+def test_temporary_files_of_failed_tests_are_kept_and_named(noxfile: ModuleType, memory: Path) -> None:
     session = FakeSession("faults", [], fails=True)
     with pytest.raises(RuntimeError, match="nox reports it"):
         noxfile.faults(session)
-    [folder] = tmp_path.iterdir()
+    [folder] = memory.iterdir()
     assert [path.name for path in folder.iterdir()] == ["of a test"]
     # PostgreSQL runs as a user of its own, below this folder.
     assert folder.stat().st_mode & 0o777 == 0o711
     assert str(folder) in session.warnings[0]
 
 
-@pytest.mark.parametrize("why", ["no room", "no such folder", "a choice of the user"])
-def test_temporary_files_are_where_they_are_without_room_in_memory(
-    noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, why: str
+@pytest.mark.parametrize("why", ["no room", "no such folder", "TMPDIR is set"])
+def test_temporary_files_go_to_memory_only_with_room_and_without_tmpdir(
+    noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch, memory: Path, why: str
 ) -> None:
-    monkeypatch.delenv("TMPDIR", raising=False)
-    monkeypatch.setattr(noxfile, "_MEMORY", tmp_path / "none" if why == "no such folder" else tmp_path)
-    monkeypatch.setattr(noxfile, "_ROOM_BYTES", 1 << 60 if why == "no room" else 1)
-    if why == "a choice of the user":
-        monkeypatch.setenv("TMPDIR", str(tmp_path))
+    if why == "no such folder":
+        monkeypatch.setattr(noxfile, "_MEMORY", memory / "none")
+    elif why == "no room":
+        monkeypatch.setattr(noxfile, "_ROOM_BYTES", 1 << 60)
+    else:
+        monkeypatch.setenv("TMPDIR", str(memory))
     session = FakeSession("faults", [])
     noxfile.faults(session)
     assert session.variables == [{}]
-    assert list(tmp_path.iterdir()) == []
+    assert list(memory.iterdir()) == []

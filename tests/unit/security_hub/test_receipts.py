@@ -231,9 +231,9 @@ def test_where_an_older_release_counted_what_was_refused_nobody_knows_which_were
     assert receipts_of(run, "a").accepted_ranges("a") == []
 
 
-def test_reading_receipts_with_many_gaps_is_no_work_for_pythons_collector(run, monkeypatch):
-    """A finding that does not have to be sent leaves a gap. The collector counts new lists and tuples, and after enough
-    of them looks at all that Airflow has loaded: a tenth of a second.
+def test_reading_receipts_with_many_gaps_does_not_burden_the_garbage_collector(run, monkeypatch):
+    """A finding that does not have to be sent leaves a gap. The garbage collector counts new lists and tuples; after
+    enough of them it traverses everything that Airflow has loaded.
     """
     receipts = receipts_of(run, "a")
     for line in range(0, 10_000, 2):
@@ -249,3 +249,11 @@ def test_reading_receipts_with_many_gaps_is_no_work_for_pythons_collector(run, m
     finally:
         gc.enable()
     assert max(most) - before < 200
+
+
+def test_receipts_of_a_newer_version_are_recognised_before_their_parts_are_read(run):
+    path = run.receipts(ACCOUNT, REGION)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'{"calls":1,"rejected_parts":0,"format":2}\n{"part":"a","lines":"of another kind"}')
+    with pytest.raises(StagingError, match="format 2, written by a newer version"):
+        receipts_of(run, "a")

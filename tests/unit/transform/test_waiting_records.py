@@ -227,7 +227,7 @@ def test_a_part_is_called_as_the_released_version_calls_it_where_that_fits(run_o
         assert f"{'r' * length}--part-shard-0000-{digest}.jsonl.{ending}" in list_pool(run)
 
 
-def test_a_part_that_is_called_otherwise_is_in_the_pool_too(run_of):
+def test_a_part_with_another_ending_is_in_the_pool_too(run_of):
     first, second = run_of("1"), run_of("2")
     (first.parked / "part-7").parent.mkdir(parents=True, exist_ok=True)
     (first.parked / "part-7").write_bytes((first.parked / park(first, 7)).read_bytes())
