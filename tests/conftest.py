@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from sandbox.garbage import collect_rarely
+from tests.plain_ids import plain
 
 # Until all tests are collected: imports leave no garbage.
 gc.disable()
@@ -59,6 +60,17 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     # By the module that is warned: one that our own code earns is an error.
     config.addinivalue_line("filterwarnings", r"ignore::airflow.exceptions.RemovedInAirflow3Warning:airflow(\..*)?$")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Ids without backslashes, of all values that pytest would escape (:func:`~tests.plain_ids.plain`)."""
+    return plain(val) if isinstance(val, str | bytes) and "\\" in ascii(val) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse ids that mutmut would not find again."""
+    if escaped := [item.nodeid for item in items if "\\" in item.nodeid]:
+        raise pytest.UsageError(f"Ids with backslashes; give these tests ids=plain (tests.plain_ids): {escaped[:5]}")
 
 
 def pytest_collection_finish() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_tenable.asff import row
@@ -56,12 +57,12 @@ def record_rows(
     path = run.compared(target.account, target.region) / _RECORDED
     written = _read(path)
     before, deltas = written.get("rows", {}), written.get("deltas", [])
-    rows: dict[str, list[list[int]]] = {}
+    rows: dict[str, str] = {}
     waiting: list[pa.Table] = []
     added = False
     for name, decisions in parts:
         chosen = accepted_lines(receipts, name, len(decisions)) | (decisions["verdict"] == Verdict.NEVER_IMPORTED)
-        rows[name] = _ranges(chosen)
+        rows[name] = _digest(chosen)
         if rows[name] and rows[name] != before.get(name):
             waiting.append(_table(run, target, name, decisions, chosen, as_of, sent_at))
             added = True
@@ -86,12 +87,13 @@ def accepted_lines(receipts: Receipts, name: str, count: int) -> np.ndarray[Any,
     return accepted
 
 
-def _ranges(chosen: np.ndarray[Any, Any]) -> list[list[int]]:
-    """First and last number of each run of chosen ones."""
+def _digest(chosen: np.ndarray[Any, Any]) -> str:
+    """Of which findings of a part are chosen; empty where none is. As ranges they would take hundreds of entries in a
+    part: findings that were archived before they were ever sent are scattered all over it.
+    """
     import numpy as np
 
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]])))
-    return [[int(first), int(last) - 1] for first, last in edges.reshape(-1, 2)]
+    return blake2b(np.packbits(chosen).tobytes(), digest_size=16).hexdigest() if chosen.any() else ""
 
 
 def is_recorded(run: RunFolder, target: Target, receipts: Receipts, head: Head) -> bool:

@@ -15,6 +15,7 @@ from tests.faults.canary import ACCESS_KEY, SECRET_KEY
 from tests.faults.pipeline import Pipeline, Result, Zygote
 from tests.faults.proxy import FaultProxy, http_answer
 from tests.faults.universe import Sandbox, differences, expected
+from tests.plain_ids import plain
 
 #: So that "for ever" is soon over: one look that fails, two fetches of a chunk, one restart.
 IMPATIENT = {
@@ -233,7 +234,7 @@ def test_keys_do_reach_tenable_itself(through_proxy: Pipeline, proxy: FaultProxy
         ("answer", {"answer": http_answer(gzip.compress(b'[{"asset"' * 99)[:-20], "Content-Encoding: gzip")}),
         ("answer", {"answer": http_answer(b"zz\r\nnot chunked", "Transfer-Encoding: chunked")[:-3]}),
     ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(str(each)[:40] for each in value.values()),
+    ids=lambda value: plain(value if isinstance(value, str) else [*value.values()]),
 )
 def test_connection_that_is_spoilt_in_a_chunk_costs_no_record(
     through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox, kind: str, arguments: dict[str, Any]

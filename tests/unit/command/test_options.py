@@ -12,6 +12,7 @@ from airflow_provider_tenable.command.hidden_keys import MARK
 from airflow_provider_tenable.command.options import VARIABLES, parse
 from airflow_provider_tenable.command.settings import conf_of, dag_params, environment
 from airflow_provider_tenable.exceptions import ConfigurationError
+from tests.plain_ids import plain
 
 ROOT = Path(__file__).resolve().parents[3]
 KEYS = {"TIO_ACCESS_KEY": "access-key-of-env", "TIO_SECRET_KEY": "secret-key-of-env"}
@@ -168,7 +169,7 @@ def test_the_deployments_own_params_stay() -> None:
         ([], {**KEYS, "AIRFLOW__TENABLE__DAG_PARAMS": "{"}, "is not JSON"),
         ([], {**KEYS, "AIRFLOW__TENABLE__DAG_PARAMS": "[]"}, "must be a JSON object"),
     ],
-    ids=str,
+    ids=plain,
 )
 def test_what_is_wrong_is_said_before_anything_is_run(
     arguments: list[str], variables: dict[str, str], message: str

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import ConfigurationError, DuplicateExportError, TenableProviderError
 from airflow_provider_tenable.guards.foreign_text import LONGEST, safe, visible
+from tests.plain_ids import plain
 
 #: Control (Cc), format (Cf: bidirectional, zero-width, tags), surrogates, private use, unassigned; line and paragraph
 #: separators.
@@ -41,14 +42,14 @@ OVERRIDES = [
 ]
 
 
-@pytest.mark.parametrize("text", BREAKS, ids=ascii)
+@pytest.mark.parametrize("text", BREAKS, ids=plain)
 def test_a_line_break_of_any_kind_becomes_a_space(text):
     assert safe(f"one{text}two") == "one two"
     assert safe(f"{text}one{text}") == "one"
     assert visible(f"one{text}two").split() == ["one", "two"]
 
 
-@pytest.mark.parametrize("text", [*ESCAPES, *OVERRIDES, "\ud800", "\ue000", "\uffff"], ids=ascii)
+@pytest.mark.parametrize("text", [*ESCAPES, *OVERRIDES, "\ud800", "\ue000", "\uffff"], ids=plain)
 def test_what_acts_is_shown_as_an_escape(text):
     quoted = safe(f"one{text}two")
     assert not acts(quoted)

@@ -21,6 +21,7 @@ from airflow_provider_tenable.scan.audited_accounts import Audited, record
 from airflow_provider_tenable.staging.layout import RunFolder
 from sandbox.aws.identities import Role
 from sandbox.tenable.access import ACCESS_KEY, NO_ADMIN, NO_EXPORT, NO_VIEW, TAG_VIEW
+from tests.plain_ids import plain
 
 A, B = (f"{account}/{REGION}" for account in ACCOUNTS)
 ROLE_OF_B = f"arn:aws:iam::{ACCOUNTS[1]}:role/{ROLE}"
@@ -550,7 +551,7 @@ def test_an_unknown_error_is_unchecked_without_its_text(estate: Estate) -> None:
             "pagination": {"total": 10**30},
         },
     ],
-    ids=str,
+    ids=plain,
 )
 def test_a_hostile_answer_about_connectors_is_a_bounded_line(estate: Estate, answer: Any) -> None:
     from airflow_provider_tenable.tenable_vm.calls import Caller

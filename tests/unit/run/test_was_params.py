@@ -12,6 +12,7 @@ from airflow_provider_tenable.run.params import IMPORT, departures
 from airflow_provider_tenable.run.scope import changes, scope_of
 from airflow_provider_tenable.run.scope_params import SCOPE
 from airflow_provider_tenable.run.was_params import MOST_LOAD_BALANCERS, WAS, parse_load_balancers
+from tests.plain_ids import plain
 
 ALB = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/app/shop/0123456789abcdef"
 DEFAULTS: dict[str, Any] = {name: param.default for name, param in WAS.items()}
@@ -69,7 +70,7 @@ def test_names_are_compared_in_one_spelling() -> None:
         ({"a.com": ALB.replace("arn:aws:", "arn:aws-cn:")}, "account and Region"),
         ({"a.com": ALB, "A.com.": ALB + "x"}, "two ARNs"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=plain,
 )  # fmt: skip
 def test_what_is_wrong_is_said(value: Any, why: str) -> None:
     with pytest.raises(ConfigurationError, match=why) as caught:
