@@ -18,7 +18,7 @@ from airflow_provider_tenable.run.scope_params import MOST_VALUES, SCOPE
 from airflow_provider_tenable.tenable_vm.plugin_traits import PluginTraits
 from airflow_provider_tenable.tenable_vm.records import NetworkedVulnerability as Record
 from airflow_provider_tenable.transform.scope import EVERYTHING, Scope
-from airflow_provider_tenable.transform.scope_values import parse_scope
+from airflow_provider_tenable.transform.scope_values import MOST_CATEGORIES, parse_scope
 
 IDS, NAMES = ("plugin_ids", "exclude_plugin_ids"), ("plugin_families", "exclude_plugin_families")
 
@@ -59,6 +59,57 @@ def test_ids_are_numbers_or_texts(name: str, value: Any, read: Any) -> None:
 def test_what_is_no_id_is_named(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{name} is .*; it must be a list of at most 1000 ids of plugins"):
         parse_scope({name: value})
+
+
+@pytest.mark.parametrize("name", [*IDS, *NAMES, "sources"])
+def test_a_list_has_at_most_a_thousand_values(name: str) -> None:
+    value = ["7"] * MOST_VALUES if name != "sources" else ["AGENT"] * MOST_VALUES
+    assert len(getattr(parse_scope({name: value}), name)) == 1
+    with pytest.raises(ConfigurationError, match=rf"^{name} is \['.*; it must be a list of at most 1000 "):
+        parse_scope({name: [*value, value[0]]})
+
+
+def test_networks_are_told_apart_in_small_letters() -> None:
+    network = "00000000-0000-4000-8000-0000000000AB"
+    assert parse_scope({"network_ids": [f" {network} ", network.lower()]}).network_ids == (network.lower(),)
+    with pytest.raises(
+        ConfigurationError,
+        match=r"^network_ids is 'x'; it must be a list of at most 1000 uuids of networks, or empty\.$",
+    ):
+        parse_scope({"network_ids": ["x"]})
+
+
+def test_tags_are_bounded_in_number() -> None:
+    categories = {f"c{number:02d}": ["x"] for number in range(MOST_CATEGORIES)}
+    assert len(parse_scope({"asset_tags": categories}).asset_tags) == MOST_CATEGORIES
+    with pytest.raises(
+        ConfigurationError, match=r"^asset_tags is \{'c00': .*; it must be an object of at most 50 categ"
+    ):
+        parse_scope({"asset_tags": {**categories, "one more": ["x"]}})
+    values = [str(number) for number in range(MOST_VALUES)]
+    assert len(parse_scope({"asset_tags": {"E": values}}).asset_tags["E"]) == MOST_VALUES
+    for wrong in ([*values, "one more"], [], [""], "x"):
+        with pytest.raises(ConfigurationError, match=r"^asset_tags is \{'E': .*; it must be an object of category -> "):
+            parse_scope({"asset_tags": {"E": wrong}})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("known_exploited_only", "yes", "known_exploited_only is 'yes'; it must be true or false."),
+        ("potential_packages", "no", "potential_packages is 'no'; it must be one of import, skip."),
+        (
+            "sources",
+            ["agent"],
+            "sources is 'agent'; it must be a list of at most 1000 sources in capital letters, such as AGENT, or "
+            "empty.",
+        ),
+    ],
+)
+def test_what_is_wrong_is_quoted_with_what_is_allowed(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_scope({name: value})
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("name", NAMES)

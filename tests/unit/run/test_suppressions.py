@@ -99,8 +99,15 @@ def test_another_note_is_another_rule_and_the_same_one_is_not():
             finding(Id=f"{REGION}/{ACCOUNT}/i-2/19506/tcp/443"),
         )
     }
-    assert len(keys) == 4
+    by_somebody_else = rule(finding(Note={**NOTE, "UpdatedBy": "grace"})).key
+    assert len(keys | {by_somebody_else}) == 5
     assert rule(finding()).key in keys
+
+
+def test_a_key_stays_what_it_is_for_rules_that_exist_are_found_by_it():
+    assert rule(finding()).key == "b7e1c8db2ca59cd69c450210"
+    # A text that is no Unicode: half a character.
+    assert rule(finding(Note={**NOTE, "Text": "why \ud83d"})).key == "9b685638f9ecc27ae611f25c"
 
 
 @given(st.text(min_size=1, max_size=3000), st.text(max_size=300), st.text(max_size=300))
@@ -135,11 +142,11 @@ def some(*keys: str) -> list[AcceptRule]:
 
 def test_each_rule_is_made_once_and_one_that_has_ended_is_not_made_again():
     rules = Rules(there=True, ended=False)
-    wanted = some("there", "ended", "a", "duplicate", "b", "c")
+    wanted = some("there", "ended", "ended", "a", "duplicate", "b", "c", "d")
     counts = make_rules(rules, wanted, dry_run=False, most=2)
-    assert counts == Counter(created=2, existing=2, expired=1, later=1)
+    assert counts == Counter(created=2, existing=2, expired=2, later=2)
     assert rules.made == ["a", "duplicate", "b"]
-    assert make_rules(rules, wanted, dry_run=True, most=9) == Counter(created=4, existing=1, expired=1)
+    assert make_rules(rules, wanted, dry_run=True, most=9) == Counter(created=5, existing=1, expired=2)
     assert rules.made == ["a", "duplicate", "b"]
 
 
@@ -199,10 +206,11 @@ def test_a_hub_is_read_for_what_is_suppressed_alone():
 
     def read_page(filters: Any, **more: Any) -> Any:
         asked.append(filters)
-        return [finding(), finding(Note=None)], None
+        return [finding(), finding(Note=None), finding(Note=None)], None
 
     found = read_suppressed(SimpleNamespace(read_page=read_page), ACCOUNT, REGION, ["arn"], expires_at=EXPIRES)
-    assert (len(found.rules), found.left) == (1, Counter(without_note=1))
+    wanted = rule(finding())
+    assert (found.rules, found.left) == ({wanted.key: wanted}, Counter(without_note=2))
     assert {name: each[0]["Value"] for name, each in asked[0].items()} == {
         "ProductArn": "arn",
         "AwsAccountId": ACCOUNT,
@@ -212,7 +220,10 @@ def test_a_hub_is_read_for_what_is_suppressed_alone():
     }
 
 
-@pytest.mark.parametrize("change", [{"Region": "us-east-1"}, {"AwsAccountId": "1"}, {"Workflow": {"Status": "NEW"}}])
+@pytest.mark.parametrize(
+    "change",
+    [{"Region": "us-east-1"}, {"AwsAccountId": "1"}, {"Workflow": {"Status": "NEW"}}, {"Workflow": "SUPPRESSED"}],
+)
 def test_what_was_not_asked_for_makes_no_rule(change):
     source = SimpleNamespace(read_page=lambda filters, **more: ([finding(**change)], None))
     with pytest.raises(TemporaryError, match="does something else answer"):

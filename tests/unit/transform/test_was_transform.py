@@ -112,10 +112,17 @@ def test_severities_and_states_that_were_not_chosen_are_counted(tmp_path):
         record(5, severity_id=3, state="NEW"),
         record(6, severity_id=3, state=None),
         record(7, severity_id=None, severity="odd"),
+        record(8, severity_id=4),
     )
     assert manifest["findings"] == 4
-    assert manifest["skipped"] == {"severity_not_chosen": 1, "state_not_chosen": 2, "unmappable_record": 1}
+    assert manifest["skipped"] == {"severity_not_chosen": 2, "state_not_chosen": 2, "unmappable_record": 1}
     assert manifest["severities"] == {A: {"high": 4}}
+
+
+def test_what_is_open_is_not_among_the_fixed(tmp_path):
+    states = ["FIXED", "OPEN", "NEW", "ACTIVE", "REOPENED", " fixed "]
+    manifest = World(tmp_path, states=("fixed",)).chunk(*(record(n, state=state) for n, state in enumerate(states)))
+    assert (manifest["findings"], manifest["skipped"]) == (2, {"state_not_chosen": 4})
 
 
 @pytest.mark.parametrize(
@@ -128,7 +135,8 @@ def test_severities_and_states_that_were_not_chosen_are_counted(tmp_path):
     ids=str,
 )
 def test_the_windows_upper_bound_looks_at_the_records_own_time(tmp_path, change, inside):
-    assert World(tmp_path, until=NOW).chunk(record(**change))["skipped"] == ({} if inside else {"outside_window": 1})
+    manifest = World(tmp_path, until=NOW).chunk(record(**change), record(1, **change))
+    assert manifest["skipped"] == ({} if inside else {"outside_window": 2})
 
 
 @pytest.mark.parametrize(
@@ -195,6 +203,37 @@ def test_behind_a_load_balancer_they_go_to_its_account(tmp_path):
     ]
     (finding,) = world.findings(B)
     assert (finding["AwsAccountId"], finding["Resources"][0]["Id"]) == (B, ALB)
+
+
+def test_behind_a_load_balancer_they_go_to_the_hub_of_its_region(tmp_path):
+    hubs = [Destination("hub", (A, B), "Role", None, A, "eu-west-1")]
+    arns = {"www.unixtimestamp.com": ALB.replace("eu-west-1", "eu-central-1")}
+    manifest = World(tmp_path, arns=arns, region_routing="resource", destinations=hubs).chunk(record())
+    assert [(each["account"], each["region"]) for each in manifest["destinations"]] == [(B, "eu-central-1")]
+    refused = frozenset({f"{B}/eu-central-1"})
+    world = World(tmp_path / "x", arns=arns, region_routing="resource", destinations=hubs, refused=refused)
+    manifest = world.chunk(record(), record(1))
+    assert (manifest["skipped"], manifest["refused"]) == ({"destination_refused": 2}, {f"{B}/eu-central-1": 2})
+
+
+def test_an_application_is_prepared_once(tmp_path, monkeypatch):
+    prepared = []
+    of_the_mapper = AsffWasMapper.application
+    monkeypatch.setattr(
+        AsffWasMapper,
+        "application",
+        lambda self, row, host, **where: prepared.append(host) or of_the_mapper(self, row, host, **where),
+    )
+    World(tmp_path).chunk(record(), record(1), record(2, **of("b.example.com")))
+    assert prepared == ["www.unixtimestamp.com", "b.example.com"]
+
+
+def test_counts_say_whether_the_records_had_waited(tmp_path):
+    transform = World(tmp_path).transform
+    assert (transform.counts()["from_pool"], transform.counts()["pool_parts"]) == (False, [])
+    counts = transform.counts(from_pool=True, pool_parts=["a"])
+    assert (counts["from_pool"], counts["pool_parts"]) == (True, ["a"])
+    transform.close()
 
 
 def test_a_load_balancer_whose_account_has_no_destination_is_counted(tmp_path):
