@@ -2,7 +2,7 @@
 JSON file.
 
     python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts days index dag freshness
-                                                 size workers]
+                                                 scheduled size workers]
     python -m benchmarks --render [--json FILE]
     python -m benchmarks --compare [--json FILE]
 
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import freshness, hub_state, size, suites, workers
+from benchmarks import freshness, hub_state, scheduled, size, suites, workers
 from benchmarks.measure import PEER_PYTHON, ROOT
 from benchmarks.render import render, table
 from benchmarks.worse import changes, committed
@@ -48,6 +48,7 @@ def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]
         "freshness": lambda: freshness.freshness(
             *((freshness.QUICK_SCHEDULES, 1) if quick else (freshness.SCHEDULES, 2))
         ),
+        "scheduled": lambda: scheduled.scheduled(1 if quick else 3),
         "size": size.size,
         "workers": workers.workers,
     }

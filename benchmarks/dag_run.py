@@ -18,6 +18,7 @@ import time
 from contextlib import closing
 from typing import Any
 
+from benchmarks.connections import tenable_connection
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.measure import ROOT
 
@@ -33,14 +34,7 @@ def prepare(home: str, tenable_port: int, hub_port: int) -> str:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
             "AIRFLOW__TENABLE__STAGING_PATH": f"file://{home}/staging",
             "AIRFLOW__TENABLE__PRODUCT": "default",
-            "AIRFLOW_CONN_TENABLE_DEFAULT": json.dumps(
-                {
-                    "conn_type": "tenable",
-                    "host": f"http://127.0.0.1:{tenable_port}",
-                    "login": "access",
-                    "password": "secret",
-                }
-            ),
+            "AIRFLOW_CONN_TENABLE_DEFAULT": tenable_connection(tenable_port),
         }
     )
     connect(hub_port)

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.connections import tenable_connection
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.peak import peak_mb
 
@@ -34,9 +35,7 @@ def main() -> None:
     tenable_port, hub_port = sys.argv[1:]
     scratch = tempfile.mkdtemp(prefix="benchmark-", dir=os.environ.get("BENCHMARK_SCRATCH"))
     connect(int(hub_port))
-    os.environ["AIRFLOW_CONN_TENABLE_DEFAULT"] = json.dumps(
-        {"conn_type": "tenable", "host": f"http://127.0.0.1:{tenable_port}", "login": "access", "password": "secret"}
-    )
+    os.environ["AIRFLOW_CONN_TENABLE_DEFAULT"] = tenable_connection(tenable_port)
     os.environ["AIRFLOW__TENABLE__STAGING_PATH"] = f"file://{scratch}"
     os.environ["AIRFLOW__TENABLE__PRODUCT"] = "default"
     import pandas  # noqa: F401

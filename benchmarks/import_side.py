@@ -14,16 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.connections import aws_connection
+
 ACCOUNT, REGION = "111122223333", "us-east-1"
 PARTS = 2
 
 
 def connect(port: int, key: str = "AKIABENCHMARK") -> None:
     """The connection `aws_default`, to the cheap hub."""
-    extra = {"region_name": REGION, "endpoint_url": f"http://127.0.0.1:{port}"}
-    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps(
-        {"conn_type": "aws", "login": key, "password": "secret", "extra": extra}
-    )
+    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = aws_connection(port, REGION, key)
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 

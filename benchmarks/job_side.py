@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks.connections import tenable_connection
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.peak import peak_mb
 
@@ -35,9 +36,7 @@ def main() -> None:
     tenable_port, hub_port, quota = sys.argv[1:]
     scratch = tempfile.mkdtemp(prefix="benchmark-", dir=os.environ.get("BENCHMARK_SCRATCH"))
     connect(int(hub_port))
-    os.environ["AIRFLOW_CONN_TENABLE_DEFAULT"] = json.dumps(
-        {"conn_type": "tenable", "host": f"http://127.0.0.1:{tenable_port}", "login": "access", "password": "secret"}
-    )
+    os.environ["AIRFLOW_CONN_TENABLE_DEFAULT"] = tenable_connection(tenable_port)
     os.environ["AIRFLOW__TENABLE__STAGING_PATH"] = f"file://{scratch}"
     os.environ["AIRFLOW__TENABLE__PRODUCT"] = "default"
     # Loading modules is measured by itself, as it is for the peer.

@@ -22,6 +22,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.connections import aws_connection, tenable_connection
 from benchmarks.days_side import context_of
 from benchmarks.estate import numbered_accounts
 from benchmarks.import_side import REGION
@@ -137,17 +138,9 @@ def main() -> None:
 
 
 def _connect(tenable_port: int, hub_port: int, accounts: int) -> None:
-    tenable = {
-        "conn_type": "tenable",
-        "host": f"http://127.0.0.1:{tenable_port}",
-        "login": "access",
-        "password": "secret",
-    }
-    os.environ["AIRFLOW_CONN_TENABLE_DEFAULT"] = json.dumps(tenable)
+    os.environ["AIRFLOW_CONN_TENABLE_DEFAULT"] = tenable_connection(tenable_port)
     for account in numbered_accounts(accounts):
-        extra = {"region_name": REGION, "endpoint_url": f"http://127.0.0.1:{hub_port}"}
-        hub = {"conn_type": "aws", "login": f"AKIA{account}", "password": "secret", "extra": extra}
-        os.environ[f"AIRFLOW_CONN_AWS_{account}"] = json.dumps(hub)
+        os.environ[f"AIRFLOW_CONN_AWS_{account}"] = aws_connection(hub_port, REGION, key=f"AKIA{account}")
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 

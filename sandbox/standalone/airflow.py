@@ -79,7 +79,7 @@ _LOG_END_BYTES = 100_000
 _REPORTED_STATES = ("running", "deferred", "success", "failed", "up_for_retry", "upstream_failed", "skipped")
 
 
-def _scheduler_of(parent: int) -> psutil.Process | None:
+def scheduler_of(parent: int) -> psutil.Process | None:
     """The scheduler that a process has started."""
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in psutil.Process(parent).children():
@@ -144,7 +144,7 @@ class Standalone(Child):
             return self._second_scheduler.alive()
         if self._scheduler is None:
             # It is recognised once: while it starts, Airflow 2's scheduler has an empty command line for a moment.
-            self._scheduler = _scheduler_of(self.process.pid)
+            self._scheduler = scheduler_of(self.process.pid)
             return True
         # Standalone may have ended, with its scheduler: the next poll sees that.
         if _runs(self._scheduler) or not super().alive():

@@ -22,6 +22,7 @@ from benchmarks.freshness import SCHEDULES, quantile, said
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.measure import ROOT
 from benchmarks.render import PAGES, duration, render
+from benchmarks.scheduled import seconds_of, without
 from benchmarks.size import rows_of as rows_of_days
 from benchmarks.suites import once, our, server
 from benchmarks.workers import rows_of as rows_of_workers
@@ -171,6 +172,15 @@ def test_workers_are_compared_with_the_first_number_of_them() -> None:
         ("1", "90 s", "30 s (1.0 times)", "30 s (1.0 times)", "1.0", "1.0"),
         ("2", "70 s", "20 s (1.5 times)", "20 s (1.5 times)", "1.8", "1.8"),
     ]
+
+
+def test_what_lies_between_tasks_is_counted_once() -> None:
+    assert without([], 0, 5) == 5
+    # Two at the same time, one within another, and one that ends after what is asked for.
+    assert without([(1, 3), (2, 4), (2.5, 3), (6, 9)], 0, 8) == 1 + 2
+    assert without([(7, 9), (0, 2)], 0, 10) == 5 + 1
+    assert without([(8, 9)], 0, 5) == 5
+    assert seconds_of("2026-11-29T00:00:01.5Z") - seconds_of("2026-11-29T00:00:00+00:00") == 1.5
 
 
 def test_every_suite_has_its_place_in_the_docs() -> None:
