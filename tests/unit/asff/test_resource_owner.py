@@ -70,6 +70,10 @@ def test_a_finding_has_its_owner_and_all_else():
     assert with_it == {**without, "ProductFields": fields}
     names = [name.removeprefix(PREFIX) for name in with_it["ProductFields"]]
     assert names[names.index("asset_name") + 1] == "owner"
+    # Nothing else moves: the same finding has the same bytes.
+    assert [name for name in names if name != "owner"] == [
+        name.removeprefix(PREFIX) for name in without["ProductFields"]
+    ]
     assert other_content != content
     # To whom a rule gives no owner stays as it was: it is not sent again.
     assert mapped(row, OwnerRule(("nobody",))) == (without, content)
@@ -79,6 +83,9 @@ def test_another_owner_is_another_content():
     row = asset({"a": "x", "b": "y"})
     contents = {mapped(row, OwnerRule((key,)))[1] for key in "abc"}
     assert len(contents) == 3
+    # With an owner, what else there is of a resource counts as before.
+    named = {mapped(asset({"a": "x"}, name=name), OwnerRule(("a",)))[1] for name in ("web-1", "web-2")}
+    assert len(named) == 2
     # By another way, but the same one.
     assert mapped(row, OwnerRule((), (), {ACCOUNT: "x"})) == mapped(row, OwnerRule(("a",)))
 

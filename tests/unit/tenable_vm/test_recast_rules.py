@@ -55,6 +55,7 @@ def test_rules_of_this_package_are_found_on_all_pages(server, api):
         {"rules": [listed(c, disabled=True), listed(c), listed(a, disabled=True)], "pagination": {"next": None}},
     )
     assert api.ours() == {a: True, b: False, c: True}
+    assert [request[:2] for request in server.requests] == [("POST", "/v1/recast/rules/search")] * 2
     first, second = (json.loads(request[3]) for request in server.requests)
     assert first == {"resource_type": ["HOST"], "limit": 500}
     assert second == {**first, "next": "n"}
@@ -132,6 +133,26 @@ def test_a_creation_whose_answer_is_lost_is_not_repeated(server, api):
     with pytest.raises(TemporaryError):
         api.accept(RULE)
     assert len(server.requests) == 1
+
+
+def test_neither_is_one_whose_answer_is_cut_off_though_a_list_is_read_again(server, api):
+    server.answers = [(200, {"Content-Length": "999", "Connection": "close"}, b'{"rule_id": "81'), (200, {}, b"{}")]
+    with pytest.raises(TemporaryError, match=r"accept rule .*connection 'tenable_default'"):
+        api.accept(RULE)
+    assert len(server.requests) == 1
+    server.requests.clear()
+    server.answers = [
+        (200, {"Content-Length": "999", "Connection": "close"}, b'{"rules": ['),
+        (200, {}, json.dumps({"rules": [listed(KEY)]}).encode()),
+    ]
+    assert api.ours() == {KEY: True}
+    assert len(server.requests) == 2
+
+
+def test_who_may_not_create_one_learns_which_role_may(server, api):
+    answer(server, {"error": "Forbidden"}, status=403)
+    with pytest.raises(TenablePermissionError, match=r"accept rule.*connection 'tenable_default'.*role Administrator"):
+        api.accept(RULE)
 
 
 @pytest.mark.parametrize(
