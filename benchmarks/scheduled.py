@@ -53,7 +53,7 @@ def scheduled(rounds: int) -> tuple[Rows, Any]:
             each = {name: median(found["runs"], name) for name in ("tasks", *_SECONDS)}
             figures[sleep] = {**each, "idle_cpu": found["idle_cpu"]}
             measured = (f"{each[name]:.1f}" for name in _SECONDS)
-            rows.append((said, f"{each['tasks']:.0f}", *measured, f"{100 * found['idle_cpu']:.0f} %"))
+            rows.append((said, f"{each['tasks']:.0f}", *measured, f"{100 * found['idle_cpu']:.1f} %"))
     return rows, figures
 
 
