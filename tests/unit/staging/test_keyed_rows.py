@@ -1,4 +1,4 @@
-"""Rows by key in a private temporary file: which one counts of several, in which order, and for how long."""
+"""Rows by key, in memory and in a private temporary file: which one counts of several, in which order, how long."""
 
 from __future__ import annotations
 
@@ -8,14 +8,25 @@ import threading
 
 import pytest
 
+from airflow_provider_tenable.staging import keyed_rows
 from airflow_provider_tenable.staging.keyed_rows import KeyedRows
 
+#: In a file from the first row on, from the third entry on, and never.
+BOUNDS = {"file": 0, "both": 2 * (keyed_rows._ENTRY_BYTES + 2), "memory": keyed_rows.IN_MEMORY_BYTES}
 PARTS = [[("b", b"1"), ("a", b"2")], [("c", b"3"), ("b", b"4"), ("b", b"0")], []]
+
+
+@pytest.fixture(params=BOUNDS)
+def bound(request, monkeypatch):
+    """Where the rows are."""
+    monkeypatch.setattr(keyed_rows, "IN_MEMORY_BYTES", BOUNDS[request.param])
+    return request.param
 
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The databases that were opened, in order."""
+    """The databases that were opened, in order; all rows are in files."""
+    monkeypatch.setattr(keyed_rows, "IN_MEMORY_BYTES", 0)
     found = []
     connect = sqlite3.connect
     monkeypatch.setattr(
@@ -33,7 +44,7 @@ def is_closed(database):
 
 
 @pytest.fixture
-def rows():
+def rows(bound):
     made = KeyedRows(PARTS, iter)
     yield made
     made.close()
@@ -48,7 +59,7 @@ def test_rows_come_by_key_whatever_the_order_of_the_parts(rows):
 
 
 @pytest.mark.parametrize(("prefer", "counts"), [(lambda new, old: new > old, b"4"), (lambda new, old: False, b"1")])
-def test_caller_may_say_which_row_of_a_key_counts(prefer, counts):
+def test_caller_may_say_which_row_of_a_key_counts(bound, prefer, counts):
     asked = []
     made = KeyedRows(PARTS, iter, prefer=lambda new, old: asked.append((new, old)) or prefer(new, old))
     assert [made.get(key) for key in "abc"] == [b"2", counts, b"3"]
@@ -57,7 +68,7 @@ def test_caller_may_say_which_row_of_a_key_counts(prefer, counts):
     made.close()
 
 
-def test_parts_are_read_once_when_the_first_row_is_asked_for():
+def test_parts_are_read_once_when_the_first_row_is_asked_for(bound):
     read = []
     made = KeyedRows(PARTS, lambda part: read.append(part) or part)
     assert read == []
@@ -89,7 +100,8 @@ def test_error_of_a_part_passes_through_and_the_next_call_reads_all_of_them_agai
     made.close()
 
 
-def test_file_is_removed_with_its_owner_also_by_another_thread(opened, rows):
+def test_file_is_removed_with_its_owner_also_by_another_thread(opened):
+    rows = KeyedRows(PARTS, iter)
     assert rows.get("a") == b"2"
     troubles = []
 
@@ -108,3 +120,33 @@ def test_file_is_removed_with_its_owner_also_by_another_thread(opened, rows):
     del left
     gc.collect()
     assert [is_closed(database) for database in opened] == [True, True]
+
+
+def test_rows_go_into_a_file_once_they_take_too_much_memory(opened, monkeypatch):
+    monkeypatch.setattr(keyed_rows, "IN_MEMORY_BYTES", 10 * (keyed_rows._ENTRY_BYTES + 3))
+
+    def files(entries):
+        made, before = KeyedRows([entries], iter), len(opened)
+        assert made.get("nothing") is None
+        made.close()
+        return len(opened) - before
+
+    ten = [(f"{number:02d}", b"x") for number in range(10)]
+    assert files(ten) == 0
+    # The same keys again take no more, one more key does, and so does a longer row.
+    assert files(ten * 2) == 0
+    assert files([*ten, ("10", b"x")]) == 1
+    assert files([*ten, ("00", b"xx")]) == 1
+    assert files([*ten[1:], ("00", b"xx"), ("00", b"")]) == 1
+    assert files([*ten[1:], ("00", b""), ("01", b"xx")]) == 0
+
+
+def test_an_error_after_the_rows_have_gone_into_a_file_passes_through(opened):
+    def read(part):
+        yield from part
+        if part is PARTS[1]:
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        KeyedRows(PARTS, read).get("a")
+    assert [is_closed(database) for database in opened] == [True]

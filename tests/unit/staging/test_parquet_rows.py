@@ -54,3 +54,20 @@ def test_pages_have_checksums(tmp_path: Path) -> None:
     (tmp_path / "part").write_bytes(damaged)
     with pytest.raises(StagingError, match="is damaged"):
         read_table(ObjectStoragePath(f"file://{tmp_path}/part"))
+
+
+def test_columns_come_in_the_order_in_which_they_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "part").write_bytes(encode_rows(ROWS, Row))
+    part = ObjectStoragePath(f"file://{tmp_path}/part")
+    assert read_table(part).column_names == ["id", "name", "acr"]
+    assert read_table(part, ["acr", "id"]).column_names == ["acr", "id"]
+    table = read_table(part, ["owner", "id"], may_be_missing=["owner", "name"])
+    assert table.to_pydict() == {"owner": [None] * 4, "id": ["1", "2", "3", "4"]}
+
+
+def test_a_part_without_a_column_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "part").write_bytes(encode_rows(ROWS, Row))
+    with pytest.raises(StagingError, match=r"is damaged \(it has no region, zone\)"):
+        read_table(
+            ObjectStoragePath(f"file://{tmp_path}/part"), ["id", "region", "owner", "zone"], may_be_missing=["owner"]
+        )
