@@ -40,7 +40,7 @@ def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]
         "job": lambda: suites.job(*((20_000, 5_000, 1) if quick else (50_000, 50_000, 3))),
         "memory": lambda: suites.memory([50_000] if quick else [50_000, 200_000, 1_000_000]),
         "accounts": lambda: suites.accounts([1, 4, 16, 64], 12_000),
-        "days": lambda: hub_state.days([20_000] if quick else [100_000, 1_000_000]),
+        "days": lambda: hub_state.days(*(([20_000], 1) if quick else ([100_000, 1_000_000], 3))),
         "index": lambda: hub_state.index(
             [(50_000, 50_000)] if quick else [(50_000, 50_000), (1_000_000, 1_000_000), (10_000_000, 1_000_000)]
         ),

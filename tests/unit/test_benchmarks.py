@@ -19,6 +19,7 @@ from benchmarks.audits import EXAMPLE, GeneratedAudits
 from benchmarks.deployments import seconds
 from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
 from benchmarks.freshness import SCHEDULES, quantile, said
+from benchmarks.hub_state import medians
 from benchmarks.import_side import ACCOUNT, REGION, connect
 from benchmarks.measure import ROOT
 from benchmarks.render import PAGES, duration, render
@@ -172,6 +173,14 @@ def test_workers_are_compared_with_the_first_number_of_them() -> None:
         ("1", "90 s", "30 s (1.0 times)", "30 s (1.0 times)", "1.0", "1.0"),
         ("2", "70 s", "20 s (1.5 times)", "20 s (1.5 times)", "1.8", "1.8"),
     ]
+
+
+def test_days_lived_through_several_times_are_one_day() -> None:
+    lives = [[{"day": "first", "sent": 3, "cpu": cpu, "import_cpu": 1.0, "peak_mb": 5}] for cpu in (1.0, 9.0, 2.0)]
+    assert medians(lives) == [{"day": "first", "sent": 3, "cpu": 2.0, "import_cpu": 1.0, "peak_mb": 5}]
+    lives[1][0]["sent"] = 4
+    with pytest.raises(RuntimeError, match="was not the same"):
+        medians(lives)
 
 
 def test_what_lies_between_tasks_is_counted_once() -> None:
