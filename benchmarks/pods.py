@@ -17,20 +17,21 @@ _TASKS = {
     "import": "`import_findings`",
     "settle": "`settle`, `plan_archiving`, `advance_watermark`",
 }
-#: Stages that only the run at size measures as processes of their own.
-_AT_SIZE = ("settle",)
+#: The stages that the run at size measures as processes of their own, too; the last one only there.
+_AT_SIZE = ("export", "transform", "import", "settle")
 
 
 def peaks(results: dict[str, Any]) -> dict[str, float]:
-    """Each stage's peak in MB, with the most records that were measured. An import also compares with what the hub
-    holds.
+    """Each stage's peak in MB: the largest of those with the most records, and of those of the run at size, which has
+    more assets. An import also compares with what the hub holds.
 
     :param results: with the suites ``memory``, ``index`` and ``size``.
     """
     memory, index, size = (results[suite]["figures"] for suite in ("memory", "index", "size"))
-    found = {stage: memory[_most(memory)][stage]["peak_mb"] for stage in _TASKS if stage not in _AT_SIZE}
+    of_most = memory[_most(memory)]
+    found = {stage: of_most[stage]["peak_mb"] if stage in of_most else 0.0 for stage in _TASKS}
     for stage in _AT_SIZE:
-        found[stage] = max(day["stages"][stage]["peak_mb"] for day in size["days"])
+        found[stage] = max(found[stage], *(day["stages"][stage]["peak_mb"] for day in size["days"]))
     comparing = memory["bare_mb"] + max(each["mb_above_airflow"] for each in index.values())
     return {**found, "import": max(found["import"], comparing)}
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class AssetTable:
-    """The assets of an export by id, in a private temporary file, so that memory does not grow with their number.
+    """The assets of an export by id; many are in a private temporary file, so that memory does not grow with their
+    number.
 
     The parts are read once, when the first asset is requested. If two parts contain an asset, the later part wins.
     """

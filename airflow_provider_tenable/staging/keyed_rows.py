@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 _Part = TypeVar("_Part")
 
-#: Bytes of rows and keys that stay in memory: some 30,000 assets. Filling and asking a dictionary takes a fraction of
+#: Bytes of rows and keys that stay in memory: some 27,000 assets. Filling and asking a dictionary takes a fraction of
 #: the file's time.
 IN_MEMORY_BYTES = 16_000_000
 #: What an entry of a dictionary takes besides its texts.

@@ -67,8 +67,9 @@ class Contested(Struct):
 class Instances:
     """The EC2 instances of the assets in a table.
 
-    Memory grows with the number of instances that have several assets. All other ids are in a private temporary file.
-    :meth:`shared` removes it; the first call of :meth:`contains`, which few tasks need, reads the table once more.
+    Memory grows with the number of instances that have several assets. All other ids, if they are many, are in a
+    private temporary file. :meth:`shared` removes it; the first call of :meth:`contains`, which few tasks need, reads
+    the table once more.
     """
 
     def __init__(self, assets: AssetTable) -> None:
