@@ -140,6 +140,13 @@ OPTIONS: dict[str, Option] = {
         "Maximum number of mapped tasks of the transform (never more than [core] max_map_length).",
         minimum=1,
     ),
+    "shard_records": Option(
+        "integer",
+        "50000",
+        "Records for each mapped task of the transform, before there is a further one: to transform that many takes "
+        "about as long as Airflow needs to start a task.",
+        minimum=1,
+    ),
     "import_tasks": Option(
         "integer",
         "128",

@@ -308,7 +308,8 @@ def plan_shards(
     # Only a run that moves the watermark takes records from the pool: it is the only one of its kind at a time, and
     # leaves nothing out.
     takes = plan["window"]["kind"] == watermark.INCREMENTAL and not plan["narrowed"] and not plan["settings"]["dry_run"]
-    shards = plan_transform(exported["parts"], parked=takes and claim_pool(run) > 0)
+    parked = takes and claim_pool(run) > 0
+    shards = plan_transform(exported["parts"], records=exported["records"], parked=parked)
     write_json(run.shards, {"count": len(shards), "as_of": moment_of(plan, exported.get("data_from"))})
     reached(CrashPoint.SHARDS_PLANNED)
     return shards

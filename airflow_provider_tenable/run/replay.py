@@ -104,7 +104,7 @@ def plan_replay(context: Any) -> ReplayPlan:
     shared = {"window": plan["window"], "destinations": plan["destinations"], "settings": settings}
     if params["transform"]:
         assets, vulnerabilities = _staged(source, "assets"), _staged(source, "vulnerabilities")
-        shards = plan_transform(vulnerabilities["parts"])
+        shards = plan_transform(vulnerabilities["parts"], records=vulnerabilities["records"])
         if given_up:
             shards.append({"index": len(shards), "count": 1, "given_up": True})
         staged_records = vulnerabilities["records"] + given_up

@@ -134,8 +134,9 @@ def test_plan_imports_returns_numbers_and_titles_of_checked_names(context, monke
 
 def test_plan_shards_returns_numbers(context, monkeypatch):
     monkeypatch.setenv("AIRFLOW__TENABLE__TRANSFORM_SHARDS", "3")
+    monkeypatch.setenv("AIRFLOW__TENABLE__SHARD_RECORDS", "1")
     stage(RunFolder.of(context), 1)
-    shards = plan.plan_shards(context, {"parts": 9, "folder": TEMPLATE, "uuid": TEMPLATE})
+    shards = plan.plan_shards(context, {"parts": 9, "records": 9, "folder": TEMPLATE, "uuid": TEMPLATE})
     assert len(shards) == 3
     assert all(
         set(each) <= {"index", "count", "parked"} and all(type(value) in (int, bool) for value in each.values())
