@@ -88,6 +88,7 @@ def _set_up(cluster: Cluster, workers: int, connections: dict[str, str]) -> None
                 "AIRFLOW__CELERY__WORKER_CONCURRENCY": "1",
                 "AIRFLOW__TENABLE__PRODUCT": "default",
                 "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "8",
+                "AIRFLOW__TENABLE__SHARD_RECORDS": "25000",
             }
 
 
