@@ -86,7 +86,7 @@ def read_table(
     try:
         content = content_of(part)
         # Half the time of pq.read_table, which takes the part for a dataset of several. But columns that are not there
-        # are no error, and the others come in the order of the part.
+        # are no error.
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         if columns is None:
             return file.read(use_threads=False)
