@@ -143,8 +143,8 @@ OPTIONS: dict[str, Option] = {
     "shard_records": Option(
         "integer",
         "50000",
-        "Records for each mapped task of the transform, before there is a further one: to transform that many takes "
-        "about as long as Airflow needs to start a task.",
+        "The transform has one mapped task for every so many records, up to transform_shards: Airflow needs longer to "
+        "start a task than the task needs for fewer records.",
         minimum=1,
     ),
     "import_tasks": Option(

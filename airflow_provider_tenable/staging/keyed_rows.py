@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 _Part = TypeVar("_Part")
 
-#: Bytes of rows and keys that stay in memory: some 27,000 assets. Filling and asking a dictionary takes a fraction of
-#: the file's time.
+#: Bytes of rows and keys that stay in memory: some 27,000 assets. Filling and querying a dictionary takes a
+#: fraction of the time that the file needs.
 IN_MEMORY_BYTES = 16_000_000
 #: What an entry of a dictionary takes besides its texts.
 _ENTRY_BYTES = 200

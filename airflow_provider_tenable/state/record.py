@@ -88,8 +88,8 @@ def accepted_lines(receipts: Receipts, name: str, count: int) -> np.ndarray[Any,
 
 
 def _digest(chosen: np.ndarray[Any, Any]) -> str:
-    """Of which findings of a part are chosen; empty where none is. As ranges they would take hundreds of entries in a
-    part: findings that were archived before they were ever sent are scattered all over it.
+    """A digest of which findings of a part are chosen; empty if none is. Listed as ranges, they would be hundreds of
+    entries: findings that were archived before they were ever sent are scattered throughout the part.
     """
     import numpy as np
 

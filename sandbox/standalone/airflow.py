@@ -212,7 +212,7 @@ class Standalone(Child):
             # Deferred at once, as large exports are in the end.
             "AIRFLOW__TENABLE__POLL_INTERVAL_SECONDS": "10",
             "AIRFLOW__TENABLE__FIRST_POLL_SECONDS": "10",
-            # Two tasks for however few records.
+            # Two tasks, however few records there are.
             "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "2",
             "AIRFLOW__TENABLE__SHARD_RECORDS": "1",
             "AIRFLOW__TENABLE__DAG_PARAMS": json.dumps(params),

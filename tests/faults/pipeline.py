@@ -116,7 +116,7 @@ class Pipeline:
         self.defaults: dict[str, Any] = {"destinations": destinations(sandbox.accounts), "region_routing": "resource"}
         self.env = {
             "AIRFLOW__TENABLE__STAGING_PATH": f"file://{self.staging}",
-            # Two tasks for however few records.
+            # Two tasks, however few records there are.
             "AIRFLOW__TENABLE__TRANSFORM_SHARDS": "2",
             "AIRFLOW__TENABLE__SHARD_RECORDS": "1",
             # Faults strike a DAG that sends, from its first run on. What is held back before, test_first_steps.py has.

@@ -16,7 +16,7 @@ from airflow_provider_tenable.transform.output import FindingsWriter
 from airflow_provider_tenable.transform.routing import Destination
 
 HERE, THERE, REGION = "111122223333", "444455556666", "eu-west-1"
-#: The first ends with a zero byte, the last consists of nothing else but one.
+#: The first ends with a zero byte, the second has only zeros after its first byte.
 STAYS, LEAVES, ARCHIVED = (
     UUID("01020304-0506-4708-890a-0b0c0d0e0f00").bytes,
     UUID("01000000-0000-0000-0000-000000000000").bytes,

@@ -106,7 +106,7 @@ def test_another_note_is_another_rule_and_the_same_one_is_not():
 
 def test_a_key_stays_what_it_is_for_rules_that_exist_are_found_by_it():
     assert rule(finding()).key == "b7e1c8db2ca59cd69c450210"
-    # A text that is no Unicode: half a character.
+    # Not valid Unicode: half a surrogate pair.
     assert rule(finding(Note={**NOTE, "Text": "why \ud83d"})).key == "9b685638f9ecc27ae611f25c"
 
 

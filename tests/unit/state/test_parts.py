@@ -56,7 +56,7 @@ def test_keys_of_no_rows_are_keys_all_the_same() -> None:
         assert hi.dtype == lo.dtype == np.dtype("<u8")
 
 
-def test_a_part_of_another_version_or_no_part_is_told() -> None:
+def test_a_part_of_another_version_and_what_is_not_parquet_are_refused() -> None:
     table = rows(1)
     other = table.replace_schema_metadata({"finding_index": "2"})
     for strange in (other, table.replace_schema_metadata(None)):
