@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import chain
 
 from airflow_provider_tenable.guards.encodings import (
     LAYERS,
@@ -149,13 +148,29 @@ def scrub_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield scrub_bytes(held)
             return
         held += piece
-    overlap = max((len(form) for form in _in_large_bodies), default=1) - 1
-    for piece in chain([b""], source):
-        held = _literally_scrubbed(held + piece)
-        end = max(0, len(held) - overlap)
-        yield held[:end]
-        held = held[end:]
+    held = _literally_scrubbed(held)
+    overlap = max((len(form) for form in _in_large_bodies), default=2) - 1
+    try:
+        for piece in source:
+            # Nearly all pieces are passed on as they are: to join each with what is held of the one before would copy
+            # the body twice.
+            if len(piece) > overlap and not _repeats(piece) and not _repeats(held[-overlap:] + piece[:overlap]):
+                yield held
+                held = piece
+                continue
+            joined = _literally_scrubbed(held + piece)
+            end = max(0, len(joined) - overlap)
+            yield joined[:end]
+            held = joined[end:]
+    except Exception:
+        # A secret may have begun at the end.
+        yield held[:-overlap]
+        raise
     yield held
+
+
+def _repeats(data: bytes) -> bool:
+    return any(form in data for form in _in_large_bodies)
 
 
 def _literally_scrubbed(data: bytes) -> bytes:

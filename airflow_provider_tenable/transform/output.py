@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -15,6 +15,9 @@ from airflow_provider_tenable.staging.parts import PartWriter
 from airflow_provider_tenable.staging.rows import write_rows
 from airflow_provider_tenable.transform.manifest import DestinationEntry, PartEntry, ShardCounts, ShardManifest
 from airflow_provider_tenable.transform.waiting_records import WAITING_STEM
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable._compat import ObjectStoragePath
 
 #: Findings per part: small enough for memory, and for an import to resume after it.
 FINDINGS_PER_PART = 5_000
@@ -36,6 +39,27 @@ class Via(Protocol):
     def external_id(self) -> str | None: ...
 
 
+#: The moment of a row that is not of another moment than the run's export.
+_OF_THE_EXPORT = bytes(8)
+
+
+class _OpenPart(PartWriter):
+    """The part of an account and hub Region that is being written, and what its lines are compared by.
+
+    :param severities: of the findings of the account; they are counted here.
+    :ivar rows: of the lines, one after the other.
+    :ivar ids: of the lines, with a newline after each.
+    """
+
+    def __init__(self, folder: ObjectStoragePath, stem: str, severities: Counter[str]) -> None:
+        # The name also depends on the content: receipts of other findings, from before a task was cleared, must not
+        # count for these.
+        super().__init__(folder, stem, by_content=True, packed=True)
+        self.severities = severities
+        self.rows = bytearray()
+        self.ids = bytearray()
+
+
 class FindingsWriter:
     """Collects findings per destination. The names of parts depend on the shard's number, so that a retry overwrites
     its own files.
@@ -50,11 +74,9 @@ class FindingsWriter:
         self.shard = shard
         self._id_of = id_of
         self.findings = 0
-        self._open: dict[tuple[str, str], PartWriter] = {}
+        self._open: dict[tuple[str, str], _OpenPart] = {}
         self._parts: dict[tuple[str, str], list[PartEntry]] = {}
         self._via: dict[tuple[str, str], Via] = {}
-        self._rows: dict[tuple[str, str], bytearray] = {}
-        self._ids: dict[tuple[str, str], bytearray] = {}
         self._severities: dict[str, Counter[str]] = {}
         self._open_bytes = 0
         self._rejected: PartWriter | None = None
@@ -72,37 +94,32 @@ class FindingsWriter:
         :param as_of: for which moment Tenable said so, unix milliseconds; 0 for that of the run's export.
         """
         key = (account, region)
-        part = self._open.get(key)
-        if part is None:
-            number = len(self._parts.setdefault(key, []))
-            stem = f"part-{self.shard:04d}-{number:05d}"
-            # The name also depends on the content: receipts of other findings, from before a task was cleared, must not
-            # count for these.
-            part = self._open[key] = PartWriter(
-                self.run.destination(account, region), stem, by_content=True, packed=True
-            )
-            self._via[key] = destination
-            self._rows[key], self._ids[key] = bytearray(), bytearray()
-        self._open_bytes += part.write(line)
+        part = self._open.get(key) or self._begin(key, destination)
+        size = part.write(line)
         if row:
-            rows = self._rows[key]
-            rows += row
-            rows += as_of.to_bytes(8, "little")
-            self._open_bytes += len(row) + 8
+            part.rows += row
+            part.rows += as_of.to_bytes(8, "little") if as_of else _OF_THE_EXPORT
+            size += len(row) + len(_OF_THE_EXPORT)
             if self._id_of is not None and (finding_id := self._id_of(line)):
-                ids = self._ids[key]
-                ids += finding_id
-                ids += b"\n"
-                self._open_bytes += len(finding_id) + 1
+                part.ids += finding_id
+                part.ids += b"\n"
+                size += len(finding_id) + 1
+        self._open_bytes += size
         self.findings += 1
-        counts = self._severities.get(account)
-        if counts is None:
-            counts = self._severities[account] = Counter()
-        counts[severity] += 1
+        part.severities[severity] += 1
         if part.lines >= FINDINGS_PER_PART:
             self._close(key)
         elif self._open_bytes >= OPEN_BYTES:
             self._close(max(self._open, key=self._held_bytes))
+
+    def _begin(self, key: tuple[str, str], destination: Via) -> _OpenPart:
+        number = len(self._parts.setdefault(key, []))
+        severities = self._severities.setdefault(key[0], Counter())
+        self._via[key] = destination
+        found = self._open[key] = _OpenPart(
+            self.run.destination(*key), f"part-{self.shard:04d}-{number:05d}", severities
+        )
+        return found
 
     def reject(self, reason: str, detail: str, record: bytes, *, as_of: int = 0) -> None:
         """Store a record that cannot become a finding.
@@ -181,12 +198,13 @@ class FindingsWriter:
             self._waiting = None
 
     def _held_bytes(self, key: tuple[str, str]) -> int:
-        return self._open[key].held_bytes + len(self._rows[key]) + len(self._ids[key])
+        part = self._open[key]
+        return part.held_bytes + len(part.rows) + len(part.ids)
 
     def _close(self, key: tuple[str, str]) -> None:
         self._open_bytes -= self._held_bytes(key)
-        part, rows, ids = self._open.pop(key), self._rows.pop(key), self._ids.pop(key)
-        name = part.close()
+        part = self._open.pop(key)
+        rows, ids, name = part.rows, part.ids, part.close()
         # Without the rows, or the ids, of all its lines a part is read line by line.
         if rows and len(rows) % part.lines == 0:
             of_all = bytes(ids) if ids.count(b"\n") == part.lines else b""

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_tenable.exceptions import ConfigurationError
 from airflow_provider_tenable.guards import log_guard, redaction
+from airflow_provider_tenable.guards.encodings import literal_forms
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.guards.redaction import MASK, remember, scrub
 
@@ -133,6 +134,53 @@ def test_what_came_before_an_error_of_a_body_comes_before_the_error():
     assert next(pieces) == b"some ***"
     with pytest.raises(OSError, match="broken off"):
         next(pieces)
+
+
+def test_what_came_of_a_large_body_before_an_error_comes_before_the_error_except_for_what_may_begin_a_secret():
+    remember(KEY, in_bodies=True)
+    filling = b"some data " * redaction.SMALL_BODY_BYTES
+
+    def source():
+        yield filling
+        yield filling + KEY[:-1].encode()
+        raise OSError("broken off")
+
+    found = b""
+    with pytest.raises(OSError, match="broken off"):
+        for piece in redaction.scrub_pieces(source()):
+            found += piece
+    assert (filling + filling).startswith(found)
+    assert len(found) > 2 * len(filling) - 200
+
+
+FORMS = sorted(literal_forms(KEY), key=len)
+
+
+@given(
+    st.lists(st.sampled_from([*FORMS, FORMS[-1][:30], FORMS[-1][30:], b"some data", b"x"]), max_size=12),
+    st.lists(st.integers(1, 90), max_size=12),
+)
+@example([FORMS[-1], b"x" * 90], [1])
+@example([FORMS[-1], b"x" * 90], [len(FORMS[-1]) - 1])
+@example([b"x" * 90, FORMS[-1], b"x" * 90], [91])
+@example([b"x" * 90, FORMS[-1], b"x" * 90], [90 + len(FORMS[-1]) - 1])
+def test_a_large_body_in_pieces_of_any_size_has_none_of_the_secrets(words, sizes):
+    remember(KEY, in_bodies=True)
+    filling = b"z" * (redaction.SMALL_BODY_BYTES + 1)
+    body = b"".join(words)
+    pieces, begin = [filling], 0
+    for size in (*sizes, len(body)):
+        pieces.append(body[begin : begin + size])
+        begin += size
+    for form in reversed(FORMS):
+        body = body.replace(form, b"***")
+    assert b"".join(redaction.scrub_pieces(pieces)) == filling + body
+
+
+def test_a_large_body_without_secrets_is_not_copied():
+    remember(KEY, in_bodies=True)
+    pieces = [bytes([number]) * 70_000 for number in range(4)]
+    assert [id(piece) for piece in redaction.scrub_pieces(pieces)] == [id(piece) for piece in pieces]
 
 
 # Log records.
