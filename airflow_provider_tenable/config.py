@@ -172,6 +172,15 @@ OPTIONS: dict[str, Option] = {
     "asset_chunk_size": Option(
         "integer", "1000", "Assets per chunk of an asset export (100 to 1000).", minimum=100, maximum=1000
     ),
+    # No more than the connections that requests keeps open to a host, which is also what Tenable's own navi uses.
+    "chunk_downloads": Option(
+        "integer",
+        "1",
+        "Chunks of an export that are downloaded at the same time (1 to 10). More shorten the exports of large "
+        "containers. Each takes up to 32 MB of memory, and a request of the rate that Tenable allows the API user.",
+        minimum=1,
+        maximum=10,
+    ),
     "asset_index_hours": Option(
         "float",
         "24",

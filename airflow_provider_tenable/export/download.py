@@ -13,6 +13,7 @@ from airflow_provider_tenable.exceptions import (
     ForeignExportError,
     TemporaryError,
 )
+from airflow_provider_tenable.export.ahead import FetchAhead
 from airflow_provider_tenable.export.reattach import foreign_shape
 from airflow_provider_tenable.export.state import ExportState, ExportStore, Part
 from airflow_provider_tenable.guards.foreign_text import safe
@@ -31,10 +32,20 @@ class ChunkDownload:
 
     :param state: the export's state, which records what is staged.
     :param now: the clock, unix seconds.
+    :param at_once: how many chunks are fetched at the same time.
     """
 
-    def __init__(self, state: ExportState, client: ExportClient, store: ExportStore, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        state: ExportState,
+        client: ExportClient,
+        store: ExportStore,
+        now: Callable[[], float],
+        *,
+        at_once: int = 1,
+    ) -> None:
         self.state = state
+        self._at_once = at_once
         self._kind = state.kind
         self._client = client
         self._store = store
@@ -49,12 +60,20 @@ class ChunkDownload:
         :raises ForeignExportError: somebody else requested the job.
         """
         waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
+        with FetchAhead(lambda chunk: self._client.chunk(self._kind, job, chunk), waiting, self._at_once) as ahead:
+            missing = self._stage(job, status, waiting, ahead)
+        if missing and status.status != "FINISHED":
+            # More chunks may follow, including the missing one.
+            return None
+        return missing
+
+    def _stage(self, job: str, status: JobStatus, waiting: list[int], ahead: FetchAhead) -> str | None:
         began, fetched_bytes, unsaved, failed = self._now(), 0, 0, 0
         missing: str | None = None
         try:
             for chunk in waiting:
                 try:
-                    part = self._fetch(job, chunk)
+                    part = self._fetch(job, chunk, ahead)
                     reached(CrashPoint.CHUNK_STAGED)
                 except ChunkNotReadyError as error:
                     log.info("Chunk %d of %s export %s is not ready yet.", chunk, self._kind, job)
@@ -82,9 +101,6 @@ class ChunkDownload:
             if unsaved:
                 self._store.save(self.state)
                 self._log_progress(job, status, fetched_bytes, began)
-        if missing and status.status != "FINISHED":
-            # More chunks may follow, including the missing one.
-            return None
         return missing
 
     def _log_progress(self, job: str, status: JobStatus, fetched_bytes: int, began: float) -> None:
@@ -103,9 +119,9 @@ class ChunkDownload:
             fetched_bytes / 1e6 / seconds,
         )
 
-    def _fetch(self, job: str, chunk: int) -> Part:
+    def _fetch(self, job: str, chunk: int, ahead: FetchAhead) -> Part:
         for attempt in range(1, retry.CHUNK_FETCHES + 1):
-            data = self._client.chunk(self._kind, job, chunk)
+            data = ahead.take(chunk) if attempt == 1 else self._client.chunk(self._kind, job, chunk)
             if foreign := foreign_shape(self.state, data):
                 raise ForeignExportError(foreign)
             try:

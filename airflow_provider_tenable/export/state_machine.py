@@ -53,6 +53,7 @@ class ExportRun:
         (:mod:`airflow_provider_tenable.export.polling`). None: as ``poll_interval``.
     :param timeout: seconds after which a job is cancelled and the task fails, counted from the task's first request.
     :param max_restarts: how often a broken job is restarted.
+    :param downloads: how many chunks are fetched at the same time.
     :param source: checks that the client reads from the Tenable source that the export is planned for, and returns it
         (a digest). Called once, before anything is requested, fetched or returned. None: the export has no plan.
     """
@@ -69,6 +70,7 @@ class ExportRun:
         first_poll: float | None = None,
         timeout: float = 12 * 3600.0,
         max_restarts: int = retry.RESTARTS,
+        downloads: int = 1,
         source: Callable[[], str] | None = None,
     ) -> None:
         self.kind = kind
@@ -80,6 +82,7 @@ class ExportRun:
         self.first_poll = poll_interval if first_poll is None else first_poll
         self.timeout = timeout
         self.max_restarts = max_restarts
+        self.downloads = downloads
         self._check_source = source
         self._source: str | None = None
         self._failed_polls = 0
@@ -210,7 +213,8 @@ class ExportRun:
             partial = self._partial(status)
             if partial:
                 return self._restart(partial)
-            missing = ChunkDownload(self.state, self.client, self.store, self.now).stage(job, status)
+            download = ChunkDownload(self.state, self.client, self.store, self.now, at_once=self.downloads)
+            missing = download.stage(job, status)
         except ForeignExportError as error:
             return self._leave(job, error)
         except ExportNotFoundError as error:

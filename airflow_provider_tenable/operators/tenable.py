@@ -231,6 +231,7 @@ class TenableExportOperator(BaseOperator):
             first_poll=float(config.get("first_poll_seconds") if first is None else first),
             timeout=float(config.get("export_timeout_hours") * 3600 if timeout is None else timeout),
             max_restarts=self.max_restarts,
+            downloads=config.get("chunk_downloads"),
             source=None if planned is None else lambda: check_connection(self.hook, planned, what=self.export),
         )
 

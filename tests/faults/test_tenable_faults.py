@@ -401,18 +401,46 @@ def test_export_of_another_tool_with_our_filters_is_left_alone(pipeline: Pipelin
     assert any(finding["Resources"][0].get("Tags") for finding in sandbox.documents().values())
 
 
-def test_retry_of_an_export_fetches_no_chunk_twice(zygote: Zygote, small_sandbox: Sandbox, pipeline: Pipeline) -> None:
+@pytest.fixture(params=["1", "4"], ids=["one at a time", "both at once"])
+def two_chunks(
+    request: pytest.FixtureRequest, zygote: Zygote, small_sandbox: Sandbox, pipeline: Pipeline
+) -> Iterator[Pipeline]:
+    """The DAG with 60 hosts in chunks of 50, downloaded one after the other, or at the same time."""
     small_sandbox.reset()
-    ours = Pipeline(zygote, small_sandbox, pipeline.folder / "small")
-    # 60 hosts in chunks of 50: two chunks.
-    assert ours.run(
-        crash_at="chunk_staged:2",
-        env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"},
-        patches={"airflow_provider_tenable.export.download:_SAVE_EVERY": 1},
+    env = {"AIRFLOW__TENABLE__NUM_ASSETS": "50", "AIRFLOW__TENABLE__CHUNK_DOWNLOADS": request.param}
+    yield Pipeline(zygote, small_sandbox, pipeline.folder / "small", env=env)
+    small_sandbox.reset()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"do": "status", "status": 429, "headers": {"Retry-After": "1"}},
+        {"do": "status", "status": 400},
+        {"do": "status", "status": 410},
+        {"do": "truncate", "keep_bytes": 2048},
+        {"do": "body", "body": "[{"},
+    ],
+    ids=["too many requests", "not ready", "expired", "cut", "no array"],
+)
+def test_chunk_that_is_spoilt_beside_another_costs_no_record(
+    two_chunks: Pipeline, small_sandbox: Sandbox, fault: dict[str, Any]
+) -> None:
+    small_sandbox.fault({"on": "vulns_chunk", **fault})
+    two_chunks.succeed()
+    assert_delivered(two_chunks, small_sandbox)
+    assert small_sandbox.jobs()["created"] == (2 if fault.get("status") == 410 else 1)
+
+
+def test_retry_of_an_export_fetches_no_chunk_twice(two_chunks: Pipeline, small_sandbox: Sandbox) -> None:
+    assert two_chunks.run(
+        crash_at="chunk_staged:2", patches={"airflow_provider_tenable.export.download:_SAVE_EVERY": 1}
     ).killed
     fetched = small_sandbox.tenable("stats")["calls"].get("vulns_chunk", 0)
-    ours.succeed(env={"AIRFLOW__TENABLE__NUM_ASSETS": "50"})
+    two_chunks.succeed()
     assert differences(small_sandbox.held(), expected(small_sandbox.truth(), small_sandbox.accounts)) == {}
     chunks = small_sandbox.tenable("stats")["exports"][-1]["chunks"]
-    assert small_sandbox.tenable("stats")["calls"]["vulns_chunk"] <= chunks + 1
+    # Again: the one that was staged and not yet on record, and what was on its way beside it.
+    again = min(chunks, int(two_chunks.env["AIRFLOW__TENABLE__CHUNK_DOWNLOADS"]))
+    assert small_sandbox.tenable("stats")["calls"]["vulns_chunk"] <= chunks + again
     assert fetched <= chunks
