@@ -1,8 +1,8 @@
 """`make bench`: measures the provider and Tenable's own tool on the same records and servers, prints tables, writes a
 JSON file.
 
-    python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts days index dag freshness
-                                                 scheduled size workers]
+    python -m benchmarks [--quick] [--json FILE] [transform import job memory accounts downloads days index dag
+                                                 freshness scheduled size workers]
     python -m benchmarks --render [--json FILE]
     python -m benchmarks --compare [--json FILE]
 
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import freshness, hub_state, scheduled, size, suites, workers
+from benchmarks import downloads, freshness, hub_state, scheduled, size, suites, workers
 from benchmarks.measure import PEER_PYTHON, ROOT
 from benchmarks.render import render, table
 from benchmarks.worse import changes, committed
@@ -40,6 +40,7 @@ def suites_of(*, quick: bool) -> dict[str, Callable[[], tuple[suites.Rows, Any]]
         "job": lambda: suites.job(*((20_000, 5_000, 1) if quick else (50_000, 50_000, 3))),
         "memory": lambda: suites.memory([50_000] if quick else [50_000, 200_000, 1_000_000]),
         "accounts": lambda: suites.accounts([1, 4, 16, 64], 12_000),
+        "downloads": lambda: downloads.downloads(*((20_000, (1, 4)) if quick else (200_000, (1, 2, 4, 10)))),
         "days": lambda: hub_state.days(*(([20_000], 1) if quick else ([100_000, 1_000_000], 3))),
         "index": lambda: hub_state.index(
             [(50_000, 50_000)] if quick else [(50_000, 50_000), (1_000_000, 1_000_000), (10_000_000, 1_000_000)]

@@ -1,6 +1,8 @@
 """A minimal Tenable whose exports are finished immediately, with any number of generated vulnerabilities.
 
-python -m benchmarks.cheap_tenable VULNERABILITIES [ACCOUNTS]      prints its port
+python -m benchmarks.cheap_tenable VULNERABILITIES [ACCOUNTS [SECONDS]]      prints its port
+
+With SECONDS, each chunk begins so long after it was asked for.
 
 `POST /day` with `{"day": 1, "changed": 100}` lets all hosts be scanned again, and one finding of each hundred change.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from benchmarks.estate import PER_HOST, Generated, numbered_accounts
@@ -22,6 +25,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     estate = Generated(0)
+    chunk_seconds = 0.0
 
     def do_GET(self) -> None:
         kind = "assets" if "/assets" in self.path else "vulnerabilities"
@@ -29,6 +33,7 @@ class Handler(BaseHTTPRequestHandler):
         chunk = _CHUNK.search(self.path)
         if chunk:
             make = self.estate.asset_chunk if kind == "assets" else self.estate.chunk
+            time.sleep(self.chunk_seconds)
             self._send(make(int(chunk[1]) - 1))
         elif self.path.endswith("/status"):
             listed = list(range(1, count + 1))
@@ -70,6 +75,7 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     """Run until killed."""
     accounts = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    Handler.chunk_seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
     Handler.estate = Generated(int(sys.argv[1]), accounts=numbered_accounts(accounts))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_port, flush=True)

@@ -1,6 +1,6 @@
 """One stage of the job in its own process, as in an Airflow task, and its peak memory.
 
-python -m benchmarks.stage_side STAGE FOLDER RECORDS [PORT]
+python -m benchmarks.stage_side STAGE FOLDER RECORDS [PORT [DOWNLOADS]]      one line of JSON
 
 The stages: bare, generate, generate_audits, export, transform, transform_audits, import.
 """
@@ -8,6 +8,7 @@ The stages: bare, generate, generate_audits, export, transform, transform_audits
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.audits import GeneratedAudits
+from benchmarks.connections import tenable_connection
 from benchmarks.estate import Generated
 from benchmarks.import_side import ACCOUNT, REGION
 from benchmarks.peak import peak_mb
@@ -52,16 +54,19 @@ def _stage(folder: Path, kind: str, chunks: Iterator[bytes]) -> None:
     store.save(state)
 
 
-def export(folder: Path, vulnerabilities: int, port: int) -> int:
-    """The export's state machine with the hook's session, from a server to the staging."""
-    from tenable.io import TenableIO
+def export(folder: Path, vulnerabilities: int, port: int, downloads: int = 1) -> int:
+    """The export's state machine with the hook's session, from a server to the staging.
 
+    :param downloads: how many chunks at the same time.
+    """
     from airflow_provider_tenable.export.state_machine import ExportRun
-    from airflow_provider_tenable.tenable_vm.client import TenableApi
+    from airflow_provider_tenable.hooks.tenable import TenableHook
 
-    api = TenableApi(TenableIO("access", "secret", url=f"http://127.0.0.1:{port}"), name="benchmark")
+    os.environ["AIRFLOW_CONN_TENABLE_DEFAULT"] = tenable_connection(port)
+    api = TenableHook().api
     store = store_of(folder / "exported", "vulnerabilities")
-    outcome = ExportRun(kind="vulnerabilities", body={}, client=api, store=store, now=time.time).step()
+    run = ExportRun(kind="vulnerabilities", body={}, client=api, store=store, now=time.time, downloads=downloads)
+    outcome = run.step()
     return sum(part.records for part in outcome.state.parts.values())  # type: ignore[union-attr]
 
 
@@ -115,7 +120,7 @@ def main() -> None:
     from airflow.sdk import DAG, BaseOperator, ObjectStoragePath  # noqa: F401
 
     stage, folder, vulnerabilities, *port = sys.argv[1:]
-    began = time.process_time()
+    began, begun = time.process_time(), time.monotonic()
     work = {
         "generate": generate,
         "export": export,
@@ -124,10 +129,11 @@ def main() -> None:
         "generate_audits": generate_audits,
         "transform_audits": transform_audits,
     }.get(stage)
-    done = work(Path(folder), int(vulnerabilities), int(port[0]) if port else 0) if work else 0
+    done = work(Path(folder), int(vulnerabilities), *(map(int, port) if port else (0,))) if work else 0
     result = {
         "records": done,
         "cpu": time.process_time() - began,
+        "wall": time.monotonic() - begun,
         "peak_mb": peak_mb(),
     }
     print(json.dumps(result), flush=True)
