@@ -97,12 +97,14 @@ class FindingsWriter:
         part = self._open.get(key) or self._begin(key, destination)
         size = part.write(line)
         if row:
-            part.rows += row
-            part.rows += as_of.to_bytes(8, "little") if as_of else _OF_THE_EXPORT
+            rows = part.rows
+            rows += row
+            rows += as_of.to_bytes(8, "little") if as_of else _OF_THE_EXPORT
             size += len(row) + len(_OF_THE_EXPORT)
             if self._id_of is not None and (finding_id := self._id_of(line)):
-                part.ids += finding_id
-                part.ids += b"\n"
+                ids = part.ids
+                ids += finding_id
+                ids += b"\n"
                 size += len(finding_id) + 1
         self._open_bytes += size
         self.findings += 1

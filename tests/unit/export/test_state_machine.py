@@ -1033,7 +1033,7 @@ def test_a_task_that_is_killed_in_the_middle_fetches_at_most_ten_chunks_again():
     fetch, dead = world.tenable.chunk, []
 
     def dies(kind, job, chunk):
-        if len(world.tenable.fetched) == 25 and not dead:
+        if len(world.tenable.fetched) >= 25 and not dead:
             dead.append(True)
             raise Killed
         return fetch(kind, job, chunk)
@@ -1048,7 +1048,8 @@ def test_a_task_that_is_killed_in_the_middle_fetches_at_most_ten_chunks_again():
     world.store.save = save
     state = world.finish()
     assert len(state.parts) == 40
-    assert len(world.tenable.fetched) == 45
+    # And what was on its way.
+    assert 45 <= len(world.tenable.fetched) < 45 + World.downloads
     assert len(world.tenable.posts) == 1
 
 
