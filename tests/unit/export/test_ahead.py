@@ -88,11 +88,17 @@ def test_an_error_is_raised_where_its_chunk_is_taken():
 def test_at_the_end_nothing_is_on_its_way_and_what_nobody_took_is_closed():
     bodies = Bodies()
     bodies.errors = {3: ValueError("third")}
-    with pytest.raises(OSError, match="disk"), FetchAhead(bodies.fetch, range(1, 100), 4) as ahead:
-        taken = ahead.take(1)
-        raise OSError("disk full")
+    taken = []
+
+    def stage():
+        with FetchAhead(bodies.fetch, range(1, 100), 4) as ahead:
+            taken.append(ahead.take(1))
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk"):
+        stage()
     assert [thread for thread in threading.enumerate() if thread.name.startswith("tenable-chunk")] == []
-    assert not taken.closed
+    assert not taken[0].closed
     assert [file.closed for chunk, file in bodies.files.items() if chunk > 1] == [True] * (len(bodies.files) - 1)
     assert set(bodies.files) <= {1, 2, 4}
 
@@ -105,11 +111,16 @@ def test_a_task_that_is_ended_does_not_wait_for_what_is_on_its_way():
     bodies = Bodies()
     bodies.slow = {2, 3, 4}
     bodies.may_arrive.clear()
-    with pytest.raises(TaskEnded), FetchAhead(bodies.fetch, range(1, 100), 4) as ahead:
-        ahead.take(1)
-        for _ in range(4):
-            assert bodies.begun.acquire(timeout=PATIENCE)
-        raise TaskEnded
+
+    def stage():
+        with FetchAhead(bodies.fetch, range(1, 100), 4) as ahead:
+            ahead.take(1)
+            for _ in range(4):
+                assert bodies.begun.acquire(timeout=PATIENCE)
+            raise TaskEnded
+
+    with pytest.raises(TaskEnded):
+        stage()
     # Here is nobody who waits for them; they are closed when they arrive, and no other is begun.
     assert set(bodies.files) == {1}
     bodies.may_arrive.set()
