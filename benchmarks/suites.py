@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,18 @@ from typing import Any
 
 from benchmarks.audits import GeneratedAudits
 from benchmarks.estate import Generated
-from benchmarks.measure import PEER_PYTHON, PEER_SCRIPT, ROOT, Measurement, interleaved, many, median, ours, peer
+from benchmarks.measure import (
+    PEER_PYTHON,
+    PEER_SCRIPT,
+    ROOT,
+    Measurement,
+    environment,
+    interleaved,
+    many,
+    median,
+    ours,
+    peer,
+)
 from benchmarks.our_side import in_memory
 
 ACCOUNT = "111122223333"
@@ -28,7 +38,7 @@ STAGES = ("export", "transform", "transform_audits", "import")
 def server(module: str, *arguments: Any) -> Iterator[str]:
     """One of our servers in its own process; yields its port."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment()) as process:
         assert process.stdout
         try:
             yield process.stdout.readline().strip()
@@ -44,7 +54,7 @@ def once(command: list[Any], env: dict[str, str] | None = None) -> Measurement:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, **quiet, **(env or {})},
+        env=environment(**quiet, **(env or {})),
         check=False,
     )
     if done.returncode:

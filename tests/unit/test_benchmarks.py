@@ -21,7 +21,7 @@ from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
 from benchmarks.freshness import SCHEDULES, quantile, said
 from benchmarks.hub_state import medians
 from benchmarks.import_side import ACCOUNT, REGION, connect
-from benchmarks.measure import ROOT
+from benchmarks.measure import ROOT, Child
 from benchmarks.render import PAGES, duration, render
 from benchmarks.scheduled import seconds_of, without
 from benchmarks.size import rows_of as rows_of_days
@@ -352,3 +352,12 @@ def test_the_memory_of_building_an_index_does_not_count_as_that_of_comparing(mon
     hub_state.index([(50, 50)])
     assert [command[-1] == "--only-build" for command in asked] == [True, False, True, False]
     assert [command[:-1] for command in asked[::2]] == asked[1::2]
+
+
+def test_measured_processes_may_keep_what_they_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    program = "import json, sys; print(json.dumps({'keeps': not sys.dont_write_bytecode}))"
+    assert once([sys.executable, "-c", program]) == {"keeps": True}
+    answering = f"input(); {program}"
+    with Child([sys.executable, "-c", answering]) as child:
+        assert child.ask() == {"keeps": True}
