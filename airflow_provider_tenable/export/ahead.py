@@ -1,8 +1,8 @@
 """Fetches the chunks of a job ahead: while one is staged, others are on their way.
 
-Only the fetching is concurrent. Chunks are handed over one after the other, in the order in which they were listed, and
-an error is raised where its chunk is taken. So what happens to a chunk, and what is stored of it, does not depend on
-how many are fetched at a time.
+Only the fetching is concurrent. Chunks are handed over one after the other, in a given order, and an error is raised
+where its chunk is taken. So what happens to a chunk, and what is stored of it, does not depend on how many are fetched
+at a time.
 """
 
 from __future__ import annotations
