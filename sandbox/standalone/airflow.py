@@ -116,6 +116,7 @@ class Standalone(Child):
     ) -> None:
         self.home = home.resolve()
         self.port = port or free_port()
+        self._health = "none"
         self.url = f"http://127.0.0.1:{self.port}"
         # A busy machine responds late.
         self._client = httpx.Client(base_url=self.url, timeout=120.0, trust_env=False)
@@ -233,7 +234,13 @@ class Standalone(Child):
 
     def wait_until_healthy(self, seconds: float = 300.0) -> None:
         """Wait for every component. :raises RuntimeError: it ended, or took too long."""
-        self._wait(self._healthy, seconds, "Airflow did not become healthy")
+        try:
+            self._wait(self._healthy, seconds, "Airflow did not become healthy")
+        except RuntimeError as error:
+            # The end of the log is mostly what the DAG processor says every half minute.
+            said = [line for line in self.log.read_text(errors="replace").splitlines() if "rror" in line]
+            errors = "\n".join(said[:20])
+            raise RuntimeError(f"{error}\nIts last answer: {self._health}\nErrors in its log:\n{errors}") from None
         self._log_in()
 
     def _log_in(self) -> None:
@@ -242,8 +249,10 @@ class Standalone(Child):
     def _healthy(self) -> bool:
         try:
             health = self._client.get(self.health_path).json()
-        except (httpx.HTTPError, ValueError):
+        except (httpx.HTTPError, ValueError) as error:
+            self._health = repr(error)
             return False
+        self._health = str(health)
         return all((health.get(part) or {}).get("status") == "healthy" for part in self.components)
 
     def api(self, method: str, path: str, **arguments: Any) -> Any:
