@@ -143,8 +143,8 @@ OPTIONS: dict[str, Option] = {
     "shard_records": Option(
         "integer",
         "50000",
-        "The transform has one mapped task for every so many records, up to transform_shards: Airflow needs longer to "
-        "start a task than the task needs for fewer records.",
+        "Records per mapped task of the transform, which has at most transform_shards of them: Airflow takes longer to "
+        "start a task than the task takes to transform fewer records.",
         minimum=1,
     ),
     "import_tasks": Option(

@@ -97,6 +97,8 @@ def main() -> int:
         return 0
     if not PEER_PYTHON.exists():
         parser.error(f"{PEER_PYTHON} does not exist: run `make bench`, which installs the peer.")
+    # Otherwise each measured process compiles all modules that it loads, which takes longer than planning a run.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     results["machine"] = {
         "python": sys.version.split()[0],
         "system": platform.platform(),

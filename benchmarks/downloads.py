@@ -1,4 +1,4 @@
-"""The measurement of exports whose chunks take Tenable a while: by how many are downloaded at the same time."""
+"""Measures exports of which Tenable takes a while for each chunk, by how many are downloaded at the same time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from benchmarks.suites import Rows, once, our, server
 
-#: Seconds from the request for a chunk until its first byte. How long Tenable itself takes is not known to us.
+#: Seconds from the request for a chunk until its first byte. We do not know how long Tenable itself takes.
 SECONDS = 1.0
 
 
 def downloads(vulnerabilities: int, counts: tuple[int, ...]) -> tuple[Rows, Any]:
-    """8. The export alone, with chunks of 100 hosts.
+    """The export alone, with chunks of 100 hosts.
 
     :param vulnerabilities: how many are exported, each time.
     :param counts: how many chunks at the same time.
@@ -37,4 +37,4 @@ def downloads(vulnerabilities: int, counts: tuple[int, ...]) -> tuple[Rows, Any]
     return rows, {"chunk_seconds": SECONDS, "downloads": figures}
 
 
-__all__ = ["SECONDS", "downloads"]
+__all__ = ["downloads"]

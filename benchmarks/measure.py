@@ -20,13 +20,6 @@ PEER_SCRIPT = Path(__file__).with_name("peer_side.py")
 Measurement = dict[str, Any]
 
 
-def environment(**more: str) -> dict[str, str]:
-    """The environment of a measured process. It may write what it compiles: otherwise each process compiles all modules
-    that it loads, which takes longer than planning a run.
-    """
-    return {**{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}, **more}
-
-
 class Child:
     """A process that answers each line with one measurement as a line of JSON."""
 
@@ -37,7 +30,7 @@ class Child:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=environment(**(env or {})),
+            env={**os.environ, **(env or {})},
         )
 
     def __enter__(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from benchmarks.measure import (
     PEER_SCRIPT,
     ROOT,
     Measurement,
-    environment,
     interleaved,
     many,
     median,
@@ -38,7 +38,7 @@ STAGES = ("export", "transform", "transform_audits", "import")
 def server(module: str, *arguments: Any) -> Iterator[str]:
     """One of our servers in its own process; yields its port."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment()) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout
         try:
             yield process.stdout.readline().strip()
@@ -54,7 +54,7 @@ def once(command: list[Any], env: dict[str, str] | None = None) -> Measurement:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=environment(**quiet, **(env or {})),
+        env={**os.environ, **quiet, **(env or {})},
         check=False,
     )
     if done.returncode:

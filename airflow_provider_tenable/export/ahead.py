@@ -1,4 +1,4 @@
-"""Fetches the chunks of a job ahead: while one is staged, others are on their way.
+"""Fetches the chunks of a job ahead: while one is staged, others are being downloaded.
 
 Only the fetching is concurrent. Chunks are handed over one after the other, in a given order, and an error is raised
 where its chunk is taken. So what happens to a chunk, and what is stored of it, does not depend on how many are fetched
@@ -17,12 +17,12 @@ Body = bytes | IO[bytes]
 
 class FetchAhead:
     """Fetches chunks on threads. A context manager: at its end no thread is left, and no file is open, unless the task
-    itself is being ended; then it does not wait for what is on its way.
+    itself is being ended. Then it does not wait for downloads that are running; Python does when the process exits.
 
     :param fetch: fetches a chunk; called on any thread. A body that is a file is closed by whoever takes it.
     :param chunks: the chunks, in the order in which they will be taken.
-    :param at_once: how many are on their way, or have arrived and were not taken yet. With 1, each is fetched when it
-        is taken, without a thread.
+    :param at_once: how many are being downloaded, or have arrived and were not taken yet. With 1, each is fetched when
+        it is taken, without a thread.
     """
 
     def __init__(self, fetch: Callable[[int], Body], chunks: Iterable[int], at_once: int) -> None:
@@ -48,19 +48,16 @@ class FetchAhead:
     ) -> None:
         if self._pool is None:
             return
-        # A task that is being ended must not wait for bodies that nobody wants any more.
+        # A task that is being ended still has to cancel its job, before Airflow kills it.
         is_ended = error is not None and not isinstance(error, Exception)
-        self._pool.shutdown(wait=not is_ended, cancel_futures=True)
+        self._pool.shutdown(wait=not is_ended)
         for future in self._begun.values():
             future.add_done_callback(_discard)
 
 
 def _discard(future: Future[Body]) -> None:
     """Close what nobody takes."""
-    if future.cancelled() or future.exception() is not None:
-        return
-    body = future.result()
-    if not isinstance(body, bytes):
+    if future.exception() is None and not isinstance(body := future.result(), bytes):
         body.close()
 
 

@@ -37,7 +37,7 @@ def sandbox(small_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     for name, fields in connections(small_sandbox.process).items():
         connect(monkeypatch, name, fields)
     monkeypatch.setenv("AIRFLOW__TENABLE__STAGING_PATH", f"file://{tmp_path / 'staging'}")
-    # Several tasks of the transform, although there are few records.
+    # A task of the transform for each chunk, as if there were many records.
     monkeypatch.setenv("AIRFLOW__TENABLE__SHARD_RECORDS", "1")
     return small_sandbox
 

@@ -19,6 +19,7 @@ from airflow_provider_tenable.exceptions import ExportFailedError
 from airflow_provider_tenable.export.store import staged_parts
 from airflow_provider_tenable.hooks.tenable import TenableHook
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
+from airflow_provider_tenable.tenable_vm.client import TenableApi
 from airflow_provider_tenable.triggers.tenable import TenableExportTrigger
 from tests.integration.conftest import connect
 from tests.integration.pipeline_driver import Run, Variables
@@ -139,6 +140,24 @@ class TestDeferral:
 
 
 class TestExport:
+    def test_as_many_chunks_are_downloaded_at_the_same_time_as_the_option_says(
+        self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Both chunks are there when the export is polled first.
+        sandbox.tenable("options", {"prepare_seconds": 0})
+        together, chunk = threading.Barrier(2), TenableApi.chunk
+
+        def waits_for_the_other(self: TenableApi, *arguments: Any) -> Any:
+            together.wait(20)
+            return chunk(self, *arguments)
+
+        one_by_one = _operator(deferrable=False, chunk_size=50).execute(Run(run_id="one by one").context)
+        monkeypatch.setenv("AIRFLOW__TENABLE__CHUNK_DOWNLOADS", "2")
+        monkeypatch.setattr(TenableApi, "chunk", waits_for_the_other)
+        both = _operator(deferrable=False, chunk_size=50).execute(Run(run_id="both").context)
+        assert both["parts"] == one_by_one["parts"] == 2
+        assert _names(both) == _names(one_by_one)
+
     def test_retry_goes_on_with_the_same_job(self, sandbox: Sandbox) -> None:
         run = Run()
         deferred = _deferred(sandbox, _operator(deferrable=True), run)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import benchmarks.__main__
 from airflow_provider_tenable.hooks.security_hub import SecurityHubHook
 from airflow_provider_tenable.transform import shard
-from benchmarks import hub_state, our_side
+from benchmarks import downloads, hub_state, our_side
 from benchmarks.__main__ import suites_of
 from benchmarks.audits import EXAMPLE, GeneratedAudits
 from benchmarks.deployments import seconds
@@ -21,7 +22,7 @@ from benchmarks.estate import MODEL_HOSTS, PER_HOST, Generated
 from benchmarks.freshness import SCHEDULES, quantile, said
 from benchmarks.hub_state import medians
 from benchmarks.import_side import ACCOUNT, REGION, connect
-from benchmarks.measure import ROOT, Child
+from benchmarks.measure import ROOT
 from benchmarks.render import PAGES, duration, render
 from benchmarks.scheduled import seconds_of, without
 from benchmarks.size import rows_of as rows_of_days
@@ -354,10 +355,22 @@ def test_the_memory_of_building_an_index_does_not_count_as_that_of_comparing(mon
     assert [command[:-1] for command in asked[::2]] == asked[1::2]
 
 
-def test_measured_processes_may_keep_what_they_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measured_processes_may_keep_what_they_compile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(benchmarks.__main__, "PEER_PYTHON", Path(sys.executable))
     program = "import json, sys; print(json.dumps({'keeps': not sys.dont_write_bytecode}))"
-    assert once([sys.executable, "-c", program]) == {"keeps": True}
-    answering = f"input(); {program}"
-    with Child([sys.executable, "-c", answering]) as child:
-        assert child.ask() == {"keeps": True}
+    measure = {"one": lambda: ([("who",)], once([sys.executable, "-c", program]))}
+    monkeypatch.setattr(benchmarks.__main__, "suites_of", lambda *, quick: measure)
+    results = tmp_path / "results.json"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "one", "--json", str(results)])
+    assert benchmarks.__main__.main() == 0
+    assert json.loads(results.read_text())["one"]["figures"] == {"keeps": True}
+
+
+def test_an_export_is_measured_by_how_many_chunks_are_downloaded_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(downloads, "SECONDS", 0.0)
+    rows, figures = downloads.downloads(10_000, (1, 2))
+    assert [row[0] for row in rows[1:]] == ["1", "2"]
+    assert {found["records"] for found in figures["downloads"].values()} == {10_000}

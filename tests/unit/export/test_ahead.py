@@ -1,4 +1,4 @@
-"""Chunks that are fetched ahead: several on their way, one after the other for whoever takes them."""
+"""Chunks that are fetched ahead: several at the same time, and handed over one after the other."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_task_that_is_ended_does_not_wait_for_what_is_on_its_way():
 
     with pytest.raises(TaskEnded):
         stage()
-    # Here is nobody who waits for them; they are closed when they arrive, and no other is begun.
+    # Nobody has waited for the others. They are closed when they arrive, and no further download begins.
     assert set(bodies.files) == {1}
     bodies.may_arrive.set()
     for thread in threading.enumerate():

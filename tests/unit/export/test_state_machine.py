@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import threading
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,6 +240,19 @@ def test_an_export_waits_through_queued_and_processing_and_ends_with_every_chunk
     assert world.tenable.posts == [BODY]
     assert world.clock.now == START + 3 * 30
     assert world.tenable.cancels == []
+
+
+def test_so_many_chunks_are_fetched_at_the_same_time():
+    world = World([status("FINISHED", range(1, 9))])
+    together, fetch = threading.Barrier(World.downloads), world.tenable.chunk
+
+    def waits_for_the_others(kind, job, chunk):
+        together.wait(20)
+        return fetch(kind, job, chunk)
+
+    world.tenable.chunk = waits_for_the_others
+    assert len(world.finish().parts) == 8
+    assert world.finish().restarts == 0
 
 
 def test_compliance_jobs_hand_out_chunks_while_they_are_ready():
