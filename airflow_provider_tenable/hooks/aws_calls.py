@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -74,6 +75,9 @@ class AwsCallsHook(AwsBaseHook):
         super().__init__(*args, **kwargs)
         self.role_name = role_name
         self.account = account
+        self._session_lock = threading.RLock()
+        #: How many sessions turned out to have expired.
+        self._forgotten = 0
 
     def _get_caller(self, target_function_name: str = "execute") -> str:
         """What the user agent calls ``Caller``. The Amazon provider searches the stack for the operator, twice for some
@@ -106,13 +110,14 @@ class AwsCallsHook(AwsBaseHook):
 
     def _sent(self, what: str, call: Callable[[], T]) -> T:
         """One call that its caller repeats, with AWS's errors as they are."""
+        forgotten = self._forgotten
         try:
             return call()
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in EXPIRED:
                 if self._nobody_renews(error):
                     raise self._expired(what) from None
-                self._forget_session()
+                self._forget_session(forgotten)
             raise
         except _NO_CREDENTIALS as error:
             raise self._without_credentials(what, error) from None
@@ -136,13 +141,14 @@ class AwsCallsHook(AwsBaseHook):
 
     def _translated(self, what: str, call: Callable[[], T], *, session: Session | None = None) -> T:
         """Execute a call and translate its errors into ours."""
+        forgotten = self._forgotten
         try:
             return call()
         except ClientError as error:
             if code_of(error) in EXPIRED:
                 if self._nobody_renews(error, session):
                     raise self._expired(what) from None
-                self._forget_session()
+                self._forget_session(forgotten)
             raise self._explained(what, error) from None
         except _UNREACHABLE as error:
             kind = _NotConnectedError if isinstance(error, _NOT_CONNECTED) else TemporaryError
@@ -157,9 +163,19 @@ class AwsCallsHook(AwsBaseHook):
             # Some of their texts quote the response, which may contain new credentials.
             raise TemporaryError(f"{self._cannot(what)}: {NOT_FROM_AWS}.") from None
 
-    def _forget_session(self) -> None:
-        # AWS's clock decides, while botocore, by our clock, may consider the session valid: the next call starts a new
-        # one.
+    def _forget_session(self, forgotten: int) -> None:
+        """End the session that turned out to have expired, so that the next call starts a new one: AWS's clock decides,
+        while botocore, by ours, may consider it valid.
+
+        :param forgotten: how many had expired when the call began. Calls of several threads fail with the same session,
+            and only the first one ends it: by then, the others' next session may have begun.
+        """
+        with self._session_lock:
+            if forgotten == self._forgotten:
+                self._forgotten += 1
+                self._drop_session()
+
+    def _drop_session(self) -> None:
         self.__dict__.pop("client", None)
 
     def _cannot(self, what: str) -> str:

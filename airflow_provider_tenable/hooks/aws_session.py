@@ -43,12 +43,13 @@ class AwsSessionHook(AwsCallsHook):
         The credentials with which its clients sign are remembered for masking: some of AWS's errors quote requests,
         including the session token.
         """
-        if region_name not in self._sessions:
-            self._sessions[region_name] = self._new_session(region_name, deferrable)
-        return self._sessions[region_name]
+        with self._session_lock:
+            if region_name not in self._sessions:
+                self._sessions[region_name] = self._new_session(region_name, deferrable)
+            return self._sessions[region_name]
 
-    def _forget_session(self) -> None:
-        super()._forget_session()
+    def _drop_session(self) -> None:
+        super()._drop_session()
         self._sessions.clear()
 
     def _new_session(self, region_name: str | None, deferrable: bool) -> Session:

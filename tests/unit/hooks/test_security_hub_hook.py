@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -436,6 +437,43 @@ def test_credentials_of_a_role_that_expired_are_renewed(aws: Aws, connect: Any) 
         with pytest.raises(ClientError, match="ExpiredToken"):
             member.import_batch([finding()])
         assert member.import_batch([finding()])["SuccessCount"] == 1
+
+
+def test_call_that_fails_late_does_not_end_the_session_that_another_thread_has_begun(aws: Aws, connect: Any) -> None:
+    connect()
+    with closing_hook() as member:
+        expired = member.client
+        late = [True]
+
+        def meanwhile(**_: Any) -> None:
+            """Another call fails with the same session, and a new session begins."""
+            if late:
+                late.clear()
+                with pytest.raises(ClientError, match="ExpiredToken"):
+                    member.import_batch([finding()])
+                assert member.import_batch([finding()])["SuccessCount"] == 1
+
+        expired.meta.events.register("after-call.securityhub.BatchImportFindings", meanwhile)
+        aws.fault(on="BatchImportFindings", do="expire_credentials")
+        with pytest.raises(ClientError, match="ExpiredToken"):
+            member.import_batch([finding()])
+        assert member.client is not expired
+        assert member.import_batch([finding()])["SuccessCount"] == 1
+    assert aws.control("stats")["calls"]["AssumeRole"] == 2
+
+
+def test_threads_begin_one_session(aws: Aws, connect: Any) -> None:
+    connect()
+    with closing_hook() as member:
+        at_once = threading.Barrier(4)
+
+        def begin(_: int) -> Any:
+            at_once.wait(60)
+            return member.get_session(REGIONS[0])
+
+        with ThreadPoolExecutor(4) as threads:
+            assert len({id(session) for session in threads.map(begin, range(4))}) == 1
+    assert aws.control("stats")["calls"]["AssumeRole"] == 1
 
 
 @pytest.mark.parametrize(
