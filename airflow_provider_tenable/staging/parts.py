@@ -26,6 +26,11 @@ def compress(data: bytes) -> bytes:
     return gzip.compress(data, compresslevel=_GZIP_LEVEL, mtime=0)
 
 
+def digest_of(content: bytes) -> str:
+    """What names a part by its content: 16 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 #: Memory of an active compressor.
 COMPRESSOR_BYTES = 1_500_000
 
@@ -62,11 +67,13 @@ class PartWriter:
         different part. It is one of the compressed content: for the lines themselves it would cost as much as
         compressing them.
     :param packed: compress with :mod:`airflow_provider_tenable.staging.zstd` instead of gzip, for the bulk of a run.
+    :ivar digest: of the content of the closed part, 16 hexadecimal digits.
     """
 
     def __init__(self, folder: ObjectStoragePath, stem: str, *, by_content: bool = False, packed: bool = False) -> None:
         self.lines = 0
         self.raw_bytes = 0
+        self.digest = ""
         self._folder = folder
         self._stem = stem
         self._by_content = by_content
@@ -124,7 +131,8 @@ class PartWriter:
             assert self._gzip
             self._gzip.close()
             content, ending = self._buffer.getvalue(), "jsonl.gz"
-        stem = f"{self._stem}-{hashlib.sha256(content).hexdigest()[:16]}" if self._by_content else self._stem
+        self.digest = digest_of(content)
+        stem = f"{self._stem}-{self.digest}" if self._by_content else self._stem
         name = f"{stem}.{ending}"
         write_whole(self._folder / name, content)
         return name

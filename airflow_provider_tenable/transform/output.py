@@ -14,6 +14,7 @@ from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import PartWriter
 from airflow_provider_tenable.staging.rows import write_rows
 from airflow_provider_tenable.transform.manifest import DestinationEntry, PartEntry, ShardCounts, ShardManifest
+from airflow_provider_tenable.transform.waiting_assets import WaitingAssets, write_list
 from airflow_provider_tenable.transform.waiting_records import WAITING_STEM
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class FindingsWriter:
         self._parked: PartWriter | None = None
         self._contested: PartWriter | None = None
         self._waiting: PartWriter | None = None
+        self._waiting_assets = WaitingAssets()
         self._waiting_parts: list[str] = []
 
     def write(
@@ -153,12 +155,16 @@ class FindingsWriter:
             self._parked = PartWriter(self.run.parked, f"part-shard-{self.shard:04d}", packed=True)
         self._parked.write(line)
 
-    def keep(self, line: bytes) -> None:
-        """Keep a record that was skipped until its asset's account, Region and instance are known."""
+    def keep(self, line: bytes, asset: str, parked_at: int) -> None:
+        """Keep a record that was skipped until the account, Region and instance of its asset are known.
+
+        :param parked_at: since when it waits, unix seconds.
+        """
         if self._waiting is None:
             stem = f"{WAITING_STEM}-{self.shard:04d}-{len(self._waiting_parts):05d}"
             self._waiting = PartWriter(self.run.parked, stem, packed=True)
         self._waiting.write(line)
+        self._waiting_assets.add(asset, parked_at)
         if self._waiting.lines >= KEPT_PER_PART:
             self._close_waiting()
 
@@ -196,8 +202,10 @@ class FindingsWriter:
 
     def _close_waiting(self) -> None:
         if self._waiting is not None:
-            self._waiting_parts.append(self._waiting.close())
-            self._waiting = None
+            name = self._waiting.close()
+            write_list(self.run.parked, name, WaitingAssets(self._waiting.digest, self._waiting_assets.assets))
+            self._waiting_parts.append(name)
+            self._waiting, self._waiting_assets = None, WaitingAssets()
 
     def _held_bytes(self, key: tuple[str, str]) -> int:
         part = self._open[key]

@@ -228,7 +228,7 @@ class Transform(Generic[PluginT, ResourceT]):
 
     def keep(self, entry: Parked) -> None:
         """Keep a record that is still waiting, with its age. It has been counted where it was skipped."""
-        self.writer.keep(msgspec.json.encode(entry))
+        self.writer.keep(msgspec.json.encode(entry), entry.asset, entry.parked_at)
 
     def _forget(self) -> None:
         """Plugins repeat in all chunks, assets within one; both are built again rather than kept without bounds."""

@@ -4,8 +4,8 @@ There are two kinds, in separate parts:
 
 * Records whose asset is missing. Each run tries all of them again.
 * Records whose asset is known, but not its AWS account, Region or instance yet. In most containers these are mostly
-  hosts outside AWS, so a run only looks up their assets: it reads a record once its asset has settled. A part without
-  any settled asset stays in the pool unchanged.
+  hosts outside AWS, so a run only looks up their assets, in a list beside each part: it reads a part once one of its
+  assets has settled, or some of its records have waited too long. Other parts stay in the pool unchanged.
 
 A run's transform parks records in the run's own folder. Only when the run is settled, its parked records are added to
 the pool, and the parts that its transform has read are removed from the pool; both steps can be repeated. An
@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,7 +40,14 @@ from airflow_provider_tenable.staging.files import (
     write_whole,
 )
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.staging.parts import digest_of, read_lines
+from airflow_provider_tenable.transform.waiting_assets import (
+    Waiting,
+    WaitingAssets,
+    copy_list,
+    read_list,
+    remove_list,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -105,22 +111,22 @@ def _release(run: RunFolder, part: str, transform: Transform[Any, Any]) -> bool:
 
     :return: whether the part is no longer needed.
     """
-    assets: set[str] = set()
-    #: Records that have waited too long, by asset.
-    old: Counter[str] = Counter()
-    for head in _entries(run, [part], _Head):
-        assets.add(head.asset)
-        if head.parked_at < transform.give_up_before:
-            old[head.asset] += 1
-    settled = {asset for asset in assets if transform.is_settled(asset)}
-    lapsed = sum(number for asset, number in old.items() if asset not in settled)
-    if not settled and not lapsed:
+    assets = _assets_of(run, part)
+    settled = set(filter(transform.is_settled, assets))
+    others = [waiting for asset, waiting in assets.items() if asset not in settled]
+    if not settled and all(waiting.earliest >= transform.give_up_before for waiting in others):
         return False
-    for entry in read_pool(run, [part]):
-        if entry.asset in settled:
-            transform.transform_parked([entry])
-        elif entry.parked_at >= transform.give_up_before:
-            transform.keep(entry)
+    lapsed = 0
+    if settled or any(waiting.latest >= transform.give_up_before for waiting in others):
+        for entry in read_pool(run, [part]):
+            if entry.asset in settled:
+                transform.transform_parked([entry])
+            elif entry.parked_at >= transform.give_up_before:
+                transform.keep(entry)
+            else:
+                lapsed += 1
+    else:
+        lapsed = sum(waiting.records for waiting in others)
     if lapsed:
         log.info(
             "%d waiting records are dropped after [tenable] parked_days: the AWS account, Region or instance of their "
@@ -128,6 +134,17 @@ def _release(run: RunFolder, part: str, transform: Transform[Any, Any]) -> bool:
             lapsed,
         )
     return True
+
+
+def _assets_of(run: RunFolder, part: str) -> dict[str, Waiting]:
+    """The assets of the records in a part."""
+    listed = read_list(run.parked_pool, part)
+    if listed is not None:
+        return listed
+    found = WaitingAssets()
+    for head in _entries(run, [part], _Head):
+        found.add(head.asset, head.parked_at)
+    return found.assets
 
 
 def read_pool(run: RunFolder, parts: Iterable[str]) -> Iterator[Parked]:
@@ -187,13 +204,18 @@ def settle_pool(run: RunFolder, parts: Iterable[str], *, done: Iterable[str]) ->
         # list_pool finds parts by their endings. How a part is compressed is recognised by its first bytes.
         ending = next((each for each in _ENDINGS if name.endswith(each)), _ENDINGS[0])
         stem = name.removesuffix(ending)
-        name_there = _name_in_pool(run.run_id, f"--{stem}-{hashlib.sha256(content).hexdigest()[:16]}{ending}")
+        name_there = _name_in_pool(run.run_id, f"--{stem}-{digest_of(content)}{ending}")
         write_whole(run.parked_pool / name_there, content)
         put.add(name_there)
         reached(CrashPoint.POOL_PART_PUT)
+        # After the part, and below removed before it: there are parts without a list, but no lists without a part.
+        if _WAITING_PART.search(name_there):
+            copy_list(run.parked, name, run.parked_pool, name_there)
     for name in done:
         path = run.parked_pool / name
         # A cleared run may park exactly the same records again.
         if name not in put:
+            if _WAITING_PART.search(name):
+                remove_list(run.parked_pool, name)
             remove_file(path)
             reached(CrashPoint.POOL_PART_REMOVED)

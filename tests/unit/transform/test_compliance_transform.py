@@ -106,7 +106,8 @@ class World:
 
     @staticmethod
     def lines(folder: Any) -> list[dict[str, Any]]:
-        return [json.loads(line) for name in names(folder) for line in read_lines(folder / name)]
+        parts = [name for name in names(folder) if ".jsonl." in name]
+        return [json.loads(line) for name in parts for line in read_lines(folder / name)]
 
 
 # Which results.

@@ -264,7 +264,7 @@ def test_records_that_are_kept_are_written_in_parts_that_fit_into_memory(run, mo
     monkeypatch.setattr(output, "KEPT_PER_PART", 3)
     writer = FindingsWriter(run, 2)
     for number in range(count):
-        writer.keep(b'{"kept":%d}' % number)
+        writer.keep(b'{"kept":%d}' % number, "asset", number)
     found = close(writer)["waiting_parts"]
     assert found == [f"waiting-shard-0002-{number:05d}.jsonl.zst" for number in range(len(sizes))]
     read = [lines_of(run.parked, name) for name in found]

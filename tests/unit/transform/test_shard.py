@@ -133,7 +133,8 @@ class World:
         return [json.loads(line) for name in names(folder) for line in read_lines(folder / name)]
 
     def lines(self, folder):
-        return [json.loads(line) for name in names(folder) for line in read_lines(folder / name)]
+        parts = [name for name in names(folder) if ".jsonl." in name]
+        return [json.loads(line) for name in parts for line in read_lines(folder / name)]
 
 
 def test_records_become_findings_of_their_accounts_in_their_hubs(tmp_path):

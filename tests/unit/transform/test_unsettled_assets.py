@@ -76,7 +76,7 @@ def test_a_part_of_which_nothing_has_settled_stays_as_it_is_and_is_not_read(tmp_
     first = World(tmp_path)
     settle(first, first.chunks([record(each) for each in UNSETTLED]))
     before = list_pool(first.run)
-    monkeypatch.setattr(waiting_records, "read_pool", lambda run, parts: [] if parts == [] else pytest.fail("read"))
+    monkeypatch.setattr(waiting_records, "read_lines", lambda path: pytest.fail(f"{path} is read"))
     world, manifest = next_run(tmp_path, ASSETS, give_up_before=NOW - DAY)
     assert (manifest["read"], manifest["pool_parts"], manifest["waiting_parts"]) == (0, [], [])
     settle(world, manifest)
