@@ -27,7 +27,7 @@ ASSETS_PER_CHUNK = 1000
 NOW = 1_795_000_000.0
 
 #: Days by which a scan can be later than :data:`NOW`: times in the future are not those of a scan.
-LATEST_DAY = 5
+LATEST_DAY = 7
 _SCANNED = re.compile(rb'("(?:last_found|indexed|indexed_at)": ")[^"]{10}')
 _OUTPUT = b'"output": "'
 _PLUGIN_ID = re.compile(rb'("plugin": \{.{1,6000}?"id": )(\d{5,6})(, )')

@@ -95,7 +95,7 @@ def read_list(pool: ObjectStoragePath, part: str) -> dict[str, Waiting] | None:
         found = msgspec.json.decode(text, type=WaitingAssets)
     except MissingFileError:
         return None
-    except (msgspec.DecodeError, OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         log.warning("The list %s is damaged (%s). The waiting records themselves are read instead.", path, safe(error))
         return None
     return found.assets if found.assets and found.part and part.endswith(f"-{found.part}{_PART}") else None

@@ -139,15 +139,18 @@ def test_part_of_which_everything_has_lapsed_is_dropped_without_being_read(run, 
     assert "3 waiting records are dropped" in caplog.text
 
 
-def test_part_of_which_some_records_have_lapsed_is_read(run, caplog):
+@pytest.mark.parametrize("fresh", [[("a", LAPSED)], [("b", LAPSED)], [("a", LAPSED), ("b", LAPSED + 1)]])
+def test_part_of_which_some_records_have_lapsed_is_read(run, caplog, fresh):
     caplog.set_level("INFO")
-    park(run, [("a", LAPSED - 1), ("a", LAPSED), ("b", LAPSED + 1)])
+    park(run, [("a", LAPSED - 1), *fresh])
     transform, done = release(run)
-    assert (done, transform.transformed, transform.kept) == (True, [], [("a", LAPSED), ("b", LAPSED + 1)])
+    assert (done, transform.transformed, transform.kept) == (True, [], fresh)
     assert "1 waiting records are dropped" in caplog.text
 
 
-@pytest.fixture(params=["missing", "empty", "no zstd", "cut", "no list", "other values", "no assets", "another part's"])
+@pytest.fixture(
+    params=["missing", "empty", "no zstd", "cut", "changed", "no list", "other values", "no assets", "another part's"]
+)
 def spoil(request):
     def change(run, part):
         path = run.parked_pool / lists(run)[0]
@@ -157,6 +160,7 @@ def spoil(request):
             "empty": b"",
             "no zstd": b"{}",
             "cut": content[:-1],
+            "changed": content[:-1] + b"\xff",
             "no list": pack(b"[]"),
             "other values": pack(json.dumps({"part": digest, "assets": {"a": ["x", 1, 1]}}).encode()),
             "no assets": pack(json.dumps({"part": digest, "assets": {}}).encode()),
