@@ -56,7 +56,7 @@ class CountingWriter:
     def park(self, line: bytes) -> None:
         raise RuntimeError("a record without its asset")
 
-    def keep(self, line: bytes) -> None:
+    def keep(self, line: bytes, asset: str, parked_at: int) -> None:
         """A record that waits for its asset's account or instance: no finding yet."""
 
 

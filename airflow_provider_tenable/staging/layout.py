@@ -25,8 +25,8 @@ Layout below ``{staging}/{dag_id}/{run_id}/`` (``RunFolder``)::
     jobs/{task}.json  jobs/{task}/{n}.json   what a task has started elsewhere: a run of a scan, its exports
     exports/{task}/                          files that a task has downloaded, unless it has a path of its own
 
-Next to the runs: ``parked/`` (records that wait for their assets), ``asset_index/``, ``finding_index/`` (what the hubs
-hold) and ``deployment/`` (what is known of the DAG, across its runs).
+Next to the runs: ``parked/`` (records that wait for their assets, and lists of these assets), ``asset_index/``,
+``finding_index/`` (what the hubs hold) and ``deployment/`` (what is known of the DAG, across its runs).
 
 Next to the folders of the DAGs: ``audits/`` (which AWS account an audit's results belong to,
 :mod:`airflow_provider_tenable.scan.audited_accounts`).
