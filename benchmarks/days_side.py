@@ -1,6 +1,6 @@
 """Several days of the job in one process, over real sockets and without a scheduler: the first run, a day on which all
-is scanned again and nothing has changed, one on which one finding of each hundred has, a full run, and a quiet day after
-a week of scans.
+is scanned again and nothing has changed, one on which one finding of each hundred has, a full run, and a quiet day
+after a week of scans.
 
 python -m benchmarks.days_side TENABLE_PORT HUB_PORT      one line of JSON: a list of the days
 """

@@ -110,6 +110,8 @@ class Standalone(Child):
     components: tuple[str, ...] = ("metadatabase", "scheduler", "triggerer", "dag_processor")
     #: The field by which runs are put in order.
     run_order = "run_after"
+    #: How long an answer about its health is waited for: one that never comes must not take all the time there is.
+    health_seconds = 20.0
 
     def __init__(
         self, home: Path, sandbox: SandboxProcess, *, port: int | None = None, settings: dict[str, str] | None = None
@@ -248,7 +250,7 @@ class Standalone(Child):
 
     def _healthy(self) -> bool:
         try:
-            health = self._client.get(self.health_path).json()
+            health = self._client.get(self.health_path, timeout=self.health_seconds).json()
         except (httpx.HTTPError, ValueError) as error:
             self._health = repr(error)
             return False

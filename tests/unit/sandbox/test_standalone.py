@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -33,7 +37,7 @@ class Stub(Standalone):
 
     def __init__(self, home: Path, last_words: str) -> None:
         self.home, self.env = home, {**os.environ, "LAST_WORDS": last_words}
-        self._client = httpx.Client()
+        self._client = httpx.Client(timeout=120)
         self._scheduler, self._second_scheduler = None, None
         Child.__init__(self, [sys.executable, "-c", STANDALONE], log=home / "standalone.log", env=self.env, cwd=home)
 
@@ -51,6 +55,38 @@ def standalone(home: Path, last_words: str) -> Iterator[Stub]:
     with Stub(home, last_words) as stub:
         until(stub.schedulers, 30)
         yield stub
+
+
+@contextmanager
+def answering(stub: Stub, answers: list[dict[str, Any] | None]) -> Iterator[None]:
+    """What the stub's API answers, one answer after the other and the last one from then on; None: nothing at all."""
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if answer is None:
+                over.wait(60)
+                return
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        stub._client.base_url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield
+        finally:
+            over.set()
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
@@ -123,3 +159,29 @@ def test_both_schedulers_end_with_it(airflow: Stub) -> None:
     airflow.stop()
     assert not second.alive()
     assert not airflow.alive()
+
+
+HEALTHY = {part: {"status": "healthy"} for part in Standalone.components}
+
+
+def test_airflow_that_does_not_become_healthy_is_reported_with_its_last_answer_and_its_errors(airflow: Stub) -> None:
+    with airflow.log.open("a") as log:
+        log.write("Statistics of the DAG processor\nOperationalError: database is locked\n")
+    with (
+        answering(airflow, [{**HEALTHY, "triggerer": {"status": None}}]),
+        pytest.raises(RuntimeError, match="did not become healthy in 1 s") as caught,
+    ):
+        airflow.wait_until_healthy(1)
+    _, said = str(caught.value).split("Its last answer: ")
+    answer, errors = said.split("Errors in its log:")
+    assert "'triggerer': {'status': None}" in answer
+    assert errors.strip() == "OperationalError: database is locked"
+
+
+def test_question_about_its_health_that_is_not_answered_is_asked_again(
+    airflow: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stub, "health_seconds", 0.2)
+    with answering(airflow, [None, {}, {**HEALTHY, "access_token": "token"}]):
+        airflow.wait_until_healthy(30)
+    assert airflow._client.headers["Authorization"] == "Bearer token"
