@@ -39,6 +39,14 @@ class Waiting(msgspec.Struct, array_like=True):
     latest: int
     records: int = 1
 
+    def count(self, parked_at: int) -> None:
+        """Count another record."""
+        self.records += 1
+        if parked_at < self.earliest:
+            self.earliest = parked_at
+        elif parked_at > self.latest:
+            self.latest = parked_at
+
 
 class WaitingAssets(msgspec.Struct):
     """The assets of a part.
@@ -54,12 +62,8 @@ class WaitingAssets(msgspec.Struct):
         found = self.assets.get(asset)
         if found is None:
             self.assets[asset] = Waiting(parked_at, parked_at)
-            return
-        found.records += 1
-        if parked_at < found.earliest:
-            found.earliest = parked_at
-        elif parked_at > found.latest:
-            found.latest = parked_at
+        else:
+            found.count(parked_at)
 
 
 def write_list(folder: ObjectStoragePath, part: str, found: WaitingAssets) -> None:
