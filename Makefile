@@ -84,7 +84,7 @@ quarter: setup ## Live through 90 days of a deployment, and compare hubs and Ten
 mutation: .venv-nox/bin/nox ## Mutation tests: change the code and count what no test notices (slow)
 	$(NOX) mutation -- $(MUTATE)
 
-known-bad: setup ## Make known mistakes one after the other; the test that each names must fail (slow)
+known-bad: setup ## Make known mistakes one after the other; the test that each names must fail
 	$(NOX) known-bad -- $(ARGS)
 
 # BENCH=--render writes the figures into the docs. CONTRIBUTING.md says how long the slow targets take.
