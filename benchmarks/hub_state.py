@@ -11,8 +11,7 @@ from benchmarks.suites import Rows, aws_env, once, our, peer_config, server
 
 
 def days(sizes: list[int], rounds: int) -> tuple[Rows, Any]:
-    """7. First run, quiet day, one with 1 % of changes, full run, and a quiet day after a week of scans; beside a peer
-    that sends everything each time.
+    """7. First run, quiet day, 1 % of changes, full run, quiet day after a week of scans; a peer that always sends all.
 
     :param sizes: numbers of vulnerabilities in Tenable; the peer runs with the first.
     :param rounds: how often all days are lived through.
