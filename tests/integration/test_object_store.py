@@ -66,6 +66,11 @@ def test_runs_deliver_what_they_deliver_from_a_disk(
 ) -> None:
     first = Run(defaults=defaults, run_id="scheduled__2026-11-24T00:00:00+00:00")
     first.execute()
+    waiting = [name for name in names(first.folder.parked_pool) if "--waiting-" in name]
+    assert sorted(name.partition(".")[2] for name in waiting) == ["assets", "jsonl.zst"]
+    [part] = [name for name in waiting if name.endswith(".zst")]
+    # No asset of these records has settled by the next run: it looks at the list beside them.
+    write_whole(first.folder.parked_pool / part, b"not read")
     sandbox.advance(86400)
     second = Run(defaults=defaults)
     second.execute()
