@@ -23,8 +23,9 @@ from airflow_provider_tenable.assets.table import AssetTable
 from airflow_provider_tenable.aws import region_of
 from airflow_provider_tenable.run.manifests import shard_manifests
 from airflow_provider_tenable.run.plan_file import RunPlan, kind_of_plan
+from airflow_provider_tenable.staging.files import read_whole
 from airflow_provider_tenable.staging.layout import RunFolder
-from airflow_provider_tenable.staging.parts import read_lines
+from airflow_provider_tenable.staging.parts import digest_of, read_lines
 from airflow_provider_tenable.state.gone import BY_ABSENCE, DELETED, MOVED, NOT_REPORTED, OUT_OF_SCOPE, TERMINATED
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
 from airflow_provider_tenable.tenable_vm.kinds import COMPLIANCE, WAS
@@ -32,11 +33,14 @@ from airflow_provider_tenable.tenable_vm.severities import SEVERITIES, TENABLE
 from airflow_provider_tenable.transform.duplicates import Instances
 from airflow_provider_tenable.transform.scope import Scope
 from airflow_provider_tenable.transform.shard import UNMAPPABLE, UNREADABLE
+from airflow_provider_tenable.transform.waiting_assets import read_list
 from airflow_provider_tenable.transform.waiting_records import list_pool
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+    from airflow_provider_tenable._compat import ObjectStoragePath
 
     Array = np.ndarray[Any, Any]
 
@@ -251,8 +255,10 @@ def waiting_assets(run: RunFolder) -> tuple[frozenset[bytes], str]:
     """
     found: set[str] = set()
     manifests = shard_manifests(run)
-    for path in _parked_parts(run, manifests):
-        found.update(_assets_of_parked(read_lines(path)))
+    for name in list_pool(run):
+        found.update(_assets_of_part(run.parked_pool, name))
+    for name in _own_parts(manifests):
+        found.update(_assets_of_part(run.parked, name, digest_of(read_whole(run.parked / name))))
     blind = 0
     for manifest in manifests:
         if not manifest["rejected_part"]:
@@ -265,19 +271,28 @@ def waiting_assets(run: RunFolder) -> tuple[frozenset[bytes], str]:
     return frozenset(map(finding_row.asset_key, found)), why
 
 
-def _parked_parts(run: RunFolder, manifests: Iterable[Any]) -> list[Any]:
-    parked = [run.parked_pool / name for name in list_pool(run)]
-    for manifest in manifests:
-        names = [manifest["parked_part"], *manifest.get("waiting_parts", [])]
-        # A settled run has put them into the pool as well; a dry run has not.
-        parked += [run.parked / name for name in names if name]
-    return parked
+def _own_parts(manifests: Iterable[Any]) -> list[str]:
+    """The parts of waiting records in the run's own folder. A settled run has put them into the pool as well; a dry run
+    has not.
+    """
+    return [
+        name for manifest in manifests for name in (manifest["parked_part"], *manifest.get("waiting_parts", [])) if name
+    ]
+
+
+def _assets_of_part(folder: ObjectStoragePath, name: str, digest: str = "") -> Iterable[str]:
+    listed = read_list(folder, name, digest)
+    return _assets_of_parked(read_lines(folder / name)) if listed is None else listed
 
 
 def waiting_plugins(run: RunFolder) -> Iterator[tuple[bytes, int]]:
     """The asset, as in a key, and the plugin of each record that waits. Its plugin is 0 if it names none."""
     decode, record = msgspec.json.Decoder(_Waiting).decode, msgspec.json.Decoder(_OfPlugin).decode
-    for path in _parked_parts(run, shard_manifests(run)):
+    parts = [
+        *(run.parked_pool / name for name in list_pool(run)),
+        *(run.parked / name for name in _own_parts(shard_manifests(run))),
+    ]
+    for path in parts:
         for line in read_lines(path):
             entry = decode(line)
             found = record(entry.record)

@@ -86,14 +86,15 @@ def remove_list(pool: ObjectStoragePath, part: str) -> None:
         remove_file(pool / _list_of(part))
 
 
-def read_list(pool: ObjectStoragePath, part: str) -> dict[str, Waiting] | None:
-    """The assets whose records are in a part of the pool.
+def read_list(folder: ObjectStoragePath, part: str, digest: str = "") -> dict[str, Waiting] | None:
+    """The assets whose records are in a part.
 
+    :param digest: of the part's content; empty: it is in the part's name, as in the pool.
     :return: None if there is no list, or it is not that of this part: the part has to be read.
     """
     if not part.endswith(_PART):
         return None
-    path = pool / _list_of(part)
+    path = folder / _list_of(part)
     try:
         text = b"".join(unpacked(read_whole(path), _BLOCK_BYTES))
         found = msgspec.json.decode(text, type=WaitingAssets)
@@ -102,7 +103,8 @@ def read_list(pool: ObjectStoragePath, part: str) -> dict[str, Waiting] | None:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         log.warning("The list %s is damaged (%s). The waiting records themselves are read instead.", path, safe(error))
         return None
-    return found.assets if found.assets and found.part and part.endswith(f"-{found.part}{_PART}") else None
+    is_its_own = found.part == digest if digest else found.part and part.endswith(f"-{found.part}{_PART}")
+    return found.assets if found.assets and is_its_own else None
 
 
 def _list_of(part: str) -> str:

@@ -21,9 +21,12 @@ from airflow_provider_tenable.run.absence import (
     waiting_assets,
     waiting_plugins,
 )
-from airflow_provider_tenable.staging.files import write_whole
+from airflow_provider_tenable.staging.files import names, write_whole
 from airflow_provider_tenable.staging.parts import write_lines
+from airflow_provider_tenable.transform.output import FindingsWriter
 from airflow_provider_tenable.transform.scope import Scope
+from airflow_provider_tenable.transform.shard import Parked
+from airflow_provider_tenable.transform.waiting_records import list_pool, settle_pool
 from tests.unit.assets.parts import to_parquet
 from tests.unit.run.test_absence import REGION, TIME, UUIDS, World, asset, finding
 from tests.unit.state.rows import table
@@ -276,6 +279,41 @@ def test_records_wait_in_the_pool_and_in_the_runs_own_parts(world: Any) -> None:
     write_lines(here.run.parked_pool, "run--part", encoded[2])
     assert sorted(waiting_plugins(here.run)) == sorted([(key(1), 11), (key(2), 0), (key(3), 33), (key(4), 44)])
     assert waiting_assets(here.run) == (frozenset(map(key, (1, 2, 3, 4))), "")
+
+
+def keeps(here: Any, asset_id: str) -> None:
+    """A record waits in the run's own folder and in the pool, as its transform and its end leave it."""
+    writer = FindingsWriter(here.run, 0)
+    entry = Parked(1, msgspec.Raw(b"{}"), asset=asset_id)
+    writer.keep(msgspec.json.encode(entry), asset_id, 1)
+    writer._close_waiting()
+    here.manifest["waiting_parts"] = writer._waiting_parts
+    settle_pool(here.run, writer._waiting_parts, done=list_pool(here.run))
+
+
+def list_in(folder: Any) -> Any:
+    [name] = [name for name in names(folder) if name.endswith(".assets")]
+    return folder / name
+
+
+def test_assets_of_waiting_records_are_read_from_the_lists_beside_them(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = world(asset(1))
+    keeps(here, UUIDS[1])
+    monkeypatch.setattr(module, "read_lines", lambda path: pytest.fail(f"{path} is read"))
+    assert waiting_assets(here.run) == (frozenset({key(1)}), "")
+
+
+@pytest.mark.parametrize("where", ["parked", "parked_pool"])
+def test_where_a_list_is_that_of_another_part_the_records_are_read(world: Any, where: str) -> None:
+    here = world(asset(1))
+    folder = getattr(here.run, where)
+    keeps(here, UUIDS[2])
+    of_another = list_in(folder).read_bytes()
+    keeps(here, UUIDS[1])
+    list_in(folder).write_bytes(of_another)
+    assert waiting_assets(here.run) == (frozenset({key(1)}), "")
 
 
 def test_a_shard_of_an_older_release_has_no_parts_that_wait_for_their_asset(world: Any) -> None:
