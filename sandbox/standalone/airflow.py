@@ -71,8 +71,9 @@ PARSED_ONCE = {
     # Airflow 2's name.
     "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "36000",
 }
-#: The error that ends a scheduler on SQLite when an API call is rolled back while the scheduler reads the same run.
-SQLITE_ERROR = "ObjectDeletedError"
+#: The errors that end a scheduler on SQLite when an API call is rolled back while the scheduler reads the same run, or
+#: writes it.
+SQLITE_ERRORS = ("ObjectDeletedError", "StaleDataError: UPDATE statement on table 'dag_run'")
 #: Seconds within which the last words of a scheduler that has ended reach the log.
 _LAST_WORDS_SECONDS = 5.0
 _LOG_END_BYTES = 100_000
@@ -138,7 +139,7 @@ class Standalone(Child):
     def alive(self) -> bool:
         """Whether Airflow runs, including its scheduler.
 
-        :data:`SQLITE_ERROR` may end a scheduler, and `airflow standalone` then continues without one. As a service
+        One of :data:`SQLITE_ERRORS` may end a scheduler, and `airflow standalone` then continues without one. As a service
         manager would, this starts another one and says so, but once only, and after no other error.
         """
         if not super().alive():
@@ -152,10 +153,11 @@ class Standalone(Child):
         # Standalone may have ended, with its scheduler: the next poll sees that.
         if _runs(self._scheduler) or not super().alive():
             return True
-        if not self._scheduler_ended_by_sqlite():
+        error = self._last_sqlite_error()
+        if not error:
             return False
         print(
-            f"Airflow's scheduler ended by {SQLITE_ERROR}, a known error with SQLite, and is started again. Its last "
+            f"Airflow's scheduler ended by {error}, a known error with SQLite, and is started again. Its last "
             f"words are in {self.log}.",
             file=sys.stderr,
             flush=True,
@@ -164,16 +166,18 @@ class Standalone(Child):
         self._second_scheduler = Child(command, log=self.log, env=self.env, cwd=self.home)
         return True
 
-    def _scheduler_ended_by_sqlite(self) -> bool:
-        """Whether the end of the log shows the known error. `airflow standalone` writes it a moment after the end."""
+    def _last_sqlite_error(self) -> str:
+        """The known error that the end of the log shows; `airflow standalone` writes it a moment after the end."""
         deadline = time.monotonic() + _LAST_WORDS_SECONDS
         while time.monotonic() < deadline:
             with self.log.open("rb") as log:
                 log.seek(max(0, self.log.stat().st_size - _LOG_END_BYTES))
-                if SQLITE_ERROR.encode() in log.read():
-                    return True
+                said = log.read()
+            for error in SQLITE_ERRORS:
+                if error.encode() in said:
+                    return error
             time.sleep(0.2)
-        return False
+        return ""
 
     def _make_database(self) -> None:
         """Use a write-ahead log: several processes read and write the file at once."""

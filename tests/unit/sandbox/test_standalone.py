@@ -138,7 +138,28 @@ def test_a_scheduler_without_a_command_line_is_still_the_scheduler(
     assert airflow._second_scheduler is None
 
 
-@pytest.mark.parametrize("last_words", ["", "sqlite3.OperationalError: database is locked"])
+def test_a_scheduler_that_wrote_a_run_that_was_rolled_back_is_started_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last_words = (
+        "sqlalchemy.orm.exc.StaleDataError: UPDATE statement on table 'dag_run' expected to update 1 row(s); 0 were "
+        "matched."
+    )
+    with standalone(tmp_path, last_words) as airflow:
+        assert airflow.alive()
+        kill(airflow.schedulers()[0])
+        assert airflow.alive()
+        assert "ended by StaleDataError: UPDATE statement on table 'dag_run'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "last_words",
+    [
+        "",
+        "sqlite3.OperationalError: database is locked",
+        "sqlalchemy.orm.exc.StaleDataError: UPDATE statement on table 'task_instance' expected to update 1 row(s)",
+    ],
+)
 def test_after_another_error_no_scheduler_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_words: str
 ) -> None:
