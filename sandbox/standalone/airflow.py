@@ -139,8 +139,8 @@ class Standalone(Child):
     def alive(self) -> bool:
         """Whether Airflow runs, including its scheduler.
 
-        One of :data:`SQLITE_ERRORS` may end a scheduler, and `airflow standalone` then continues without one. As a service
-        manager would, this starts another one and says so, but once only, and after no other error.
+        One of :data:`SQLITE_ERRORS` may end a scheduler, and `airflow standalone` then continues without one. As a
+        service manager would, this starts another one and says so, but once only, and after no other error.
         """
         if not super().alive():
             return False
