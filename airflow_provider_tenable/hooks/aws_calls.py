@@ -167,8 +167,8 @@ class AwsCallsHook(AwsBaseHook):
         """End the session that turned out to have expired, so that the next call starts a new one: AWS's clock decides,
         while botocore, by ours, may consider it valid.
 
-        :param forgotten: how many had expired when the call began. Calls of several threads fail with the same session,
-            and only the first one ends it: by then, the others' next session may have begun.
+        :param forgotten: how many had expired when the call began. If calls in several threads fail with the same
+            session, only the first one ends it: a new session may have begun by the time the others fail.
         """
         with self._session_lock:
             if forgotten == self._forgotten:

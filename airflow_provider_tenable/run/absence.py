@@ -34,7 +34,7 @@ from airflow_provider_tenable.transform.duplicates import Instances
 from airflow_provider_tenable.transform.scope import Scope
 from airflow_provider_tenable.transform.shard import UNMAPPABLE, UNREADABLE
 from airflow_provider_tenable.transform.waiting_assets import read_list
-from airflow_provider_tenable.transform.waiting_records import list_pool
+from airflow_provider_tenable.transform.waiting_records import WAITING_STEM, list_pool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -258,7 +258,9 @@ def waiting_assets(run: RunFolder) -> tuple[frozenset[bytes], str]:
     for name in list_pool(run):
         found.update(_assets_of_part(run.parked_pool, name))
     for name in _own_parts(manifests):
-        found.update(_assets_of_part(run.parked, name, digest_of(read_whole(run.parked / name))))
+        # Only in the pool do the names of parts contain the digest.
+        digest = digest_of(read_whole(run.parked / name)) if name.startswith(WAITING_STEM) else ""
+        found.update(_assets_of_part(run.parked, name, digest))
     blind = 0
     for manifest in manifests:
         if not manifest["rejected_part"]:

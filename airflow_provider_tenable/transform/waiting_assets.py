@@ -1,8 +1,8 @@
-"""The assets whose records wait, of each part of waiting records: a file beside the part, so that a run reads the
-records themselves only once an asset has settled or records have waited too long.
+"""Lists the assets that the records of a part wait for, in a file beside the part. A run reads the records themselves
+only if one of these assets has settled, or if some of the records have waited too long.
 
-A list names the part by the digest in the part's name. Without a list that is the part's own, a run reads the part: it
-was written by an earlier release, or the process died between the two files.
+A list contains the digest of its part. If the list is missing or damaged, or belongs to another part, the run reads the
+part instead: an earlier release may have written it, or the process may have died between the two files.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def read_list(folder: ObjectStoragePath, part: str, digest: str = "") -> dict[st
     """The assets whose records are in a part.
 
     :param digest: of the part's content; empty: it is in the part's name, as in the pool.
-    :return: None if there is no list, or it is not that of this part: the part has to be read.
+    :return: None if the list is missing or damaged, or belongs to another part: the part itself has to be read.
     """
     if not part.endswith(_PART):
         return None
@@ -101,7 +101,7 @@ def read_list(folder: ObjectStoragePath, part: str, digest: str = "") -> dict[st
     except MissingFileError:
         return None
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        log.warning("The list %s is damaged (%s). The waiting records themselves are read instead.", path, safe(error))
+        log.warning("The list of assets %s is damaged (%s). The waiting records are read instead.", path, safe(error))
         return None
     is_its_own = found.part == digest if digest else found.part and part.endswith(f"-{found.part}{_PART}")
     return found.assets if found.assets and is_its_own else None

@@ -208,7 +208,7 @@ def settle_pool(run: RunFolder, parts: Iterable[str], *, done: Iterable[str]) ->
         write_whole(run.parked_pool / name_there, content)
         put.add(name_there)
         reached(CrashPoint.POOL_PART_PUT)
-        # After the part, and below removed before it: there are parts without a list, but no lists without a part.
+        # Written after the part, and removed before it, so that no list is ever left without its part.
         if _WAITING_PART.search(name_there):
             copy_list(run.parked, name, run.parked_pool, name_there)
     for name in done:

@@ -111,7 +111,7 @@ class Standalone(Child):
     components: tuple[str, ...] = ("metadatabase", "scheduler", "triggerer", "dag_processor")
     #: The field by which runs are put in order.
     run_order = "run_after"
-    #: How long an answer about its health is waited for: one that never comes must not take all the time there is.
+    #: Seconds to wait for the answer to a health check, so that a missing answer does not use up the whole time.
     health_seconds = 20.0
 
     def __init__(
