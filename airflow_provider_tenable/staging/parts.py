@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_tenable.exceptions import DamagedFileError
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.files import open_whole, write_whole
-from airflow_provider_tenable.staging.zstd import Packer, unpacked
+from airflow_provider_tenable.staging.zstd import FRAME_BYTES, Packer, unpacked
 
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
@@ -31,11 +31,8 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-#: Memory of an active compressor.
-COMPRESSOR_BYTES = 1_500_000
-
-#: Bytes of lines that are compressed together, and bytes that are decompressed at a time.
-_TOGETHER_BYTES = 256_000
+#: Bytes of lines that gzip compresses together, and bytes that are decompressed at a time.
+_GZIP_TOGETHER_BYTES = 256_000
 BLOCK_BYTES = 300_000
 
 
@@ -77,56 +74,56 @@ class PartWriter:
         self._folder = folder
         self._stem = stem
         self._by_content = by_content
-        self._packed = packed
-        self._packer: Packer | None = None
+        self._packer = Packer() if packed else None
         self._buffer = io.BytesIO()
         self._gzip = (
             None
             if packed
             else gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0, filename="")
         )
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
+        self._begun = bytearray()
+        # Every call of a compressor has a fixed cost.
+        self._together = FRAME_BYTES if packed else _GZIP_TOGETHER_BYTES
 
     def write(self, line: bytes) -> int:
         """Add one line, without its newline.
 
-        :return: by how many bytes the part's memory grows; compressed data hardly counts, so it may be negative.
+        :return: by how many bytes the part's memory grows; negative when lines are compressed.
         """
-        self._waiting.append(line)
+        begun = self._begun
+        begun += line
+        begun += b"\n"
         size = len(line) + 1
-        self._waiting_bytes += size
         self.lines += 1
         self.raw_bytes += size
-        # Every call of the compressor has a fixed cost.
-        if self._waiting_bytes < _TOGETHER_BYTES:
-            return size
-        before = self.held_bytes
-        self._compress()
-        return size + self.held_bytes - before
+        return size if len(begun) < self._together else size - self.compress()
 
     @property
     def held_bytes(self) -> int:
-        """The approximate memory of the part in bytes."""
-        return self._waiting_bytes + (COMPRESSOR_BYTES if self._packer else 0)
+        """The memory of the part in bytes."""
+        return len(self._begun) + (self._packer.held_bytes if self._packer else self._buffer.tell())
 
-    def _compress(self) -> None:
-        if not self._waiting:
-            return
-        self._waiting.append(b"")
-        data = b"\n".join(self._waiting)
-        self._waiting, self._waiting_bytes = [], 0
-        # Created only when needed: most of thousands of destinations have few findings, which need less memory than a
-        # compressor.
-        if self._packed and self._packer is None:
-            self._packer = Packer()
-        (self._packer or self._gzip).write(data)  # type: ignore[union-attr]
+    @property
+    def uncompressed_bytes(self) -> int:
+        """How many of them are not compressed yet."""
+        return len(self._begun)
+
+    def compress(self) -> int:
+        """Compress the lines that were written so far. :return: by how many bytes the part's memory shrinks."""
+        before = self.held_bytes
+        if self._packer:
+            self._packer.write(self._begun)
+            self._packer.end_frame()
+        elif self._gzip:
+            self._gzip.write(self._begun)
+        self._begun = bytearray()
+        return before - self.held_bytes
 
     def close(self) -> str:
         """Write the part. :return: its file name."""
-        self._compress()
-        if self._packed:
-            content, ending = (self._packer or Packer()).close(), "jsonl.zst"
+        self.compress()
+        if self._packer:
+            content, ending = self._packer.close(), "jsonl.zst"
         else:
             assert self._gzip
             self._gzip.close()

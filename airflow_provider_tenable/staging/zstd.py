@@ -1,11 +1,11 @@
-"""Compression for the bulk of a run, chunks and findings: Zstandard (pyarrow's), in a sixth of gzip's time and half its
-space.
+"""Compression for the bulk of a run, chunks and findings: Zstandard (pyarrow's), in an eighth of gzip's time and a
+fifth of its space.
 
-A packed file is a Zstandard frame followed by a skippable frame (RFC 8878, 3.1.2) with the CRC-32 of the first frame
-and the length of the content. The CRC is that of the compressed bytes, because the content is some twenty times as
-long, and its CRC takes as long as decompressing it. Earlier releases wrote the CRC of the content, under another magic
-number; their files are read, too. ``zstd -d`` can read both. Files that people read themselves, such as rejected
-findings, use gzip; reading supports that as well.
+A packed file consists of Zstandard frames, followed by a skippable frame (RFC 8878, 3.1.2) with the CRC-32 of the
+frames before it and the length of the content. The CRC is that of the compressed bytes, because the content is some
+forty times as long, and its CRC takes as long as decompressing it. Earlier releases wrote the CRC of the content, under
+another magic number; their files are read, too. ``zstd -d`` can read both. Files that people read themselves, such as
+rejected findings, use gzip; reading supports that as well.
 """
 
 from __future__ import annotations
@@ -22,33 +22,64 @@ _TRAILER = struct.Struct("<IIIQ")
 #: By the magic number, of which RFC 8878 has sixteen: whether the CRC-32 is of the content or of the compressed bytes.
 _OF_CONTENT, _OF_PACKED, _SKIPPED = 0x184D2A50, 0x184D2A51, 12
 _GZIP_PIECE_BYTES = 64 * 1024
+#: Faster than 1 for what Tenable returns, and half as long: from this level on, the compressor remembers more of the
+#: plugins that were there before.
+_LEVEL = 3
+#: Bytes that become a frame. A frame refers to nothing before it, so that short ones are larger and take longer.
+FRAME_BYTES = 4_000_000
 
 
 class Packer:
-    """Compresses data piece by piece."""
+    """Compresses data piece by piece, a frame for every :data:`FRAME_BYTES`."""
 
     def __init__(self) -> None:
         # Imported here, since operators import this module, and a DAG file that is parsed needs none of it.
         import pyarrow as pa
 
-        self._sink = pa.BufferOutputStream()
-        self._stream = pa.CompressedOutputStream(self._sink, "zstd")
+        # pyarrow's own stream has one level only, and a compressor of 1.5 MB for as long as it is open.
+        self._codec = pa.Codec("zstd", _LEVEL)
+        self._begun = bytearray()
+        self._frames: list[bytes] = []
+        self._frames_bytes = 0
         self._length = 0
 
-    def write(self, data: bytes) -> None:
-        """Add some bytes; pieces of 100 KB and more are cheapest."""
-        self._stream.write(data)
+    @property
+    def held_bytes(self) -> int:
+        """The memory of what was written so far."""
+        return len(self._begun) + self._frames_bytes
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Add some bytes."""
         self._length += len(data)
+        if not self._begun and len(data) >= FRAME_BYTES:
+            self._add_frame(data)
+            return
+        self._begun += data
+        if len(self._begun) >= FRAME_BYTES:
+            self.end_frame()
+
+    def end_frame(self) -> None:
+        """Compress what was written so far."""
+        if self._begun:
+            self._add_frame(self._begun)
+            self._begun = bytearray()
+
+    def _add_frame(self, data: bytes | bytearray) -> None:
+        frame = self._codec.compress(data, asbytes=True)
+        self._frames.append(frame)
+        self._frames_bytes += len(frame)
 
     def close(self) -> bytes:
         """The file's content."""
-        self._stream.close()
-        packed: bytes = self._sink.getvalue().to_pybytes()
+        self.end_frame()
+        if not self._frames:
+            self._add_frame(b"")
+        packed = b"".join(self._frames)
         return packed + _TRAILER.pack(_OF_PACKED, _SKIPPED, zlib.crc32(packed), self._length)
 
 
 def pack(data: bytes) -> bytes:
-    """Compress bytes in one go."""
+    """Compress bytes in one go, as one frame."""
     packer = Packer()
     packer.write(data)
     return packer.close()

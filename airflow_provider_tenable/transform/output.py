@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 FINDINGS_PER_PART = 5_000
 #: Kept records per part: a part is held in memory until it is closed, and is read as soon as one of its assets settles.
 KEPT_PER_PART = 20_000
-#: Bytes of memory that all open parts of a task may take together, before the largest is closed: some 60 destinations
-#: with many findings, or thousands with few.
+#: Bytes of memory that all open parts of a task may take together. The largest is compressed then, or closed if that is
+#: not enough: parts stay open for more destinations than fit uncompressed.
 OPEN_BYTES = 96_000_000
 
 
@@ -114,7 +114,7 @@ class FindingsWriter:
         if part.lines >= FINDINGS_PER_PART:
             self._close(key)
         elif self._open_bytes >= OPEN_BYTES:
-            self._close(max(self._open, key=self._held_bytes))
+            self._shrink(max(self._open, key=self._held_bytes))
 
     def _begin(self, key: tuple[str, str], destination: Via) -> _OpenPart:
         number = len(self._parts.setdefault(key, []))
@@ -210,6 +210,13 @@ class FindingsWriter:
     def _held_bytes(self, key: tuple[str, str]) -> int:
         part = self._open[key]
         return part.held_bytes + len(part.rows) + len(part.ids)
+
+    def _shrink(self, key: tuple[str, str]) -> None:
+        part = self._open[key]
+        if 2 * part.uncompressed_bytes > self._held_bytes(key):
+            self._open_bytes -= part.compress()
+        else:
+            self._close(key)
 
     def _close(self, key: tuple[str, str]) -> None:
         self._open_bytes -= self._held_bytes(key)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_tenable.staging import zstd
 from airflow_provider_tenable.staging.zstd import Packer, pack, unpacked
 
 DAMAGED = (OSError, EOFError, ValueError, zlib.error)
@@ -23,13 +24,25 @@ def whole(data: bytes, block: int = 1000) -> bytes:
     return b"".join(unpacked(data, block))
 
 
-@given(st.lists(st.binary(max_size=5000), max_size=20), st.integers(1, 3000))
-@settings(max_examples=100, deadline=None)
-def test_content_survives_in_pieces_of_any_size(pieces, block):
-    packer = Packer()
-    for piece in pieces:
-        packer.write(piece)
-    packed = packer.close()
+@given(
+    st.lists(st.binary(max_size=5000) | st.none(), max_size=20), st.integers(1, 3000), st.sampled_from([1, 3000, 10**6])
+)
+@settings(max_examples=200, deadline=None)
+def test_content_survives_in_pieces_of_any_size(pieces, block, frame):
+    """A piece, or None for the end of a frame."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zstd, "FRAME_BYTES", frame)
+        packer = Packer()
+        for piece in pieces:
+            if piece is None:
+                packer.end_frame()
+            else:
+                packer.write(piece)
+        held = packer.held_bytes
+        packed = packer.close()
+    pieces = [piece for piece in pieces if piece is not None]
+    # Not more than is written, apart from what a frame of bytes that do not compress takes.
+    assert held <= sum(map(len, pieces)) + 20 * len(pieces)
     assert whole(packed, block) == b"".join(pieces)
     assert all(len(found) <= block for found in unpacked(packed, block))
 
@@ -48,6 +61,45 @@ def test_a_file_is_zstandard_to_others():
     assert pa.Codec("zstd").decompress(packed[:-trailer], 7000, asbytes=True) == b"content" * 1000
     # RFC 8878, 3.1.2: a frame that decoders skip.
     assert packed[-trailer:][:8] == struct.pack("<II", 0x184D2A51, trailer - 8)
+
+
+def test_what_was_there_a_megabyte_before_is_found_again():
+    """A tenant's plugins come to more than half a megabyte, which is as far as the fastest level looks back."""
+    often = random.Random(7).randbytes(1_000_000) * 3
+    assert len(pack(often)) < 1_050_000
+    packer = Packer()
+    for start in range(0, len(often), 100_000):
+        packer.write(often[start : start + 100_000])
+    assert packer.held_bytes == len(often)
+    assert len(packer.close()) < 1_050_000
+
+
+def frames_of(pieces: list[bytes]) -> list[bytes]:
+    """Each piece as a frame, and the end of a file with all of them."""
+    packer = Packer()
+    for piece in pieces:
+        packer.write(piece)
+        packer.end_frame()
+    packed, frames = packer.close(), [pack(piece)[:-20] for piece in pieces]
+    assert packed[:-20] == b"".join(frames)
+    return [*frames, packed[-20:]]
+
+
+def test_frames_follow_one_another_and_none_may_be_missing_or_moved():
+    pieces = [random.Random(number).randbytes(3000) for number in range(3)]
+    first, second, third, end = frames_of(pieces)
+    assert whole(first + second + third + end) == b"".join(pieces)
+    for damaged in (
+        second + third,
+        first + third,
+        first + second,
+        second + first + third,
+        first * 2 + third,
+        first + second + third[:-1],
+        first + second[:-1] + third,
+    ):
+        with pytest.raises(DAMAGED):
+            whole(damaged + end)
 
 
 # The same in every process: pytest names tests by it.

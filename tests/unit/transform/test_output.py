@@ -5,7 +5,7 @@ there are, and however they take turns, it holds no more than it may.
 from __future__ import annotations
 
 import json
-from collections import Counter
+import random
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,15 +27,6 @@ def run(tmp_path):
     return RunFolder(f"file://{tmp_path}", "dag", "run")
 
 
-@pytest.fixture
-def compressors(monkeypatch):
-    """The compressors that were ever made."""
-    made = []
-    original = parts.Packer
-    monkeypatch.setattr(parts, "Packer", lambda: made.append(original()) or made[-1])
-    return made
-
-
 def accounts(count: int) -> list[str]:
     return [f"{number:012d}" for number in range(count)]
 
@@ -52,42 +43,54 @@ def held(writer: FindingsWriter) -> int:
     return sum(part.held_bytes for part in writer._open.values())
 
 
-def test_thousands_of_destinations_with_few_findings_hold_no_compressor(run, compressors):
+def test_thousands_of_destinations_with_few_findings_hold_only_these(run):
     writer = FindingsWriter(run, 0)
     for turn in range(3):
         for account in accounts(2000):
             write(writer, account, b'{"Id":"%d"}' % turn)
-    assert not compressors
     assert held(writer) == writer._open_bytes == 6000 * len(b'{"Id":"0"}\n')
     manifest = close(writer)
     assert [sum(part["lines"] for part in each["parts"]) for each in manifest["destinations"]] == [3] * 2000
 
 
-def test_what_is_held_is_counted_and_bounded_and_no_finding_is_lost(run, monkeypatch):
+def numbers_in(run: RunFolder, manifest: dict[str, Any]) -> dict[str, list[int]]:
+    """The ids of the findings by account, in order."""
+    return {
+        entry["account"]: [
+            int(json.loads(line)["Id"])
+            for part in entry["parts"]
+            for line in read_lines(run.destination(entry["account"], "eu-west-1") / part["name"])
+        ]
+        for entry in manifest["destinations"]
+    }
+
+
+@pytest.mark.parametrize("compressible", [True, False])
+def test_what_is_held_is_counted_and_bounded_and_no_finding_is_lost(run, monkeypatch, compressible):
+    """What does not fit is compressed before any part is closed, so that there are no more parts than necessary."""
     monkeypatch.setattr(output, "OPEN_BYTES", 400_000)
-    monkeypatch.setattr(parts, "_TOGETHER_BYTES", 20_000)
-    monkeypatch.setattr(parts, "COMPRESSOR_BYTES", 50_000)
-    writer, sent, most = FindingsWriter(run, 0), Counter(), 0
+    monkeypatch.setattr(parts, "FRAME_BYTES", 50_000)
+    shrunk = []
+    compress = parts.PartWriter.compress
+    monkeypatch.setattr(parts.PartWriter, "compress", lambda part: shrunk.append(part) or compress(part))
+    writer, sent, most, generator = FindingsWriter(run, 0), {}, 0, random.Random(7)
     for number in range(3000):
         # Some have many findings, most have few.
         account = accounts(40)[number % 40 if number % 3 else number % 2]
-        write(writer, account, b'{"Id":"%d","Text":"%b"}' % (number, b"x" * (number % 900)))
-        sent[account] += 1
+        text = "x" * (number % 900) if compressible else generator.randbytes(number % 450).hex()
+        write(writer, account, b'{"Id":"%d","Text":"%b"}' % (number, text.encode()))
+        sent.setdefault(account, []).append(number)
         most = max(most, held(writer))
         assert writer._open_bytes == held(writer)
-    # A part is closed at once when the bound is reached; what it is passed by is one line and one compressor.
-    assert 300_000 < most < 400_000 + 50_000 + 1_000
+    # The bound is only passed by one line.
+    assert 300_000 < most < 400_000 + 1_000
+    before = len(shrunk)
     manifest = close(writer)
     assert writer._open_bytes == 0
-    kept: dict[str, list[int]] = {}
-    for each in manifest["destinations"]:
-        folder = run.destination(each["account"], "eu-west-1")
-        kept[each["account"]] = [
-            int(json.loads(line)["Id"]) for part in each["parts"] for line in read_lines(folder / part["name"])
-        ]
-    assert {account: len(ids) for account, ids in kept.items()} == sent
-    assert sorted(number for ids in kept.values() for number in ids) == list(range(3000))
-    assert max(len(each["parts"]) for each in manifest["destinations"]) > 1
+    assert numbers_in(run, manifest) == sent
+    assert before > 0
+    number_of_parts = sum(len(entry["parts"]) for entry in manifest["destinations"])
+    assert number_of_parts == 40 if compressible else number_of_parts > 40
 
 
 A, B = "111111111111", "222222222222"
@@ -163,18 +166,23 @@ def test_parts_are_closed_once_they_are_full_and_a_retry_writes_the_same_ones(ru
     assert written(8)[2]["name"] not in {part["name"] for part in found}
 
 
-def test_the_part_that_holds_most_is_closed_first_and_rows_count(run, monkeypatch):
+def test_the_part_that_holds_most_is_compressed_or_closed_if_most_of_it_is_rows(run, monkeypatch):
     monkeypatch.setattr(output, "OPEN_BYTES", 1000)
     writer = FindingsWriter(run, 0)
-    for account, size, row in ((A, 500, b""), (B, 200, b"r" * 292)):
-        writer.write(account, "eu-west-1", b"x" * (size - 1), "high", VIA, row)
-    # The bound is reached, and B holds a little less than A.
-    assert [key[0] for key in writer._open] == [B]
-    write(writer, A, b"x" * 299)
-    writer.write(B, "eu-west-1", b"x" * 149, "high", VIA, b"r" * 92)
+    write(writer, A, b"x" * 599)
+    writer.write(B, "eu-west-1", b"x" * 99, "high", VIA, b"r" * 292)
+    # 600 and 400 bytes: the bound is reached, and A holds more.
+    assert [key[0] for key in writer._open] == [A, B]
+    assert 400 < writer._open_bytes == held(writer) + 300 < 500
+    writer.write(B, "eu-west-1", b"x" * 99, "high", VIA, b"r" * 492)
     assert [key[0] for key in writer._open] == [A]
-    assert writer._open_bytes == 300
-    assert [len(entry["parts"]) for entry in close(writer)["destinations"]] == [2, 1]
+    assert writer._open_bytes == held(writer) < 100
+    # Not the one that was written last, but the one that holds most.
+    write(writer, B, b"x" * 699)
+    write(writer, A, b"x" * 299)
+    assert writer._open[B, "eu-west-1"].uncompressed_bytes == 0
+    assert writer._open[A, "eu-west-1"].uncompressed_bytes == 300
+    assert [len(entry["parts"]) for entry in close(writer)["destinations"]] == [1, 2]
 
 
 def test_rows_are_written_next_to_the_part_with_the_moment_that_they_speak_for(run):
