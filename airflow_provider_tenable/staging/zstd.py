@@ -26,7 +26,7 @@ _GZIP_PIECE_BYTES = 64 * 1024
 #: plugins that were there before.
 _LEVEL = 3
 #: Bytes that become a frame. A frame refers to nothing before it, so that short ones are larger and take longer.
-FRAME_BYTES = 4_000_000
+FRAME_BYTES = 2_000_000
 
 
 class Packer:
@@ -65,7 +65,8 @@ class Packer:
             self._begun = bytearray()
 
     def _add_frame(self, data: bytes | bytearray) -> None:
-        frame = self._codec.compress(data, asbytes=True)
+        # With ``asbytes`` it takes as much memory as the data.
+        frame: bytes = self._codec.compress(data).to_pybytes()
         self._frames.append(frame)
         self._frames_bytes += len(frame)
 

@@ -32,7 +32,7 @@ from airflow_provider_tenable.transform import output, shard
 from benchmarks import our_side
 from benchmarks.estate import Generated
 
-SMALL, LARGE = 1_250, 2_500
+SMALL, LARGE = 5_000, 10_000
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,10 @@ def test_a_finding_takes_so_many_calls_of_functions(costs: tuple[Cost, Cost]) ->
 
 def test_memory_of_the_transform_does_not_grow_with_its_records(costs: tuple[Cost, Cost]) -> None:
     small, large = costs
+    # Up to 2 MB of lines for each of five destinations. (A stream of pyarrow's, which took their place, needs 1.5 MB
+    # that are not counted here.)
     assert large.peak < 1.2 * small.peak
-    assert large.peak < 5_600_000
+    assert large.peak < 17_500_000
 
 
 def test_a_transform_leaves_nothing_behind_in_its_process(costs: tuple[Cost, Cost]) -> None:
@@ -115,7 +117,7 @@ def test_a_transform_leaves_nothing_behind_in_its_process(costs: tuple[Cost, Cos
 def test_a_finding_takes_so_many_bytes_of_staging_and_a_shard_so_many_files(costs: tuple[Cost, Cost]) -> None:
     small, large = costs
     assert large.files == small.files <= 15
-    assert (large.bytes - small.bytes) / (large.findings - small.findings) <= 295
+    assert (large.bytes - small.bytes) / (large.findings - small.findings) <= 216
 
 
 class Job:
