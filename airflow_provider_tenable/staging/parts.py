@@ -65,6 +65,7 @@ class PartWriter:
         compressing them.
     :param packed: compress with :mod:`airflow_provider_tenable.staging.zstd` instead of gzip, for the bulk of a run.
     :ivar digest: of the content of the closed part, 16 hexadecimal digits.
+    :ivar uncompressed_bytes: of the part's memory, what is not compressed yet.
     """
 
     def __init__(self, folder: ObjectStoragePath, stem: str, *, by_content: bool = False, packed: bool = False) -> None:
@@ -81,7 +82,9 @@ class PartWriter:
             if packed
             else gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0, filename="")
         )
-        self._begun = bytearray()
+        # Not a bytearray: one that grows is copied again and again.
+        self._begun: list[bytes] = []
+        self.uncompressed_bytes = 0
         # Every call of a compressor has a fixed cost.
         self._together = FRAME_BYTES if packed else _GZIP_TOGETHER_BYTES
 
@@ -90,33 +93,30 @@ class PartWriter:
 
         :return: by how many bytes the part's memory grows; negative when lines are compressed.
         """
-        begun = self._begun
-        begun += line
-        begun += b"\n"
+        self._begun.append(line)
         size = len(line) + 1
+        self.uncompressed_bytes += size
         self.lines += 1
         self.raw_bytes += size
-        return size if len(begun) < self._together else size - self.compress()
+        return size if self.uncompressed_bytes < self._together else size - self.compress()
 
     @property
     def held_bytes(self) -> int:
         """The memory of the part in bytes."""
-        return len(self._begun) + (self._packer.held_bytes if self._packer else self._buffer.tell())
-
-    @property
-    def uncompressed_bytes(self) -> int:
-        """How many of them are not compressed yet."""
-        return len(self._begun)
+        return self.uncompressed_bytes + (self._packer.held_bytes if self._packer else self._buffer.tell())
 
     def compress(self) -> int:
         """Compress the lines that were written so far. :return: by how many bytes the part's memory shrinks."""
         before = self.held_bytes
-        if self._packer:
-            self._packer.write(self._begun)
-            self._packer.end_frame()
-        elif self._gzip:
-            self._gzip.write(self._begun)
-        self._begun = bytearray()
+        if self._begun:
+            self._begun.append(b"")
+            data = b"\n".join(self._begun)
+            self._begun, self.uncompressed_bytes = [], 0
+            if self._packer:
+                self._packer.write(data)
+                self._packer.end_frame()
+            elif self._gzip:
+                self._gzip.write(data)
         return before - self.held_bytes
 
     def close(self) -> str:
