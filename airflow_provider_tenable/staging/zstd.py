@@ -48,7 +48,7 @@ class Packer:
         """The memory of what was written so far."""
         return len(self._begun) + self._frames_bytes
 
-    def write(self, data: bytes | bytearray) -> None:
+    def write(self, data: bytes) -> None:
         """Add some bytes."""
         self._length += len(data)
         if not self._begun and len(data) >= FRAME_BYTES:
