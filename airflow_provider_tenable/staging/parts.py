@@ -65,7 +65,7 @@ class PartWriter:
         compressing them.
     :param packed: compress with :mod:`airflow_provider_tenable.staging.zstd` instead of gzip, for the bulk of a run.
     :ivar digest: of the content of the closed part, 16 hexadecimal digits.
-    :ivar uncompressed_bytes: of the part's memory, what is not compressed yet.
+    :ivar uncompressed_bytes: of the lines that are not compressed yet.
     """
 
     def __init__(self, folder: ObjectStoragePath, stem: str, *, by_content: bool = False, packed: bool = False) -> None:
@@ -82,7 +82,7 @@ class PartWriter:
             if packed
             else gzip.GzipFile(fileobj=self._buffer, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0, filename="")
         )
-        # Not a bytearray: one that grows is copied again and again.
+        # A list, because a bytearray is copied repeatedly as it grows.
         self._begun: list[bytes] = []
         self.uncompressed_bytes = 0
         # Every call of a compressor has a fixed cost.
@@ -91,7 +91,7 @@ class PartWriter:
     def write(self, line: bytes) -> int:
         """Add one line, without its newline.
 
-        :return: by how many bytes the part's memory grows; negative when lines are compressed.
+        :return: by how many bytes the part's memory grows; negative if it has compressed lines.
         """
         self._begun.append(line)
         size = len(line) + 1

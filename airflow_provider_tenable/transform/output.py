@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 FINDINGS_PER_PART = 5_000
 #: Kept records per part: a part is held in memory until it is closed, and is read as soon as one of its assets settles.
 KEPT_PER_PART = 20_000
-#: Bytes of memory that all open parts of a task may take together. The largest is compressed then, or closed if that is
-#: not enough: parts stay open for more destinations than fit uncompressed.
+#: Bytes of memory that all open parts of a task may take together. At this limit, the largest part is compressed, or
+#: closed if compressing it would not save half of its memory.
 OPEN_BYTES = 96_000_000
 
 

@@ -24,27 +24,31 @@ import pytest
 from airflow_provider_tenable.export import store as export_store
 from airflow_provider_tenable.export.state import Finished
 from airflow_provider_tenable.export.state_machine import ExportRun
-from airflow_provider_tenable.staging import files
+from airflow_provider_tenable.staging import files, parts
 from airflow_provider_tenable.staging.files import names
 from airflow_provider_tenable.staging.location import open_path
+from airflow_provider_tenable.staging.parts import FRAME_BYTES
 from airflow_provider_tenable.tenable_vm.jobs import JobStatus
 from airflow_provider_tenable.transform import output, shard
 from benchmarks import our_side
 from benchmarks.estate import Generated
 
-SMALL, LARGE = 5_000, 10_000
+SMALL, LARGE = 1_250, 2_500
+SHORT_FRAME_BYTES = 256_000
 
 
 @dataclass(frozen=True)
 class Cost:
     """What it costs to transform generated records, from staged chunks to staged findings.
 
+    :ivar destinations: accounts and Regions that have some of the findings.
     :ivar calls: of functions, Python's and C's.
     :ivar peak: of memory, in bytes.
     :ivar kept: blocks of memory that are still allocated afterwards.
     """
 
     findings: int
+    destinations: int
     calls: int
     peak: int
     kept: int
@@ -56,11 +60,13 @@ def transformed(records: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     folder.mkdir()
     Generated(records).write(folder)
     written: list[tuple[str, int]] = []
+    destinations: list[Any] = []
     close = output.FindingsWriter.close
 
     def closed(self: Any, *arguments: Any) -> Any:
         manifest = close(self, *arguments)
         found = [path for path in Path(str(self.run.root).removeprefix("file://")).rglob("*") if path.is_file()]
+        destinations[:] = manifest["destinations"]
         written[:] = [(path.name, path.stat().st_size) for path in found]
         return manifest
 
@@ -80,17 +86,28 @@ def transformed(records: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         next(measuring)
         gc.collect()
         kept = sys.getallocatedblocks() - before
-    return Cost(findings, calls, peak, kept, len(written), sum(size for _, size in written))
+    return Cost(findings, len(destinations), calls, peak, kept, len(written), sum(size for _, size in written))
 
 
 @pytest.fixture(scope="module")
 def costs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cost, Cost]]:
     """Of some records, and of twice as many, so that what a run costs anyway can be told apart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shard, "read_blocks", shard.read_blocks)
-        folder = tmp_path_factory.mktemp("drift")
-        small, large = (transformed(records, folder / str(records), patch) for records in (SMALL, LARGE))
-        yield small, large
+        yield costs_of_both(tmp_path_factory.mktemp("drift"), patch)
+
+
+@pytest.fixture(scope="module")
+def costs_with_short_frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cost, Cost]]:
+    """As :func:`costs`, where hardly any lines wait to be compressed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "FRAME_BYTES", SHORT_FRAME_BYTES)
+        yield costs_of_both(tmp_path_factory.mktemp("short"), patch)
+
+
+def costs_of_both(folder: Path, patch: pytest.MonkeyPatch) -> tuple[Cost, Cost]:
+    patch.setattr(shard, "read_blocks", shard.read_blocks)
+    small, large = (transformed(records, folder / str(records), patch) for records in (SMALL, LARGE))
+    return small, large
 
 
 def test_a_finding_takes_so_many_calls_of_functions(costs: tuple[Cost, Cost]) -> None:
@@ -100,12 +117,20 @@ def test_a_finding_takes_so_many_calls_of_functions(costs: tuple[Cost, Cost]) ->
     assert 20 < each <= 72
 
 
-def test_memory_of_the_transform_does_not_grow_with_its_records(costs: tuple[Cost, Cost]) -> None:
-    small, large = costs
-    # Up to 2 MB of lines for each of five destinations. (A stream of pyarrow's, which took their place, needs 1.5 MB
-    # that are not counted here.)
+def test_memory_of_the_transform_does_not_grow_with_its_records(costs_with_short_frames: tuple[Cost, Cost]) -> None:
+    small, large = costs_with_short_frames
     assert large.peak < 1.2 * small.peak
-    assert large.peak < 19_500_000
+    assert large.peak < 5_600_000
+
+
+def test_lines_that_are_not_compressed_yet_take_a_frame_for_each_destination(
+    costs: tuple[Cost, Cost], costs_with_short_frames: tuple[Cost, Cost]
+) -> None:
+    """And another one, while the lines of one destination are joined."""
+    (_, large), (_, short) = costs, costs_with_short_frames
+    assert large.findings == short.findings
+    assert large.destinations == short.destinations == 6
+    assert large.peak - short.peak < 1.1 * (6 + 1) * (FRAME_BYTES - SHORT_FRAME_BYTES)
 
 
 def test_a_transform_leaves_nothing_behind_in_its_process(costs: tuple[Cost, Cost]) -> None:
