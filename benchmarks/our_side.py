@@ -202,16 +202,17 @@ def staged(folder: str) -> Iterator[dict[str, Any]]:
     from airflow_provider_tenable.staging.location import open_path
     from airflow_provider_tenable.tenable_vm.kinds import ASSETS
     from airflow_provider_tenable.transform.output import FindingsWriter
+    from benchmarks.stage_side import pieces_of
 
     with tempfile.TemporaryDirectory() as scratch:
         base = open_path(f"file://{scratch}")
         chunk_parts, asset_parts = [], []
         store = export_store.StagedExport(base / "v", "vulnerabilities")
         for number, chunk in enumerate(chunks_of(folder, "vulnerabilities")):
-            chunk_parts.append(base / "v" / store.put("00000000", number, chunk).name)
+            chunk_parts.append(base / "v" / store.put("00000000", number, store.encode(pieces_of(chunk))).name)
         for number, chunk in enumerate(chunks_of(folder, "assets")):
             part = base / f"assets-{number}.parquet"
-            part.write_bytes(format_of(ASSETS).encode(chunk).content)
+            part.write_bytes(format_of(ASSETS).encode([chunk]).content)
             asset_parts.append(part)
         while True:
             writer = FindingsWriter(RunFolder(f"file://{scratch}", "dag", "run"), 0)

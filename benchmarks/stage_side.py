@@ -21,6 +21,9 @@ from benchmarks.estate import Generated
 from benchmarks.import_side import ACCOUNT, REGION
 from benchmarks.peak import peak_mb
 
+#: What is read of a response at a time.
+PIECE_BYTES = 64 * 1024
+
 
 def store_of(folder: Path, kind: str) -> Any:
     """The store of an export."""
@@ -44,13 +47,18 @@ def generate_audits(folder: Path, records: int, port: int) -> int:
     return records
 
 
+def pieces_of(chunk: bytes) -> Iterator[bytes]:
+    """The pieces in which a chunk arrives."""
+    return (chunk[start : start + PIECE_BYTES] for start in range(0, len(chunk), PIECE_BYTES))
+
+
 def _stage(folder: Path, kind: str, chunks: Iterator[bytes]) -> None:
     from airflow_provider_tenable.export.state import ExportState
 
     store = store_of(folder, kind)
     state = ExportState(kind=kind, body={}, started_at=0.0, uuid="benchmark", complete=True)
     for number, chunk in enumerate(chunks, 1):
-        state.parts[str(number)] = store.put("benchmark", number, chunk)
+        state.parts[str(number)] = store.put("benchmark", number, store.encode(pieces_of(chunk)))
     store.save(state)
 
 

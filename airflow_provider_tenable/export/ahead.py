@@ -10,33 +10,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import IO, Self
+from typing import Generic, Self, TypeVar
 
-Body = bytes | IO[bytes]
+_T = TypeVar("_T")
 
 
-class FetchAhead:
-    """Fetches chunks on threads. A context manager: at its end no thread is left, and no file is open, unless the task
-    itself is being ended. Then it does not wait for downloads that are running; Python does when the process exits.
+class FetchAhead(Generic[_T]):
+    """Fetches chunks on threads. A context manager: at its end no thread is left, unless the task itself is being
+    ended. Then it does not wait for downloads that are running; Python does when the process exits.
 
-    :param fetch: fetches a chunk; called on any thread. A body that is a file is closed by whoever takes it.
+    :param fetch: fetches a chunk; called on any thread.
     :param chunks: the chunks, in the order in which they will be taken.
     :param at_once: how many are being downloaded, or have arrived and were not taken yet. With 1, each is fetched when
         it is taken, without a thread.
     """
 
-    def __init__(self, fetch: Callable[[int], Body], chunks: Iterable[int], at_once: int) -> None:
+    def __init__(self, fetch: Callable[[int], _T], chunks: Iterable[int], at_once: int) -> None:
         self._fetch = fetch
         self._chunks = iter(chunks)
         self._at_once = at_once
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="tenable-chunk") if at_once > 1 else None
-        self._begun: dict[int, Future[Body]] = {}
+        self._begun: dict[int, Future[_T]] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def take(self, chunk: int) -> Body:
-        """The body of the next chunk. What ``fetch`` raises for it is raised here."""
+    def take(self, chunk: int) -> _T:
+        """What ``fetch`` returns for the next chunk. What it raises is raised here."""
         if self._pool is None:
             return self._fetch(chunk)
         while len(self._begun) < self._at_once and (upcoming := next(self._chunks, None)) is not None:
@@ -46,19 +46,7 @@ class FetchAhead:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is None:
-            return
-        # A task that is being ended still has to cancel its job, before Airflow kills it.
-        is_ended = error is not None and not isinstance(error, Exception)
-        self._pool.shutdown(wait=not is_ended)
-        for future in self._begun.values():
-            future.add_done_callback(_discard)
-
-
-def _discard(future: Future[Body]) -> None:
-    """Close what nobody takes."""
-    if future.exception() is None and not isinstance(body := future.result(), bytes):
-        body.close()
-
-
-__all__ = ["Body", "FetchAhead"]
+        if self._pool is not None:
+            # A task that is being ended still has to cancel its job, before Airflow kills it.
+            is_ended = error is not None and not isinstance(error, Exception)
+            self._pool.shutdown(wait=not is_ended)

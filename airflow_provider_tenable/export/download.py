@@ -5,7 +5,8 @@ retry of a killed task.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
@@ -14,17 +15,28 @@ from airflow_provider_tenable.exceptions import (
     TemporaryError,
 )
 from airflow_provider_tenable.export.ahead import FetchAhead
-from airflow_provider_tenable.export.reattach import foreign_shape
+from airflow_provider_tenable.export.chunks import Encoded
+from airflow_provider_tenable.export.reattach import foreign_shape, may_be_foreign
 from airflow_provider_tenable.export.state import ExportState, ExportStore, Part
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.crash_points import CrashPoint, reached
 from airflow_provider_tenable.tenable_vm import retry
+from airflow_provider_tenable.tenable_vm.decode import HEAD_BYTES
 from airflow_provider_tenable.tenable_vm.jobs import ExportClient, JobStatus
 
 log = logging.getLogger(__name__)
 
 #: Chunks after which the state is written; a killed task fetches at most this many again.
 _SAVE_EVERY = 10
+
+
+class _Received(NamedTuple):
+    """A chunk that has arrived and is not staged yet: encoded, or why it is not a JSON array. ``head``: its beginning,
+    where the job may be somebody else's.
+    """
+
+    chunk: Encoded | ValueError
+    head: bytearray
 
 
 class ChunkDownload:
@@ -60,14 +72,14 @@ class ChunkDownload:
         :raises ForeignExportError: somebody else requested the job.
         """
         waiting = sorted(chunk for chunk in status.chunks if str(chunk) not in self.state.parts)
-        with FetchAhead(lambda chunk: self._client.chunk(self._kind, job, chunk), waiting, self._at_once) as ahead:
+        with FetchAhead(lambda chunk: self._received(job, chunk), waiting, self._at_once) as ahead:
             missing = self._stage(job, status, waiting, ahead)
         if missing and status.status != "FINISHED":
             # More chunks may follow, including the missing one.
             return None
         return missing
 
-    def _stage(self, job: str, status: JobStatus, waiting: list[int], ahead: FetchAhead) -> str | None:
+    def _stage(self, job: str, status: JobStatus, waiting: list[int], ahead: FetchAhead[_Received]) -> str | None:
         began, fetched_bytes, unsaved, failed = self._now(), 0, 0, 0
         missing: str | None = None
         try:
@@ -119,20 +131,38 @@ class ChunkDownload:
             fetched_bytes / 1e6 / seconds,
         )
 
-    def _fetch(self, job: str, chunk: int, ahead: FetchAhead) -> Part:
+    def _fetch(self, job: str, chunk: int, ahead: FetchAhead[_Received]) -> Part:
         for attempt in range(1, retry.CHUNK_FETCHES + 1):
-            data = ahead.take(chunk) if attempt == 1 else self._client.chunk(self._kind, job, chunk)
-            if foreign := foreign_shape(self.state, data):
+            received = ahead.take(chunk) if attempt == 1 else self._received(job, chunk)
+            if may_be_foreign(self.state) and (foreign := foreign_shape(self.state, received.head)):
                 raise ForeignExportError(foreign)
-            try:
-                return self._store.put(job, chunk, data)
-            except ValueError as error:
-                log.warning(
-                    "Chunk %d of %s export %s cannot be decoded (fetch %d): %s",
-                    chunk,
-                    self._kind,
-                    job,
-                    attempt,
-                    safe(error),
-                )
+            if not isinstance(received.chunk, ValueError):
+                return self._store.put(job, chunk, received.chunk)
+            log.warning(
+                "Chunk %d of %s export %s cannot be decoded (fetch %d): %s",
+                chunk,
+                self._kind,
+                job,
+                attempt,
+                safe(received.chunk),
+            )
         raise ExportNotFoundError(f"chunk {chunk} could not be decoded in {retry.CHUNK_FETCHES} fetches")
+
+    def _received(self, job: str, chunk: int) -> _Received:
+        """Encode a chunk while it arrives; also on the threads of :class:`FetchAhead`."""
+        return self._client.receive_chunk(self._kind, job, chunk, self._encoded)
+
+    def _encoded(self, pieces: Iterator[bytes]) -> _Received:
+        # If this chunk is not the first one to be staged, its beginning is not needed: parts are only added meanwhile.
+        head, wanted = bytearray(), HEAD_BYTES if may_be_foreign(self.state) else 0
+
+        def passed_on() -> Iterator[bytes]:
+            for piece in pieces:
+                if len(head) < wanted:
+                    head.extend(piece)
+                yield piece
+
+        try:
+            return _Received(self._store.encode(passed_on()), head)
+        except ValueError as error:
+            return _Received(error, head)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import IO, Any
+from typing import Any
 
 from airflow_provider_tenable.export.filter_match import same_filters
 from airflow_provider_tenable.export.state import ExportState
@@ -79,12 +79,18 @@ def running_job(jobs: Iterable[Job], state: ExportState, named: str | None) -> J
     return None
 
 
-def foreign_shape(state: ExportState, data: bytes | IO[bytes]) -> str | None:
-    """Why the first chunk of an adopted job shows that somebody else requested it, in words; None if it does not."""
+def may_be_foreign(state: ExportState) -> bool:
+    """Whether the next chunk has to show that the job is ours: whether it is the first one of an adopted job."""
+    return state.adopted and not state.parts
+
+
+def foreign_shape(state: ExportState, head: bytes | bytearray) -> str | None:
+    """Why a chunk shows that somebody else requested the job, in words; None if it does not.
+
+    :param head: the beginning of the chunk.
+    """
     shape = kind_of(state.kind).foreign_shape
-    if shape is None or not state.adopted or state.parts:
-        return None
-    return shape(first_records(data), state.body)
+    return shape and shape(first_records(head), state.body)
 
 
 def same_request(planned: dict[str, Any], body: dict[str, Any]) -> bool:

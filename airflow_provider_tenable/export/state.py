@@ -4,8 +4,12 @@ Airflow.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import IO, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from airflow_provider_tenable.export.chunks import Encoded
 
 
 @dataclass
@@ -66,12 +70,13 @@ _LATER = frozenset({"adopted", "cancellations", "stalled_polls", "source"})
 class ExportStore(Protocol):
     """Stores state and chunks.
 
-    ``put`` raises ``ValueError`` for a chunk that cannot be decoded; ``drop`` removes the parts of an abandoned job.
+    ``encode`` raises ``ValueError`` for a chunk that cannot be decoded; ``drop`` removes the parts of an abandoned job.
     """
 
     def load(self) -> ExportState | None: ...
     def save(self, state: ExportState) -> None: ...
-    def put(self, job_uuid: str, chunk_id: int, data: bytes | IO[bytes]) -> Part: ...
+    def encode(self, pieces: Iterable[bytes]) -> Encoded: ...
+    def put(self, job_uuid: str, chunk_id: int, chunk: Encoded) -> Part: ...
     def drop(self, job_uuid: str) -> None: ...
 
 

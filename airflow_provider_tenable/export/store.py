@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import IO, TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from airflow_provider_tenable.exceptions import StagingError
-from airflow_provider_tenable.export.chunks import format_of
+from airflow_provider_tenable.export.chunks import Encoded, format_of
 from airflow_provider_tenable.export.state import ExportState, Part
 from airflow_provider_tenable.guards.foreign_text import safe
 from airflow_provider_tenable.staging.files import names, read_json, remove_file, write_json, write_whole
@@ -77,14 +78,14 @@ class StagedExport:
     def save(self, state: ExportState) -> None:
         write_json(self.folder / MANIFEST, state.to_json())
 
-    def put(self, job_uuid: str, chunk_id: int, data: bytes | IO[bytes]) -> Part:
-        """Stage a chunk. A large chunk is a file, which is read piece by piece and closed.
+    def encode(self, pieces: Iterable[bytes]) -> Encoded:
+        """Encode a chunk while it arrives; see :meth:`.ChunkFormat.encode`. Nothing is staged yet."""
+        return self._format.encode(pieces)
 
-        :raises ValueError: it is not a JSON array.
-        """
+    def put(self, job_uuid: str, chunk_id: int, chunk: Encoded) -> Part:
+        """Stage a chunk."""
         # The job's id is part of the name, because chunk 1 of the job that replaces a broken one is a different chunk.
         name = f"part-{job_uuid[:8]}-{chunk_id:06d}{self._format.ending}"
-        chunk = self._format.encode(data)
         write_whole(self.folder / name, chunk.content)
         return Part(name=name, records=chunk.records, bytes=chunk.size)
 

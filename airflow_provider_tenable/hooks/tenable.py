@@ -192,11 +192,7 @@ class TenableHook(BaseHook):
 
     def export_chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes:
         """A chunk as Tenable returns it: an undecoded JSON array, completely in memory."""
-        body = self.api.chunk(kind, job_uuid, chunk_id)
-        if isinstance(body, bytes):
-            return body
-        with body:
-            return body.read()
+        return self.api.chunk(kind, job_uuid, chunk_id)
 
     def cancel_export(self, kind: str, job_uuid: str) -> None:
         """Cancel an export job."""

@@ -25,18 +25,24 @@ _GZIP_PIECE_BYTES = 64 * 1024
 #: For what Tenable returns, this is faster than level 1, and the result is half as large. The window is 2 MB instead of
 #: 512 KB. A tenant's plugins take more than 512 KB, so level 1 would compress each of them again and again.
 _LEVEL = 3
-#: Bytes that are compressed into one frame. A frame cannot refer to earlier ones, so shorter frames take more space and
-#: time.
+
+#: Bytes that are compressed into one frame, unless the caller says otherwise.
 FRAME_BYTES = 2_000_000
 
 
 class Packer:
-    """Compresses data piece by piece, with a new frame after every :data:`FRAME_BYTES`."""
+    """Compresses data piece by piece.
 
-    def __init__(self) -> None:
+    :param frame_bytes: bytes that are compressed into one frame. A frame cannot refer to earlier ones, so shorter
+        frames take more space and time.
+    :ivar length: bytes that were written.
+    """
+
+    def __init__(self, frame_bytes: int = FRAME_BYTES) -> None:
         # Imported here, since operators import this module, and a DAG file that is parsed needs none of it.
         import pyarrow as pa
 
+        self._frame_bytes = frame_bytes
         # pyarrow's stream supports only level 1, and takes 1.5 MB while it is open.
         self._codec = pa.Codec("zstd", _LEVEL)
         # A list, because a bytearray is copied repeatedly as it grows.
@@ -44,7 +50,7 @@ class Packer:
         self._begun_bytes = 0
         self._frames: list[bytes] = []
         self._frames_bytes = 0
-        self._length = 0
+        self.length = 0
 
     @property
     def held_bytes(self) -> int:
@@ -55,8 +61,8 @@ class Packer:
         """Add some bytes."""
         self._begun.append(data)
         self._begun_bytes += len(data)
-        self._length += len(data)
-        if self._begun_bytes >= FRAME_BYTES:
+        self.length += len(data)
+        if self._begun_bytes >= self._frame_bytes:
             self.end_frame()
 
     def end_frame(self) -> None:
@@ -76,12 +82,12 @@ class Packer:
             self._begun.append(b"")
         self.end_frame()
         packed = b"".join(self._frames)
-        return packed + _TRAILER.pack(_OF_PACKED, _SKIPPED, zlib.crc32(packed), self._length)
+        return packed + _TRAILER.pack(_OF_PACKED, _SKIPPED, zlib.crc32(packed), self.length)
 
 
 def pack(data: bytes) -> bytes:
     """Compress bytes in one go, as one frame."""
-    packer = Packer()
+    packer = Packer(len(data))
     packer.write(data)
     return packer.close()
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_tenable.exceptions import (
     ChunkNotReadyError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 
 #: What the API user needs for exports.
 _NEEDS = (
@@ -126,24 +128,31 @@ class TenableApi:
             )
         return [job_of(job) for job in listed if is_uuid(job["uuid"])]
 
-    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes | IO[bytes]:
-        """The bytes of a chunk; a large chunk as a file, which the caller must close.
+    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes:
+        """The bytes of a chunk, all of them in memory. Errors as for :meth:`receive_chunk`."""
+        return self.receive_chunk(kind, job_uuid, chunk_id, b"".join)
 
+    def receive_chunk(self, kind: str, job_uuid: str, chunk_id: int, receive: Callable[[Iterator[bytes]], _T]) -> _T:
+        """Pass the bytes of a chunk to ``receive``, piece by piece, while they arrive.
+
+        :param receive: reads all pieces. It is called again, from the first piece on, if the response was cut off.
+        :return: what ``receive`` returns.
         :raises ChunkNotReadyError: the chunk is listed, but not available yet (400).
         :raises ExportNotFoundError: the job or chunk has expired (404, 410).
         """
         path = f"{_job_path(kind, job_uuid)}/chunks/{int(chunk_id)}"
         what = f"fetch chunk {chunk_id} of {kind} export {job_uuid}"
+        read = partial(read_chunk, receive=receive)
         try:
-            headers, body = self._caller.call(
-                what, lambda: self._caller.read(read_chunk, self._client.get, path), special=_of_kind(kind)
+            headers, (size, received) = self._caller.call(
+                what, lambda: self._caller.read(read, self._client.get, path), special=_of_kind(kind)
             )
         except TenableRequestError as error:
             raise ChunkNotReadyError(str(error)) from error
-        if body == b"" and not {"content-length", "transfer-encoding"} & {name.lower() for name in headers}:
+        if not size and not {"content-length", "transfer-encoding"} & {name.lower() for name in headers}:
             # A connection that dies within the headers looks the same, so a body is empty only if the headers say so.
             raise TemporaryError(f"Cannot {what}: Tenable's response was cut off.")
-        return body
+        return received
 
     def cancel(self, kind: str, job_uuid: str) -> None:
         """Cancel a job. A job that has already ended is not an error."""

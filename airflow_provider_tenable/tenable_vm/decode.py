@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -160,19 +160,14 @@ def _check(item: bytes) -> None:
 
 
 #: Bytes of a chunk whose records are enough to recognise its format.
-_HEAD_BYTES = 1_000_000
+HEAD_BYTES = 1_000_000
 
 
-def first_records(data: bytes | IO[bytes]) -> list[dict[str, Any]]:
-    """The first records of a chunk that are objects, up to about a megabyte, as far as they can be decoded.
+def first_records(head: bytes | bytearray) -> list[dict[str, Any]]:
+    """The records at the beginning of a chunk that are objects, as far as they can be decoded.
 
-    :param data: a file is read from its start, and left there.
+    :param head: the first bytes of the chunk.
     """
-    if isinstance(data, bytes):
-        head = data[:_HEAD_BYTES]
-    else:
-        head = data.read(_HEAD_BYTES)
-        data.seek(0)
     text = head.decode("utf-8", "replace")
     opening = re.match(r"\s*\[", text)
     position, records = (opening.end() if opening else len(text)), []
@@ -186,26 +181,14 @@ def first_records(data: bytes | IO[bytes]) -> list[dict[str, Any]]:
     return records
 
 
-def count_records(data: bytes) -> int:
-    """The number of records in a chunk. :raises ValueError: the chunk is not a JSON array."""
-    if not data.strip():
-        return 0
-    try:
-        return len(msgspec.json.decode(data, type=list[msgspec.Raw] | None) or [])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Some record can only be read by Python's own parser: find it a piece at a time.
-        view = memoryview(data)
-        return count_blocks(bytes(view[start : start + PIECE_BYTES]) for start in range(0, len(data), PIECE_BYTES))
-
-
 class Anything(Struct):
     """A record of which nothing is read."""
 
 
 def count_blocks(blocks: Iterable[bytes]) -> int:
-    """Like :func:`count_records`, but a piece at a time.
+    """The number of records in a chunk.
 
-    :param blocks: the bytes of a chunk in order.
+    :param blocks: the bytes of the chunk in order.
     :raises ValueError: the chunk is not a JSON array.
     """
     return sum(len(records) + len(unreadable) for records, unreadable in decode_blocks(blocks, Anything))

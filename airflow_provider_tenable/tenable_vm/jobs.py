@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+_T = TypeVar("_T")
 
 ACTIVE = frozenset({"QUEUED", "PROCESSING", "READY"})
 TERMINAL = frozenset({"FINISHED", "CANCELLED", "ERROR"})
@@ -46,6 +49,8 @@ class ExportClient(Protocol):
 
     def start(self, kind: str, body: dict[str, Any]) -> str: ...
     def status(self, kind: str, job_uuid: str) -> JobStatus: ...
-    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes | IO[bytes]: ...
+    def receive_chunk(
+        self, kind: str, job_uuid: str, chunk_id: int, receive: Callable[[Iterator[bytes]], _T]
+    ) -> _T: ...
     def cancel(self, kind: str, job_uuid: str) -> None: ...
     def jobs(self, kind: str) -> list[Job]: ...

@@ -19,7 +19,7 @@ def hook_has_types(hook: TenableHook, operator: TenableExportOperator) -> None:
     assert_type(hook.api.start("assets", {}), str)
     assert_type(hook.api.status("assets", ""), JobStatus)
     assert_type(hook.api.jobs("assets"), list[Job])
-    assert_type(hook.api.chunk("assets", "", 1), bytes | IO[bytes])
+    assert_type(hook.api.chunk("assets", "", 1), bytes)
     assert_type(hook.export_chunk("assets", "", 1), bytes)
 
 

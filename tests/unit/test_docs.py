@@ -356,7 +356,7 @@ def test_example_reads_what_an_export_stages(tmp_path: Path) -> None:
 
     store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
     records = [("critical", "a"), ("high", "b"), ("critical", "c")]
-    part = store.put("0000", 0, json.dumps([{"severity": s, "asset": {"hostname": h}} for s, h in records]).encode())
+    part = store.put("0000", 0, store.encode([json.dumps([{"severity": s, "asset": {"hostname": h}} for s, h in records]).encode()]))
     store.save(ExportState("vulnerabilities", {}, 0.0, complete=True, parts={"0": part}))
     assert _example("vulnerabilities")({"folder": f"file://{tmp_path}"}) == {"a", "c"}
 
@@ -367,7 +367,7 @@ def test_example_reads_staged_assets_as_a_table(tmp_path: Path) -> None:
 
     store = StagedExport(open_path(f"file://{tmp_path}"), "assets")
     for number, ids in enumerate((["a", "b"], ["c"])):
-        store.put("0000", number, json.dumps([{"id": each} for each in ids]).encode())
+        store.put("0000", number, store.encode([json.dumps([{"id": each} for each in ids]).encode()]))
     assert list(_example("assets")(f"file://{tmp_path}")["id"]) == ["a", "b", "c"]
 
 

@@ -69,7 +69,7 @@ class World:
         records = [{"id": key, "network": {"hostnames": [value]}} for key, value in assets.items()]
         # Two chunks, as of a larger tenant.
         parts = {
-            str(chunk): store.put(f"{name:>8}", chunk, json.dumps(half).encode())
+            str(chunk): store.put(f"{name:>8}", chunk, store.encode([json.dumps(half).encode()]))
             for chunk, half in ((1, records[::2]), (2, records[1::2]))
         }
         plan = read_json(self.run(name).plan)["assets"]
@@ -387,8 +387,7 @@ def test_export_of_many_small_chunks_becomes_few_parts(world: World, monkeypatch
     store = StagedExport(world.run("one").export("assets"), "assets")
     parts = {
         str(chunk): store.put(
-            "job-uuid", chunk, json.dumps([{"id": f"{chunk}-{number}"} for number in range(30)]).encode()
-        )
+            "job-uuid", chunk, store.encode([json.dumps([{"id": f"{chunk}-{number}"} for number in range(30)]).encode()]))
         for chunk in range(1, 21)
     }
     store.save(ExportState("assets", {"filters": {}}, 0.0, uuid="j", data_from=NOW, complete=True, parts=parts))

@@ -26,7 +26,7 @@ JOB = "11111111-2222-4333-8444-555555555555"
 def staged(tmp_path, *chunks):
     """A complete export of these chunks."""
     store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
-    parts = {str(number): store.put(JOB, number, chunk) for number, chunk in enumerate(chunks, 1)}
+    parts = {str(number): store.put(JOB, number, store.encode([chunk])) for number, chunk in enumerate(chunks, 1)}
     store.save(ExportState(kind="vulnerabilities", body={}, started_at=0.0, uuid=JOB, complete=True, parts=parts))
     return store
 
@@ -65,7 +65,7 @@ ASSET = b'[{"id": "a", "ipv4s": []}, {"id": "b"}]'
 def test_a_chunk_is_staged_as_tenable_returned_it_under_the_name_of_its_job(tmp_path):
     store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
     chunk = b'[{"a": 1},\n {"b": "\xc3\xa9"}]'
-    part = store.put(JOB, 7, chunk)
+    part = store.put(JOB, 7, store.encode([chunk]))
     assert part == Part(name="part-11111111-000007.json.zst", records=2, bytes=len(chunk))
     assert read_part(store.folder / part.name) == chunk
 
@@ -73,7 +73,7 @@ def test_a_chunk_is_staged_as_tenable_returned_it_under_the_name_of_its_job(tmp_
 def test_a_chunk_of_assets_is_staged_as_the_rows_of_its_assets(tmp_path):
     store = StagedExport(open_path(f"file://{tmp_path}"), "assets")
     file = io.BytesIO(ASSET)
-    part = store.put(JOB, 1_234_567, file)
+    part = store.put(JOB, 1_234_567, store.encode([file]))
     assert part == Part(name="part-11111111-1234567.parquet", records=2, bytes=len(ASSET))
     assert file.closed
     assert read_table(store.folder / part.name)["id"].to_pylist() == ["a", "b"]
@@ -109,7 +109,7 @@ def test_what_is_not_a_list_is_not_a_chunk(kind, chunk):
 @pytest.mark.parametrize("kind", ["assets", "vulnerabilities"])
 def test_a_damaged_or_missing_part_of_a_complete_export_is_fetched_again(tmp_path, caplog, kind):
     store = StagedExport(open_path(f"file://{tmp_path}"), kind)
-    parts = {str(number): store.put(JOB, number, ASSET) for number in (1, 2, 3, 4)}
+    parts = {str(number): store.put(JOB, number, store.encode([ASSET])) for number in (1, 2, 3, 4)}
     store.save(ExportState(kind, {}, 0.0, uuid=JOB, complete=True, parts=parts))
     assert store.load() == store.state()
     (tmp_path / parts["2"].name).write_bytes(b"")
@@ -154,7 +154,7 @@ def test_the_parts_of_an_abandoned_job_go_and_those_of_others_stay(tmp_path):
     other = "22222222-2222-4333-8444-555555555555"
     for job in (JOB, other):
         for chunk in (1, 2):
-            store.put(job, chunk, b"[]")
+            store.put(job, chunk, store.encode([b"[]"]))
     store.drop(JOB)
     assert sorted(names(store.folder)) == ["part-22222222-000001.json.zst", "part-22222222-000002.json.zst"]
 

@@ -1512,12 +1512,12 @@ def test_a_state_survives_the_round_trip_through_disk(tmp_path):
 def test_the_real_store_counts_records_and_refuses_what_is_no_array(tmp_path):
     store = real(tmp_path)
     job = str(uuid.uuid4())
-    assert store.put(job, 1, b'[{"a": 1}, {}, null]') == Part(f"part-{job[:8]}-000001.json.zst", 3, 20)
-    assert store.put(job, 2, b"null").records == 0
-    assert store.put(job, 3, b"").records == 0
+    assert store.put(job, 1, store.encode([b'[{"a": 1}, {}, null]'])) == Part(f"part-{job[:8]}-000001.json.zst", 3, 20)
+    assert store.put(job, 2, store.encode([b"null"])).records == 0
+    assert store.put(job, 3, store.encode([b""])).records == 0
     for broken in (b"[{", b"{}", b"7", b"[1,", b"\xff\xfe", b"<html>"):
         with pytest.raises(ValueError):  # noqa: PT011  each decoder has words of its own
-            store.put(job, 4, broken)
+            store.put(job, 4, store.encode([broken]))
     assert not (tmp_path / "vulnerabilities" / f"part-{job[:8]}-000004.json.zst").exists()
 
 
@@ -1526,7 +1526,7 @@ def test_asset_chunks_become_parquet_parts(tmp_path):
 
     store = real(tmp_path, "assets")
     job = str(uuid.uuid4())
-    part = store.put(job, 1, b'[{"id": "a"}, {"id": "b"}, {"no": "id"}]')
+    part = store.put(job, 1, store.encode([b'[{"id": "a"}, {"id": "b"}, {"no": "id"}]']))
     assert part == Part(f"part-{job[:8]}-000001.parquet", 2, 40)
     assert list(pd.read_parquet(tmp_path / "assets" / part.name)["id"]) == ["a", "b"]
 
@@ -1558,7 +1558,7 @@ def test_a_chunk_in_a_file_is_staged_as_one_in_memory(tmp_path, monkeypatch, dat
     parts = []
     for folder, body in (("memory", data), ("file", io.BytesIO(data))):
         store = StagedExport(open_path(f"file://{tmp_path}") / folder, "vulnerabilities")
-        parts.append((part := store.put("job", 1, body), read_part(store.folder / part.name)))
+        parts.append((part := store.put("job", 1, store.encode([body])), read_part(store.folder / part.name)))
     assert parts[0] == parts[1]
     assert parts[0][0].bytes == len(data)
 

@@ -32,7 +32,7 @@ def index(estate: Estate, *assets: dict[str, Any]) -> None:
     source = TenableHook("tenable_default").api.identity()
     plan = plan_assets(run, source=source, now=now, hours=24, lag=3600, earlier=None)
     store = StagedExport(run.export("assets"), "assets")
-    parts = {"1": store.put("earlier1", 1, json.dumps(assets).encode())}
+    parts = {"1": store.put("earlier1", 1, store.encode([json.dumps(assets).encode()]))}
     body = marked("assets", {"filters": plan["filters"]}, "earlier")
     store.save(ExportState("assets", body, 0.0, uuid="earlier", data_from=now, complete=True, parts=parts))
     keep_assets(run, plan, hours=24)

@@ -88,7 +88,7 @@ class Job:
         self.folder = RunFolder(f"file://{self.path}", "dag", f"run-{self.number}")
         store = StagedExport(self.folder.export("assets"), "assets")
         staged = {
-            str(number): store.put(str(number), 1, json.dumps(part).encode())
+            str(number): store.put(str(number), 1, store.encode([json.dumps(part).encode()]))
             for number, part in enumerate([PLACED, *parts])
         }
         store.save(ExportState("assets", {}, 0.0, uuid="u", data_from=1.0, complete=True, parts=staged))

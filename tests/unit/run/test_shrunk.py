@@ -26,7 +26,7 @@ def check(run, records, *, aws=None, source="us", base=None, accept=False, at=1.
     assets = [
         {"id": str(number), **({"cloud": cloud} if aws is None or number < aws else {})} for number in range(records)
     ]
-    parts = {"1": store.put("0", 1, json.dumps(assets).encode())}
+    parts = {"1": store.put("0", 1, store.encode([json.dumps(assets).encode()]))}
     store.save(ExportState("assets", {}, 0.0, uuid="u", data_from=1.0, complete=True, parts=parts))
     plan = {
         "assets": {"base": base, "source": source, "planned_at": at},

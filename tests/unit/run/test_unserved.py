@@ -41,7 +41,7 @@ def export(run, *owners):
         for number, owner in enumerate(owners)
     ]
     parts = {
-        str(chunk): store.put("0", chunk, json.dumps(half).encode())
+        str(chunk): store.put("0", chunk, store.encode([json.dumps(half).encode()]))
         for chunk, half in ((1, records[::2]), (2, records[1::2]))
     }
     store.save(ExportState("assets", {}, 0.0, uuid="u", data_from=1.0, complete=True, parts=parts))

@@ -59,7 +59,7 @@ def stage_everything(base: str) -> RunFolder:
     write_json(run.plan, {"window": {}})
     write_json(run.shards, {"count": 1})
     export = StagedExport(run.export("vulnerabilities"), "vulnerabilities")
-    export.put("job-uuid", 1, b"[]")
+    export.put("job-uuid", 1, export.encode([b"[]"]))
     export.save(ExportState(kind="vulnerabilities", body={}, started_at=0.0))
     StagedExport(run.export("assets"), "assets").put("job-uuid", 1, b'[{"id": "a"}]')
     writer = FindingsWriter(run, 0)
