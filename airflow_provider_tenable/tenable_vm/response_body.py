@@ -50,14 +50,9 @@ def read_chunk(response: requests.Response, receive: Callable[[Iterator[bytes]],
 
     def pieces() -> Iterator[bytes]:
         nonlocal size
-        try:
-            for piece in _pieces(response, LARGEST_CHUNK_BYTES):
-                size += len(piece)
-                yield piece
-        except ValueError as error:
-            # http.client's, for the length of a piece that is not a number. For ``receive``, it would mean that the
-            # content is not what it should be.
-            raise requests.exceptions.ChunkedEncodingError(error) from None
+        for piece in _pieces(response, LARGEST_CHUNK_BYTES):
+            size += len(piece)
+            yield piece
 
     with closing(response):
         received = receive(pieces())

@@ -14,9 +14,9 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_tenable.operators.asff import TenableToAsffOperator
 from airflow_provider_tenable.operators.tenable import TenableExportOperator
@@ -29,6 +29,8 @@ from airflow_provider_tenable.staging.files import write_json
 from airflow_provider_tenable.staging.layout import RunFolder
 from airflow_provider_tenable.staging.parts import read_lines
 from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
+
+_T = TypeVar("_T")
 
 _EXAMPLE = Path(__file__).parent.parent / "data" / "vulns_chunk_official_example.json"
 ACCOUNT, REGION = "111122223333", "us-east-1"
@@ -240,7 +242,10 @@ class GeneratedTenable:
     def asset(self, asset_id: str) -> None:
         return
 
-    def chunk(self, kind: str, job_uuid: str, chunk_id: int) -> bytes:
+    def receive_chunk(self, kind: str, job_uuid: str, chunk_id: int, receive: Callable[[Iterator[bytes]], _T]) -> _T:
+        return receive(iter([self.chunk(kind, chunk_id)]))
+
+    def chunk(self, kind: str, chunk_id: int) -> bytes:
         first = (chunk_id - 1) * (PER_CHUNK if kind == "vulnerabilities" else 1_000)
         if kind == "assets":
             return json.dumps([_asset(number) for number in range(first, first + 1_000)]).encode()

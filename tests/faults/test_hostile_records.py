@@ -22,7 +22,7 @@ from airflow_provider_tenable.asff.limits import FINDING_BYTES
 from airflow_provider_tenable.asff.plugin import decode_plugin, plugin_parts
 from airflow_provider_tenable.asff.resource import ec2_resource
 from airflow_provider_tenable.tenable_vm.asset_row import AssetRow
-from airflow_provider_tenable.tenable_vm.decode import count_records, decode_chunk
+from airflow_provider_tenable.tenable_vm.decode import count_blocks, decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Plugin, Vulnerability
 from sandbox.aws.asff.findings import complaint
 from tests.faults import hostile
@@ -69,7 +69,7 @@ def test_every_hostile_record_is_a_finding_within_the_limits_or_has_a_reason(
     texts = [mutate(hostile.record(number, 1), random.Random(seed)) for number, (mutate, seed) in enumerate(mutations)]  # type: ignore[operator]
     chunk = b"[" + b",".join([b"%s" % json.dumps(hostile.record(0, 1)).encode(), *texts]) + b"]"
     records, unreadable = decode_chunk(chunk, Vulnerability)
-    assert len(records) + len(unreadable) == count_records(chunk) == len(texts) + 1
+    assert len(records) + len(unreadable) == count_blocks([chunk]) == len(texts) + 1
     reasons = [reason for _, reason in unreadable]
     for record in records:
         try:

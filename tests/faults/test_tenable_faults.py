@@ -255,11 +255,11 @@ def test_connection_that_is_spoilt_in_a_chunk_costs_no_record(
     ],
     ids=["reset", "cut", "bad gzip", "no array"],
 )
-def test_connection_that_is_spoilt_in_a_chunk_that_goes_to_a_file_costs_no_record(
+def test_connection_that_is_spoilt_in_a_chunk_of_several_frames_costs_no_record(
     through_proxy: Pipeline, proxy: FaultProxy, sandbox: Sandbox, kind: str, arguments: dict[str, Any]
 ) -> None:
     proxy.add(kind, "GET /vulns/export/.*/chunks/", **arguments)
-    through_proxy.succeed(patches={"airflow_provider_tenable.tenable_vm.response_body:CHUNK_IN_MEMORY_BYTES": 100})
+    through_proxy.succeed(patches={"airflow_provider_tenable.export.chunks:_FRAME_BYTES": 100})
     assert proxy.struck == 1
     assert_delivered(through_proxy, sandbox)
 

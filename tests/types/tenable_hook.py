@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, assert_type
+from typing import assert_type
 
 from airflow_provider_tenable.export.state_machine import ExportRun
 from airflow_provider_tenable.hooks.tenable import TenableHook

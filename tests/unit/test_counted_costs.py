@@ -13,11 +13,11 @@ import json
 import pstats
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -32,6 +32,8 @@ from airflow_provider_tenable.tenable_vm.jobs import JobStatus
 from airflow_provider_tenable.transform import output, shard
 from benchmarks import our_side
 from benchmarks.estate import Generated
+
+_T = TypeVar("_T")
 
 SMALL, LARGE = 1_250, 2_500
 SHORT_FRAME_BYTES = 256_000
@@ -160,9 +162,9 @@ class Job:
         self.requests["status"] += 1
         return JobStatus("FINISHED", self.chunks) if self.requests["status"] > 2 else JobStatus("PROCESSING")
 
-    def chunk(self, kind: str, job: str, chunk: int) -> bytes:
+    def receive_chunk(self, kind: str, job: str, chunk: int, receive: Callable[[Iterator[bytes]], _T]) -> _T:
         self.requests["chunk"] += 1
-        return json.dumps([{"asset": {"uuid": "a"}, "plugin": {"id": chunk}}]).encode()
+        return receive(iter([json.dumps([{"asset": {"uuid": "a"}, "plugin": {"id": chunk}}]).encode()]))
 
     def jobs(self, kind: str) -> list[Any]:
         self.requests["jobs"] += 1

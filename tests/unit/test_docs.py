@@ -356,7 +356,9 @@ def test_example_reads_what_an_export_stages(tmp_path: Path) -> None:
 
     store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
     records = [("critical", "a"), ("high", "b"), ("critical", "c")]
-    part = store.put("0000", 0, store.encode([json.dumps([{"severity": s, "asset": {"hostname": h}} for s, h in records]).encode()]))
+    part = store.put(
+        "0000", 0, store.encode([json.dumps([{"severity": s, "asset": {"hostname": h}} for s, h in records]).encode()])
+    )
     store.save(ExportState("vulnerabilities", {}, 0.0, complete=True, parts={"0": part}))
     assert _example("vulnerabilities")({"folder": f"file://{tmp_path}"}) == {"a", "c"}
 

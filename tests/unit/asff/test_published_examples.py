@@ -13,7 +13,7 @@ from airflow_provider_tenable.asff.resource import other_resource
 from airflow_provider_tenable.assets import table
 from airflow_provider_tenable.assets.account import NO_ACCOUNT, NO_INSTANCE, NO_REGION, skip_reason
 from airflow_provider_tenable.tenable_vm import asset_row
-from airflow_provider_tenable.tenable_vm.decode import count_records, decode_chunk
+from airflow_provider_tenable.tenable_vm.decode import count_blocks, decode_chunk
 from airflow_provider_tenable.tenable_vm.records import Vulnerability
 from tests.unit.assets.parts import to_parquet
 
@@ -28,7 +28,7 @@ def of_ec2(record):
 def test_chunk_decodes_whole():
     data = (DATA / "vulns_chunk_official_example.json").read_bytes()
     records, unreadable = decode_chunk(data, Vulnerability)
-    assert (len(records), unreadable, count_records(data)) == (2, [], 2)
+    assert (len(records), unreadable, count_blocks([data])) == (2, [], 2)
     assert [decode_plugin(bytes(record.plugin)).id for record in records] == [156641, 50344]
 
 

@@ -387,7 +387,10 @@ def test_export_of_many_small_chunks_becomes_few_parts(world: World, monkeypatch
     store = StagedExport(world.run("one").export("assets"), "assets")
     parts = {
         str(chunk): store.put(
-            "job-uuid", chunk, store.encode([json.dumps([{"id": f"{chunk}-{number}"} for number in range(30)]).encode()]))
+            "job-uuid",
+            chunk,
+            store.encode([json.dumps([{"id": f"{chunk}-{number}"} for number in range(30)]).encode()]),
+        )
         for chunk in range(1, 21)
     }
     store.save(ExportState("assets", {"filters": {}}, 0.0, uuid="j", data_from=NOW, complete=True, parts=parts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import random
@@ -17,7 +16,8 @@ from airflow_provider_tenable.export.store import StagedExport, staged_parts
 from airflow_provider_tenable.staging.files import names
 from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.staging.parquet import read_table
-from airflow_provider_tenable.staging.parts import BLOCK_BYTES, read_part
+from airflow_provider_tenable.staging.parts import read_part
+from airflow_provider_tenable.tenable_vm.decode import PIECE_BYTES
 from airflow_provider_tenable.tenable_vm.kinds import ASSETS, VULNERABILITIES
 
 JOB = "11111111-2222-4333-8444-555555555555"
@@ -72,10 +72,8 @@ def test_a_chunk_is_staged_as_tenable_returned_it_under_the_name_of_its_job(tmp_
 
 def test_a_chunk_of_assets_is_staged_as_the_rows_of_its_assets(tmp_path):
     store = StagedExport(open_path(f"file://{tmp_path}"), "assets")
-    file = io.BytesIO(ASSET)
-    part = store.put(JOB, 1_234_567, store.encode([file]))
+    part = store.put(JOB, 1_234_567, store.encode([ASSET]))
     assert part == Part(name="part-11111111-1234567.parquet", records=2, bytes=len(ASSET))
-    assert file.closed
     assert read_table(store.folder / part.name)["id"].to_pylist() == ["a", "b"]
 
 
@@ -86,24 +84,31 @@ def test_a_kind_that_tenable_does_not_have_cannot_be_staged(tmp_path):
 
 @pytest.mark.parametrize("kind", [ASSETS, VULNERABILITIES], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("records", [0, 1, 2_700])
-def test_a_large_chunk_is_a_file_and_is_encoded_as_a_small_one(kind, records):
-    # More than one block.
+def test_a_chunk_is_encoded_alike_in_one_piece_and_in_several(kind, records):
+    # More than is counted at a time.
     chunk = json.dumps([{"id": f"{number:0100}"} for number in range(records)]).encode()
-    assert (len(chunk) > BLOCK_BYTES) == (records > 1)
-    file = io.BytesIO(chunk)
-    encoded = format_of(kind).encode(file)
-    assert file.closed
-    assert encoded == format_of(kind).encode(chunk)
+    assert (len(chunk) > PIECE_BYTES) == (records > 1)
+    encoded = format_of(kind).encode(chunk[start : start + 999] for start in range(0, len(chunk), 999))
+    assert encoded == format_of(kind).encode([chunk])
     assert encoded == Encoded(encoded.content, records, len(chunk))
 
 
 @pytest.mark.parametrize("kind", [ASSETS, VULNERABILITIES], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("chunk", [b"{}", b'[{"id": "a"}', b"<html>"])
 def test_what_is_not_a_list_is_not_a_chunk(kind, chunk):
-    for data in (chunk, io.BytesIO(chunk)):
+    for pieces in ([chunk], [chunk[:3], chunk[3:]]):
         with pytest.raises(ValueError, match=r"."):
-            format_of(kind).encode(data)
-    assert data.closed
+            format_of(kind).encode(pieces)
+
+
+@pytest.mark.parametrize("kind", [ASSETS, VULNERABILITIES], ids=lambda kind: kind.name)
+def test_an_error_of_what_arrives_is_not_one_of_the_chunk(kind):
+    def pieces():
+        yield b'[{"id": "a"}'
+        raise OSError("the connection is gone")
+
+    with pytest.raises(OSError, match="connection is gone"):
+        format_of(kind).encode(pieces())
 
 
 @pytest.mark.parametrize("kind", ["assets", "vulnerabilities"])

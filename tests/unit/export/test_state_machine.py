@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import threading
@@ -26,6 +25,7 @@ from airflow_provider_tenable.exceptions import (
     TenableAuthError,
 )
 from airflow_provider_tenable.export import chunks
+from airflow_provider_tenable.export.chunks import Encoded
 from airflow_provider_tenable.export.reattach import lost_job, marked, running_job, same_request, without_mark
 from airflow_provider_tenable.export.state import ExportState, Finished, Part, Wait
 from airflow_provider_tenable.export.state_machine import ExportRun
@@ -133,7 +133,12 @@ class Tenable:
             raise answer
         return answer
 
-    def chunk(self, kind, job_uuid, chunk_id):
+    def receive_chunk(self, kind, job_uuid, chunk_id, receive):
+        data = self.chunk(job_uuid, chunk_id)
+        # Not all at once: it arrives in pieces.
+        return receive(data[start : start + 1000] for start in range(0, len(data), 1000))
+
+    def chunk(self, job_uuid, chunk_id):
         self.fetched.append((job_uuid, chunk_id))
         answers = self.jobs_known[job_uuid].answers.get(chunk_id)
         if not answers:
@@ -170,12 +175,16 @@ class Store:
     def save(self, state):
         self.saved = json.dumps(state.to_json())
 
-    def put(self, job_uuid, chunk_id, data):
+    def encode(self, pieces):
+        data = b"".join(pieces)
         records = json.loads(data) if data.strip() else None
+        return Encoded(data, len(records or []), len(data))
+
+    def put(self, job_uuid, chunk_id, chunk):
         self.puts.append((job_uuid, chunk_id))
         name = f"{job_uuid[:8]}-{chunk_id}"
-        self.files[name] = (job_uuid, chunk_id, data)
-        return Part(name, len(records or []), len(data))
+        self.files[name] = (job_uuid, chunk_id, chunk.content)
+        return Part(name, chunk.records, chunk.size)
 
     def drop(self, job_uuid):
         self.files = {name: file for name, file in self.files.items() if file[0] != job_uuid}
@@ -246,9 +255,9 @@ def test_so_many_chunks_are_fetched_at_the_same_time():
     world = World([status("FINISHED", range(1, 9))])
     together, fetch = threading.Barrier(World.downloads), world.tenable.chunk
 
-    def waits_for_the_others(kind, job, chunk):
+    def waits_for_the_others(job, chunk):
         together.wait(20)
-        return fetch(kind, job, chunk)
+        return fetch(job, chunk)
 
     world.tenable.chunk = waits_for_the_others
     assert len(world.finish().parts) == 8
@@ -580,7 +589,7 @@ def test_foreign_job_that_still_runs_is_waited_for(caplog):
 
 
 def test_form_of_a_large_chunk_is_recognised_by_its_beginning(tmp_path):
-    """A chunk that goes to a file is read no further than needed, and then from its start."""
+    """It is encoded while it arrives, so its beginning is kept."""
     store = StagedExport(open_path(f"file://{tmp_path}"), "assets")
     world = World([status("FINISHED", {1})], kind="assets", body=ASSETS_BODY, store=store)
     content = json.dumps([TAGGED, {"id": "x" * 2_000_000}, *official("assets_v1")]).encode()
@@ -589,7 +598,7 @@ def test_form_of_a_large_chunk_is_recognised_by_its_beginning(tmp_path):
         filters=ASSETS_BODY["filters"],
         chunk_size=None,
         created=START,
-        answers={1: [io.BytesIO(content)]},
+        answers={1: [content]},
     )
     world.store.save(ExportState(kind="assets", body=ASSETS_BODY, started_at=START, requested_at=START))
     state = world.finish()
@@ -1046,11 +1055,11 @@ def test_a_task_that_is_killed_in_the_middle_fetches_at_most_ten_chunks_again():
     world = World([status("FINISHED", range(1, 41))])
     fetch, dead = world.tenable.chunk, []
 
-    def dies(kind, job, chunk):
+    def dies(job, chunk):
         if len(world.tenable.fetched) >= 25 and not dead:
             dead.append(True)
             raise Killed
-        return fetch(kind, job, chunk)
+        return fetch(job, chunk)
 
     world.tenable.chunk = dies
     save = world.store.save
@@ -1361,9 +1370,9 @@ class Chaos(Tenable):
         self.disturb("call")
         return super().status(kind, job_uuid)
 
-    def chunk(self, kind, job_uuid, chunk_id):
+    def chunk(self, job_uuid, chunk_id):
         self.disturb("call")
-        return super().chunk(kind, job_uuid, chunk_id)
+        return super().chunk(job_uuid, chunk_id)
 
     def cancel(self, kind, job_uuid):
         self.disturb("call")
@@ -1385,9 +1394,9 @@ class MortalStore(Store):
         super().save(state)
         self.tenable.disturb("store")
 
-    def put(self, job_uuid, chunk_id, data):
+    def put(self, job_uuid, chunk_id, chunk):
         self.tenable.disturb("store")
-        part = super().put(job_uuid, chunk_id, data)
+        part = super().put(job_uuid, chunk_id, chunk)
         self.tenable.disturb("store")
         return part
 
@@ -1551,33 +1560,33 @@ LARGE_CHUNKS = [
 ]
 
 
+def in_pieces(data, size):
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000, 65_536])
 @pytest.mark.parametrize("data", LARGE_CHUNKS, ids=range(len(LARGE_CHUNKS)))
-def test_a_chunk_in_a_file_is_staged_as_one_in_memory(tmp_path, monkeypatch, data):
-    monkeypatch.setattr(chunks, "BLOCK_BYTES", 10_000)
+def test_a_chunk_is_staged_as_it_is_whatever_the_pieces_in_which_it_arrives(tmp_path, monkeypatch, data, size):
+    monkeypatch.setattr(chunks, "_FRAME_BYTES", 10_000)
     monkeypatch.setattr(decode, "PIECE_BYTES", 20_000)
-    parts = []
-    for folder, body in (("memory", data), ("file", io.BytesIO(data))):
-        store = StagedExport(open_path(f"file://{tmp_path}") / folder, "vulnerabilities")
-        parts.append((part := store.put("job", 1, store.encode([body])), read_part(store.folder / part.name)))
-    assert parts[0] == parts[1]
-    assert parts[0][0].bytes == len(data)
+    store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
+    part = store.put("job", 1, store.encode(in_pieces(data, size)))
+    assert read_part(store.folder / part.name) == data
+    assert (part.bytes, part.records) == (len(data), len(json.loads(data or b"null") or []))
 
 
-def test_an_asset_chunk_in_a_file_is_staged_as_one_in_memory(tmp_path):
+def test_an_asset_chunk_is_staged_alike_whatever_its_pieces(tmp_path):
     data = b'[{"id": "a"}, {"id": "b", "types": ["host"]}]'
-    for folder, body in (("memory", data), ("file", io.BytesIO(data))):
-        part = StagedExport(open_path(f"file://{tmp_path}") / folder, "assets").put("job", 1, body)
-        assert (part.records, part.bytes) == (2, len(data))
-    assert (tmp_path / "memory" / part.name).read_bytes() == (tmp_path / "file" / part.name).read_bytes()
+    store = StagedExport(open_path(f"file://{tmp_path}"), "assets")
+    assert store.encode(in_pieces(data, 3)) == store.encode([data])
+    assert store.encode([data])[1:] == (2, len(data))
 
 
 @pytest.mark.parametrize("data", [b"[1,2", b"{}", b'[{"a":1}]]', b"[" + b'{"a":1},' * 5_000])
-def test_a_chunk_in_a_file_that_is_no_array_is_not_staged(tmp_path, monkeypatch, data):
-    monkeypatch.setattr(chunks, "BLOCK_BYTES", 10_000)
-    file = io.BytesIO(data)
+def test_a_chunk_in_pieces_that_is_no_array_is_not_encoded(tmp_path, data):
+    store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
     with pytest.raises(ValueError, match=r"."):
-        StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities").put("job", 1, file)
-    assert file.closed
+        store.encode(in_pieces(data, 1_000))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_tenable.staging import zstd
 from airflow_provider_tenable.staging.zstd import Packer, pack, unpacked
 
 DAMAGED = (OSError, EOFError, ValueError, zlib.error)
@@ -30,17 +29,16 @@ def whole(data: bytes, block: int = 1000) -> bytes:
 @settings(max_examples=200, deadline=None)
 def test_content_survives_in_pieces_of_any_size(pieces, block, frame):
     """A piece, or None for the end of a frame."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zstd, "FRAME_BYTES", frame)
-        packer = Packer()
-        for piece in pieces:
-            if piece is None:
-                packer.end_frame()
-            else:
-                packer.write(piece)
-        held = packer.held_bytes
-        packed = packer.close()
+    packer = Packer(frame)
+    for piece in pieces:
+        if piece is None:
+            packer.end_frame()
+        else:
+            packer.write(piece)
+    held = packer.held_bytes
+    packed = packer.close()
     pieces = [piece for piece in pieces if piece is not None]
+    assert packer.length == sum(map(len, pieces))
     # Not more than is written, apart from what a frame of bytes that do not compress takes.
     assert held <= sum(map(len, pieces)) + 20 * len(pieces)
     assert whole(packed, block) == b"".join(pieces)

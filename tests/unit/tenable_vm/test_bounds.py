@@ -423,7 +423,3 @@ def test_the_documented_bounds_are_the_codes():
         in reliability
     )
     assert f"chunks of up to {bounds.LARGEST_ANSWER_BYTES / 1e9:.0f} GB" in operators
-    assert (
-        f"a chunk of more than {response_body.CHUNK_IN_MEMORY_BYTES / 1e6:.0f} MB, which is written to a temporary file"
-        in reliability
-    )

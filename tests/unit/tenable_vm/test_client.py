@@ -20,8 +20,8 @@ from airflow_provider_tenable.exceptions import (
     TenableRequestError,
 )
 from airflow_provider_tenable.hooks.tenable import new_client
-from airflow_provider_tenable.tenable_vm import response_body
 from airflow_provider_tenable.tenable_vm.client import TenableApi
+from airflow_provider_tenable.tenable_vm.decode import count_blocks
 from airflow_provider_tenable.tenable_vm.jobs import Job, JobStatus
 from tests.local_server import ACCESS, SECRET, client_arguments
 from tests.plain_ids import plain
@@ -649,6 +649,7 @@ BROKEN_WAYS = {
     "truncated chunked": lambda handler: _raw(
         handler, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1,2"
     ),
+    "bad chunked": lambda handler: _raw(handler, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\n[1,2"),
     "bad gzip": lambda handler: _raw(
         handler, b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello"
     ),
@@ -671,7 +672,7 @@ def test_an_answer_that_is_no_json_is_temporary(server, api, call, body):
 
 
 BROKEN_BODIES = {
-    **{way: BROKEN_WAYS[way] for way in ("truncated body", "truncated chunked")},
+    **{way: BROKEN_WAYS[way] for way in ("truncated body", "truncated chunked", "bad chunked")},
     "bad gzip": (200, {"Content-Encoding": "gzip"}, b"hello"),
 }
 
@@ -698,12 +699,18 @@ def test_a_body_that_breaks_off_is_asked_for_as_often_as_pytenable_repeats_a_req
     api._client._session.close()
 
 
-def test_a_large_chunk_that_breaks_off_is_fetched_again_as_a_file(server, monkeypatch):
-    monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 10)
+@pytest.mark.parametrize("way", BROKEN_BODIES)
+def test_a_chunk_that_breaks_off_is_received_again_from_its_first_piece_on(server, way):
     api = api_at(server.url, retries=1)
-    server.answers = [BROKEN_WAYS["truncated body"], (200, {}, b'["a chunk of more than ten bytes"]')]
-    with api.chunk("vulnerabilities", JOB, 1) as file:
-        assert file.read() == b'["a chunk of more than ten bytes"]'
+    server.answers = [BROKEN_BODIES[way], (200, {}, b"[{}, {}, {}]")]
+    begun = []
+
+    def receive(pieces):
+        begun.append(1)
+        return count_blocks(pieces)
+
+    assert api.receive_chunk("vulnerabilities", JOB, 1, receive) == 3
+    assert len(begun) == 2
     api._client._session.close()
 
 

@@ -1,18 +1,17 @@
-"""Reading a streamed answer: a large chunk goes to a temporary file, because its caller asks for that."""
+"""Reading a streamed answer: a chunk is passed on while it arrives."""
 
 from __future__ import annotations
 
-import errno
 import gzip
-import io
 import re
-import tempfile
+import threading
 import tracemalloc
 
 import pytest
 import requests
 
 from airflow_provider_tenable.exceptions import ConfigurationError
+from airflow_provider_tenable.export import chunks
 from airflow_provider_tenable.export.store import StagedExport
 from airflow_provider_tenable.staging.location import open_path
 from airflow_provider_tenable.tenable_vm import response_body
@@ -34,44 +33,92 @@ def breaks_off(handler):
 
 def chunk_from(server, session, body, **headers):
     server.answer(200, body, **headers)
-    return read_chunk(session.get(f"{server.url}/anything", stream=True))
+    return in_memory(session.get(f"{server.url}/anything", stream=True))
 
 
-@pytest.fixture
-def files(monkeypatch):
-    """The temporary files that were made."""
-    made, real = [], tempfile.TemporaryFile
-
-    def make(**options):
-        made.append(real(**options))
-        return made[-1]
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", make)
-    return made
+def in_memory(response):
+    size, body = read_chunk(response, b"".join)
+    assert size == len(body)
+    return body
 
 
-def test_a_large_chunk_is_a_file_and_a_small_one_is_not(server, session, monkeypatch, files):
-    monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 1_000_000)
-    small, large = b"s" * 1_000_000, b"".join(b"%07d" % number for number in range(500_000))
-    assert chunk_from(server, session, small) == small
-    assert files == []
-    with chunk_from(server, session, large) as file:
-        assert file.read() == large
-    with chunk_from(server, session, gzip.compress(large), Content_Encoding="gzip") as file:
-        assert file.read() == large
-    assert len(files) == 2
+def test_a_chunk_is_passed_on_piece_by_piece(server, session):
+    content = b"".join(b"%07d" % number for number in range(100_000))
+    for body, headers in ((content, {}), (gzip.compress(content), {"Content_Encoding": "gzip"})):
+        server.answer(200, body, **headers)
+        size, pieces = read_chunk(session.get(server.url, stream=True), list)
+        assert size == len(content)
+        assert b"".join(pieces) == content
+        assert max(map(len, pieces)) <= 2 * response_body._PIECE_BYTES
 
 
-def test_a_chunk_of_no_bytes_is_bytes(server, session):
+def test_a_piece_is_passed_on_before_the_next_one_has_arrived(server, session):
+    seen = threading.Event()
+
+    def slowly(handler):
+        piece = b"x" * 200_000
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + piece)
+        handler.wfile.flush()
+        assert seen.wait(20)
+        handler.wfile.write(piece)
+
+    def receive(pieces):
+        size = 0
+        for piece in pieces:
+            size += len(piece)
+            if size >= 100_000:
+                seen.set()
+        return size
+
+    server.answers = [slowly]
+    assert read_chunk(session.get(server.url, stream=True), receive) == (400_000, 400_000)
+
+
+def test_a_chunk_of_no_bytes_has_none(server, session):
     assert chunk_from(server, session, b"") == b""
 
 
-def test_a_chunk_that_breaks_off_is_not_a_file_and_leaves_none(server, session, monkeypatch, files):
-    monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 10)
+def test_what_receives_a_chunk_sees_that_it_breaks_off(server, session):
     server.answers = [breaks_off]
+    seen = []
+
+    def receive(pieces):
+        try:
+            return b"".join(pieces)
+        except requests.exceptions.RequestException as error:
+            seen.append(error)
+            raise
+
+    with pytest.raises(requests.exceptions.ChunkedEncodingError) as raised:
+        read_chunk(session.get(server.url, stream=True), receive)
+    assert seen == [raised.value]
+
+
+@pytest.mark.parametrize("length", [b"zz", b""])
+def test_a_length_that_is_no_number_is_a_broken_connection(server, session, length):
+    """And not a ValueError, which would mean that the content is no list."""
+
+    def answer(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1,2,\r\n%b\r\n3]" % length)
+        handler.close_connection = True
+        handler.connection.close()
+
+    server.answers = [answer]
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
-        read_chunk(session.get(server.url, stream=True))
-    assert [file.closed for file in files] == [True]
+        read_chunk(session.get(server.url, stream=True), b"".join)
+
+
+def test_an_error_of_what_receives_a_chunk_is_its_own(server, session):
+    server.answers = [(200, {}, b"x" * 900_000), (200, {}, b"{}")]
+
+    def receive(pieces):
+        next(pieces)
+        raise ValueError("no list")
+
+    with pytest.raises(ValueError, match="no list"):
+        read_chunk(session.get(server.url, stream=True), receive)
+    # Left of the chunk in the connection, the last answer would be x's.
+    assert session.get(server.url).content == b"{}"
 
 
 def test_the_connection_of_a_chunk_is_used_again_after_it_was_read_and_never_after_it_was_not(
@@ -79,98 +126,45 @@ def test_the_connection_of_a_chunk_is_used_again_after_it_was_read_and_never_aft
 ):
     monkeypatch.setattr(response_body, "LARGEST_CHUNK_BYTES", 500_000)
     server.answers = [(200, {}, b"x" * 500_000), (200, {}, b"y" * 900_000), (200, {}, b"{}")]
-    read_chunk(session.get(server.url, stream=True))
+    in_memory(session.get(server.url, stream=True))
     with pytest.raises(ConfigurationError, match="has more than 0 MB"):
-        read_chunk(session.get(server.url, stream=True))
+        in_memory(session.get(server.url, stream=True))
     # Left of the chunk in the connection, the last answer would be y's.
     assert session.get(server.url).content == b"{}"
 
 
-class Full(io.BytesIO):
-    """A disk without room, which is noticed when so many bytes were written, or when what is buffered must go."""
-
-    def __init__(self, room=0):
-        super().__init__()
-        self.room = room
-
-    def write(self, data):
-        if self.room < len(data):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return super().write(data)
-
-    def seek(self, *_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.mark.parametrize("room", [0, 1_000_000], ids=["at a write", "at the last flush"])
-def test_a_disk_that_is_full_is_told(server, session, monkeypatch, room):
-    disk = Full(room)
-    monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 10)
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: disk)
-    with pytest.raises(
-        ConfigurationError,
-        match=r"does not fit into the worker's temporary folder .* \(No space left on device\)\. Free space there",
-    ):
-        chunk_from(server, session, b"x" * 1_000)
-    assert disk.closed
-
-
-def test_an_error_at_the_close_of_the_file_does_not_hide_why_the_chunk_was_given_up(server, session, monkeypatch):
-    class Worse(Full):
-        def close(self):
-            super().close()
-            raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 10)
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Worse())
-    with pytest.raises(ConfigurationError, match=r"No space left on device"):
-        chunk_from(server, session, b"x" * 1_000)
-
-
-def test_a_worker_without_a_temporary_folder_is_told(server, session, monkeypatch):
-    def none(**_):
-        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
-
-    monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 10)
-    monkeypatch.setattr(tempfile, "TemporaryFile", none)
-    with pytest.raises(
-        ConfigurationError,
-        match=r"cannot be written to .* \(No usable temporary directory found\)\. Set TMPDIR to a folder with enough "
-        r"space",
-    ):
-        chunk_from(server, session, b"x" * 1_000)
-
-
-@pytest.mark.parametrize(("read", "bound"), [(read_chunk, "LARGEST_CHUNK_BYTES"), (read_bytes, "LARGEST_JSON_BYTES")])
-def test_an_answer_without_end_is_broken_off(server, session, monkeypatch, read, bound, files):
+@pytest.mark.parametrize(("read", "bound"), [(in_memory, "LARGEST_CHUNK_BYTES"), (read_bytes, "LARGEST_JSON_BYTES")])
+def test_an_answer_without_end_is_broken_off(server, session, monkeypatch, read, bound):
     monkeypatch.setattr(response_body, bound, 5_000_000)
-    monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 1_000_000)
     server.answer(200, gzip.compress(b" " * 20_000_000), Content_Encoding="gzip")
     host = re.escape(server.url.removeprefix("http://"))
     with pytest.raises(
         ConfigurationError, match=rf"A response of {host} has more than 5 MB\. Lower \[tenable\] num_assets"
     ):
         read(session.get(server.url, stream=True))
-    assert all(file.closed for file in files)
 
 
-def test_memory_for_a_large_chunk_does_not_grow_with_it(server, session, tmp_path, monkeypatch):
-    """From the socket to the staged part."""
-    monkeypatch.setattr(response_body, "CHUNK_IN_MEMORY_BYTES", 1_000_000)
+@pytest.mark.parametrize(
+    ("frame_bytes", "most"), [(1_000_000, 5_000_000), (chunks._FRAME_BYTES, 2.5 * chunks._FRAME_BYTES)]
+)
+def test_memory_for_a_chunk_does_not_grow_with_it(server, session, tmp_path, monkeypatch, frame_bytes, most):
+    """From the socket to the staged part: what is compressed together, and once more while it is joined."""
+    monkeypatch.setattr(chunks, "_FRAME_BYTES", frame_bytes)
     record = b'{"asset":{"uuid":"a"},"output":"%b"}' % (b"},{" * 300)
+    store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
     # What is imported late.
-    StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities").put("job", 1, b"[]")
+    store.put("job", 1, store.encode([b"[]"]))
     peaks = []
-    for records in (5_000, 20_000):
-        # Some 5 and 20 MB.
+    for records in (10_000, 40_000):
+        # Some 10 and 40 MB.
         # Not compressed: before 2.6, urllib3 decompresses in one go what it has read, however much that becomes.
         server.answer(200, b"[" + b",".join([record] * records) + b"]")
         tracemalloc.start()
-        body = read_chunk(session.get(server.url, stream=True))
-        part = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities").put("job", 1, body)
+        _, chunk = read_chunk(session.get(server.url, stream=True), store.encode)
+        part = store.put("job", 1, chunk)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert part.records == records
-    assert part.bytes > 18_000_000
-    assert max(peaks) < 5_000_000
+    assert part.bytes > 36_000_000
+    assert max(peaks) < most
     assert peaks[1] < 1.2 * peaks[0]
