@@ -1,9 +1,9 @@
-"""Reads asset parts, as columns or as an Arrow table."""
+"""Reads asset parts as Arrow tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_tenable.staging import parquet
 from airflow_provider_tenable.staging.layout import RunFolder
@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from airflow_provider_tenable._compat import ObjectStoragePath
-
-
-def read_columns(part: ObjectStoragePath) -> dict[str, list[Any]]:
-    """The columns of an asset part. :raises StagingError: it is missing or damaged."""
-    columns: dict[str, list[Any]] = read_table(part).to_pydict()
-    return columns
 
 
 def read_table(part: ObjectStoragePath, columns: Sequence[str] = COLUMNS) -> pa.Table:

@@ -101,7 +101,7 @@ class Instances:
 
 
 def _instances(table: AssetTable) -> Iterator[tuple[str, bytes]]:
-    return ((row.instance_id, row.instance_id.encode("utf-8", "replace")) for row in table.rows() if row.instance_id)
+    return ((instance_id, instance_id.encode("utf-8", "replace")) for instance_id in table.instance_ids())
 
 
 def contested_line(
