@@ -72,21 +72,25 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
     :param blocks: the bytes of a chunk in order, about 100 KB each.
     :raises ValueError: the chunk is not a JSON array.
     """
-    pending, enough = bytearray(), PIECE_BYTES
+    # A list, because a bytearray is copied repeatedly as it grows.
+    pending: list[bytes | bytearray] = []
+    size, enough = 0, PIECE_BYTES
     for block in blocks:
-        pending += block
-        if len(pending) < enough:
+        pending.append(block)
+        size += len(block)
+        if size < enough:
             continue
+        # A new buffer each time, because the records point into it.
+        piece = bytearray().join(pending)
         # If no boundary is found, more is read, in the worst case the complete chunk.
-        enough = 2 * len(pending)
-        for end, begin in _seams(pending):
-            decoded = _closed_at(pending, end, record)
+        pending, enough = [piece], 2 * size
+        for end, begin in _seams(piece):
+            decoded = _closed_at(piece, end, record)
             if decoded is not None:
-                # A new buffer, because the records point into the old one.
-                pending, enough = bytearray(b"[") + pending[begin:], PIECE_BYTES
+                pending, size, enough = [b"[", piece[begin:]], 1 + len(piece) - begin, PIECE_BYTES
                 yield decoded
                 break
-    yield decode_chunk(bytes(pending), record)
+    yield decode_chunk(b"".join(pending), record)
 
 
 def _seams(data: bytearray) -> list[tuple[int, int]]:
