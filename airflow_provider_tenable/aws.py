@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -44,6 +45,7 @@ class Caller(NamedTuple):
     partition: str = ""
 
 
+@lru_cache(maxsize=256)
 def partition_of(region: str) -> str:
     """The partition that a Region belongs to."""
     return next((partition for prefix, partition in _PARTITIONS.items() if region.startswith(prefix)), "aws")

@@ -83,6 +83,7 @@ def ec2_resource(row: AssetRow) -> Resource:
     assert account
     assert instance
     ipv4, ipv6 = _addresses(row)
+    fields = _product_fields(row)
     details = {
         # A truncated instance type would be a different type, so one that does not fit appears only in ProductFields.
         "Type": _whole(row.instance_type, limits.EC2_TYPE),
@@ -102,13 +103,13 @@ def ec2_resource(row: AssetRow) -> Resource:
         **_tags(row),
         **({"Details": {"AwsEc2Instance": details}} if details else {}),
     }
-    facts = _facts(row, {**resource, "Details": {**details, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}})
+    facts = _facts(row, fields, {**resource, "Details": {**details, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}})
     return Resource(
         account,
         region,
         instance,
         _encode(resource),
-        _product_fields(row),
+        fields,
         criticality_of(row),
         gone=row.gone,
         facts=facts,
@@ -118,6 +119,7 @@ def ec2_resource(row: AssetRow) -> Resource:
 def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
     """A resource of type ``Other`` for an asset that is not an EC2 instance, in a destination's account and Region."""
     ipv4, ipv6 = _addresses(row)
+    fields = _product_fields(row)
     other = _other_details(row, ipv4, ipv6)
     resource: dict[str, Any] = {
         "Type": "Other",
@@ -130,11 +132,11 @@ def other_resource(row: AssetRow, *, account: str, region: str) -> Resource:
         region,
         row.id,
         _encode(resource),
-        _product_fields(row),
+        fields,
         criticality_of(row),
         is_ec2=False,
         gone=row.gone,
-        facts=_facts(row, {**resource, "Details": {**other, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}}),
+        facts=_facts(row, fields, {**resource, "Details": {**other, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}}),
     )
 
 
@@ -142,6 +144,7 @@ def aws_resource(row: AssetRow, arn: Arn) -> Resource:
     """The AWS resource that an asset is (``assets/outside_ec2.py``), in its own account and Region."""
     name, partition = type_of(arn), partition_of(arn.region)
     ipv4, ipv6 = _addresses(row)
+    fields = _product_fields(row)
     own, other = details_of(name, arn), _other_details(row, ipv4, ipv6)
     details = {**({name: own} if own else {}), **({OTHER: other} if other else {})}
     resource: dict[str, Any] = {
@@ -157,12 +160,14 @@ def aws_resource(row: AssetRow, arn: Arn) -> Resource:
         arn.region,
         arn.name,
         _encode(resource),
-        _product_fields(row),
+        fields,
         criticality_of(row),
         is_ec2=False,
         is_typed=True,
         gone=row.gone,
-        facts=_facts(row, {**resource, "Details": {**own, **other, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}}),
+        facts=_facts(
+            row, fields, {**resource, "Details": {**own, **other, "IpV4Addresses": ipv4, "IpV6Addresses": ipv6}}
+        ),
     )
 
 
@@ -202,7 +207,7 @@ def account_resource(account: str, *, region: str, partition: str, asset: str, g
     )
 
 
-def _facts(row: AssetRow, resource: dict[str, Any]) -> bytes:
+def _facts(row: AssetRow, fields: dict[str, str], resource: dict[str, Any]) -> bytes:
     """What counts as content of a resource. Tenable does not promise any order of addresses and tags, nor which of them
     come first where there are more than a finding may have.
     """
@@ -210,13 +215,12 @@ def _facts(row: AssetRow, resource: dict[str, Any]) -> bytes:
     details = {
         name: sorted(set(value)) if isinstance(value, list) else value for name, value in resource["Details"].items()
     }
-    shown: dict[str, Any] = dict(_product_fields(row))
     return msgspec.json.encode(
         {
             **resource,
             "Details": details,
             "Tags": sorted(msgspec.json.decode(row.resource_tags, type=dict[str, str]).items()),
-            "ProductFields": {**shown, "tags": {key: sorted(set(values)) for key, values in tags.items()}},
+            "ProductFields": {**fields, "tags": {key: sorted(set(values)) for key, values in tags.items()}},
         },
         order="sorted",
     )
