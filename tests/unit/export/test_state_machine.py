@@ -562,6 +562,18 @@ def test_adopted_job_whose_records_we_did_not_ask_for_is_left_to_its_owner(recor
         assert state.restarts == 0
 
 
+def test_only_the_first_chunk_of_an_adopted_job_must_have_our_form():
+    """Later ones may hold nothing but assets that would not show it."""
+    world = World(kind="assets", body=ASSETS_BODY)
+    answers = {1: [json.dumps([TAGGED]).encode()], 2: [json.dumps([instance()]).encode()]}
+    job = world.tenable.add(
+        [status("FINISHED", {1, 2})], filters=ASSETS_BODY["filters"], chunk_size=None, created=START, answers=answers
+    )
+    world.store.save(ExportState(kind="assets", body=ASSETS_BODY, started_at=START, requested_at=START))
+    state = world.finish()
+    assert (state.uuid, sorted(state.parts)) == (job.uuid, ["1", "2"])
+
+
 @pytest.mark.parametrize("records", [official("assets_v1"), [instance()]])
 def test_job_that_we_have_requested_is_ours_whatever_its_records_look_like(records):
     """Containers that Tenable has not given the tags of resources yet must not export without end."""
