@@ -27,7 +27,7 @@ _GZIP_PIECE_BYTES = 64 * 1024
 _LEVEL = 3
 
 #: Bytes that are compressed into one frame, unless the caller says otherwise.
-FRAME_BYTES = 2_000_000
+FRAME_BYTES = 3_000_000
 
 
 class Packer:
