@@ -177,7 +177,7 @@ OPTIONS: dict[str, Option] = {
         "integer",
         "1",
         "Chunks of an export that are downloaded at the same time (1 to 10). More shorten the exports of large "
-        "containers. Each takes up to 10 MB of memory, and a request of the rate that Tenable allows the API user.",
+        "containers. Each takes about 10 MB of memory, and a request of the rate that Tenable allows the API user.",
         minimum=1,
         maximum=10,
     ),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_tenable._compat import ObjectStoragePath
 
-#: The ids that are kept to leave out rows, some 10 MB.
+#: Maximum number of ids, apart from those of one part, that are kept in order to leave out earlier rows: some 10 MB.
 _KNOWN_IDS = 60_000
 
 
@@ -31,7 +31,7 @@ class AssetTable:
     """
 
     def __init__(self, parts: Iterable[ObjectStoragePath]) -> None:
-        # The last row comes first.
+        # Of each asset, the last row comes first.
         self._rows = KeyedRows([[*parts]], _last_rows, prefer=lambda new, old: False)
 
     def get(self, asset_id: str) -> AssetRow | None:
@@ -66,10 +66,10 @@ class _Beginning(msgspec.Struct, array_like=True):
 
 
 def _last_rows(parts: Sequence[ObjectStoragePath]) -> Iterator[tuple[str, bytes]]:
-    """The rows of several parts as of :func:`encoded_rows`. Of rows of one asset, the last comes first; the others are
-    left out, unless there are very many assets.
+    """The rows of several parts, as :func:`encoded_rows` returns those of one: of each asset, its last row first. Its
+    earlier rows are left out, unless there are very many assets.
 
-    On a day on which every host was scanned again, half of all rows, or more, are such others.
+    After a day on which every host was scanned again, at least half of all rows are earlier ones.
     """
     known: set[str] = set()
     for part in reversed(parts):

@@ -13,8 +13,8 @@ from airflow_provider_tenable.tenable_vm.kinds import RecordKind, Table
 if TYPE_CHECKING:
     from airflow_provider_tenable._compat import ObjectStoragePath
 
-#: Bytes of a chunk that are compressed together: half the time and space of 1 MB, and little more than those of the
-#: complete chunk, which would have to be in memory.
+#: Bytes of a chunk that are compressed together. With 1 MB, the result is half as large again. To compress the complete
+#: chunk at once takes as long, but needs all of it in memory.
 _FRAME_BYTES = 4_000_000
 
 
