@@ -24,7 +24,7 @@ from airflow_provider_tenable.exceptions import (
     TemporaryError,
     TenableAuthError,
 )
-from airflow_provider_tenable.export import chunks
+from airflow_provider_tenable.export import chunks, download
 from airflow_provider_tenable.export.chunks import Encoded
 from airflow_provider_tenable.export.reattach import lost_job, marked, running_job, same_request, without_mark
 from airflow_provider_tenable.export.state import ExportState, Finished, Part, Wait
@@ -560,6 +560,21 @@ def test_adopted_job_whose_records_we_did_not_ask_for_is_left_to_its_owner(recor
         assert job.uuid in state.given_up
         assert not state.adopted
         assert state.restarts == 0
+
+
+def test_of_a_chunk_only_its_beginning_is_kept_to_recognise_its_form(monkeypatch):
+    seen = []
+    monkeypatch.setattr(download, "foreign_shape", lambda state, head: seen.append(len(head)))
+    world = World(kind="assets", body=ASSETS_BODY)
+    answers = {number: [json.dumps([{"id": "x" * 3_000_000}]).encode()] for number in (1, 2)}
+    world.tenable.add(
+        [status("FINISHED", {1, 2})], filters=ASSETS_BODY["filters"], chunk_size=None, created=START, answers=answers
+    )
+    world.store.save(ExportState(kind="assets", body=ASSETS_BODY, started_at=START, requested_at=START))
+    assert len(world.finish().parts) == 2
+    [kept] = seen
+    # Up to the end of a piece.
+    assert decode.HEAD_BYTES <= kept < decode.HEAD_BYTES + 1000
 
 
 def test_only_the_first_chunk_of_an_adopted_job_must_have_our_form():
