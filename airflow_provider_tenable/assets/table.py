@@ -25,13 +25,13 @@ class AssetTable:
     """The assets of an export by id; many are in a private temporary file, so that memory does not grow with their
     number.
 
-    The parts are read once, when the first asset is requested. If several rows are of one asset, the last one counts.
+    The parts are read once, when the first asset is requested. If an asset has several rows, the last one counts.
 
     :param parts: the parts in order of increasing precedence.
     """
 
     def __init__(self, parts: Iterable[ObjectStoragePath]) -> None:
-        # Of each asset, the last row comes first.
+        # The last row of each asset comes first.
         self._rows = KeyedRows([[*parts]], _last_rows, prefer=lambda new, old: False)
 
     def get(self, asset_id: str) -> AssetRow | None:
@@ -54,8 +54,8 @@ class AssetTable:
 
 
 class _Beginning(msgspec.Struct, array_like=True):
-    """The first columns of an :class:`AssetRow`, up to the one that :meth:`AssetTable.instance_ids` reads. Decoding all
-    of them takes twice as long.
+    """The first columns of an :class:`AssetRow`, up to the one that :meth:`AssetTable.instance_ids` reads, which is
+    faster than decoding all of them.
     """
 
     id: str
@@ -66,7 +66,7 @@ class _Beginning(msgspec.Struct, array_like=True):
 
 
 def _last_rows(parts: Sequence[ObjectStoragePath]) -> Iterator[tuple[str, bytes]]:
-    """The rows of several parts, as :func:`encoded_rows` returns those of one: of each asset, its last row first. Its
+    """The rows of several parts, in the form of :func:`encoded_rows`. The last row of each asset comes first. Its
     earlier rows are left out, unless there are very many assets.
 
     After a day on which every host was scanned again, at least half of all rows are earlier ones.

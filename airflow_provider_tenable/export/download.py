@@ -149,7 +149,7 @@ class ChunkDownload:
         raise ExportNotFoundError(f"chunk {chunk} could not be decoded in {retry.CHUNK_FETCHES} fetches")
 
     def _received(self, job: str, chunk: int) -> _Received:
-        """Encode a chunk while it arrives; also on the threads of :class:`FetchAhead`."""
+        """Encode a chunk while it arrives. :class:`FetchAhead` calls it on its threads."""
         return self._client.receive_chunk(self._kind, job, chunk, self._encoded)
 
     def _encoded(self, pieces: Iterator[bytes]) -> _Received:

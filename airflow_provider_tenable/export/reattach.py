@@ -80,7 +80,7 @@ def running_job(jobs: Iterable[Job], state: ExportState, named: str | None) -> J
 
 
 def may_be_foreign(state: ExportState) -> bool:
-    """Whether the next chunk has to show that the job is ours: whether it is the first one of an adopted job."""
+    """Whether the next chunk is the first one of an adopted job, which must show that the job is ours."""
     return state.adopted and not state.parts
 
 

@@ -44,7 +44,7 @@ def read_chunk(response: requests.Response, receive: Callable[[Iterator[bytes]],
     :return: the size of the body in bytes, and what ``receive`` returns.
     :raises requests.exceptions.RequestException: it is cut off, cannot be decompressed, or takes too long. ``receive``
         sees the error, too.
-    :raises ConfigurationError: likewise: it is too large.
+    :raises ConfigurationError: it is too large. ``receive`` sees this error as well.
     """
     size = 0
 

@@ -84,7 +84,7 @@ def test_a_kind_that_tenable_does_not_have_cannot_be_staged(tmp_path):
 
 @pytest.mark.parametrize("kind", [ASSETS, VULNERABILITIES], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("records", [0, 1, 2_700])
-def test_a_chunk_is_encoded_alike_in_one_piece_and_in_several(kind, records):
+def test_the_pieces_of_a_chunk_do_not_change_how_it_is_encoded(kind, records):
     # More than is counted at a time.
     chunk = json.dumps([{"id": f"{number:0100}"} for number in range(records)]).encode()
     assert (len(chunk) > PIECE_BYTES) == (records > 1)
@@ -102,7 +102,7 @@ def test_what_is_not_a_list_is_not_a_chunk(kind, chunk):
 
 
 @pytest.mark.parametrize("kind", [ASSETS, VULNERABILITIES], ids=lambda kind: kind.name)
-def test_an_error_of_what_arrives_is_not_one_of_the_chunk(kind):
+def test_an_error_while_a_chunk_arrives_is_passed_on(kind):
     def pieces():
         yield b'[{"id": "a"}'
         raise OSError("the connection is gone")

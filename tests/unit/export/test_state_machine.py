@@ -562,7 +562,7 @@ def test_adopted_job_whose_records_we_did_not_ask_for_is_left_to_its_owner(recor
         assert state.restarts == 0
 
 
-def test_of_a_chunk_only_its_beginning_is_kept_to_recognise_its_form(monkeypatch):
+def test_only_the_beginning_of_a_chunk_is_kept_to_recognise_its_form(monkeypatch):
     seen = []
     monkeypatch.setattr(download, "foreign_shape", lambda state, head: seen.append(len(head)))
     world = World(kind="assets", body=ASSETS_BODY)
@@ -1602,7 +1602,7 @@ def test_a_chunk_is_staged_as_it_is_whatever_the_pieces_in_which_it_arrives(tmp_
     assert (part.bytes, part.records) == (len(data), len(json.loads(data or b"null") or []))
 
 
-def test_an_asset_chunk_is_staged_alike_whatever_its_pieces(tmp_path):
+def test_an_asset_chunk_is_encoded_the_same_way_whatever_its_pieces(tmp_path):
     data = b'[{"id": "a"}, {"id": "b", "types": ["host"]}]'
     store = StagedExport(open_path(f"file://{tmp_path}"), "assets")
     assert store.encode(in_pieces(data, 3)) == store.encode([data])
@@ -1610,7 +1610,7 @@ def test_an_asset_chunk_is_staged_alike_whatever_its_pieces(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"[1,2", b"{}", b'[{"a":1}]]', b"[" + b'{"a":1},' * 5_000])
-def test_a_chunk_in_pieces_that_is_no_array_is_not_encoded(tmp_path, data):
+def test_a_chunk_in_pieces_that_is_not_an_array_is_not_encoded(tmp_path, data):
     store = StagedExport(open_path(f"file://{tmp_path}"), "vulnerabilities")
     with pytest.raises(ValueError, match=r"."):
         store.encode(in_pieces(data, 1_000))

@@ -74,7 +74,7 @@ def test_a_piece_is_passed_on_before_the_next_one_has_arrived(server, session):
     assert read_chunk(session.get(server.url, stream=True), receive) == (400_000, 400_000)
 
 
-def test_a_chunk_of_no_bytes_has_none(server, session):
+def test_an_empty_chunk_is_empty(server, session):
     assert chunk_from(server, session, b"") == b""
 
 
@@ -95,8 +95,8 @@ def test_what_receives_a_chunk_sees_that_it_breaks_off(server, session):
 
 
 @pytest.mark.parametrize("length", [b"zz", b""])
-def test_a_length_that_is_no_number_is_a_broken_connection(server, session, length):
-    """And not a ValueError, which would mean that the content is no list."""
+def test_a_length_that_is_not_a_number_is_a_broken_connection(server, session, length):
+    """And not a ValueError, which would mean that the content is not a list."""
 
     def answer(handler):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1,2,\r\n%b\r\n3]" % length)
@@ -113,9 +113,9 @@ def test_an_error_of_what_receives_a_chunk_is_its_own(server, session):
 
     def receive(pieces):
         next(pieces)
-        raise ValueError("no list")
+        raise ValueError("not a list")
 
-    with pytest.raises(ValueError, match="no list"):
+    with pytest.raises(ValueError, match="not a list"):
         read_chunk(session.get(server.url, stream=True), receive)
     # Left of the chunk in the connection, the last answer would be x's.
     assert session.get(server.url).content == b"{}"
