@@ -14,6 +14,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
+from airflow_provider_tenable.guards.body_search import search_for
 from airflow_provider_tenable.guards.encodings import (
     LAYERS,
     SHORTEST,
@@ -154,7 +155,7 @@ def scrub_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in source:
             # Nearly all pieces are passed on as they are: to join each with what is held of the one before would copy
             # the body twice.
-            if len(piece) > overlap and not _repeats(piece) and not _repeats(held[-overlap:] + piece[:overlap]):
+            if len(piece) > overlap and not _repeats(piece) and not _contains_form(held[-overlap:] + piece[:overlap]):
                 yield held
                 held = piece
                 continue
@@ -169,7 +170,12 @@ def scrub_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield held
 
 
-def _repeats(data: bytes) -> bool:
+def _repeats(piece: bytes) -> bool:
+    forms = _in_large_bodies
+    return bool(forms) and search_for(forms).may_contain(piece) and _contains_form(piece)
+
+
+def _contains_form(data: bytes) -> bool:
     return any(form in data for form in _in_large_bodies)
 
 
