@@ -132,7 +132,7 @@ def finding_and_row(
 
     # Nearly all records have one of three states, and an unmodified severity.
     if record.state in _PLAIN_STATES and record.severity_modification_type in _UNMODIFIED and not record.recast_reason:
-        archived, modified, to_suppress = record.state == "FIXED" or bool(resource.gone), b"", 0
+        archived, modified, to_suppress = record.state == "FIXED" or resource.gone != "", b"", 0
     else:
         archived, modified, to_suppress = _modified_state(record, resource, options.accepted_risks)
     because, flags = _state_of(record, resource, severity) if archived else (b"", severity | to_suppress)
@@ -220,7 +220,7 @@ def finding_and_row(
         resource.keys[scheme] + row.id_key(line[len(ID_OPENING) : id_end]),
         content,
         resource.asset_key,
-        row.plugin_number(plugin.id),
+        plugin.row_number,
         flags,
         times.updated_at,
         times.first_observed,

@@ -69,8 +69,11 @@ def text(value: str | None, limit: int) -> str | None:
     ):
         return value.strip() or None
     # Output may be megabytes long: process no more of it than necessary, unless most of that is dropped.
-    start = value[: 4 * limit + 64]
-    fitting = start.translate(_CONTROL).strip()
+    start = value[: limit + 64]
+    fitting = start.strip() if _is_clean(start) else ""
+    if len(fitting) <= limit:
+        start = value[: 4 * limit + 64]
+        fitting = start.translate(_CONTROL).strip()
     value = fitting if len(fitting) > limit or len(start) == len(value) else value.translate(_CONTROL).strip()
     if not value:
         return None

@@ -25,6 +25,8 @@ from airflow_provider_tenable.tenable_vm.records import Plugin
 #: Families of passive plugins have ids from here on (Tenable's public plugin lists).
 _FIRST_PASSIVE_FAMILY = 1_000_000
 _TYPE = "Software and Configuration Checks/Vulnerabilities"
+#: With and without a CVE. The same objects for all plugins, because they are part of a key that each record looks up.
+_CVE_TYPES, _TYPES = (f"{_TYPE}/CVE",), (_TYPE,)
 #: Where a band of VPR begins (Tenable's documentation: low, medium, high, critical).
 _VPR_BANDS = (0.0, 4.0, 7.0, 9.0)
 _decoder = msgspec.json.Decoder(Plugin)
@@ -39,6 +41,7 @@ class PluginParts(Struct):
     :ivar shows_output: whether the plugin's output may stand in a finding.
     :ivar material: a digest of what counts as content of its findings, but for the packages.
     :ivar facts: its advice, and its ratings in the steps in which they count as content.
+    :ivar row_number: the id as its findings' rows hold it.
     :ivar serial: a number that no other object has.
 
     The fields of type bytes are pieces of its findings' lines, encoded once.
@@ -64,10 +67,12 @@ class PluginParts(Struct):
     text_fields: bytes = b""
     link_fields: bytes = b""
     material: bytes = b""
+    row_number: int = 0
     serial: int = msgspec.field(default_factory=itertools.count().__next__)
 
     def __post_init__(self) -> None:
         self.encoded_product_fields, lasting = product_fields.pieces(self.product_fields, without=DRIFTING)
+        self.row_number = row.plugin_number(self.id)
         self.id_text = b"%d" % self.id
         self.id_field = b',"GeneratorId":' + msgspec.json.encode(self.generator_id)
         self.text_fields = (
@@ -128,7 +133,7 @@ def plugin_parts(
         description=limits.advice(plugin.description, limits.DESCRIPTION)
         or limits.advice(plugin.synopsis, limits.DESCRIPTION)
         or title,
-        types=(f"{_TYPE}/CVE" if entries.openings else _TYPE,),
+        types=_CVE_TYPES if entries.openings else _TYPES,
         source_url=page,
         remediation=_encoded({"Recommendation": {name: value for name, value in recommendation.items() if value}}),
         cve_entries=entries,

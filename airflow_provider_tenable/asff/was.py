@@ -152,7 +152,7 @@ def finding_and_row(
         resource.keys[_SCHEME] + row.id_key(finding_id[len(ID_OPENING) :]),
         content,
         resource.asset_key,
-        row.plugin_number(plugin.id),
+        plugin.row_number,
         flags,
         times.updated_at,
         times.first_observed,

@@ -59,10 +59,14 @@ def decode_chunk(data: bytes, record: type[_T]) -> tuple[list[_T], list[tuple[by
 
 #: Bytes of a chunk that are decoded at a time.
 PIECE_BYTES = 300_000
-# A possible boundary between two records, searched in the last bytes of a piece.
+# A possible boundary between two records, searched in the last bytes of a piece; and one that ends where a record
+# begins as the first one does.
 _SEAM = re.compile(rb"\}\s*,\s*(?=\{)")
+_SEAM_BEFORE = re.compile(rb"\}\s*,\s*\Z")
 _SEAM_WITHIN = 12_000
 _SEAMS_TRIED = 10
+#: Longest boundary that is recognised by the beginning of the next record.
+_SEAM_BYTES = 200
 
 
 def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[list[_T], list[tuple[bytes, str]]]]:
@@ -102,9 +106,16 @@ def _seams(data: bytearray) -> list[tuple[int, int]]:
     opening = re.match(rb"\s*\[\s*(\{\s*\"[^\"]{1,100}\")", data)
     if not opening:
         return []
-    seams = [(match.start() + 1, match.end()) for match in _SEAM.finditer(data, max(0, len(data) - _SEAM_WITHIN))]
-    likely = [(end, begin) for end, begin in seams if data.startswith(opening[1], begin)]
-    return (likely or seams)[: -_SEAMS_TRIED - 1 : -1]
+    within = max(0, len(data) - _SEAM_WITHIN)
+    likely: list[tuple[int, int]] = []
+    begin = data.rfind(opening[1], within)
+    while begin >= 0 and len(likely) < _SEAMS_TRIED:
+        if seam := _SEAM_BEFORE.search(data, max(within, begin - _SEAM_BYTES), begin):
+            likely.append((seam.start() + 1, begin))
+        begin = data.rfind(opening[1], within, begin)
+    if likely:
+        return likely
+    return [(match.start() + 1, match.end()) for match in _SEAM.finditer(data, within)][: -_SEAMS_TRIED - 1 : -1]
 
 
 def _closed_at(data: bytearray, end: int, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]] | None:

@@ -237,7 +237,10 @@ class Transform(Generic[PluginT, ResourceT]):
             self._resources.clear()
 
     def _one(self, record: Any, parked_at: int) -> None:
-        severity = severity_id_of(record)
+        # The usual case: Tenable reports the severity as a number, and it is one of the chosen ones.
+        severity = record.severity_id
+        if severity not in self._severities:
+            severity = severity_id_of(record)
         if severity is not None and severity not in self._severities:
             self.skipped[SEVERITY] += 1
         elif record.state not in self._states and record.state and _state_of(record.state) not in self._states:
@@ -249,13 +252,17 @@ class Transform(Generic[PluginT, ResourceT]):
             # A tuple first: it is what nearly all are, and asking whether something is a Struct takes three times as
             # long.
             if isinstance(target, tuple):
+                resource, destination, region, product, is_shared = target
                 try:
-                    line, row = self._map(record, self._plugins.get(record.plugin), target[0], target[3], severity)
+                    line, row = self._map(record, self._plugins.get(record.plugin), resource, product, severity)
                 except UnmappableError as error:
                     self._reject(UNMAPPABLE, str(error), self._as_stored(record))
                     return
                 assert severity is not None
-                self._deliver(target, line, row, SEVERITIES[severity])
+                if is_shared or not (resource.is_ec2 or resource.is_typed):
+                    self._deliver(target, line, row, SEVERITIES[severity])
+                else:
+                    self._write(resource.account, region, line, SEVERITIES[severity], destination, row, self._as_of)
             elif target is None:
                 self._park(record, record.asset.uuid, parked_at)
             else:
