@@ -66,5 +66,5 @@ def test_the_next_run_is_full_and_the_ones_after_it_send_nothing(
         run.execute()
         assert run.ledger["accepted"] == 0, run.ledger
     assert imports(sandbox) == calls
-    assert run.ledger["unchanged"] == len(active)
+    assert run.ledger["unchanged"] == len(after)
     assert wrong(active_in_hubs(sandbox.documents()), active_by_tenable(sandbox.truth(), sandbox.accounts)) == {}

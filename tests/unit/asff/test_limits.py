@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -187,6 +189,19 @@ def test_text_fits_and_is_idempotent(value, limit):
     assert cut == cut.strip() != ""
     assert limits.text(cut, limit) == cut
     cut.encode()
+
+
+PIECES = ["word", " ", "\n", "\x00", "\x85", "\x7f", "é", "\U0001f600", "\ud800"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PIECES), st.integers(1, 200)), max_size=8), st.integers(1, 64))
+@settings(max_examples=300, deadline=None)
+def test_long_text_is_cleaned_as_far_as_it_is_kept_as_if_all_of_it_were(pieces, limit):
+    value = "".join(piece * times for piece, times in pieces)
+    whole = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", value).strip()
+    if limits.length(whole) > limit:
+        whole = limits.beginning(whole, limit - 1).rstrip() + "…"
+    assert limits.text(value, limit) == (whole or None)
 
 
 @given(

@@ -359,7 +359,7 @@ TRICKY = rb'{"asset":{"uuid":"t"},"plugin":{"id":1,"x":[{"a":1},{"asset":1}]},"o
         st.sampled_from([GOOD, TRICKY, b'{"plugin":{"id":1}}', b"5", with_field(b'"severity_id":"2"')]), max_size=12
     ),
     st.integers(1, 200),
-    st.sampled_from([b",", b" ,\n "]),
+    st.sampled_from([b",", b" ,\n ", b" " * 300 + b"," + b"\n" * 300]),
 )
 @settings(max_examples=150, deadline=None)
 def test_chunk_in_pieces_gives_the_records_of_the_whole_in_order(raws, block, comma):
