@@ -165,6 +165,12 @@ def test_records_become_findings_of_their_accounts_in_their_hubs(tmp_path):
     assert other["AwsAccountId"] == B
 
 
+@pytest.mark.parametrize(("number", "word"), [(None, "High"), (5, "high"), (-1, " HIGH "), (3, "low")])
+def test_a_severity_that_the_number_does_not_say_is_that_of_the_word(tmp_path, number, word):
+    manifest = World(tmp_path).chunks([record(severity_id=number, severity=word)])
+    assert manifest["severities"] == {A: {"high": 1}}
+
+
 def test_with_resource_routing_each_region_has_its_hub(tmp_path):
     world = World(
         tmp_path, region_routing="resource", destinations=[Destination("hub", (), "Role", None, A, "eu-west-1")]
@@ -183,6 +189,8 @@ def test_with_resource_routing_each_region_has_its_hub(tmp_path):
         (record(severity_id=2), "severity_not_chosen"),
         (record(severity_id=0), "severity_not_chosen"),
         (record(severity_id=None, severity="low"), "severity_not_chosen"),
+        (record(severity_id=7, severity="low"), "severity_not_chosen"),
+        (record(severity_id=7, severity=None), "unmappable_record"),
         (record(state="WEIRD"), "state_not_chosen"),
         (record("on-prem"), "no_ec2_instance"),
         (record("no-owner"), "no_aws_account"),
