@@ -1,9 +1,9 @@
-"""Tells quickly that a large body contains none of the secrets' forms.
+"""Rules out quickly that a large body contains any of the secrets' forms.
 
-Searching each body for each of eight forms took a twelfth of the CPU of a day on which nothing changed. Instead, words
-of eight bytes are taken from the body at regular distances, so short that wherever a form stands, at least one of these
-words lies entirely within it. So a body without a word of any form contains no form. One that has such a word may
-contain a form, and is searched for each of them.
+Searching each body for each of eight forms took a twelfth of the CPU of a day on which nothing changed. Instead,
+eight-byte words are sampled from the body at regular intervals, close enough together that a form, wherever it stands,
+contains at least one of them entirely. A body in which no sampled word belongs to a form therefore contains no form.
+Any other body may contain one, and is searched for each of them.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class BodySearch:
         shortest = min(map(len, forms))
         if shortest < SHORTEST_FORM:
             raise ValueError(f"a form has {shortest} bytes; at least {SHORTEST_FORM} are needed")
-        #: Distance of the words that are taken, in words. The first one that begins within a form must end within it.
+        # Distance between sampled words, in words: the first one that begins within a form must also end within it.
         self._step = (shortest - _WORD_BYTES + 1) // _WORD_BYTES
-        # Of a form that stands somewhere, the word begins at one of its first bytes.
+        # Wherever a form stands, the sampled word begins at one of these offsets.
         begins = range(self._step * _WORD_BYTES)
         self._words = {int.from_bytes(form[at : at + _WORD_BYTES], "little") for form in forms for at in begins}
         self._multiplier = np.uint64(_MULTIPLIER)
-        # Few of a body's words have the hash of a known one, and only these are looked up as numbers.
+        # Few words share a hash with a known one, and only those are looked up exactly.
         self._is_known = np.zeros(_HASHES, bool)
         self._is_known[self._hashes(np.array(sorted(self._words), "<u8"))] = True
 

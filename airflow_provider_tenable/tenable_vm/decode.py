@@ -65,7 +65,7 @@ _SEAM = re.compile(rb"\}\s*,\s*(?=\{)")
 _SEAM_BEFORE = re.compile(rb"\}\s*,\s*\Z")
 _SEAM_WITHIN = 12_000
 _SEAMS_TRIED = 10
-#: Longest boundary that is recognised by the beginning of the next record.
+#: Longest boundary that is searched from the beginning of the next record. A longer one is found with the others.
 _SEAM_BYTES = 200
 
 
@@ -97,7 +97,7 @@ def decode_blocks(blocks: Iterable[bytes], record: type[_T]) -> Iterator[tuple[l
     yield decode_chunk(b"".join(pending), record)
 
 
-def _seams(data: bytearray) -> list[tuple[int, int]]:
+def _seams(data: bytearray) -> Iterator[tuple[int, int]]:
     """Possible record boundaries near the end of a truncated array, the most likely first.
 
     An array that is closed at a wrong place is not valid JSON, so a guess is sufficient here: records usually begin
@@ -105,17 +105,16 @@ def _seams(data: bytearray) -> list[tuple[int, int]]:
     """
     opening = re.match(rb"\s*\[\s*(\{\s*\"[^\"]{1,100}\")", data)
     if not opening:
-        return []
-    within = max(0, len(data) - _SEAM_WITHIN)
-    likely: list[tuple[int, int]] = []
+        return
+    within, tried = max(0, len(data) - _SEAM_WITHIN), 0
     begin = data.rfind(opening[1], within)
-    while begin >= 0 and len(likely) < _SEAMS_TRIED:
+    while begin >= 0 and tried < _SEAMS_TRIED:
         if seam := _SEAM_BEFORE.search(data, max(within, begin - _SEAM_BYTES), begin):
-            likely.append((seam.start() + 1, begin))
+            tried += 1
+            yield seam.start() + 1, begin
         begin = data.rfind(opening[1], within, begin)
-    if likely:
-        return likely
-    return [(match.start() + 1, match.end()) for match in _SEAM.finditer(data, within)][: -_SEAMS_TRIED - 1 : -1]
+    seams = [(match.start() + 1, match.end()) for match in _SEAM.finditer(data, within)]
+    yield from seams[: -_SEAMS_TRIED - 1 : -1]
 
 
 def _closed_at(data: bytearray, end: int, record: type[_T]) -> tuple[list[_T], list[tuple[bytes, str]]] | None:

@@ -19,7 +19,7 @@ def imports(sandbox: Sandbox) -> int:
 
 
 def recast(sandbox: Sandbox) -> str:
-    """Change the severity of a finding of a hub as a rule does: no time of it moves. Return the finding's id."""
+    """Change a finding's severity as a recast rule does: none of its times changes. Return its id in the hub."""
     held = sandbox.documents()
     identity = min(
         each
@@ -51,8 +51,8 @@ def test_the_next_run_is_full_and_the_ones_after_it_send_nothing(
     assert "full" in upgraded.report
     after = sandbox.documents()
     active = {each for each, finding in after.items() if finding["RecordState"] == "ACTIVE"}
-    # Every open finding is sent, at a moment that the hubs take for newer than what they have: also what no time of it
-    # moved. So is what was fixed lately, since the hubs may have it as active.
+    # Every open finding is sent with an UpdatedAt that is newer than the hub's, including the recast one, none of whose
+    # times changed. So is what was fixed lately, because the hubs may still have it as active.
     sent = {each for each in after if each not in before or after[each]["UpdatedAt"] > before[each]["UpdatedAt"]}
     assert upgraded.ledger["accepted"] == len(sent)
     assert active == sent & active == before.keys() & active

@@ -379,6 +379,14 @@ def test_large_chunk_is_decoded_in_many_pieces(monkeypatch):
     assert pieces > 10
 
 
+def test_records_far_apart_are_decoded_in_pieces_too(monkeypatch):
+    monkeypatch.setattr(decode, "PIECE_BYTES", 1000)
+    data = b"[" + (b" " * 300 + b"," + b"\n" * 300).join([TRICKY] * 300) + b"]"
+    records, unreadable, pieces = in_pieces(data, 500)
+    assert (len(records), unreadable) == (300, [])
+    assert pieces > 10
+
+
 def test_pieces_stay_small_although_records_contain_many_objects_of_their_own(monkeypatch):
     """Each of these could be the boundary of two records. A piece that is not cut is read on, up to the whole chunk."""
     monkeypatch.setattr(decode, "PIECE_BYTES", 1000)
