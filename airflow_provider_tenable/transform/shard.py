@@ -259,7 +259,7 @@ class Transform(Generic[PluginT, ResourceT]):
                     self._reject(UNMAPPABLE, str(error), self._as_stored(record))
                     return
                 assert severity is not None
-                # As _deliver does, without its call: nearly all are neither shared nor outside AWS.
+                # _deliver does the same. Nearly all findings are neither shared nor outside AWS, so the call is saved.
                 if is_shared or not (resource.is_ec2 or resource.is_typed):
                     self._deliver(target, line, row, SEVERITIES[severity])
                 else:

@@ -48,7 +48,7 @@ def test_the_next_run_is_full_and_the_ones_after_it_send_nothing(
         upgraded = Run(defaults=defaults)
         upgraded.execute()
     assert "there is no finding index yet. This run is a full one" in caplog.text
-    assert "full" in upgraded.report
+    assert "Full run" in upgraded.report
     after = sandbox.documents()
     active = {each for each, finding in after.items() if finding["RecordState"] == "ACTIVE"}
     # Every open finding is sent with an UpdatedAt that is newer than the hub's, including the recast one, none of whose
@@ -65,6 +65,7 @@ def test_the_next_run_is_full_and_the_ones_after_it_send_nothing(
         run = Run(defaults=defaults, params=params)
         run.execute()
         assert run.ledger["accepted"] == 0, run.ledger
+        assert ("Full run" in run.report) == bool(params)
     assert imports(sandbox) == calls
     assert run.ledger["unchanged"] == len(after)
     assert wrong(active_in_hubs(sandbox.documents()), active_by_tenable(sandbox.truth(), sandbox.accounts)) == {}

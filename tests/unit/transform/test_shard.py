@@ -166,7 +166,7 @@ def test_records_become_findings_of_their_accounts_in_their_hubs(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "word"), [(None, "High"), (5, "high"), (-1, " HIGH ")])
-def test_the_word_decides_where_the_number_is_no_severity(tmp_path, number, word):
+def test_the_word_decides_where_the_number_is_not_a_severity(tmp_path, number, word):
     manifest = World(tmp_path).chunks([record(severity_id=number, severity=word)])
     assert manifest["severities"] == {A: {"high": 1}}
 
